@@ -1,0 +1,66 @@
+# Every target makes what it needs first: `make demo` or `make test` is all that a fresh machine needs.
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest
+
+export HF_HUB_OFFLINE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint type test-all test-wheel bench docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(INSTALLED) ## train, combine, probe and report on the bundled data; then again; then with one prefix changed
+	@echo "1/3 The whole starter experiment: train the prefixes, combine them into a bank, probe the target tasks."
+	@echo "    What the store already holds is a hit; the rest is made now."
+	$(BIN)/prefixbank run experiment=starter
+	@echo
+	@echo "2/3 The same command again: every step is a hit, nothing is computed."
+	$(BIN)/prefixbank run experiment=starter
+	@echo
+	@echo "3/3 One source task gets another learning rate: its prefix is trained again, the other prefixes stay hits."
+	$(BIN)/prefixbank run experiment=starter 'experiment.change.polarity=["optim.lr=0.02"]'
+
+test: $(INSTALLED) ## run the default tests
+	$(PYTEST) -q -n $(WORKERS)
+
+check: lint type test ## lint, type and test: what has to pass before a commit
+
+lint: $(INSTALLED) ## check style, format and spelling
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/codespell
+
+type: $(INSTALLED) ## check types with mypy, strict
+	$(BIN)/python -m mypy
+
+test-all: $(INSTALLED) ## run every test that needs no network, slow, gpu and wheel ones too
+	$(PYTEST) -q -m "not network"
+
+test-wheel: $(INSTALLED) ## build the distributions and try the wheel in an empty environment
+	$(PYTEST) -q -m wheel
+
+bench: $(INSTALLED) ## measure the cost of a training step
+	$(BIN)/python benchmarks/step_cost.py
+
+docs: $(INSTALLED) ## check what README.md and docs/ claim against the code
+	$(PYTEST) -q tests/test_docs.py
+
+clean: ## delete what the targets made here: environment, caches, distributions
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  printf 'error: %s is missing or older than Python 3.11\nexpected: Python 3.11 or newer\nfix: make PYTHON=python3.12, or where yours is\n' '$(PYTHON)' >&2; \
+	  exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@echo "installing prefixbank and what it needs into $(VENV) (some minutes the first time)"
+	$(BIN)/python -m pip install -q -e '.[starter,dev]' -c constraints.txt
+	@touch $@

@@ -1,0 +1,182 @@
+"""The commands as Python functions. The command line parses, calls one of these, and prints.
+
+    import prefixbank
+    prefixbank.train_prefix("task=polarity", "prefix.length=8")
+    prefixbank.combine("prefixes=[polarity]", "name=demo")
+    vectors = prefixbank.load_bank("demo").embed(["a text"])  # float32 [N, F]
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefixbank.config.compose import change_recipe, compose, compose_task
+from prefixbank.config.schema import BankRecipe, EmbedRecipe, EncoderConfig, PrefixRecipe, RunConfig, TaskConfig, recipe_of
+from prefixbank.data.encoder_files import EncoderFiles
+from prefixbank.data.texts import Texts
+from prefixbank.env import store_root
+from prefixbank.errors import UsageError
+from prefixbank.steps import combine as combine_step
+from prefixbank.steps import embed as embed_step
+from prefixbank.steps import probe as probe_step
+from prefixbank.steps import train_prefix as train_prefix_step
+from prefixbank.steps.context import Context
+from prefixbank.steps.events import Emit, silent
+from prefixbank.steps.experiment import Experiment, run_experiment
+from prefixbank.steps.staleness import refuse_stale
+from prefixbank.steps.units import Waiting
+from prefixbank.store.artifact import Entry
+from prefixbank.store.store import Store
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PLAIN = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What goes beside the `KEY=VALUE` settings of a command.
+
+    Args:
+        store: folder of the store; None asks PREFIXBANK_STORE, then the platform.
+        conf_dir: a folder of further YAML files.
+        dry_run: plan only.
+        force: make again what the store has.
+        emit: gets every event.
+    """
+
+    store: Path | None = None
+    conf_dir: Path | None = None
+    dry_run: bool = False
+    force: bool = False
+    emit: Emit = silent
+
+    def context(self, run: RunConfig) -> Context:
+        """Return what the steps of one command share."""
+        return Context(Store(store_root(self.store)), run, emit=self.emit, dry_run=self.dry_run, force=self.force)
+
+
+DEFAULT = Options()
+
+
+def train_prefix(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
+    """Train the prefix of one source task; `prefixbank train-prefix`. Returns `Waiting` only for a dry run that is no hit."""
+    config = compose("train_prefix", overrides, conf_dir=options.conf_dir)
+    context = options.context(config.run)
+    task, files = context.task(config.task), context.encoder_files(config.encoder)
+    return context.do(train_prefix_step.unit(context, task, files, recipe_of(config, PrefixRecipe), config.name))
+
+
+def combine(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
+    """Combine prefixes into a bank; `prefixbank combine`."""
+    config = compose("combine", overrides, conf_dir=options.conf_dir)
+    if not config.name:
+        raise UsageError("a bank without a name", expected="name=NAME", fix="prefixbank combine 'prefixes=[polarity,topic]' name=demo")
+    context = options.context(config.run)
+    prefixes = [context.store.resolve("prefix", text) for text in config.prefixes]
+    refs = [_ref_of(context.store, "prefix", text, entry) for text, entry in zip(config.prefixes, prefixes, strict=True)]
+    return context.do(combine_step.unit(context.store, prefixes, recipe_of(config, BankRecipe), config.name, refs))
+
+
+def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
+    """Embed a corpus; `prefixbank embed`."""
+    from prefixbank.data.corpus import read_corpus
+
+    config = compose("embed", overrides, conf_dir=options.conf_dir)
+    context = options.context(config.run)
+    bank, files = _bank_and_encoder(context, config.bank, config.encoder)
+    texts = read_corpus(config.corpus, sys.stdin.buffer)
+    name = config.name or f"{Path(config.corpus.path).stem.lstrip('-') or 'stdin'}@{_short(config.bank)}"
+    parts = embed_step.parts_of_corpus(texts)
+    return context.do(embed_step.unit(context, bank, files, parts, recipe_of(config, EmbedRecipe), config.pooling, name, ("embeddings", name)))
+
+
+def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
+    """Embed a target task's texts and probe the vectors; `prefixbank probe`."""
+    config = compose("probe", overrides, conf_dir=options.conf_dir)
+    context = options.context(config.run)
+    bank, files = _bank_and_encoder(context, config.bank, config.encoder)
+    task = context.task(config.task)
+    name = config.name or f"{task.name}@{_short(config.bank)}"
+    parts = embed_step.parts_of_task(task)
+    embeddings = context.do(embed_step.unit(context, bank, files, parts, recipe_of(config, EmbedRecipe), config.pooling, name))
+    if isinstance(embeddings, Waiting):
+        return context.waits(probe_step.STEP, name, embeddings)
+    return context.do(probe_step.unit(embeddings, task, config.probe, name, ("probe", name)))
+
+
+def run(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
+    """Run a whole experiment; `prefixbank run`. Returns the report."""
+    config = compose("run", overrides, conf_dir=options.conf_dir)
+    context = options.context(config.run)
+    recipe = recipe_of(config, PrefixRecipe)
+
+    def find_task(name: str) -> TaskConfig:
+        if config.run.data_root:
+            return TaskConfig(name=name, source="folder")
+        return compose_task(name, conf_dir=options.conf_dir)
+
+    def recipe_for(source: str) -> PrefixRecipe:
+        return change_recipe(recipe, config.experiment.change.get(source, ()))
+
+    return run_experiment(context, Experiment(config=config, find_task=find_task, recipe_for=recipe_for))
+
+
+class LoadedBank:
+    """A bank with its encoder in memory. Made by `load_bank`."""
+
+    def __init__(self, context: Context, entry: Entry, files: EncoderFiles, recipe: EmbedRecipe) -> None:
+        self.entry = entry
+        self._context, self._files, self._recipe = context, files, recipe
+        self._bank = combine_step.load_bank(entry)
+
+    def embed(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
+        """Return one vector for each text, or for each pair of texts read jointly: float32 [N, F]."""
+        from prefixbank.steps.vectors import embed_rows
+
+        rows = Texts(texts=tuple(texts), pairs=None if pairs is None else tuple(pairs))
+        return embed_rows(self._context, self._bank, self._files, rows, self._recipe)[0]
+
+
+def load_bank(name: str, *, options: Options = DEFAULT, run: RunConfig | None = None, recipe: EmbedRecipe | None = None) -> LoadedBank:
+    """Load a bank by name, ref or key, with the encoder that it was made with."""
+    context = options.context(run or RunConfig())
+    entry = _resolve_bank(context.store, name)
+    files = context.encoder_of_bank(entry, EncoderConfig(source="bank"))
+    return LoadedBank(context, entry, files, recipe or EmbedRecipe())
+
+
+def _bank_and_encoder(context: Context, bank: str, encoder: EncoderConfig) -> tuple[Entry | None, EncoderFiles]:
+    """Return the bank asked for and its encoder; None and the default encoder, or the one asked for, for the plain encoder."""
+    if not bank:
+        raise UsageError("no bank given", expected="bank=NAME, or bank=none for the plain encoder", fix="prefixbank cache ls    lists the banks there are")
+    if bank == PLAIN:
+        return None, context.encoder_files(EncoderConfig() if encoder.source == "bank" else encoder)
+    entry = _resolve_bank(context.store, bank)
+    return entry, context.encoder_of_bank(entry, encoder)
+
+
+def _resolve_bank(store: Store, text: str) -> Entry:
+    """Return a bank; one that is named (not given by its key) must be made of what its prefixes' refs point at now."""
+    entry = store.resolve("bank", text)
+    ref = _ref_of(store, "bank", text, entry)
+    if ref:
+        refuse_stale(store, ref, entry)
+    return entry
+
+
+def _ref_of(store: Store, kind: str, text: str, entry: Entry) -> str:
+    """Return the ref by which `text` named `entry`, empty if it was named by its key."""
+    name = text.removeprefix(f"{kind}/")
+    ref = None if entry.key.startswith(name) else store.ref(kind, name)
+    return f"{kind}/{name}" if ref is not None else ""
+
+
+def _short(bank: str) -> str:
+    """Return a bank's name as it can stand in another name."""
+    return bank.removeprefix("bank/") if bank != PLAIN else "plain"

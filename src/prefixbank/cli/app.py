@@ -1,0 +1,113 @@
+"""The command line: commands and their flags. What they do is in `prefixbank.api` and in the modules beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prefixbank import __version__
+from prefixbank.cli import options as flag
+from prefixbank.cli.cache import cache
+from prefixbank.cli.config import config
+from prefixbank.cli.console import Format, Row
+from prefixbank.cli.doctor import doctor
+from prefixbank.cli.run import Flags, run_command
+
+TRAIN_PREFIX = """Train the prefix of one source task on a frozen encoder.
+
+\b
+Examples:
+  prefixbank train-prefix task=polarity
+  prefixbank train-prefix task=folder task.path=data/sst2 prefix.length=8
+  prefixbank train-prefix --sweep task=polarity,topic seed=1,2,3
+"""
+COMBINE = """Combine prefixes into a bank.
+
+\b
+Examples:
+  prefixbank combine 'prefixes=[polarity,topic]' name=demo
+  prefixbank combine 'prefixes=[prefix/polarity,3f9c21ab]' combine=mean_vectors name=mixed
+"""
+EMBED = """Turn each text of a corpus into one vector (txt, CSV, TSV, JSONL, Parquet in; Parquet out).
+
+\b
+Examples:
+  prefixbank embed bank=demo corpus.path=reviews.csv corpus.column=body --out vectors.parquet
+  cat lines.txt | prefixbank embed bank=demo corpus.path=-
+"""
+PROBE = """Fit a light model for a target task on a bank's vectors and score it once on test.
+
+\b
+Examples:
+  prefixbank probe bank=demo task=emotion
+  prefixbank probe bank=none task=emotion
+  prefixbank probe bank=demo task=emotion probe.shots=8 probe.draws=10
+"""
+RUN = """Run a whole experiment: train, combine, embed, probe, report. What the store has is skipped.
+
+\b
+Examples:
+  prefixbank run experiment=starter
+  prefixbank run experiment=starter --dry-run
+  prefixbank run experiment=starter 'experiment.change.polarity=["optim.lr=0.02"]'
+"""
+
+app = typer.Typer(name="prefixbank", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def prefixbank(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    """Many predictions from one pass over a text: independent prefixes of one frozen encoder, combined into a bank, embedded once, probed often."""
+
+
+def _add_producing(name: str, text_help: str, *, text: Callable[[Row], str] | None = None) -> None:
+    """Add the command `name`, which calls the API function of that name. All producing commands take the same flags."""
+
+    @app.command(name, help=text_help)
+    def command(
+        overrides: flag.Overrides = None,
+        store: flag.StoreFlag = None,
+        conf_dir: flag.ConfDir = None,
+        dry_run: flag.DryRun = False,
+        force: flag.Force = False,
+        quiet: flag.Quiet = False,
+        form: Annotated[Format | None, flag.FORMAT] = None,
+        out: flag.Out = None,
+        sweep: flag.Sweep = False,
+        debug: flag.Debug = False,
+    ) -> None:
+        flags = Flags(
+            store=store, conf_dir=conf_dir, dry_run=dry_run, force=force, quiet=quiet, form=form, out=out, sweep=sweep, debug=debug
+        )
+        run_command(name.replace("-", "_"), overrides, flags, text=text)
+
+
+def _report_text(row: Row) -> str:
+    """Return an experiment's report as a person reads it on a terminal."""
+    path = Path(row["path"])
+    text = (path / "report.md").read_text(encoding="utf-8").split("\n![", maxsplit=1)[0].rstrip()
+    return f"{text}\n\nreport: {path / 'report.md'}\nchart:  {path / 'report.png'}"
+
+
+_add_producing("train-prefix", TRAIN_PREFIX)
+_add_producing("combine", COMBINE)
+_add_producing("embed", EMBED)
+_add_producing("probe", PROBE)
+_add_producing("run", RUN, text=_report_text)
+app.add_typer(cache, name="cache")
+app.add_typer(config, name="config")
+app.command(name="doctor")(doctor)
+
+
+def main() -> None:
+    """Start the command line."""
+    app()

@@ -1,0 +1,139 @@
+"""`prefixbank cache`: look into the store and look after it. Imports neither torch nor hydra."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from prefixbank.cli import options as flag
+from prefixbank.cli.console import Format, Row, chosen_format, print_rows, report, reported
+from prefixbank.env import store_root
+from prefixbank.errors import DamagedError, UsageError
+from prefixbank.steps.staleness import moved_refs, refresh_command
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import diff_documents
+from prefixbank.store.store import GRACE_DAYS, Store
+
+cache = typer.Typer(help="Look into the store and look after it.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+Name = Annotated[str, typer.Argument(help="A ref (prefix/sst2, bank/demo), a key, or its first 6 digits or more.")]
+FormatFlag = Annotated[Format | None, flag.FORMAT]
+
+
+@cache.command("ls")
+def list_entries(
+    step: Annotated[str | None, typer.Argument(help="Only this step: train-prefix, combine, embed, probe, report.")] = None,
+    store: flag.StoreFlag = None,
+    form: FormatFlag = None,
+    debug: flag.Debug = False,
+) -> None:
+    """List artifacts, oldest first, with refs, and which of them are stale."""
+    with reported(debug=debug):
+        opened = Store(store_root(store))
+        names: dict[str, list[str]] = {}
+        for ref in opened.refs():
+            names.setdefault(ref.key, []).append(str(ref))
+        print_rows([_listed(opened, entry, names) for entry in opened.entries(step and step.replace("-", "_"))], chosen_format(form))
+        _report_damaged(opened, debug=debug)
+
+
+def _listed(store: Store, entry: Entry, names: dict[str, list[str]]) -> Row:
+    """Return the row of one artifact; a ref that its inputs were named by and that moved since makes it stale."""
+    moved = [ref for ref, _, _ in moved_refs(store, entry)]
+    state = f"stale ({', '.join(moved)} moved): {refresh_command(entry)}" if moved and entry.key in names else ""
+    return {
+        "step": entry.step.replace("_", "-"),
+        "key": entry.short_key,
+        "size_bytes": entry.size_bytes,
+        "created": entry.info.get("created", ""),
+        "refs": names.get(entry.key, []),
+        "state": state,
+    }
+
+
+def _report_damaged(store: Store, *, debug: bool) -> None:
+    """Report entries that cannot be read, after the good ones were shown."""
+    damaged = store.damaged()
+    for _, error in damaged:
+        report(error, debug=debug)
+    if damaged:
+        raise typer.Exit(DamagedError.exit_code)
+
+
+@cache.command()
+def show(name: Name, store: flag.StoreFlag = None, debug: flag.Debug = False) -> None:
+    """Show one artifact: what determined it, its files, facts about its making."""
+    with reported(debug=debug):
+        entry = Store(store_root(store)).resolve("", name)
+        files = {file: {"sha256": record.sha256, "size_bytes": record.size_bytes} for file, record in sorted(entry.files.items())}
+        shown = {"key": entry.key, "digest": entry.digest, "path": str(entry.path), "document": entry.document, "files": files, "info": entry.info}
+        typer.echo(json.dumps(shown, indent=1, ensure_ascii=False))
+
+
+@cache.command()
+def why(name: Name, other: Annotated[str, typer.Argument(help="The artifact to compare with; left out: the most similar one of the step.")] = "", store: flag.StoreFlag = None, debug: flag.Debug = False) -> None:
+    """Say in what an artifact's key differs from another's: why one was not a hit for the other."""
+    with reported(debug=debug):
+        opened = Store(store_root(store))
+        entry = opened.resolve("", name)
+        beside = opened.resolve("", other) if other else _most_similar(opened, entry)
+        typer.echo(f"{beside.step} {beside.short_key} -> {entry.short_key}")
+        for line in diff_documents(beside.document, entry.document) or ["the same document"]:
+            typer.echo(f"  {line}")
+
+
+def _most_similar(store: Store, entry: Entry) -> Entry:
+    others = [one for one in store.entries(entry.step) if one.key != entry.key]
+    if not others:
+        raise UsageError(f"{entry.step} {entry.short_key} is the only one of its step", expected="another artifact to compare with", fix="prefixbank cache ls")
+    return min(others, key=lambda one: len(diff_documents(one.document, entry.document)))
+
+
+@cache.command()
+def verify(names: Annotated[list[str] | None, typer.Argument(help="Refs or keys; none: everything.")] = None, store: flag.StoreFlag = None, debug: flag.Debug = False) -> None:
+    """Read every byte again and compare with what was published."""
+    with reported(debug=debug):
+        opened = Store(store_root(store))
+        keys = [opened.resolve("", name).key for name in names or ()] or None
+        verdicts = list(opened.verify(keys))
+        for verdict in verdicts:
+            if verdict.error is not None:
+                report(verdict.error, debug=debug)
+        bad = sum(not verdict.ok for verdict in verdicts)
+        typer.echo(f"{len(verdicts) - bad} good, {bad} damaged")
+        if bad:
+            raise typer.Exit(DamagedError.exit_code)
+
+
+@cache.command()
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only the plan is shown.")] = False,
+    grace_days: Annotated[float, typer.Option("--grace-days", min=0, help="Keep what is younger.")] = GRACE_DAYS,
+    store: flag.StoreFlag = None,
+    debug: flag.Debug = False,
+) -> None:
+    """Delete artifacts that no ref and no pin needs."""
+    with reported(debug=debug):
+        opened = Store(store_root(store))
+        plan = opened.gc_plan(datetime.now(UTC), grace_days)
+        for item in plan:
+            typer.echo(f"{item.size_bytes / 1e6:10.1f} MB  {item.path}  {item.reason}")
+        if yes:
+            typer.echo(f"freed {opened.gc_run(plan) / 1e6:.1f} MB")
+        else:
+            typer.echo(f"{len(plan)} to delete, {sum(item.size_bytes for item in plan) / 1e6:.1f} MB; nothing deleted without --yes")
+
+
+@cache.command()
+def pin(name: Name, remove: Annotated[bool, typer.Option("--remove", help="Take the pin away.")] = False, store: flag.StoreFlag = None, debug: flag.Debug = False) -> None:
+    """Keep an artifact, and all it was made from, out of gc."""
+    with reported(debug=debug):
+        opened = Store(store_root(store))
+        entry = opened.resolve("", name)
+        if remove:
+            typer.echo(f"unpinned {entry.short_key}" if opened.unpin(entry.key) else f"{entry.short_key} was not pinned")
+        else:
+            opened.pin(entry.key)
+            typer.echo(f"pinned {entry.short_key}")

@@ -1,0 +1,55 @@
+"""`prefixbank config`: what can be set, what is set, and whether every YAML file holds together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from prefixbank.cli import options as flag
+from prefixbank.cli.console import Format, chosen_format, print_rows, reported
+from prefixbank.errors import UsageError, did_you_mean
+
+config = typer.Typer(help="Settings: show, list, check.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+COMMANDS = ("train-prefix", "combine", "embed", "probe", "run")
+
+
+@config.command()
+def show(
+    command: Annotated[str, typer.Argument(help=f"One of {', '.join(COMMANDS)}.")],
+    overrides: flag.Overrides = None,
+    conf_dir: flag.ConfDir = None,
+    debug: flag.Debug = False,
+) -> None:
+    """Show all settings of a command as YAML, with the values that it would run with."""
+    with reported(debug=debug):
+        if command not in COMMANDS:
+            raise UsageError(f"no command '{command}'{did_you_mean(command, COMMANDS)}", expected=f"one of {', '.join(COMMANDS)}", fix="prefixbank config show train-prefix")
+        from prefixbank.config import compose
+
+        typer.echo(compose.show(command.replace("-", "_"), list(overrides or ()), conf_dir), nl=False)  # type: ignore[arg-type]
+
+
+@config.command()
+def groups(conf_dir: flag.ConfDir = None, form: Annotated[Format | None, flag.FORMAT] = None, debug: flag.Debug = False) -> None:
+    """List the groups (task, encoder, ...) and the choices in each."""
+    with reported(debug=debug):
+        from prefixbank.config import compose
+
+        found = compose.groups(conf_dir)
+        print_rows([{"group": group, "choices": choices} for group, choices in found.items()], chosen_format(form))
+
+
+@config.command()
+def check(conf_dir: flag.ConfDir = None, debug: flag.Debug = False) -> None:
+    """Compose and validate every choice of every group, offline."""
+    with reported(debug=debug):
+        from prefixbank.config import compose
+
+        checked = compose.check(conf_dir)
+        bad = [one for one in checked if one.error is not None]
+        for one in bad:
+            typer.echo(f"{one.what}\n{one.error}", err=True)
+        typer.echo(f"{len(checked) - len(bad)} good, {len(bad)} bad")
+        if bad:
+            raise typer.Exit(UsageError.exit_code)

@@ -1,0 +1,149 @@
+"""What people see: one line for each step on stderr, results on stdout, errors in three lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from prefixbank.errors import PrefixbankError
+from prefixbank.steps.events import Event
+
+Format = Literal["table", "json", "csv"]
+Row = dict[str, Any]
+INTERRUPTED = 130
+
+
+def chosen_format(asked: Format | None) -> Format:
+    """Return the format asked for; else a table on a terminal and JSON elsewhere."""
+    return asked or ("table" if sys.stdout.isatty() else "json")
+
+
+def print_rows(rows: Sequence[Row], form: Format, *, single: bool = False) -> None:
+    """Print rows of equal columns to stdout; `single` makes JSON one object instead of a list."""
+    match form:
+        case "json":
+            typer.echo(json.dumps(rows[0] if single and rows else list(rows), indent=1, ensure_ascii=False))
+        case "csv":
+            typer.echo(_csv(rows), nl=False)
+        case "table":
+            _print_table(rows)
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _print_table(rows: Sequence[Row]) -> None:
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for name in rows[0] if rows else ():
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(_shown(value) for value in row.values()))
+    Console(soft_wrap=not sys.stdout.isatty()).print(table, markup=False) if rows else typer.echo("nothing to show")
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, list | tuple):
+        return ", ".join(str(part) for part in value)
+    return "" if value is None else str(value)
+
+
+class Steps:
+    """Listens to steps: a line for each on stderr, and a progress bar where stderr is a terminal."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        """Say everything, or with `quiet` nothing."""
+        self.quiet = quiet
+        self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed}/{task.total} {task.fields[text]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=quiet or not self.console.is_terminal,
+        )
+        self.task: TaskID | None = None
+
+    def __enter__(self) -> Steps:
+        """Start drawing."""
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop drawing."""
+        self.progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if event.kind == "progress":
+            self._move(event)
+            return
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+            self.task = None
+        if not self.quiet:
+            self.console.print(line_of(event))
+
+    def _move(self, event: Event) -> None:
+        if self.task is None:
+            self.task = self.progress.add_task(f"{event.step} {event.name}", total=event.total, text="")
+        self.progress.update(self.task, completed=event.done, total=max(event.total, event.done), text=event.text)
+
+
+def line_of(event: Event) -> str:
+    """Return the line for an event: step, name, what happened, key, text, time."""
+    head = f"{event.step:<13} {event.name:<28}"
+    match event.kind:
+        case "hit" | "done":
+            return f"{head} {event.kind:<5} {event.key[:8]}  {_size(event.size_bytes):>9}  {event.seconds:7.1f} s  {event.text}".rstrip()
+        case "miss":
+            return f"{head} MISS  {event.text}"
+        case "waits":
+            return f"{head} MISS  {event.text}"
+        case _:
+            return f"{head} note  {event.text}"
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 100_000 else f"{size_bytes / 1e3:.1f} kB"
+
+
+@contextmanager
+def reported(*, debug: bool) -> Iterator[None]:
+    """Turn errors into three lines and an exit code."""
+    try:
+        yield
+    except PrefixbankError as error:
+        report(error, debug=debug)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        typer.echo("error: interrupted\nexpected: the command to run to its end\nfix: run it again; what was finished is kept, and training resumes", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        raise typer.Exit(1) from None
+
+
+def report(error: PrefixbankError, *, debug: bool) -> None:
+    """Print an error to stderr."""
+    if debug:
+        traceback.print_exception(error)
+    typer.echo(str(error), err=True)

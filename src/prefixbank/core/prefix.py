@@ -1,0 +1,124 @@
+"""Prefixes: what is learned, stored and combined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+import torch
+from torch import Tensor, nn
+
+from prefixbank.core.attention import Slots
+from prefixbank.core.shapes import EncoderShape, ShapeError
+
+Reparameterisation = Literal["none", "mlp"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prefix:
+    """Trained keys and values of one source task.
+
+    Args:
+        tensor: [L, 2, H, P, D]; index 0 of the second axis holds keys, 1 values.
+        log_gate: [L, H] added to the attention logits of all P slots; None means 0 everywhere.
+    """
+
+    tensor: Tensor
+    log_gate: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Check that tensor and gate belong together."""
+        shape = tuple(self.tensor.shape)
+        if len(shape) != 5 or shape[1] != 2:
+            raise ShapeError(f"prefix tensor has shape {list(shape)}", expected="[L, 2, H, P, D]", fix="use the tensor of a prefix artifact")
+        if self.log_gate is not None and tuple(self.log_gate.shape) != (shape[0], shape[2]):
+            raise ShapeError(
+                f"log-gate has shape {list(self.log_gate.shape)} beside a prefix of shape {list(shape)}",
+                expected=f"[L, H] = [{shape[0]}, {shape[2]}]",
+                fix="use prefix and gate of the same artifact",
+            )
+
+    @property
+    def length(self) -> int:
+        """P, slots per layer."""
+        return self.tensor.shape[3]
+
+    def bias(self, log_weight: float) -> Tensor | None:
+        """Return [L, H, P], log-weight plus log-gate; None where that is zero throughout."""
+        if self.log_gate is None and log_weight == 0.0:
+            return None
+        layers, _, heads, length, _ = self.tensor.shape
+        gate = self.tensor.new_zeros(layers, heads) if self.log_gate is None else self.log_gate
+        return (gate + log_weight).unsqueeze(-1).expand(layers, heads, length)
+
+    def slots(self) -> Slots:
+        """Return what attention reads for this prefix alone, at weight 1."""
+        return Slots(keys=self.tensor[:, 0], values=self.tensor[:, 1], bias=self.bias(0.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefixStart:
+    """How a prefix is parameterised in training and where it starts.
+
+    Args:
+        length: P.
+        init_scale: standard deviation of the normal start values.
+        reparameterisation: `none` trains the tensor itself (P-tuning v2); `mlp` trains an embedding and a two-layer network that produce it (Li & Liang).
+        mlp_hidden_size: size of the network's hidden layer.
+        gated: learn a log-gate for each layer and head.
+        gate_init: its start value; strongly negative starts from the plain encoder.
+        dropout: share of the tensor's entries set to zero in a training step.
+    """
+
+    length: int
+    init_scale: float
+    reparameterisation: Reparameterisation
+    mlp_hidden_size: int
+    gated: bool
+    gate_init: float
+    dropout: float
+
+
+class TrainablePrefix(nn.Module):
+    """The parameters behind one prefix while it is trained. `forward` returns the prefix as it stands, with gradients."""
+
+    def __init__(self, shape: EncoderShape, start: PrefixStart, seed: int) -> None:
+        """Draw start values from `seed`, leaving the global random state alone."""
+        super().__init__()
+        self.shape = shape.prefix_shape(start.length)
+        self.produce: nn.Module | None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.start, self.produce = _parameters(shape, start)
+        self.log_gate = nn.Parameter(torch.full((shape.layers, shape.kv_heads), start.gate_init)) if start.gated else None
+
+    def forward(self, drop: Callable[[Tensor], Tensor] | None = None) -> Prefix:
+        """Return the prefix, its tensor passed through `drop` if one is given."""
+        tensor = self.start if self.produce is None else self._produced(self.produce)
+        return Prefix(tensor=tensor if drop is None else drop(tensor), log_gate=self.log_gate)
+
+    def _produced(self, network: nn.Module) -> Tensor:
+        """Turn the network's output [P, 2·L·H·D] into [L, 2, H, P, D]."""
+        layers, two, heads, length, size = self.shape
+        flat: Tensor = network(self.start)
+        return flat.view(length, layers, two, heads, size).permute(1, 2, 3, 0, 4)
+
+    def snapshot(self) -> Prefix:
+        """Return a copy without gradients, fp32, on the CPU, in memory order."""
+        with torch.no_grad():
+            prefix = self()
+            gate = None if prefix.log_gate is None else prefix.log_gate.detach().clone().float().cpu()
+            return Prefix(tensor=prefix.tensor.detach().clone().float().cpu().contiguous(), log_gate=gate)
+
+
+def _parameters(shape: EncoderShape, start: PrefixStart) -> tuple[nn.Parameter, nn.Module | None]:
+    """Return the start tensor, and the network that turns it into a prefix if there is one."""
+    match start.reparameterisation:
+        case "none":
+            return nn.Parameter(torch.randn(shape.prefix_shape(start.length)) * start.init_scale), None
+        case "mlp":
+            outputs = 2 * shape.layers * shape.kv_heads * shape.head_size
+            network = nn.Sequential(nn.Linear(shape.hidden_size, start.mlp_hidden_size), nn.Tanh(), nn.Linear(start.mlp_hidden_size, outputs))
+            return nn.Parameter(torch.randn(start.length, shape.hidden_size) * start.init_scale), network
+    assert_never(start.reparameterisation)

@@ -1,0 +1,27 @@
+"""Learning-rate schedules, as a factor of the top rate."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, assert_never
+
+Schedule = Literal["linear", "cosine", "constant"]
+
+
+def rate_factor(schedule: Schedule, step: int, total_steps: int, warmup_share: float) -> float:
+    """Return the factor for optimiser step `step` of `total_steps`, both counted from 0.
+
+    The factor rises linearly over the first `warmup_share` of the steps, then falls to 0 at `total_steps` (`linear`, `cosine`) or stays (`constant`).
+    """
+    warmup_steps = round(total_steps * warmup_share)
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    done = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    match schedule:
+        case "linear":
+            return 1.0 - done
+        case "cosine":
+            return 0.5 * (1.0 + math.cos(math.pi * done))
+        case "constant":
+            return 1.0
+    assert_never(schedule)

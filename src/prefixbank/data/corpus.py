@@ -1,0 +1,81 @@
+"""Read a corpus: texts without labels, from txt, CSV, TSV, JSONL, Parquet, or lines of standard input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from prefixbank.config.schema import ColumnNames, CorpusConfig
+from prefixbank.data.raw import rows_fault
+from prefixbank.data.read_files import SUFFIXES, read_split
+from prefixbank.data.texts import Texts
+from prefixbank.errors import DataError
+
+STDIN = "-"
+
+
+def read_corpus(config: CorpusConfig, stdin: BinaryIO) -> Texts:
+    """Return the rows of a corpus, checked.
+
+    Args:
+        config: path and columns; a path of `-` reads one text for each line of `stdin`.
+        stdin: bytes of standard input.
+
+    Raises:
+        DataError: no such file, an unknown ending, no rows, a missing column, a row without text, bytes that are not UTF-8.
+    """
+    if not config.path:
+        raise DataError("no corpus given", expected="corpus.path=FILE, or corpus.path=- for lines of standard input", fix="corpus.path=texts.txt")
+    if config.path == STDIN:
+        return _lines(stdin.read(), "standard input")
+    path = Path(config.path).expanduser()
+    if not path.is_file():
+        raise DataError(f"no file '{config.path}'", expected=f"a file ending in .txt, {', '.join(SUFFIXES)}", fix="corpus.path=FILE")
+    if path.suffix.lower() == ".txt":
+        return _lines(path.read_bytes(), str(path))
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"'{path}' has an ending that says nothing about its form", expected=f".txt, {', '.join(SUFFIXES)}", fix=f"mv '{path}' '{path}.txt'")
+    return _columns(path, config)
+
+
+def _lines(data: bytes, where: str) -> Texts:
+    """Return one text for each line; an empty line is a fault, since row numbers would no longer be line numbers."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where} is not UTF-8: byte {data[error.start]:#04x} at offset {error.start}", expected="text in UTF-8", fix="iconv -f latin1 -t utf-8 IN > OUT"
+        ) from error
+    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+    if lines == [""]:
+        raise DataError(f"{where} has no rows", expected="one text for each line", fix="name a file with rows")
+    return _checked(where, Texts(texts=tuple(lines)))
+
+
+def _columns(path: Path, config: CorpusConfig) -> Texts:
+    """Return the named columns of a table; the reader of tasks reads them, the id in the label's place."""
+    raw = read_split(path, ColumnNames(text=config.column, text_pair=config.column_pair, label=config.id_column))
+    texts = _strings(path, raw.table, config.column)
+    pairs = _strings(path, raw.table, config.column_pair) if config.column_pair else None
+    ids = tuple(str(value) for value in raw.table.column(config.id_column).to_pylist()) if config.id_column else None
+    return _checked(str(path), Texts(texts=texts, pairs=pairs, ids=ids))
+
+
+def _strings(path: Path, table: pa.Table, name: str) -> tuple[str, ...]:
+    values = table.column(name).to_pylist()
+    odd = np.array([row for row, value in enumerate(values, start=1) if not isinstance(value, str)])
+    if len(odd):
+        raise rows_fault(str(path), f"without text in column '{name}'", odd, [values[row - 1] for row in odd[:3]], expected="a text in every row", fix="fill or drop these rows")
+    return tuple(values)
+
+
+def _checked(where: str, rows: Texts) -> Texts:
+    """Refuse rows that hold nothing but spaces."""
+    for column in (rows.texts, rows.pairs or ()):
+        blank = np.array([row for row, text in enumerate(column, start=1) if not text.strip()])
+        if len(blank):
+            raise rows_fault(where, "empty or only spaces", blank, [column[row - 1] for row in blank[:3]], expected="a text in every row", fix="drop these rows")
+    return rows

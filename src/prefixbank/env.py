@@ -1,0 +1,33 @@
+"""Where things lie on this machine: the only reader of environment variables and platform folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import platformdirs
+
+from prefixbank.errors import UsageError
+
+STORE_VARIABLE = "PREFIXBANK_STORE"
+
+
+def store_root(flag: str | Path | None = None, *, environ: Mapping[str, str] | None = None) -> Path:
+    """Return the absolute folder of the store; it need not exist.
+
+    Args:
+        flag: value of `--store`; None when the flag was not given.
+        environ: environment to read; None reads that of this process.
+
+    Returns:
+        The flag if given, else `PREFIXBANK_STORE` if set and not empty, else `store` in the user's cache folder of prefixbank.
+
+    Raises:
+        UsageError: the flag is an empty text (most often an unset shell variable).
+    """
+    if flag is not None and not str(flag):
+        raise UsageError("--store is empty", expected="a folder", fix=f"leave --store out to use {store_root(environ=environ)}")
+    named = flag or (os.environ if environ is None else environ).get(STORE_VARIABLE)
+    folder = Path(named) if named else platformdirs.user_cache_path("prefixbank", appauthor=False) / "store"
+    return folder.expanduser().absolute()

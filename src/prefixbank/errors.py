@@ -1,0 +1,92 @@
+"""Every error a user can meet: what happened, what was expected, how to fix it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+
+class PrefixbankError(Exception):
+    """Base of all errors that prefixbank raises on purpose.
+
+    Args:
+        what: what happened, with the offending value in it.
+        expected: what would have been right.
+        fix: the next thing to try, a command where one exists.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, *, expected: str, fix: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.expected = expected
+        self.fix = fix
+
+    def __str__(self) -> str:
+        """Return the three lines that the command line prints."""
+        return f"error: {self.what}\nexpected: {self.expected}\nfix: {self.fix}"
+
+
+class UsageError(PrefixbankError):
+    """Asked wrongly: an option, a name or a value."""
+
+    exit_code = 2
+
+
+class DataError(UsageError):
+    """The texts or labels that were handed in cannot be used as they are."""
+
+
+class EncoderError(UsageError):
+    """The encoder cannot carry a prefix, or does not fit the other inputs."""
+
+
+class HubError(PrefixbankError):
+    """A hub repository could not be reached or read."""
+
+
+class DeviceError(PrefixbankError):
+    """The machine lacks what was asked for: a device, memory."""
+
+
+class TrainingError(PrefixbankError):
+    """Training cannot go on, for example because the loss is not a number."""
+
+
+class StoreError(PrefixbankError):
+    """The store cannot be read or written: permissions, space, locks."""
+
+
+class DamagedError(PrefixbankError):
+    """A published artifact is not what was published."""
+
+    exit_code = 3
+
+
+class Faults(UsageError):
+    """Several faults found in one go, reported together."""
+
+    def __init__(self, faults: Sequence[PrefixbankError]) -> None:
+        first = faults[0]
+        super().__init__(first.what, expected=first.expected, fix=first.fix)
+        self.faults = tuple(faults)
+
+    def __str__(self) -> str:
+        """Return three lines for each fault, in the order found."""
+        return "\n".join(str(fault) for fault in self.faults)
+
+
+def raise_faults(faults: Sequence[PrefixbankError]) -> None:
+    """Raise nothing, the only fault, or all of them as one `Faults`."""
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise Faults(faults)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"` for a near name, else an empty string."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean '{near[0]}'?" if near else ""

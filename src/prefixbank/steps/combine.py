@@ -1,0 +1,94 @@
+"""Step `combine`: prefixes to a bank that stands on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefixbank.config.schema import BankRecipe
+from prefixbank.errors import PrefixbankError, UsageError, raise_faults
+from prefixbank.steps.units import Unit
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON, document
+from prefixbank.store.store import Store
+
+if TYPE_CHECKING:
+    from prefixbank.core.combine import Bank
+
+STEP = "combine"
+VERSION = 1  # 1: first
+CODE = ("core.combine", "core.prefix", "steps.banks")
+
+
+def unit(store: Store, prefixes: Sequence[Entry], recipe: BankRecipe, name: str, refs: Sequence[str] = ()) -> Unit:
+    """Return the unit that combines `prefixes`, in this order; ref `bank/<name>`.
+
+    Args:
+        store: only read.
+        prefixes: finished prefix artifacts of one encoder.
+        recipe: rule, weights and pooling.
+        name: of the bank.
+        refs: the `prefix/...` refs that the prefixes were named by (empty where named by key), so that the bank can be seen to be stale when one moves.
+    """
+    check_prefixes(prefixes)
+
+    def make(out: Path, work: Path) -> JSON:
+        from prefixbank.steps.banks import write_bank
+
+        write_bank(out, prefixes, recipe)
+        source = {ref: entry.key for ref, entry in zip(refs, prefixes, strict=bool(refs)) if ref}
+        return {"encoder": prefixes[0].info["encoder"], "tasks": [entry.info["task"] for entry in prefixes], "from": source, "name": name}
+
+    inputs = {"encoder": prefixes[0].document["inputs"]["encoder"], "prefixes": [entry.digest for entry in prefixes]}
+    made_of = document(step="combine", version=VERSION, config=asdict(recipe), inputs=inputs)
+    return Unit(step=STEP, name=name, document=made_of, make=make, ref=("bank", name), note=describe)
+
+
+def describe(entry: Entry) -> str:
+    """Return what the line of a finished bank says."""
+    return f"{len(entry.info['tasks'])} prefixes, {entry.document['config']['combine']['rule']}: {', '.join(entry.info['tasks'])}"
+
+
+def check_prefixes(prefixes: Sequence[Entry]) -> None:
+    """Refuse nothing at all, one prefix named twice, and prefixes of several encoders, all at once.
+
+    Raises:
+        UsageError: one for each fault.
+    """
+    faults: list[PrefixbankError] = []
+    if not prefixes:
+        raise UsageError("no prefixes to combine", expected="one or more", fix="prefixbank combine 'prefixes=[sst2,snli]' name=demo")
+    seen: dict[str, Entry] = {}
+    for entry in prefixes:
+        if entry.digest in seen:
+            faults.append(
+                UsageError(
+                    f"prefix '{entry.info['task']}' {entry.short_key} is in the list twice",
+                    expected="each prefix once (weights make one count more)",
+                    fix="drop the second, or use combine.weights=[...]",
+                )
+            )
+        seen[entry.digest] = entry
+    first = prefixes[0]
+    for entry in prefixes[1:]:
+        if entry.document["inputs"]["encoder"] != first.document["inputs"]["encoder"]:
+            faults.append(_other_encoder(first, entry))
+    raise_faults(faults)
+
+
+def _other_encoder(first: Entry, other: Entry) -> UsageError:
+    names = [f"{entry.info['encoder']['name']} {entry.document['inputs']['encoder'][:8]}" for entry in (first, other)]
+    return UsageError(
+        f"prefix '{other.info['task']}' was trained on encoder {names[1]}, prefix '{first.info['task']}' on {names[0]}",
+        expected="all prefixes of one bank share one encoder",
+        fix=f"prefixbank train-prefix task={other.info['task']} encoder={first.info['encoder']['name']}    or leave it out",
+    )
+
+
+def load_bank(entry: Entry) -> Bank:
+    """Return the bank in an artifact."""
+    from prefixbank.steps.banks import read_bank
+
+    return read_bank(entry)

@@ -1,0 +1,121 @@
+"""What the steps of one command share: the store, how to run, whom to tell, and what is loaded already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prefixbank.config.schema import EncoderConfig, RunConfig, TaskConfig
+from prefixbank.data.encoder_files import EncoderFiles, describe_folder, locate_encoder
+from prefixbank.data.tasks import Task
+from prefixbank.errors import DeviceError, EncoderError
+from prefixbank.steps.events import Emit, Event, silent
+from prefixbank.steps.units import Unit, Waiting, plan_unit, run_unit
+from prefixbank.store.artifact import Entry
+from prefixbank.store.store import Store
+
+if TYPE_CHECKING:
+    from prefixbank.data.encoder import Encoder
+
+
+class Context:
+    """One command's surroundings. Loads each task and each encoder at most once.
+
+    Args:
+        store: where artifacts live.
+        run: how and where to run.
+        emit: gets every event.
+        dry_run: plan only; nothing is made.
+        force: make again what the store has.
+    """
+
+    def __init__(self, store: Store, run: RunConfig, *, emit: Emit = silent, dry_run: bool = False, force: bool = False) -> None:
+        self.store, self.run, self.emit, self.dry_run, self.force = store, run, emit, dry_run, force
+        self._tasks: dict[str, Task] = {}
+        self._files: dict[EncoderConfig, EncoderFiles] = {}
+        self._encoders: dict[str, Encoder] = {}
+
+    def planning(self, emit: Emit) -> Context:
+        """Return a context that plans instead of running, with the same store and the same things loaded."""
+        twin = Context(self.store, self.run, emit=emit, dry_run=True, force=self.force)
+        twin._tasks, twin._files, twin._encoders = self._tasks, self._files, self._encoders
+        return twin
+
+    def do(self, unit: Unit) -> Entry | Waiting:
+        """Plan or run one unit, whichever this command is for."""
+        if self.dry_run:
+            return plan_unit(self.store, unit, self.emit, force=self.force)
+        return run_unit(self.store, unit, self.emit, force=self.force)
+
+    def waits(self, step: str, name: str, upstream: Waiting) -> Waiting:
+        """Plan something whose input is still to be made."""
+        self.emit(Event(kind="waits", step=step, name=name, text=f"needs {upstream.step} {upstream.name}"))
+        return Waiting(step=step, name=name)
+
+    def task(self, config: TaskConfig) -> Task:
+        """Return a task's checked examples, and say what the loader had to say about them."""
+        if config.name not in self._tasks or not config.name:
+            from prefixbank.data.load import load_task
+
+            task = load_task(config, data_root=self.run.data_root)
+            for note in task.notes:
+                self.emit(Event(kind="note", step="task", name=task.name, text=note))
+            self._tasks[config.name or task.name] = task
+            return task
+        return self._tasks[config.name]
+
+    def encoder_files(self, config: EncoderConfig) -> EncoderFiles:
+        """Return where an encoder is and the digest of its bytes; the tiny one is made when it is first asked for."""
+        if config not in self._files:
+            self._files[config] = self._tiny(config) if config.source == "tiny" else locate_encoder(config)
+        return self._files[config]
+
+    def _tiny(self, config: EncoderConfig) -> EncoderFiles:
+        from prefixbank.steps import tiny_encoder
+
+        entry = run_unit(self.store, tiny_encoder.unit(), silent)
+        return describe_folder(entry.path, config, "tiny")
+
+    def encoder_of_bank(self, bank: Entry, asked: EncoderConfig) -> EncoderFiles:
+        """Return the encoder that a bank was made with, or the one asked for if its bytes are the same.
+
+        Raises:
+            EncoderError: another encoder was asked for, or its files changed since.
+        """
+        own = EncoderConfig(**bank.info["encoder"])
+        files = self.encoder_files(own if asked.source == "bank" else asked)
+        if files.digest != bank.document["inputs"]["encoder"]:
+            raise EncoderError(
+                f"bank {bank.short_key} was made with encoder {own.name} {bank.document['inputs']['encoder'][:8]}, {files.label} here is {files.digest[:8]}",
+                expected="the very encoder that its prefixes were trained on",
+                fix=f"drop the encoder= option, or train and combine again with encoder={asked.name if asked.source != 'bank' else own.name}",
+            )
+        return files
+
+    def load(self, files: EncoderFiles) -> Encoder:
+        """Return the encoder itself, on the device asked for, loaded once."""
+        if files.digest not in self._encoders:
+            from prefixbank.data.encoder import load_encoder
+
+            self._encoders[files.digest] = load_encoder(files, self.device())
+        return self._encoders[files.digest]
+
+    def device(self) -> str:
+        """Choose the device and set the number of threads.
+
+        Raises:
+            DeviceError: the device asked for is not there.
+        """
+        import torch
+
+        if self.run.threads:
+            torch.set_num_threads(self.run.threads)
+        present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if self.run.device == "auto":
+            return next(name for name in ("cuda", "mps", "cpu") if present[name])
+        if not present[self.run.device]:
+            raise DeviceError(
+                f"run.device={self.run.device}, but torch {torch.__version__} finds no such device",
+                expected=f"one of auto, {', '.join(name for name, there in present.items() if there)}",
+                fix="run.device=auto    or install a torch build for this device (see: prefixbank doctor)",
+            )
+        return self.run.device

@@ -1,0 +1,114 @@
+"""Step `embed`: a bank and texts to one vector for each text, as Parquet files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefixbank.config.schema import EmbedRecipe, PoolingConfig
+from prefixbank.data.encoder_files import EncoderFiles
+from prefixbank.data.tasks import Task
+from prefixbank.data.texts import Texts
+from prefixbank.steps.context import Context
+from prefixbank.steps.events import Event
+from prefixbank.steps.json_files import read_json, write_json
+from prefixbank.steps.units import Unit
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON, document
+
+if TYPE_CHECKING:
+    from prefixbank.core.combine import Bank
+
+STEP = "embed"
+VERSION = 1  # 1: first
+CODE = ("core.attention", "core.combine", "core.embed", "core.pooling", "data.batches", "data.encoder", "steps.vectors")
+PART_ROWS = 50_000
+
+
+def unit(
+    context: Context,
+    bank: Entry | None,
+    files: EncoderFiles,
+    parts: Mapping[str, Texts],
+    recipe: EmbedRecipe,
+    pooling: PoolingConfig,
+    name: str,
+    ref: tuple[str, str] | None = None,
+) -> Unit:
+    """Return the unit that embeds `parts`, one file each.
+
+    Args:
+        context: how to run.
+        bank: bank artifact; None is the plain encoder, pooled as `pooling` says (a bank brings its own).
+        files: encoder.
+        parts: file stem to its rows.
+        recipe: what else can change a vector.
+        pooling: used without a bank.
+        name: what messages call it.
+        ref: what to point at the result, if anything.
+    """
+
+    def make(out: Path, work: Path) -> JSON:
+        from prefixbank.steps.banks import plain_bank, read_bank
+
+        loaded = plain_bank(pooling) if bank is None else read_bank(bank)
+        truncated = sum(_make_part(context, loaded, files, stem, rows, recipe, work, name) for stem, rows in parts.items())
+        for stem in parts:
+            shutil.copyfile(work / f"{stem}.parquet", out / f"{stem}.parquet")
+        count = sum(len(rows) for rows in parts.values())
+        write_json(out / "embeddings.json", {"parts": list(parts), "rows": count, "truncated_share": truncated / count})
+        return {"bank": None if bank is None else bank.key, "encoder": asdict(files.source), "name": name}
+
+    config = {field.name: getattr(recipe, field.name) for field in fields(EmbedRecipe)}
+    if bank is None:
+        config["pooling"] = asdict(pooling)
+    inputs = {
+        "bank": None if bank is None else bank.digest,
+        "encoder": files.digest,
+        "texts": {stem: rows.digest() for stem, rows in parts.items()},
+    }
+    return Unit(step=STEP, name=name, document=document(step="embed", version=VERSION, config=config, inputs=inputs), make=make, ref=ref, note=describe)
+
+
+def parts_of_task(task: Task) -> dict[str, Texts]:
+    """Return the three splits of a task as parts."""
+    splits = {"train": task.train, "validation": task.validation, "test": task.test}
+    return {name: Texts(texts=rows.texts, pairs=rows.pairs) for name, rows in splits.items()}
+
+
+def parts_of_corpus(texts: Texts) -> dict[str, Texts]:
+    """Cut a corpus into parts of `PART_ROWS` rows, so that a killed run resumes at the part it was in."""
+    starts = range(0, len(texts), PART_ROWS)
+    return {f"part-{number:05d}": texts.part(start, start + PART_ROWS) for number, start in enumerate(starts)}
+
+
+def describe(entry: Entry) -> str:
+    """Return what the line of finished embeddings says."""
+    facts = read_json(entry, "embeddings.json")
+    cut = f", {facts['truncated_share']:.1%} of rows truncated" if facts["truncated_share"] else ""
+    return f"{facts['rows']} rows{cut}"
+
+
+def _make_part(
+    context: Context, bank: Bank, files: EncoderFiles, stem: str, rows: Texts, recipe: EmbedRecipe, work: Path, name: str
+) -> int:
+    """Embed one part into the work folder unless an earlier run did; return its number of truncated rows."""
+    from prefixbank.steps.vectors import embed_rows, finished_part, publish_part
+
+    path = work / f"{stem}.parquet"
+    before = finished_part(path)
+    if before is not None:
+        return before
+    done = 0
+
+    def on_rows(count: int) -> None:
+        nonlocal done
+        done += count
+        context.emit(Event(kind="progress", step=STEP, name=name, done=done, total=len(rows), text=stem))
+
+    vectors, truncated = embed_rows(context, bank, files, rows, recipe, on_rows)
+    publish_part(path, rows, vectors, truncated)
+    return truncated

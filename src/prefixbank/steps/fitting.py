@@ -1,0 +1,132 @@
+"""From configuration, task and encoder to a call of `core.fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from prefixbank.config.schema import PoolingConfig, PrefixRecipe
+from prefixbank.core.fit import FitEvent, FitResult, FitSettings, fit_prefix
+from prefixbank.core.pooling import Pooling
+from prefixbank.core.prefix import PrefixStart
+from prefixbank.core.shapes import EncoderShape
+from prefixbank.data.batches import Tokens, budget_batches, epoch_batches, tokenize
+from prefixbank.data.encoder_files import EncoderFiles
+from prefixbank.data.tasks import Examples, Task
+from prefixbank.errors import DeviceError
+from prefixbank.steps.context import Context
+from prefixbank.steps.tensors import FolderCheckpoint
+from prefixbank.steps.tracking import tracked
+
+VALIDATION_TOKENS = 4096
+
+
+def fit(
+    context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe, work: Path, on_event: Callable[[FitEvent], None]
+) -> tuple[FitResult, dict[str, Any]]:
+    """Train; return the result, and what is worth knowing about the rows it saw."""
+    check_precision(context, recipe.optim.precision)
+    encoder = context.load(files)
+    encoder.check_length(recipe.max_length_tokens)
+    train = tokenize(encoder.tokenizer, task.train.texts, task.train.pairs, recipe.max_length_tokens)
+    validation = tokenize(encoder.tokenizer, task.validation.texts, task.validation.pairs, recipe.max_length_tokens)
+    check_memory(encoder.shape, train, recipe)
+    labels = training_labels(task.train)
+    with tracked(context.run, task.name, recipe, on_event) as listener:
+        result = fit_prefix(
+            encoder.model,
+            encoder.shape,
+            lambda epoch: epoch_batches(train, labels, batch_size=recipe.optim.batch_size, seed=recipe.seed, epoch=epoch),
+            list(budget_batches(validation, VALIDATION_TOKENS, task.validation.labels)),
+            settings(task, recipe),
+            checkpoint=FolderCheckpoint(work, context.run.checkpoint_every_s),
+            on_event=listener,
+        )
+    rows = len(train) + len(validation)
+    return result, {"train_rows": len(train), "truncated_share": (train.truncated + validation.truncated) / rows}
+
+
+def settings(task: Task, recipe: PrefixRecipe) -> FitSettings:
+    """Translate task and recipe into the words of `core`."""
+    prefix, optim = recipe.prefix, recipe.optim
+    mean, scale = (0.0, 1.0) if task.kind != "regression" else _standard(task.train)
+    return FitSettings(
+        kind=task.kind,
+        metric=task.metric,
+        num_outputs=task.num_outputs,
+        start=PrefixStart(
+            length=prefix.length,
+            init_scale=prefix.init_scale,
+            reparameterisation=prefix.reparameterisation,
+            mlp_hidden_size=prefix.mlp_hidden_size,
+            gated=prefix.gate == "learned",
+            gate_init=prefix.gate_init,
+            dropout=prefix.dropout,
+        ),
+        pooling=pooling_of(recipe.pooling),
+        lr=optim.lr,
+        head_lr=optim.head_lr,
+        weight_decay=optim.weight_decay,
+        schedule=optim.schedule,
+        warmup_share=optim.warmup_share,
+        epochs=optim.epochs,
+        accumulation_steps=optim.accumulation_steps,
+        max_grad_norm=optim.max_grad_norm,
+        patience_epochs=optim.patience_epochs,
+        precision=optim.precision,
+        gradient_checkpointing=optim.gradient_checkpointing,
+        seed=recipe.seed,
+        label_mean=mean,
+        label_scale=scale,
+    )
+
+
+def pooling_of(config: PoolingConfig) -> Pooling:
+    """Translate the pooling part of a configuration."""
+    return Pooling(position=config.position, layers=config.layers, last_k=config.last_k, layer=config.layer)
+
+
+def training_labels(examples: Examples) -> np.ndarray:
+    """Return the labels as batches want them."""
+    return np.asarray(examples.labels)
+
+
+def _standard(examples: Examples) -> tuple[float, float]:
+    """Return mean and standard deviation of regression labels."""
+    return float(np.mean(examples.labels)), float(np.std(examples.labels))
+
+
+def check_precision(context: Context, precision: str) -> None:
+    """Refuse half precision where the device has none.
+
+    Raises:
+        DeviceError: fp16 away from a GPU, or bf16 on a GPU that lacks it.
+    """
+    import torch
+
+    device = context.device()
+    if (precision == "fp16" and device != "cuda") or (precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported()):
+        raise DeviceError(f"precision {precision} on device {device}", expected="fp32, or bf16 where the device has it; fp16 needs a GPU", fix="optim.precision=fp32")
+
+
+def check_memory(shape: EncoderShape, tokens: Tokens, recipe: PrefixRecipe) -> None:
+    """Refuse a prefix whose attention would not fit into free memory, before anything is started.
+
+    Raises:
+        DeviceError: with the longest prefix that fits.
+    """
+    width, rows = int(tokens.lengths.max()), recipe.optim.batch_size
+    free = psutil.virtual_memory().available
+    needed = shape.attention_bytes(rows=rows, tokens=width, slots=recipe.prefix.length)
+    if needed > free:
+        per_slot = shape.attention_bytes(rows=rows, tokens=width, slots=1) - shape.attention_bytes(rows=rows, tokens=width, slots=0)
+        fits = max(1, (free - shape.attention_bytes(rows=rows, tokens=width, slots=0)) // per_slot)
+        raise DeviceError(
+            f"prefix.length={recipe.prefix.length} with batches of {rows} x {width} tokens needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free",
+            expected=f"prefix.length of at most {fits} at this batch size",
+            fix=f"prefix.length=16, or optim.batch_size={max(1, rows // 4)} optim.accumulation_steps=4",
+        )

@@ -1,0 +1,47 @@
+"""What a command says about the artifact it made: one flat row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefixbank.steps.json_files import read_json
+from prefixbank.store.artifact import Entry
+
+
+def summary(entry: Entry) -> dict[str, Any]:
+    """Return the row for an artifact of any producing step."""
+    row = {"step": entry.step.replace("_", "-"), "key": entry.key, **_facts(entry), "path": str(entry.path)}
+    return row
+
+
+def _facts(entry: Entry) -> dict[str, Any]:
+    match entry.step:
+        case "train_prefix":
+            return _prefix(entry)
+        case "combine":
+            bank = read_json(entry, "bank.json")
+            return {"name": entry.info["name"], "rule": bank["rule"], "prefixes": entry.info["tasks"], "weights": bank["weights"]}
+        case "embed":
+            facts = read_json(entry, "embeddings.json")
+            return {"name": entry.info["name"], "rows": facts["rows"], "truncated_share": facts["truncated_share"]}
+        case "probe":
+            return _probe(entry)
+        case "report":
+            return {"name": entry.info["experiment"]}
+    return {}
+
+
+def _prefix(entry: Entry) -> dict[str, Any]:
+    result = read_json(entry, "result.json")
+    kept = {name: result[name] for name in ("metric", "validation", "best_epoch", "steps", "train_rows", "truncated_share")}
+    return {"task": entry.info["task"], **kept, "shape": result["shape"]}
+
+
+def _probe(entry: Entry) -> dict[str, Any]:
+    result = read_json(entry, "probe.json")
+    test = result["test"]
+    scores = {"metric": result["metric"], "score": test["score"], "low": test["low"], "high": test["high"], "interval_over": test["interval"]}
+    others = {name: value for name, value in test["metrics"].items() if name != result["metric"]}
+    bank = entry.info["bank"][:8] if entry.info["bank"] else "none"
+    size = {"validation": result["validation"], "train_rows": result["train_rows"], "test_rows": test["n"], "draws": result["draws"]}
+    return {"task": entry.info["task"], "bank": bank, **scores, **size, **others}

@@ -1,0 +1,76 @@
+"""Tensors in an artifact's folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from prefixbank.core.prefix import Prefix
+from prefixbank.store.artifact import Entry
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors without metadata, whose order would differ from run to run."""
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+
+
+def read_tensors(entry: Entry, name: str) -> dict[str, Tensor]:
+    """Read tensors of an artifact, checked against their digest."""
+    return load_file(entry.file(name))
+
+
+def prefix_tensors(prefix: Prefix, place: str = "") -> dict[str, Tensor]:
+    """Return a prefix as named tensors, each name behind `place`."""
+    tensors = {f"{place}prefix": prefix.tensor}
+    return tensors if prefix.log_gate is None else {**tensors, f"{place}log_gate": prefix.log_gate}
+
+
+def prefix_from(tensors: dict[str, Tensor], place: str = "") -> Prefix:
+    """Return the prefix that `prefix_tensors` took apart."""
+    return Prefix(tensor=tensors[f"{place}prefix"], log_gate=tensors.get(f"{place}log_gate"))
+
+
+class FolderCheckpoint:
+    """A fit's state as two files in a work folder, replaced together by one rename."""
+
+    def __init__(self, folder: Path, every_s: float) -> None:
+        """Keep states in `folder`, at most one each `every_s` seconds."""
+        import time
+
+        self.folder, self.every_s, self.clock = folder, every_s, time.monotonic
+        self.last = self.clock()
+
+    @property
+    def path(self) -> Path:
+        """The one file that holds a state."""
+        return self.folder / "fit.safetensors"
+
+    def due(self) -> bool:
+        """Say whether `every_s` seconds have passed."""
+        return self.clock() - self.last >= self.every_s
+
+    def save(self, state: tuple[dict[str, Tensor], dict[str, Any]]) -> None:
+        """Write a state; a kill in the middle leaves the one before."""
+        tensors, facts = state
+        packed = torch.frombuffer(bytearray(json.dumps(facts).encode()), dtype=torch.uint8)
+        fresh = self.path.with_suffix(".new")
+        save_file({**tensors, "facts": packed}, fresh)
+        fresh.replace(self.path)
+        self.last = self.clock()
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return the last state, if there is a whole one."""
+        if not self.path.is_file():
+            return None
+        try:
+            tensors = load_file(self.path)
+        except SafetensorError:
+            return None
+        facts = json.loads(bytes(tensors.pop("facts").tolist()))
+        return tensors, facts

@@ -1,0 +1,23 @@
+"""Step `tiny-encoder`: the random two-layer encoder of smoke runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefixbank.steps.units import Unit
+from prefixbank.store.key import JSON, document
+
+VERSION = 1  # 1: first
+CODE = ("data.tiny", "data.starter")
+
+
+def unit() -> Unit:
+    """Return the unit; nothing but the code determines it."""
+
+    def make(out: Path, work: Path) -> JSON:
+        from prefixbank.data.tiny import write_tiny_encoder
+
+        write_tiny_encoder(out)
+        return {}
+
+    return Unit(step="tiny-encoder", name="tiny", document=document(step="tiny_encoder", version=VERSION, config={}, inputs={}), make=make)

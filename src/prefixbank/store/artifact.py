@@ -1,0 +1,189 @@
+"""An artifact on disk: a folder of files, and entry.json that says what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from prefixbank.errors import DamagedError, UsageError
+from prefixbank.store.faults import damaged, storage_errors
+from prefixbank.store.files import flush, is_there, regular_files, sha256_of, walk, write_flushed
+from prefixbank.store.key import JSON, canonical_json, key_of, shorten
+from prefixbank.store.names import is_file_name
+
+ENTRY_FILE = "entry.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """What a published file was: SHA-256 of its bytes (64 hexadecimal digits) and its size."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One immutable artifact.
+
+    `document` determines it and `key` is that document's hash; `digest` is the hash of its files' names and bytes. `info` holds
+    what is worth knowing but determines nothing (`created`, names, scores): neither key nor digest depends on it.
+    """
+
+    key: str
+    step: str
+    path: Path
+    document: JSON
+    files: dict[str, FileRecord]
+    digest: str
+    info: JSON
+
+    @property
+    def short_key(self) -> str:
+        """First 8 digits of the key."""
+        return shorten(self.key)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files, entry.json not counted."""
+        return sum(record.size_bytes for record in self.files.values())
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file after reading all of it to check its size and SHA-256.
+
+        Raises:
+            UsageError: the artifact has no such file.
+            DamagedError: the file is missing, or not the one that was published.
+            StoreError: the file cannot be read.
+        """
+        if name not in self.files:
+            raise UsageError(
+                f"artifact {self.short_key} ({self.step}) has no file {name!r}",
+                expected=f"one of: {', '.join(self.files) or 'none at all'}",
+                fix=f"prefixbank cache show {self.short_key}",
+            )
+        if fault := self.fault_of(name):
+            raise damaged(f"artifact {self.short_key} ({self.step}) is damaged: {fault} in {self.path}", delete=self.path)
+        return self.path / name
+
+    def fault_of(self, name: str) -> str:
+        """Return what is wrong with a listed file, or an empty text. Reads all of it."""
+        path, record = self.path / name, self.files[name]
+        with storage_errors(self.path):
+            if path.resolve() != self.path.resolve() / name:
+                return f"{name} is a link"
+            if not path.is_file():
+                return f"{name} is missing"
+            if (size := path.stat().st_size) != record.size_bytes:
+                return f"{name} has {size} bytes instead of {record.size_bytes}"
+            return "" if sha256_of(path) == record.sha256 else f"{name} was altered"
+
+
+def digest_of(files: dict[str, FileRecord]) -> str:
+    """Return the digest of an artifact: the SHA-256 over its files' names and SHA-256s, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json({name: record.sha256 for name, record in files.items()})).hexdigest()
+
+
+def seal(folder: Path, document: JSON, info: JSON) -> Entry:
+    """Record the files of a folder, flush all to disk and write entry.json last.
+
+    Args:
+        folder: what a maker has written: files with plain names, in folders or not; no links.
+        document: what determined them.
+        info: further facts, held to the rules of `canonical_json`.
+
+    Returns:
+        The entry, at `folder`.
+
+    Raises:
+        ValueError, TypeError: a file that cannot be published, or an `info` that is not JSON.
+    """
+    files = {}
+    for name, path in regular_files(folder).items():
+        if name == ENTRY_FILE or not is_file_name(name):
+            raise ValueError(f"a maker wrote the file {name!r}; expected letters, digits and '._@-', and not {ENTRY_FILE}")
+        files[name] = FileRecord(sha256=sha256_of(path), size_bytes=path.stat().st_size)
+    body = {"document": document, "info": info, "key": key_of(document), "step": document["step"], "digest": digest_of(files)}
+    body["files"] = {name: asdict(record) for name, record in files.items()}
+    body = json.loads(canonical_json(body))
+    for path in walk(folder):
+        flush(path)
+    write_flushed(folder / ENTRY_FILE, json.dumps(body, indent=2, ensure_ascii=False, sort_keys=True).encode("utf-8") + b"\n")
+    flush(folder)
+    return _entry(folder, body)
+
+
+def read_entry(path: Path) -> Entry:
+    """Read the entry in folder `path`, in a store or a copy of it elsewhere; its other files are checked when they are opened.
+
+    Raises:
+        DamagedError: entry.json is missing or unreadable, or key, step, digest and document do not belong together.
+        StoreError: it cannot be read.
+    """
+    try:
+        with storage_errors(path):
+            entry = _entry(path, json.loads(_entry_bytes(path), parse_constant=_refuse_constant))
+        fault = _mismatch(entry)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        fault = f"{ENTRY_FILE} cannot be read ({error})"
+    if fault:
+        raise damaged(f"artifact {path} is damaged: {fault}", delete=path)
+    return entry
+
+
+def entry_at(path: Path) -> Entry:
+    """Read the entry in folder `<step>/<key>` of a store; as `read_entry`, and step and key must be those of the folder."""
+    entry = read_entry(path)
+    if (entry.step, entry.key) != (path.parent.name, path.name):
+        what = f"artifact {path} is damaged: {ENTRY_FILE} is that of {entry.step}/{entry.key}"
+        raise damaged(what, delete=path)
+    return entry
+
+
+def entry_if_there(path: Path) -> Entry | None:
+    """As `entry_at`, but None if the folder is not there (any more: gc may have moved it away meanwhile)."""
+    try:
+        return entry_at(path)
+    except DamagedError:
+        if is_there(path):
+            raise
+        return None
+
+
+def _entry_bytes(path: Path) -> bytes:
+    try:
+        return (path / ENTRY_FILE).read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise ValueError("there is no such file") from error
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _entry(path: Path, body: Any) -> Entry:
+    listed = dict(body["files"]).items()
+    return Entry(
+        key=str(body["key"]),
+        step=str(body["step"]),
+        path=path,
+        document=dict(body["document"]),
+        files={name: FileRecord(sha256=str(record["sha256"]), size_bytes=int(record["size_bytes"])) for name, record in listed},
+        digest=str(body["digest"]),
+        info=dict(body["info"]),
+    )
+
+
+def _mismatch(entry: Entry) -> str:
+    """Return how the parts of entry.json contradict each other, or an empty text."""
+    if key_of(entry.document) != entry.key:
+        return f"its document has the key {key_of(entry.document)}, {ENTRY_FILE} says {entry.key}"
+    if entry.document["step"] != entry.step:
+        return f"its document is of step {entry.document['step']!r}, {ENTRY_FILE} says {entry.step!r}"
+    if digest_of(entry.files) != entry.digest:
+        return f"its list of files has another digest than {ENTRY_FILE} says"
+    strange = [name for name in entry.files if not is_file_name(name)]
+    return f"it lists the file {strange[0]!r}" if strange else ""

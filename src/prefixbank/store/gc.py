@@ -1,0 +1,126 @@
+"""What nothing refers to any more: first a plan, then, if wanted, its deletion."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prefixbank.store.artifact import Entry, entry_if_there
+from prefixbank.store.faults import storage_errors
+from prefixbank.store.files import discard, is_there, last_change_ns, tree_size_bytes
+from prefixbank.store.key import canonical_json
+from prefixbank.store.layout import Layout
+from prefixbank.store.locks import is_locked, lock_if_free
+from prefixbank.store.names import is_key
+from prefixbank.store.refs import all_refs
+
+_HEX_RUN = re.compile(r"[0-9a-f]{32,}")
+_DAY_NS = 86_400 * 10**9
+
+
+@dataclass(frozen=True, kw_only=True)
+class GcItem:
+    """One folder or file that may go. `changed_ns` is when it was last used: if that changes before the deletion, it stays."""
+
+    path: Path
+    reason: str
+    size_bytes: int
+    changed_ns: int
+
+
+def plan(layout: Layout, now: datetime, grace_days: float) -> list[GcItem]:
+    """Return what may go, without writing anything; see `Store.gc_plan`."""
+    limit_ns = int(now.timestamp() * 1e9 - grace_days * _DAY_NS)
+    with storage_errors(layout.root):
+        found = [*_dead_entries(layout, limit_ns), *_leftovers(layout, limit_ns)]
+        return [item for item in found if is_there(item.path) and layout.is_own(item.path)]
+
+
+def run(layout: Layout, items: Sequence[GcItem]) -> int:
+    """Delete what a plan lists, unless it has been used, named or locked since; return the bytes freed."""
+    freed_bytes = 0
+    with storage_errors(layout.root):
+        if items:
+            layout.prepare()
+        named = live_keys(_entries(layout), (ref.key for ref in all_refs(layout)))
+        for item in items:
+            key = item.path.name.partition(".")[0]
+            if not is_key(key) or not layout.is_own(item.path):
+                continue
+            with lock_if_free(layout.lock(key), root=layout.root) as is_free:
+                is_named = item.path.parent != layout.tmp and key in named
+                if is_free and not is_named and _is_unchanged(item):
+                    _remove(layout, key, item.path)
+                    freed_bytes += item.size_bytes
+    return freed_bytes
+
+
+def live_keys(entries: Sequence[Entry], roots: Iterable[str]) -> set[str]:
+    """Return the keys that the roots reach: their own, and those of entries whose key, digest or file is named in a live document."""
+    by_key = {entry.key: entry for entry in entries}
+    named: dict[str, set[str]] = {}
+    for entry in entries:
+        for name in (entry.key, entry.digest, *(record.sha256 for record in entry.files.values())):
+            named.setdefault(name, set()).add(entry.key)
+    live: set[str] = set()
+    waiting = [key for key in roots if key in by_key]
+    while waiting:
+        key = waiting.pop()
+        if key not in live:
+            live.add(key)
+            text = canonical_json(by_key[key].document).decode("utf-8")
+            waiting += [other for name in _HEX_RUN.findall(text) for other in named.get(name, ())]
+    return live
+
+
+def _entries(layout: Layout) -> list[Entry]:
+    """Read every entry: one that cannot be read may name others as inputs, so its damage ends the gc."""
+    found = (entry_if_there(path) for path in layout.entry_paths())
+    return [entry for entry in found if entry is not None]
+
+
+def _dead_entries(layout: Layout, limit_ns: int) -> Iterator[GcItem]:
+    entries = _entries(layout)
+    used_ns = {entry.key: last_change_ns(entry.path) for entry in entries}
+    roots = [ref.key for ref in all_refs(layout)] + [key for key, used in used_ns.items() if used > limit_ns]
+    live = live_keys(entries, roots)
+    for entry in entries:
+        if entry.key not in live and not is_locked(layout.lock(entry.key)):
+            yield _item(entry.path, f"no ref or pin leads to it, last used {_day(used_ns[entry.key])}", used_ns[entry.key])
+
+
+def _leftovers(layout: Layout, limit_ns: int) -> Iterator[GcItem]:
+    """Yield what dead processes left in tmp/: what is half made here or half deleted at once, the rest after the grace."""
+    for path, key, kind in layout.scratch_paths():
+        if is_locked(layout.lock(key)):
+            continue
+        changed_ns = last_change_ns(path)
+        if kind == "gone" or path == layout.scratch(key, "out"):
+            yield _item(path, "left by a process that ended early", changed_ns)
+        elif changed_ns <= limit_ns:
+            yield _item(path, f"unfinished, last written {_day(changed_ns)}", changed_ns)
+
+
+def _item(path: Path, reason: str, changed_ns: int) -> GcItem:
+    return GcItem(path=path, reason=reason, size_bytes=tree_size_bytes(path), changed_ns=changed_ns)
+
+
+def _day(time_ns: int) -> str:
+    return datetime.fromtimestamp(time_ns / 1e9, tz=UTC).date().isoformat()
+
+
+def _is_unchanged(item: GcItem) -> bool:
+    return is_there(item.path) and last_change_ns(item.path) == item.changed_ns
+
+
+def _remove(layout: Layout, key: str, path: Path) -> None:
+    """Take an entry out of sight in one rename before deleting it, so that a kill leaves no half of it behind."""
+    if path.parent != layout.tmp:
+        gone = layout.scratch(key, "gone")
+        discard(gone)
+        path.rename(gone)
+        path = gone
+    discard(path)

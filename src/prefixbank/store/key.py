@@ -1,0 +1,164 @@
+"""Keys: the identity of a result is the hash of the document of everything that determines it."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any, Final
+
+from prefixbank.store.names import check_name
+
+SCHEMA = 1
+"""Version of the document's form. History: 1 first form."""
+
+JSON = dict[str, Any]
+
+KEY_LENGTH = 32
+"""Hexadecimal digits of a key: 128 bits."""
+
+SHORT_LENGTH = 8
+"""Digits of a key or digest in messages."""
+
+_PARTS = ("schema", "step", "version", "config", "inputs")
+_HEX_RUN = re.compile(r"(?<![0-9a-zA-Z])[0-9a-f]{32,}(?![0-9a-zA-Z])")
+_BARE = re.compile(r"(?!(?:true|false|null)$)[A-Za-z_./@:-][^\s\"\\]*")
+
+
+class _Absent:
+    """Stands for a value that one of two documents does not have."""
+
+
+_ABSENT: Final = _Absent()
+
+
+def canonical_json(value: object) -> bytes:
+    """Return the one JSON text of `value`: sorted names, no blanks, UTF-8.
+
+    Tuples are written as lists. Numbers keep their type: `1`, `1.0` and `true` are three different values with three different texts;
+    a float is written as the shortest decimal that reads back to the same bits, so `-0.0` and `0.0` differ as well.
+    Text is taken as it is: no Unicode normalisation.
+
+    Raises:
+        TypeError: a value that is not None, bool, int, float, str, list, tuple or dict, exactly (no subclasses of the scalars, so no
+            enums and no numpy numbers), or a name that is not a str.
+        ValueError: NaN, an infinity, or text with a lone surrogate, which has no UTF-8 form.
+    """
+    plain = _plain(value, "value")
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
+
+
+def document(*, step: str, version: int, config: JSON, inputs: JSON) -> JSON:
+    """Return the document that determines a result, in the form that reading it back from JSON gives.
+
+    Args:
+        step: name of the step; also the folder of its entries.
+        version: the step's version, raised when its code changes results.
+        config: what can change the result, and nothing else.
+        inputs: digests of everything that is read.
+
+    Raises:
+        TypeError, ValueError: as `canonical_json`.
+        UsageError: `step` cannot be a folder name.
+    """
+    check_name("step", step)
+    whole = {"schema": SCHEMA, "step": step, "version": version, "config": config, "inputs": inputs}
+    return dict(json.loads(canonical_json(whole)))
+
+
+def key_of(document: JSON) -> str:
+    """Return the key of a document: the first 32 hexadecimal digits of the SHA-256 of its canonical JSON."""
+    return hashlib.sha256(canonical_json(document)).hexdigest()[:KEY_LENGTH]
+
+
+def diff_documents(old: JSON, new: JSON) -> list[str]:
+    """Return one line for each difference, in the order schema, step, version, config, inputs; equal documents give none.
+
+    Lines read `optim.lr 0.01 -> 0.005`, `version 1 -> 2`, `prefix.length added 8`, `inputs.prefixes[0] removed 3f9c21ab`: names of the
+    config stand without `config.`, digests are cut to 8 digits. Lists are aligned, so that leaving out the first of three is one line.
+    """
+    lines: list[str] = []
+    for part in (*_PARTS, *sorted((old.keys() | new.keys()) - set(_PARTS))):
+        lines += _differences("" if part == "config" else part, old.get(part, _ABSENT), new.get(part, _ABSENT))
+    return lines
+
+
+def shorten(digest: str) -> str:
+    """Return the first 8 digits of a key or digest."""
+    return digest[:SHORT_LENGTH]
+
+
+def _plain(value: object, at: str) -> object:
+    if isinstance(value, dict):
+        return {_name(name, at): _plain(item, f"{at}.{name}") for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{at}[{index}]") for index, item in enumerate(value)]
+    if type(value) is str:
+        return _encodable(value, at)
+    if type(value) is float and not math.isfinite(value):
+        raise ValueError(f"{at} is {value}; JSON has no such number")
+    if value is None or type(value) in (bool, int, float):
+        return value
+    raise TypeError(f"{at} is a {type(value).__name__}; a document holds None, bool, int, float, str, list, tuple and dict only")
+
+
+def _name(name: object, at: str) -> str:
+    if type(name) is not str:
+        raise TypeError(f"{at} has the name {name!r}, a {type(name).__name__}; names are str")
+    return _encodable(name, at)
+
+
+def _encodable(text: str, at: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{at} holds the text {text!r}, which has no UTF-8 form") from error
+    return text
+
+
+def _differences(name: str, old: object, new: object) -> Iterator[str]:
+    if isinstance(old, _Absent) or isinstance(new, _Absent):
+        yield from _one_sided(name, old, new)
+    elif isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differences(f"{name}.{key}" if name else key, old.get(key, _ABSENT), new.get(key, _ABSENT))
+    elif isinstance(old, list | tuple) and isinstance(new, list | tuple):
+        yield from _list_differences(name, list(old), list(new))
+    elif canonical_json(old) != canonical_json(new):
+        yield f"{name} {_shown(old)} -> {_shown(new)}"
+
+
+def _one_sided(name: str, old: object, new: object) -> Iterator[str]:
+    word, value = ("added", new) if isinstance(old, _Absent) else ("removed", old)
+    if isinstance(value, dict) and value:
+        for key in sorted(value):
+            pair = (_ABSENT, value[key]) if word == "added" else (value[key], _ABSENT)
+            yield from _one_sided(f"{name}.{key}" if name else key, *pair)
+    else:
+        yield f"{name or 'config'} {word} {_shown(value)}"
+
+
+def _list_differences(name: str, old: list[object], new: list[object]) -> Iterator[str]:
+    matcher = difflib.SequenceMatcher(a=[canonical_json(x) for x in old], b=[canonical_json(x) for x in new], autojunk=False)
+    for tag, old_from, old_to, new_from, new_to in matcher.get_opcodes():
+        if tag == "equal":
+            continue
+        pairs = zip_longest(range(old_from, old_to), range(new_from, new_to))
+        for old_index, new_index in pairs:
+            before = _ABSENT if old_index is None else old[old_index]
+            after = _ABSENT if new_index is None else new[new_index]
+            yield from _differences(f"{name}[{old_index if new_index is None else new_index}]", before, after)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str) and _BARE.fullmatch(value):
+        text = value
+    elif isinstance(value, str) and _HEX_RUN.fullmatch(value):
+        return shorten(value)
+    else:
+        text = json.dumps(value, ensure_ascii=False)
+    return _HEX_RUN.sub(lambda run: shorten(run[0]), text) if isinstance(value, str | list | tuple | dict) else text

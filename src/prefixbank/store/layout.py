@@ -1,0 +1,140 @@
+"""Which file lies where in a store's folder, and which version of that order this code writes."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from prefixbank.errors import StoreError
+from prefixbank.store.faults import storage_errors
+from prefixbank.store.files import fresh_token, is_there, write_at_once
+from prefixbank.store.names import check_key, check_name, is_key, is_name
+
+LAYOUT_VERSION = 1
+"""History: 1 first layout."""
+
+Scratch = Literal["out", "work", "old", "gone", "ref"]
+"""Things in tmp/: being made; checkpoints of a maker; replaced by force; being deleted by gc; a ref being written."""
+
+_SCRATCH = re.compile(r"([0-9a-f]{32})(?:\.[0-9a-f]{8})?\.(out|work|old|gone|ref)")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below the store's folder `root`. Every name is checked before it becomes a path."""
+
+    root: Path
+
+    @property
+    def tmp(self) -> Path:
+        """Folder of everything unfinished."""
+        return self.root / "tmp"
+
+    def entry(self, step: str, key: str) -> Path:
+        """Return the folder of an entry."""
+        check_name("step", step)
+        check_key(key)
+        return self.root / "entries" / step / key
+
+    def scratch(self, key: str, what: Scratch) -> Path:
+        """Return the name in tmp/ that belongs to a key; for `out` one of this machine, as some file systems lock on each machine alone."""
+        check_key(key)
+        return self.tmp / (f"{key}.{_machine()}.{what}" if what == "out" else f"{key}.{what}")
+
+    def lock(self, key: str) -> Path:
+        """Return the lock file of a key."""
+        check_key(key)
+        return self.root / "locks" / key
+
+    def refs(self, kind: str) -> Path:
+        """Return the folder of the refs of a kind."""
+        check_name("ref kind", kind)
+        return self.root / "refs" / kind
+
+    def ref(self, kind: str, name: str) -> Path:
+        """Return the file of a ref."""
+        check_name(kind, name)
+        return self.refs(kind) / f"{name}.json"
+
+    def entry_paths(self, step: str | None = None) -> list[Path]:
+        """Return the folders of all entries, or those of one step, sorted; other things that lie there are left out."""
+        folder = self.root / "entries"
+        steps = [path for path in _listed(folder) if is_name(path.name)] if step is None else [self.entry(step, "0" * 32).parent]
+        return [path for folder in steps for path in _listed(folder) if is_key(path.name)]
+
+    def find(self, key: str) -> Path | None:
+        """Return the folder of the entry with this key, whatever its step."""
+        check_key(key)
+        found = (folder / key for folder in _listed(self.root / "entries") if is_name(folder.name))
+        return next((path for path in found if is_there(path)), None)
+
+    def ref_paths(self, kind: str | None = None) -> list[Path]:
+        """Return the files of all refs, or those of one kind, sorted."""
+        kinds = _listed(self.root / "refs") if kind is None else [self.refs(kind)]
+        files = [path for folder in kinds if is_name(folder.name) for path in _listed(folder)]
+        return [path for path in files if path.suffix == ".json" and is_name(path.stem)]
+
+    def scratch_paths(self) -> Iterator[tuple[Path, str, str]]:
+        """Yield (path, key, kind) of what lies in tmp/ and has one of our names."""
+        for path in _listed(self.tmp):
+            if match := _SCRATCH.fullmatch(path.name):
+                yield path, match[1], match[2]
+
+    def check(self) -> None:
+        """Raise `StoreError` if the folder holds a store of another layout; no store at all is fine."""
+        with storage_errors(self.root):
+            if not is_there(self.root / "LAYOUT"):
+                return
+            text = (self.root / "LAYOUT").read_text(encoding="utf-8", errors="replace").strip()
+        if text != str(LAYOUT_VERSION):
+            raise StoreError(
+                f"the store at {self.root} has layout {text[:20]!r}",
+                expected=f"layout {LAYOUT_VERSION}, which this version of prefixbank writes",
+                fix="install a newer prefixbank    or use another folder: --store PATH",
+            )
+
+    def prepare(self) -> None:
+        """Make the store's folders where they are missing; LAYOUT comes first.
+
+        Raises:
+            StoreError: the folder cannot be written, or holds files of something else, which gc could then delete.
+        """
+        with storage_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            names = {path.name for path in _listed(self.root) if not path.name.startswith((".", "LAYOUT", "lost+found"))}
+            if not is_there(self.root / "LAYOUT"):
+                self._refuse_foreign(names)
+                write_at_once(self.root / "LAYOUT", f"{LAYOUT_VERSION}\n".encode(), scratch=self.root / f"LAYOUT.{fresh_token()}")
+            for name in ("entries", "refs", "locks", "tmp"):
+                (self.root / name).mkdir(exist_ok=True)
+        self.check()
+
+    def is_own(self, path: Path) -> bool:
+        """Tell whether `path` lies in the store itself: below root, and no part of the way there is a link."""
+        if not path.is_relative_to(self.root) or ".." in path.parts:
+            return False
+        return path.resolve() == self.root.resolve() / path.relative_to(self.root)
+
+    def _refuse_foreign(self, names: set[str]) -> None:
+        if names:
+            raise StoreError(
+                f"the folder {self.root} is not a store: it holds {', '.join(sorted(names)[:3])}",
+                expected="a store, an empty folder or a new one",
+                fix=f"--store {self.root / 'store'}",
+            )
+
+
+def _machine() -> str:
+    return hashlib.sha256(platform.node().encode("utf-8")).hexdigest()[:8]
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -1,0 +1,104 @@
+"""Refs: movable names of entries. `refs/<kind>/<name>.json` holds a key."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefixbank.errors import DamagedError, UsageError
+from prefixbank.store.faults import storage_errors
+from prefixbank.store.files import flush, fresh_token, touch, write_at_once
+from prefixbank.store.key import shorten
+from prefixbank.store.layout import Layout
+from prefixbank.store.names import is_key
+
+PIN = "pin"
+"""Kind of the refs that only say: keep this. Their name is the key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ref:
+    """A name, `<kind>/<name>`, and the key of the entry it now stands for."""
+
+    kind: str
+    name: str
+    key: str
+
+    def __str__(self) -> str:
+        """Return `kind/name`, as a user writes it."""
+        return f"{self.kind}/{self.name}"
+
+
+def set_ref(layout: Layout, kind: str, name: str, key: str) -> Ref:
+    """Let `kind/name` stand for the entry `key`, in one rename.
+
+    Raises:
+        UsageError: a bad name, or no such entry.
+        StoreError: the ref cannot be written.
+    """
+    path = layout.ref(kind, name)
+    with storage_errors(layout.root):
+        entry = layout.find(key)
+        if entry is None:
+            raise UsageError(f"{kind}/{name} cannot stand for {shorten(key)}", expected="an entry of the store", fix="prefixbank cache ls")
+        layout.prepare()
+        touch(entry)
+        path.parent.mkdir(exist_ok=True)
+        write_at_once(path, json.dumps({"key": key}).encode("utf-8") + b"\n", scratch=layout.scratch(fresh_token(), "ref"))
+    return Ref(kind=kind, name=name, key=key)
+
+
+def read_ref(layout: Layout, kind: str, name: str) -> Ref | None:
+    """Return a ref, or None if it is not set.
+
+    Raises:
+        DamagedError: the file of the ref does not hold a key.
+    """
+    path = layout.ref(kind, name)
+    try:
+        with storage_errors(layout.root):
+            data = _bytes_of(path)
+        if data is None:
+            return None
+        key = json.loads(data)["key"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise _damaged_ref(kind, name, path) from error
+    if not isinstance(key, str) or not is_key(key):
+        raise _damaged_ref(kind, name, path)
+    return Ref(kind=kind, name=name, key=key)
+
+
+def all_refs(layout: Layout, kind: str | None = None) -> list[Ref]:
+    """Return the refs of a kind, or all, sorted by kind and name; raises as `read_ref`."""
+    with storage_errors(layout.root):
+        paths = layout.ref_paths(kind)
+    found = (read_ref(layout, path.parent.name, path.stem) for path in paths)
+    return [ref for ref in found if ref is not None]
+
+
+def remove_ref(layout: Layout, kind: str, name: str) -> bool:
+    """Remove a ref, a damaged one too; return whether there was one. What it stood for stays until gc."""
+    path = layout.ref(kind, name)
+    with storage_errors(layout.root):
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        flush(path.parent)
+    return True
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _damaged_ref(kind: str, name: str, path: Path) -> DamagedError:
+    return DamagedError(
+        f"ref {kind}/{name} is damaged: {path} does not hold a key",
+        expected='{"key": "<32 hexadecimal digits>"}',
+        fix=f"delete {path} and set the ref again",
+    )

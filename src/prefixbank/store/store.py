@@ -1,0 +1,187 @@
+"""The store: one folder of immutable entries, found by key, named by refs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from prefixbank.errors import DamagedError, UsageError
+from prefixbank.store import gc, publish, refs, resolve, verify
+from prefixbank.store.artifact import Entry, entry_if_there
+from prefixbank.store.faults import storage_errors
+from prefixbank.store.gc import GcItem
+from prefixbank.store.key import JSON, diff_documents, shorten
+from prefixbank.store.layout import Layout
+from prefixbank.store.publish import Make
+from prefixbank.store.refs import PIN, Ref
+from prefixbank.store.verify import Verdict
+
+GRACE_DAYS = 14
+
+
+class Store:
+    """A store below `root`. The folder is made by the first write; reading an absent store finds nothing.
+
+    Every method raises `StoreError` if the folder cannot be used (read-only, full, no permission), and `DamagedError` where it opens
+    an entry or a ref that is not what was written.
+
+    Raises:
+        StoreError: `root` holds a store of a newer layout.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._layout = Layout(root.expanduser().absolute())
+        self._layout.check()
+
+    @property
+    def root(self) -> Path:
+        """The store's folder, absolute."""
+        return self._layout.root
+
+    def get(self, key: str) -> Entry | None:
+        """Return the entry with this full key, or None; its files are checked when they are opened."""
+        path = self._find(key)
+        return None if path is None else entry_if_there(path)
+
+    def workdir(self, key: str) -> Path:
+        """Return the folder for a maker's checkpoints. `build` makes it, keeps it when the making ends early, and removes it at the end."""
+        return self._layout.scratch(key, "work")
+
+    def build(self, document: JSON, make: Make, *, force: bool = False, on_wait: Callable[[], None] | None = None) -> tuple[Entry, bool]:
+        """Return the entry of `document` and whether it was there already; make it if it was not.
+
+        One process makes a key at a time; a second one waits and then finds the entry. If `make` raises, or the process is killed,
+        nothing is published, `work` stays for the next attempt and `out` does not.
+
+        Args:
+            document: what determines the result, from `document()`.
+            make: `make(out, work)` writes the files into the empty folder `out`, may keep checkpoints in `work`, and returns the info.
+            force: make it from the start (checkpoints are dropped) and replace the entry, damaged or not.
+            on_wait: called once if another process is making this key.
+
+        Raises:
+            DamagedError: the entry is there, damaged, and `force` is false.
+            StoreError: the store cannot be written.
+            ValueError, TypeError: `make` left a file or an info that cannot be published.
+        """
+        return publish.build(self._layout, document, make, force=force, on_wait=on_wait)
+
+    def entries(self, step: str | None = None) -> list[Entry]:
+        """Return all readable entries, or those of a step, oldest first. `damaged` has the others."""
+        return [entry for _, entry in self._read(step) if isinstance(entry, Entry)]
+
+    def damaged(self) -> list[tuple[Path, DamagedError]]:
+        """Return the folders of entries whose entry.json cannot be used, each with the reason. `verify` looks at all files."""
+        return [(path, error) for path, error in self._read() if isinstance(error, DamagedError)]
+
+    def latest(self, step: str) -> Entry | None:
+        """Return the entry of a step that was made last."""
+        return next(reversed(self.entries(step)), None)
+
+    def nearest(self, document: JSON) -> Entry | None:
+        """Return the entry of the same step that differs in the fewest lines, the newest of several; says why a miss is a miss."""
+        newest_first = reversed(self.entries(document["step"]))
+        return min(newest_first, key=lambda entry: len(diff_documents(entry.document, document)), default=None)
+
+    def set_ref(self, kind: str, name: str, key: str) -> Ref:
+        """Let `kind/name` stand for an entry from now on.
+
+        Raises:
+            UsageError: a name that cannot be used, or no such entry.
+        """
+        return refs.set_ref(self._layout, kind, name, key)
+
+    def ref(self, kind: str, name: str) -> Ref | None:
+        """Return a ref, or None if it is not set."""
+        return refs.read_ref(self._layout, kind, name)
+
+    def refs(self, kind: str | None = None) -> list[Ref]:
+        """Return the refs of a kind, or all of them with the pins, sorted."""
+        return refs.all_refs(self._layout, kind)
+
+    def remove_ref(self, kind: str, name: str) -> bool:
+        """Remove a ref and return whether there was one; the entry stays until gc."""
+        return refs.remove_ref(self._layout, kind, name)
+
+    def pin(self, key: str) -> None:
+        """Keep an entry, and all it was made from, out of gc."""
+        refs.set_ref(self._layout, PIN, key, key)
+
+    def unpin(self, key: str) -> bool:
+        """Remove a pin and return whether there was one."""
+        return refs.remove_ref(self._layout, PIN, key)
+
+    def pins(self) -> list[str]:
+        """Return the pinned keys, sorted."""
+        return [ref.key for ref in refs.all_refs(self._layout, PIN)]
+
+    def resolve(self, kind: str, text: str) -> Entry:
+        """Return the entry that a user means.
+
+        Args:
+            kind: kind of ref that is wanted (`prefix`, `bank`); empty: any kind.
+            text: `kind/name`, `name`, a full key, or its first digits, 6 or more. A ref wins over a key.
+
+        Raises:
+            UsageError: nothing, or more than one entry, is meant by it; the message lists what there is.
+            DamagedError: a ref leads to no entry.
+        """
+        with storage_errors(self.root):
+            return resolve.resolve(self._layout, kind, text)
+
+    def gc_plan(self, now: datetime, grace_days: float = GRACE_DAYS) -> list[GcItem]:
+        """Return what may be deleted; nothing is written.
+
+        Kept are: what a ref or pin leads to; what was made, or found by `build`, in the last `grace_days`; whatever a kept entry's
+        document names by digest, key or SHA-256 of a file, and so on; everything locked. Of tmp/, half-made folders of dead
+        processes go at once and checkpoints after the days of grace.
+
+        Raises:
+            DamagedError: an entry.json or ref cannot be read, so that it is unknown what it keeps.
+        """
+        return gc.plan(self._layout, now, grace_days)
+
+    def gc_run(self, plan: Sequence[GcItem]) -> int:
+        """Delete what a plan lists, except what has been used, named or locked since; return the bytes freed. Links are not followed."""
+        return gc.run(self._layout, plan)
+
+    def verify(self, keys: Iterable[str] | None = None) -> Iterator[Verdict]:
+        """Yield a verdict on each entry, or on those with the given keys, after reading every file.
+
+        Raises:
+            UsageError: a key that is not in the store.
+        """
+        with storage_errors(self.root):
+            paths = self._layout.entry_paths() if keys is None else [self._present(key) for key in keys]
+        return verify.verify(paths)
+
+    def _find(self, key: str) -> Path | None:
+        with storage_errors(self.root):
+            return self._layout.find(key)
+
+    def _present(self, key: str) -> Path:
+        path = self._find(key)
+        if path is None:
+            raise UsageError(
+                f"no entry {shorten(key)} in the store at {self.root}", expected="the key of an entry", fix="prefixbank cache ls"
+            )
+        return path
+
+    def _read(self, step: str | None = None) -> list[tuple[Path, Entry | DamagedError]]:
+        with storage_errors(self.root):
+            paths = self._layout.entry_paths(step)
+        found = [(path, _entry_or_damage(path)) for path in paths]
+        return sorted([(path, entry) for path, entry in found if entry is not None], key=_age)
+
+
+def _entry_or_damage(path: Path) -> Entry | DamagedError | None:
+    try:
+        return entry_if_there(path)
+    except DamagedError as error:
+        return error
+
+
+def _age(item: tuple[Path, Entry | DamagedError]) -> tuple[str, str]:
+    path, entry = item
+    return (str(entry.info.get("created", "")) if isinstance(entry, Entry) else "", path.name)
