@@ -1,9 +1,9 @@
 """The commands as Python functions. The command line parses, calls one of these, and prints.
 
-    import prefixbank
-    prefixbank.train_prefix("task=polarity", "prefix.length=8")
-    prefixbank.combine("prefixes=[polarity]", "name=demo")
-    vectors = prefixbank.load_bank("demo").embed(["a text"])  # float32 [N, F]
+import prefixbank
+prefixbank.train_prefix("task=polarity", "prefix.length=8")
+prefixbank.combine("prefixes=[polarity]", "name=demo")
+vectors = prefixbank.load_bank("demo").embed(["a text"])  # float32 [N, F]
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     texts = read_corpus(config.corpus, sys.stdin.buffer)
     name = config.name or f"{Path(config.corpus.path).stem.lstrip('-') or 'stdin'}@{_short(config.bank)}"
     parts = embed_step.parts_of_corpus(texts)
-    return context.do(embed_step.unit(context, bank, files, parts, recipe_of(config, EmbedRecipe), config.pooling, name, ("embeddings", name)))
+    return context.do(
+        embed_step.unit(context, bank, files, parts, recipe_of(config, EmbedRecipe), config.pooling, name, ("embeddings", name))
+    )
 
 
 def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
@@ -154,7 +156,11 @@ def load_bank(name: str, *, options: Options = DEFAULT, run: RunConfig | None = 
 def _bank_and_encoder(context: Context, bank: str, encoder: EncoderConfig) -> tuple[Entry | None, EncoderFiles]:
     """Return the bank asked for and its encoder; None and the default encoder, or the one asked for, for the plain encoder."""
     if not bank:
-        raise UsageError("no bank given", expected="bank=NAME, or bank=none for the plain encoder", fix="prefixbank cache ls    lists the banks there are")
+        raise UsageError(
+            "no bank given",
+            expected="bank=NAME, or bank=none for the plain encoder",
+            fix="prefixbank cache ls    lists the banks there are",
+        )
     if bank == PLAIN:
         return None, context.encoder_files(EncoderConfig() if encoder.source == "bank" else encoder)
     entry = _resolve_bank(context.store, bank)

@@ -31,3 +31,8 @@ def store_root(flag: str | Path | None = None, *, environ: Mapping[str, str] | N
     named = flag or (os.environ if environ is None else environ).get(STORE_VARIABLE)
     folder = Path(named) if named else platformdirs.user_cache_path("prefixbank", appauthor=False) / "store"
     return folder.expanduser().absolute()
+
+
+def hub_is_offline(*, environ: Mapping[str, str] | None = None) -> bool:
+    """Say whether HF_HUB_OFFLINE keeps the hub's library from the network."""
+    return (os.environ if environ is None else environ).get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")

@@ -6,7 +6,7 @@ import scipy.stats
 import sklearn.metrics as sk
 
 from prefixbank.core import bootstrap
-from prefixbank.core.bootstrap import bootstrap_interval, paired_bootstrap
+from prefixbank.core.bootstrap import bootstrap_interval, paired_bootstrap, resampled_scores
 from prefixbank.errors import UsageError
 
 ROWS = 300
@@ -146,3 +146,16 @@ def test_paired_p_value_is_near_that_of_the_sign_test():
     b[:40], a[40:60] = 1, 1
     found = paired_bootstrap("accuracy", a, b, labels, 2, resamples=20000, seed=0)
     assert found.p_value == pytest.approx(scipy.stats.binomtest(40, 60).pvalue, abs=0.006)
+
+
+def test_rows_stay_apart_when_there_are_many_models():
+    labels = np.repeat([0, 1], [50, 150])
+    zeros = np.zeros(200, dtype=np.int64)
+    scores = resampled_scores("accuracy", (zeros,) * 70, labels, 2, 2000, 0)
+    np.testing.assert_allclose(scores.mean(axis=1), np.full(70, 0.25), atol=0.005)
+
+
+def test_models_share_their_draws():
+    predictions, labels = classes(0.6, 17)
+    first, second = resampled_scores("matthews", (predictions, predictions.copy()), labels, 3, 50, 0)
+    np.testing.assert_array_equal(first, second)

@@ -196,7 +196,7 @@ def test_constant_feature_gets_scale_one_and_no_weight():
     vectors, labels = classification()
     vectors = vectors.astype(float)
     vectors[:, 4] = 0.1
-    assert vectors[:, 4].std() > 0, "the case is only hard when the mean is rounded"
+    assert vectors.std(axis=0)[4] > 0, "the case is only hard when the mean is rounded"
     model = fit(vectors, labels, "classification", "accuracy", 3)
     assert model.scale[4] == 1.0
     np.testing.assert_array_equal(model.weights[4], np.zeros(3))
@@ -225,16 +225,17 @@ def test_fit_is_repeatable_bit_by_bit(case):
     assert [first.weights.tobytes(), first.cv_scores] == [second.weights.tobytes(), second.cv_scores]
 
 
-def test_linear_algebra_runs_on_one_thread_when_more_are_allowed(monkeypatch):
-    threads = []
-    for name in ("_logistic_path", "ridge_path"):
-        solve = getattr(probe, name)
-        monkeypatch.setattr(
-            probe, name, lambda *given, solve=solve: (threads.extend(used["num_threads"] for used in threadpool_info()), solve(*given))[1]
-        )
+@pytest.mark.parametrize(("name", "solver"), [("classification", "_logistic_path"), ("regression", "ridge_path")])
+def test_linear_algebra_runs_on_one_thread_when_more_are_allowed(name, solver, monkeypatch):
+    threads, solve = [], getattr(probe, solver)
+
+    def observed(*given):
+        threads.extend(pool["num_threads"] for pool in threadpool_info())
+        return solve(*given)
+
+    monkeypatch.setattr(probe, solver, observed)
     with threadpool_limits(2):
-        fit(*CASES["classification"])
-        fit(*CASES["regression"])
+        fit(*CASES[name])
     assert set(threads) == {1}
 
 
@@ -363,3 +364,9 @@ def test_evaluation_is_refused_when_the_metric_is_of_another_kind():
     vectors, labels = CASES["classification"][:2]
     with pytest.raises(UsageError, match="'r2' is not defined for classification"):
         evaluate(fit(*CASES["classification"]), vectors, labels, metric="r2", resamples=10, seed=0)
+
+
+def test_evaluation_is_refused_when_vectors_are_not_numbers():
+    vectors, labels = CASES["regression"][:2]
+    with pytest.raises(DataError, match="200 of 200 vectors"):
+        evaluate(fit(*CASES["regression"]), vectors * np.nan, labels, metric="r2", resamples=10, seed=0)

@@ -44,8 +44,8 @@ def test_csv_reads_a_byte_order_mark_and_windows_line_ends(tmp_path: Path):
 
 
 def test_csv_reads_a_value_longer_than_a_megabyte(tmp_path: Path):
-    write_lines(tmp_path / "t.csv", "text,label", '"' + "long text\n" * 200_000 + '",x', "b,y")
-    assert len(load(tmp_path, "t.csv").train.texts[0]) == 2_000_000
+    write_lines(tmp_path / "t.csv", "text,label", '"' + "long text\n" * 400_000 + '",x', "b,y")
+    assert len(load(tmp_path, "t.csv").train.texts[0]) == 4_000_000
 
 
 def test_tsv_takes_quotation_marks_as_characters(tmp_path: Path):
@@ -140,12 +140,12 @@ def test_file_without_rows_is_refused(tmp_path: Path, content: str):
 
 
 def test_missing_columns_are_named_together_with_near_ones(tmp_path: Path):
-    write_lines(tmp_path / "t.csv", "texxt,labell", "a,x")
+    write_lines(tmp_path / "t.csv", "textt,labell", "a,x")
     message = faults(tmp_path, "t.csv")
     assert (
-        "no column 'text'; did you mean 'texxt'?" in message
+        "no column 'text'; did you mean 'textt'?" in message
         and "no column 'label'; did you mean 'labell'?" in message
-        and "texxt, labell" in message
+        and "textt, labell" in message
     )
 
 
@@ -174,6 +174,11 @@ def test_csv_rows_of_another_width_are_counted(tmp_path: Path):
 
 def test_open_quotation_mark_is_refused(tmp_path: Path):
     write_lines(tmp_path / "t.csv", "label,text", "x,a", 'y,"b', "x,c")
+    assert "row 2 opens a quotation mark" in faults(tmp_path, "t.csv")
+
+
+def test_open_quotation_mark_is_refused_after_a_long_value(tmp_path: Path):
+    write_lines(tmp_path / "t.csv", "label,text", 'x,"' + "a" * 200_000 + '"', 'y,"b')
     assert "row 2 opens a quotation mark" in faults(tmp_path, "t.csv")
 
 
@@ -223,6 +228,7 @@ def test_rows_without_text_are_counted_and_named(tmp_path: Path, column: str):
         ([0, 1, -1], "row 3 -1"),
         ([0.0, 1.0, 0.5], "row 3 0.5"),
         (["0", "1", "01"], "row 3 '01'"),
+        (["no", "yes", "n" * 50], "row 3 'nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn..."),
         ([0, 1, None], "1 row without label in column 'label': row 3"),
         ([0.0, 1.0, float("nan")], "1 row without label in column 'label': row 3 nan"),
         (["no", "yes", " "], "1 row without label in column 'label': row 3 ' '"),
@@ -233,6 +239,11 @@ def test_rows_without_text_are_counted_and_named(tmp_path: Path, column: str):
 def test_wrong_class_label_is_named(tmp_path: Path, labels: list[Any], said: str):
     parquet.write_table(pa.table(rows(labels)), tmp_path / "t.parquet")
     assert said in faults(tmp_path, "t.parquet", labels=("no", "yes"))
+
+
+def test_whole_number_is_no_index_when_a_label_name_is_one(tmp_path: Path):
+    parquet.write_table(pa.table(rows([0, 1])), tmp_path / "t.parquet")
+    assert "1 row with a label that is not listed in column 'label': row 1 0" in faults(tmp_path, "t.parquet", labels=("1", "2"))
 
 
 def test_unlisted_label_is_answered_with_a_near_one(tmp_path: Path):
@@ -255,12 +266,14 @@ def test_label_that_train_lacks_is_refused_in_test(tmp_path: Path):
         ([[0, 1], [1, 1]], "1 row with a label twice in column 'label': row 2 [1, 1]"),
         (["a|", "b"], "without label in column 'label': row 1 ''"),
         ([0, 1], "column 'label' holds int64"),
+        ([[False], [True], [True, True]], "3 rows with a label that is not listed in column 'label': row 2 True, row 3 True"),
     ],
     ids=str,
 )
 def test_wrong_label_list_is_named(tmp_path: Path, labels: list[Any], said: str):
     parquet.write_table(pa.table(rows(labels)), tmp_path / "t.parquet")
-    assert said in faults(tmp_path, "t.parquet", labels=("a", "b"), kind="multilabel", metric="macro_f1")
+    declared = ("a",) if labels[0] == [False] else ("a", "b")
+    assert said in faults(tmp_path, "t.parquet", labels=declared, kind="multilabel", metric="macro_f1")
 
 
 @pytest.mark.parametrize(
@@ -270,6 +283,7 @@ def test_wrong_label_list_is_named(tmp_path: Path, labels: list[Any], said: str)
         (["1", "1_0", "1e999"], "2 rows with a label that is not a number"),
         ([1.0, float("inf"), 2.0], "row 2 inf"),
         ([1.0, float("nan"), None], "2 rows without label in column 'label': row 2 nan, row 3"),
+        (["1", "NaN", " "], "2 rows without label in column 'label': row 2 'NaN', row 3 ' '"),
         ([True, False, True], "column 'label' holds bool"),
     ],
     ids=str,

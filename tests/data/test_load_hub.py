@@ -11,7 +11,9 @@ import pyarrow.parquet as parquet
 import pytest
 
 from prefixbank.config.schema import ColumnNames, SplitNames, TaskConfig
+from prefixbank.data.check import build_examples
 from prefixbank.data.load import load_task
+from prefixbank.data.raw import RawSplit
 from prefixbank.errors import DataError, Faults, HubError
 
 CARD = """---
@@ -45,10 +47,19 @@ dataset_info:
           '1': law
   - name: agreed
     dtype: bool
+  - name: stars
+    dtype: int64
 ---
 """
 SCHEMA = pa.schema(
-    [("premise", pa.string()), ("hypothesis", pa.string()), ("label", pa.int64()), ("topics", pa.list_(pa.int64())), ("agreed", pa.bool_())]
+    {
+        "premise": pa.string(),
+        "hypothesis": pa.string(),
+        "label": pa.int64(),
+        "topics": pa.list_(pa.int64()),
+        "agreed": pa.bool_(),
+        "stars": pa.int64(),
+    }
 )
 
 
@@ -56,7 +67,7 @@ def split(labels: list[int]) -> pa.Table:
     texts = [f"text {row}" for row in range(len(labels))]
     topics = [[row % 2] for row in range(len(labels))]
     agreed = [row % 3 == 0 for row in range(len(labels))]
-    return pa.table([texts, [f"{text}?" for text in texts], labels, topics, agreed], schema=SCHEMA)
+    return pa.table([texts, [f"{text}?" for text in texts], labels, topics, agreed, labels], schema=SCHEMA)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +109,17 @@ def test_hub_gives_texts_pairs_and_declared_label_names(config: Callable[..., Ta
 def test_hub_rows_marked_unlabelled_are_left_out_and_counted(config: Callable[..., TaskConfig]):
     task = load_task(config())
     assert (len(task.train) + len(task.validation), task.notes[0]) == (30, "train: 10 rows without label (-1) left out of 40")
+
+
+def test_hub_labels_without_names_are_found_in_train(config: Callable[..., TaskConfig]):
+    assert load_task(config(columns=ColumnNames(text="premise", label="stars"))).labels == ("0", "1")
+
+
+def test_rows_are_numbered_as_in_the_source_when_some_are_left_out():
+    table = pa.table({"text": ["a", "b", ""], "label": [-1, 0, 1]})
+    raw = RawSplit(where="here", table=table, columns=ColumnNames(), skip_unlabelled=True)
+    with pytest.raises(DataError, match="here: 1 row without text in column 'text': row 3"):
+        build_examples(raw, "classification", ("no", "yes"))
 
 
 def test_hub_label_names_can_be_replaced(config: Callable[..., TaskConfig]):

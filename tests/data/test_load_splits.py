@@ -142,8 +142,17 @@ def test_hold_out_shares_by_largest_remainders():
     assert np.bincount(strata[hold_out(strata, 0.1)]).tolist() == [5, 3, 2]
 
 
+def test_hold_out_takes_one_row_of_every_stratum_that_has_two():
+    strata = np.array([0, 0, 1, 1, 2, 2, 3, 3, 4])
+    assert strata[hold_out(strata, 0.1)].tolist() == [0, 1, 2, 3]
+
+
 def test_hold_out_is_not_the_first_rows():
     assert hold_out(np.zeros(1000, dtype=np.int64), 0.1).max() > 900
+
+
+def test_strata_of_few_regression_targets_hold_ten_rows():
+    assert np.bincount(strata_of(np.arange(30.0), "regression")).tolist() == [10, 10, 10]
 
 
 def test_strata_of_equal_regression_targets_stay_balanced():

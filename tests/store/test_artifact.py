@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from prefixbank.errors import DamagedError, UsageError
-from prefixbank.store import key_of, read_entry
+from prefixbank.store import canonical_json, key_of, read_entry
 
 
 def rewrite(entry, **parts):
@@ -155,3 +155,9 @@ def test_entry_in_the_folder_of_another_key_is_damaged(store, put, doc):
     shutil.copy(entry.path / "entry.json", other.path / "entry.json")
     with pytest.raises(DamagedError, match="is that of"):
         store.get(other.key)
+
+
+def test_digest_is_the_hash_of_names_and_hashes(put, doc):
+    entry = put(doc(), {"b.bin": b"2", "a.bin": b"1"})
+    hashes = {"a.bin": hashlib.sha256(b"1").hexdigest(), "b.bin": hashlib.sha256(b"2").hexdigest()}
+    assert entry.digest == hashlib.sha256(canonical_json(hashes)).hexdigest()

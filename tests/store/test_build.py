@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from prefixbank.errors import DamagedError, StoreError, UsageError
-from prefixbank.store import Store, canonical_json, key_of, layout, publish
+from prefixbank.store import key_of, layout, publish
 
 
 def write(out, work):
@@ -278,145 +277,3 @@ def test_get_finds_nothing_when_gc_takes_the_entry_meanwhile(store, put, doc, mo
 def test_get_refuses_what_is_not_a_key(store):
     with pytest.raises(UsageError, match="is not a key"):
         store.get("../../etc")
-
-
-@pytest.mark.parametrize(
-    ("number", "said"), [(errno.ENOSPC, "no room left"), (errno.EDQUOT, "no room left"), (errno.EROFS, "cannot be used")]
-)
-def test_a_disk_that_cannot_be_written_is_a_store_error(store, doc, monkeypatch, number, said):
-    def refuse(descriptor):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(StoreError, match=said) as caught:
-        store.build(doc(), write)
-    assert "--store PATH" in caught.value.fix
-
-
-@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
-def test_a_folder_that_may_not_be_made_is_a_store_error(store, doc, monkeypatch, number):
-    def refuse(path, *args, **more):
-        raise OSError(number, os.strerror(number), str(path))
-
-    monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(StoreError, match=os.strerror(number)):
-        store.build(doc(), write)
-
-
-def test_a_full_disk_while_making_is_a_store_error(store, doc):
-    def fill(out, work):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(StoreError, match="no room left"):
-        store.build(doc(), fill)
-
-
-def test_a_folder_of_the_store_refused_while_making_is_a_store_error(store, doc):
-    def refused(out, work):
-        raise PermissionError(errno.EACCES, "Permission denied", str(out / "prefix.bin"))
-
-    with pytest.raises(StoreError, match="cannot be used"):
-        store.build(doc(), refused)
-
-
-def test_an_unrelated_error_of_make_passes_unchanged(store, doc):
-    def refused(out, work):
-        raise PermissionError(errno.EACCES, "Permission denied", "/somewhere/else")
-
-    with pytest.raises(PermissionError):
-        store.build(doc(), refused)
-
-
-def test_a_file_system_without_locks_is_a_store_error(store, doc, monkeypatch):
-    def refuse(*args):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr("fcntl.flock", refuse)
-    with pytest.raises(StoreError, match="no file locks"):
-        store.build(doc(), write)
-
-
-def test_a_read_only_store_still_finds_its_entries(store, put, doc, monkeypatch):
-    entry = put(doc())
-
-    def refuse(*args, **more):
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    for name in ("utime", "mkdir", "rename", "fsync"):
-        monkeypatch.setattr(os, name, refuse)
-    assert store.build(doc(), never) == (entry, True)
-
-
-def test_store_of_a_newer_layout_is_refused(store, put, doc):
-    put(doc())
-    (store.root / "LAYOUT").write_text("2\n", encoding="utf-8")
-    with pytest.raises(StoreError, match="has layout '2'"):
-        Store(store.root)
-
-
-def test_layout_version_is_written_first(store, put, doc):
-    put(doc())
-    assert (store.root / "LAYOUT").read_text(encoding="utf-8") == "1\n"
-
-
-def test_a_folder_of_something_else_does_not_become_a_store(tmp_path, doc):
-    (tmp_path / "tmp").mkdir()
-    with pytest.raises(StoreError, match="is not a store"):
-        Store(tmp_path).build(doc(), write)
-
-
-def test_an_empty_folder_becomes_a_store(tmp_path, doc):
-    assert Store(tmp_path).build(doc(), write)[1] is False
-
-
-def test_a_store_path_that_is_a_file_is_a_store_error(tmp_path, doc):
-    (tmp_path / "file").touch()
-    with pytest.raises(StoreError):
-        Store(tmp_path / "file").build(doc(), write)
-
-
-def test_entries_come_oldest_first(store, put, doc):
-    keys = [put(doc(lr=lr)).key for lr in (0.3, 0.1, 0.2)]
-    assert [entry.key for entry in store.entries()] == keys
-
-
-def test_entries_can_be_those_of_one_step(store, put, doc):
-    put(doc())
-    bank = put(doc("combine"))
-    assert store.entries("combine") == [bank]
-
-
-def test_latest_is_the_entry_made_last(store, put, doc):
-    put(doc(lr=0.1))
-    last = put(doc(lr=0.2))
-    put(doc("combine"))
-    assert store.latest("train_prefix") == last
-
-
-def test_damaged_entries_do_not_hide_the_others(store, put, doc):
-    bad, good = put(doc(lr=0.1)), put(doc(lr=0.2))
-    (bad.path / "entry.json").unlink()
-    assert (store.entries(), [path for path, _ in store.damaged()]) == ([good], [bad.path])
-
-
-def test_nearest_is_the_entry_with_the_fewest_differences(store, put, doc):
-    near = put(doc(lr=0.1, examples="e1"))
-    put(doc(lr=0.1, examples="e2"))
-    put(doc("combine", lr=0.2, examples="e1"))
-    assert store.nearest(doc(lr=0.2, examples="e1")) == near
-
-
-def test_nearest_is_the_newest_of_several(store, put, doc):
-    put(doc(lr=0.1))
-    newest = put(doc(lr=0.3))
-    assert store.nearest(doc(lr=0.2)) == newest
-
-
-def test_nearest_is_nothing_in_an_empty_store(store, doc):
-    assert store.nearest(doc()) is None
-
-
-def test_digest_listing_is_documented_canonical_json(put, doc):
-    entry = put(doc(), {"b.bin": b"2", "a.bin": b"1"})
-    hashes = {"a.bin": hashlib.sha256(b"1").hexdigest(), "b.bin": hashlib.sha256(b"2").hexdigest()}
-    assert entry.digest == hashlib.sha256(canonical_json(hashes)).hexdigest()

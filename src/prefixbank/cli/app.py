@@ -65,7 +65,9 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def prefixbank(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+def prefixbank(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
     """Many predictions from one pass over a text: independent prefixes of one frozen encoder, combined into a bank, embedded once, probed often."""
 
 

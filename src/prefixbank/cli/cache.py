@@ -17,7 +17,9 @@ from prefixbank.store.artifact import Entry
 from prefixbank.store.key import diff_documents
 from prefixbank.store.store import GRACE_DAYS, Store
 
-cache = typer.Typer(help="Look into the store and look after it.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+cache = typer.Typer(
+    help="Look into the store and look after it.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+)
 Name = Annotated[str, typer.Argument(help="A ref (prefix/sst2, bank/demo), a key, or its first 6 digits or more.")]
 FormatFlag = Annotated[Format | None, flag.FORMAT]
 
@@ -68,12 +70,24 @@ def show(name: Name, store: flag.StoreFlag = None, debug: flag.Debug = False) ->
     with reported(debug=debug):
         entry = Store(store_root(store)).resolve("", name)
         files = {file: {"sha256": record.sha256, "size_bytes": record.size_bytes} for file, record in sorted(entry.files.items())}
-        shown = {"key": entry.key, "digest": entry.digest, "path": str(entry.path), "document": entry.document, "files": files, "info": entry.info}
+        shown = {
+            "key": entry.key,
+            "digest": entry.digest,
+            "path": str(entry.path),
+            "document": entry.document,
+            "files": files,
+            "info": entry.info,
+        }
         typer.echo(json.dumps(shown, indent=1, ensure_ascii=False))
 
 
 @cache.command()
-def why(name: Name, other: Annotated[str, typer.Argument(help="The artifact to compare with; left out: the most similar one of the step.")] = "", store: flag.StoreFlag = None, debug: flag.Debug = False) -> None:
+def why(
+    name: Name,
+    other: Annotated[str, typer.Argument(help="The artifact to compare with; left out: the most similar one of the step.")] = "",
+    store: flag.StoreFlag = None,
+    debug: flag.Debug = False,
+) -> None:
     """Say in what an artifact's key differs from another's: why one was not a hit for the other."""
     with reported(debug=debug):
         opened = Store(store_root(store))
@@ -87,12 +101,20 @@ def why(name: Name, other: Annotated[str, typer.Argument(help="The artifact to c
 def _most_similar(store: Store, entry: Entry) -> Entry:
     others = [one for one in store.entries(entry.step) if one.key != entry.key]
     if not others:
-        raise UsageError(f"{entry.step} {entry.short_key} is the only one of its step", expected="another artifact to compare with", fix="prefixbank cache ls")
+        raise UsageError(
+            f"{entry.step} {entry.short_key} is the only one of its step",
+            expected="another artifact to compare with",
+            fix="prefixbank cache ls",
+        )
     return min(others, key=lambda one: len(diff_documents(one.document, entry.document)))
 
 
 @cache.command()
-def verify(names: Annotated[list[str] | None, typer.Argument(help="Refs or keys; none: everything.")] = None, store: flag.StoreFlag = None, debug: flag.Debug = False) -> None:
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Refs or keys; none: everything.")] = None,
+    store: flag.StoreFlag = None,
+    debug: flag.Debug = False,
+) -> None:
     """Read every byte again and compare with what was published."""
     with reported(debug=debug):
         opened = Store(store_root(store))
@@ -127,7 +149,12 @@ def gc(
 
 
 @cache.command()
-def pin(name: Name, remove: Annotated[bool, typer.Option("--remove", help="Take the pin away.")] = False, store: flag.StoreFlag = None, debug: flag.Debug = False) -> None:
+def pin(
+    name: Name,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the pin away.")] = False,
+    store: flag.StoreFlag = None,
+    debug: flag.Debug = False,
+) -> None:
     """Keep an artifact, and all it was made from, out of gc."""
     with reported(debug=debug):
         opened = Store(store_root(store))

@@ -24,7 +24,11 @@ def show(
     """Show all settings of a command as YAML, with the values that it would run with."""
     with reported(debug=debug):
         if command not in COMMANDS:
-            raise UsageError(f"no command '{command}'{did_you_mean(command, COMMANDS)}", expected=f"one of {', '.join(COMMANDS)}", fix="prefixbank config show train-prefix")
+            raise UsageError(
+                f"no command '{command}'{did_you_mean(command, COMMANDS)}",
+                expected=f"one of {', '.join(COMMANDS)}",
+                fix="prefixbank config show train-prefix",
+            )
         from prefixbank.config import compose
 
         typer.echo(compose.show(command.replace("-", "_"), list(overrides or ()), conf_dir), nl=False)  # type: ignore[arg-type]

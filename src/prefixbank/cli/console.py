@@ -136,7 +136,10 @@ def reported(*, debug: bool) -> Iterator[None]:
         report(error, debug=debug)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
-        typer.echo("error: interrupted\nexpected: the command to run to its end\nfix: run it again; what was finished is kept, and training resumes", err=True)
+        typer.echo(
+            "error: interrupted\nexpected: the command to run to its end\nfix: run it again; what was finished is kept, and training resumes",
+            err=True,
+        )
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         raise typer.Exit(1) from None

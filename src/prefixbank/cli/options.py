@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
-
-
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings; see them with: prefixbank config show COMMAND", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings; see them with: prefixbank config show COMMAND", show_default=False),
+]
 StoreFlag = Annotated[Path | None, typer.Option("--store", help="Folder of the store [env: PREFIXBANK_STORE].", show_default=False)]
-ConfDir = Annotated[Path | None, typer.Option("--conf-dir", help="A folder with YAML files of your own (task/, encoder/, experiment/ ...).", show_default=False)]
+ConfDir = Annotated[
+    Path | None,
+    typer.Option("--conf-dir", help="A folder with YAML files of your own (task/, encoder/, experiment/ ...).", show_default=False),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what is a hit and why the rest is a miss; make nothing.")]
 Force = Annotated[bool, typer.Option("--force", help="Make again what the store has.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no step lines on stderr.")]

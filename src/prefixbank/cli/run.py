@@ -59,7 +59,9 @@ def _run_all(command: str, overrides: list[str], flags: Flags) -> tuple[list[Row
     failed: list[tuple[list[str], PrefixbankError]] = []
     combinations = expand_sweep(overrides) if flags.sweep else [overrides]
     if flags.out is not None and len(combinations) > 1:
-        raise UsageError("--out with a sweep of several units", expected="one result to copy", fix="drop --out, or run the units one by one")
+        raise UsageError(
+            "--out with a sweep of several units", expected="one result to copy", fix="drop --out, or run the units one by one"
+        )
     with Steps(quiet=flags.quiet) as steps:
         for settings in combinations:
             try:
@@ -90,7 +92,11 @@ def _run_one(command: str, settings: list[str], flags: Flags, steps: Steps) -> l
 def check_out(out: Path | None) -> None:
     """Refuse a target that holds something, before any work is done."""
     if out is not None and (out.is_file() or (out.is_dir() and any(out.iterdir()))):
-        raise UsageError(f"--out {out} is there already", expected="a path that does not exist, or an empty folder", fix=f"--out {out}-2    or remove it first")
+        raise UsageError(
+            f"--out {out} is there already",
+            expected="a path that does not exist, or an empty folder",
+            fix=f"--out {out}-2    or remove it first",
+        )
 
 
 def copy_out(source: Path, names: list[str], out: Path) -> None:
@@ -98,7 +104,11 @@ def copy_out(source: Path, names: list[str], out: Path) -> None:
     shards = sorted(name for name in names if name.endswith(".parquet"))
     if out.suffix == ".parquet":
         if len(shards) != 1:
-            raise UsageError(f"--out {out} names one file, the result has {len(shards)} Parquet files", expected="a folder", fix=f"--out {out.with_suffix('')}")
+            raise UsageError(
+                f"--out {out} names one file, the result has {len(shards)} Parquet files",
+                expected="a folder",
+                fix=f"--out {out.with_suffix('')}",
+            )
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / shards[0], out)
         return

@@ -1,0 +1,1 @@
+"""Prefix attention, training, combination, probes: tensors in, tensors out."""

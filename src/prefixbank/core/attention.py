@@ -81,9 +81,7 @@ def prefix_attention(
         [B, T, heads, D] and no weights.
     """
     if attention_calls is not None:
-        attention_calls.append(
-            AttentionCall(module=module, heads=query.shape[1], kv_heads=key.shape[1], head_size=key.shape[3])
-        )
+        attention_calls.append(AttentionCall(module=module, heads=query.shape[1], kv_heads=key.shape[1], head_size=key.shape[3]))
     causal = getattr(module, "is_causal", False) if is_causal is None else is_causal
     if attention_mask is None and causal:
         attention_mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()[None, None]

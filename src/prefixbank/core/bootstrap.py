@@ -89,7 +89,22 @@ def paired_bootstrap(
 def resampled_scores(
     metric: Metric, predictions: tuple[np.ndarray, ...], labels: np.ndarray, num_classes: int, resamples: int, seed: int
 ) -> np.ndarray:
-    """Return [models, R] scores; all models see the same draws. Checks its arguments like `score`."""
+    """Score every resample of the rows, each row drawn together with the predictions of all models.
+
+    Args:
+        metric: see `score`, as are labels and num_classes.
+        predictions: one array [N] or [N, C] for each of M models.
+        labels: [N] or [N, C].
+        num_classes: C.
+        resamples: R.
+        seed: of the draws.
+
+    Returns:
+        float64 [M, R].
+
+    Raises:
+        UsageError, DataError: as `score`; also when resamples < 1.
+    """
     check_scorable(metric, predictions, labels, num_classes)
     if resamples < 1:
         raise UsageError(f"{resamples} bootstrap resamples", expected="1 or more", fix="set probe.resamples=2000")

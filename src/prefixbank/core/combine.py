@@ -77,7 +77,9 @@ def check_weights(rule: Rule, weights: Sequence[float], count: int) -> None:
     """Refuse weights that do not fit `count` prefixes or mean nothing under `rule`."""
     if len(weights) != count:
         raise UsageError(
-            f"{len(weights)} weights for {count} prefixes", expected="one weight for each prefix, in their order", fix="combine.weights=[...]"
+            f"{len(weights)} weights for {count} prefixes",
+            expected="one weight for each prefix, in their order",
+            fix="combine.weights=[...]",
         )
     if any(not math.isfinite(weight) or weight < 0 for weight in weights):
         raise UsageError(f"weights {list(weights)}", expected="finite numbers >= 0", fix="combine.weights=[...]")

@@ -9,102 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from prefixbank.core.embed import encode
-from prefixbank.core.heads import Kind, loss_of, new_head, predictions_of
-from prefixbank.core.metrics import Metric, score
-from prefixbank.core.pooling import Pooling
-from prefixbank.core.precision import MixedPrecision, Precision, checkpointed_layers
-from prefixbank.core.prefix import Prefix, PrefixStart, TrainablePrefix
-from prefixbank.core.schedule import Schedule, rate_factor
+from prefixbank.core.fit_types import Checkpoint, FitEvent, FitResult, FitSettings, State
+from prefixbank.core.heads import loss_of, new_head, predictions_of
+from prefixbank.core.metrics import score
+from prefixbank.core.precision import MixedPrecision, checkpointed_layers
+from prefixbank.core.prefix import Prefix, TrainablePrefix
+from prefixbank.core.schedule import rate_factor
 from prefixbank.core.shapes import Batch, EncoderShape
 from prefixbank.errors import TrainingError
 
-State = tuple[dict[str, Tensor], dict[str, Any]]
-Split = Literal["train", "validation"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitSettings:
-    """What to fit and how. Field meanings are those of the configuration of the same names.
-
-    Args:
-        label_mean: subtracted from regression labels while training; folded into the head afterwards.
-        label_scale: regression labels are divided by it.
-    """
-
-    kind: Kind
-    metric: Metric
-    num_outputs: int
-    start: PrefixStart
-    pooling: Pooling
-    lr: float
-    head_lr: float
-    weight_decay: float
-    schedule: Schedule
-    warmup_share: float
-    epochs: int
-    accumulation_steps: int
-    max_grad_norm: float
-    patience_epochs: int
-    precision: Precision
-    gradient_checkpointing: bool
-    seed: int
-    label_mean: float = 0.0
-    label_scale: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitEvent:
-    """One line of the learning curve: an optimiser step, or (with `validation`) the end of an epoch."""
-
-    step: int
-    total_steps: int
-    epoch: int
-    loss: float
-    lr: float
-    validation: float | None = None
-
-
-class Checkpoint(Protocol):
-    """Where a fit keeps its state; file formats and clocks are the caller's."""
-
-    def load(self) -> State | None:
-        """Return the last state saved, if any."""
-
-    def due(self) -> bool:
-        """Say whether it is time to save again."""
-
-    def save(self, state: State) -> None:
-        """Keep `state` in place of the last one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitResult:
-    """The best prefix by validation score, its head, and how training went.
-
-    Args:
-        prefix: fp32, on the CPU.
-        head_weight: [C, F].
-        head_bias: [C].
-        score: validation score of this prefix under the task's metric.
-        epoch: epochs trained when it was best; 0 is the start.
-        steps: optimiser steps done in all.
-        curve: every event, in order.
-    """
-
-    prefix: Prefix
-    head_weight: Tensor
-    head_bias: Tensor
-    score: float
-    epoch: int
-    steps: int
-    curve: list[dict[str, Any]]
+__all__ = ["Checkpoint", "FitEvent", "FitResult", "FitSettings", "State", "fit_prefix"]
 
 
 @dataclass(kw_only=True)

@@ -126,7 +126,7 @@ def merge_rows(metric: Metric, predictions: tuple[np.ndarray, ...], labels: np.n
         return MergedRows(counts=np.ones(len(labels), dtype=np.int64), predictions=kept, labels=labels.astype(np.float64))
     code: np.ndarray = labels.astype(np.int64)
     for values in predictions:
-        code = code * num_classes + values
+        code = np.unique(code, return_inverse=True)[1] * num_classes + values  # renumbered, so that many models cannot overflow it
     _, first, counts = np.unique(code, return_index=True, return_counts=True)
     return MergedRows(counts=counts, predictions=tuple(values[first] for values in predictions), labels=labels[first])
 

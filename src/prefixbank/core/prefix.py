@@ -31,7 +31,9 @@ class Prefix:
         """Check that tensor and gate belong together."""
         shape = tuple(self.tensor.shape)
         if len(shape) != 5 or shape[1] != 2:
-            raise ShapeError(f"prefix tensor has shape {list(shape)}", expected="[L, 2, H, P, D]", fix="use the tensor of a prefix artifact")
+            raise ShapeError(
+                f"prefix tensor has shape {list(shape)}", expected="[L, 2, H, P, D]", fix="use the tensor of a prefix artifact"
+            )
         if self.log_gate is not None and tuple(self.log_gate.shape) != (shape[0], shape[2]):
             raise ShapeError(
                 f"log-gate has shape {list(self.log_gate.shape)} beside a prefix of shape {list(shape)}",
@@ -119,6 +121,8 @@ def _parameters(shape: EncoderShape, start: PrefixStart) -> tuple[nn.Parameter, 
             return nn.Parameter(torch.randn(shape.prefix_shape(start.length)) * start.init_scale), None
         case "mlp":
             outputs = 2 * shape.layers * shape.kv_heads * shape.head_size
-            network = nn.Sequential(nn.Linear(shape.hidden_size, start.mlp_hidden_size), nn.Tanh(), nn.Linear(start.mlp_hidden_size, outputs))
+            network = nn.Sequential(
+                nn.Linear(shape.hidden_size, start.mlp_hidden_size), nn.Tanh(), nn.Linear(start.mlp_hidden_size, outputs)
+            )
             return nn.Parameter(torch.randn(start.length, shape.hidden_size) * start.init_scale), network
     assert_never(start.reparameterisation)

@@ -1,0 +1,1 @@
+"""Tasks, texts and encoders: from files to memory."""

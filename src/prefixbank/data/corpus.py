@@ -28,7 +28,9 @@ def read_corpus(config: CorpusConfig, stdin: BinaryIO) -> Texts:
         DataError: no such file, an unknown ending, no rows, a missing column, a row without text, bytes that are not UTF-8.
     """
     if not config.path:
-        raise DataError("no corpus given", expected="corpus.path=FILE, or corpus.path=- for lines of standard input", fix="corpus.path=texts.txt")
+        raise DataError(
+            "no corpus given", expected="corpus.path=FILE, or corpus.path=- for lines of standard input", fix="corpus.path=texts.txt"
+        )
     if config.path == STDIN:
         return _lines(stdin.read(), "standard input")
     path = Path(config.path).expanduser()
@@ -37,7 +39,11 @@ def read_corpus(config: CorpusConfig, stdin: BinaryIO) -> Texts:
     if path.suffix.lower() == ".txt":
         return _lines(path.read_bytes(), str(path))
     if path.suffix.lower() not in SUFFIXES:
-        raise DataError(f"'{path}' has an ending that says nothing about its form", expected=f".txt, {', '.join(SUFFIXES)}", fix=f"mv '{path}' '{path}.txt'")
+        raise DataError(
+            f"'{path}' has an ending that says nothing about its form",
+            expected=f".txt, {', '.join(SUFFIXES)}",
+            fix=f"mv '{path}' '{path}.txt'",
+        )
     return _columns(path, config)
 
 
@@ -47,7 +53,9 @@ def _lines(data: bytes, where: str) -> Texts:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{where} is not UTF-8: byte {data[error.start]:#04x} at offset {error.start}", expected="text in UTF-8", fix="iconv -f latin1 -t utf-8 IN > OUT"
+            f"{where} is not UTF-8: byte {data[error.start]:#04x} at offset {error.start}",
+            expected="text in UTF-8",
+            fix="iconv -f latin1 -t utf-8 IN > OUT",
         ) from error
     lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     if lines == [""]:
@@ -68,7 +76,14 @@ def _strings(path: Path, table: pa.Table, name: str) -> tuple[str, ...]:
     values = table.column(name).to_pylist()
     odd = np.array([row for row, value in enumerate(values, start=1) if not isinstance(value, str)])
     if len(odd):
-        raise rows_fault(str(path), f"without text in column '{name}'", odd, [values[row - 1] for row in odd[:3]], expected="a text in every row", fix="fill or drop these rows")
+        raise rows_fault(
+            str(path),
+            f"without text in column '{name}'",
+            odd,
+            [values[row - 1] for row in odd[:3]],
+            expected="a text in every row",
+            fix="fill or drop these rows",
+        )
     return tuple(values)
 
 
@@ -77,5 +92,12 @@ def _checked(where: str, rows: Texts) -> Texts:
     for column in (rows.texts, rows.pairs or ()):
         blank = np.array([row for row, text in enumerate(column, start=1) if not text.strip()])
         if len(blank):
-            raise rows_fault(where, "empty or only spaces", blank, [column[row - 1] for row in blank[:3]], expected="a text in every row", fix="drop these rows")
+            raise rows_fault(
+                where,
+                "empty or only spaces",
+                blank,
+                [column[row - 1] for row in blank[:3]],
+                expected="a text in every row",
+                fix="drop these rows",
+            )
     return rows

@@ -70,7 +70,11 @@ def _load_tokenizer(files: EncoderFiles) -> Any:  # noqa: ANN401
     except (ValueError, OSError, ImportError, KeyError) as error:
         raise _unreadable(files, "tokenizer", error) from error
     if tokenizer.pad_token_id is None:
-        raise EncoderError(f"the tokenizer of {files.label} has no padding token", expected="a tokenizer that can pad", fix="set tokenizer.pad_token and save it again")
+        raise EncoderError(
+            f"the tokenizer of {files.label} has no padding token",
+            expected="a tokenizer that can pad",
+            fix="set tokenizer.pad_token and save it again",
+        )
     return tokenizer
 
 
@@ -105,7 +109,11 @@ def _load_model(files: EncoderFiles) -> nn.Module:
 
 def _unreadable(files: EncoderFiles, part: str, error: Exception) -> EncoderError:
     reason = str(error).strip().split("\n")[0]
-    return EncoderError(f"cannot read the {part} of {files.label}: {reason}", expected=f"an encoder of one of {FAMILIES}", fix="encoder=minilm, or another encoder.path")
+    return EncoderError(
+        f"cannot read the {part} of {files.label}: {reason}",
+        expected=f"an encoder of one of {FAMILIES}",
+        fix="encoder=minilm, or another encoder.path",
+    )
 
 
 def _inputs(tokenizer: Any, texts: tuple[str, ...]) -> dict[str, torch.Tensor]:  # noqa: ANN401

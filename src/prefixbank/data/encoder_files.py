@@ -100,7 +100,9 @@ def _weights(folder: Path) -> Sequence[str]:
         shards = sorted(set(index["weight_map"].values()))
         missing = [name for name in shards if Path(name).name != name or not (folder / name).is_file()]
         if missing:
-            raise EncoderError(f"{folder} lacks the weight files {missing}", expected="all shards of the index", fix="copy or download them again")
+            raise EncoderError(
+                f"{folder} lacks the weight files {missing}", expected="all shards of the index", fix="copy or download them again"
+            )
         return [SHARDED_WEIGHTS, *shards]
     raise EncoderError(
         f"{folder} has no {SINGLE_WEIGHTS}",
@@ -126,7 +128,9 @@ def _local_folder(config: EncoderConfig) -> Path:
     folder = Path(config.path).expanduser()
     if not config.path or not folder.is_dir():
         raise EncoderError(
-            f"encoder.path '{config.path}' is not a folder", expected="a folder written by save_pretrained", fix="encoder=folder encoder.path=FOLDER"
+            f"encoder.path '{config.path}' is not a folder",
+            expected="a folder written by save_pretrained",
+            fix="encoder=folder encoder.path=FOLDER",
         )
     return folder
 
@@ -134,7 +138,11 @@ def _local_folder(config: EncoderConfig) -> Path:
 def _download(config: EncoderConfig) -> Path:
     """Return the local snapshot of a hub repository; its folder name is the commit."""
     if not config.hub_id:
-        raise EncoderError("encoder=hub without a repository", expected="encoder.hub_id=OWNER/NAME", fix="encoder=hub encoder.hub_id=FacebookAI/roberta-base")
+        raise EncoderError(
+            "encoder=hub without a repository",
+            expected="encoder.hub_id=OWNER/NAME",
+            fix="encoder=hub encoder.hub_id=FacebookAI/roberta-base",
+        )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -142,7 +150,9 @@ def _download(config: EncoderConfig) -> Path:
     try:
         return Path(snapshot_download(config.hub_id, revision=config.revision, allow_patterns=wanted))
     except HFValidationError as error:
-        raise EncoderError(f"'{config.hub_id}' is no repository name", expected="OWNER/NAME", fix="encoder.hub_id=FacebookAI/roberta-base") from error
+        raise EncoderError(
+            f"'{config.hub_id}' is no repository name", expected="OWNER/NAME", fix="encoder.hub_id=FacebookAI/roberta-base"
+        ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         reason = str(error).strip().split("\n")[0]
         raise HubError(

@@ -159,14 +159,13 @@ def _read_delimited(path: Path, columns: ColumnNames, *, delimiter: str, quote: 
 
 def _header(path: Path, data: bytes, *, delimiter: str, quote: str | Literal[False]) -> list[str]:
     """Return the names in the first record; refuse a file whose last quotation mark is never closed."""
-    text = io.StringIO(data.decode("utf-8-sig"), newline="")
+    text = data.decode("utf-8-sig")
     limit = csv.field_size_limit(len(data) + 1)
     try:
-        reader = csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE, strict=True)
-        header = next((row for row in reader if row), [])
         if quote and data.count(b'"') % 2:
-            _refuse_open_quote(path, reader)
-        return header
+            _refuse_open_quote(path, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE)
+        return next((row for row in reader if row), [])
     finally:
         csv.field_size_limit(limit)
 
@@ -179,9 +178,9 @@ def _refuse_open_quote(path: Path, reader: Iterator[list[str]]) -> None:
     except csv.Error as error:
         if "unexpected end" in str(error):
             raise DataError(
-                f"'{path}': row {records + 1} opens a quotation mark that is never closed",
+                f"'{path}': row {records} opens a quotation mark that is never closed",
                 expected='fields in double quotes, a quotation mark inside one written as ""',
-                fix=f"close the quotation mark in row {records + 1}",
+                fix=f"close the quotation mark in row {records}",
             ) from error
 
 

@@ -150,12 +150,11 @@ class Task:
         Raises:
             UsageError: a name that is no split.
         """
-        wanted = sorted(set(splits or SPLITS))
         document = {
             "kind": self.kind,
             "labels": list(self.labels),
             "metric": self.metric,
-            "splits": {name: self.split(name).digest() for name in wanted},
+            "splits": {name: self.split(name).digest() for name in splits or SPLITS},
         }
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode("ascii")).hexdigest()

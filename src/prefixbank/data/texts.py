@@ -31,7 +31,11 @@ class Texts:
         """Return the sha256 hex of the rows, names included."""
         numbers = np.arange(len(self.texts), dtype=np.int64)
         rows = Examples(texts=self.texts, pairs=self.pairs, labels=numbers)
-        return rows.digest() if self.ids is None else Examples(texts=(*self.ids, rows.digest()), pairs=None, labels=np.zeros(len(self.ids) + 1, np.int64)).digest()
+        return (
+            rows.digest()
+            if self.ids is None
+            else Examples(texts=(*self.ids, rows.digest()), pairs=None, labels=np.zeros(len(self.ids) + 1, np.int64)).digest()
+        )
 
     def part(self, start: int, stop: int) -> Texts:
         """Return rows start..stop-1."""

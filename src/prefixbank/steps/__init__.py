@@ -1,0 +1,1 @@
+"""One file for each step: what determines its artifact and how it is made."""

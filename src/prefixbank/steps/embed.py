@@ -70,7 +70,14 @@ def unit(
         "encoder": files.digest,
         "texts": {stem: rows.digest() for stem, rows in parts.items()},
     }
-    return Unit(step=STEP, name=name, document=document(step="embed", version=VERSION, config=config, inputs=inputs), make=make, ref=ref, note=describe)
+    return Unit(
+        step=STEP,
+        name=name,
+        document=document(step="embed", version=VERSION, config=config, inputs=inputs),
+        make=make,
+        ref=ref,
+        note=describe,
+    )
 
 
 def parts_of_task(task: Task) -> dict[str, Texts]:

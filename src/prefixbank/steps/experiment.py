@@ -46,7 +46,14 @@ def run_experiment(context: Context, experiment: Experiment) -> Entry | Waiting:
     outcome = _graph(context.planning(planned.append), experiment)
     units = [event for event in planned if event.kind in ("hit", "miss", "waits")]
     hits = sum(event.kind == "hit" for event in units)
-    context.emit(Event(kind="note", step="run", name=experiment.config.experiment.name, text=f"{len(units)} units: {hits} hits, {len(units) - hits} to run"))
+    context.emit(
+        Event(
+            kind="note",
+            step="run",
+            name=experiment.config.experiment.name,
+            text=f"{len(units)} units: {hits} hits, {len(units) - hits} to run",
+        )
+    )
     if context.dry_run:
         for event in units:
             context.emit(event)
@@ -58,17 +65,23 @@ def check_experiment(experiment: Experiment) -> None:
     """Refuse an experiment that means nothing."""
     asked = experiment.config.experiment
     if not asked.sources or not asked.targets or not asked.seeds:
-        raise UsageError("an experiment without sources, targets or seeds", expected="one or more of each", fix="'experiment.sources=[polarity,topic]' 'experiment.targets=[emotion]'")
+        raise UsageError(
+            "an experiment without sources, targets or seeds",
+            expected="one or more of each",
+            fix="'experiment.sources=[polarity,topic]' 'experiment.targets=[emotion]'",
+        )
     for what, names in (("sources", asked.sources), ("targets", asked.targets), ("seeds", asked.seeds)):
         twice = sorted({str(name) for name in names if names.count(name) > 1})
         if twice:
-            raise UsageError(f"experiment.{what} names {', '.join(twice)} twice", expected="each once", fix=f"drop one from experiment.{what}")
+            raise UsageError(
+                f"experiment.{what} names {', '.join(twice)} twice", expected="each once", fix=f"drop one from experiment.{what}"
+            )
     for name in asked.change:
         if name not in asked.sources:
             raise UsageError(
                 f"experiment.change names '{name}', which is no source{did_you_mean(name, asked.sources)}",
                 expected=f"one of {', '.join(asked.sources)}",
-                fix="experiment.change.NAME=[\"optim.lr=0.02\"] with a source task's name",
+                fix='experiment.change.NAME=["optim.lr=0.02"] with a source task\'s name',
             )
 
 
@@ -85,7 +98,10 @@ def _graph(context: Context, experiment: Experiment) -> Entry | Waiting:
     if "random" in asked.controls:
         banks[RANDOM] = {seed: _random_bank(context, experiment, files, sources, seed) for seed in asked.seeds}
     probes = {
-        target: {column: {seed: _probe(context, config, files, task, bank, column) for seed, bank in of_seed.items()} for column, of_seed in banks.items()}
+        target: {
+            column: {seed: _probe(context, config, files, task, bank, column) for seed, bank in of_seed.items()}
+            for column, of_seed in banks.items()
+        }
         for target, task in targets.items()
     }
     return _report(context, experiment, files, targets, probes)

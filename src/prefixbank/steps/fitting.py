@@ -110,7 +110,11 @@ def check_precision(context: Context, precision: str) -> None:
 
     device = context.device()
     if (precision == "fp16" and device != "cuda") or (precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported()):
-        raise DeviceError(f"precision {precision} on device {device}", expected="fp32, or bf16 where the device has it; fp16 needs a GPU", fix="optim.precision=fp32")
+        raise DeviceError(
+            f"precision {precision} on device {device}",
+            expected="fp32, or bf16 where the device has it; fp16 needs a GPU",
+            fix="optim.precision=fp32",
+        )
 
 
 def check_memory(shape: EncoderShape, tokens: Tokens, recipe: PrefixRecipe) -> None:

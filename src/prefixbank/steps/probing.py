@@ -25,7 +25,8 @@ def probe(out: Path, embeddings: Entry, task: Task, config: ProbeConfig) -> None
     vectors = {split: read_vectors(embeddings, split) for split in ("train", "validation", "test")}
     models = [_fit(vectors["train"], task, config, draw) for draw in range(config.draws if config.shots else 1)]
     tests = [
-        evaluate(model, vectors["test"], task.test.labels, metric=task.metric, resamples=config.resamples, seed=config.seed) for model in models
+        evaluate(model, vectors["test"], task.test.labels, metric=task.metric, resamples=config.resamples, seed=config.seed)
+        for model in models
     ]
     validations = [score(task.metric, model.predict(vectors["validation"]), task.validation.labels, task.num_outputs) for model in models]
     arrays: dict[str, torch.Tensor] = {"labels": torch.from_numpy(np.asarray(task.test.labels))}
@@ -48,7 +49,11 @@ def _fit(vectors: np.ndarray, task: Task, config: ProbeConfig, draw: int) -> Pro
         try:
             rows = sample_shots(labels, kind=task.kind, shots=config.shots, seed=config.seed + draw)
         except ValueError as error:
-            raise UsageError(f"probe.shots={config.shots} on task '{task.name}': {error}", expected="at most the rows of the rarest class", fix="probe.shots=8") from error
+            raise UsageError(
+                f"probe.shots={config.shots} on task '{task.name}': {error}",
+                expected="at most the rows of the rarest class",
+                fix="probe.shots=8",
+            ) from error
         vectors, labels = vectors[rows], labels[rows]
     return fit_probe(
         vectors,
@@ -77,7 +82,15 @@ def _joint(tests: list[Evaluation], config: ProbeConfig) -> dict[str, Any]:
     drawn = np.random.default_rng(config.seed).choice(scores, size=(config.resamples, len(scores))).mean(axis=1)
     low, high = np.quantile(drawn, [0.025, 0.975])
     metrics = {name: float(np.mean([test.metrics[name] for test in tests])) for name in tests[0].metrics}
-    return {"score": float(scores.mean()), "low": float(low), "high": float(high), "metrics": metrics, "n": tests[0].n, "interval": "draws", "scores": scores.tolist()}
+    return {
+        "score": float(scores.mean()),
+        "low": float(low),
+        "high": float(high),
+        "metrics": metrics,
+        "n": tests[0].n,
+        "interval": "draws",
+        "scores": scores.tolist(),
+    }
 
 
 def _model_tensors(models: list[ProbeModel]) -> dict[str, torch.Tensor]:

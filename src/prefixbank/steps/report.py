@@ -41,6 +41,8 @@ def unit(facts: Facts, probes: Mapping[str, Mapping[str, Sequence[Entry]]], *, r
         write_report(out, tabulate(asdict(facts), probes, resamples))
         return {"experiment": facts.experiment}
 
-    digests = {target: {column: [entry.digest for entry in entries] for column, entries in columns.items()} for target, columns in probes.items()}
+    digests = {
+        target: {column: [entry.digest for entry in entries] for column, entries in columns.items()} for target, columns in probes.items()
+    }
     made_of = document(step="report", version=VERSION, config={**asdict(facts), "resamples": resamples}, inputs={"probes": digests})
     return Unit(step=STEP, name=facts.experiment, document=made_of, make=make, ref=("report", facts.experiment))

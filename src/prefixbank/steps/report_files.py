@@ -9,8 +9,8 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from prefixbank.steps.report_table import MEAN
 from prefixbank.steps.json_files import write_json
+from prefixbank.steps.report_table import MEAN
 from prefixbank.store.key import JSON
 
 FILLS = (("#d9d9d9", ""), ("#0072b2", ""), ("#e69f00", "///"), ("#009e73", "..."))
@@ -49,7 +49,12 @@ def _cell(value: dict[str, Any], *, signed: bool = False) -> str:
 def markdown(table: JSON) -> str:
     """Return the report as Markdown."""
     header, rows = table_rows(table)
-    lines = [f"# Experiment {table['experiment']}", "", f"Encoder {table['encoder']}, frozen. Prefixes for {', '.join(table['sources'])}; no prefix saw a target task.", ""]
+    lines = [
+        f"# Experiment {table['experiment']}",
+        "",
+        f"Encoder {table['encoder']}, frozen. Prefixes for {', '.join(table['sources'])}; no prefix saw a target task.",
+        "",
+    ]
     lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     sizes = ", ".join(f"{name} {table['rows'][name]['test_rows']}" for name in table["targets"])
@@ -79,7 +84,19 @@ def chart(table: JSON) -> Figure:
         values = [cell["value"] for cell in cells]
         errors = [[max(0.0, cell["value"] - cell["low"]) for cell in cells], [max(0.0, cell["high"] - cell["value"]) for cell in cells]]
         at = [group + (place - (len(columns) - 1) / 2) * width for group in range(len(groups))]
-        axes.bar(at, values, width, yerr=errors, label=column, color=colour, hatch=hatch, edgecolor="black", linewidth=0.6, capsize=2, error_kw={"linewidth": 0.9})
+        axes.bar(
+            at,
+            values,
+            width,
+            yerr=errors,
+            label=column,
+            color=colour,
+            hatch=hatch,
+            edgecolor="black",
+            linewidth=0.6,
+            capsize=2,
+            error_kw={"linewidth": 0.9},
+        )
         lowest = min(lowest, *(cell["low"] for cell in cells))
     labels = [group if group == MEAN else f"{group}\n({table['rows'][group]['metric']})" for group in groups]
     axes.set_xticks(range(len(groups)), labels)

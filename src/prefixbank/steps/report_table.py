@@ -61,7 +61,9 @@ def _row(scores: Mapping[str, np.ndarray], samples: Mapping[str, np.ndarray]) ->
     baseline = next(iter(scores))
     cells = {column: _cell(scores[column], samples[column]) for column in scores}
     differences = {
-        column: _interval(float(scores[column].mean() - scores[baseline].mean()), samples[column] - samples[baseline]) for column in scores if column != baseline
+        column: _interval(float(scores[column].mean() - scores[baseline].mean()), samples[column] - samples[baseline])
+        for column in scores
+        if column != baseline
     }
     return {"columns": cells, "differences": differences}
 

@@ -40,7 +40,13 @@ def _prefix(entry: Entry) -> dict[str, Any]:
 def _probe(entry: Entry) -> dict[str, Any]:
     result = read_json(entry, "probe.json")
     test = result["test"]
-    scores = {"metric": result["metric"], "score": test["score"], "low": test["low"], "high": test["high"], "interval_over": test["interval"]}
+    scores = {
+        "metric": result["metric"],
+        "score": test["score"],
+        "low": test["low"],
+        "high": test["high"],
+        "interval_over": test["interval"],
+    }
     others = {name: value for name, value in test["metrics"].items() if name != result["metric"]}
     bank = entry.info["bank"][:8] if entry.info["bank"] else "none"
     size = {"validation": result["validation"], "train_rows": result["train_rows"], "test_rows": test["n"], "draws": result["draws"]}

@@ -76,4 +76,7 @@ def _write(out: Path, task: Task, result: FitResult, facts: dict[str, Any]) -> N
     lines = [json.dumps(line, sort_keys=True) for line in result.curve]
     (out / "curve.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     summary = {"kind": task.kind, "labels": list(task.labels), "metric": task.metric, "validation": result.score}
-    write_json(out / "result.json", {**summary, "best_epoch": result.epoch, "steps": result.steps, "shape": list(result.prefix.tensor.shape), **facts})
+    write_json(
+        out / "result.json",
+        {**summary, "best_epoch": result.epoch, "steps": result.steps, "shape": list(result.prefix.tensor.shape), **facts},
+    )

@@ -64,12 +64,30 @@ FRAMES = {
 }  # fmt: skip
 WHAT = "what a {agent.word} is {deed.doing} {spot.word} is a {object.word}. || "
 TEST_FRAMES = {
-    "5": (FULL + "what a {agent.word} is {deed.doing} {spot.same} is a {object.word}.", WHAT + "a {agent.word} is {deed.doing} a {object.word} {spot.same}."),
-    "4": (FULL + "what a {agent.word} is {deed.doing} {spot.same} is a {object.wide}.", WHAT + "a {agent.wide} is {deed.doing} a {object.word} {spot.same}."),
-    "3": (FULL + "what a {agent.word} is {deed.doing} {spot.same} is a {object2.word}.", WHAT + "a {agent.word} is {deed.doing} a {object.word} {spot2.same}."),
-    "2": (FULL + "what a {object.word} is {deed.doing} {spot.same} is a {agent.word}.", WHAT + "a {agent.word} is {deed.other} a {object.word} {spot.same}."),
-    "1": (FULL + "what a {agent.word} is {deed2.doing} {spot2.same} is a {object2.word}.", WHAT + "a {agent.word} is {deed2.doing} a {object2.word} {spot2.same}."),
-    "0": (FULL + "what a {agent2.word} is {deed2.doing} {spot2.same} is a {object2.word}.", WHAT + "a {agent2.word} is {deed2.doing} a {object2.word} {spot2.same}."),
+    "5": (
+        FULL + "what a {agent.word} is {deed.doing} {spot.same} is a {object.word}.",
+        WHAT + "a {agent.word} is {deed.doing} a {object.word} {spot.same}.",
+    ),
+    "4": (
+        FULL + "what a {agent.word} is {deed.doing} {spot.same} is a {object.wide}.",
+        WHAT + "a {agent.wide} is {deed.doing} a {object.word} {spot.same}.",
+    ),
+    "3": (
+        FULL + "what a {agent.word} is {deed.doing} {spot.same} is a {object2.word}.",
+        WHAT + "a {agent.word} is {deed.doing} a {object.word} {spot2.same}.",
+    ),
+    "2": (
+        FULL + "what a {object.word} is {deed.doing} {spot.same} is a {agent.word}.",
+        WHAT + "a {agent.word} is {deed.other} a {object.word} {spot.same}.",
+    ),
+    "1": (
+        FULL + "what a {agent.word} is {deed2.doing} {spot2.same} is a {object2.word}.",
+        WHAT + "a {agent.word} is {deed2.doing} a {object2.word} {spot2.same}.",
+    ),
+    "0": (
+        FULL + "what a {agent2.word} is {deed2.doing} {spot2.same} is a {object2.word}.",
+        WHAT + "a {agent2.word} is {deed2.doing} a {object2.word} {spot2.same}.",
+    ),
 }
 
 SIMILARITY = Phrases(labels=("0", "1", "2", "3", "4", "5"), frames=FRAMES, test_frames=TEST_FRAMES, lexicon=LEXICON, graded=True)
