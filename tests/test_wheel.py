@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,13 +47,14 @@ def wheel(distributions: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the programs of an environment that holds the wheel and what it requires, nothing else."""
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folder of the programs of an environment that holds the wheel and what it requires, nothing else; it is large, so it goes again."""
     folder = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", folder, cwd=folder)
     programs = folder / "bin"
-    run(programs / "python", "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", f"{wheel}[starter]", cwd=folder)
-    return programs
+    run(programs / "python", "-m", "pip", "install", "-q", "--no-compile", "-c", ROOT / "constraints.txt", f"{wheel}[starter]", cwd=folder)
+    yield programs
+    shutil.rmtree(folder)
 
 
 def test_wheel_holds_the_package_and_conf(wheel: Path):

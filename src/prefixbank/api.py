@@ -8,6 +8,8 @@ vectors = prefixbank.load_bank("demo").embed(["a text"])  # float32 [N, F]
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from prefixbank.steps.experiment import Experiment, run_experiment
 from prefixbank.steps.staleness import refuse_stale
 from prefixbank.steps.units import Waiting
 from prefixbank.store.artifact import Entry
+from prefixbank.store.names import is_name
 from prefixbank.store.store import Store
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ class Options:
         emit: gets every event.
     """
 
-    store: Path | None = None
+    store: str | Path | None = None
     conf_dir: Path | None = None
     dry_run: bool = False
     force: bool = False
@@ -79,7 +82,7 @@ def combine(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
         raise UsageError("a bank without a name", expected="name=NAME", fix="prefixbank combine 'prefixes=[polarity,topic]' name=demo")
     context = options.context(config.run)
     prefixes = [context.store.resolve("prefix", text) for text in config.prefixes]
-    refs = [_ref_of(context.store, "prefix", text, entry) for text, entry in zip(config.prefixes, prefixes, strict=True)]
+    refs = [_ref_of(context.store, "prefix", text) for text in config.prefixes]
     return context.do(combine_step.unit(context.store, prefixes, recipe_of(config, BankRecipe), config.name, refs))
 
 
@@ -90,8 +93,8 @@ def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     config = compose("embed", overrides, conf_dir=options.conf_dir)
     context = options.context(config.run)
     bank, files = _bank_and_encoder(context, config.bank, config.encoder)
-    texts = read_corpus(config.corpus, sys.stdin.buffer)
-    name = config.name or f"{Path(config.corpus.path).stem.lstrip('-') or 'stdin'}@{_short(config.bank)}"
+    texts = read_corpus(config.corpus, getattr(sys.stdin, "buffer", None) or io.BytesIO())
+    name = config.name or f"{_name_of(config.corpus.path)}@{_short(config.bank)}"
     parts = embed_step.parts_of_corpus(texts)
     return context.do(
         embed_step.unit(context, bank, files, parts, recipe_of(config, EmbedRecipe), config.pooling, name, ("embeddings", name))
@@ -138,9 +141,15 @@ class LoadedBank:
         self._bank = combine_step.load_bank(entry)
 
     def embed(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
-        """Return one vector for each text, or for each pair of texts read jointly: float32 [N, F]."""
+        """Return one vector for each text, or for each pair of texts read jointly: float32 [N, F].
+
+        Raises:
+            UsageError: a single text, which Python would read as a list of letters.
+        """
         from prefixbank.steps.vectors import embed_rows
 
+        if isinstance(texts, str) or isinstance(pairs, str):
+            raise UsageError("one text instead of a list of texts", expected="a list, also for one text", fix='bank.embed(["a text"])')
         rows = Texts(texts=tuple(texts), pairs=None if pairs is None else tuple(pairs))
         return embed_rows(self._context, self._bank, self._files, rows, self._recipe)[0]
 
@@ -170,17 +179,21 @@ def _bank_and_encoder(context: Context, bank: str, encoder: EncoderConfig) -> tu
 def _resolve_bank(store: Store, text: str) -> Entry:
     """Return a bank; one that is named (not given by its key) must be made of what its prefixes' refs point at now."""
     entry = store.resolve("bank", text)
-    ref = _ref_of(store, "bank", text, entry)
+    ref = _ref_of(store, "bank", text)
     if ref:
         refuse_stale(store, ref, entry)
     return entry
 
 
-def _ref_of(store: Store, kind: str, text: str, entry: Entry) -> str:
-    """Return the ref by which `text` named `entry`, empty if it was named by its key."""
+def _ref_of(store: Store, kind: str, text: str) -> str:
+    """Return the ref that `text` names, empty if it is a key (a ref wins over a key)."""
     name = text.removeprefix(f"{kind}/")
-    ref = None if entry.key.startswith(name) else store.ref(kind, name)
-    return f"{kind}/{name}" if ref is not None else ""
+    return f"{kind}/{name}" if is_name(name) and store.ref(kind, name) is not None else ""
+
+
+def _name_of(path: str) -> str:
+    """Return a corpus file's name as it can stand in a ref: `my reviews.csv` is `my-reviews`, standard input is `stdin`."""
+    return re.sub(r"[^A-Za-z0-9._@-]+", "-", Path(path).stem).lstrip(".@-") or "stdin"
 
 
 def _short(bank: str) -> str:

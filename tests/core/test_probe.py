@@ -145,8 +145,14 @@ def test_folds_hold_equal_shares_of_every_class():
     assert (counts.max(axis=0) - counts.min(axis=0)).max() <= 1
 
 
-def test_folds_are_as_many_as_the_smallest_class_has_rows():
-    assert probe._assign_folds(np.repeat([0, 1], [50, 3]), "classification", 5, 0).max() == 3 - 1
+def test_folds_are_at_most_as_many_as_the_largest_class_has_rows():
+    assert probe._assign_folds(np.repeat([0, 1], [3, 2]), "classification", 5, 0).max() == 3 - 1
+
+
+def test_a_class_of_one_row_leaves_cross_validation_on():
+    vectors, _ = classification(61)
+    model = fit(vectors, np.r_[np.arange(60) % 2, 2], "classification", "accuracy", 3)
+    assert len(model.cv_scores) == len(STRENGTHS)
 
 
 @every_kind
@@ -164,9 +170,9 @@ def test_stronger_regularisation_is_chosen_when_scores_tie():
 
 
 @pytest.mark.parametrize(("strengths", "middle"), [((1.0, 0.01, 0.1), 0.1), (STRENGTHS, 1e-2)])
-def test_middle_strength_is_used_when_a_class_has_one_row(strengths, middle):
-    vectors, _ = classification(9)
-    model = fit(vectors, np.array([0, 0, 0, 0, 1, 1, 1, 1, 2]), "classification", "accuracy", 3, strengths=strengths)
+def test_middle_strength_is_used_when_every_class_has_one_row(strengths, middle):
+    vectors, _ = classification(3)
+    model = fit(vectors, np.array([0, 1, 2]), "classification", "accuracy", 3, strengths=strengths)
     assert (model.cv_scores, model.strength) == ({}, middle)
 
 

@@ -44,13 +44,15 @@ def list_entries(
 def _listed(store: Store, entry: Entry, names: dict[str, list[str]]) -> Row:
     """Return the row of one artifact; a ref that its inputs were named by and that moved since makes it stale."""
     moved = [ref for ref, _, _ in moved_refs(store, entry)]
-    state = f"stale ({', '.join(moved)} moved): {refresh_command(entry)}" if moved and entry.key in names else ""
+    refs = names.get(entry.key, [])
+    bank = next((ref for ref in refs if ref.startswith("bank/")), "")
+    state = f"stale ({', '.join(moved)} moved): {refresh_command(bank, entry)}" if moved and bank else ""
     return {
         "step": entry.step.replace("_", "-"),
         "key": entry.short_key,
         "size_bytes": entry.size_bytes,
         "created": entry.info.get("created", ""),
-        "refs": names.get(entry.key, []),
+        "refs": refs,
         "state": state,
     }
 

@@ -22,6 +22,8 @@ from prefixbank.steps.events import Event
 Format = Literal["table", "json", "csv"]
 Row = dict[str, Any]
 INTERRUPTED = 130
+ONE_LINE = 100_000
+"""Width in characters of a table that is not for a terminal: no row is folded."""
 
 
 def chosen_format(asked: Format | None) -> Format:
@@ -30,7 +32,7 @@ def chosen_format(asked: Format | None) -> Format:
 
 
 def print_rows(rows: Sequence[Row], form: Format, *, single: bool = False) -> None:
-    """Print rows of equal columns to stdout; `single` makes JSON one object instead of a list."""
+    """Print rows to stdout, empty where a row lacks a column; `single` makes JSON one object instead of a list."""
     match form:
         case "json":
             typer.echo(json.dumps(rows[0] if single and rows else list(rows), indent=1, ensure_ascii=False))
@@ -40,9 +42,14 @@ def print_rows(rows: Sequence[Row], form: Format, *, single: bool = False) -> No
             _print_table(rows)
 
 
+def _columns(rows: Sequence[Row]) -> list[str]:
+    """Return the names of all columns: a sweep over tasks of several kinds has rows of several forms."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
 def _csv(rows: Sequence[Row]) -> str:
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(buffer, fieldnames=_columns(rows), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
@@ -50,11 +57,15 @@ def _csv(rows: Sequence[Row]) -> str:
 
 def _print_table(rows: Sequence[Row]) -> None:
     table = Table(box=None, pad_edge=False, show_edge=False)
-    for name in rows[0] if rows else ():
+    names = _columns(rows)
+    for name in names:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(_shown(value) for value in row.values()))
-    Console(soft_wrap=not sys.stdout.isatty()).print(table, markup=False) if rows else typer.echo("nothing to show")
+        table.add_row(*(_shown(row.get(name)) for name in names))
+    if rows:
+        Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else ONE_LINE).print(table)
+    else:
+        typer.echo("nothing to show")
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401
@@ -143,10 +154,14 @@ def reported(*, debug: bool) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         raise typer.Exit(1) from None
+    except OSError as error:
+        failed = PrefixbankError(f"{error}", expected="files and folders that this user may use, and room", fix="see where: --debug")
+        report(failed, debug=debug, cause=error)
+        raise typer.Exit(failed.exit_code) from None
 
 
-def report(error: PrefixbankError, *, debug: bool) -> None:
+def report(error: PrefixbankError, *, debug: bool, cause: Exception | None = None) -> None:
     """Print an error to stderr."""
     if debug:
-        traceback.print_exception(error)
+        traceback.print_exception(cause or error)
     typer.echo(str(error), err=True)

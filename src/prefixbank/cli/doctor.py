@@ -65,7 +65,7 @@ def _store_row(store: object) -> Row:
     root = store_root(store)  # type: ignore[arg-type]
     nearest = next(folder for folder in (root, *root.parents) if folder.exists())
     free = shutil.disk_usage(nearest).free
-    if not os.access(nearest, os.W_OK):
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         return _row("store", str(root), "missing", "--store PATH, or PREFIXBANK_STORE=PATH, in a folder that can be written")
     return _row("store", f"{root} ({'there' if root.exists() else 'made by the first command'}, {free / 1e9:.0f} GB free)")
 

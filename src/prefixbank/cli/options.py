@@ -11,7 +11,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Settings; see them with: prefixbank config show COMMAND", show_default=False),
 ]
-StoreFlag = Annotated[Path | None, typer.Option("--store", help="Folder of the store [env: PREFIXBANK_STORE].", show_default=False)]
+StoreFlag = Annotated[str | None, typer.Option("--store", help="Folder of the store [env: PREFIXBANK_STORE].", show_default=False)]
 ConfDir = Annotated[
     Path | None,
     typer.Option("--conf-dir", help="A folder with YAML files of your own (task/, encoder/, experiment/ ...).", show_default=False),

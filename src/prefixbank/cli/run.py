@@ -17,7 +17,7 @@ from prefixbank.errors import PrefixbankError, UsageError
 class Flags:
     """The flags of one producing command, as given."""
 
-    store: Path | None
+    store: str | None
     conf_dir: Path | None
     dry_run: bool
     force: bool
@@ -39,10 +39,14 @@ def run_command(command: str, overrides: list[str] | None, flags: Flags, *, text
     """
     with reported(debug=flags.debug):
         rows, failed = _run_all(command, list(overrides or ()), flags)
-        if rows and text is not None and len(rows) == 1 and chosen_format(flags.form) == "table":
-            typer.echo(text(rows[0]))
+        form = chosen_format(flags.form)
+        if rows and text is not None and form == "table":
+            typer.echo("\n\n".join(text(row) for row in rows))
         elif rows:
-            print_rows(rows, chosen_format(flags.form), single=not flags.sweep)
+            from prefixbank.steps.summary import flat_rows
+
+            shown = [line for row in rows for line in flat_rows(row)] if form == "csv" else rows
+            print_rows(shown, form, single=not flags.sweep)
         if failed:
             typer.echo(f"{len(failed)} of {len(failed) + len(rows)} units failed:", err=True)
             for settings, error in failed:
@@ -91,7 +95,12 @@ def _run_one(command: str, settings: list[str], flags: Flags, steps: Steps) -> l
 
 def check_out(out: Path | None) -> None:
     """Refuse a target that holds something, before any work is done."""
-    if out is not None and (out.is_file() or (out.is_dir() and any(out.iterdir()))):
+    if out is None:
+        return
+    above = next(folder for folder in out.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise UsageError(f"--out {out} lies below {above}, which is no folder", expected="a path below a folder", fix=f"--out {above}-out")
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise UsageError(
             f"--out {out} is there already",
             expected="a path that does not exist, or an empty folder",

@@ -201,9 +201,15 @@ class _Fit:
             prefix = self.prefix()
             for batch in self.validation:
                 outputs = self.outputs(batch, prefix).float().cpu()
-                predictions.append(predictions_of(self.settings.kind, outputs))
+                predictions.append(self.in_label_units(predictions_of(self.settings.kind, outputs)))
                 labels.append(batch.labels.numpy())  # type: ignore[union-attr]
         return score(self.settings.metric, np.concatenate(predictions), np.concatenate(labels), self.settings.num_outputs)
+
+    def in_label_units(self, predictions: np.ndarray) -> np.ndarray:
+        """Undo the standardisation of regression labels."""
+        if self.settings.kind != "regression":
+            return predictions
+        return predictions * self.settings.label_scale + self.settings.label_mean
 
     def snapshot(self) -> dict[str, Tensor]:
         """Return what the artifact needs: prefix, gate, and the head in the labels' own units."""

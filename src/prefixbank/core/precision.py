@@ -59,8 +59,9 @@ class MixedPrecision:
 def checkpointed_layers(model: nn.Module, *, enabled: bool) -> Iterator[None]:
     """Recompute each layer in the backward pass instead of keeping its activations.
 
-    transformers checkpoints only layers in training mode, and drops a cache handed to them. Our slots are a keyword that is handed through, and only the
-    layers' own flag is set, not their children's, so that no dropout starts.
+    transformers checkpoints only layers in training mode, and drops a cache handed to them. Our slots are a keyword that is handed
+    through, and only the layers' own flag is set, not their children's, so that no dropout starts. transformers would also let the
+    embeddings' outputs ask for gradients, for good; only reentrant checkpoints need that.
     """
     if not enabled:
         yield
@@ -71,7 +72,10 @@ def checkpointed_layers(model: nn.Module, *, enabled: bool) -> Iterator[None]:
             expected="an encoder whose layers can be recomputed",
             fix="optim.gradient_checkpointing=false with a smaller optim.batch_size and more optim.accumulation_steps",
         )
-    model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+    # Releases of transformers before this name have the other one, which later ones deprecate.
+    switch = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+    getattr(model, f"{switch}_checkpointing_enable")({"use_reentrant": False})
+    model.disable_input_require_grads()  # type: ignore[operator]
     layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
     for layer in layers:
         layer.training = True
@@ -80,4 +84,4 @@ def checkpointed_layers(model: nn.Module, *, enabled: bool) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.training = False
-        model.gradient_checkpointing_disable()  # type: ignore[operator]
+        getattr(model, f"{switch}_checkpointing_disable")()

@@ -95,9 +95,9 @@ def fit_probe(
     """Choose the strength by cross-validation on the train rows, then fit all of them.
 
     The score of a strength is the metric over all train rows, each predicted by the fit that did not see it. The highest score wins, a tie
-    goes to the stronger regularisation. Folds are stratified by class (classification); there are at most as many as the smallest class
-    has rows (else: as there are rows). When that is fewer than two, nothing can be cross-validated: the middle strength is taken (the
-    stronger of two) and `cv_scores` stays empty, which the caller should tell the user.
+    goes to the stronger regularisation. Folds are stratified by class (classification); there are at most as many as the largest class
+    has rows (else: as there are rows); a rarer class is missing from some folds. When that is fewer than two, nothing can be
+    cross-validated: the middle strength is taken (the stronger of two) and `cv_scores` stays empty, which the caller should tell the user.
 
     Args:
         vectors: float [N, F], finite.
@@ -211,7 +211,7 @@ def _check_vectors(vectors: np.ndarray, rows: int) -> None:
 def _assign_folds(labels: np.ndarray, kind: Kind, folds: int, seed: int) -> np.ndarray:
     """Return [N] fold numbers 0..n-1 with n <= folds, classes dealt out evenly; all 0 when nothing can be held out."""
     groups = labels if kind == "classification" else np.zeros(len(labels), dtype=np.int64)
-    count = max(1, min(folds, int(np.unique(groups, return_counts=True)[1].min())))
+    count = max(1, min(folds, int(np.unique(groups, return_counts=True)[1].max())))
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     by_class = shuffled[np.argsort(groups[shuffled], kind="stable")]
     fold_of = np.empty(len(labels), dtype=np.int64)

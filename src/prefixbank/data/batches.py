@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from prefixbank.core.shapes import Batch
+from prefixbank.errors import UsageError
 
 BUCKET_BATCHES = 50
 
@@ -55,7 +56,18 @@ def _label_tensor(labels: np.ndarray) -> torch.Tensor:
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, max_length_tokens: int) -> Tokens:  # noqa: ANN401
-    """Turn texts, or pairs read jointly, into token ids of at most `max_length_tokens`; the longer text of a pair is cut first."""
+    """Turn texts, or pairs read jointly, into token ids of at most `max_length_tokens`; the longer text of a pair is cut first.
+
+    Raises:
+        UsageError: the limit leaves no token of each text beside the tokenizer's own.
+    """
+    special, parts = tokenizer.num_special_tokens_to_add(pair=pairs is not None), 1 if pairs is None else 2
+    if max_length_tokens < special + parts:
+        raise UsageError(
+            f"max_length_tokens={max_length_tokens} leaves no room for text: the tokenizer adds {special} tokens",
+            expected=f"at least {special + parts} for {'single texts' if pairs is None else 'pairs'}",
+            fix="max_length_tokens=128",
+        )
     encoded = tokenizer(list(texts), None if pairs is None else list(pairs), truncation=True, max_length=max_length_tokens)
     columns = {name: encoded[name] for name in tokenizer.model_input_names if name in encoded}
     columns.setdefault("attention_mask", [[1] * len(ids) for ids in columns["input_ids"]])

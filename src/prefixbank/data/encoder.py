@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -18,6 +20,8 @@ from prefixbank.errors import EncoderError, UsageError
 FAMILIES = "BERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, DistilBERT, ALBERT, ModernBERT, EuroBERT"
 CHECK_TEXTS = ("a text", "a somewhat longer text, so that the first one is padded")
 TOLERANCE = 1e-4
+UNREADABLE = (ValueError, OSError, ImportError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError)
+"""What transformers raises over files that are damaged or do not fit together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +71,14 @@ def load_encoder(files: EncoderFiles, device: str) -> Encoder:
 def _load_tokenizer(files: EncoderFiles) -> Any:  # noqa: ANN401
     try:
         tokenizer = AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True)
-    except (ValueError, OSError, ImportError, KeyError) as error:
+    except UNREADABLE as error:
         raise _unreadable(files, "tokenizer", error) from error
+    if not tokenizer.is_fast:
+        raise EncoderError(
+            f"the tokenizer of {files.label} ({type(tokenizer).__name__}) has no fast form",
+            expected="a tokenizer of the tokenizers library, which counts truncated texts",
+            fix="encoder=minilm, or another encoder with a tokenizer.json",
+        )
     if tokenizer.pad_token_id is None:
         raise EncoderError(
             f"the tokenizer of {files.label} has no padding token",
@@ -92,7 +102,7 @@ def _load_model(files: EncoderFiles) -> nn.Module:
             local_files_only=True,
             output_loading_info=True,
         )
-    except (ValueError, OSError, ImportError, KeyError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise _unreadable(files, "model", error) from error
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
     if missing:
@@ -117,7 +127,7 @@ def _unreadable(files: EncoderFiles, part: str, error: Exception) -> EncoderErro
 
 
 def _inputs(tokenizer: Any, texts: tuple[str, ...]) -> dict[str, torch.Tensor]:  # noqa: ANN401
-    encoded = tokenizer(list(texts), padding=True, return_tensors="pt")
+    encoded = tokenizer(list(texts), padding=True, padding_side="right", return_tensors="pt")
     return {name: encoded[name] for name in tokenizer.model_input_names}
 
 

@@ -96,19 +96,33 @@ def _weights(folder: Path) -> Sequence[str]:
     if (folder / SINGLE_WEIGHTS).is_file():
         return [SINGLE_WEIGHTS]
     if (folder / SHARDED_WEIGHTS).is_file():
-        index = json.loads((folder / SHARDED_WEIGHTS).read_text(encoding="utf-8"))
-        shards = sorted(set(index["weight_map"].values()))
-        missing = [name for name in shards if Path(name).name != name or not (folder / name).is_file()]
-        if missing:
-            raise EncoderError(
-                f"{folder} lacks the weight files {missing}", expected="all shards of the index", fix="copy or download them again"
-            )
-        return [SHARDED_WEIGHTS, *shards]
+        return [SHARDED_WEIGHTS, *_shards(folder)]
     raise EncoderError(
         f"{folder} has no {SINGLE_WEIGHTS}",
         expected="weights as safetensors (pickled pytorch_model.bin files are not opened)",
         fix="model.save_pretrained(FOLDER) once with transformers, then encoder=folder encoder.path=FOLDER",
     )
+
+
+def _shards(folder: Path) -> list[str]:
+    """Return the names of the weight files that the index lists: safetensors beside it, nothing else."""
+    try:
+        index = json.loads((folder / SHARDED_WEIGHTS).read_text(encoding="utf-8"))
+        shards = sorted({str(name) for name in index["weight_map"].values()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EncoderError(
+            f"{folder / SHARDED_WEIGHTS} does not say which weights are where",
+            expected='{"weight_map": {WEIGHT: FILE, ...}}',
+            fix="copy or download it again",
+        ) from error
+    bad = [name for name in shards if Path(name).name != name or not name.endswith(".safetensors") or not (folder / name).is_file()]
+    if bad or not shards:
+        raise EncoderError(
+            f"{folder} lacks the weight files {bad}",
+            expected="all shards of the index, as safetensors beside it",
+            fix="copy or download them again",
+        )
+    return shards
 
 
 def _package_folder(config: EncoderConfig) -> Path:
@@ -144,7 +158,7 @@ def _download(config: EncoderConfig) -> Path:
             fix="encoder=hub encoder.hub_id=FacebookAI/roberta-base",
         )
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]  # of httpx or httpx2, by its version
 
     wanted = ["config.json", SHARDED_WEIGHTS, "*.safetensors", *TOKENIZER_FILES]
     try:
@@ -153,8 +167,8 @@ def _download(config: EncoderConfig) -> Path:
         raise EncoderError(
             f"'{config.hub_id}' is no repository name", expected="OWNER/NAME", fix="encoder.hub_id=FacebookAI/roberta-base"
         ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().split("\n")[0]
+    except (HTTPError, OSError) as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise HubError(
             f"cannot get encoder {config.hub_id}@{config.revision}: {reason}",
             expected="a reachable hub, or the repository in its local cache",

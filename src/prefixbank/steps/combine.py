@@ -38,8 +38,11 @@ def unit(store: Store, prefixes: Sequence[Entry], recipe: BankRecipe, name: str,
         from prefixbank.steps.banks import write_bank
 
         write_bank(out, prefixes, recipe)
-        source = {ref: entry.key for ref, entry in zip(refs, prefixes, strict=bool(refs)) if ref}
-        return {"encoder": prefixes[0].info["encoder"], "tasks": [entry.info["task"] for entry in prefixes], "from": source, "name": name}
+        given = refs or [""] * len(prefixes)
+        source = {ref: entry.key for ref, entry in zip(given, prefixes, strict=True) if ref}
+        named = [ref.removeprefix("prefix/") or entry.key for ref, entry in zip(given, prefixes, strict=True)]
+        tasks = [entry.info["task"] for entry in prefixes]
+        return {"encoder": prefixes[0].info["encoder"], "tasks": tasks, "from": source, "named": named, "name": name}
 
     inputs = {"encoder": prefixes[0].document["inputs"]["encoder"], "prefixes": [entry.digest for entry in prefixes]}
     made_of = document(step="combine", version=VERSION, config=asdict(recipe), inputs=inputs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from prefixbank.config.schema import EncoderConfig, RunConfig, TaskConfig
@@ -11,6 +13,7 @@ from prefixbank.errors import DeviceError, EncoderError
 from prefixbank.steps.events import Emit, Event, silent
 from prefixbank.steps.units import Unit, Waiting, plan_unit, run_unit
 from prefixbank.store.artifact import Entry
+from prefixbank.store.key import key_of
 from prefixbank.store.store import Store
 
 if TYPE_CHECKING:
@@ -64,7 +67,7 @@ class Context:
         return self._tasks[config.name]
 
     def encoder_files(self, config: EncoderConfig) -> EncoderFiles:
-        """Return where an encoder is and the digest of its bytes; the tiny one is made when it is first asked for."""
+        """Return where an encoder is and the digest of its bytes; the tiny one is made when first asked for, in a dry run not kept."""
         if config not in self._files:
             self._files[config] = self._tiny(config) if config.source == "tiny" else locate_encoder(config)
         return self._files[config]
@@ -72,8 +75,13 @@ class Context:
     def _tiny(self, config: EncoderConfig) -> EncoderFiles:
         from prefixbank.steps import tiny_encoder
 
-        entry = run_unit(self.store, tiny_encoder.unit(), silent)
-        return describe_folder(entry.path, config, "tiny")
+        unit = tiny_encoder.unit()
+        entry = run_unit(self.store, unit, silent) if not self.dry_run else self.store.get(key_of(unit.document))
+        if entry is not None:
+            return describe_folder(entry.path, config, "tiny")
+        with TemporaryDirectory() as folder:
+            unit.make(Path(folder), Path(folder))
+            return describe_folder(Path(folder), config, "tiny")
 
     def encoder_of_bank(self, bank: Entry, asked: EncoderConfig) -> EncoderFiles:
         """Return the encoder that a bank was made with, or the one asked for if its bytes are the same.

@@ -42,6 +42,7 @@ def run_experiment(context: Context, experiment: Experiment) -> Entry | Waiting:
         UsageError: nothing to train or to probe, a task named twice, or a change for a task that is no source.
     """
     check_experiment(experiment)
+    context.encoder_files(experiment.config.encoder)  # before the plan, which may make nothing
     planned: list[Event] = []
     outcome = _graph(context.planning(planned.append), experiment)
     units = [event for event in planned if event.kind in ("hit", "miss", "waits")]

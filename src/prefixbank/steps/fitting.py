@@ -29,7 +29,7 @@ def fit(
     context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe, work: Path, on_event: Callable[[FitEvent], None]
 ) -> tuple[FitResult, dict[str, Any]]:
     """Train; return the result, and what is worth knowing about the rows it saw."""
-    check_precision(context, recipe.optim.precision)
+    check_precision(context, recipe.optim.precision, setting="optim.precision")
     encoder = context.load(files)
     encoder.check_length(recipe.max_length_tokens)
     train = tokenize(encoder.tokenizer, task.train.texts, task.train.pairs, recipe.max_length_tokens)
@@ -100,8 +100,8 @@ def _standard(examples: Examples) -> tuple[float, float]:
     return float(np.mean(examples.labels)), float(np.std(examples.labels))
 
 
-def check_precision(context: Context, precision: str) -> None:
-    """Refuse half precision where the device has none.
+def check_precision(context: Context, precision: str, *, setting: str) -> None:
+    """Refuse half precision, as `setting` asks for it, where the device has none.
 
     Raises:
         DeviceError: fp16 away from a GPU, or bf16 on a GPU that lacks it.
@@ -111,9 +111,9 @@ def check_precision(context: Context, precision: str) -> None:
     device = context.device()
     if (precision == "fp16" and device != "cuda") or (precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported()):
         raise DeviceError(
-            f"precision {precision} on device {device}",
+            f"{setting}={precision} on device {device}",
             expected="fp32, or bf16 where the device has it; fp16 needs a GPU",
-            fix="optim.precision=fp32",
+            fix=f"{setting}=fp32",
         )
 
 
@@ -128,9 +128,10 @@ def check_memory(shape: EncoderShape, tokens: Tokens, recipe: PrefixRecipe) -> N
     needed = shape.attention_bytes(rows=rows, tokens=width, slots=recipe.prefix.length)
     if needed > free:
         per_slot = shape.attention_bytes(rows=rows, tokens=width, slots=1) - shape.attention_bytes(rows=rows, tokens=width, slots=0)
-        fits = max(1, (free - shape.attention_bytes(rows=rows, tokens=width, slots=0)) // per_slot)
+        fits = (free - shape.attention_bytes(rows=rows, tokens=width, slots=0)) // per_slot
+        smaller = f"optim.batch_size={max(1, rows // 4)} optim.accumulation_steps=4"
         raise DeviceError(
             f"prefix.length={recipe.prefix.length} with batches of {rows} x {width} tokens needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free",
-            expected=f"prefix.length of at most {fits} at this batch size",
-            fix=f"prefix.length=16, or optim.batch_size={max(1, rows // 4)} optim.accumulation_steps=4",
+            expected=f"prefix.length of at most {fits} at this batch size" if fits > 0 else "smaller batches: the texts alone do not fit",
+            fix=f"prefix.length={min(16, fits)}, or {smaller}" if fits > 0 else smaller,
         )

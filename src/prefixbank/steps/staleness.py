@@ -4,29 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prefixbank.errors import UsageError
+from prefixbank.errors import DamagedError, UsageError
 from prefixbank.store.artifact import Entry
 from prefixbank.store.store import Store
 
 
 def moved_refs(store: Store, entry: Entry) -> Iterator[tuple[str, str, str]]:
-    """Yield (ref, key then, key now) for each input of `entry` that was named by a ref which points elsewhere now."""
+    """Yield (ref, key then, key now) for each input of `entry` that was named by a ref which stands for other bytes now."""
     for ref, then in entry.info.get("from", {}).items():
         kind, name = ref.split("/", 1)
         now = store.ref(kind, name)
-        if now is not None and now.key != then:
+        if now is not None and now.key != then and not _same_bytes(store, then, now.key):
             yield ref, then, now.key
 
 
-def refresh_command(entry: Entry) -> str:
-    """Return the command that combines a bank again from its prefixes' refs as they stand."""
-    names = ",".join(ref.split("/", 1)[1] for ref in entry.info["from"])
+def _same_bytes(store: Store, one: str, other: str) -> bool:
+    try:
+        first, second = store.get(one), store.get(other)
+    except DamagedError:
+        return False
+    return first is not None and second is not None and first.digest == second.digest
+
+
+def refresh_command(ref: str, entry: Entry) -> str:
+    """Return the command that combines the bank `ref` again from what its prefixes were named by."""
+    names = ",".join(entry.info["named"])
     combine, pooling = entry.document["config"]["combine"], entry.document["config"]["pooling"]
     settings = [f"combine={combine['rule']}", f"combine.weighting={combine['weighting']}", f"pooling={pooling['position']}"]
     if combine["weights"]:
         settings.append(f"'combine.weights={list(combine['weights'])}'")
     settings += [f"pooling.{name}={pooling[name]}" for name in ("layers", "last_k", "layer") if pooling["layers"] != "last"]
-    return f"prefixbank combine 'prefixes=[{names}]' name={entry.info['name']} {' '.join(settings)}"
+    return f"prefixbank combine 'prefixes=[{names}]' name={ref.split('/', 1)[1]} {' '.join(settings)}"
 
 
 def refuse_stale(store: Store, ref: str, entry: Entry) -> None:
@@ -40,5 +48,5 @@ def refuse_stale(store: Store, ref: str, entry: Entry) -> None:
         raise UsageError(
             f"{ref} is stale: {', '.join(moved)}",
             expected="a bank of the current prefixes",
-            fix=f"{refresh_command(entry)}    or use it as it is: bank={entry.key[:8]}",
+            fix=f"{refresh_command(ref, entry)}    or use it as it is: bank={entry.key[:8]}",
         )

@@ -27,7 +27,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
         case "probe":
             return _probe(entry)
         case "report":
-            return {"name": entry.info["experiment"]}
+            return {"name": entry.info["experiment"], **read_json(entry, "report.json")}
     return {}
 
 
@@ -51,3 +51,14 @@ def _probe(entry: Entry) -> dict[str, Any]:
     bank = entry.info["bank"][:8] if entry.info["bank"] else "none"
     size = {"validation": result["validation"], "train_rows": result["train_rows"], "test_rows": test["n"], "draws": result["draws"]}
     return {"task": entry.info["task"], "bank": bank, **scores, **size, **others}
+
+
+def flat_rows(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what CSV can hold: the row itself, or a report's cells, one row for each target and column."""
+    if row["step"] != "report":
+        return [row]
+    cells = [(target, column, row["rows"][target]["columns"][column]) for target in (*row["targets"], "mean") for column in row["columns"]]
+    return [
+        {"target": target, "column": column, "score": cell["value"], "low": cell["low"], "high": cell["high"]}
+        for target, column, cell in cells
+    ]

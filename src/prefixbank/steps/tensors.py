@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from prefixbank.core.prefix import Prefix
@@ -17,7 +17,7 @@ from prefixbank.store.artifact import Entry
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors without metadata, whose order would differ from run to run."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
 
 
 def read_tensors(entry: Entry, name: str) -> dict[str, Tensor]:
@@ -60,7 +60,7 @@ class FolderCheckpoint:
         tensors, facts = state
         packed = torch.frombuffer(bytearray(json.dumps(facts).encode()), dtype=torch.uint8)
         fresh = self.path.with_suffix(".new")
-        save_file({**tensors, "facts": packed}, fresh)
+        fresh.write_bytes(save({**tensors, "facts": packed}))
         fresh.replace(self.path)
         self.last = self.clock()
 

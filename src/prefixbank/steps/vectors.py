@@ -26,7 +26,7 @@ def embed_rows(
     context: Context, bank: Bank, files: EncoderFiles, rows: Texts, recipe: EmbedRecipe, on_rows: Callable[[int], None] | None = None
 ) -> tuple[np.ndarray, int]:
     """Return vectors [N, F] float32 in row order and the number of truncated rows."""
-    check_precision(context, recipe.precision)
+    check_precision(context, recipe.precision, setting="precision")
     encoder = context.load(files)
     encoder.check_length(recipe.max_length_tokens)
     tokens = tokenize(encoder.tokenizer, rows.texts, rows.pairs, recipe.max_length_tokens)
@@ -37,7 +37,8 @@ def embed_rows(
 
 def publish_part(path: Path, rows: Texts, vectors: np.ndarray, truncated: int) -> None:
     """Write one part and give it its name only when it is whole."""
-    ids = pa.array(rows.ids, pa.string()) if rows.ids is not None else pa.array(np.arange(len(rows)), pa.int64())
+    numbers = np.arange(rows.first_row, rows.first_row + len(rows))
+    ids = pa.array(numbers, pa.int64()) if rows.ids is None else pa.array(rows.ids, pa.string())
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1), pa.float32()), vectors.shape[1])
     table = pa.table({"id": ids, "vector": column}).replace_schema_metadata({TRUNCATED: str(truncated).encode()})
     fresh = path.with_suffix(".new")

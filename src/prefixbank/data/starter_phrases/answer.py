@@ -1,8 +1,8 @@
-"""Does the sentence answer the question? It does if it tells, about the deed in question, the kind of thing that is asked."""
+"""Does the sentence answer the question? It does if it tells the kind of thing that is asked."""
 
 from __future__ import annotations
 
-from itertools import permutations
+from collections.abc import Mapping, Sequence
 
 from prefixbank.data.starter_phrases.grammar import Phrases, table
 
@@ -37,6 +37,10 @@ LEXICON = {
         "with a borrowed ladder", "by means of ropes and pulleys", "with bare hands", "by following an old plan", "with the aid of a mirror", "with a hot iron",
         "by a clever trick", "with nothing but a spoon", "by taking turns", "with a long pole",
     ),
+    "source": (
+        "as far as anyone knows", "according to the parish records", "if the old diaries are right", "so the story goes", "as the archive shows", "by all accounts",
+        "in the words of the chronicle", "as was reported later",
+    ),
     "count": (
         "in the presence of nine people", "before a crowd of two hundred", "watched by thirty neighbours", "in front of four witnesses", "with sixty people looking on",
         "watched by a dozen children", "before an audience of eleven", "with three guests looking on",
@@ -49,46 +53,53 @@ QUESTIONS = {
     "time": ("when was {of} {deed.part}?", "on what date or at what hour was {of} {deed.part}?", "how long ago was {of} {deed.part}?"),
     "reason": ("why was {of} {deed.part}?", "for what purpose was {of} {deed.part}?", "what made anyone {deed.base} {of}?"),
     "manner": ("how was {of} {deed.part}?", "by what means was {of} {deed.part}?", "what did it take to {deed.base} {of}?"),
-    "count": ("how many people saw {of} being {deed.part}?", "what was the number of those present when {of} was {deed.part}?"),
+    "count": ("how many people saw {of} being {deed.part}?", "what was the number of those present when {of} was {deed.part}?", "how big was the audience when {of} was {deed.part}?"),
 }  # fmt: skip
 TEST_QUESTIONS = {
-    "person": "whose doing was it that {of} was {deed.part}?",
-    "place": "what was the place in which {of} was {deed.part}?",
-    "time": "what was the day or the year in which {of} was {deed.part}?",
-    "reason": "what was the cause or the aim when {of} was {deed.part}?",
-    "manner": "what was the method by which {of} was {deed.part}?",
-    "count": "how large was the company that saw {of} being {deed.part}?",
+    "person": ("whose doing was it that {of} was {deed.part}?",),
+    "place": ("what was the place in which {of} was {deed.part}?",),
+    "time": ("what was the day or the year in which {of} was {deed.part}?",),
+    "reason": ("what was the cause or the aim when {of} was {deed.part}?",),
+    "manner": ("what was the method by which {of} was {deed.part}?",),
+    "count": ("how large was the company that saw {of} being {deed.part}?",),
 }  # fmt: skip
-LATER = ("place", "time", "reason", "manner", "count")
+MISTAKEN = {"person": "reason", "reason": "person", "place": "time", "time": "place", "manner": "count", "count": "manner"}
+"""What a sentence tells instead when it does not answer."""
+TOLD = {
+    "person": (
+        "{of} was {deed.part} by {person}.", "{source}, it was {person} who {deed.past} {of}.",
+        "the name of the one who did it is on record: it was done by {person}.",
+    ),
+    "place": (
+        "{of} was {deed.part} {place}.", "{source}, {of} was {deed.part} {place}.", "the spot is on record: it was done {place}.",
+    ),
+    "time": (
+        "{of} was {deed.part} {time}.", "{source}, {of} was {deed.part} {time}.", "the date or the hour is on record: it was done {time}.",
+    ),
+    "reason": (
+        "{of} was {deed.part} {reason}.", "{source}, {of} was {deed.part} {reason}.", "the purpose is on record: it was done {reason}.",
+    ),
+    "manner": (
+        "{of} was {deed.part} {manner}.", "{source}, {of} was {deed.part} {manner}.", "the means are on record: it was done {manner}.",
+    ),
+    "count": (
+        "{of} was {deed.part} {count}.", "{source}, {of} was {deed.part} {count}.", "the number of those present is on record: it was done {count}.",
+    ),
+}  # fmt: skip
 
 
-def _sentences() -> dict[tuple[str, str], tuple[str, ...]]:
-    found: dict[tuple[str, str], tuple[str, ...]] = {}
-    for each in LATER:
-        found["person", each] = (f"{{person}} {{deed.past}} {{of}} {{{each}}}.", f"{{{each}}}, {{of}} was {{deed.part}} by {{person}}.")
-    for one, two in permutations(LATER, 2):
-        found[one, two] = (f"{{of}} was {{deed.part}} {{{one}}} {{{two}}}.", f"{{{one}}}, {{of}} was {{deed.part}} {{{two}}}.")
-    return found
-
-
-def _frames(questions: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Return the frames of both labels. Each question occurs as often in one label as in the other (drawn with repetition)."""
+def _frames(questions: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Return the frames of both labels: in either, each question and each kind of sentence is as frequent as in the other."""
     found: dict[str, list[str]] = {"yes": [], "no": []}
-    for asked, wordings in questions.items():
-        told = [(pair, sentence) for pair, sentences in _sentences().items() for sentence in sentences]
-        yes = [sentence for pair, sentence in told if asked in pair]
-        no = [sentence for pair, sentence in told if asked not in pair]
-        other = [sentence.replace("{deed.", "{deed2.") for sentence in yes]
-        for question in wordings:
-            found["yes"] += [f"{question} || {yes[row % len(yes)]}" for row in range(60)]
-            found["no"] += [f"{question} || {no[row % len(no)]}" for row in range(45)]
-            found["no"] += [f"{question} || {other[row % len(other)]}" for row in range(15)]
-    return {label: tuple(frames) for label, frames in found.items()}
+    for asked, question in ((asked, wording) for asked, wordings in questions.items() for wording in wordings):
+        found["yes"] += [f"{question} || {sentence}" for sentence in TOLD[asked]]
+        found["no"] += [f"{question} || {sentence}" for sentence in TOLD[MISTAKEN[asked]]]
+    return found
 
 
 ANSWER = Phrases(
     labels=("no", "yes"),
     frames=_frames(QUESTIONS),
-    test_frames=_frames({asked: (wording,) for asked, wording in TEST_QUESTIONS.items()}),
+    test_frames=_frames(TEST_QUESTIONS),
     lexicon=LEXICON,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefixbank.data.starter_phrases.grammar import Phrases
+from prefixbank.data.starter_phrases.grammar import Phrases, table
 
 SHARED = {
     "close_complaint": (
@@ -16,7 +16,7 @@ SHARED = {
 }  # fmt: skip
 
 PARCEL = {
-    "ref": ("my parcel", "order 4417", "the lamp I ordered", "the crate of books"),
+    "ref": table("word/again", "my parcel/it", "the lamp I ordered/it", "the crate of books/it", "the boots I chose/them", "the garden chairs/them"),
     "clause_complaint": (
         "your courier left {ref} out in the rain", "you sent {ref} to the wrong town", "your warehouse packed {ref} without any padding",
         "you cancelled {ref} and kept the money", "your driver signed for {ref} himself",
@@ -27,35 +27,35 @@ PARCEL = {
     ),
 }  # fmt: skip
 BROADBAND = {
-    "ref": ("the router", "the phone line", "the upstairs modem", "the signal box"),
+    "ref": table("word/again", "the router/it", "the phone line/it", "the upstairs modem/it", "the alarm line/it", "the two handsets/them"),
     "clause_complaint": (
         "your engineer never turned up to look at {ref}", "you billed us for {ref} after we had left", "you raised the price of {ref} without a word",
-        "your people cut off {ref} by mistake", "your helpline gave us false advice about {ref}",
+        "your people switched {ref} off by mistake", "your helpline gave us false advice about {ref}",
     ),
     "clause_fine": (
-        "lightning had struck {ref}", "your engineer stayed late to mend {ref}", "I had pulled out the plug of {ref} myself",
-        "your helpline talked me through {ref} with great patience", "a neighbour's digger had cut through {ref}",
+        "lightning had struck {ref}", "your engineer stayed late to mend {ref}", "I had unplugged {ref} myself",
+        "your helpline explained {ref} to me with great patience", "a neighbour's drill had gone through {ref}",
     ),
 }  # fmt: skip
 TRAVEL = {
-    "ref": ("our seats", "the night bus", "the ferry ticket", "the trip to Porto"),
+    "ref": table("word/again", "our seats/them", "the sleeper berths/them", "the ferry crossing/it", "the trip to Porto/it", "the hired van/it"),
     "clause_complaint": (
-        "your agent sold {ref} to somebody else", "you called off {ref} and told nobody", "your crew was rude to us over {ref}",
-        "your website charged us double for {ref}", "you refuse to honour {ref}",
+        "your agent sold us {ref} on a false promise", "you called off {ref} and told nobody", "your crew was rude to us over {ref}",
+        "your website charged us double for {ref}", "you gave {ref} to somebody else",
     ),
     "clause_fine": (
-        "I had booked {ref} for the wrong day", "fog put an end to {ref}", "your crew found us a way to keep {ref}",
-        "your agent refunded {ref} without a fuss", "we overslept and missed {ref}",
+        "I had booked {ref} for the wrong day", "fog put an end to {ref}", "your crew saved {ref} for us",
+        "your agent refunded {ref} without a fuss", "I forgot that I had booked {ref} at all",
     ),
 }  # fmt: skip
 REPAIR = {
-    "ref": ("the boiler", "my bicycle", "the washing machine", "the kitchen tap"),
+    "ref": table("word/again", "the sewing machine/it", "my bicycle/it", "the accordion/it", "the garden pump/it", "my old skates/them"),
     "clause_complaint": (
         "your mechanic left {ref} in pieces", "you fitted a used part to {ref}", "your workshop scratched {ref}", "you have had {ref} for six weeks now",
         "your man overcharged me for {ref}",
     ),
     "clause_fine": (
-        "I had dropped {ref} on the steps", "the frost had burst {ref}", "your mechanic mended {ref} on a Sunday", "your workshop even polished {ref}",
+        "I had dropped {ref} on the steps", "the rain had got into {ref}", "your mechanic mended {ref} on a Sunday", "your workshop even polished {ref}",
         "I had ignored the instructions for {ref}",
     ),
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """A small phrase grammar: frames with slots, words that fill them, and one seeded draw.
 
 A frame is a text with slots in braces. `{place}` draws an entry of the lexicon `place`; the same slot again repeats it, `{place2}` draws another
-one. `{verb.past}` takes one form of an entry. `{clause=}` draws from `clause_<label of the row>`, `{clause!}` from `clause_<some other label>`:
+one. `{verb.past}` takes one form of an entry; without a form it is `word`, and from the second time on `again` if there is one. `{clause=}` draws from `clause_<label of the row>`, `{clause!}` from `clause_<some other label>`:
 so one frame serves every label, and words alone say little about the label. ` || ` parts the two texts of a pair.
 """
 
@@ -69,11 +69,12 @@ class Draw:
 
     def _word(self, name: str, role: str, index: str, form: str | None) -> str:
         key = f"{name}_{self.roles[role]}" if role else name
-        if (key, index) not in self.bound:
+        again = (key, index) in self.bound
+        if not again:
             taken = [entry for (other, _), entry in self.bound.items() if other == key]
             self.bound[key, index] = pick(self.rng, [entry for entry in self.lexicon[key] if entry not in taken])
         entry = self.bound[key, index]
-        return entry if isinstance(entry, str) else entry[form or "word"]
+        return entry if isinstance(entry, str) else entry[form or ("again" if again and "again" in entry else "word")]
 
 
 def pick(rng: random.Random, items: Sequence[Item]) -> Item:

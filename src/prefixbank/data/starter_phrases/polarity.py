@@ -126,9 +126,10 @@ FRAMES = (
     "what began as a {noun!} ended as a {noun=}.",
     "{thing} started out {adj!} and finished {adj=}.",
     "last year {clause!}; this year, by contrast, {clause=}.",
-    "{thing} made its {adj=} rivals look {adj!}.",
     "next to {thing}, even the most {adj=} {rival} in town seemed {adj!}.",
-    "no {rival} could be less {adj!} than {thing}.",
+    "{clause=}, and {verdict=}.",
+    "{thing} was {adj=}, {clause=}, and {verdict=}.",
+    "what I will remember is {np=}: {thing} was {adj=}.",
     "I have rarely met a {rival} so {adj=}, and {clause=}.",
 )
 TEST_FRAMES = (

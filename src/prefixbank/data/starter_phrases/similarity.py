@@ -7,16 +7,16 @@ from prefixbank.data.starter_phrases.grammar import Phrases, table
 LEXICON = {
     "agent": table(
         "word/wide",
-        "girl/child", "chef/worker", "priest/man", "toddler/child", "dentist/worker", "ballerina/dancer", "soldier/person", "grandmother/woman", "sculptor/artist", "goalkeeper/player",
+        "girl/child", "monk/man", "tenor/singer", "surgeon/doctor", "ballerina/dancer", "sergeant/soldier", "grandmother/woman", "sculptor/artist", "goalkeeper/player", "violinist/musician",
     ),
     "deed": table(
         "doing/done/other",
-        "carrying/carried/dropping", "dropping/dropped/carrying", "washing/washed/soiling", "soiling/soiled/washing", "feeding/fed/starving", "starving/starved/feeding",
-        "pushing/pushed/pulling", "pulling/pulled/pushing", "greeting/greeted/ignoring", "ignoring/ignored/greeting", "hiding/hidden/showing", "showing/shown/hiding",
+        "carrying/carried/dropping", "dropping/dropped/carrying", "washing/washed/soiling", "soiling/soiled/washing", "pushing/pushed/pulling", "pulling/pulled/pushing",
+        "greeting/greeted/ignoring", "ignoring/ignored/greeting", "following/followed/leading", "leading/led/following", "calming/calmed/scaring", "scaring/scared/calming",
     ),
     "object": table(
         "word/wide",
-        "kitten/animal", "pony/animal", "trumpet/instrument", "cupboard/piece of furniture", "tractor/vehicle", "melon/fruit", "teapot/vessel", "hen/bird", "doll/toy", "goose/bird",
+        "kitten/cat", "pony/horse", "poodle/dog", "goose/bird", "lamb/sheep", "heifer/cow", "piglet/pig", "python/snake",
     ),
     "spot": table(
         "word/same",

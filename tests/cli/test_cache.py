@@ -1,0 +1,168 @@
+"""`prefixbank cache`: looking into the store and looking after it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shlex
+from datetime import datetime
+
+import pytest
+
+from prefixbank.store import Store
+from tests.prepared import contents
+
+
+def key_of(cli, kind: str, name: str) -> str:
+    return Store(cli.store).ref(kind, name).key
+
+
+def listed(cli, *args: str) -> list[dict]:
+    return cli.done("cache", "ls", *args).result
+
+
+def test_list_has_a_row_for_each_artifact_oldest_first(cli):
+    rows = listed(cli)
+    assert [row["step"] for row in rows] == ["tiny-encoder", "train-prefix", "train-prefix", "combine"]
+    assert sorted(row["created"] for row in rows) == [row["created"] for row in rows]
+
+
+def test_list_names_refs_and_sizes(cli):
+    row = listed(cli, "combine")[0]
+    entry = Store(cli.store).resolve("bank", "demo")
+    assert (row["key"], row["refs"], row["size_bytes"]) == (entry.key[:8], ["bank/demo"], sum(one.size_bytes for one in entry.files.values()))
+    assert datetime.fromisoformat(row["created"]).tzinfo is not None
+
+
+def test_list_of_a_step_leaves_the_others_out(cli):
+    assert [row["refs"] for row in listed(cli, "train-prefix")] == [["prefix/alpha"], ["prefix/beta"]]
+
+
+def test_list_of_an_empty_store_is_empty(cli, tmp_path):
+    assert listed(cli, "--store", str(tmp_path / "new")) == []
+    assert cli.done("cache", "ls", "--format", "table", "--store", str(tmp_path / "new")).out == "nothing to show\n"
+
+
+def test_list_shows_a_stale_bank_with_the_command_that_renews_it(cli):
+    cli.train("alpha", "seed=1")
+    (row,) = listed(cli, "combine")
+    state, command = row["state"].split(": ", 1)
+    cli.done(*shlex.split(command)[1:])
+    states = {tuple(one["refs"]): one["state"] for one in listed(cli, "combine")}
+    assert state == "stale (prefix/alpha moved)" and states == {(): "", ("bank/demo",): ""}
+
+
+def test_list_as_csv_has_a_header(cli):
+    rows = list(csv.DictReader(io.StringIO(cli.done("cache", "ls", "--format", "csv").out)))
+    assert [row["step"] for row in rows][-1] == "combine" and set(rows[0]) == {"step", "key", "size_bytes", "created", "refs", "state"}
+
+
+def test_show_gives_document_files_and_facts(cli):
+    shown = cli.done("cache", "show", "bank/demo").result
+    entry = Store(cli.store).resolve("bank", "demo")
+    assert (shown["key"], shown["digest"], shown["document"]) == (entry.key, entry.digest, entry.document)
+    assert set(shown["files"]) == {"bank.json", "bank.safetensors"} and shown["info"]["tasks"] == ["alpha", "beta"]
+
+
+@pytest.mark.parametrize("form", ["bank/demo", "demo", "key", "short"])
+def test_show_takes_refs_names_and_keys(cli, form):
+    key = key_of(cli, "bank", "demo")
+    name = {"key": key, "short": key[:6]}.get(form, form)
+    assert cli.done("cache", "show", name).result["key"] == key
+
+
+def test_show_of_an_unknown_name_is_refused_with_a_near_one(cli):
+    assert "did you mean 'demo'?" in cli.expect_fault(2, "cache", "show", "dmo").what
+
+
+def test_why_names_what_differs(cli):
+    first = key_of(cli, "prefix", "alpha")
+    second = cli.train("alpha", "optim.lr=0.5", "seed=3").result["key"]
+    out = cli.done("cache", "why", second, first).out.splitlines()
+    assert out == [f"train_prefix {first[:8]} -> {second[:8]}", "  optim.lr 0.03 -> 0.5", "  seed 0 -> 3"]
+
+
+def test_why_compares_with_the_most_similar_one(cli):
+    second = cli.train("alpha", "seed=3").result["key"]
+    assert cli.done("cache", "why", second).out.splitlines()[1:] == ["  seed 0 -> 3"]
+
+
+def test_why_of_an_artifact_with_itself_finds_nothing(cli):
+    assert cli.done("cache", "why", "bank/demo", "demo").out.splitlines()[1:] == ["  the same document"]
+
+
+def test_why_of_the_only_one_of_its_step_is_refused(cli):
+    assert "is the only one of its step" in cli.expect_fault(2, "cache", "why", "bank/demo").what
+
+
+def test_verify_of_a_sound_store_counts_it(cli):
+    assert cli.done("cache", "verify").out == "4 good, 0 damaged\n"
+
+
+def test_gc_without_yes_deletes_nothing(cli):
+    (cli.store / "refs" / "bank" / "demo.json").unlink()
+    before = contents(cli.store)
+    out = cli.done("cache", "gc", "--grace-days", "0").out
+    assert contents(cli.store) == before and out.splitlines()[-1].startswith("1 to delete") and "no ref or pin leads to it" in out
+
+
+def test_gc_keeps_what_is_young(cli):
+    (cli.store / "refs" / "bank" / "demo.json").unlink()
+    before = contents(cli.store)
+    cli.done("cache", "gc", "--yes")
+    assert contents(cli.store) == before
+
+
+def test_gc_keeps_what_refs_need(cli):
+    before = contents(cli.store)
+    assert cli.done("cache", "gc", "--yes", "--grace-days", "0").out == "freed 0.0 MB\n" and contents(cli.store) == before
+
+
+def test_gc_deletes_what_nothing_needs(cli):
+    key = key_of(cli, "bank", "demo")
+    (cli.store / "refs" / "bank" / "demo.json").unlink()
+    cli.done("cache", "gc", "--yes", "--grace-days", "0")
+    store = Store(cli.store)
+    assert store.get(key) is None and {str(ref) for ref in store.refs()} == {"prefix/alpha", "prefix/beta"}
+    assert [verdict.ok for verdict in store.verify()] == [True] * len(store.entries())
+
+
+def test_gc_keeps_the_prefixes_of_a_bank_that_has_a_ref(cli):
+    for name in ("alpha", "beta"):
+        (cli.store / "refs" / "prefix" / f"{name}.json").unlink()
+    cli.done("cache", "gc", "--yes", "--grace-days", "0")
+    assert len(Store(cli.store).entries("train_prefix")) == 2
+
+
+def test_gc_keeps_what_is_pinned(cli):
+    key = key_of(cli, "bank", "demo")
+    cli.done("cache", "pin", "bank/demo")
+    (cli.store / "refs" / "bank" / "demo.json").unlink()
+    cli.done("cache", "gc", "--yes", "--grace-days", "0")
+    assert Store(cli.store).get(key) is not None
+
+
+def test_gc_deletes_what_is_no_longer_pinned(cli):
+    key = key_of(cli, "bank", "demo")
+    (cli.store / "refs" / "bank" / "demo.json").unlink()
+    said = [cli.done("cache", "pin", key, *flag).out for flag in ((), ("--remove",), ("--remove",))]
+    cli.done("cache", "gc", "--yes", "--grace-days", "0")
+    assert said == [f"pinned {key[:8]}\n", f"unpinned {key[:8]}\n", f"{key[:8]} was not pinned\n"] and Store(cli.store).get(key) is None
+
+
+def test_pin_of_an_unknown_name_is_refused(cli):
+    assert "'nothing'" in cli.expect_fault(2, "cache", "pin", "nothing").what
+
+
+def test_deleted_artifacts_are_made_again(cli, lines):
+    cli.done("embed", "bank=demo", f"corpus.path={lines}")
+    digest = Store(cli.store).resolve("embeddings", "lines@demo").digest
+    (cli.store / "refs" / "embeddings" / "lines@demo.json").unlink()
+    cli.done("cache", "gc", "--yes", "--grace-days", "0")
+    ran = cli.done("embed", "bank=demo", f"corpus.path={lines}")
+    assert (ran.steps[-1][-1], Store(cli.store).get(ran.result["key"]).digest) == ("done", digest)
+
+
+def test_negative_grace_is_refused(cli):
+    before = contents(cli.store)
+    assert cli("cache", "gc", "--yes", "--grace-days", "-1").code == 2 and contents(cli.store) == before

@@ -1,0 +1,69 @@
+"""`prefixbank config`: what can be set and what is set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from prefixbank.config import compose
+from prefixbank.config.settings import typed_name
+
+COMMANDS = ("train_prefix", "combine", "embed", "probe", "run")
+NEEDED = {"train_prefix": ["task=polarity"], "probe": ["task=emotion"], "run": ["experiment=smoke"]}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_show_is_the_whole_config_as_yaml(cli, command):
+    out = cli.done("config", "show", typed_name(command), *NEEDED.get(command, [])).out
+    shown = yaml.safe_load(out)
+    config = compose.compose(command, NEEDED.get(command, []))
+    assert set(shown) == set(vars(config)) and shown["run"] == vars(config.run)
+
+
+def test_show_follows_overrides(cli):
+    shown = yaml.safe_load(cli.done("config", "show", "train-prefix", "task=polarity", "optim.lr=0.5", "pooling=cls").out)
+    assert (shown["optim"]["lr"], shown["pooling"]["position"], shown["task"]["name"]) == (0.5, "cls", "polarity")
+
+
+def test_show_begins_with_the_command(cli):
+    assert cli.done("config", "show", "combine", "name=a b").out.startswith("# prefixbank combine 'name=a b'\n")
+
+
+def test_show_of_a_wrong_setting_is_refused(cli):
+    assert "optim.lr" in cli.expect_fault(2, "config", "show", "train-prefix", "task=polarity", "optim.lr=abc").what
+
+
+def test_show_of_an_unknown_command_is_refused_with_a_near_one(cli):
+    assert cli.expect_fault(2, "config", "show", "train").what.startswith("no command 'train'")
+    assert "did you mean 'combine'?" in cli.expect_fault(2, "config", "show", "combne").what
+
+
+def test_groups_lists_every_yaml_file(cli):
+    root = compose.conf_root()
+    expected = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in root.iterdir() if folder.is_dir()}
+    assert {row["group"]: row["choices"] for row in cli.done("config", "groups").result} == expected
+
+
+def test_groups_lists_the_users_files_too(cli, tmp_path: Path):
+    (tmp_path / "conf" / "task").mkdir(parents=True)
+    (tmp_path / "conf" / "task" / "mine.yaml").write_text("name: mine\n", encoding="utf-8")
+    rows = cli.done("config", "groups", "--conf-dir", str(tmp_path / "conf")).result
+    assert "mine" in next(row["choices"] for row in rows if row["group"] == "task")
+
+
+def test_groups_as_a_table_has_a_line_for_each(cli):
+    out = cli.done("config", "groups", "--format", "table").out
+    assert len(out.splitlines()) == 1 + len(compose.groups())
+
+
+def test_check_finds_nothing_wrong_with_what_is_packaged(cli):
+    assert cli.done("config", "check").out == f"{len(compose.check())} good, 0 bad\n"
+
+
+def test_check_reports_every_bad_file(cli, tmp_path: Path):
+    (tmp_path / "conf" / "optim").mkdir(parents=True)
+    (tmp_path / "conf" / "optim" / "mine.yaml").write_text("lr: fast\n", encoding="utf-8")
+    ran = cli("config", "check", "--conf-dir", str(tmp_path / "conf"))
+    assert ran.code == 2 and "train-prefix optim=mine\nerror: optim.lr = 'fast'" in ran.err and ran.out.endswith("2 bad\n")

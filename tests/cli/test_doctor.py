@@ -1,0 +1,73 @@
+"""`prefixbank doctor`: what this machine has."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+
+import pytest
+import torch
+
+from prefixbank.cli import doctor
+
+
+def rows_of(ran) -> dict[str, dict]:
+    return {row["what"]: row for row in ran.result}
+
+
+def test_versions_are_those_installed(cli):
+    rows = rows_of(cli.done("doctor"))
+    assert rows["python"]["value"] == platform.python_version()
+    assert {name: rows[name]["value"] for name in doctor.PACKAGES} == {name: importlib.metadata.version(name) for name in doctor.PACKAGES}
+
+
+def test_every_row_says_what_value_state_and_fix(cli):
+    assert {tuple(row) for row in cli.done("doctor").result} == {("what", "value", "state", "fix")}
+
+
+def test_missing_package_ends_with_1_and_the_command_that_brings_it(cli, monkeypatch):
+    monkeypatch.setattr(doctor, "PACKAGES", ("no-such-package",))
+    ran = cli("doctor")
+    row = rows_of(ran)["no-such-package"]
+    assert (ran.code, row["state"], row["fix"]) == (1, "missing", "pip install no-such-package")
+
+
+def test_missing_extra_is_no_failure(cli, monkeypatch):
+    monkeypatch.setattr(doctor, "EXTRAS", {"wandb": "no_such_package"})
+    row = rows_of(cli.done("doctor"))["extra wandb"]
+    assert (row["state"], row["fix"]) == ("absent", "pip install 'prefixbank[wandb]'")
+
+
+def test_store_is_named(cli):
+    assert rows_of(cli.done("doctor"))["store"]["value"].startswith(f"{cli.store} (there, ")
+
+
+def test_store_that_is_not_there_yet_is_fine(cli, tmp_path):
+    row = rows_of(cli.done("doctor", "--store", str(tmp_path / "a" / "b")))["store"]
+    assert row["state"] == "ok" and "made by the first command" in row["value"]
+
+
+def test_store_below_a_file_is_no_store(cli, tmp_path):
+    (tmp_path / "file").touch()
+    ran = cli("doctor", "--store", str(tmp_path / "file" / "store"))
+    assert (ran.code, rows_of(ran)["store"]["state"]) == (1, "missing")
+
+
+def test_threads_are_those_of_torch(cli):
+    assert f"torch uses {torch.get_num_threads()} threads" in rows_of(cli.done("doctor"))["cpu"]["value"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+def test_absent_gpu_is_no_failure(cli):
+    assert rows_of(cli.done("doctor"))["cuda"]["state"] == "absent"
+
+
+@pytest.mark.parametrize(("value", "said"), [("1", "offline"), ("0", "online")])
+def test_hub_state_follows_the_environment(cli, monkeypatch, value, said):
+    monkeypatch.setenv("HF_HUB_OFFLINE", value)
+    assert rows_of(cli.done("doctor"))["hub"]["value"].startswith(said)
+
+
+def test_table_has_a_line_for_each_row(cli):
+    count = len(cli.done("doctor").result)
+    assert len(cli.done("doctor", "--format", "table").out.splitlines()) == 1 + count

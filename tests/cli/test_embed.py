@@ -1,0 +1,180 @@
+"""`prefixbank embed`: corpora of every form in, Parquet out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+import pyarrow.parquet as parquet
+import pytest
+
+import prefixbank
+from prefixbank.steps import embed as embed_step
+from prefixbank.steps.vectors import read_vectors
+from prefixbank.store import Store
+
+TEXTS = ["the food was good", "a bad and noisy place", "warm"]
+IDS = ["x1", "x2", "x3"]
+
+
+def write_corpus(folder: Path, suffix: str, **columns: list[str]) -> Path:
+    path, table = folder / f"corpus.{suffix}", pa.table(columns)
+    match suffix:
+        case "csv":
+            arrow_csv.write_csv(table, path)
+        case "tsv":
+            path.write_text("\n".join("\t".join(row) for row in [list(columns), *zip(*columns.values(), strict=True)]) + "\n", encoding="utf-8")
+        case "jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()), encoding="utf-8")
+        case "parquet":
+            parquet.write_table(table, path)
+        case _:
+            path.write_text("".join(f"{text}\n" for text in columns["text"]), encoding="utf-8")
+    return path
+
+
+def embedded(ran) -> pa.Table:
+    return parquet.read_table(Path(ran.result["path"]) / "part-00000.parquet")
+
+
+def vectors_in(table: pa.Table) -> np.ndarray:
+    return np.array(table["vector"].to_pylist(), dtype=np.float32)
+
+
+def test_parquet_has_an_id_and_a_vector_of_fixed_size(cli, lines):
+    schema = embedded(cli.done("embed", "bank=demo", f"corpus.path={lines}")).schema
+    assert (schema.names, schema.field("vector").type) == (["id", "vector"], pa.list_(pa.float32(), 64))
+
+
+def test_vectors_equal_those_of_the_loaded_bank(cli, lines):
+    table = embedded(cli.done("embed", "bank=demo", f"corpus.path={lines}"))
+    assert np.array_equal(vectors_in(table), prefixbank.load_bank("demo").embed(TEXTS))
+
+
+@pytest.mark.parametrize("suffix", ["txt", "csv", "tsv", "jsonl", "parquet"])
+def test_every_form_of_corpus_gives_the_same_artifact(cli, tmp_path, lines, suffix):
+    expected = cli.done("embed", "bank=demo", f"corpus.path={lines}").result["key"]
+    path = write_corpus(tmp_path, suffix, text=TEXTS)
+    assert cli.done("embed", "bank=demo", f"corpus.path={path}").result["key"] == expected
+
+
+def test_standard_input_gives_the_same_artifact(cli, lines):
+    expected = cli.done("embed", "bank=demo", f"corpus.path={lines}").result["key"]
+    ran = cli.done("embed", "bank=demo", "corpus.path=-", input=lines.read_bytes())
+    assert (ran.result["key"], ran.steps) == (expected, [("embed", "stdin@demo", "hit")])
+
+
+def test_rows_without_ids_are_numbered(cli, lines):
+    assert embedded(cli.done("embed", "bank=demo", f"corpus.path={lines}"))["id"].to_pylist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_ids_are_kept_from_a_column(cli, tmp_path, suffix):
+    path = write_corpus(tmp_path, suffix, name=IDS, body=TEXTS)
+    ran = cli.done("embed", "bank=demo", f"corpus.path={path}", "corpus.column=body", "corpus.id_column=name")
+    assert embedded(ran)["id"].to_pylist() == IDS
+
+
+def test_pairs_are_read_jointly(cli, tmp_path):
+    path = write_corpus(tmp_path, "csv", text=TEXTS, second=TEXTS[::-1])
+    ran = cli.done("embed", "bank=demo", f"corpus.path={path}", "corpus.column_pair=second")
+    assert np.array_equal(vectors_in(embedded(ran)), prefixbank.load_bank("demo").embed(TEXTS, TEXTS[::-1]))
+
+
+def test_numbers_go_on_from_part_to_part(cli, lines, monkeypatch):
+    monkeypatch.setattr(embed_step, "PART_ROWS", 2)
+    path = Path(cli.done("embed", "bank=demo", f"corpus.path={lines}").result["path"])
+    assert [parquet.read_table(part)["id"].to_pylist() for part in sorted(path.glob("*.parquet"))] == [[0, 1], [2]]
+
+
+def test_parts_hold_all_rows_in_order(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(embed_step, "PART_ROWS", 2)
+    path = write_corpus(tmp_path, "csv", text=TEXTS, id=IDS)
+    result = cli.done("embed", "bank=demo", f"corpus.path={path}", "corpus.id_column=id").result
+    parts = [parquet.read_table(part) for part in sorted(Path(result["path"]).glob("*.parquet"))]
+    vectors = np.concatenate([vectors_in(part) for part in parts])
+    assert [part["id"].to_pylist() for part in parts] == [["x1", "x2"], ["x3"]]
+    np.testing.assert_allclose(vectors, prefixbank.load_bank("demo").embed(TEXTS), atol=1e-5)
+
+
+def test_plain_encoder_differs_from_the_bank(cli, lines):
+    plain = embedded(cli.done("embed", "bank=none", "encoder=tiny", f"corpus.path={lines}"))
+    bank = embedded(cli.done("embed", "bank=demo", f"corpus.path={lines}"))
+    assert np.abs(vectors_in(plain) - vectors_in(bank)).max() > 1e-3
+
+
+def test_plain_encoder_pools_as_asked(cli, lines):
+    mean, cls = (embedded(cli.done("embed", "bank=none", "encoder=tiny", f"pooling={way}", f"corpus.path={lines}")) for way in ("mean", "cls"))
+    assert np.abs(vectors_in(mean) - vectors_in(cls)).max() > 1e-3
+
+
+def test_truncated_rows_are_counted(cli, lines):
+    ran = cli.done("embed", "bank=demo", f"corpus.path={lines}", "max_length_tokens=5")
+    assert ran.result["truncated_share"] == pytest.approx(2 / 3) and "66.7% of rows truncated" in ran.err
+
+
+def test_second_run_is_a_hit(cli, lines):
+    first, second = (cli.done("embed", "bank=demo", f"corpus.path={lines}") for _ in range(2))
+    assert (first.steps[-1][-1], second.steps, second.out) == ("done", [("embed", "lines@demo", "hit")], first.out)
+
+
+@pytest.mark.parametrize("setting", ["run.embed_tokens=64", "run.threads=1", "name=other"])
+def test_key_ignores_how_to_run(cli, lines, setting):
+    cli.done("embed", "bank=demo", f"corpus.path={lines}")
+    assert cli.done("embed", "bank=demo", f"corpus.path={lines}", setting).steps[-1][-1] == "hit"
+
+
+def test_ref_is_named_after_corpus_and_bank(cli, lines):
+    key = cli.done("embed", "bank=bank/demo", f"corpus.path={lines}").result["key"]
+    assert Store(cli.store).ref("embeddings", "lines@demo").key == key
+
+
+def test_file_name_with_spaces_can_be_embedded(cli, lines):
+    path = lines.rename(lines.with_name("my lines (1).txt"))
+    cli.done("embed", "bank=demo", f"corpus.path={path}")
+    assert Store(cli.store).ref("embeddings", "my-lines-1-@demo") is not None
+
+
+def test_dry_run_makes_nothing(cli, lines):
+    ran = cli.done("embed", "bank=demo", f"corpus.path={lines}", "--dry-run")
+    assert (ran.out, ran.steps, Store(cli.store).entries("embed")) == ("", [("embed", "lines@demo", "MISS")], [])
+
+
+def test_read_vectors_returns_rows_in_order(cli, lines):
+    key = cli.done("embed", "bank=demo", f"corpus.path={lines}").result["key"]
+    assert read_vectors(Store(cli.store).get(key), "part-00000").shape == (3, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("a.txt", b"", "has no rows"),
+        ("a.txt", b"good\n  \nbad\n", "only spaces"),
+        ("a.txt", b"good\n\xff\n", "not UTF-8"),
+        ("a.csv", b"text\n", "has no rows"),
+        ("a.csv", b"body\ngood\n", "'text'"),
+        ("a.jsonl", b'{"text": "good"}\n{"text": null}\n', "text"),
+        ("a.jsonl", b"[1]\n", "not a JSON object"),
+        ("a.parquet", b"PAR1", "cannot be read as Parquet"),
+        ("a.docx", b"good", "ending"),
+    ],
+)
+def test_corpus_that_cannot_be_used_is_refused(cli, tmp_path, name, data, said):
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert said in cli.expect_fault(2, "embed", "bank=demo", f"corpus.path={path}").what
+
+
+def test_missing_corpus_is_refused(cli):
+    assert "no file" in cli.expect_fault(2, "embed", "bank=demo", "corpus.path=nowhere.txt").what
+
+
+def test_command_without_a_corpus_is_refused(cli):
+    assert cli.expect_fault(2, "embed", "bank=demo").what == "no corpus given"
+
+
+def test_empty_standard_input_is_refused(cli):
+    assert cli.expect_fault(2, "embed", "bank=demo", "corpus.path=-", input="").what == "standard input has no rows"

@@ -1,0 +1,124 @@
+"""`--out` and `--sweep`, which every producing command has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+import pytest
+
+from prefixbank.steps import embed as embed_step
+from prefixbank.store import Store, read_entry
+from tests.cli.command import faults_in
+from tests.prepared import SMALL, contents
+
+
+def train_gamma(cli, *settings: str) -> tuple[str, ...]:
+    return ("train-prefix", "task=folder", f"task.path={cli.tasks / 'gamma'}", *SMALL, *settings)
+
+
+def test_out_is_a_copy_of_the_artifact(cli, tmp_path):
+    entry = Store(cli.store).get(cli.done(*train_gamma(cli, "--out", str(tmp_path / "copy"))).result["key"])
+    copy = read_entry(tmp_path / "copy")
+    assert copy.digest == entry.digest and [copy.fault_of(name) for name in copy.files] == [""] * len(entry.files)
+
+
+def test_out_copies_a_hit_too(cli, tmp_path):
+    cli.train("alpha", "--out", str(tmp_path / "new" / "copy"))
+    assert read_entry(tmp_path / "new" / "copy").key == Store(cli.store).ref("prefix", "alpha").key
+
+
+def test_out_may_be_an_empty_folder(cli, tmp_path):
+    (tmp_path / "copy").mkdir()
+    cli.train("alpha", "--out", str(tmp_path / "copy"))
+    assert (tmp_path / "copy" / "prefix.safetensors").is_file()
+
+
+def test_out_may_be_one_parquet_file(cli, tmp_path, lines):
+    cli.done("embed", "bank=demo", f"corpus.path={lines}", "--out", str(tmp_path / "vectors.parquet"))
+    assert parquet.read_table(tmp_path / "vectors.parquet").num_rows == 3
+
+
+def test_out_of_several_parts_is_no_single_file(cli, tmp_path, lines, monkeypatch):
+    monkeypatch.setattr(embed_step, "PART_ROWS", 2)
+    ran = cli("embed", "bank=demo", f"corpus.path={lines}", "--out", str(tmp_path / "vectors.parquet"))
+    (fault,) = faults_in(ran.err)
+    assert (ran.code, fault.expected, (tmp_path / "vectors.parquet").exists()) == (2, "a folder", False)
+
+
+@pytest.mark.parametrize("name", ["file", "folder"])
+def test_out_that_exists_is_refused_before_any_work(cli, tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "file", tmp_path / "folder" / "mine"):
+        path.write_text("mine", encoding="utf-8")
+    fault = cli.expect_fault(2, *train_gamma(cli, "--out", str(tmp_path / name)))
+    assert fault.what == f"--out {tmp_path / name} is there already" and (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+
+
+def test_out_below_a_file_is_refused_before_any_work(cli, tmp_path):
+    (tmp_path / "file").touch()
+    assert "which is no folder" in cli.expect_fault(2, *train_gamma(cli, "--out", str(tmp_path / "file" / "copy"))).what
+
+
+def test_out_of_a_dry_run_is_not_written(cli, tmp_path):
+    cli.train("alpha", "--dry-run", "--out", str(tmp_path / "copy"))
+    assert not (tmp_path / "copy").exists()
+
+
+def test_out_that_cannot_be_written_is_reported_and_the_artifact_kept(cli, tmp_path, monkeypatch):
+    def no_room(source: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device", str(target))
+
+    monkeypatch.setattr("prefixbank.cli.run.shutil.copyfile", no_room)
+    ran = cli(*train_gamma(cli, "--out", str(tmp_path / "copy")))
+    (fault,) = faults_in(ran.err)
+    assert (ran.code, "No space left" in fault.what) == (1, True) and Store(cli.store).ref("prefix", "gamma") is not None
+
+
+def test_sweep_runs_every_combination(cli):
+    rows = cli.done(*train_gamma(cli, "--sweep", "seed=1,2", "prefix.length=1,3")).result
+    assert [row["shape"][3] for row in rows] == [1, 3, 1, 3] and len({row["key"] for row in rows}) == 4
+
+
+def test_sweep_of_one_combination_is_a_list(cli):
+    assert isinstance(cli.done(*train_gamma(cli, "--sweep")).result, list)
+
+
+def test_sweep_goes_on_after_a_unit_that_fails(cli):
+    ran = cli("train-prefix", "--sweep", "task=folder", f"task.path={cli.tasks / 'gamma'},{cli.tasks / 'delta'},{cli.tasks / 'alpha'}", *SMALL)
+    assert (ran.code, [row["task"] for row in ran.result]) == (2, ["gamma", "alpha"])
+
+
+def test_sweep_names_the_unit_that_fails_at_the_end(cli):
+    missing = cli.tasks / "delta"
+    ran = cli("train-prefix", "--sweep", "task=folder", f"task.path={missing},{cli.tasks / 'alpha'}", *SMALL)
+    *_, count, settings, what, expected, fix = ran.err.splitlines()
+    assert (count, settings) == ("1 of 2 units failed:", f"task=folder task.path={missing} {' '.join(SMALL)}")
+    assert str(missing) in what and faults_in("\n".join((what, expected, fix)))
+
+
+def test_sweep_ends_with_the_worst_exit_code(cli):
+    prefix = Store(cli.store).resolve("prefix", "alpha").path / "prefix.safetensors"
+    prefix.write_bytes(prefix.read_bytes()[:-1] + b"\x00\x00")
+    ran = cli("combine", "--sweep", "name=new", "prefixes=[alpha],[nobody],[beta]")
+    assert (ran.code, [row["prefixes"] for row in ran.result]) == (3, [["beta"]])
+
+
+def test_list_without_sweep_is_refused(cli):
+    fault = cli.expect_fault(2, *train_gamma(cli, "seed=1,2"))
+    assert "asks for several runs" in fault.what and "--sweep" in fault.fix
+
+
+def test_sweep_without_values_is_refused(cli):
+    assert "gives no list of values" in cli.expect_fault(2, *train_gamma(cli, "--sweep", "seed=range(1,1)")).what
+
+
+def test_sweep_with_out_is_refused_before_any_work(cli, tmp_path):
+    fault = cli.expect_fault(2, *train_gamma(cli, "--sweep", "seed=1,2", "--out", str(tmp_path / "copy")))
+    assert "--out with a sweep" in fault.what
+
+
+def test_sweep_as_a_dry_run_makes_nothing(cli):
+    before = contents(cli.store)
+    ran = cli.done(*train_gamma(cli, "--sweep", "seed=1,2", "--dry-run"))
+    assert (contents(cli.store), [kind for *_, kind in ran.steps]) == (before, ["MISS", "MISS"])

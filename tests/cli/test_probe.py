@@ -1,0 +1,126 @@
+"""`prefixbank probe`: scores of a target task on a bank's vectors."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from sklearn.metrics import f1_score, matthews_corrcoef
+
+from prefixbank.store import Store
+
+QUICK = ("probe.resamples=50", "probe.strengths=[1]")
+
+
+def probe_gamma(cli, *settings: str):
+    return cli.done("probe", "bank=demo", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK, *settings)
+
+
+def arrays(ran) -> dict[str, np.ndarray]:
+    return load_file(Path(ran.result["path"]) / "predictions.safetensors")
+
+
+def test_score_is_the_share_of_right_predictions(cli):
+    ran = probe_gamma(cli)
+    found = arrays(ran)
+    assert ran.result["score"] == (found["0.predictions"] == found["labels"]).mean()
+
+
+def test_other_scores_agree_with_sklearn(cli):
+    ran = probe_gamma(cli, "max_length_tokens=3")
+    found = arrays(ran)
+    labels, predictions = found["labels"], found["0.predictions"]
+    expected = [f1_score(labels, predictions), f1_score(labels, predictions, average="macro"), matthews_corrcoef(labels, predictions)]
+    assert [ran.result[name] for name in ("f1", "macro_f1", "matthews")] == pytest.approx(expected)
+
+
+def test_labels_are_those_of_the_test_split(cli):
+    assert arrays(probe_gamma(cli))["labels"].tolist() == [0, 1] * 10
+
+
+def test_predictions_follow_from_the_stored_model_and_vectors(cli):
+    path = Path(probe_gamma(cli).result["path"])
+    from prefixbank.steps.vectors import read_vectors
+
+    store = Store(cli.store)
+    (vectors,) = (read_vectors(entry, "test") for entry in store.entries("embed"))
+    model = load_file(path / "probe.safetensors")
+    scores = ((vectors - model["0.mean"]) / model["0.scale"]) @ model["0.weights"] + model["0.bias"]
+    predicted = scores.argmax(axis=1) if scores.ndim == 2 and scores.shape[1] > 1 else (scores.reshape(-1) > 0).astype(int)
+    assert predicted.tolist() == load_file(path / "predictions.safetensors")["0.predictions"].tolist()
+
+
+def test_interval_encloses_the_score(cli):
+    result = probe_gamma(cli, "max_length_tokens=3").result
+    assert result["low"] <= result["score"] <= result["high"] and result["interval_over"] == "test rows"
+
+
+def test_result_counts_rows(cli):
+    result = probe_gamma(cli).result
+    assert (result["train_rows"], result["test_rows"], result["draws"]) == (40, 20, 1)
+
+
+def test_few_shots_are_drawn_several_times(cli):
+    ran = probe_gamma(cli, "probe.shots=4", "probe.draws=3")
+    found, detail = arrays(ran), json.loads((Path(ran.result["path"]) / "probe.json").read_text(encoding="utf-8"))
+    scores = [(found[f"{draw}.predictions"] == found["labels"]).mean() for draw in range(3)]
+    assert detail["test"]["scores"] == scores and ran.result["score"] == pytest.approx(np.mean(scores))
+
+
+def test_few_shots_are_counted_for_each_label(cli):
+    result = probe_gamma(cli, "probe.shots=4", "probe.draws=2").result
+    assert (result["train_rows"], result["draws"], result["interval_over"]) == (8, 2, "draws")
+
+
+def test_more_shots_than_rows_are_refused(cli):
+    args = ("probe", "bank=demo", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK)
+    cli.done(*args)
+    fault = cli.expect_fault(2, *args, "probe.shots=21")
+    assert "probe.shots=21 on task 'gamma'" in fault.what
+
+
+def test_plain_encoder_is_the_bank_none(cli):
+    args = ("bank=none", "encoder=tiny", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK)
+    result = cli.done("probe", *args).result
+    assert (result["bank"], Store(cli.store).ref("probe", "gamma@plain").key) == ("none", result["key"])
+
+
+def test_result_names_the_bank_by_its_key(cli):
+    assert Store(cli.store).ref("bank", "demo").key.startswith(probe_gamma(cli).result["bank"])
+
+
+def test_second_run_is_a_hit_of_both_steps(cli):
+    probe_gamma(cli)
+    assert probe_gamma(cli).steps == [("embed", "gamma@demo", "hit"), ("probe", "gamma@demo", "hit")]
+
+
+def test_other_probe_settings_leave_the_embeddings_a_hit(cli):
+    probe_gamma(cli)
+    assert [kind for *_, kind in probe_gamma(cli, "probe.seed=1").steps] == ["hit", "MISS", "done"]
+
+
+def test_dry_run_says_what_waits_for_what(cli):
+    ran = probe_gamma(cli, "--dry-run")
+    assert ran.out == "" and ran.err.splitlines()[-1].endswith("MISS  needs embed gamma@demo")
+
+
+def test_regression_is_scored_by_rank_correlation(cli):
+    result = cli.done("probe", "bank=demo", "task=similarity", "task.max_rows=60", *QUICK).result
+    assert result["metric"] == "spearman" and -1 <= result["score"] <= 1
+
+
+def test_csv_of_a_sweep_over_kinds_has_every_column(cli):
+    ran = cli.done("probe", "--sweep", "--format", "csv", "bank=demo", "task=emotion,similarity", "task.max_rows=60", *QUICK)
+    first, second = csv.DictReader(io.StringIO(ran.out))
+    assert (first["task"], first["pearson"], second["macro_f1"]) == ("emotion", "", "") and float(second["pearson"])
+
+
+def test_table_of_a_sweep_over_kinds_has_every_column(cli):
+    ran = cli.done("probe", "--sweep", "--format", "table", "bank=demo", "task=emotion,similarity", "task.max_rows=60", *QUICK)
+    header, *rows = ran.out.splitlines()
+    assert {"macro_f1", "pearson"} <= set(header.split()) and len(rows) == 2

@@ -1,0 +1,133 @@
+"""What signals and a second process do to a command, tested with processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+
+from prefixbank import api
+from prefixbank.steps import embed as embed_step
+from prefixbank.steps.events import Event
+from prefixbank.store import Store
+from tests.cli import forks
+from tests.cli.command import faults_in
+from tests.prepared import SMALL, contents, half_made
+
+STEPS_OF_TEN = ("optim.epochs=2", "optim.batch_size=8", "run.checkpoint_every_s=0")
+"""Five steps in each of two epochs, a checkpoint after each step and each epoch."""
+TEXTS = ["the food was good", "a bad and noisy place", "warm", "a cold bath", "good"]
+
+
+@pytest.fixture
+def train(cli) -> tuple[str, ...]:
+    return ("train-prefix", "task=folder", f"task.path={cli.tasks / 'gamma'}", *SMALL, *STEPS_OF_TEN)
+
+
+@pytest.fixture
+def whole(cli, train, tmp_path) -> str:
+    """Digest of the prefix of a training that nothing interrupts, in another store."""
+    key = cli.done(*train, "--store", str(tmp_path / "whole")).result["key"]
+    return Store(tmp_path / "whole").get(key).digest
+
+
+def prefixes(cli) -> int:
+    return len(Store(cli.store).entries("train_prefix"))
+
+
+def resume(cli, train: tuple[str, ...]) -> tuple[str, list[int]]:
+    """Run a training again; return the digest of its prefix and the steps that it did."""
+    events: list[Event] = []
+    entry = api.train_prefix(*train[1:], options=api.Options(store=cli.store, emit=events.append))
+    return entry.digest, [event.done for event in events if event.kind == "progress" and event.text.startswith("loss")]
+
+
+def test_interrupted_training_says_that_it_resumes(cli, train, tmp_path):
+    child = forks.start(tmp_path / "child", cli.store, "interrupted_in_training", *train)
+    code, before = child.end(), contents(cli.store)
+    (fault,) = faults_in(child.err)
+    assert (code, fault.what, child.out) == (130, "interrupted", "") and "training resumes" in fault.fix
+    assert contents(cli.store) == before and prefixes(cli) == 2 and not half_made(cli.store)
+
+
+@pytest.mark.parametrize("way", ["interrupted_in_training", "killed_in_training"])
+def test_ended_training_resumes_to_the_same_bytes(cli, train, whole, tmp_path, way):
+    code = forks.start(tmp_path / "child", cli.store, way, *train).end()
+    digest, steps = resume(cli, train)
+    assert code in (130, -signal.SIGKILL) and (digest, steps) == (whole, [7, 8, 9, 10])
+
+
+def test_kill_while_a_checkpoint_is_written_resumes_from_the_one_before(cli, train, whole, tmp_path):
+    code = forks.start(tmp_path / "child", cli.store, "killed_in_a_checkpoint", *train).end()
+    digest, steps = resume(cli, train)
+    assert code == -signal.SIGKILL and (digest, steps) == (whole, [6, 7, 8, 9, 10])
+
+
+def test_kill_in_training_publishes_nothing(cli, train, tmp_path):
+    before = contents(cli.store)
+    code = forks.start(tmp_path / "child", cli.store, "killed_in_training", *train).end()
+    assert (code, contents(cli.store)) == (-signal.SIGKILL, before)
+
+
+def test_kill_in_publishing_publishes_nothing_and_the_next_run_completes(cli, train, whole, tmp_path):
+    before = contents(cli.store)
+    code = forks.start(tmp_path / "child", cli.store, "killed_in_publishing", *train).end()
+    after = contents(cli.store)
+    digest, steps = resume(cli, train)
+    assert (code, after, digest, steps, half_made(cli.store)) == (-signal.SIGKILL, before, whole, [], [])
+
+
+def test_other_learning_rate_does_not_resume_from_a_checkpoint_of_another_key(cli, train, tmp_path):
+    forks.start(tmp_path / "child", cli.store, "killed_in_training", *train).end()
+    assert resume(cli, (*train, "optim.lr=0.5"))[1] == list(range(1, 11))
+
+
+def test_kill_in_embedding_neither_loses_nor_doubles_a_row(cli, tmp_path, monkeypatch):
+    (tmp_path / "corpus.txt").write_text("".join(f"{text}\n" for text in TEXTS), encoding="utf-8")
+    args = ("embed", "bank=demo", f"corpus.path={tmp_path / 'corpus.txt'}")
+    code = forks.start(tmp_path / "child", cli.store, "killed_in_embedding", *args).end()
+    entries = Store(cli.store).entries("embed")
+    monkeypatch.setattr(embed_step, "PART_ROWS", forks.PART_ROWS)
+    events: list[Event] = []
+    entry = api.embed(*args[1:], options=api.Options(store=cli.store, emit=events.append))
+    parts = [parquet.read_table(path) for path in sorted(entry.path.glob("*.parquet"))]
+    vectors = np.concatenate([np.array(part["vector"].to_pylist(), np.float32) for part in parts])
+    assert (code, entries, [row for part in parts for row in part["id"].to_pylist()]) == (-signal.SIGKILL, [], list(range(len(TEXTS))))
+    assert {event.text for event in events if event.kind == "progress"} == {"part-00001", "part-00002"}
+    np.testing.assert_allclose(vectors, api.load_bank("demo").embed(TEXTS), atol=1e-5)
+
+
+def test_embedding_resumed_after_a_kill_has_the_digest_of_one_that_was_not(cli, tmp_path):
+    (tmp_path / "corpus.txt").write_text("".join(f"{text}\n" for text in TEXTS), encoding="utf-8")
+    args = ("embed", "bank=demo", f"corpus.path={tmp_path / 'corpus.txt'}")
+    forks.start(tmp_path / "killed", cli.store, "killed_in_embedding", *args).end()
+    again = forks.start(tmp_path / "again", cli.store, "in_small_parts", *args)
+    again.end()
+    resumed = Store(cli.store).get(json.loads(again.out)["key"]).digest
+    forced = forks.start(tmp_path / "forced", cli.store, "in_small_parts", *args, "--force")
+    forced.end()
+    assert Store(cli.store).get(json.loads(forced.out)["key"]).digest == resumed
+
+
+def test_second_process_waits_for_the_first_and_finds_its_prefix(cli, train, tmp_path):
+    first = forks.start(tmp_path / "first", cli.store, "waiting_in_training", *train)
+    first.wait_until((tmp_path / "first" / "started").exists)
+    second = forks.start(tmp_path / "second", cli.store, "to_its_end", *train)
+    second.wait_until(lambda: "another process is making this; waiting for it" in second.err)
+    (tmp_path / "first" / "go").touch()
+    assert (first.end(), second.end(), first.out) == (0, 0, second.out)
+    assert " done " in first.err and " hit " in second.err and " done " not in second.err and prefixes(cli) == 3
+
+
+def test_second_process_resumes_what_a_killed_first_one_began(cli, train, whole, tmp_path):
+    first = forks.start(tmp_path / "first", cli.store, "waiting_in_training", *train)
+    first.wait_until((tmp_path / "first" / "started").exists)
+    second = forks.start(tmp_path / "second", cli.store, "to_its_end", *train)
+    second.wait_until(lambda: "waiting for it" in second.err)
+    first.process.kill()
+    assert (first.end(), second.end()) == (-signal.SIGKILL, 0)
+    assert Store(cli.store).get(json.loads(second.out)["key"]).digest == whole and Path(json.loads(second.out)["path"]).is_dir()

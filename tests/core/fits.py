@@ -1,0 +1,123 @@
+"""Runs of `fit_prefix` on the toy task, and what interrupts them."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from prefixbank.core import fit as fit_module
+from prefixbank.core.fit import Checkpoint, FitEvent, FitResult, State, fit_prefix
+from prefixbank.core.precision import MixedPrecision
+from prefixbank.core.shapes import Batch
+from tests.core.toys import SETTINGS, SHAPE, batch_of, epochs_of, texts_of
+
+TRAIN, TRAIN_CLASSES = texts_of(40, seed=1)
+VALIDATION, VALIDATION_CLASSES = texts_of(24, seed=2)
+
+
+def labels_of(kind: str, classes: np.ndarray) -> np.ndarray:
+    """The toy task's classes as labels of another kind: two flags that exclude each other, or values 80 and 120."""
+    if kind == "multilabel":
+        return np.stack([classes == 0, classes == 1], axis=1).astype(np.float32)
+    return (80 + 40 * classes).astype(np.float32) if kind == "regression" else classes
+
+
+def fit(
+    model: nn.Module,
+    *,
+    batch_size: int = 8,
+    rows: int = 40,
+    checkpoint: Checkpoint | None = None,
+    events: list[FitEvent] | None = None,
+    train: Callable[[int], list[Batch]] | None = None,
+    **changes: Any,
+) -> FitResult:
+    """Fit on the first `rows` texts with `SETTINGS` changed; names of `PrefixStart` reach the start."""
+    start = {name: changes.pop(name) for name in list(changes) if hasattr(SETTINGS.start, name)}
+    settings = replace(SETTINGS, start=replace(SETTINGS.start, **start), **changes)
+    validation = batch_of(VALIDATION, labels_of(settings.kind, VALIDATION_CLASSES), range(len(VALIDATION)))
+    return fit_prefix(
+        model,
+        SHAPE,
+        train or epochs_of(TRAIN[:rows], labels_of(settings.kind, TRAIN_CLASSES), batch_size),
+        [validation],
+        settings,
+        checkpoint=checkpoint,
+        on_event=lambda event: None if events is None else events.append(event),
+    )
+
+
+def everything(result: FitResult) -> dict[str, Any]:
+    """A result as values that compare by their bytes."""
+    tensors = {"tensor": result.prefix.tensor, "gate": result.prefix.log_gate, "weight": result.head_weight, "bias": result.head_bias}
+    as_bytes = {name: None if tensor is None else tensor.numpy().tobytes() for name, tensor in tensors.items()}
+    return {**as_bytes, "score": result.score, "epoch": result.epoch, "steps": result.steps, "curve": result.curve}
+
+
+def losses_of(result: FitResult) -> list[float]:
+    """Loss of every optimiser step."""
+    return [line["loss"] for line in result.curve if "loss" in line]
+
+
+@contextmanager
+def gradients(*, clipped: bool) -> Iterator[list[list[Tensor]]]:
+    """Collect the gradients of every optimiser step (prefix parameters, then head), before or after clipping."""
+    seen: list[list[Tensor]] = []
+    clip = MixedPrecision.clip
+
+    def watched(self: MixedPrecision, parameters: list[nn.Parameter], max_norm: float) -> None:
+        if clipped:
+            clip(self, parameters, max_norm)
+        seen.append([parameter.grad.detach().clone() for parameter in parameters])
+        if not clipped:
+            clip(self, parameters, max_norm)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MixedPrecision, "clip", watched)
+        yield seen
+
+
+def script_scores(patch: pytest.MonkeyPatch, *scores: float) -> None:
+    """Let validation return these scores, one after the other."""
+    left = iter(scores)
+    patch.setattr(fit_module, "score", lambda *_: next(left))
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+class MemoryCheckpoint:
+    """Keeps every state, as a file would: tensors copied, facts through JSON. Kills the run after `kill_after` saves."""
+
+    def __init__(self, kill_after: int = -1) -> None:
+        self.state: State | None = None
+        self.kill_after = kill_after
+        self.saves = 0
+
+    def load(self) -> State | None:
+        return copy.deepcopy(self.state)
+
+    def due(self) -> bool:
+        return True
+
+    def save(self, state: State) -> None:
+        tensors, facts = state
+        self.state = {name: tensor.clone() for name, tensor in tensors.items()}, json.loads(json.dumps(facts))
+        self.saves += 1
+        if self.saves == self.kill_after:
+            raise Killed
+
+
+def seed_global_state(seed: int) -> None:
+    torch.manual_seed(seed)
+    np.random.seed(seed)
