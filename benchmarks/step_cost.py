@@ -2,8 +2,8 @@
 
 Run: make bench    or: python benchmarks/step_cost.py --out docs/results/step_cost.json
 
-Forward pass and step alternate within one run, so that a noisy machine disturbs both alike; medians are compared. The step is forward, gradients with
-respect to activations, prefix and head, clipping and AdamW update; the encoder's weights are frozen and get no gradient.
+Forward pass and step alternate within one run, so that a noisy machine disturbs both alike; medians are compared. The step is forward,
+gradients with respect to activations, prefix and head, clipping and AdamW update; the frozen weights of the encoder get no gradient.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ from prefixbank.data.encoder_files import locate_encoder
 ROWS = 32
 PREFIX_LENGTH = 16
 POOLING = Pooling(position="mean", layers="last", last_k=1, layer=0)
-START = PrefixStart(length=PREFIX_LENGTH, init_scale=0.5, reparameterisation="none", mlp_hidden_size=512, gated=False, gate_init=0.0, dropout=0.0)
+START = PrefixStart(
+    length=PREFIX_LENGTH, init_scale=0.5, reparameterisation="none", mlp_hidden_size=512, gated=False, gate_init=0.0, dropout=0.0
+)
 
 
 def measure(encoder: Encoder, tokens: int, repeats: int) -> dict[str, float]:
-    """Return median seconds of forward pass and step, and the median of their ratios, for a batch of ROWS texts of about `tokens` tokens."""
+    """Return median times of forward pass and step, and their ratio, for a batch of ROWS texts of about `tokens` tokens."""
     prefix, head = TrainablePrefix(encoder.shape, START, 0), new_head(encoder.shape.hidden_size, 2, 1)
     optimizer = torch.optim.AdamW([*prefix.parameters(), *head.parameters()], lr=1e-3)
     generator = torch.Generator().manual_seed(0)

@@ -101,7 +101,9 @@ def test_moved_prefix_makes_a_bank_stale(cli, lines):
     assert "bank/demo is stale: prefix/alpha was" in fault.what
 
 
-@pytest.mark.parametrize("command", [("embed", "corpus.path={lines}"), ("probe", "task=folder", "task.path={gamma}")], ids=["embed", "probe"])
+@pytest.mark.parametrize(
+    "command", [("embed", "corpus.path={lines}"), ("probe", "task=folder", "task.path={gamma}")], ids=["embed", "probe"]
+)
 def test_command_named_for_a_stale_bank_brings_it_up_to_date(cli, lines, command):
     cli.done("combine", "prefixes=[alpha,beta]", "name=demo", "combine=mean_vectors", "combine.weights=[1,3]", "pooling=cls")
     args = [part.format(lines=lines, gamma=cli.tasks / "gamma") for part in command]

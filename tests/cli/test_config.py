@@ -9,6 +9,7 @@ import yaml
 
 from prefixbank.config import compose
 from prefixbank.config.settings import typed_name
+from prefixbank.errors import UsageError
 
 COMMANDS = ("train_prefix", "combine", "embed", "probe", "run")
 NEEDED = {"train_prefix": ["task=polarity"], "probe": ["task=emotion"], "run": ["experiment=smoke"]}
@@ -58,12 +59,14 @@ def test_groups_as_a_table_has_a_line_for_each(cli):
     assert len(out.splitlines()) == 1 + len(compose.groups())
 
 
-def test_check_finds_nothing_wrong_with_what_is_packaged(cli):
-    assert cli.done("config", "check").out == f"{len(compose.check())} good, 0 bad\n"
+@pytest.mark.parametrize(("faults", "code"), [(0, 0), (2, 2)])
+def test_check_counts_what_was_found_and_reports_each_fault(cli, monkeypatch, faults, code):
+    bad = [compose.Checked(f"train-prefix optim={name}", UsageError(name, expected="b", fix="c")) for name in ("x", "y")[:faults]]
+    monkeypatch.setattr(compose, "check", lambda conf_dir: [compose.Checked("probe task=cb", None), *bad])
+    ran = cli("config", "check")
+    assert (ran.code, ran.out) == (code, f"1 good, {faults} bad\n")
+    assert ran.err == "".join(f"{one.what}\n{one.error}\n" for one in bad)
 
 
-def test_check_reports_every_bad_file(cli, tmp_path: Path):
-    (tmp_path / "conf" / "optim").mkdir(parents=True)
-    (tmp_path / "conf" / "optim" / "mine.yaml").write_text("lr: fast\n", encoding="utf-8")
-    ran = cli("config", "check", "--conf-dir", str(tmp_path / "conf"))
-    assert ran.code == 2 and "train-prefix optim=mine\nerror: optim.lr = 'fast'" in ran.err and ran.out.endswith("2 bad\n")
+def test_check_looks_into_the_users_folder(cli, tmp_path: Path):
+    assert "is not a folder" in cli.expect_fault(2, "config", "check", "--conf-dir", str(tmp_path / "none")).what

@@ -26,7 +26,9 @@ def write_corpus(folder: Path, suffix: str, **columns: list[str]) -> Path:
         case "csv":
             arrow_csv.write_csv(table, path)
         case "tsv":
-            path.write_text("\n".join("\t".join(row) for row in [list(columns), *zip(*columns.values(), strict=True)]) + "\n", encoding="utf-8")
+            path.write_text(
+                "\n".join("\t".join(row) for row in [list(columns), *zip(*columns.values(), strict=True)]) + "\n", encoding="utf-8"
+            )
         case "jsonl":
             path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()), encoding="utf-8")
         case "parquet":
@@ -107,7 +109,9 @@ def test_plain_encoder_differs_from_the_bank(cli, lines):
 
 
 def test_plain_encoder_pools_as_asked(cli, lines):
-    mean, cls = (embedded(cli.done("embed", "bank=none", "encoder=tiny", f"pooling={way}", f"corpus.path={lines}")) for way in ("mean", "cls"))
+    mean, cls = (
+        embedded(cli.done("embed", "bank=none", "encoder=tiny", f"pooling={way}", f"corpus.path={lines}")) for way in ("mean", "cls")
+    )
     assert np.abs(vectors_in(mean) - vectors_in(cls)).max() > 1e-3
 
 

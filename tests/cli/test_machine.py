@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from prefixbank.steps import fitting
+from prefixbank.steps import memory
 from prefixbank.store import Store
 from tests.cli.command import faults_in
 from tests.prepared import SMALL, contents
@@ -23,7 +23,7 @@ def train(cli) -> tuple[str, ...]:
 
 
 def set_free_memory(monkeypatch, free_bytes: int) -> None:
-    monkeypatch.setattr(fitting.psutil, "virtual_memory", lambda: SimpleNamespace(available=free_bytes))
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=free_bytes))
 
 
 def test_prefix_beyond_memory_is_refused_with_the_longest_that_fits(cli, train, monkeypatch):

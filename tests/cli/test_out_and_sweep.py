@@ -85,7 +85,9 @@ def test_sweep_of_one_combination_is_a_list(cli):
 
 
 def test_sweep_goes_on_after_a_unit_that_fails(cli):
-    ran = cli("train-prefix", "--sweep", "task=folder", f"task.path={cli.tasks / 'gamma'},{cli.tasks / 'delta'},{cli.tasks / 'alpha'}", *SMALL)
+    ran = cli(
+        "train-prefix", "--sweep", "task=folder", f"task.path={cli.tasks / 'gamma'},{cli.tasks / 'delta'},{cli.tasks / 'alpha'}", *SMALL
+    )
     assert (ran.code, [row["task"] for row in ran.result]) == (2, ["gamma", "alpha"])
 
 

@@ -15,7 +15,14 @@ from prefixbank.steps.events import Event
 from prefixbank.store import Store
 from tests.prepared import SMALL, contents
 
-SETTINGS = ("experiment=smoke", "experiment.sources=[alpha,beta]", "experiment.targets=[gamma]", "probe.resamples=50", "probe.strengths=[1]", *SMALL)
+SETTINGS = (
+    "experiment=smoke",
+    "experiment.sources=[alpha,beta]",
+    "experiment.targets=[gamma]",
+    "probe.resamples=50",
+    "probe.strengths=[1]",
+    *SMALL,
+)
 UNITS = 8
 """Two prefixes, a bank, embeddings and probe for the plain encoder and for the bank, a report."""
 
@@ -72,7 +79,13 @@ def test_changed_recipe_of_one_source_makes_its_dependents_again_and_nothing_els
     events = events_of(cli, "experiment.change.alpha=[optim.lr=0.5]")
     missed = [(event.step, event.name) for event in events if event.kind == "miss"]
     hits = {(event.step, event.name) for event in events if event.kind == "hit"}
-    assert missed == [("train-prefix", "alpha"), ("combine", "smoke"), ("embed", "gamma bank"), ("probe", "gamma bank"), ("report", "smoke")]
+    assert missed == [
+        ("train-prefix", "alpha"),
+        ("combine", "smoke"),
+        ("embed", "gamma bank"),
+        ("probe", "gamma bank"),
+        ("report", "smoke"),
+    ]
     assert hits == {("train-prefix", "beta"), ("embed", "gamma plain encoder"), ("probe", "gamma plain encoder")}
 
 

@@ -34,7 +34,14 @@ def test_prefix_has_the_shape_that_the_result_says(cli):
 def test_curve_has_a_line_for_each_step_and_epoch(cli):
     path = Path(cli.train("gamma", "optim.epochs=2", "optim.batch_size=20").result["path"])
     curve = [json.loads(line) for line in (path / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [("validation" in line, line["step"]) for line in curve] == [(False, 1), (False, 2), (True, 2), (False, 3), (False, 4), (True, 4)]
+    assert [("validation" in line, line["step"]) for line in curve] == [
+        (False, 1),
+        (False, 2),
+        (True, 2),
+        (False, 3),
+        (False, 4),
+        (True, 4),
+    ]
 
 
 def test_ref_is_named_after_the_task(cli):

@@ -78,7 +78,7 @@ def test_header_that_is_no_json_is_refused(cli, folder):
 
 
 def test_unknown_metric_of_a_header_is_refused(cli, folder):
-    (folder / "task.json").write_text(json.dumps({"kind": "classification", "metric": "acuracy"}), encoding="utf-8")
+    (folder / "task.json").write_text(json.dumps({"kind": "classification", "metric": "acuracy"}), encoding="utf-8")  # codespell:ignore acuracy
     assert "did you mean 'accuracy'?" in cli.expect_fault(2, *train(folder)).what
 
 
@@ -95,7 +95,13 @@ def test_unknown_metric_of_a_header_is_refused(cli, folder):
 )
 def test_csv_that_cannot_be_read_is_refused(cli, tmp_path, data, said):
     (tmp_path / "train.csv").write_bytes(data)
-    settings = ("task.name=delta", f"task.path={tmp_path}", "task.splits.train=train.csv", "task.splits.validation=''", "task.splits.test=''")
+    settings = (
+        "task.name=delta",
+        f"task.path={tmp_path}",
+        "task.splits.train=train.csv",
+        "task.splits.validation=''",
+        "task.splits.test=''",
+    )
     fault = cli.expect_fault(2, "train-prefix", "task=files", *settings, *SMALL)
     assert said in fault.what and "train.csv" in fault.what
 

@@ -19,7 +19,7 @@ def train(cli, *settings: str) -> tuple[str, ...]:
         ("encoder=robert_base", "roberta_base"),
         ("prefix=gatd", "gated"),
         ("pooling=meann", "mean"),
-        ("prefix.lenght=2", "prefix.length"),
+        ("prefix.lenght=2", "prefix.length"),  # codespell:ignore lenght
         ("optm.lr=1", "optim.lr"),
         ("lr=1", "optim.lr"),
         ("optim.schedule=cosin", "cosine"),

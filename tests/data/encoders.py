@@ -45,7 +45,7 @@ class Family:
     layers: int = 3
     kv_heads: int = 4
     positions_follow_padding: bool = False
-    """Position numbers count tokens, or are relative, so that padding on the left moves nothing."""
+    """Position numbers count tokens alone, so that padding on the left moves nothing."""
     recomputes: bool = True
 
     def build(self, **changes: Any) -> PreTrainedModel:
@@ -73,8 +73,8 @@ FAMILIES: Mapping[str, Family] = {
     "ELECTRA": family("Electra", more={"embedding_size": 16}),
     "DistilBERT": family("DistilBert", more=DISTILBERT_SIZES),
     "ALBERT": family("Albert", more={"embedding_size": 16}, recomputes=False),
-    "ModernBERT": family("ModernBert", more=MODERNBERT_SIZES, layers=4, positions_follow_padding=True),
-    "EuroBERT": family("EuroBert", more={"num_key_value_heads": 2}, kv_heads=2, positions_follow_padding=True),
+    "ModernBERT": family("ModernBert", more=MODERNBERT_SIZES, layers=4),
+    "EuroBERT": family("EuroBert", more={"num_key_value_heads": 2}, kv_heads=2),
 }
 REFUSED: Mapping[str, Family] = {
     "MPNet": family("MPNet"),

@@ -68,7 +68,7 @@ def _version(asked: bool) -> None:
 def prefixbank(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
-    """Many predictions from one pass over a text: independent prefixes of one frozen encoder, combined into a bank, embedded once, probed often."""
+    """Many predictions from one pass over a text: independent prefixes of one frozen encoder, combined into a bank."""
 
 
 def _add_producing(name: str, text_help: str, *, text: Callable[[Row], str] | None = None) -> None:
@@ -107,7 +107,7 @@ _add_producing("probe", PROBE)
 _add_producing("run", RUN, text=_report_text)
 app.add_typer(cache, name="cache")
 app.add_typer(config, name="config")
-app.command(name="doctor")(doctor)
+app.command(name="doctor", epilog="Example: prefixbank doctor --format table")(doctor)
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ Name = Annotated[str, typer.Argument(help="A ref (prefix/sst2, bank/demo), a key
 FormatFlag = Annotated[Format | None, flag.FORMAT]
 
 
-@cache.command("ls")
+@cache.command("ls", epilog="Example: prefixbank cache ls train-prefix")
 def list_entries(
     step: Annotated[str | None, typer.Argument(help="Only this step: train-prefix, combine, embed, probe, report.")] = None,
     store: flag.StoreFlag = None,
@@ -66,7 +66,7 @@ def _report_damaged(store: Store, *, debug: bool) -> None:
         raise typer.Exit(DamagedError.exit_code)
 
 
-@cache.command()
+@cache.command(epilog="Example: prefixbank cache show bank/demo")
 def show(name: Name, store: flag.StoreFlag = None, debug: flag.Debug = False) -> None:
     """Show one artifact: what determined it, its files, facts about its making."""
     with reported(debug=debug):
@@ -83,7 +83,7 @@ def show(name: Name, store: flag.StoreFlag = None, debug: flag.Debug = False) ->
         typer.echo(json.dumps(shown, indent=1, ensure_ascii=False))
 
 
-@cache.command()
+@cache.command(epilog="Example: prefixbank cache why prefix/polarity 3f9c21ab")
 def why(
     name: Name,
     other: Annotated[str, typer.Argument(help="The artifact to compare with; left out: the most similar one of the step.")] = "",
@@ -111,7 +111,7 @@ def _most_similar(store: Store, entry: Entry) -> Entry:
     return min(others, key=lambda one: len(diff_documents(one.document, entry.document)))
 
 
-@cache.command()
+@cache.command(epilog="Example: prefixbank cache verify bank/demo")
 def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Refs or keys; none: everything.")] = None,
     store: flag.StoreFlag = None,
@@ -131,7 +131,7 @@ def verify(
             raise typer.Exit(DamagedError.exit_code)
 
 
-@cache.command()
+@cache.command(epilog="Example: prefixbank cache gc --grace-days 30 --yes")
 def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only the plan is shown.")] = False,
     grace_days: Annotated[float, typer.Option("--grace-days", min=0, help="Keep what is younger.")] = GRACE_DAYS,
@@ -150,7 +150,7 @@ def gc(
             typer.echo(f"{len(plan)} to delete, {sum(item.size_bytes for item in plan) / 1e6:.1f} MB; nothing deleted without --yes")
 
 
-@cache.command()
+@cache.command(epilog="Example: prefixbank cache pin bank/demo")
 def pin(
     name: Name,
     remove: Annotated[bool, typer.Option("--remove", help="Take the pin away.")] = False,

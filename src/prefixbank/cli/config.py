@@ -14,7 +14,7 @@ config = typer.Typer(help="Settings: show, list, check.", no_args_is_help=True, 
 COMMANDS = ("train-prefix", "combine", "embed", "probe", "run")
 
 
-@config.command()
+@config.command(epilog="Example: prefixbank config show train-prefix task=polarity optim.lr=0.01")
 def show(
     command: Annotated[str, typer.Argument(help=f"One of {', '.join(COMMANDS)}.")],
     overrides: flag.Overrides = None,
@@ -34,7 +34,7 @@ def show(
         typer.echo(compose.show(command.replace("-", "_"), list(overrides or ()), conf_dir), nl=False)  # type: ignore[arg-type]
 
 
-@config.command()
+@config.command(epilog="Example: prefixbank config groups")
 def groups(conf_dir: flag.ConfDir = None, form: Annotated[Format | None, flag.FORMAT] = None, debug: flag.Debug = False) -> None:
     """List the groups (task, encoder, ...) and the choices in each."""
     with reported(debug=debug):
@@ -44,7 +44,7 @@ def groups(conf_dir: flag.ConfDir = None, form: Annotated[Format | None, flag.FO
         print_rows([{"group": group, "choices": choices} for group, choices in found.items()], chosen_format(form))
 
 
-@config.command()
+@config.command(epilog="Example: prefixbank config check --conf-dir conf")
 def check(conf_dir: flag.ConfDir = None, debug: flag.Debug = False) -> None:
     """Compose and validate every choice of every group, offline."""
     with reported(debug=debug):

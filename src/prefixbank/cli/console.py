@@ -148,7 +148,7 @@ def reported(*, debug: bool) -> Iterator[None]:
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         typer.echo(
-            "error: interrupted\nexpected: the command to run to its end\nfix: run it again; what was finished is kept, and training resumes",
+            "error: interrupted\nexpected: the command to run to its end\nfix: run it again; what is finished is kept, training resumes",
             err=True,
         )
         raise typer.Exit(INTERRUPTED) from None

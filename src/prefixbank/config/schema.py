@@ -295,4 +295,4 @@ Recipe = TypeVar("Recipe", PrefixRecipe, BankRecipe, EmbedRecipe)
 
 def recipe_of(config: Any, recipe: type[Recipe]) -> Recipe:
     """Return the part of a command's config that may enter a key, as `recipe`."""
-    return recipe(**{f.name: getattr(config, f.name) for f in fields(recipe)})  # type: ignore[arg-type]
+    return recipe(**{f.name: getattr(config, f.name) for f in fields(recipe)})

@@ -1,7 +1,7 @@
 """Prefix attention: every layer reads a bank's slots in front of the text.
 
-transformers hands each attention call to a function looked up by name. Ours is registered once, under `ATTENTION`, and finds the slots in the
-keyword `prefix_slots` of `model(...)`, which the model passes down. Nothing is patched and nothing is remembered between calls.
+transformers hands each attention call to a function looked up by name. Ours is registered once, under `ATTENTION`, and finds the slots in
+the keyword `prefix_slots` of `model(...)`, which the model passes down. Nothing is patched and nothing is remembered between calls.
 
 Source: Li & Liang 2021 (2101.00190); Liu et al. 2022 (2110.07602).
 """
@@ -67,7 +67,8 @@ def prefix_attention(
     """Attend to a prefix and to the text in one softmax.
 
     Args:
-        module: attention layer; its `layer_idx` selects the slots. Without one (ALBERT calls a single layer again and again) the number of calls so far does.
+        module: attention layer; its `layer_idx` selects the slots. Without one (ALBERT calls a single layer again and again) the
+            number of calls so far does.
         query: [B, heads, T, D].
         key: [B, H, T, D].
         value: [B, H, T, D].

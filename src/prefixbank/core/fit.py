@@ -1,7 +1,7 @@
 """Training one prefix and its task head on a frozen encoder.
 
-Nothing random survives between two steps: batches come from (seed, epoch) and dropout from (seed, step). A run that was killed therefore resumes
-to the same final bytes from any checkpoint.
+Nothing random survives between two steps: batches come from (seed, epoch) and dropout from (seed, step). A run that was killed therefore
+resumes to the same final bytes from any checkpoint.
 """
 
 from __future__ import annotations

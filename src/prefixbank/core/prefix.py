@@ -66,7 +66,8 @@ class PrefixStart:
     Args:
         length: P.
         init_scale: standard deviation of the normal start values.
-        reparameterisation: `none` trains the tensor itself (P-tuning v2); `mlp` trains an embedding and a two-layer network that produce it (Li & Liang).
+        reparameterisation: `none` trains the tensor itself (P-tuning v2); `mlp` trains an embedding and a two-layer network that
+            produce it (Li & Liang).
         mlp_hidden_size: size of the network's hidden layer.
         gated: learn a log-gate for each layer and head.
         gate_init: its start value; strongly negative starts from the plain encoder.

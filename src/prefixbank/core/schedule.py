@@ -11,7 +11,8 @@ Schedule = Literal["linear", "cosine", "constant"]
 def rate_factor(schedule: Schedule, step: int, total_steps: int, warmup_share: float) -> float:
     """Return the factor for optimiser step `step` of `total_steps`, both counted from 0.
 
-    The factor rises linearly over the first `warmup_share` of the steps, then falls to 0 at `total_steps` (`linear`, `cosine`) or stays (`constant`).
+    The factor rises linearly over the first `warmup_share` of the steps, then falls to 0 at `total_steps` (`linear`, `cosine`)
+    or stays (`constant`).
     """
     warmup_steps = round(total_steps * warmup_share)
     if step < warmup_steps:

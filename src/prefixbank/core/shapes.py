@@ -1,6 +1,7 @@
 """Sizes of an encoder, and one batch of token ids: what every module of `core` agrees on.
 
-Letters: B batch, T tokens, P prefix length, L layers, H key/value heads, D head size, E hidden size, K prefixes, S slots of a bank (sum of P), C classes, N examples.
+Letters: B batch, T tokens, P prefix length, L layers, H key/value heads, D head size, E hidden size, K prefixes, S slots of a bank
+(sum of P), C classes, N examples, F size of a pooled vector.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def budget_batches(tokens: Tokens, budget_tokens: int, labels: np.ndarray | None
 
 
 def epoch_batches(tokens: Tokens, labels: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[Batch]:
-    """Return one epoch's batches: a shuffle from (seed, epoch), sorted by length within runs of `BUCKET_BATCHES` batches, batches shuffled again."""
+    """Return one epoch's batches: a shuffle from (seed, epoch), sorted by length within `BUCKET_BATCHES` batches, batches shuffled."""
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(tokens))
     run = batch_size * BUCKET_BATCHES

@@ -65,11 +65,25 @@ def _lines(data: bytes, where: str) -> Texts:
 
 def _columns(path: Path, config: CorpusConfig) -> Texts:
     """Return the named columns of a table; the reader of tasks reads them, the id in the label's place."""
+    if not config.column:
+        raise DataError("corpus.column is empty", expected="the name of the column that holds the texts", fix="corpus.column=text")
     raw = read_split(path, ColumnNames(text=config.column, text_pair=config.column_pair, label=config.id_column))
     texts = _strings(path, raw.table, config.column)
     pairs = _strings(path, raw.table, config.column_pair) if config.column_pair else None
-    ids = tuple(str(value) for value in raw.table.column(config.id_column).to_pylist()) if config.id_column else None
+    ids = _ids(path, raw.table, config.id_column) if config.id_column else None
     return _checked(str(path), Texts(texts=texts, pairs=pairs, ids=ids))
+
+
+def _ids(path: Path, table: pa.Table, name: str) -> tuple[str, ...]:
+    """Return the values of any type as text; a row without one is a fault."""
+    values = table.column(name).to_pylist()
+    absent = np.array([row for row, value in enumerate(values, start=1) if value is None or value == ""])
+    if len(absent):
+        problem = f"without an id in column '{name}'"
+        raise rows_fault(
+            str(path), problem, absent, (), expected="an id in every row", fix="fill these, or corpus.id_column='' to number rows"
+        )
+    return tuple(str(value) for value in values)
 
 
 def _strings(path: Path, table: pa.Table, name: str) -> tuple[str, ...]:

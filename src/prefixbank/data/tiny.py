@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-from transformers import BertConfig, BertModel, BertTokenizerFast
+from transformers import BertConfig, BertModel, BertTokenizer
 from transformers.utils import logging as transformers_logging
 
 from prefixbank.data.starter import STARTER_SOURCES, STARTER_TARGETS, starter_task
@@ -22,7 +22,7 @@ def write_tiny_encoder(folder: Path) -> None:
     transformers_logging.disable_progress_bar()
     vocabulary = _vocabulary()
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    tokenizer = BertTokenizerFast(vocab={word: index for index, word in enumerate(vocabulary)}, model_max_length=128)
+    tokenizer = BertTokenizer(vocab={word: index for index, word in enumerate(vocabulary)}, model_max_length=128)
     tokenizer.save_pretrained(folder)
     config = BertConfig(
         vocab_size=len(vocabulary),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from prefixbank.config.schema import BankRecipe, PoolingConfig
 from prefixbank.core.combine import Bank, default_weights
 from prefixbank.core.pooling import Pooling
@@ -19,7 +21,7 @@ def write_bank(out: Path, entries: Sequence[Entry], recipe: BankRecipe) -> None:
     prefixes = tuple(prefix_from(read_tensors(entry, "prefix.safetensors")) for entry in entries)
     weights = recipe.combine.weights or default_weights(recipe.combine.weighting, len(prefixes))
     bank = Bank(prefixes=prefixes, weights=weights, rule=recipe.combine.rule, pooling=pooling_of(recipe.pooling))
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for place, prefix in enumerate(bank.prefixes):
         tensors |= prefix_tensors(prefix, f"{place}.")
     write_tensors(out / "bank.safetensors", tensors)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 STEP = "combine"
 VERSION = 1  # 1: first
-CODE = ("core.combine", "core.prefix", "steps.banks")
+CODE = ("core.attention", "core.combine", "core.pooling", "core.prefix", "core.shapes", "steps.banks")
 
 
 def unit(store: Store, prefixes: Sequence[Entry], recipe: BankRecipe, name: str, refs: Sequence[str] = ()) -> Unit:
@@ -30,7 +30,8 @@ def unit(store: Store, prefixes: Sequence[Entry], recipe: BankRecipe, name: str,
         prefixes: finished prefix artifacts of one encoder.
         recipe: rule, weights and pooling.
         name: of the bank.
-        refs: the `prefix/...` refs that the prefixes were named by (empty where named by key), so that the bank can be seen to be stale when one moves.
+        refs: the `prefix/...` refs that the prefixes were named by (empty where named by key), so that the bank can be seen to be stale
+            when one moves.
     """
     check_prefixes(prefixes)
 

@@ -91,11 +91,13 @@ class Context:
         """
         own = EncoderConfig(**bank.info["encoder"])
         files = self.encoder_files(own if asked.source == "bank" else asked)
-        if files.digest != bank.document["inputs"]["encoder"]:
+        made_with = bank.document["inputs"]["encoder"]
+        if files.digest != made_with:
+            name = own.name if asked.source == "bank" else asked.name
             raise EncoderError(
-                f"bank {bank.short_key} was made with encoder {own.name} {bank.document['inputs']['encoder'][:8]}, {files.label} here is {files.digest[:8]}",
+                f"bank {bank.short_key} was made with encoder {own.name} {made_with[:8]}, {files.label} here is {files.digest[:8]}",
                 expected="the very encoder that its prefixes were trained on",
-                fix=f"drop the encoder= option, or train and combine again with encoder={asked.name if asked.source != 'bank' else own.name}",
+                fix=f"drop the encoder= option, or train and combine again with encoder={name}",
             )
         return files
 

@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 
 STEP = "embed"
 VERSION = 1  # 1: first
-CODE = ("core.attention", "core.combine", "core.embed", "core.pooling", "data.batches", "data.encoder", "steps.vectors")
+CODE = (
+    "core.attention",
+    "core.combine",
+    "core.embed",
+    "core.pooling",
+    "core.prefix",
+    "core.shapes",
+    "data.batches",
+    "data.encoder",
+    "steps.vectors",
+)
 PART_ROWS = 50_000
 
 

@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from prefixbank.config.schema import PoolingConfig, PrefixRecipe
 from prefixbank.core.fit import FitEvent, FitResult, FitSettings, fit_prefix
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import PrefixStart
-from prefixbank.core.shapes import EncoderShape
-from prefixbank.data.batches import Tokens, budget_batches, epoch_batches, tokenize
+from prefixbank.data.batches import budget_batches, epoch_batches, tokenize
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.tasks import Examples, Task
 from prefixbank.errors import DeviceError
 from prefixbank.steps.context import Context
+from prefixbank.steps.memory import check_memory, free_bytes, memory_errors
 from prefixbank.steps.tensors import FolderCheckpoint
 from prefixbank.steps.tracking import tracked
 
@@ -34,9 +33,10 @@ def fit(
     encoder.check_length(recipe.max_length_tokens)
     train = tokenize(encoder.tokenizer, task.train.texts, task.train.pairs, recipe.max_length_tokens)
     validation = tokenize(encoder.tokenizer, task.validation.texts, task.validation.pairs, recipe.max_length_tokens)
-    check_memory(encoder.shape, train, recipe)
+    check_memory(encoder.shape, train, recipe, free_bytes(context.device()))
     labels = training_labels(task.train)
-    with tracked(context.run, task.name, recipe, on_event) as listener:
+    smaller = f"optim.batch_size={max(1, recipe.optim.batch_size // 4)} optim.accumulation_steps=4, or optim.gradient_checkpointing=true"
+    with tracked(context.run, task.name, recipe, on_event) as listener, memory_errors(smaller):
         result = fit_prefix(
             encoder.model,
             encoder.shape,
@@ -97,7 +97,8 @@ def training_labels(examples: Examples) -> np.ndarray:
 
 def _standard(examples: Examples) -> tuple[float, float]:
     """Return mean and standard deviation of regression labels."""
-    return float(np.mean(examples.labels)), float(np.std(examples.labels))
+    labels = np.asarray(examples.labels, dtype=np.float64)
+    return float(labels.mean()), float(labels.std())
 
 
 def check_precision(context: Context, precision: str, *, setting: str) -> None:
@@ -114,24 +115,4 @@ def check_precision(context: Context, precision: str, *, setting: str) -> None:
             f"{setting}={precision} on device {device}",
             expected="fp32, or bf16 where the device has it; fp16 needs a GPU",
             fix=f"{setting}=fp32",
-        )
-
-
-def check_memory(shape: EncoderShape, tokens: Tokens, recipe: PrefixRecipe) -> None:
-    """Refuse a prefix whose attention would not fit into free memory, before anything is started.
-
-    Raises:
-        DeviceError: with the longest prefix that fits.
-    """
-    width, rows = int(tokens.lengths.max()), recipe.optim.batch_size
-    free = psutil.virtual_memory().available
-    needed = shape.attention_bytes(rows=rows, tokens=width, slots=recipe.prefix.length)
-    if needed > free:
-        per_slot = shape.attention_bytes(rows=rows, tokens=width, slots=1) - shape.attention_bytes(rows=rows, tokens=width, slots=0)
-        fits = (free - shape.attention_bytes(rows=rows, tokens=width, slots=0)) // per_slot
-        smaller = f"optim.batch_size={max(1, rows // 4)} optim.accumulation_steps=4"
-        raise DeviceError(
-            f"prefix.length={recipe.prefix.length} with batches of {rows} x {width} tokens needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free",
-            expected=f"prefix.length of at most {fits} at this batch size" if fits > 0 else "smaller batches: the texts alone do not fit",
-            fix=f"prefix.length={min(16, fits)}, or {smaller}" if fits > 0 else smaller,
         )

@@ -61,7 +61,7 @@ def markdown(table: JSON) -> str:
     seeds = ", ".join(str(seed) for seed in table["seeds"])
     lines += [
         "",
-        f"Test scores of a linear probe fitted on each target's train split, mean over training seeds {seeds} (the plain encoder has none).",
+        f"Test scores of a linear probe fitted on each target's train split, mean over training seeds {seeds}; the plain encoder has none.",
         f"In brackets 95 % bootstrap intervals over test rows ({sizes}; {table['resamples']} resamples, the same rows for every column).",
         "They say how far the choice of test rows matters, not how far seeds differ. Scores of each seed, mean over targets:",
         "",

@@ -20,8 +20,8 @@ MEAN = "mean"
 def tabulate(facts: dict[str, Any], probes: Mapping[str, Mapping[str, Sequence[Entry]]], resamples: int) -> JSON:
     """Return the whole report as JSON values.
 
-    Each cell is the mean over seeds (and few-shot draws) of the test score. Its interval comes from drawing test rows with replacement, the same rows for all
-    columns and seeds, so that differences are paired; the mean over targets draws the rows of each target apart.
+    Each cell is the mean over seeds (and few-shot draws) of the test score. Its interval comes from drawing test rows with replacement,
+    the same rows for all columns and seeds, so that differences are paired; the mean over targets draws the rows of each target apart.
     """
     columns = list(next(iter(probes.values())))
     rows: dict[str, Any] = {}

@@ -24,14 +24,17 @@ STEP = "train-prefix"
 VERSION = 1  # 1: first
 CODE = (
     "core.attention",
+    "core.combine",
     "core.embed",
     "core.fit",
+    "core.fit_types",
     "core.heads",
     "core.metrics",
     "core.pooling",
     "core.precision",
     "core.prefix",
     "core.schedule",
+    "core.shapes",
     "data.batches",
     "data.encoder",
     "steps.fitting",

@@ -23,7 +23,8 @@ class Unit:
         step: command-like name, `train-prefix`.
         name: what messages call it, `snli`.
         document: what determines it; its key is the hash of this.
-        make: writes the artifact's files into its first argument, may keep checkpoints in its second, and returns free facts for entry.json.
+        make: writes the artifact's files into its first argument, may keep checkpoints in its second, and returns free facts for
+            entry.json.
         ref: (kind, name) to point at the artifact, if any.
         note: what to add to the line when it is done, from the finished artifact.
     """

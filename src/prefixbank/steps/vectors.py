@@ -17,6 +17,7 @@ from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.texts import Texts
 from prefixbank.steps.context import Context
 from prefixbank.steps.fitting import check_precision
+from prefixbank.steps.memory import memory_errors
 from prefixbank.store.artifact import Entry
 
 TRUNCATED = b"truncated_rows"
@@ -31,7 +32,8 @@ def embed_rows(
     encoder.check_length(recipe.max_length_tokens)
     tokens = tokenize(encoder.tokenizer, rows.texts, rows.pairs, recipe.max_length_tokens)
     batches = budget_batches(tokens, context.run.embed_tokens)
-    vectors = embed_batches(encoder.model, batches, bank, count=len(rows), precision=recipe.precision, on_rows=on_rows)
+    with memory_errors(f"run.embed_tokens={max(1, context.run.embed_tokens // 4)}"):
+        vectors = embed_batches(encoder.model, batches, bank, count=len(rows), precision=recipe.precision, on_rows=on_rows)
     return vectors, tokens.truncated
 
 

@@ -1,0 +1,55 @@
+"""Memory: refuse what cannot fit before it starts, and say what to lower where it runs out all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import torch
+
+from prefixbank.config.schema import PrefixRecipe
+from prefixbank.core.shapes import EncoderShape
+from prefixbank.data.batches import Tokens
+from prefixbank.errors import DeviceError
+
+GIB = 2**30
+
+
+def free_bytes(device: str) -> int:
+    """Return the memory that is free where `device` keeps its tensors."""
+    return int(torch.cuda.mem_get_info()[0]) if device == "cuda" else int(psutil.virtual_memory().available)
+
+
+def check_memory(shape: EncoderShape, tokens: Tokens, recipe: PrefixRecipe, free: int) -> None:
+    """Refuse a prefix whose attention would not fit into `free` bytes.
+
+    Raises:
+        DeviceError: with the longest prefix that fits.
+    """
+    width, rows, length = int(tokens.lengths.max()), recipe.optim.batch_size, recipe.prefix.length
+    text_only, with_one, needed = (shape.attention_bytes(rows=rows, tokens=width, slots=slots) for slots in (0, 1, length))
+    if needed <= free:
+        return
+    fits = (free - text_only) // (with_one - text_only)
+    smaller = f"optim.batch_size={max(1, rows // 4)} optim.accumulation_steps=4"
+    raise DeviceError(
+        f"prefix.length={length} with batches of {rows} x {width} tokens needs about {needed / GIB:.1f} GiB, {free / GIB:.1f} GiB are free",
+        expected=f"prefix.length of at most {fits} at this batch size" if fits > 0 else "smaller batches: the texts alone do not fit",
+        fix=f"prefix.length={min(16, fits)}, or {smaller}" if fits > 0 else smaller,
+    )
+
+
+@contextmanager
+def memory_errors(fix: str) -> Iterator[None]:
+    """Turn a failed allocation into an error that says what to lower.
+
+    Raises:
+        DeviceError: memory ran out.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # the CPU allocator raises no class of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise DeviceError(f"memory ran out: {str(error).splitlines()[0]}", expected="room for one batch", fix=fix) from error
