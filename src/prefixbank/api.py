@@ -144,14 +144,25 @@ class LoadedBank:
         """Return one vector for each text, or for each pair of texts read jointly: float32 [N, F].
 
         Raises:
-            UsageError: a single text, which Python would read as a list of letters.
+            UsageError: no texts, another number of second texts, or a single text, which Python would read as a list of letters.
         """
         from prefixbank.steps.vectors import embed_rows
 
-        if isinstance(texts, str) or isinstance(pairs, str):
-            raise UsageError("one text instead of a list of texts", expected="a list, also for one text", fix='bank.embed(["a text"])')
-        rows = Texts(texts=tuple(texts), pairs=None if pairs is None else tuple(pairs))
+        rows = _rows_of(texts, pairs)
         return embed_rows(self._context, self._bank, self._files, rows, self._recipe)[0]
+
+
+def _rows_of(texts: Sequence[str], pairs: Sequence[str] | None) -> Texts:
+    """Check what `LoadedBank.embed` is given."""
+    if isinstance(texts, str) or isinstance(pairs, str):
+        raise UsageError("one text instead of a list of texts", expected="a list, also for one text", fix='bank.embed(["a text"])')
+    if len(texts) == 0:
+        raise UsageError("no texts to embed", expected="one text or more", fix='bank.embed(["a text"])')
+    if pairs is not None and len(pairs) != len(texts):
+        raise UsageError(
+            f"{len(texts)} texts and {len(pairs)} second texts", expected="a second text for each", fix="bank.embed(texts, pairs)"
+        )
+    return Texts(texts=tuple(texts), pairs=None if pairs is None else tuple(pairs))
 
 
 def load_bank(name: str, *, options: Options = DEFAULT, run: RunConfig | None = None, recipe: EmbedRecipe | None = None) -> LoadedBank:

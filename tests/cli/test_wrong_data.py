@@ -78,7 +78,7 @@ def test_header_that_is_no_json_is_refused(cli, folder):
 
 
 def test_unknown_metric_of_a_header_is_refused(cli, folder):
-    (folder / "task.json").write_text(json.dumps({"kind": "classification", "metric": "acuracy"}), encoding="utf-8")  # codespell:ignore acuracy
+    (folder / "task.json").write_text(json.dumps({"kind": "classification", "metric": "accuracyy"}), encoding="utf-8")
     assert "did you mean 'accuracy'?" in cli.expect_fault(2, *train(folder)).what
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from prefixbank.data.starter import HELD_OUT_SHARE, SPLIT_ROWS, STARTER_SOURCES, STARTER_TARGETS, SUITE, starter_rows, starter_task
-from prefixbank.data.starter_phrases.grammar import Phrases, polish
+from prefixbank.data.starter_phrases.grammar import Phrases, compose, polish, table
 from prefixbank.data.tasks import Examples, Task
 from prefixbank.errors import UsageError
 
@@ -177,6 +178,28 @@ def test_starter_texts_have_a_length_people_write(name: str) -> None:
 )
 def test_polish_writes_articles_and_capitals(text: str, polished: str) -> None:
     assert polish(text) == polished
+
+
+def test_frame_repeats_a_slot_and_draws_another_for_a_new_number() -> None:
+    phrases = Phrases(labels=("x", "y"), frames={"*": ("{beast} {beast2} {beast}",)}, test_frames={}, lexicon={"beast": ("ox", "hen")})
+    first, second, third = compose(phrases, random.Random(0), 0, held_out=False).text.lower().split()
+    assert first == third
+    assert {first, second} == {"ox", "hen"}
+
+
+@pytest.mark.parametrize(("label", "text"), [(0, "Xs, not ys"), (1, "Ys, not xs")])
+def test_frame_fills_roles_by_label(label: int, text: str) -> None:
+    phrases = Phrases(
+        labels=("x", "y"), frames={"*": ("{word=}, not {word!}",)}, test_frames={}, lexicon={"word_x": ("xs",), "word_y": ("ys",)}
+    )
+    assert compose(phrases, random.Random(0), label, held_out=False).text == text
+
+
+def test_frame_takes_forms_and_says_again_from_the_second_time_on() -> None:
+    lexicon = {"item": table("word/again/many", "the key/it/keys")}
+    phrases = Phrases(labels=("x", "y"), frames={"*": ("{item}, {item}, {item.many} || {item}",)}, test_frames={}, lexicon=lexicon)
+    row = compose(phrases, random.Random(0), 0, held_out=False)
+    assert (row.text, row.pair) == ("The key, it, keys", "It")
 
 
 def test_unknown_starter_task_is_refused_with_a_near_name() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from prefixbank.errors import DamagedError, TrainingError
+from prefixbank.errors import DamagedError, TrainingError, UsageError
 from prefixbank.steps.events import Event, silent
 from prefixbank.steps.units import Unit, Waiting, plan_unit, run_unit, why_missing
 from prefixbank.store import JSON, document
@@ -68,6 +68,11 @@ def test_run_without_a_ref_sets_none(store):
     assert store.refs() == []
 
 
+def test_name_that_no_ref_can_have_is_refused_before_any_work():
+    with pytest.raises(UsageError, match="'a/b' cannot be used"):
+        unit_of(name="a/b")
+
+
 def test_force_makes_again_what_is_there(store, events):
     run_unit(store, unit_of(), silent)
     entry = run_unit(store, unit_of(text="other"), events.append, force=True)
@@ -104,20 +109,22 @@ def test_plan_with_force_is_a_miss(store, events):
     assert isinstance(plan_unit(store, unit_of(), events.append, force=True), Waiting) and events[0].text == "--force"
 
 
-def test_why_of_the_first_of_its_step_says_so(store):
-    assert why_missing(store, unit_of()) == "first train-prefix"
+def test_why_of_the_first_of_its_name_says_so(store):
+    run_unit(store, unit_of(name="other"), silent)
+    assert why_missing(store, unit_of(seed=1)) == "first of this name"
 
 
-def test_why_names_what_differs_from_the_artifact_at_the_ref(store):
-    run_unit(store, unit_of(name="other", seed=5), silent)
-    run_unit(store, unit_of(seed=1), silent)
-    assert why_missing(store, unit_of(seed=5, lr=0.2)) == "lr 0.1 -> 0.2, seed 1 -> 5"
+def test_why_names_what_differs_from_the_most_similar_of_the_same_name(store):
+    run_unit(store, unit_of(seed=5), silent)
+    run_unit(store, unit_of(seed=1, lr=0.3), silent)
+    run_unit(store, unit_of(name="other", seed=5, lr=0.2), silent)
+    assert why_missing(store, unit_of(seed=5, lr=0.7)) == "lr 0.1 -> 0.7"
 
 
-def test_why_compares_with_the_nearest_when_there_is_no_ref(store):
-    run_unit(store, unit_of(name="far", seed=5, lr=0.7), silent)
-    run_unit(store, unit_of(name="near", seed=1), silent)
-    assert why_missing(store, unit_of(name="new", seed=2)) == "seed 1 -> 2"
+def test_why_compares_with_the_newest_of_several(store):
+    for seed in (1, 2):
+        run_unit(store, unit_of(seed=seed), silent)
+    assert why_missing(store, unit_of(seed=3)) == "seed 2 -> 3"
 
 
 def test_why_shows_three_reasons_and_counts_the_rest(store):

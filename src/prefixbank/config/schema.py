@@ -114,7 +114,7 @@ class OptimConfig:
     warmup_share: Share = 0.1
     epochs: Natural = 10
     """0 keeps the start values: the random prefix that serves as a control."""
-    batch_size: Count = 32
+    batch_size: Count = 16
     accumulation_steps: Count = 1
     max_grad_norm: Positive = 1.0
     patience_epochs: Natural = 0

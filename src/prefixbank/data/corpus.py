@@ -79,9 +79,13 @@ def _ids(path: Path, table: pa.Table, name: str) -> tuple[str, ...]:
     values = table.column(name).to_pylist()
     absent = np.array([row for row, value in enumerate(values, start=1) if value is None or value == ""])
     if len(absent):
-        problem = f"without an id in column '{name}'"
         raise rows_fault(
-            str(path), problem, absent, (), expected="an id in every row", fix="fill these, or corpus.id_column='' to number rows"
+            str(path),
+            f"without an id in column '{name}'",
+            absent,
+            [None] * len(absent),
+            expected="an id in every row",
+            fix="fill these, or corpus.id_column='' to number rows",
         )
     return tuple(str(value) for value in values)
 

@@ -43,7 +43,7 @@ def unit(store: Store, prefixes: Sequence[Entry], recipe: BankRecipe, name: str,
         source = {ref: entry.key for ref, entry in zip(given, prefixes, strict=True) if ref}
         named = [ref.removeprefix("prefix/") or entry.key for ref, entry in zip(given, prefixes, strict=True)]
         tasks = [entry.info["task"] for entry in prefixes]
-        return {"encoder": prefixes[0].info["encoder"], "tasks": tasks, "from": source, "named": named, "name": name}
+        return {"encoder": prefixes[0].info["encoder"], "tasks": tasks, "from": source, "named": named}
 
     inputs = {"encoder": prefixes[0].document["inputs"]["encoder"], "prefixes": [entry.digest for entry in prefixes]}
     made_of = document(step="combine", version=VERSION, config=asdict(recipe), inputs=inputs)

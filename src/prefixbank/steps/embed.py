@@ -70,7 +70,7 @@ def unit(
             shutil.copyfile(work / f"{stem}.parquet", out / f"{stem}.parquet")
         count = sum(len(rows) for rows in parts.values())
         write_json(out / "embeddings.json", {"parts": list(parts), "rows": count, "truncated_share": truncated / count})
-        return {"bank": None if bank is None else bank.key, "encoder": asdict(files.source), "name": name}
+        return {"bank": None if bank is None else bank.key, "encoder": asdict(files.source)}
 
     config = {field.name: getattr(recipe, field.name) for field in fields(EmbedRecipe)}
     if bank is None:

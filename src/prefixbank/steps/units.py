@@ -10,6 +10,7 @@ from pathlib import Path
 from prefixbank.steps.events import Emit, Event
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, diff_documents, key_of
+from prefixbank.store.names import check_name
 from prefixbank.store.store import Store
 
 REASONS_SHOWN = 3
@@ -35,6 +36,11 @@ class Unit:
     make: Callable[[Path, Path], JSON]
     ref: tuple[str, str] | None = None
     note: Callable[[Entry], str] = lambda entry: ""
+
+    def __post_init__(self) -> None:
+        """Refuse a name that no ref can have, before any work is done."""
+        if self.ref is not None:
+            check_name(*self.ref)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +69,7 @@ def run_unit(store: Store, unit: Unit, emit: Emit, *, force: bool = False) -> En
     present = None if force else store.get(key)
     if present is None:
         emit(Event(kind="miss", step=unit.step, name=unit.name, key=key, text="--force" if force else why_missing(store, unit)))
-        entry, hit = store.build(unit.document, unit.make, force=force, on_wait=lambda: _say_waiting(unit, emit))
+        entry, hit = store.build(unit.document, _named(unit), force=force, on_wait=lambda: _say_waiting(unit, emit))
     else:
         entry, hit = present, True
     if unit.ref is not None:
@@ -73,12 +79,17 @@ def run_unit(store: Store, unit: Unit, emit: Emit, *, force: bool = False) -> En
     return entry
 
 
+def _named(unit: Unit) -> Callable[[Path, Path], JSON]:
+    """Return the unit's maker, with the unit's name among the facts."""
+    return lambda out, work: {"name": unit.name, **unit.make(out, work)}
+
+
 def why_missing(store: Store, unit: Unit) -> str:
-    """Name what differs from the most similar artifact of the same step: first the one that the unit's ref points at."""
-    ref = None if unit.ref is None else store.ref(*unit.ref)
-    nearest = (store.get(ref.key) if ref is not None else None) or store.nearest(unit.document)
-    if nearest is None:
-        return f"first {unit.step}"
+    """Name what differs from the most similar artifact that the same step made under the same name."""
+    namesakes = [entry for entry in reversed(store.entries(unit.document["step"])) if entry.info.get("name") == unit.name]
+    if not namesakes:
+        return "first of this name"
+    nearest = min(namesakes, key=lambda entry: len(diff_documents(entry.document, unit.document)))
     lines = diff_documents(nearest.document, unit.document)
     more = f" and {len(lines) - REASONS_SHOWN} more" if len(lines) > REASONS_SHOWN else ""
     return ", ".join(lines[:REASONS_SHOWN]) + more

@@ -9,8 +9,9 @@ from prefixbank.data.starter_phrases.grammar import Phrases, table
 LEXICON = {
     "deed": table(
         "base/past/part",
-        "repair/repaired/repaired", "buy/bought/bought", "find/found/found", "paint/painted/painted", "steal/stole/stolen", "sell/sold/sold", "hide/hid/hidden",
-        "move/moved/moved", "draw/drew/drawn", "lose/lost/lost", "polish/polished/polished", "weigh/weighed/weighed", "break/broke/broken", "raffle/raffled/raffled",
+        "repair/repaired/repaired", "paint/painted/painted", "hide/hid/hidden", "move/moved/moved", "draw/drew/drawn", "polish/polished/polished", "weigh/weighed/weighed",
+        "gild/gilded/gilded", "clean/cleaned/cleaned", "restore/restored/restored", "measure/measured/measured", "pack/packed/packed", "wrap/wrapped/wrapped",
+        "copy/copied/copied",
     ),
     "of": (
         "the old clock", "the red piano", "the silver key", "the church bell", "the stone lion", "the copper box", "the brass compass", "the walnut desk", "the glass globe",
@@ -34,8 +35,8 @@ LEXICON = {
         "because of a promise", "for the sake of peace", "to make room for the horses",
     ),
     "manner": (
-        "with a borrowed ladder", "by means of ropes and pulleys", "with bare hands", "by following an old plan", "with the aid of a mirror", "with a hot iron",
-        "by a clever trick", "with nothing but a spoon", "by taking turns", "with a long pole",
+        "with borrowed tools", "by means of ropes and pulleys", "with bare hands", "by following an old plan", "with the aid of a mirror", "one piece at a time",
+        "by a clever trick", "with the simplest of means", "by taking turns", "by lamplight and touch",
     ),
     "source": (
         "as far as anyone knows", "according to the parish records", "if the old diaries are right", "so the story goes", "as the archive shows", "by all accounts",

@@ -15,7 +15,7 @@ LEXICON = {
         "blamed/blamed", "outwitted/outwitted", "cheated/cheated", "defeated/defeated",
     ),
     "thing": ("the piano", "a silver watch", "the blue boat", "two goats", "the allotment", "a box of stamps", "the spare tent", "an old mirror", "the flute"),
-    "trade": table("to/from", "sold/bought", "lent/borrowed", "gave/received", "handed/took"),
+    "trade": table("to/from", "sold/bought", "lent/borrowed", "gave/got", "sent/received"),
     "when": ("after the storm", "at the market", "on Friday", "before the hearing", "last winter", "in the rain", "during the concert", "at the border"),
     "state": table(
         "one/same/unlike/again",
@@ -24,7 +24,7 @@ LEXICON = {
         "was quite sober/had drunk nothing/was quite drunk/had drunk a lot", "remembered the code/still knew the code/forgot the code/no longer knew the code",
         "paid the full price/got no discount/paid a reduced price/got a discount", "ran out of petrol/had no fuel left/had petrol to spare/had plenty of fuel left",
         "passed the exam/did not fail the exam/failed the exam/did not pass the exam", "told the truth/did not lie/told a lie/was not honest",
-        "stayed awake/did not fall asleep/dozed off/did not stay awake", "let the cat out/did not keep the cat in/kept the cat in/did not let the cat out",
+        "stayed awake/did not fall asleep/dozed off/did not stay awake", "let the cat out/did not keep the cat indoors/kept the cat indoors/did not let the cat out",
         "left the door open/did not shut the door/shut the door/did not leave the door open", "kept the money/did not give the money back/returned the money/gave the money back",
     ),
     "act": ("locked the gate", "switched off the lamp", "rang the bell", "fed the horses", "swept the yard", "opened the letter", "lit the stove", "emptied the cellar"),

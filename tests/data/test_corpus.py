@@ -1,0 +1,219 @@
+"""Texts without labels, from every form they may come in."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+
+from prefixbank.config.schema import CorpusConfig
+from prefixbank.data.corpus import read_corpus
+from prefixbank.data.texts import Texts
+from prefixbank.errors import DataError
+
+ROWS = (("a", "first text", "its pair"), ("b", "second, with a comma", "2"), ("c", "dritter Text: größer", "x"))
+TEXTS, PAIRS, IDS = (tuple(row[place] for row in ROWS) for place in (1, 2, 0))
+HEADER = ("id", "text", "other")
+
+
+def table_of(form: str) -> bytes:
+    """`ROWS` as a file of the given form."""
+    match form:
+        case "csv":
+            quoted = [",".join(f'"{value}"' for value in row) for row in (HEADER, *ROWS)]
+            return "\r\n".join(quoted).encode()
+        case "tsv":
+            return "\n".join("\t".join(row) for row in (HEADER, *ROWS)).encode()
+        case "jsonl" | "ndjson":
+            lines = [f'{{"id": "{row[0]}", "text": "{row[1]}", "other": "{row[2]}"}}' for row in ROWS]
+            return "\n".join(lines).encode()
+    buffer = io.BytesIO()
+    parquet.write_table(pa.table(dict(zip(HEADER, zip(*ROWS, strict=True), strict=True))), buffer)
+    return buffer.getvalue()
+
+
+def read(folder: Path, name: str, content: bytes, **columns: str) -> Texts:
+    (folder / name).write_bytes(content)
+    return read_corpus(CorpusConfig(path=str(folder / name), **columns), io.BytesIO(b"not this"))
+
+
+def refused(folder: Path, name: str, content: bytes, **columns: str) -> DataError:
+    with pytest.raises(DataError) as caught:
+        read(folder, name, content, **columns)
+    return caught.value
+
+
+every_table = pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "ndjson", "parquet", "CSV"])
+
+
+@every_table
+def test_table_gives_texts_pairs_and_ids(tmp_path: Path, form: str):
+    rows = read(tmp_path, f"corpus.{form}", table_of(form.lower()), column_pair="other", id_column="id")
+    assert (rows.texts, rows.pairs, rows.ids) == (TEXTS, PAIRS, IDS)
+
+
+@every_table
+def test_table_without_further_columns_gives_texts_alone(tmp_path: Path, form: str):
+    rows = read(tmp_path, f"corpus.{form}", table_of(form.lower()))
+    assert (rows.texts, rows.pairs, rows.ids) == (TEXTS, None, None)
+
+
+def test_texts_may_stand_in_any_column(tmp_path: Path):
+    assert read(tmp_path, "corpus.csv", table_of("csv"), column="other").texts == PAIRS
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"], ids=["no end", "line feed", "carriage return"])
+def test_text_file_gives_one_text_for_each_line(tmp_path: Path, end: str):
+    content = "first line\nzweite Zeile: größer\n third".replace("\n", end or "\n") + end
+    assert read(tmp_path, "corpus.txt", content.encode()).texts == ("first line", "zweite Zeile: größer", " third")
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\x0b", "\x85", "\x1c"], ids=["line separator", "vertical tab", "next line", "file separator"])
+def test_only_line_feeds_end_a_line(tmp_path: Path, odd: str):
+    assert read(tmp_path, "corpus.txt", f"a{odd}b\nc".encode()).texts == (f"a{odd}b", "c")
+
+
+def test_byte_order_mark_is_no_text(tmp_path: Path):
+    assert read(tmp_path, "corpus.txt", b"\xef\xbb\xbffirst").texts == ("first",)
+
+
+def test_standard_input_gives_one_text_for_each_line():
+    rows = read_corpus(CorpusConfig(path="-"), io.BytesIO("eins\nzwei, größer\n".encode()))
+    assert rows == Texts(texts=("eins", "zwei, größer"))
+
+
+def test_path_may_start_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "corpus.txt").write_text("a text", encoding="utf-8")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert read_corpus(CorpusConfig(path="~/corpus.txt"), io.BytesIO()).texts == ("a text",)
+
+
+@pytest.mark.parametrize("values", [[1, 2], ["1", "2"]], ids=["numbers", "text"])
+def test_ids_are_text_whatever_their_type(tmp_path: Path, values: list[Any]):
+    parquet.write_table(pa.table({"text": ["a", "b"], "id": values}), tmp_path / "corpus.parquet")
+    assert read_corpus(CorpusConfig(path=str(tmp_path / "corpus.parquet"), id_column="id"), io.BytesIO()).ids == ("1", "2")
+
+
+def test_no_path_is_refused():
+    with pytest.raises(DataError, match="no corpus given") as caught:
+        read_corpus(CorpusConfig(), io.BytesIO(b"a text"))
+    assert "corpus.path=-" in caught.value.expected
+
+
+def test_file_that_is_not_there_is_refused(tmp_path: Path):
+    with pytest.raises(DataError, match=r"no file '.*gone\.txt'"):
+        read_corpus(CorpusConfig(path=str(tmp_path / "gone.txt")), io.BytesIO())
+
+
+def test_folder_is_no_corpus(tmp_path: Path):
+    with pytest.raises(DataError, match="no file"):
+        read_corpus(CorpusConfig(path=str(tmp_path)), io.BytesIO())
+
+
+@pytest.mark.parametrize("name", ["corpus.md", "corpus", "corpus.json"])
+def test_ending_that_says_nothing_is_refused(tmp_path: Path, name: str):
+    error = refused(tmp_path, name, b"a text")
+    assert "ending that says nothing about its form" in error.what and ".jsonl" in error.expected
+
+
+@pytest.mark.parametrize("name", ["corpus.txt", "corpus.csv", "corpus.jsonl"])
+@pytest.mark.parametrize("content", [b"", b"\n"], ids=["empty", "line feed"])
+def test_empty_file_is_refused(tmp_path: Path, name: str, content: bytes):
+    assert "has no rows" in refused(tmp_path, name, content).what
+
+
+def test_header_without_rows_is_refused(tmp_path: Path):
+    assert "has no rows" in refused(tmp_path, "corpus.csv", b"text\n").what
+
+
+def test_empty_standard_input_is_refused():
+    with pytest.raises(DataError, match="standard input has no rows"):
+        read_corpus(CorpusConfig(path="-"), io.BytesIO())
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"a\n\nb", "row 2 ''"), (b"a\nb\n \t\n", "row 3 ' \\t'"), (b"\n\na", "row 1 '', row 2 ''")])
+def test_blank_line_is_refused_by_its_number(tmp_path: Path, content: bytes, said: str):
+    error = refused(tmp_path, "corpus.txt", content)
+    assert "empty or only spaces" in error.what and error.what.endswith(said)
+
+
+@pytest.mark.parametrize("columns", [{}, {"column": "other", "column_pair": "text"}], ids=["text", "pair"])
+def test_blank_text_in_a_table_is_refused_by_its_row(tmp_path: Path, columns: dict[str, str]):
+    error = refused(tmp_path, "corpus.csv", b'text,other\na,b\n" ",b\n', **columns)
+    assert error.what.endswith("1 row empty or only spaces: row 2 ' '")
+
+
+@pytest.mark.parametrize("name", ["corpus.txt", "corpus.csv", "corpus.jsonl"])
+def test_bytes_that_are_not_utf8_are_refused_by_their_place(tmp_path: Path, name: str):
+    assert "is not UTF-8: byte 0xe9 at offset 8" in refused(tmp_path, name, b"text\nabc\xe9\n").what
+
+
+def test_standard_input_that_is_not_utf8_is_refused():
+    with pytest.raises(DataError, match="standard input is not UTF-8: byte 0xff at offset 2"):
+        read_corpus(CorpusConfig(path="-"), io.BytesIO(b"a\n\xff"))
+
+
+@every_table
+@pytest.mark.parametrize("setting", ["column", "column_pair", "id_column"])
+def test_column_that_is_not_there_is_refused(tmp_path: Path, form: str, setting: str):
+    error = refused(tmp_path, f"corpus.{form}", table_of(form.lower()), **{setting: "txet"})
+    assert "has no column 'txet'; did you mean 'text'?" in error.what and "id, text, other" in error.expected
+
+
+def test_empty_name_of_the_text_column_is_refused(tmp_path: Path):
+    assert refused(tmp_path, "corpus.csv", table_of("csv"), column="").what == "corpus.column is empty"
+
+
+@pytest.mark.parametrize("content", [b'{"text": "a"}\n{"text": null}', b'{"text": "a"}\n{"id": 3}'], ids=["null", "absent"])
+def test_row_without_text_is_refused(tmp_path: Path, content: bytes):
+    assert refused(tmp_path, "corpus.jsonl", content).what.endswith("1 row without text in column 'text': row 2")
+
+
+def test_numbers_are_no_texts(tmp_path: Path):
+    assert "2 rows without text in column 'text': row 1 7, row 2 8" in refused(tmp_path, "corpus.jsonl", b'{"text": 7}\n{"text": 8}').what
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("corpus.jsonl", b'{"text": "a", "id": 1}\n{"text": "b"}'), ("corpus.csv", b"text,id\na,1\nb,\n")],
+    ids=["absent", "empty"],
+)
+def test_row_without_id_is_refused(tmp_path: Path, name: str, content: bytes):
+    assert refused(tmp_path, name, content, id_column="id").what.endswith("1 row without an id in column 'id': row 2")
+
+
+def test_damaged_parquet_is_refused(tmp_path: Path):
+    assert "cannot be read as Parquet" in refused(tmp_path, "corpus.parquet", b"PAR1").what
+
+
+def test_line_that_is_no_json_object_is_refused(tmp_path: Path):
+    assert "1 row not a JSON object: row 2 'plain'" in refused(tmp_path, "corpus.jsonl", b'{"text": "a"}\nplain\n').what
+
+
+def test_digest_of_texts_follows_every_column():
+    rows = Texts(texts=("a", "b"), pairs=("c", "d"), ids=("1", "2"))
+    others = [
+        Texts(texts=("a", "x"), pairs=("c", "d"), ids=("1", "2")),
+        Texts(texts=("a", "b"), pairs=("c", "x"), ids=("1", "2")),
+        Texts(texts=("a", "b"), pairs=("c", "d"), ids=("1", "x")),
+        Texts(texts=("a", "b"), pairs=("c", "d")),
+        Texts(texts=("a", "b"), ids=("1", "2")),
+        Texts(texts=("a", "b")),
+        Texts(texts=("b", "a")),
+    ]
+    assert len({texts.digest() for texts in (rows, *others)}) == 8
+    assert rows.digest() == Texts(texts=("a", "b"), pairs=("c", "d"), ids=("1", "2")).digest()
+
+
+def test_part_keeps_every_column_of_its_rows():
+    rows = Texts(texts=("a", "b", "c"), pairs=("d", "e", "f"), ids=("x", "y", "z")).part(1, 3)
+    assert (rows.texts, rows.pairs, rows.ids, len(rows)) == (("b", "c"), ("e", "f"), ("y", "z"), 2)
+
+
+def test_equal_parts_of_different_places_differ():
+    rows = Texts(texts=("a", "a"))
+    assert rows.part(0, 1).digest() != rows.part(1, 2).digest()

@@ -1,0 +1,82 @@
+"""What README.md and docs/ claim, checked against the code and the result files."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from prefixbank.cli.app import app
+from prefixbank.config import compose
+from prefixbank.errors import PrefixbankError
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PRODUCING = {"train-prefix", "combine", "embed", "probe", "run"}
+OTHERS = {"cache", "config", "doctor"}
+
+
+def commands() -> list[str]:
+    """Return every `prefixbank ...` command of the README, continuation lines joined, pipes and comments cut off."""
+    text = README.replace("\\\n", " ")
+    lines = re.findall(r"^ {4}(?:\$ )?(?:[^|\n]*\| *)?(prefixbank [^#\n|]*)", text, flags=re.M) + re.findall(r"`(prefixbank [^`]*)`", text)
+    return sorted({line.strip() for line in lines})
+
+
+def test_readme_shows_every_command():
+    shown = {shlex.split(line)[1] for line in commands()}
+    assert shown >= PRODUCING | {"cache", "config", "doctor"}
+
+
+@pytest.mark.parametrize("line", commands())
+def test_command_of_the_readme_is_understood(line):
+    words = shlex.split(line)[1:]
+    assert words[0] in PRODUCING | OTHERS
+    if words[0] in PRODUCING:
+        settings = [word for word in words[1:] if "=" in word and not word.startswith("--")]
+        if "experiment=NAME" in settings or not settings:
+            return
+        for one in compose.expand_sweep(settings):
+            compose.compose(words[0].replace("-", "_"), one)
+    else:
+        assert CliRunner().invoke(app, [*words[:2], "--help"]).exit_code == 0
+
+
+def test_flags_of_the_readme_exist():
+    shown = CliRunner().invoke(app, ["train-prefix", "--help"]).output
+    flags = set(re.findall(r"`(--[a-z-]+)", README)) - {"--yes"}
+    assert flags and not [flag for flag in flags if flag not in shown]
+
+
+def test_encoder_table_names_every_prepared_encoder():
+    rows = "\n".join(line for line in README.splitlines() if line.startswith("| ") and ("works" in line or "refused" in line))
+    prepared = set(compose.groups()["encoder"]) - {"bank", "folder", "hub"}
+    assert set(re.findall(r"`([a-z0-9_]+)`", rows)) - {"folder", "hub"} == prepared
+
+
+def test_make_targets_of_the_readme_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert all(re.search(rf"^{target}:", makefile, flags=re.M) for target in re.findall(r"make ([a-z-]+) ", README))
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_local_links_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text(encoding="utf-8"))
+    assert not [link for link in links if not (ROOT / link).exists()]
+
+
+def test_unknown_command_line_in_the_readme_would_be_found():
+    with pytest.raises(PrefixbankError):
+        compose.compose("train_prefix", ["task=polarity", "prefix.lenght=8"])  # codespell:ignore lenght
+
+
+def test_results_of_the_readme_are_those_of_the_result_file():
+    table = json.loads((ROOT / "docs/results/starter.json").read_text(encoding="utf-8"))
+    for name, row in table["rows"].items():
+        line = next(line for line in README.splitlines() if line.startswith(f"| {name} |"))
+        wanted = [f"{row['columns'][column]['value']:.3f}" for column in table["columns"]]
+        assert re.findall(r"(?<![\d.+-\[])0\.\d{3}(?! *[,\]])", re.sub(r"\[[^]]*\]", "", line))[: len(wanted)] == wanted
