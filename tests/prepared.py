@@ -16,7 +16,7 @@ import pyarrow.parquet as parquet
 ROWS = {"train": 40, "validation": 12, "test": 20}
 GOOD = ("the food was good", "what a good room", "good staff and a warm bath", "a good and quiet place")
 BAD = ("the food was bad", "what a bad room", "rude staff and a cold bath", "a bad and noisy place")
-SMALL = ("encoder=tiny", "prefix.length=2", "optim.epochs=1")
+SMALL = ("encoder=tiny", "prefix.length=2", "optim.epochs=1", "optim.batch_size=20", "optim.lr=0.03")
 """Settings with which a prefix is trained in two steps."""
 
 

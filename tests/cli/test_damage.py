@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from prefixbank.store import Store
+from tests.prepared import SMALL
 
 
 def flip(path: Path) -> None:
@@ -45,7 +46,7 @@ def test_damaged_bank_embeds_nothing(cli, lines, spoil: Callable[[Path], None], 
 
 def test_damaged_result_of_a_hit_is_reported(cli):
     flip(path_of(cli, "prefix", "alpha") / "result.json")
-    args = ("train-prefix", "task=folder", f"task.path={cli.tasks / 'alpha'}", "encoder=tiny", "prefix.length=2", "optim.epochs=1")
+    args = ("train-prefix", "task=folder", f"task.path={cli.tasks / 'alpha'}", *SMALL)
     assert "result.json was altered" in cli.expect_fault(3, *args).what
 
 

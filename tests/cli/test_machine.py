@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,7 +39,7 @@ def test_prefix_beyond_memory_is_refused_with_the_longest_that_fits(cli, train, 
 def test_texts_beyond_memory_are_refused_with_a_smaller_batch(cli, train, monkeypatch):
     set_free_memory(monkeypatch, 1000)
     fault = cli.expect_fault(1, *train)
-    assert "texts alone" in fault.expected and fault.fix.startswith("optim.batch_size=8 ")
+    assert "texts alone" in fault.expected and fault.fix.startswith("optim.batch_size=5 ")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
@@ -77,6 +79,15 @@ def test_failed_training_can_be_repeated_with_other_settings(cli, train):
 def test_hub_out_of_reach_is_said_with_the_way_to_go_offline(cli, args, said):
     fault = cli.expect_fault(1, *args)
     assert said in fault.what and any(word in fault.fix for word in ("offline", "HF_HUB_OFFLINE", "run.data_root", "task=folder"))
+
+
+def test_hub_that_refuses_a_connection_is_said_with_the_way_to_go_offline(cli):
+    environ = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    code = "from prefixbank.cli.app import main; main()"
+    args = ("train-prefix", "task=polarity", "encoder=roberta_base")
+    ran = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, env=environ, timeout=100)
+    (fault,) = faults_in(ran.stderr)
+    assert (ran.returncode, ran.stdout) == (1, "") and "FacebookAI/roberta-base" in fault.what and "HF_HUB_OFFLINE=1" in fault.fix
 
 
 def test_starter_experiment_needs_no_network(cli, monkeypatch):

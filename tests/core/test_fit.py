@@ -15,13 +15,16 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import BertModel
 
+from prefixbank.config.schema import PrefixRecipe
 from prefixbank.core.attention import Slots
 from prefixbank.core.fit import FitEvent, FitResult
 from prefixbank.core.heads import new_head
 from prefixbank.core.prefix import TrainablePrefix
 from prefixbank.core.schedule import rate_factor
 from prefixbank.core.shapes import Batch
+from prefixbank.data.tasks import Examples, Task
 from prefixbank.errors import EncoderError, TrainingError
+from prefixbank.steps.fitting import settings
 from prefixbank.steps.tensors import FolderCheckpoint
 from tests.core.fits import (
     TRAIN,
@@ -148,13 +151,14 @@ def test_patience_stops_after_epochs_without_a_better_score(bert: BertModel, mon
     assert sum("validation" in line for line in result.curve) == epochs
 
 
+@pytest.mark.parametrize("rows", [8, 6], ids=["4 + 4 rows", "4 + 2 rows"])
 @pytest.mark.parametrize("changes", [{}, {"gated": True, "reparameterisation": "mlp"}, FLAGS, {**LABEL_UNITS, "metric": "pearson"}])
-def test_accumulated_batches_have_the_gradients_of_one_batch(bert: BertModel, changes: dict[str, Any]):
+def test_accumulated_batches_have_the_gradients_of_one_batch(bert: BertModel, changes: dict[str, Any], rows: int):
     with gradients(clipped=False) as whole:
-        fit(bert, rows=14, batch_size=8, epochs=1, **changes)
+        fit(bert, rows=rows, batch_size=8, epochs=1, **changes)
     with gradients(clipped=False) as parts:
-        fit(bert, rows=14, batch_size=4, accumulation_steps=2, epochs=1, **changes)
-    assert len(whole) == len(parts) == 2
+        fit(bert, rows=rows, batch_size=4, accumulation_steps=2, epochs=1, **changes)
+    assert len(whole) == len(parts) == 1
     assert all(distance(one, other) < 1e-5 for one, other in zip(whole[0], parts[0], strict=True))
 
 
@@ -224,6 +228,13 @@ def test_regression_score_is_in_label_units(bert: BertModel, epochs: int):
     assert result.score == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
+def test_regression_labels_that_are_all_equal_are_not_divided_by_zero():
+    rows = Examples(texts=("a", "b"), pairs=None, labels=np.array([7.0, 7.0]))
+    task = Task(name="t", kind="regression", metric="r2", labels=(), train=rows, validation=rows, test=rows, notes=())
+    found = settings(task, PrefixRecipe())
+    assert (found.label_mean, found.label_scale) == (7.0, 1.0)
+
+
 @pytest.mark.parametrize("step", [1, 3, 4])
 def test_loss_that_is_no_number_is_an_error_that_names_the_step(bert: BertModel, step: int):
     values = labels_of("regression", TRAIN_CLASSES)
@@ -238,6 +249,12 @@ def test_loss_that_is_no_number_is_an_error_that_names_the_step(bert: BertModel,
     with pytest.raises(TrainingError, match=rf"the loss is nan at step {step} \(epoch {epoch + 1}\)") as caught:
         fit(bert, train=train, metric="pearson", **LABEL_UNITS)
     assert "optim.lr" in caught.value.fix
+
+
+@pytest.mark.parametrize("changes", [{}, {**LABEL_UNITS, "metric": "pearson"}], ids=["classification", "regression"])
+def test_outputs_that_are_no_numbers_are_an_error_and_no_result(bert: BertModel, changes: dict[str, Any]):
+    with pytest.raises(TrainingError, match=r"an output for validation is nan after step 1 \(epoch 1\)"):
+        fit(bert, rows=8, epochs=1, lr=1e30, schedule="constant", warmup_share=0.0, **changes)
 
 
 def dropped_tensors(model: BertModel, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[Tensor]:
@@ -328,8 +345,8 @@ def test_run_killed_again_and_again_ends_with_the_same_bytes(bert: BertModel, un
 def test_killed_run_of_another_kind_resumes_to_the_same_bytes(bert: BertModel, changes: dict[str, Any]):
     checkpoint = MemoryCheckpoint(6)
     fit_killed(bert, checkpoint, **changes)
-    settings = {**INTERRUPTED, **changes}
-    assert everything(fit(bert, checkpoint=checkpoint, **settings)) == everything(fit(bert, **settings))
+    interrupted = {**INTERRUPTED, **changes}
+    assert everything(fit(bert, checkpoint=checkpoint, **interrupted)) == everything(fit(bert, **interrupted))
 
 
 def test_resumed_run_remembers_its_best_epoch_and_its_patience(bert: BertModel, monkeypatch: pytest.MonkeyPatch):

@@ -217,3 +217,11 @@ def test_part_keeps_every_column_of_its_rows():
 def test_equal_parts_of_different_places_differ():
     rows = Texts(texts=("a", "a"))
     assert rows.part(0, 1).digest() != rows.part(1, 2).digest()
+
+
+def test_missing_column_error_names_the_corpus_settings(tmp_path):
+    path = tmp_path / "texts.csv"
+    path.write_text("body,number\na text,1\n", encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        read_corpus(CorpusConfig(path=str(path), column="bodi", id_column="number"), io.BytesIO())
+    assert "corpus.column=NAME" in caught.value.fix and "task." not in str(caught.value)

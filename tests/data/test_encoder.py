@@ -214,6 +214,16 @@ def test_hidden_states_run_from_embeddings_to_the_output(loader: Loader, family:
     assert len(states) == encoder.shape.layers + 1 and torch.equal(states[-1], output)
 
 
+@every_family
+def test_encode_pools_what_the_encoder_makes_with_the_prefix(loader: Loader, family: str):
+    encoder = loader(family)
+    inputs, slots = inputs_of(encoder), prefix_of(encoder.shape, gated=True).slots()
+    states = states_of(encoder, inputs, slots)[-1]
+    expected = torch.stack([row[mask.bool()].mean(dim=0) for row, mask in zip(states, inputs["attention_mask"], strict=True)])
+    with torch.no_grad():
+        assert distance(encode(encoder.model, inputs, slots, MEAN), expected) < 1e-5
+
+
 @pytest.mark.parametrize("family", [name for name, facts in FAMILIES.items() if facts.recomputes])
 def test_recomputed_layers_give_the_same_gradients(loader: Loader, family: str):
     encoder, found = loader(family), []
@@ -242,9 +252,10 @@ def test_length_beyond_the_positions_is_refused(loader: Loader):
     assert caught.value.fix == "max_length_tokens=64"
 
 
+@every_family
 @pytest.mark.parametrize(("limit", "longest"), [(40, 40), (int(1e30), MAX_TOKENS)], ids=["tokenizer", "positions"])
-def test_smaller_limit_of_tokenizer_and_positions_counts(tmp_path: Path, limit: int, longest: int):
-    files = files_in(write_encoder(tmp_path, tokenizer=new_tokenizer(model_max_length=limit)))
+def test_smaller_limit_of_tokenizer_and_positions_counts(tmp_path: Path, family: str, limit: int, longest: int):
+    files = files_in(write_encoder(tmp_path, FAMILIES[family], tokenizer=new_tokenizer(model_max_length=limit)))
     assert load_encoder(files, "cpu").max_tokens == longest
 
 

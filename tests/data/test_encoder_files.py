@@ -94,7 +94,7 @@ def test_digest_changes_with_every_shard_and_the_index(tmp_path: Path, name: str
 
 
 def test_digest_tells_names_apart(tmp_path: Path):
-    for folder, name in (("a", "vocab.txt"), ("b", "merges.txt")):
+    for folder, name in (("a", "vocab.txt"), ("b", "vocab.json")):
         (write_files(tmp_path / folder) / name).write_bytes(b"same")
     assert files_in(tmp_path / "a").digest != files_in(tmp_path / "b").digest
 

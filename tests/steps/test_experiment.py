@@ -110,6 +110,7 @@ def test_bank_of_each_seed_is_one_column(run):
         (["experiment.seeds=[]"], "without sources, targets or seeds"),
         (["experiment.sources=[alpha,beta,alpha]"], "experiment.sources names alpha twice"),
         (["experiment.seeds=[1,2,1]"], "experiment.seeds names 1 twice"),
+        (["experiment.targets=[alpha]"], "alpha among both sources and targets"),
     ],
 )
 def test_experiment_that_means_nothing_is_refused(settings, said):

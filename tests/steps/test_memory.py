@@ -7,7 +7,7 @@ import psutil
 import pytest
 import torch
 
-from prefixbank.config.schema import PrefixConfig, PrefixRecipe
+from prefixbank.config.schema import OptimConfig, PrefixConfig, PrefixRecipe
 from prefixbank.core.shapes import EncoderShape
 from prefixbank.data.batches import Tokens
 from prefixbank.errors import DeviceError
@@ -20,7 +20,7 @@ PER_SLOT = 2 * 4 * 2 * 4 * 32 * 10
 
 
 def recipe(length: int) -> PrefixRecipe:
-    return PrefixRecipe(prefix=PrefixConfig(length=length))
+    return PrefixRecipe(prefix=PrefixConfig(length=length), optim=OptimConfig(batch_size=32))
 
 
 @pytest.mark.parametrize(("fits", "fix"), [(1, "prefix.length=1,"), (9, "prefix.length=9,"), (500, "prefix.length=16,")])

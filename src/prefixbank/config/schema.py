@@ -12,7 +12,7 @@ A command's config (`TrainPrefixConfig` and so on) joins them; its fields are th
 from __future__ import annotations
 
 from dataclasses import field, fields
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict
@@ -45,8 +45,9 @@ class SplitNames:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ColumnNames:
-    """Which column holds what. `text_pair` empty: single texts."""
+    """Which column holds what; `SETTINGS` says what errors call each. `text_pair` empty: single texts."""
 
+    SETTINGS: ClassVar[dict[str, str]] = {name: f"task.columns.{name}" for name in ("text", "text_pair", "label")}
     text: str = "text"
     text_pair: str = ""
     label: str = "label"

@@ -62,7 +62,7 @@ def fit_prefix(
         checkpoint: where to save and resume.
         on_event: called after each optimiser step and each epoch.
     Raises:
-        TrainingError: the loss is not finite.
+        TrainingError: the loss, or an output for validation, is not finite.
     """
     fit = _Fit(model, shape, train, validation, settings, checkpoint, on_event)
     with checkpointed_layers(model, enabled=settings.gradient_checkpointing):
@@ -137,7 +137,7 @@ class _Fit:
             partial = self.batch_loss(batch, part) * (len(batch.rows) / rows)
             self.precision.backward(partial)
             loss += float(partial.detach())
-        self.check_finite(loss)
+        self.check_finite(loss, f"the loss is {loss} at step {self.progress.step + 1} (epoch {self.progress.epoch + 1})")
         self.precision.clip([*self.prefix.parameters(), *self.head.parameters()], self.settings.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -175,11 +175,11 @@ class _Fit:
 
         return drop
 
-    def check_finite(self, loss: float) -> None:
-        if not math.isfinite(loss):
+    def check_finite(self, value: float, what: str) -> None:
+        if not math.isfinite(value):
             raise TrainingError(
-                f"the loss is {loss} at step {self.progress.step + 1} (epoch {self.progress.epoch + 1})",
-                expected="a finite loss",
+                what,
+                expected="finite numbers",
                 fix=f"lower optim.lr (now {self.settings.lr:g}), optim.head_lr or prefix.init_scale, or use optim.precision=fp32",
             )
 
@@ -201,6 +201,10 @@ class _Fit:
             prefix = self.prefix()
             for batch in self.validation:
                 outputs = self.outputs(batch, prefix).float().cpu()
+                largest = float(outputs.abs().max())
+                self.check_finite(
+                    largest, f"an output for validation is {largest} after step {self.progress.step} (epoch {self.progress.epoch})"
+                )
                 predictions.append(self.in_label_units(predictions_of(self.settings.kind, outputs)))
                 labels.append(batch.labels.numpy())  # type: ignore[union-attr]
         return score(self.settings.metric, np.concatenate(predictions), np.concatenate(labels), self.settings.num_outputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,12 @@ from prefixbank.data.texts import Texts
 from prefixbank.errors import DataError
 
 STDIN = "-"
+
+
+class CorpusColumns(ColumnNames):
+    """The columns of a corpus, by the names that the reader of tasks knows; the id stands in the label's place."""
+
+    SETTINGS: ClassVar[dict[str, str]] = {"text": "corpus.column", "text_pair": "corpus.column_pair", "label": "corpus.id_column"}
 
 
 def read_corpus(config: CorpusConfig, stdin: BinaryIO) -> Texts:
@@ -64,10 +70,10 @@ def _lines(data: bytes, where: str) -> Texts:
 
 
 def _columns(path: Path, config: CorpusConfig) -> Texts:
-    """Return the named columns of a table; the reader of tasks reads them, the id in the label's place."""
+    """Return the named columns of a table, read as those of a task are."""
     if not config.column:
         raise DataError("corpus.column is empty", expected="the name of the column that holds the texts", fix="corpus.column=text")
-    raw = read_split(path, ColumnNames(text=config.column, text_pair=config.column_pair, label=config.id_column))
+    raw = read_split(path, CorpusColumns(text=config.column, text_pair=config.column_pair, label=config.id_column))
     texts = _strings(path, raw.table, config.column)
     pairs = _strings(path, raw.table, config.column_pair) if config.column_pair else None
     ids = _ids(path, raw.table, config.id_column) if config.id_column else None

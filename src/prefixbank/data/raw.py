@@ -118,8 +118,9 @@ def missing_columns(where: str, columns: ColumnNames, present: Sequence[str]) ->
             what = f"{where} has {present.count(name)} columns called '{name}'"
         else:
             continue
-        expected = f"one column for task.columns.{setting}; the columns there are: {', '.join(present) or '(none)'}"
-        faults.append(DataError(what, expected=expected, fix=f"rename the column, or set task.columns.{setting}=NAME"))
+        called = columns.SETTINGS[setting]
+        expected = f"one column for {called}; the columns there are: {', '.join(present) or '(none)'}"
+        faults.append(DataError(what, expected=expected, fix=f"rename the column, or set {called}=NAME"))
     return faults
 
 

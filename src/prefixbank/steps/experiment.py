@@ -77,6 +77,13 @@ def check_experiment(experiment: Experiment) -> None:
             raise UsageError(
                 f"experiment.{what} names {', '.join(twice)} twice", expected="each once", fix=f"drop one from experiment.{what}"
             )
+    both = sorted(set(asked.sources) & set(asked.targets))
+    if both:
+        raise UsageError(
+            f"{', '.join(both)} among both sources and targets",
+            expected="targets that no prefix has seen",
+            fix="drop it from experiment.sources or from experiment.targets",
+        )
     for name in asked.change:
         if name not in asked.sources:
             raise UsageError(

@@ -96,9 +96,9 @@ def training_labels(examples: Examples) -> np.ndarray:
 
 
 def _standard(examples: Examples) -> tuple[float, float]:
-    """Return mean and standard deviation of regression labels."""
+    """Return mean and standard deviation of regression labels; 1 in place of the deviation where all are equal."""
     labels = np.asarray(examples.labels, dtype=np.float64)
-    return float(labels.mean()), float(labels.std())
+    return float(labels.mean()), float(labels.std()) or 1.0
 
 
 def check_precision(context: Context, precision: str, *, setting: str) -> None:

@@ -13,7 +13,7 @@ from prefixbank.steps.json_files import write_json
 from prefixbank.steps.report_table import MEAN
 from prefixbank.store.key import JSON
 
-FILLS = (("#d9d9d9", ""), ("#0072b2", ""), ("#e69f00", "///"), ("#009e73", "..."))
+FILLS = (("#d9d9d9", ""), ("#56b4e9", ""), ("#e69f00", "///"), ("#009e73", "..."))
 """Colour and hatch of each column: told apart by colour-blind readers and in grey."""
 INCHES_PER_GROUP, MARGIN_INCHES, HEIGHT_INCHES, DPI = 1.5, 1.6, 4.2, 110
 
@@ -61,7 +61,8 @@ def markdown(table: JSON) -> str:
     seeds = ", ".join(str(seed) for seed in table["seeds"])
     lines += [
         "",
-        f"Test scores of a linear probe fitted on each target's train split, mean over training seeds {seeds}; the plain encoder has none.",
+        "Test scores of a linear probe fitted on each target's train split, "
+        f"mean over training seeds (here: {seeds}; the plain encoder has none).",
         f"In brackets 95 % bootstrap intervals over test rows ({sizes}; {table['resamples']} resamples, the same rows for every column).",
         "They say how far the choice of test rows matters, not how far seeds differ. Scores of each seed, mean over targets:",
         "",
