@@ -19,13 +19,13 @@ help: ## list the targets
 demo: $(INSTALLED) ## train, combine, probe and report on the bundled data; then again; then with one prefix changed
 	@echo "1/3 The whole starter experiment: train the prefixes, combine them into a bank, probe the target tasks."
 	@echo "    What the store already holds is a hit; the rest is made now."
-	$(BIN)/prefixbank run experiment=starter
+	$(BIN)/prefixbank run --format table experiment=starter
 	@echo
 	@echo "2/3 The same command again: every step is a hit, nothing is computed."
-	$(BIN)/prefixbank run experiment=starter
+	$(BIN)/prefixbank run --format table experiment=starter
 	@echo
 	@echo "3/3 One source task gets another learning rate: its prefix is trained again, the other prefixes stay hits."
-	$(BIN)/prefixbank run experiment=starter 'experiment.change.polarity=["optim.lr=0.02"]'
+	$(BIN)/prefixbank run --format table experiment=starter 'experiment.change.polarity=["optim.lr=0.02"]'
 
 test: $(INSTALLED) ## run the default tests
 	$(PYTEST) -q -n $(WORKERS)
@@ -47,7 +47,7 @@ test-wheel: $(INSTALLED) ## build the distributions and try the wheel in an empt
 	$(PYTEST) -q -m wheel
 
 bench: $(INSTALLED) ## measure the cost of a training step
-	$(BIN)/python benchmarks/step_cost.py
+	$(BIN)/python benchmarks/step_cost.py --out docs/results/step_cost.json
 
 docs: $(INSTALLED) ## check what README.md and docs/ claim against the code
 	$(PYTEST) -q tests/test_docs.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,8 @@ def test_command_of_the_readme_is_understood(line):
         if "experiment=NAME" in settings or not settings:
             return
         for one in compose.expand_sweep(settings):
-            compose.compose(words[0].replace("-", "_"), one)
+            with pytest.raises(PrefixbankError) if "optim.lr=abc" in settings else nullcontext():
+                compose.compose(words[0].replace("-", "_"), one)
     else:
         assert CliRunner().invoke(app, [*words[:2], "--help"]).exit_code == 0
 

@@ -70,3 +70,7 @@ def test_check_counts_what_was_found_and_reports_each_fault(cli, monkeypatch, fa
 
 def test_check_looks_into_the_users_folder(cli, tmp_path: Path):
     assert "is not a folder" in cli.expect_fault(2, "config", "check", "--conf-dir", str(tmp_path / "none")).what
+
+
+def test_show_without_a_mandatory_choice_says_what_is_open(cli):
+    assert "# task=NAME is still to be chosen" in cli.done("config", "show", "train-prefix").out.splitlines()

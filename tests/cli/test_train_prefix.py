@@ -160,9 +160,10 @@ def test_csv_is_a_header_and_a_row(cli):
     assert (row["step"], row["task"], row["train_rows"]) == ("train-prefix", "alpha", "40")
 
 
-def test_table_is_a_header_and_a_row_of_one_line(cli):
-    header, row = cli.train("alpha", "--format", "table").out.splitlines()
-    assert header.split()[:3] == ["step", "key", "task"] and row.split()[0] == "train-prefix" and str(cli.store) in row
+def test_table_of_one_result_has_a_line_for_each_fact(cli):
+    lines = dict(line.split(maxsplit=1) for line in cli.train("alpha", "--format", "table").out.splitlines())
+    assert (lines["what"].strip(), lines["step"].strip(), lines["task"].strip()) == ("value", "train-prefix", "alpha")
+    assert str(cli.store) in lines["path"]
 
 
 def test_store_flag_wins_over_the_environment(cli, tmp_path):

@@ -32,14 +32,15 @@ def chosen_format(asked: Format | None) -> Format:
 
 
 def print_rows(rows: Sequence[Row], form: Format, *, single: bool = False) -> None:
-    """Print rows to stdout, empty where a row lacks a column; `single` makes JSON one object instead of a list."""
+    """Print rows to stdout, empty where a row lacks a column; `single` means one result: a JSON object, or a table of names and values."""
     match form:
         case "json":
             typer.echo(json.dumps(rows[0] if single and rows else list(rows), indent=1, ensure_ascii=False))
         case "csv":
             typer.echo(_csv(rows), nl=False)
         case "table":
-            _print_table(rows)
+            upright = single and len(rows) == 1
+            _print_table([{"what": name, "value": value} for name, value in rows[0].items()] if upright else rows)
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:

@@ -136,11 +136,14 @@ def show(command: Command, overrides: Sequence[str], conf_dir: Path | None = Non
     """Return the composed config as YAML, every default written out, below a comment with the command.
 
     Raises:
-        UsageError: as `compose`.
+        UsageError: as `compose`, but what has to be chosen may still be open.
     """
-    config = compose(command, overrides, conf_dir=conf_dir)
+    request = sort_out(command, [_read(line) for line in overrides], groups(conf_dir))
+    must = _mandatory(command)
+    still = f"# {must}=NAME is still to be chosen\n" if must and must not in request.choices else ""
+    config = _resolve(command, request, conf_dir, complete=False)
     body = OmegaConf.to_yaml(OmegaConf.create(plain_values(config)))
-    return f"# {shlex.join(['prefixbank', typed_name(command), *overrides])}\n{body}"
+    return f"# {shlex.join(['prefixbank', typed_name(command), *overrides])}\n{still}{body}"
 
 
 def check(conf_dir: Path | None = None) -> list[Checked]:
