@@ -22,7 +22,7 @@ SMALL = ("encoder=tiny", "prefix.length=2", "optim.epochs=1", "optim.batch_size=
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Folders that no test changes: `tasks` with alpha, beta and gamma; `store` with the prefixes alpha and beta and the bank demo."""
+    """Folders that no test changes: `tasks` with alpha, beta, gamma and omega; `store` with the prefixes alpha and beta and the bank demo."""
 
     tasks: Path
     store: Path
@@ -51,7 +51,7 @@ def prepare(folder: Path) -> Prepared:
 
     root = folder / "prepared"
     options = api.Options(store=root / "store")
-    for name in ("alpha", "beta", "gamma"):
+    for name in ("alpha", "beta", "gamma", "omega"):
         write_task(root / "tasks" / name)
     for name in ("alpha", "beta"):
         api.train_prefix("task=folder", f"task.path={root / 'tasks' / name}", *SMALL, options=options)

@@ -82,3 +82,8 @@ def test_results_of_the_readme_are_those_of_the_result_file():
         line = next(line for line in README.splitlines() if line.startswith(f"| {name} |"))
         wanted = [f"{row['columns'][column]['value']:.3f}" for column in table["columns"]]
         assert re.findall(r"(?<![\d.+-\[])0\.\d{3}(?! *[,\]])", re.sub(r"\[[^]]*\]", "", line))[: len(wanted)] == wanted
+
+
+def test_step_cost_of_the_readme_is_that_of_the_result_file():
+    ratios = [length["ratio"] for length in json.loads((ROOT / "docs/results/step_cost.json").read_text(encoding="utf-8"))["lengths"]]
+    assert f"costs {min(ratios):.2f} to {max(ratios):.2f} times" in README

@@ -103,7 +103,7 @@ def test_new_probe_settings_leave_prefixes_banks_and_embeddings_hits(cli):
 
 def test_new_target_trains_nothing(cli):
     events_of(cli)
-    found = count(events_of(cli, "experiment.targets=[gamma,beta]"))
+    found = count(events_of(cli, "experiment.targets=[gamma,omega]"))
     assert (found["train-prefix", "miss"], found["combine", "miss"], found["probe", "miss"]) == (0, 0, 2)
 
 

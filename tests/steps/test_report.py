@@ -186,7 +186,7 @@ def test_markdown_names_encoder_sources_seeds_and_test_rows(table):
     text = markdown(table)
     assert all(
         said in text
-        for said in ("# Experiment study", "Encoder tiny", "alpha, beta", "seeds 0, 1", "mood 200, topic 80", f"{RESAMPLES} resamples")
+        for said in ("# Experiment study", "Encoder tiny", "alpha, beta", "here: 0, 1;", "mood 200, topic 80", f"{RESAMPLES} resamples")
     )
 
 
