@@ -22,7 +22,7 @@ SMALL = ("encoder=tiny", "prefix.length=2", "optim.epochs=1", "optim.batch_size=
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Folders that no test changes: `tasks` with alpha, beta, gamma and omega; `store` with the prefixes alpha and beta and the bank demo."""
+    """Folders that no test changes: `tasks` alpha, beta, gamma and omega; `store` with the prefixes alpha and beta, the bank demo."""
 
     tasks: Path
     store: Path
