@@ -69,7 +69,7 @@ def _print_table(rows: Sequence[Row]) -> None:
         typer.echo("nothing to show")
 
 
-def _shown(value: Any) -> str:  # noqa: ANN401
+def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, list | tuple):

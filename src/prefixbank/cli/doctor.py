@@ -61,8 +61,8 @@ def _devices() -> list[Row]:
     return rows if len(rows) > 1 else [*rows, _row("cuda", "none", "absent", "optional: a GPU and a torch build for it")]
 
 
-def _store_row(store: object) -> Row:
-    root = store_root(store)  # type: ignore[arg-type]
+def _store_row(store: str | None) -> Row:
+    root = store_root(store)
     nearest = next(folder for folder in (root, *root.parents) if folder.exists())
     free = shutil.disk_usage(nearest).free
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):

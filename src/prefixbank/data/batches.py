@@ -55,7 +55,7 @@ def _label_tensor(labels: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(labels) if labels.dtype == np.int64 else torch.from_numpy(labels.astype(np.float32))
 
 
-def tokenize(tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, max_length_tokens: int) -> Tokens:  # noqa: ANN401
+def tokenize(tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, max_length_tokens: int) -> Tokens:
     """Turn texts, or pairs read jointly, into token ids of at most `max_length_tokens`; the longer text of a pair is cut first.
 
     Raises:

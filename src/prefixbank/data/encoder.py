@@ -68,7 +68,7 @@ def load_encoder(files: EncoderFiles, device: str) -> Encoder:
     return Encoder(model=model.to(device), tokenizer=tokenizer, shape=shape, max_tokens=_max_tokens(model, tokenizer), files=files)
 
 
-def _load_tokenizer(files: EncoderFiles) -> Any:  # noqa: ANN401
+def _load_tokenizer(files: EncoderFiles) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True)
     except UNREADABLE as error:
@@ -126,12 +126,12 @@ def _unreadable(files: EncoderFiles, part: str, error: Exception) -> EncoderErro
     )
 
 
-def _inputs(tokenizer: Any, texts: tuple[str, ...]) -> dict[str, torch.Tensor]:  # noqa: ANN401
+def _inputs(tokenizer: Any, texts: tuple[str, ...]) -> dict[str, torch.Tensor]:
     encoded = tokenizer(list(texts), padding=True, padding_side="right", return_tensors="pt")
     return {name: encoded[name] for name in tokenizer.model_input_names}
 
 
-def _trace(model: nn.Module, tokenizer: Any, files: EncoderFiles) -> list[AttentionCall]:  # noqa: ANN401
+def _trace(model: nn.Module, tokenizer: Any, files: EncoderFiles) -> list[AttentionCall]:
     """Return the attention calls of one pass, all of one shape."""
     refusal = EncoderError(
         f"{type(model).__name__} ({files.label}) does not hand its attention to transformers' attention interface",
@@ -147,14 +147,14 @@ def _trace(model: nn.Module, tokenizer: Any, files: EncoderFiles) -> list[Attent
     return calls
 
 
-def _shape(model: nn.Module, tokenizer: Any, calls: list[AttentionCall], files: EncoderFiles) -> EncoderShape:  # noqa: ANN401
+def _shape(model: nn.Module, tokenizer: Any, calls: list[AttentionCall], files: EncoderFiles) -> EncoderShape:
     with torch.no_grad():
         hidden = model(**_inputs(tokenizer, CHECK_TEXTS[:1]), attention_calls=[]).last_hidden_state
     call = calls[0]
     return EncoderShape(layers=len(calls), heads=call.heads, kv_heads=call.kv_heads, head_size=call.head_size, hidden_size=hidden.shape[-1])
 
 
-def _check_prefix_and_padding(model: nn.Module, tokenizer: Any, shape: EncoderShape, files: EncoderFiles) -> None:  # noqa: ANN401
+def _check_prefix_and_padding(model: nn.Module, tokenizer: Any, shape: EncoderShape, files: EncoderFiles) -> None:
     """Prove that a random prefix changes the output of every text, and that padding does not."""
     generator = torch.Generator().manual_seed(0)
     tensor = torch.randn(shape.prefix_shape(4), generator=generator)
@@ -174,7 +174,7 @@ def _check_prefix_and_padding(model: nn.Module, tokenizer: Any, shape: EncoderSh
         )
 
 
-def _max_tokens(model: nn.Module, tokenizer: Any) -> int:  # noqa: ANN401
+def _max_tokens(model: nn.Module, tokenizer: Any) -> int:
     """Return the longest input: the tokenizer's limit or the position table's size, whichever is smaller."""
     positions = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
     embeddings = getattr(getattr(model, "embeddings", None), "position_embeddings", None)

@@ -9,11 +9,11 @@ from typing import Any
 from prefixbank.store.artifact import Entry
 
 
-def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
+def write_json(path: Path, value: Any) -> None:
     """Write JSON with sorted keys, the same bytes for the same value."""
     path.write_text(json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_json(entry: Entry, name: str) -> Any:  # noqa: ANN401
+def read_json(entry: Entry, name: str) -> Any:
     """Read a JSON file of an artifact, checked against its digest."""
     return json.loads(entry.file(name).read_text(encoding="utf-8"))
