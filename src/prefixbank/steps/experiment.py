@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from prefixbank.config.schema import BankRecipe, EmbedRecipe, OptimConfig, PrefixRecipe, RunExperimentConfig, TaskConfig
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.tasks import Task
-from prefixbank.errors import UsageError, did_you_mean
+from prefixbank.errors import UsageError
 from prefixbank.steps import combine, embed, probe, report, train_prefix
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
@@ -39,7 +39,7 @@ def run_experiment(context: Context, experiment: Experiment) -> Entry | Waiting:
     """Plan the graph, say how much of it is there, then make the rest; return the report.
 
     Raises:
-        UsageError: nothing to train or to probe, a task named twice, or a change for a task that is no source.
+        UsageError: nothing to train or to probe, a task named twice, or a source among the targets.
     """
     check_experiment(experiment)
     context.encoder_files(experiment.config.encoder)  # before the plan, which may make nothing
@@ -84,13 +84,6 @@ def check_experiment(experiment: Experiment) -> None:
             expected="targets that no prefix has seen",
             fix="drop it from experiment.sources or from experiment.targets",
         )
-    for name in asked.change:
-        if name not in asked.sources:
-            raise UsageError(
-                f"experiment.change names '{name}', which is no source{did_you_mean(name, asked.sources)}",
-                expected=f"one of {', '.join(asked.sources)}",
-                fix='experiment.change.NAME=["optim.lr=0.02"] with a source task\'s name',
-            )
 
 
 def _graph(context: Context, experiment: Experiment) -> Entry | Waiting:
