@@ -141,7 +141,7 @@ def test_each_seed_gets_its_own_prefixes_and_bank(cli, args):
 
 
 def test_random_prefixes_are_a_column_and_get_no_ref(cli, args):
-    ran = cli.done(*args, "experiment.controls=[random]")
+    ran = cli.done(*args, "experiment.representations=[plain,bank,random]")
     table = json.loads((Path(ran.result["path"]) / "report.json").read_text(encoding="utf-8"))
     assert table["columns"] == ["plain encoder", "bank", "random prefixes"]
     assert not [ref for ref in Store(cli.store).refs() if "random" in ref.name]

@@ -11,20 +11,9 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from prefixbank.config.commands import CombineCommandConfig, EmbedConfig, RunExperimentConfig, TrainPrefixConfig
 from prefixbank.config.compose import change_recipe, compose, compose_task, conf_root, show
-from prefixbank.config.schema import (
-    CombineCommandConfig,
-    EmbedConfig,
-    EncoderConfig,
-    OptimConfig,
-    PrefixConfig,
-    PrefixRecipe,
-    ProbeConfig,
-    RunConfig,
-    RunExperimentConfig,
-    TaskConfig,
-    TrainPrefixConfig,
-)
+from prefixbank.config.schema import EncoderConfig, OptimConfig, PrefixConfig, PrefixRecipe, ProbeConfig, RunConfig, TaskConfig
 from prefixbank.errors import Faults, UsageError
 from tests.config.conftest import Write
 

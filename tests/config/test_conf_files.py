@@ -103,8 +103,13 @@ def test_experiment_needs_nothing_but_the_starter_data(experiment: str):
 
 
 @pytest.mark.parametrize(
-    ("experiment", "seeds", "controls"), [("starter", (0,), ()), ("starter_seeds", (0, 1, 2), ("random",)), ("smoke", (0,), ())]
+    ("experiment", "seeds", "representations"),
+    [
+        ("starter", (0,), ("plain", "bank")),
+        ("starter_seeds", (0, 1, 2), ("plain", "bank", "random")),
+        ("smoke", (0,), ("plain", "bank")),
+    ],
 )
-def test_experiment_has_its_seeds_and_controls(experiment: str, seeds: tuple[int, ...], controls: tuple[str, ...]):
+def test_experiment_has_its_seeds_and_representations(experiment: str, seeds: tuple[int, ...], representations: tuple[str, ...]):
     config = compose("run", [f"experiment={experiment}"]).experiment
-    assert (config.seeds, config.controls) == (seeds, controls)
+    assert (config.seeds, config.representations) == (seeds, representations)

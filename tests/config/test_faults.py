@@ -65,9 +65,9 @@ def test_wrong_value_is_told_in_three_lines(conf_dir: Path, override: str, lines
     [
         ("experiment.seeds=3", "'experiment.seeds=[3]'"),
         ("experiment.seeds=x", "'experiment.seeds=[0]'"),
-        ("experiment.controls=random", "'experiment.controls=[random]'"),
-        ("experiment.controls=rondom", "'experiment.controls=[random]'"),
-        ("experiment.controls=[rondom]", "'experiment.controls=[random]'"),
+        ("experiment.representations=random", "'experiment.representations=[random]'"),
+        ("experiment.representations=rondom", "'experiment.representations=[plain,bank]'"),
+        ("experiment.representations=[rondom]", "'experiment.representations=[random]'"),
         ("combine.weights=x", "'combine.weights=[1,1]'"),
         ("combine.weights=0.5", "'combine.weights=[0.5]'"),
         ("experiment.change.polarity=optim.lr=1", "'experiment.change={sst2: [\"optim.lr=0.01\"]}'"),

@@ -10,7 +10,8 @@ import pytest
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 
 from prefixbank.config.compose import compose
-from prefixbank.config.schema import CombineCommandConfig, SplitNames
+from prefixbank.config.commands import CombineCommandConfig
+from prefixbank.config.schema import SplitNames
 from prefixbank.config.settings import CONFIGS, Command, describe, example, full_names, hint_at, names_at
 
 CHOICE: dict[Command, list[str]] = {"train_prefix": ["task=polarity"], "probe": ["task=polarity"], "run": ["experiment=smoke"]}

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from prefixbank.config.schema import CorpusConfig
+from prefixbank.config.commands import CorpusConfig
 from prefixbank.data.corpus import read_corpus
 from prefixbank.data.texts import Texts
 from prefixbank.errors import DataError

@@ -88,7 +88,7 @@ def test_first_event_counts_hits_and_misses(run):
 
 def test_random_prefixes_start_apart_and_are_untrained(run, copy):
     before = {entry.key for entry in copy.entries("train_prefix")}
-    run("experiment.controls=[random]")
+    run("experiment.representations=[plain,bank,random]")
     entries = [entry for entry in copy.entries("train_prefix") if entry.key not in before]
     tensors = [load_file(entry.file("prefix.safetensors"))["prefix"] for entry in entries]
     steps = [json.loads(entry.file("result.json").read_text(encoding="utf-8"))["steps"] for entry in entries]

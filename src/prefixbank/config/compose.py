@@ -28,19 +28,18 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from prefixbank.config.commands import (
+    CombineCommandConfig,
+    EmbedConfig,
+    ProbeCommandConfig,
+    RunExperimentConfig,
+    TrainMultitaskConfig,
+    TrainPrefixConfig,
+)
 from prefixbank.config.faults import faults_at, no_option, no_values, unknown_option, unknown_source, unreadable_files
 from prefixbank.config.folders import conf_root, folders, groups, option_file
 from prefixbank.config.overrides import Override, Request, sort_out
-from prefixbank.config.schema import (
-    CombineCommandConfig,
-    EmbedConfig,
-    PrefixRecipe,
-    ProbeCommandConfig,
-    RunExperimentConfig,
-    TaskConfig,
-    TrainPrefixConfig,
-    recipe_of,
-)
+from prefixbank.config.schema import PrefixRecipe, TaskConfig, recipe_of
 from prefixbank.config.settings import CONFIGS, Command, CommandConfig, names_at, typed_name
 from prefixbank.config.validate import OPEN, Node, assign, origin_in, plain_values, take_out_open, validate
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
@@ -59,6 +58,8 @@ class Checked(NamedTuple):
 
 @overload
 def compose(command: Literal["train_prefix"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> TrainPrefixConfig: ...
+@overload
+def compose(command: Literal["train_multitask"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> TrainMultitaskConfig: ...
 @overload
 def compose(command: Literal["combine"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> CombineCommandConfig: ...
 @overload

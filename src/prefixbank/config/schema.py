@@ -1,4 +1,4 @@
-"""Every setting, its type, its range and its default. The only home of defaults.
+"""Every group of settings, with types, ranges and defaults. The only home of defaults, with `config/commands.py`.
 
 Three kinds of setting, kept apart by type:
 
@@ -6,7 +6,7 @@ Three kinds of setting, kept apart by type:
 * a *recipe* (`PrefixRecipe`, `BankRecipe`, `EmbedRecipe`, `ProbeConfig`) is what can change a result. It is the `config` part of a key;
 * `RunConfig` is how and where to run. No key function accepts it.
 
-A command's config (`TrainPrefixConfig` and so on) joins them; its fields are the `key=value` names of the command line.
+`config/commands.py` joins them to one config for each command.
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ class TaskConfig:
     columns: ColumnNames = field(default_factory=ColumnNames)
     max_rows: Natural = 0
     """Seeded sample of at most this many train rows; 0 keeps all."""
+    max_validation_rows: Natural = 0
+    """The same of validation rows."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -125,6 +127,25 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class FineTuneConfig(OptimConfig):
+    """The same where all weights of an encoder are trained."""
+
+    lr: Positive = 1e-4
+    """Learning rate of the encoder."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class MultitaskConfig:
+    """How often each task's examples are shown. Source: Du et al. 2020 (2004.14287)."""
+
+    sampling: Literal["proportional", "uniform", "temperature"] = "proportional"
+    """Share of each task in all examples shown: by its number of rows n; the same for all; or by n to the power 1 / temperature."""
+    temperature: Positive = 2.0
+    size_cap: Natural = 0
+    """n counts at most this; 0: no cap."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class PoolingConfig:
     """How hidden states become one vector."""
 
@@ -151,6 +172,15 @@ class CombineConfig:
 class ProbeConfig:
     """The light model on frozen vectors, and how it is scored."""
 
+    model: Literal["linear", "mlp"] = "linear"
+    """`mlp`: one hidden layer in place of the linear model."""
+    mlp_hidden_size: Count = 64
+    protocol: Literal["split", "nested_cv"] = "split"
+    """`split`: fit on train, score once on test. `nested_cv`: outer folds over all rows of the three splits, for tasks without a test split of
+    their own; every row is predicted by a probe that saw neither it nor, in choosing the strength, its fold."""
+    outer_folds: Annotated[int, Ge(2)] = 10
+    layers: Literal["joined", "best"] = "joined"
+    """`best`: with `pooling.layers=concat_last`, one probe for each layer; cross-validation on train chooses."""
     strengths: tuple[Positive, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
     """Inverse regularisation strengths tried by cross-validation (ridge uses 1/strength)."""
     folds: Annotated[int, Ge(2)] = 5
@@ -192,6 +222,17 @@ class PrefixRecipe:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class MultitaskRecipe:
+    """What determines a multi-task encoder, given encoder and examples."""
+
+    multitask: MultitaskConfig = field(default_factory=MultitaskConfig)
+    optim: FineTuneConfig = field(default_factory=FineTuneConfig)
+    pooling: PoolingConfig = field(default_factory=PoolingConfig)
+    max_length_tokens: Count = 128
+    seed: Natural = 0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class BankRecipe:
     """What determines a bank, given its prefixes."""
 
@@ -205,93 +246,11 @@ class EmbedRecipe:
 
     max_length_tokens: Count = 128
     precision: Precision = "fp32"
+    pairs: Literal["joint", "separate", "both"] = "joint"
+    """How a pair of texts becomes one vector: read jointly; `separate`: each alone to u and v, then |u - v| and u * v; or all of these."""
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class TrainPrefixConfig(PrefixRecipe):
-    """`prefixbank train-prefix`."""
-
-    name: str = ""
-    """Ref that is set: `prefix/<name>`; empty: the task's name."""
-    task: TaskConfig = field(default_factory=TaskConfig)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    run: RunConfig = field(default_factory=RunConfig)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class CombineCommandConfig(BankRecipe):
-    """`prefixbank combine`."""
-
-    name: str = ""
-    prefixes: tuple[str, ...] = ()
-    """Refs (`prefix/sst2`), task names (`sst2`) or keys."""
-    run: RunConfig = field(default_factory=RunConfig)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class CorpusConfig:
-    """Texts to embed (a source). `path=-` reads lines from standard input."""
-
-    path: str = ""
-    column: str = "text"
-    column_pair: str = ""
-    id_column: str = ""
-    """Empty: the row number."""
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class EmbedConfig(EmbedRecipe):
-    """`prefixbank embed`."""
-
-    bank: str = ""
-    """Bank ref (`demo` or `bank/demo`) or key; `none` is the plain encoder."""
-    name: str = ""
-    corpus: CorpusConfig = field(default_factory=CorpusConfig)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    pooling: PoolingConfig = field(default_factory=PoolingConfig)
-    """Used with `bank=none`; a bank brings its own."""
-    run: RunConfig = field(default_factory=RunConfig)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class ProbeCommandConfig(EmbedRecipe):
-    """`prefixbank probe`."""
-
-    bank: str = ""
-    name: str = ""
-    task: TaskConfig = field(default_factory=TaskConfig)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    pooling: PoolingConfig = field(default_factory=PoolingConfig)
-    probe: ProbeConfig = field(default_factory=ProbeConfig)
-    run: RunConfig = field(default_factory=RunConfig)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class ExperimentConfig:
-    """What a whole study trains, probes and compares."""
-
-    name: str = ""
-    sources: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    seeds: tuple[Natural, ...] = (0,)
-    controls: tuple[Literal["random"], ...] = ()
-    """Further columns: `random`, a bank of untrained prefixes of the same shape."""
-    change: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Overrides for single source tasks: `experiment.change.polarity=["optim.lr=0.01"]`."""
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class RunExperimentConfig(PrefixRecipe):
-    """`prefixbank run`."""
-
-    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    combine: CombineConfig = field(default_factory=CombineConfig)
-    probe: ProbeConfig = field(default_factory=ProbeConfig)
-    run: RunConfig = field(default_factory=RunConfig)
-
-
-Recipe = TypeVar("Recipe", PrefixRecipe, BankRecipe, EmbedRecipe)
+Recipe = TypeVar("Recipe", PrefixRecipe, MultitaskRecipe, BankRecipe, EmbedRecipe)
 
 
 def recipe_of(config: Any, recipe: type[Recipe]) -> Recipe:

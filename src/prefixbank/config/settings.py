@@ -12,14 +12,22 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from prefixbank.config.schema import CombineCommandConfig, EmbedConfig, ProbeCommandConfig, RunExperimentConfig, TrainPrefixConfig
+from prefixbank.config.commands import (
+    CombineCommandConfig,
+    EmbedConfig,
+    ProbeCommandConfig,
+    RunExperimentConfig,
+    TrainMultitaskConfig,
+    TrainPrefixConfig,
+)
 
-Command = Literal["train_prefix", "combine", "embed", "probe", "run"]
-CommandConfig = TrainPrefixConfig | CombineCommandConfig | EmbedConfig | ProbeCommandConfig | RunExperimentConfig
+Command = Literal["train_prefix", "train_multitask", "combine", "embed", "probe", "run"]
+CommandConfig = TrainPrefixConfig | TrainMultitaskConfig | CombineCommandConfig | EmbedConfig | ProbeCommandConfig | RunExperimentConfig
 SettingPath = Sequence[str | int]
 
 CONFIGS: dict[Command, type[CommandConfig]] = {
     "train_prefix": TrainPrefixConfig,
+    "train_multitask": TrainMultitaskConfig,
     "combine": CombineCommandConfig,
     "embed": EmbedConfig,
     "probe": ProbeCommandConfig,

@@ -8,7 +8,8 @@ from typing import BinaryIO, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from prefixbank.config.schema import ColumnNames, CorpusConfig
+from prefixbank.config.commands import CorpusConfig
+from prefixbank.config.schema import ColumnNames
 from prefixbank.data.raw import rows_fault
 from prefixbank.data.read_files import SUFFIXES, read_split
 from prefixbank.data.texts import Texts

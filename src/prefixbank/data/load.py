@@ -8,7 +8,7 @@ from typing import assert_never
 
 import numpy as np
 
-from prefixbank.config.schema import TaskConfig
+from prefixbank.config.schema import Kind, TaskConfig
 from prefixbank.core.metrics import METRICS_OF
 from prefixbank.data.check import build_examples, plain
 from prefixbank.data.labels import discover_labels
@@ -24,8 +24,8 @@ from prefixbank.errors import DataError, raise_faults
 def load_task(config: TaskConfig, *, data_root: str = "") -> Task:
     """Load the task that a configuration describes, and check every row of it.
 
-    A missing validation or test split is split from train (10 % and 20 % of its rows, seeded, stratified); `max_rows` then
-    samples train. Both are said in `Task.notes`.
+    A missing validation or test split is split from train (10 % and 20 % of its rows, seeded, stratified); `max_rows` and
+    `max_validation_rows` then sample. Both are said in `Task.notes`.
 
     Args:
         config: where the examples come from and what they are.
@@ -41,18 +41,18 @@ def load_task(config: TaskConfig, *, data_root: str = "") -> Task:
     """
     name = task_name(config)
     if data_root:
-        return _build(read_folder(_under_root(data_root, name), name, config), config.max_rows)
+        return _build(read_folder(_under_root(data_root, name), name, config), config)
     match config.source:
         case "starter":
             from prefixbank.data.starter import starter_task
 
-            return _finish(starter_task(name), config.max_rows)
+            return _finish(starter_task(name), config)
         case "folder":
-            return _build(read_folder(_folder(config), name, config), config.max_rows)
+            return _build(read_folder(_folder(config), name, config), config)
         case "files":
-            return _build(_read_files(config, name), config.max_rows)
+            return _build(_read_files(config, name), config)
         case "hub":
-            return _build(read_hub(config, name), config.max_rows)
+            return _build(read_hub(config, name), config)
     assert_never(config.source)
 
 
@@ -96,7 +96,7 @@ def _read_files(config: TaskConfig, name: str) -> RawTask:
     return RawTask(name=name, kind=config.kind, metric=config.metric, labels=config.labels, splits=splits)
 
 
-def _build(raw: RawTask, max_rows: int) -> Task:
+def _build(raw: RawTask, config: TaskConfig) -> Task:
     """Check the rows of a task as read, and fill in what is missing."""
     if "train" not in raw.splits:
         raise DataError(f"task '{raw.name}' has no train split", expected="rows to learn from", fix="task.splits.train=NAME")
@@ -120,7 +120,7 @@ def _build(raw: RawTask, max_rows: int) -> Task:
         test=built["test"],
         notes=raw.notes + notes + added,
     )
-    return _finish(task, max_rows)
+    return _finish(task, config)
 
 
 def _labels(raw: RawTask) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -174,20 +174,27 @@ def _fill(raw: RawTask, built: dict[str, Examples]) -> tuple[Examples, tuple[str
     return train, tuple(notes)
 
 
-def _finish(task: Task, max_rows: int) -> Task:
-    """Sample train, and refuse a train split from which nothing can be learned."""
-    train, notes = task.train, task.notes
-    if max_rows and max_rows < len(train):
-        train = train.take(sample(strata_of(train.labels, task.kind), max_rows))
-        notes += (f"train: {max_rows} of {len(task.train)} rows (max_rows, seed {SEED}, stratified)",)
+def _finish(task: Task, config: TaskConfig) -> Task:
+    """Sample train and validation, and refuse a train split from which nothing can be learned."""
+    train, of_train = _sampled(task.train, "train", task.kind, config.max_rows, "max_rows")
+    validation, of_validation = _sampled(task.validation, "validation", task.kind, config.max_validation_rows, "max_validation_rows")
+    notes = task.notes + of_train + of_validation
     if (train.labels == train.labels[0]).all():
         value = train.labels[0] if task.kind == "regression" else ", ".join(np.array(task.labels)[np.atleast_1d(_chosen(task, train))])
         raise DataError(
             f"task '{task.name}': all {len(train)} train rows have the same label: {value or 'none'}",
             expected="at least two different labels in train",
-            fix="raise task.max_rows" if notes != task.notes else "check the label column, or add rows of another label",
+            fix="raise task.max_rows" if of_train else "check the label column, or add rows of another label",
         )
-    return dataclasses.replace(task, train=train, notes=notes + _absent(task, train))
+    return dataclasses.replace(task, train=train, validation=validation, notes=notes + _absent(task, train))
+
+
+def _sampled(rows: Examples, split: str, kind: Kind, limit: int, setting: str) -> tuple[Examples, tuple[str, ...]]:
+    """Keep at most `limit` rows, 0 for all, and say so."""
+    if not limit or limit >= len(rows):
+        return rows, ()
+    note = f"{split}: {limit} of {len(rows)} rows ({setting}, seed {SEED}, stratified)"
+    return rows.take(sample(strata_of(rows.labels, kind), limit)), (note,)
 
 
 def _chosen(task: Task, train: Examples) -> np.ndarray:

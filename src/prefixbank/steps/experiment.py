@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from prefixbank.config.schema import BankRecipe, EmbedRecipe, OptimConfig, PrefixRecipe, RunExperimentConfig, TaskConfig
+from prefixbank.config.commands import RunExperimentConfig
+from prefixbank.config.schema import BankRecipe, EmbedRecipe, OptimConfig, PrefixRecipe, TaskConfig
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.tasks import Task
 from prefixbank.errors import UsageError
@@ -96,7 +97,7 @@ def _graph(context: Context, experiment: Experiment) -> Entry | Waiting:
     banks: dict[str, dict[int, Entry | Waiting | None]] = {PLAIN: dict.fromkeys(asked.seeds[:1]), BANK: {}}
     for seed in asked.seeds:
         banks[BANK][seed] = _bank(context, experiment, files, sources, seed)
-    if "random" in asked.controls:
+    if "random" in asked.representations:
         banks[RANDOM] = {seed: _random_bank(context, experiment, files, sources, seed) for seed in asked.seeds}
     probes = {
         target: {

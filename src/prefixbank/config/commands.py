@@ -1,0 +1,164 @@
+"""The settings of each command; their fields are the `key=value` names of the command line."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Literal
+
+from pydantic.dataclasses import dataclass
+
+from prefixbank.config.schema import (
+    STRICT,
+    BankRecipe,
+    CombineConfig,
+    Count,
+    EmbedRecipe,
+    EncoderConfig,
+    FineTuneConfig,
+    MultitaskConfig,
+    MultitaskRecipe,
+    Natural,
+    PoolingConfig,
+    PrefixRecipe,
+    ProbeConfig,
+    RunConfig,
+    TaskConfig,
+)
+
+Representation = Literal[
+    "plain",
+    "bank",
+    "concat_prefixes",
+    "concat_vectors",
+    "mean_vectors",
+    "mean_prefixes",
+    "plain_and_bank",
+    "multitask",
+    "finetuned",
+    "random",
+    "shuffled",
+    "single",
+    "leave_one_out",
+]
+"""What turns texts into vectors in an experiment: the plain encoder; the bank that `combine` describes, or the bank of one of the four rules;
+the vectors of plain encoder and bank side by side; the multi-task encoder of all sources; an encoder fine-tuned on the target itself; banks of
+untrained prefixes and of prefixes trained on shuffled labels; a bank of each single prefix; banks that each lack one source."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrainPrefixConfig(PrefixRecipe):
+    """`prefixbank train-prefix`."""
+
+    name: str = ""
+    """Ref that is set: `prefix/<name>`; empty: the task's name."""
+    task: TaskConfig = field(default_factory=TaskConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrainMultitaskConfig(MultitaskRecipe):
+    """`prefixbank train-multitask`."""
+
+    name: str = ""
+    """Ref that is set: `multitask/<name>`; empty: the tasks' names, joined."""
+    tasks: tuple[str, ...] = ()
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CombineCommandConfig(BankRecipe):
+    """`prefixbank combine`."""
+
+    name: str = ""
+    prefixes: tuple[str, ...] = ()
+    """Refs (`prefix/sst2`), task names (`sst2`) or keys."""
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CorpusConfig:
+    """Texts to embed (a source). `path=-` reads lines from standard input."""
+
+    path: str = ""
+    column: str = "text"
+    column_pair: str = ""
+    id_column: str = ""
+    """Empty: the row number."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EmbedConfig(EmbedRecipe):
+    """`prefixbank embed`."""
+
+    bank: str = ""
+    """Bank ref (`demo` or `bank/demo`) or key; `none` is the plain encoder."""
+    name: str = ""
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    pooling: PoolingConfig = field(default_factory=PoolingConfig)
+    """Used with `bank=none`; a bank brings its own."""
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ProbeCommandConfig(EmbedRecipe):
+    """`prefixbank probe`."""
+
+    bank: str = ""
+    name: str = ""
+    task: TaskConfig = field(default_factory=TaskConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    pooling: PoolingConfig = field(default_factory=PoolingConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class UpdateConfig:
+    """Which changes of the source tasks to measure the cost of; empty: not that one."""
+
+    add: str = ""
+    """A task that is not among the sources yet."""
+    refresh: str = ""
+    """A source whose prefix is trained again."""
+    remove: str = ""
+    """A source that is left out."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ExperimentConfig:
+    """What a whole study trains, probes and compares."""
+
+    name: str = ""
+    sources: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    seeds: tuple[Natural, ...] = (0,)
+    representations: tuple[Representation, ...] = ("plain", "bank")
+    """What is compared, each with the vectors of all targets."""
+    once: tuple[Representation, ...] = ()
+    """Representations that are made with the first seed only."""
+    source_rows: Natural = 0
+    """At most this many train rows of each source; 0 keeps all."""
+    target_rows: Natural = 0
+    """The same of each target."""
+    validation_rows: Natural = 0
+    """The same of validation rows of sources and targets."""
+    update: UpdateConfig = field(default_factory=UpdateConfig)
+    change: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Overrides for single source tasks: `experiment.change.polarity=["optim.lr=0.01"]`."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RunExperimentConfig(PrefixRecipe):
+    """`prefixbank run`."""
+
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    combine: CombineConfig = field(default_factory=CombineConfig)
+    finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
+    """Training of the multi-task encoder, in place of `optim`."""
+    multitask: MultitaskConfig = field(default_factory=MultitaskConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    run: RunConfig = field(default_factory=RunConfig)
