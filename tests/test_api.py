@@ -176,7 +176,7 @@ def test_standard_input_without_bytes_is_refused(monkeypatch, stdin):
 
 
 def test_public_names_are_those_documented():
-    assert set(prefixbank.__all__) >= {"train_prefix", "combine", "embed", "probe", "run", "load_bank", "Options"}
+    assert set(prefixbank.__all__) >= {"train_prefix", "train_multitask", "combine", "embed", "probe", "run", "load_bank", "Options"}
     assert all(getattr(prefixbank, name) is not None for name in prefixbank.__all__)
 
 

@@ -17,7 +17,7 @@ from prefixbank.errors import PrefixbankError
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PRODUCING = {"train-prefix", "combine", "embed", "probe", "run"}
+PRODUCING = {"train-prefix", "train-multitask", "combine", "embed", "probe", "run"}
 OTHERS = {"cache", "config", "doctor"}
 
 

@@ -11,20 +11,32 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prefixbank.config.commands import EmbedConfig, ProbeCommandConfig
 from prefixbank.config.compose import change_recipe, compose, compose_task
-from prefixbank.config.schema import BankRecipe, EmbedRecipe, EncoderConfig, PrefixRecipe, RunConfig, TaskConfig, recipe_of
+from prefixbank.config.schema import (
+    BankRecipe,
+    EmbedRecipe,
+    EncoderConfig,
+    MultitaskRecipe,
+    PoolingConfig,
+    PrefixRecipe,
+    RunConfig,
+    TaskConfig,
+    recipe_of,
+)
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.texts import Texts
 from prefixbank.env import store_root
-from prefixbank.errors import UsageError
+from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps import combine as combine_step
 from prefixbank.steps import embed as embed_step
 from prefixbank.steps import probe as probe_step
+from prefixbank.steps import train_multitask as train_multitask_step
 from prefixbank.steps import train_prefix as train_prefix_step
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Emit, silent
@@ -38,7 +50,7 @@ from prefixbank.store.store import Store
 if TYPE_CHECKING:
     import numpy as np
 
-PLAIN = "none"
+PLAIN, MULTITASK = "none", "multitask"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +87,16 @@ def train_prefix(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting
     return context.do(train_prefix_step.unit(context, task, files, recipe_of(config, PrefixRecipe), config.name))
 
 
+def train_multitask(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
+    """Fine-tune the encoder on several tasks together; `prefixbank train-multitask`."""
+    config = compose("train_multitask", overrides, conf_dir=options.conf_dir)
+    train_multitask_step.check_tasks(config.tasks)
+    context = options.context(config.run)
+    tasks = [context.task(task) for task in _find_all(config.tasks, _task_finder(config.run, options))]
+    files = context.encoder_files(config.encoder)
+    return context.do(train_multitask_step.unit(context, tasks, files, recipe_of(config, MultitaskRecipe), config.name))
+
+
 def combine(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Combine prefixes into a bank; `prefixbank combine`."""
     config = compose("combine", overrides, conf_dir=options.conf_dir)
@@ -92,24 +114,23 @@ def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
 
     config = compose("embed", overrides, conf_dir=options.conf_dir)
     context = options.context(config.run)
-    bank, files = _bank_and_encoder(context, config.bank, config.encoder)
+    bank, files, pooling = _what_embeds(context, config)
     texts = read_corpus(config.corpus, getattr(sys.stdin, "buffer", None) or io.BytesIO())
     name = config.name or f"{_name_of(config.corpus.path)}@{_short(config.bank)}"
     parts = embed_step.parts_of_corpus(texts)
-    return context.do(
-        embed_step.unit(context, bank, files, parts, recipe_of(config, EmbedRecipe), config.pooling, name, ("embeddings", name))
-    )
+    return context.do(embed_step.unit(context, bank, files, parts, recipe_of(config, EmbedRecipe), pooling, name, ("embeddings", name)))
 
 
 def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Embed a target task's texts and probe the vectors; `prefixbank probe`."""
     config = compose("probe", overrides, conf_dir=options.conf_dir)
+    probe_step.check_settings(config.probe)
     context = options.context(config.run)
-    bank, files = _bank_and_encoder(context, config.bank, config.encoder)
+    bank, files, pooling = _what_embeds(context, config)
     task = context.task(config.task)
     name = config.name or f"{task.name}@{_short(config.bank)}"
-    parts = embed_step.parts_of_task(task)
-    embeddings = context.do(embed_step.unit(context, bank, files, parts, recipe_of(config, EmbedRecipe), config.pooling, name))
+    parts = embed_step.parts_of_task(task, probe_step.splits_of(config.probe))
+    embeddings = context.do(embed_step.unit(context, bank, files, parts, recipe_of(config, EmbedRecipe), pooling, name))
     if isinstance(embeddings, Waiting):
         return context.waits(probe_step.STEP, name, embeddings)
     return context.do(probe_step.unit(embeddings, task, config.probe, name, ("probe", name)))
@@ -118,30 +139,50 @@ def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
 def run(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Run a whole experiment; `prefixbank run`. Returns the report."""
     config = compose("run", overrides, conf_dir=options.conf_dir)
+    probe_step.check_settings(config.probe)
     context = options.context(config.run)
     recipe = recipe_of(config, PrefixRecipe)
-
-    def find_task(name: str) -> TaskConfig:
-        if config.run.data_root:
-            return TaskConfig(name=name, source="folder")
-        return compose_task(name, conf_dir=options.conf_dir)
 
     def recipe_for(source: str) -> PrefixRecipe:
         return change_recipe(recipe, config.experiment.change.get(source, ()))
 
-    return run_experiment(context, Experiment(config=config, find_task=find_task, recipe_for=recipe_for))
+    return run_experiment(context, Experiment(config=config, find_task=_task_finder(config.run, options), recipe_for=recipe_for))
+
+
+def _task_finder(run: RunConfig, options: Options) -> Callable[[str], TaskConfig]:
+    """Return what finds a task by its name: the task folder below `run.data_root`, or without one the YAML file of that name."""
+
+    def find_task(name: str) -> TaskConfig:
+        if run.data_root:
+            return TaskConfig(name=name, source="folder")
+        return compose_task(name, conf_dir=options.conf_dir)
+
+    return find_task
+
+
+def _find_all(names: Sequence[str], find_task: Callable[[str], TaskConfig]) -> list[TaskConfig]:
+    """Find several tasks; those that are not there are reported together."""
+    found: list[TaskConfig] = []
+    faults: list[PrefixbankError] = []
+    for name in names:
+        try:
+            found.append(find_task(name))
+        except UsageError as error:
+            faults.append(error)
+    raise_faults(faults)
+    return found
 
 
 class LoadedBank:
-    """A bank with its encoder in memory. Made by `load_bank`."""
+    """A bank, or a multi-task encoder, in memory. Made by `load_bank`."""
 
     def __init__(self, context: Context, entry: Entry, files: EncoderFiles, recipe: EmbedRecipe) -> None:
         self.entry = entry
         self._context, self._files, self._recipe = context, files, recipe
-        self._bank = combine_step.load_bank(entry)
+        self._bank = train_multitask_step.load_plain(entry) if _is_encoder(entry) else combine_step.load_bank(entry)
 
     def embed(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
-        """Return one vector for each text, or for each pair of texts read jointly: float32 [N, F].
+        """Return one vector for each text, or for each pair of texts as the recipe reads them: float32 [N, F].
 
         Raises:
             UsageError: no texts, another number of second texts, or a single text, which Python would read as a list of letters.
@@ -166,34 +207,58 @@ def _rows_of(texts: Sequence[str], pairs: Sequence[str] | None) -> Texts:
 
 
 def load_bank(name: str, *, options: Options = DEFAULT, run: RunConfig | None = None, recipe: EmbedRecipe | None = None) -> LoadedBank:
-    """Load a bank by name, ref or key, with the encoder that it was made with."""
+    """Load a bank by name, ref or key, with the encoder that it was made with; or a multi-task encoder as `multitask/NAME` or by key."""
     context = options.context(run or RunConfig())
     entry = _resolve_bank(context.store, name)
-    files = context.encoder_of_bank(entry, EncoderConfig(source="bank"))
+    own = EncoderConfig(source="bank")
+    files = train_multitask_step.encoder_of(entry) if _is_encoder(entry) else context.encoder_of_bank(entry, own)
     return LoadedBank(context, entry, files, recipe or EmbedRecipe())
 
 
-def _bank_and_encoder(context: Context, bank: str, encoder: EncoderConfig) -> tuple[Entry | None, EncoderFiles]:
-    """Return the bank asked for and its encoder; None and the default encoder, or the one asked for, for the plain encoder."""
+def _what_embeds(context: Context, config: EmbedConfig | ProbeCommandConfig) -> tuple[Entry | None, EncoderFiles, PoolingConfig]:
+    """Return the bank asked for, its encoder, and the pooling without a bank.
+
+    `none` is the default encoder, or the one asked for. A multi-task encoder is no bank; it is pooled as it was trained.
+    """
+    bank, encoder = config.bank, config.encoder
     if not bank:
         raise UsageError(
             "no bank given",
-            expected="bank=NAME, or bank=none for the plain encoder",
+            expected="bank=NAME, bank=multitask/NAME, or bank=none for the plain encoder",
             fix="prefixbank cache ls    lists the banks there are",
         )
     if bank == PLAIN:
-        return None, context.encoder_files(EncoderConfig() if encoder.source == "bank" else encoder)
+        return None, context.encoder_files(EncoderConfig() if encoder.source == "bank" else encoder), config.pooling
     entry = _resolve_bank(context.store, bank)
-    return entry, context.encoder_of_bank(entry, encoder)
+    if not _is_encoder(entry):
+        return entry, context.encoder_of_bank(entry, encoder), config.pooling
+    if encoder.source != "bank":
+        raise UsageError(
+            f"encoder={encoder.name} with bank={bank}, which is an encoder itself",
+            expected="no encoder= beside a multi-task encoder",
+            fix="drop the encoder= option    or take the encoder without it: bank=none",
+        )
+    return None, train_multitask_step.encoder_of(entry), train_multitask_step.pooling_of(entry)
 
 
 def _resolve_bank(store: Store, text: str) -> Entry:
-    """Return a bank; one that is named (not given by its key) must be made of what its prefixes' refs point at now."""
-    entry = store.resolve("bank", text)
+    """Return a bank, or a multi-task encoder. A bank that is named (not given by its key) must be made of its prefixes as they are now."""
+    if text.startswith(f"{MULTITASK}/"):
+        return store.resolve(MULTITASK, text)
     ref = _ref_of(store, "bank", text)
+    if not ref and _ref_of(store, MULTITASK, text):
+        raise UsageError(
+            f"no bank '{text}', but a multi-task encoder of this name", expected="the name of a bank", fix=f"bank={MULTITASK}/{text}"
+        )
+    entry = store.resolve("bank", text)
     if ref:
         refuse_stale(store, ref, entry)
     return entry
+
+
+def _is_encoder(entry: Entry) -> bool:
+    """Whether an artifact is a multi-task encoder and no bank."""
+    return entry.step == "train_multitask"
 
 
 def _ref_of(store: Store, kind: str, text: str) -> str:
@@ -209,4 +274,4 @@ def _name_of(path: str) -> str:
 
 def _short(bank: str) -> str:
     """Return a bank's name as it can stand in another name."""
-    return bank.removeprefix("bank/") if bank != PLAIN else "plain"
+    return bank.removeprefix("bank/").replace("/", "-") if bank != PLAIN else "plain"

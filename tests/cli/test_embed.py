@@ -86,6 +86,17 @@ def test_pairs_are_read_jointly(cli, tmp_path):
     assert np.array_equal(vectors_in(embedded(ran)), prefixbank.load_bank("demo").embed(TEXTS, TEXTS[::-1]))
 
 
+@pytest.mark.parametrize(("pairs", "features"), [("joint", 64), ("separate", 128), ("both", 192)])
+def test_pairs_are_read_as_asked(cli, tmp_path, pairs, features):
+    path = write_corpus(tmp_path, "csv", text=TEXTS, second=TEXTS[::-1])
+    ran = cli.done("embed", "bank=demo", f"corpus.path={path}", "corpus.column_pair=second", f"pairs={pairs}")
+    assert vectors_in(embedded(ran)).shape == (3, features)
+
+
+def test_single_texts_cannot_be_compared(cli, lines):
+    assert "pairs=separate for lines@demo" in cli.expect_fault(2, "embed", "bank=demo", f"corpus.path={lines}", "pairs=separate").what
+
+
 def test_numbers_go_on_from_part_to_part(cli, lines, monkeypatch):
     monkeypatch.setattr(embed_step, "PART_ROWS", 2)
     path = Path(cli.done("embed", "bank=demo", f"corpus.path={lines}").result["path"])

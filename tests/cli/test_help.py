@@ -14,7 +14,7 @@ import prefixbank
 from prefixbank.config.compose import compose, expand_sweep
 from prefixbank.config.settings import CONFIGS
 
-PRODUCING = ("train-prefix", "combine", "embed", "probe", "run")
+PRODUCING = ("train-prefix", "train-multitask", "combine", "embed", "probe", "run")
 OTHERS = (
     "cache ls",
     "cache show",

@@ -84,6 +84,45 @@ def test_more_shots_than_rows_are_refused(cli):
     assert "probe.shots=21 on task 'gamma'" in fault.what
 
 
+def test_nested_folds_score_all_rows(cli):
+    result = probe_gamma(cli, "probe=nested_cv", "probe.outer_folds=4").result
+    assert (result["test_rows"], result["train_rows"], result["interval_over"], result["validation"]) == (72, 54, "all rows", None)
+
+
+def test_nested_folds_can_be_shown_as_a_table(cli):
+    lines = probe_gamma(cli, "probe=nested_cv", "probe.outer_folds=4", "--format", "table").out.splitlines()
+    assert [line.split()[1:] for line in lines if line.startswith(("interval_over", "validation"))] == [["all", "rows"], []]
+
+
+def test_shots_with_nested_folds_are_refused_before_anything_is_embedded(cli):
+    args = ("probe", "bank=demo", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK)
+    fault = cli.expect_fault(2, *args, "probe=nested_cv", "probe.shots=4")
+    assert fault.what == "probe.shots=4 with probe.protocol=nested_cv"
+
+
+def test_mlp_probe_is_scored(cli):
+    result = probe_gamma(cli, "probe=mlp", "probe.mlp_hidden_size=4").result
+    assert 0 <= result["score"] <= 1
+
+
+def test_best_layer_of_the_plain_encoder_is_named(cli):
+    args = ("bank=none", "encoder=tiny", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK)
+    ran = cli.done("probe", *args, "pooling.layers=concat_last", "pooling.last_k=3", "probe.layers=best")
+    detail = json.loads((Path(ran.result["path"]) / "probe.json").read_text(encoding="utf-8"))
+    assert [one["layer"] for one in detail["layers"]] == [0, 1, 2] and f", layer {detail['chosen_layer']}" in ran.err
+
+
+def test_best_layer_is_refused_where_vectors_hold_one(cli):
+    probe_gamma(cli)
+    args = ("probe", "bank=demo", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK)
+    assert "pooling.layers=last" in cli.expect_fault(2, *args, "probe.layers=best").what
+
+
+def test_single_texts_cannot_be_compared(cli):
+    args = ("probe", "bank=demo", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK)
+    assert "pairs=both for gamma@demo" in cli.expect_fault(2, *args, "pairs=both").what
+
+
 def test_plain_encoder_is_the_bank_none(cli):
     args = ("bank=none", "encoder=tiny", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK)
     result = cli.done("probe", *args).result

@@ -44,7 +44,13 @@ def count(events: list[Event]) -> Counter[tuple[str, str]]:
 
 def test_experiment_ends_with_a_report(cli, args):
     result = cli.done(*args).result
-    assert {path.name for path in Path(result["path"]).iterdir()} == {"report.json", "report.md", "report.png", "entry.json"}
+    assert {path.name for path in Path(result["path"]).iterdir()} == {
+        "report.json",
+        "report.md",
+        "report.png",
+        "curves.png",
+        "entry.json",
+    }
 
 
 def test_refs_lead_to_prefixes_bank_and_report(cli, args):
@@ -183,3 +189,10 @@ def test_experiment_that_means_nothing_is_refused(cli, args, setting, said):
 def test_unknown_task_of_an_experiment_is_refused_with_a_near_name(cli):
     fault = cli.expect_fault(2, "run", *SETTINGS, "experiment.sources=[polrity]")
     assert "did you mean 'polarity'?" in fault.what
+
+
+def test_transfer_study_makes_every_part(cli):
+    result = cli.done("run", "experiment=transfer-smoke", "encoder=tiny", "probe.resamples=50").result
+    files = {path.name for path in Path(result["path"]).iterdir()}
+    assert {"report.json", "report.md", "report.png", "heatmap.png", "curves.png", "entry.json"} == files
+    assert set(result["targets"]) == {"emotion", "similarity"} and len(result["columns"]) == 10

@@ -31,6 +31,16 @@ def test_prefix_has_the_shape_that_the_result_says(cli):
     assert (list(tensor.shape), tensor.dtype.name) == (result["shape"], "float32") and result["shape"] == [2, 2, 4, 3, 16]
 
 
+def test_rows_are_counted_as_often_as_they_were_shown(cli):
+    path = Path(cli.train("gamma", "optim.epochs=3").result["path"])
+    assert json.loads((path / "result.json").read_text(encoding="utf-8"))["examples"] == 3 * 40
+
+
+def test_time_is_among_the_facts_and_not_in_a_file(cli):
+    entry = Store(cli.store).get(cli.train("gamma").result["key"])
+    assert entry.info["seconds"] > 0 and not any("seconds" in (entry.path / name).read_text(errors="ignore") for name in entry.files)
+
+
 def test_curve_has_a_line_for_each_step_and_epoch(cli):
     path = Path(cli.train("gamma", "optim.epochs=2", "optim.batch_size=20").result["path"])
     curve = [json.loads(line) for line in (path / "curve.jsonl").read_text(encoding="utf-8").splitlines()]

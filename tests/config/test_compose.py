@@ -123,8 +123,8 @@ def test_group_option_changes_only_what_its_file_names(conf_dir: Path):
 
 
 def test_option_name_may_have_hyphens(write: Write, conf_dir: Path):
-    write("experiment/transfer-smoke", "sources: [sample]\n")
-    assert compose("run", ["experiment=transfer-smoke"], conf_dir=conf_dir).experiment.sources == ("sample",)
+    write("experiment/of-mine", "sources: [sample]\n")
+    assert compose("run", ["experiment=of-mine"], conf_dir=conf_dir).experiment.sources == ("sample",)
 
 
 def test_option_name_may_be_a_number(write: Write, conf_dir: Path):

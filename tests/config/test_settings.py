@@ -9,8 +9,8 @@ from typing import Annotated, Literal, get_args
 import pytest
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 
-from prefixbank.config.compose import compose
 from prefixbank.config.commands import CombineCommandConfig
+from prefixbank.config.compose import compose
 from prefixbank.config.schema import SplitNames
 from prefixbank.config.settings import CONFIGS, Command, describe, example, full_names, hint_at, names_at
 

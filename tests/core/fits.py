@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prefixbank.core import fit as fit_module
+from prefixbank.core import training as training_module
 from prefixbank.core.fit import Checkpoint, FitEvent, FitResult, State, fit_prefix
 from prefixbank.core.precision import MixedPrecision
 from prefixbank.core.shapes import Batch
@@ -77,7 +77,7 @@ def gradients(*, clipped: bool) -> Iterator[list[list[Tensor]]]:
     def watched(self: MixedPrecision, parameters: list[nn.Parameter], max_norm: float) -> None:
         if clipped:
             clip(self, parameters, max_norm)
-        seen.append([parameter.grad.detach().clone() for parameter in parameters])
+        seen.append([torch.zeros_like(one) if one.grad is None else one.grad.detach().clone() for one in parameters])
         if not clipped:
             clip(self, parameters, max_norm)
 
@@ -89,7 +89,7 @@ def gradients(*, clipped: bool) -> Iterator[list[list[Tensor]]]:
 def script_scores(patch: pytest.MonkeyPatch, *scores: float) -> None:
     """Let validation return these scores, one after the other."""
     left = iter(scores)
-    patch.setattr(fit_module, "score", lambda *_: next(left))
+    patch.setattr(training_module, "score", lambda *_: next(left))
 
 
 class Killed(BaseException):

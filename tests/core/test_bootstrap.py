@@ -6,7 +6,14 @@ import scipy.stats
 import sklearn.metrics as sk
 
 from prefixbank.core import bootstrap
-from prefixbank.core.bootstrap import bootstrap_interval, paired_bootstrap, resampled_scores
+from prefixbank.core.bootstrap import (
+    bootstrap_interval,
+    draw_seeds,
+    paired_bootstrap,
+    percentile_interval,
+    resampled_scores,
+    two_sided_p,
+)
 from prefixbank.errors import UsageError
 
 ROWS = 300
@@ -159,3 +166,44 @@ def test_models_share_their_draws():
     predictions, labels = classes(0.6, 17)
     first, second = resampled_scores("matthews", (predictions, predictions.copy()), labels, 3, 50, 0)
     np.testing.assert_array_equal(first, second)
+
+
+def test_percentile_interval_leaves_the_same_share_on_both_sides():
+    samples = np.random.default_rng(0).normal(size=999)
+    low, high = percentile_interval(samples, 0.9)
+    assert (samples < low).mean() == pytest.approx(0.05, abs=0.002) and (samples > high).mean() == pytest.approx(0.05, abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("differences", "expected"),
+    [([1.0, 2.0, 3.0], 2 / 4), ([-1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], 4 / 8), ([-1.0, -2.0, 3.0], 1.0), ([0.0, 0.0], 1.0)],
+)
+def test_two_sided_p_counts_the_smaller_side(differences, expected):
+    assert two_sided_p(np.array(differences)) == pytest.approx(expected)
+
+
+def test_two_sided_p_does_not_know_which_side_is_which():
+    differences = np.random.default_rng(0).normal(0.5, 1, 300)
+    assert two_sided_p(differences) == two_sided_p(-differences) > 0.3
+
+
+def test_seeds_are_drawn_with_replacement():
+    shares = draw_seeds((3, 8), 20000)
+    found = [(shares[:, 0] == share).mean() for share in (0.0, 0.5, 1.0)]
+    np.testing.assert_allclose(found, [0.25, 0.5, 0.25], atol=0.015)  # both, either, none of two draws
+
+
+def test_every_draw_of_seeds_has_as_many_as_there_are():
+    shares = draw_seeds((0, 1, 2), 100)
+    np.testing.assert_allclose(shares.sum(axis=1), np.ones(100))
+    np.testing.assert_allclose(shares * 3, (shares * 3).round(), atol=1e-12)
+
+
+def test_seed_that_is_alone_is_always_drawn():
+    np.testing.assert_array_equal(draw_seeds((7,), 5), np.ones((5, 1)))
+
+
+def test_draw_of_seeds_is_a_function_of_the_seeds():
+    same, other = draw_seeds((0, 1, 2), 50), draw_seeds((0, 1, 3), 50)
+    np.testing.assert_array_equal(same, draw_seeds((0, 1, 2), 50))
+    assert not np.array_equal(same, other)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.nn import functional
 from transformers import BertModel
 
 from prefixbank.config.schema import PrefixRecipe
+from prefixbank.core import training
 from prefixbank.core.attention import Slots
 from prefixbank.core.fit import FitEvent, FitResult
 from prefixbank.core.heads import new_head
@@ -374,6 +376,24 @@ def test_run_killed_between_files_resumes_to_the_same_bytes(
         fit_killed(bert, checkpoint)
     resumed = fit(bert, checkpoint=FolderCheckpoint(tmp_path, every_s=0.0), **INTERRUPTED)
     assert everything(resumed) == uninterrupted
+
+
+@pytest.mark.parametrize("kill_after", [0, 5, 8])
+def test_examples_count_the_rows_of_all_steps(bert: BertModel, kill_after: int):
+    checkpoint = MemoryCheckpoint(kill_after)
+    if kill_after:
+        fit_killed(bert, checkpoint)
+    assert fit(bert, checkpoint=checkpoint, **INTERRUPTED).examples == 3 * 20
+
+
+@pytest.mark.parametrize("kill_after", [0, 5])
+def test_seconds_add_up_over_runs(bert: BertModel, monkeypatch: pytest.MonkeyPatch, kill_after: int):
+    ticks = iter(range(0, 1000, 2))
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    checkpoint = MemoryCheckpoint(kill_after)
+    if kill_after:
+        fit_killed(bert, checkpoint)
+    assert fit(bert, checkpoint=checkpoint, **INTERRUPTED).seconds == 2 * (12 + 1)  # the clock is read at each save, and at the end
 
 
 def test_recomputed_layers_give_the_same_gradients(bert: BertModel):

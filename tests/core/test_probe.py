@@ -15,43 +15,16 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from prefixbank.core import probe
+from prefixbank.core import probe_linear
 from prefixbank.core.bootstrap import bootstrap_interval
 from prefixbank.core.linear import NEVER
-from prefixbank.core.probe import ProbeModel, evaluate, fit_probe, sample_shots
+from prefixbank.core.probe import fit_probe
+from prefixbank.core.probe_model import ProbeModel, evaluate
+from prefixbank.core.probe_rows import assign_folds, sample_shots
 from prefixbank.errors import DataError, UsageError
+from tests.core.problems import FEATURES, classification, multilabel, regression
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-FEATURES = 12
-
-
-def vectors_of(rows: int, seed: int) -> np.ndarray:
-    """float32 [N, F] with correlated features of very different means and scales."""
-    generator = np.random.default_rng(seed)
-    mixed = generator.normal(size=(rows, FEATURES)) @ generator.normal(size=(FEATURES, FEATURES))
-    return (mixed * np.logspace(-2, 2, FEATURES) + np.linspace(-5, 5, FEATURES)).astype(np.float32)
-
-
-def logits_of(vectors: np.ndarray, columns: int, seed: int) -> np.ndarray:
-    """Noisy linear functions of the vectors, [N, columns]."""
-    generator = np.random.default_rng(seed)
-    standard = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0)
-    return standard @ generator.normal(size=(FEATURES, columns)) + generator.normal(size=(len(vectors), columns))
-
-
-def classification(rows: int = 200, num_classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    vectors = vectors_of(rows, seed)
-    return vectors, logits_of(vectors, num_classes, seed + 1).argmax(axis=1)
-
-
-def multilabel(rows: int = 200, columns: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    vectors = vectors_of(rows, 2)
-    return vectors, (logits_of(vectors, columns, 3) > 1).astype(np.uint8)
-
-
-def regression(rows: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    vectors = vectors_of(rows, 4)
-    return vectors, logits_of(vectors, 1, 5)[:, 0]
 
 
 def fit(
@@ -122,7 +95,7 @@ def test_cross_validation_takes_mean_and_scale_from_the_training_folds_only():
 
 def test_cross_validation_score_is_that_of_held_out_predictions_together():
     vectors, labels = classification(60)
-    fold_of = probe._assign_folds(labels, "classification", 4, 7)
+    fold_of = assign_folds(labels, kind="classification", folds=4, seed=7)
     predicted = np.empty_like(labels)
     for fold in range(4):
         held = fold_of == fold
@@ -140,13 +113,13 @@ def test_cross_validation_score_of_a_strength_does_not_depend_on_the_others(case
 
 def test_folds_hold_equal_shares_of_every_class():
     labels = np.repeat([0, 1, 2], [50, 23, 7])
-    fold_of = probe._assign_folds(labels, "classification", 5, 0)
+    fold_of = assign_folds(labels, kind="classification", folds=5, seed=0)
     counts = np.array([np.bincount(labels[fold_of == fold], minlength=3) for fold in range(5)])
     assert (counts.max(axis=0) - counts.min(axis=0)).max() <= 1
 
 
 def test_folds_are_at_most_as_many_as_the_largest_class_has_rows():
-    assert probe._assign_folds(np.repeat([0, 1], [3, 2]), "classification", 5, 0).max() == 3 - 1
+    assert assign_folds(np.repeat([0, 1], [3, 2]), kind="classification", folds=5, seed=0).max() == 3 - 1
 
 
 def test_a_class_of_one_row_leaves_cross_validation_on():
@@ -233,13 +206,13 @@ def test_fit_is_repeatable_bit_by_bit(case):
 
 @pytest.mark.parametrize(("name", "solver"), [("classification", "_logistic_path"), ("regression", "ridge_path")])
 def test_linear_algebra_runs_on_one_thread_when_more_are_allowed(name, solver, monkeypatch):
-    threads, solve = [], getattr(probe, solver)
+    threads, solve = [], getattr(probe_linear, solver)
 
     def observed(*given):
         threads.extend(pool["num_threads"] for pool in threadpool_info())
         return solve(*given)
 
-    monkeypatch.setattr(probe, solver, observed)
+    monkeypatch.setattr(probe_linear, solver, observed)
     with threadpool_limits(2):
         fit(*CASES[name])
     assert set(threads) == {1}
@@ -254,7 +227,7 @@ def test_fit_does_not_change_its_arguments():
 
 @pytest.mark.parametrize(("name", "fits"), [("classification", 7), ("binary", 7), ("multilabel", 21), ("regression", 0)])
 def test_fits_that_stop_early_are_counted_instead_of_warned_about(name, fits, monkeypatch):
-    monkeypatch.setattr(probe, "MAX_ITERATIONS", 1)
+    monkeypatch.setattr(probe_linear, "MAX_ITERATIONS", 1)
     assert fit(*CASES[name], strengths=(1.0, 10.0), folds=3).unconverged_fits == fits
 
 

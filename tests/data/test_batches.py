@@ -7,8 +7,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from prefixbank.core.sampling import BUCKET_BATCHES
 from prefixbank.core.shapes import Batch
-from prefixbank.data.batches import BUCKET_BATCHES, Tokens, budget_batches, epoch_batches, tokenize
+from prefixbank.data.batches import Tokens, budget_batches, epoch_batches, tokenize
 from prefixbank.errors import UsageError
 from tests.data.encoders import PAD, WORDS, new_tokenizer
 
@@ -34,7 +35,7 @@ def tokens_of(rows: int, *, longest: int = 30, seed: int = 0) -> Tokens:
         "input_ids": [[row + 10] * length for row, length in enumerate(lengths.tolist())],
         "attention_mask": [[1] * length for length in lengths.tolist()],
     }
-    return Tokens(columns=columns, lengths=lengths, truncated=0, pad_id=7)
+    return Tokens(columns=columns, lengths=lengths, cut=np.zeros(len(lengths), dtype=bool), pad_id=7)
 
 
 def rows_of(batches: list[Batch]) -> list[int]:
@@ -105,7 +106,7 @@ def test_batch_pads_on_the_right_to_its_longest_row():
         "token_type_ids": [[1], [1, 1, 1], [1, 1]],
         "attention_mask": [[1], [1, 1, 1], [1, 1]],
     }
-    batch = Tokens(columns=columns, lengths=np.array([1, 3, 2]), truncated=0, pad_id=9).batch(np.array([2, 0]))
+    batch = Tokens(columns=columns, lengths=np.array([1, 3, 2]), cut=np.zeros(3, dtype=bool), pad_id=9).batch(np.array([2, 0]))
     assert {name: tensor.tolist() for name, tensor in batch.inputs.items()} == {
         "input_ids": [[8, 8], [5, 9]],
         "token_type_ids": [[1, 1], [1, 0]],

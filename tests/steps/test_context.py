@@ -55,10 +55,11 @@ def test_encoder_is_loaded_once(context, monkeypatch):
 
 
 def test_planning_context_shares_what_is_loaded_and_makes_nothing(context, prepared):
-    context.task(TaskConfig(name="alpha", path=str(prepared.tasks / "alpha")))
+    alpha = TaskConfig(name="alpha", path=str(prepared.tasks / "alpha"))
+    loaded = context.task(alpha)
     events: list[Event] = []
     twin = context.planning(events.append)
-    twin.task(TaskConfig(name="alpha", path="gone"))
+    assert twin.task(alpha) is loaded
     assert (twin.dry_run, context.dry_run, twin.store) == (True, False, context.store)
 
 

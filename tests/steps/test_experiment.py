@@ -10,10 +10,9 @@ from safetensors.numpy import load_file
 
 from prefixbank.config.compose import change_recipe, compose
 from prefixbank.config.schema import PrefixRecipe, TaskConfig, recipe_of
-from prefixbank.errors import UsageError
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
-from prefixbank.steps.experiment import Experiment, check_experiment, run_experiment
+from prefixbank.steps.experiment import Experiment, run_experiment
 from prefixbank.store import Store
 from tests.prepared import SMALL, copy_store
 
@@ -60,9 +59,9 @@ def test_plan_waits_for_what_is_still_to_be_made(run):
     assert units(events) == [
         ("miss", "train-prefix", "alpha"),
         ("hit", "train-prefix", "beta"),
-        ("waits", "combine", "smoke"),
         ("miss", "embed", "gamma plain encoder"),
         ("waits", "probe", "gamma plain encoder"),
+        ("waits", "combine", "smoke"),
         ("waits", "embed", "gamma bank"),
         ("waits", "probe", "gamma bank"),
         ("waits", "report", "smoke"),
@@ -100,20 +99,3 @@ def test_bank_of_each_seed_is_one_column(run):
     table = json.loads(report.file("report.json").read_text(encoding="utf-8"))
     cells = table["rows"]["gamma"]["columns"]
     assert (len(cells["bank"]["scores"]), len(cells["plain encoder"]["scores"])) == (2, 1)
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        (["experiment.sources=[]"], "without sources, targets or seeds"),
-        (["experiment.targets=[]"], "without sources, targets or seeds"),
-        (["experiment.seeds=[]"], "without sources, targets or seeds"),
-        (["experiment.sources=[alpha,beta,alpha]"], "experiment.sources names alpha twice"),
-        (["experiment.seeds=[1,2,1]"], "experiment.seeds names 1 twice"),
-        (["experiment.targets=[alpha]"], "alpha among both sources and targets"),
-    ],
-)
-def test_experiment_that_means_nothing_is_refused(settings, said):
-    config = compose("run", [*QUICK, *settings])
-    with pytest.raises(UsageError, match=said):
-        check_experiment(Experiment(config=config, find_task=lambda name: TaskConfig(), recipe_for=lambda name: PrefixRecipe()))

@@ -14,7 +14,7 @@ from prefixbank.errors import DeviceError
 from prefixbank.steps.memory import check_memory, free_bytes, memory_errors
 
 SHAPE = EncoderShape(layers=2, heads=4, kv_heads=4, head_size=16, hidden_size=64)
-TOKENS = Tokens(columns={}, lengths=np.array([5, 10]), truncated=0, pad_id=0)
+TOKENS = Tokens(columns={}, lengths=np.array([5, 10]), cut=np.zeros(2, dtype=bool), pad_id=0)
 PER_SLOT = 2 * 4 * 2 * 4 * 32 * 10
 """Scores and weights of 4 bytes in 2 layers and 4 heads, for 32 rows of 10 tokens."""
 

@@ -17,6 +17,7 @@ RESULT = {
     "kind": "x",
 }
 SCORES = {"score": 0.75, "low": 0.5, "high": 0.9, "metrics": {"accuracy": 0.75, "f1": 0.7}, "n": 20, "interval": "test rows"}
+ENCODER = {"name": "multitask/both"}
 CELL = {"value": 0.5, "low": 0.25, "high": 0.75}
 
 
@@ -31,12 +32,13 @@ def rows(put) -> dict[str, dict]:
     entries = [
         put("train_prefix", {"result.json": RESULT}, task="alpha"),
         put("combine", {"bank.json": {"rule": "mean_vectors", "weights": [1.0]}}, name="demo", tasks=["alpha"]),
-        put("embed", {"embeddings.json": {"rows": 3, "truncated_share": 0.25, "parts": ["a"]}}, name="lines"),
+        put("embed", {"embeddings.json": {"rows": 3, "truncated_share": 0.25, "parts": ["a"]}}, name="lines", encoder=ENCODER),
         put(
             "probe",
             {"probe.json": {"metric": "accuracy", "test": SCORES, "validation": 0.6, "train_rows": 8, "draws": 2}},
             task="mood",
             bank="ab" * 16,
+            encoder=ENCODER,
         ),
         put("report", {"report.json": report}, experiment="study"),
     ]
@@ -72,7 +74,7 @@ def test_row_of_a_probe_has_every_score_once(rows):
 
 def test_row_without_a_bank_says_none(put):
     probe = {"metric": "accuracy", "test": SCORES, "validation": 0.6, "train_rows": 8, "draws": 2}
-    assert summary(put("probe", {"probe.json": probe}, task="mood", bank=None))["bank"] == "none"
+    assert summary(put("probe", {"probe.json": probe}, task="mood", bank=None, encoder=ENCODER))["bank"] == "none"
 
 
 def test_report_is_flattened_in_its_own_order(rows):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prefixbank.config.schema import OptimConfig, PrefixRecipe, RunConfig
+from prefixbank.config.schema import MultitaskConfig, MultitaskRecipe, OptimConfig, PrefixRecipe, RunConfig
 from prefixbank.core.fit import FitEvent
 from prefixbank.errors import UsageError
 from prefixbank.steps import tracking
@@ -70,6 +70,13 @@ def test_tracker_gets_loss_rate_and_validation_by_step(trackers):
 def test_tracker_gets_the_settings(trackers):
     follow(RunConfig(tracker="wandb"), [])
     assert (trackers[0].settings["seed"], trackers[0].settings["lr"]) == (3, 0.25)
+
+
+def test_tracker_gets_the_settings_of_multitask_training(trackers):
+    recipe = MultitaskRecipe(seed=3, multitask=MultitaskConfig(sampling="uniform"))
+    with tracked(RunConfig(tracker="wandb"), "both", recipe, lambda event: None):
+        pass
+    assert (trackers[0].settings["seed"], trackers[0].settings["sampling"]) == (3, "uniform")
 
 
 @pytest.mark.parametrize(("tracker", "args"), [("tensorboard", ("alpha", "here")), ("wandb", ("alpha",))])

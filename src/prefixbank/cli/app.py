@@ -24,6 +24,14 @@ Examples:
   prefixbank train-prefix task=folder task.path=data/sst2 prefix.length=8
   prefixbank train-prefix --sweep task=polarity,topic seed=1,2,3
 """
+TRAIN_MULTITASK = """Fine-tune all weights of an encoder on several tasks together: the baseline that prefixes are compared with.
+
+\b
+Examples:
+  prefixbank train-multitask 'tasks=[polarity,topic]' name=both
+  prefixbank train-multitask 'tasks=[polarity,topic]' multitask.sampling=uniform optim.epochs=3
+  prefixbank train-multitask 'tasks=[emotion]' name=ceiling
+"""
 COMBINE = """Combine prefixes into a bank.
 
 \b
@@ -44,6 +52,7 @@ PROBE = """Fit a light model for a target task on a bank's vectors and score it 
 Examples:
   prefixbank probe bank=demo task=emotion
   prefixbank probe bank=none task=emotion
+  prefixbank probe bank=multitask/both task=emotion
   prefixbank probe bank=demo task=emotion probe.shots=8 probe.draws=10
 """
 RUN = """Run a whole experiment: train, combine, embed, probe, report. What the store has is skipped.
@@ -101,6 +110,7 @@ def _report_text(row: Row) -> str:
 
 
 _add_producing("train-prefix", TRAIN_PREFIX)
+_add_producing("train-multitask", TRAIN_MULTITASK)
 _add_producing("combine", COMBINE)
 _add_producing("embed", EMBED)
 _add_producing("probe", PROBE)

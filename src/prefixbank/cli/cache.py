@@ -26,7 +26,9 @@ FormatFlag = Annotated[Format | None, flag.FORMAT]
 
 @cache.command("ls", epilog="Example: prefixbank cache ls train-prefix")
 def list_entries(
-    step: Annotated[str | None, typer.Argument(help="Only this step: train-prefix, combine, embed, probe, report.")] = None,
+    step: Annotated[
+        str | None, typer.Argument(help="Only this step: train-prefix, train-multitask, combine, embed, probe, report.")
+    ] = None,
     store: flag.StoreFlag = None,
     form: FormatFlag = None,
     debug: flag.Debug = False,

@@ -123,7 +123,7 @@ class Steps:
 
 def line_of(event: Event) -> str:
     """Return the line for an event: step, name, what happened, key, text, time."""
-    head = f"{event.step:<13} {event.name:<30}"
+    head = f"{event.step:<15} {event.name:<30}"
     match event.kind:
         case "hit" | "done":
             return f"{head} {event.kind:<5} {event.key[:8]}  {_size(event.size_bytes):>9}  {event.seconds:7.1f} s  {event.text}".rstrip()

@@ -11,13 +11,13 @@ from prefixbank.config.schema import (
     STRICT,
     BankRecipe,
     CombineConfig,
-    Count,
     EmbedRecipe,
     EncoderConfig,
     FineTuneConfig,
     MultitaskConfig,
     MultitaskRecipe,
     Natural,
+    Pairs,
     PoolingConfig,
     PrefixRecipe,
     ProbeConfig,
@@ -40,9 +40,10 @@ Representation = Literal[
     "single",
     "leave_one_out",
 ]
-"""What turns texts into vectors in an experiment: the plain encoder; the bank that `combine` describes, or the bank of one of the four rules;
-the vectors of plain encoder and bank side by side; the multi-task encoder of all sources; an encoder fine-tuned on the target itself; banks of
-untrained prefixes and of prefixes trained on shuffled labels; a bank of each single prefix; banks that each lack one source."""
+"""What turns texts into vectors in an experiment: the plain encoder; the bank that `combine` describes, or the bank of one of the four
+rules; the vectors of plain encoder and bank side by side; the multi-task encoder of all sources; an encoder fine-tuned on the target
+itself; banks of untrained prefixes and of prefixes trained on shuffled labels; a bank of each single prefix; banks that each lack one
+source."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -93,12 +94,12 @@ class EmbedConfig(EmbedRecipe):
     """`prefixbank embed`."""
 
     bank: str = ""
-    """Bank ref (`demo` or `bank/demo`) or key; `none` is the plain encoder."""
+    """Bank ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder, `none` the plain one."""
     name: str = ""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
-    """Used with `bank=none`; a bank brings its own."""
+    """Used with `bank=none`; a bank and a multi-task encoder bring their own."""
     run: RunConfig = field(default_factory=RunConfig)
 
 
@@ -157,6 +158,8 @@ class RunExperimentConfig(PrefixRecipe):
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     combine: CombineConfig = field(default_factory=CombineConfig)
+    pairs: Pairs = "joint"
+    """How pairs are embedded; see `EmbedRecipe`."""
     finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
     """Training of the multi-task encoder, in place of `optim`."""
     multitask: MultitaskConfig = field(default_factory=MultitaskConfig)

@@ -23,6 +23,7 @@ Metric = Literal["accuracy", "macro_f1", "f1", "matthews", "macro_recall", "pear
 Precision = Literal["fp32", "bf16", "fp16"]
 PoolingPosition = Literal["cls", "mean", "max", "last"]
 PoolingLayers = Literal["last", "mean_last", "concat_last", "single"]
+Pairs = Literal["joint", "separate", "both"]
 Rule = Literal["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"]
 
 Count = Annotated[int, Ge(1)]
@@ -176,9 +177,11 @@ class ProbeConfig:
     """`mlp`: one hidden layer in place of the linear model."""
     mlp_hidden_size: Count = 64
     protocol: Literal["split", "nested_cv"] = "split"
-    """`split`: fit on train, score once on test. `nested_cv`: outer folds over all rows of the three splits, for tasks without a test split of
-    their own; every row is predicted by a probe that saw neither it nor, in choosing the strength, its fold."""
+    """`split`: fit on train, score once on test. `nested_cv`: outer folds over all rows of the three splits, for tasks without a test
+    split of their own; every row is predicted by a probe that saw neither it nor, in choosing the strength, its fold."""
     outer_folds: Annotated[int, Ge(2)] = 10
+    score_on: Literal["test", "validation"] = "test"
+    """`validation`: for choosing between recipes; the test rows are then not even embedded."""
     layers: Literal["joined", "best"] = "joined"
     """`best`: with `pooling.layers=concat_last`, one probe for each layer; cross-validation on train chooses."""
     strengths: tuple[Positive, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -246,7 +249,7 @@ class EmbedRecipe:
 
     max_length_tokens: Count = 128
     precision: Precision = "fp32"
-    pairs: Literal["joint", "separate", "both"] = "joint"
+    pairs: Pairs = "joint"
     """How a pair of texts becomes one vector: read jointly; `separate`: each alone to u and v, then |u - v| and u * v; or all of these."""
 
 

@@ -18,10 +18,13 @@ State = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitSettings:
-    """What to fit and how. Field meanings are those of the configuration of the same names.
+class TaskSettings:
+    """What one head learns.
 
     Args:
+        kind: kind of the labels.
+        metric: how validation is scored.
+        num_outputs: C.
         label_mean: subtracted from regression labels while training; folded into the head afterwards.
         label_scale: regression labels are divided by it.
     """
@@ -29,8 +32,14 @@ class FitSettings:
     kind: Kind
     metric: Metric
     num_outputs: int
-    start: PrefixStart
-    pooling: Pooling
+    label_mean: float = 0.0
+    label_scale: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How to train, whatever is trained. Field meanings are those of the configuration of the same names."""
+
     lr: float
     head_lr: float
     weight_decay: float
@@ -43,13 +52,27 @@ class FitSettings:
     precision: Precision
     gradient_checkpointing: bool
     seed: int
-    label_mean: float = 0.0
-    label_scale: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings(TaskSettings, TrainingSettings):
+    """What prefix to fit and how."""
+
+    start: PrefixStart
+    pooling: Pooling
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultitaskSettings(TrainingSettings):
+    """What to fine-tune an encoder on and how; `lr` is the rate of the encoder."""
+
+    tasks: tuple[TaskSettings, ...]
+    pooling: Pooling
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitEvent:
-    """One line of the learning curve: an optimiser step, or (with `validation`) the end of an epoch."""
+    """One line of the learning curve: an optimiser step, or (with `validation`, the mean of the tasks' `scores`) the end of an epoch."""
 
     step: int
     total_steps: int
@@ -57,6 +80,7 @@ class FitEvent:
     loss: float
     lr: float
     validation: float | None = None
+    scores: tuple[float, ...] = ()
 
 
 class Checkpoint(Protocol):
@@ -83,6 +107,8 @@ class FitResult:
         score: validation score of this prefix under the task's metric.
         epoch: epochs trained when it was best; 0 is the start.
         steps: optimiser steps done in all.
+        examples: rows that these steps processed, a row once for each time that it was shown.
+        seconds: time spent training and validating, over all runs if it was resumed.
         curve: every event, in order.
     """
 
@@ -92,4 +118,33 @@ class FitResult:
     score: float
     epoch: int
     steps: int
+    examples: int
+    seconds: float
+    curve: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultitaskResult:
+    """The best encoder by mean validation score, its heads, and how training went. Lists are in the order of the tasks.
+
+    Args:
+        encoder: the model's state, fp32, on the CPU.
+        heads: weight [C, F] and bias [C] of each head.
+        score: mean of `scores`.
+        scores: validation scores of this encoder under each task's metric.
+        epoch: epochs trained when it was best; 0 is the start.
+        steps: optimiser steps done in all.
+        examples: rows of each task that these steps processed, a row once for each time that it was shown.
+        seconds: time spent training and validating, over all runs if it was resumed.
+        curve: every event, in order.
+    """
+
+    encoder: dict[str, Tensor]
+    heads: tuple[tuple[Tensor, Tensor], ...]
+    score: float
+    scores: tuple[float, ...]
+    epoch: int
+    steps: int
+    examples: tuple[int, ...]
+    seconds: float
     curve: list[dict[str, Any]]

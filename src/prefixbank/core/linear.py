@@ -1,9 +1,9 @@
-"""Linear models on standardised vectors, fitted at each strength of an ascending path: what needs no iterative solver. numpy only."""
+"""Solutions of light models on standardised vectors: decision values and classes; ridge regression, which needs no solver. numpy only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import numpy as np
@@ -17,11 +17,20 @@ A label that every train row has gets `-NEVER`."""
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """Weights [F, C] and bias [C] at one strength, on standardised vectors."""
+    """Weights [F, C] and bias [C] at one strength, on standardised vectors; with a hidden layer [F, H] and [H], weights are [H, C]."""
 
     weights: np.ndarray
     bias: np.ndarray
+    hidden_weights: np.ndarray | None = None
+    hidden_bias: np.ndarray | None = None
     unconverged: int = 0
+
+    def decision(self, x: np.ndarray) -> np.ndarray:
+        """Return float64 [N, C] of standardised vectors [N, F]."""
+        if self.hidden_weights is not None:
+            x = np.tanh(x @ self.hidden_weights + self.hidden_bias)
+        decision: np.ndarray = x @ self.weights + self.bias
+        return decision
 
 
 def predictions_from(kind: Kind, decision: np.ndarray) -> np.ndarray:
@@ -59,7 +68,7 @@ def spread_classes(fitted: Solution, classes: np.ndarray, num_outputs: int) -> S
         weights, bias = weights * [-0.5, 0.5], bias * [-0.5, 0.5]
     all_weights, all_bias = np.zeros((len(weights), num_outputs)), np.full(num_outputs, NEVER)
     all_weights[:, classes], all_bias[classes] = weights, bias
-    return Solution(weights=all_weights, bias=all_bias, unconverged=fitted.unconverged)
+    return replace(fitted, weights=all_weights, bias=all_bias)
 
 
 def join_columns(columns: Sequence[Solution]) -> Solution:

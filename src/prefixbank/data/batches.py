@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from prefixbank.core.sampling import length_groups
 from prefixbank.core.shapes import Batch
 from prefixbank.errors import UsageError
-
-BUCKET_BATCHES = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,18 +21,23 @@ class Tokens:
     Args:
         columns: for each input of the model, one list of ids for each row.
         lengths: [N] tokens in each row, special tokens included.
-        truncated: number of rows that were longer than the limit.
+        cut: bool [N], rows that were longer than the limit.
         pad_id: id that fills `input_ids`.
     """
 
     columns: dict[str, list[list[int]]]
     lengths: np.ndarray
-    truncated: int
+    cut: np.ndarray
     pad_id: int
 
     def __len__(self) -> int:
         """Return N."""
         return len(self.lengths)
+
+    @property
+    def truncated(self) -> int:
+        """Return the number of rows that were longer than the limit."""
+        return int(self.cut.sum())
 
     def batch(self, rows: np.ndarray, labels: np.ndarray | None = None) -> Batch:
         """Return the given rows padded to the longest of them, with their labels."""
@@ -71,9 +75,9 @@ def tokenize(tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, 
     encoded = tokenizer(list(texts), None if pairs is None else list(pairs), truncation=True, max_length=max_length_tokens)
     columns = {name: encoded[name] for name in tokenizer.model_input_names if name in encoded}
     columns.setdefault("attention_mask", [[1] * len(ids) for ids in columns["input_ids"]])
-    truncated = sum(bool(encoding.overflowing) for encoding in encoded.encodings)
+    cut = np.array([bool(encoding.overflowing) for encoding in encoded.encodings], dtype=bool)
     lengths = np.array([len(ids) for ids in columns["input_ids"]], dtype=np.int64)
-    return Tokens(columns=columns, lengths=lengths, truncated=truncated, pad_id=tokenizer.pad_token_id)
+    return Tokens(columns=columns, lengths=lengths, cut=cut, pad_id=tokenizer.pad_token_id)
 
 
 def budget_batches(tokens: Tokens, budget_tokens: int, labels: np.ndarray | None = None) -> Iterator[Batch]:
@@ -87,11 +91,7 @@ def budget_batches(tokens: Tokens, budget_tokens: int, labels: np.ndarray | None
 
 
 def epoch_batches(tokens: Tokens, labels: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[Batch]:
-    """Return one epoch's batches: a shuffle from (seed, epoch), sorted by length within `BUCKET_BATCHES` batches, batches shuffled."""
+    """Return one epoch's batches: a shuffle from (seed, epoch), near lengths together as `length_groups` says, batches shuffled."""
     rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(tokens))
-    run = batch_size * BUCKET_BATCHES
-    runs = [order[start : start + run] for start in range(0, len(order), run)]
-    ordered = np.concatenate([part[np.argsort(tokens.lengths[part], kind="stable")] for part in runs])
-    groups = [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
+    groups = length_groups(tokens.lengths, rng.permutation(len(tokens)), batch_size)
     return [tokens.batch(groups[index], labels) for index in rng.permutation(len(groups))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,11 +73,23 @@ def locate_encoder(config: EncoderConfig) -> EncoderFiles:
 
 def describe_folder(folder: Path, config: EncoderConfig, label: str) -> EncoderFiles:
     """Return the encoder in `folder` with the digest of the files that loading will read."""
-    digest = hashlib.sha256()
+    return EncoderFiles(folder=folder, digest=hashlib.sha256(list_files(folder)).hexdigest(), label=label, source=config)
+
+
+def list_files(folder: Path) -> bytes:
+    """Return name and sha256 of each file of an encoder that loading reads, a line each; the hash of this is the encoder's digest."""
+    lines = []
     for name in sorted(_files_read(folder)):
         with (folder / name).open("rb") as file:
-            digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return EncoderFiles(folder=folder, digest=digest.hexdigest(), label=label, source=config)
+            lines.append(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n")
+    return "".join(lines).encode()
+
+
+def copy_without_weights(source: Path, target: Path) -> None:
+    """Copy what an encoder is made of but its weights: configuration and tokenizer."""
+    for name in ("config.json", *TOKENIZER_FILES):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
 
 
 def _files_read(folder: Path) -> list[str]:

@@ -33,7 +33,7 @@ class Context:
 
     def __init__(self, store: Store, run: RunConfig, *, emit: Emit = silent, dry_run: bool = False, force: bool = False) -> None:
         self.store, self.run, self.emit, self.dry_run, self.force = store, run, emit, dry_run, force
-        self._tasks: dict[str, Task] = {}
+        self._tasks: dict[TaskConfig, Task] = {}
         self._files: dict[EncoderConfig, EncoderFiles] = {}
         self._encoders: dict[str, Encoder] = {}
 
@@ -56,15 +56,14 @@ class Context:
 
     def task(self, config: TaskConfig) -> Task:
         """Return a task's checked examples, and say what the loader had to say about them."""
-        if config.name not in self._tasks or not config.name:
+        if config not in self._tasks:
             from prefixbank.data.load import load_task
 
             task = load_task(config, data_root=self.run.data_root)
             for note in task.notes:
                 self.emit(Event(kind="note", step="task", name=task.name, text=note))
-            self._tasks[config.name or task.name] = task
-            return task
-        return self._tasks[config.name]
+            self._tasks[config] = task
+        return self._tasks[config]
 
     def encoder_files(self, config: EncoderConfig) -> EncoderFiles:
         """Return where an encoder is and the digest of its bytes; the tiny one is made when first asked for, in a dry run not kept."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefixbank.config.schema import EmbedRecipe, PoolingConfig
 from prefixbank.data.encoder_files import EncoderFiles
-from prefixbank.data.tasks import Task
+from prefixbank.data.tasks import SPLITS, Task
 from prefixbank.data.texts import Texts
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
 from prefixbank.steps.json_files import read_json, write_json
+from prefixbank.steps.pairs import check_pairs
 from prefixbank.steps.units import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
     from prefixbank.core.combine import Bank
 
 STEP = "embed"
-VERSION = 1  # 1: first
+VERSION = 2  # 1: first; 2: pairs can be embedded apart; embeddings.json says how vectors were pooled
 CODE = (
     "core.attention",
     "core.combine",
     "core.embed",
+    "core.pairs",
     "core.pooling",
     "core.prefix",
+    "core.sampling",
     "core.shapes",
     "data.batches",
     "data.encoder",
@@ -59,7 +62,11 @@ def unit(
         pooling: used without a bank.
         name: what messages call it.
         ref: what to point at the result, if anything.
+
+    Raises:
+        UsageError: texts without a second one are to be compared.
     """
+    check_pairs(recipe, parts.values(), name)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.banks import plain_bank, read_bank
@@ -68,8 +75,9 @@ def unit(
         truncated = sum(_make_part(context, loaded, files, stem, rows, recipe, work, name) for stem, rows in parts.items())
         for stem in parts:
             shutil.copyfile(work / f"{stem}.parquet", out / f"{stem}.parquet")
+        pooled = {"pooling": asdict(loaded.pooling), "layer_blocks": _layer_blocks(context, files, loaded)}
         count = sum(len(rows) for rows in parts.values())
-        write_json(out / "embeddings.json", {"parts": list(parts), "rows": count, "truncated_share": truncated / count})
+        write_json(out / "embeddings.json", {"parts": list(parts), "rows": count, "truncated_share": truncated / count, **pooled})
         return {"bank": None if bank is None else bank.key, "encoder": asdict(files.source)}
 
     config = {field.name: getattr(recipe, field.name) for field in fields(EmbedRecipe)}
@@ -90,10 +98,10 @@ def unit(
     )
 
 
-def parts_of_task(task: Task) -> dict[str, Texts]:
-    """Return the three splits of a task as parts."""
-    splits = {"train": task.train, "validation": task.validation, "test": task.test}
-    return {name: Texts(texts=rows.texts, pairs=rows.pairs) for name, rows in splits.items()}
+def parts_of_task(task: Task, splits: Sequence[str] = SPLITS) -> dict[str, Texts]:
+    """Return splits of a task as parts."""
+    rows = {name: task.split(name) for name in splits}
+    return {name: Texts(texts=of_split.texts, pairs=of_split.pairs) for name, of_split in rows.items()}
 
 
 def parts_of_corpus(texts: Texts) -> dict[str, Texts]:
@@ -107,6 +115,14 @@ def describe(entry: Entry) -> str:
     facts = read_json(entry, "embeddings.json")
     cut = f", {facts['truncated_share']:.1%} of rows truncated" if facts["truncated_share"] else ""
     return f"{facts['rows']} rows{cut}"
+
+
+def _layer_blocks(context: Context, files: EncoderFiles, bank: Bank) -> JSON | None:
+    """Return the numbers of the layers that lie side by side in a vector and the size of each; None where there is one block only."""
+    if bank.pooling.layers != "concat_last":
+        return None
+    shape = context.load(files).shape
+    return {"layers": list(range(shape.layers + 1 - bank.pooling.last_k, shape.layers + 1)), "size": shape.hidden_size}
 
 
 def _make_part(

@@ -1,51 +1,39 @@
-"""The graph of an experiment: prefixes, banks, embeddings, probes, report, each a unit that the store may have already."""
+"""An experiment from its plan to its report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from itertools import chain
+from typing import Literal
 
-from prefixbank.config.commands import RunExperimentConfig
-from prefixbank.config.schema import BankRecipe, EmbedRecipe, OptimConfig, PrefixRecipe, TaskConfig
-from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.tasks import Task
-from prefixbank.errors import UsageError
-from prefixbank.steps import combine, embed, probe, report, train_prefix
+from prefixbank.steps import report
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
+from prefixbank.steps.experiment_checks import check_experiment, has_update
+from prefixbank.steps.graph import Experiment, Graph, Outcome
+from prefixbank.steps.representations import TITLES, multitask, passes, seeds_of, single, vectors, whole_bank, without
 from prefixbank.steps.units import Waiting
+from prefixbank.steps.update_study import update_rows
 from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON
 
-PLAIN, BANK, RANDOM = "plain encoder", "bank", "random prefixes"
-RANDOM_SEEDS = 1_000_003
-"""Distance between the seeds of two untrained prefixes, so that each starts elsewhere."""
+__all__ = ["Experiment", "run_experiment"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Experiment:
-    """An experiment and what only the caller can look up.
-
-    Args:
-        config: the composed configuration.
-        find_task: task name to its configuration.
-        recipe_for: source task name to its recipe, changes for this one included.
-    """
-
-    config: RunExperimentConfig
-    find_task: Callable[[str], TaskConfig]
-    recipe_for: Callable[[str], PrefixRecipe]
+Cells = dict[str, dict[str, dict[int, Outcome]]]
+"""Target task to column to seed to probe."""
 
 
 def run_experiment(context: Context, experiment: Experiment) -> Entry | Waiting:
     """Plan the graph, say how much of it is there, then make the rest; return the report.
 
     Raises:
-        UsageError: nothing to train or to probe, a task named twice, or a source among the targets.
+        UsageError: the experiment means nothing; see `check_experiment`.
     """
-    check_experiment(experiment)
+    check_experiment(experiment.config.experiment, experiment.config.combine.rule)
     context.encoder_files(experiment.config.encoder)  # before the plan, which may make nothing
     planned: list[Event] = []
-    outcome = _graph(context.planning(planned.append), experiment)
+    outcome = _study(context.planning(planned.append), experiment)
     units = [event for event in planned if event.kind in ("hit", "miss", "waits")]
     hits = sum(event.kind == "hit" for event in units)
     context.emit(
@@ -60,120 +48,99 @@ def run_experiment(context: Context, experiment: Experiment) -> Entry | Waiting:
         for event in units:
             context.emit(event)
         return outcome
-    return _graph(context, experiment)
+    return _study(context, experiment)
 
 
-def check_experiment(experiment: Experiment) -> None:
-    """Refuse an experiment that means nothing."""
-    asked = experiment.config.experiment
-    if not asked.sources or not asked.targets or not asked.seeds:
-        raise UsageError(
-            "an experiment without sources, targets or seeds",
-            expected="one or more of each",
-            fix="'experiment.sources=[polarity,topic]' 'experiment.targets=[emotion]'",
-        )
-    for what, names in (("sources", asked.sources), ("targets", asked.targets), ("seeds", asked.seeds)):
-        twice = sorted({str(name) for name in names if names.count(name) > 1})
-        if twice:
-            raise UsageError(
-                f"experiment.{what} names {', '.join(twice)} twice", expected="each once", fix=f"drop one from experiment.{what}"
-            )
-    both = sorted(set(asked.sources) & set(asked.targets))
-    if both:
-        raise UsageError(
-            f"{', '.join(both)} among both sources and targets",
-            expected="targets that no prefix has seen",
-            fix="drop it from experiment.sources or from experiment.targets",
-        )
-
-
-def _graph(context: Context, experiment: Experiment) -> Entry | Waiting:
+def _study(context: Context, experiment: Experiment) -> Outcome:
     """Go through all units in order; a planning context makes none of them."""
-    config = experiment.config
-    asked = config.experiment
-    files = context.encoder_files(config.encoder)
-    sources = {name: context.task(experiment.find_task(name)) for name in asked.sources}
-    targets = {name: context.task(experiment.find_task(name)) for name in asked.targets}
-    banks: dict[str, dict[int, Entry | Waiting | None]] = {PLAIN: dict.fromkeys(asked.seeds[:1]), BANK: {}}
-    for seed in asked.seeds:
-        banks[BANK][seed] = _bank(context, experiment, files, sources, seed)
-    if "random" in asked.representations:
-        banks[RANDOM] = {seed: _random_bank(context, experiment, files, sources, seed) for seed in asked.seeds}
-    probes = {
-        target: {
-            column: {seed: _probe(context, config, files, task, bank, column) for seed, bank in of_seed.items()}
-            for column, of_seed in banks.items()
-        }
-        for target, task in targets.items()
-    }
-    return _report(context, experiment, files, targets, probes)
-
-
-def _bank(context: Context, experiment: Experiment, files: EncoderFiles, sources: Mapping[str, Task], seed: int) -> Entry | Waiting:
-    """Train one prefix for each source and combine them."""
-    suffix = "" if len(experiment.config.experiment.seeds) == 1 else f"-seed{seed}"
-    names = {source: f"{source}{suffix}" for source in sources}
-    prefixes = [
-        context.do(train_prefix.unit(context, task, files, replace(experiment.recipe_for(source), seed=seed), names[source]))
-        for source, task in sources.items()
-    ]
-    refs = [f"prefix/{name}" for name in names.values()]
-    return _combine(context, experiment.config, prefixes, f"{experiment.config.experiment.name}{suffix}", refs)
-
-
-def _random_bank(context: Context, experiment: Experiment, files: EncoderFiles, sources: Mapping[str, Task], seed: int) -> Entry | Waiting:
-    """Combine untrained prefixes of the same shapes, each from another start."""
-    prefixes = []
-    for place, (source, task) in enumerate(sources.items()):
-        recipe = experiment.recipe_for(source)
-        untrained = replace(recipe, optim=OptimConfig(epochs=0), seed=seed + RANDOM_SEEDS * (place + 1))
-        unit = train_prefix.unit(context, task, files, untrained, f"{source}-random-seed{seed}")
-        prefixes.append(context.do(replace(unit, ref=None)))
-    return _combine(context, experiment.config, prefixes, f"{experiment.config.experiment.name}-random-seed{seed}", ())
-
-
-def _combine(
-    context: Context, config: RunExperimentConfig, prefixes: list[Entry | Waiting], name: str, refs: list[str] | tuple[()]
-) -> Entry | Waiting:
-    """Combine prefixes, or wait for the first that is still to be made. Only banks whose prefixes have refs get one."""
-    for prefix in prefixes:
-        if isinstance(prefix, Waiting):
-            return context.waits(combine.STEP, name, prefix)
-    made = [prefix for prefix in prefixes if isinstance(prefix, Entry)]
-    unit = combine.unit(context.store, made, BankRecipe(combine=config.combine, pooling=config.pooling), name, refs)
-    return context.do(unit if refs else replace(unit, ref=None))
-
-
-def _probe(
-    context: Context, config: RunExperimentConfig, files: EncoderFiles, task: Task, bank: Entry | Waiting | None, column: str
-) -> Entry | Waiting:
-    """Embed a target task's texts with a bank and probe the vectors."""
-    name = f"{task.name} {column}"
-    if isinstance(bank, Waiting):
-        embeddings: Entry | Waiting = context.waits(embed.STEP, name, bank)
-    else:
-        recipe = EmbedRecipe(max_length_tokens=config.max_length_tokens)
-        embeddings = context.do(embed.unit(context, bank, files, embed.parts_of_task(task), recipe, config.pooling, name))
-    if isinstance(embeddings, Waiting):
-        return context.waits(probe.STEP, name, embeddings)
-    return context.do(probe.unit(embeddings, task, config.probe, name))
-
-
-def _report(
-    context: Context,
-    experiment: Experiment,
-    files: EncoderFiles,
-    targets: Mapping[str, Task],
-    probes: Mapping[str, Mapping[str, Mapping[int, Entry | Waiting]]],
-) -> Entry | Waiting:
-    """Join all probes in one table."""
+    graph = Graph(context=context, experiment=experiment)
     asked = experiment.config.experiment
-    entries: dict[str, dict[str, list[Entry]]] = {}
-    for target, columns in probes.items():
-        for column, of_seed in columns.items():
-            for made in of_seed.values():
-                if isinstance(made, Waiting):
-                    return context.waits(report.STEP, asked.name, made)
-                entries.setdefault(target, {}).setdefault(column, []).append(made)
-    facts = report.Facts(experiment=asked.name, encoder=files.label, sources=asked.sources, seeds=asked.seeds)
-    return context.do(report.unit(facts, entries, resamples=experiment.config.probe.resamples))
+    columns = [column for name in asked.representations for column in TITLES if column == name]
+    trained: dict[str, dict[int, Outcome]] = {
+        source: {seed: graph.prefix(source, seed) for seed in asked.seeds} for source in asked.sources
+    }
+    if "multitask" in columns:
+        trained[TITLES["multitask"]] = {seed: multitask(graph, seed) for seed in seeds_of(graph, "multitask")}
+    probes: Cells = {
+        target: {
+            TITLES[column]: {
+                seed: graph.probe(target, vectors(graph, column, target, seed), graph.named(TITLES[column], seed))
+                for seed in seeds_of(graph, column)
+            }
+            for column in columns
+        }
+        for target in asked.targets
+    }
+    singles = _of_each_source(graph, "single") if "single" in asked.representations else {}
+    rest = _of_each_source(graph, "leave_one_out") if "leave_one_out" in asked.representations else {}
+    updates = update_rows(graph) if has_update(asked) else []
+    waiting = _first_waiting([{"": trained}, probes, singles, rest], updates)
+    if waiting is not None:
+        return graph.waits(report.STEP, asked.name, waiting)
+    study = report.Study(
+        facts=_facts(graph),
+        columns={TITLES[column]: report.Column(title=TITLES[column], passes=passes(column, len(asked.sources))) for column in columns},
+        probes=_made(probes),
+        baselines=tuple(TITLES[column] for column in ("plain", "multitask") if column in columns) or (TITLES[columns[0]],) * bool(columns),
+        singles=_made(singles),
+        without=_made(rest),
+        bank=TITLES[whole_bank(asked, graph.config.combine.rule) or "bank"],
+        curves=_made({"": trained})[""],
+        update=[row for row in updates if not isinstance(row, Waiting)],
+    )
+    return graph.do(report.unit(study, resamples=experiment.config.probe.resamples))
+
+
+def _of_each_source(graph: Graph, representation: Literal["single", "leave_one_out"]) -> Cells:
+    """Return target to source to seed to the probe on the bank of that source alone, or of all others."""
+    of_one, word = (single, "only") if representation == "single" else (without, "without")
+    return {
+        target: {
+            source: {
+                seed: graph.probe(target, of_one(graph, source, target, seed), graph.named(f"{word} {source}", seed))
+                for seed in seeds_of(graph, representation)
+            }
+            for source in graph.config.experiment.sources
+        }
+        for target in graph.config.experiment.targets
+    }
+
+
+def _first_waiting(several: Iterable[Cells], updates: Iterable[JSON | Waiting]) -> Waiting | None:
+    """Return the first of all outcomes that a plan could not make."""
+    outcomes = (outcome for cells in several for columns in cells.values() for seeds in columns.values() for outcome in seeds.values())
+    return next((outcome for outcome in chain(outcomes, updates) if isinstance(outcome, Waiting)), None)
+
+
+def _made(cells: Cells) -> dict[str, dict[str, dict[int, Entry]]]:
+    """Return the same cells where none waits."""
+    return {
+        target: {column: {seed: made for seed, made in seeds.items() if isinstance(made, Entry)} for column, seeds in columns.items()}
+        for target, columns in cells.items()
+    }
+
+
+def _facts(graph: Graph) -> report.Facts:
+    """Return what the report says about the study beside its numbers."""
+    config, asked = graph.config, graph.config.experiment
+    optim, tuned = config.optim, config.finetune
+    prefix = f"{config.prefix.length} slots, {optim.epochs} epochs, batches of {optim.batch_size}, learning rate {optim.lr:g}"
+    protocol = [
+        f"Train rows: {_rows(graph.source(name) for name in asked.sources)}.",
+        f"Prefixes: {prefix}; the epoch with the best validation score of the source task is kept.",
+    ]
+    if "multitask" in asked.representations:
+        fit = f"{tuned.epochs} epochs, batches of {tuned.batch_size}, learning rate {tuned.lr:g}, {config.multitask.sampling} sampling"
+        protocol.append(f"Multi-task encoder: all weights, {fit}; the epoch with the best mean of the same validation scores is kept.")
+    if asked.targets:
+        protocol.append(f"Target train rows for the probes: {_rows(graph.target(name) for name in asked.targets)}.")
+        protocol.append(
+            f"Probe: {config.probe.model}, strength by {config.probe.folds}-fold cross-validation on train; scored once on test."
+        )
+    return report.Facts(
+        experiment=asked.name, encoder=graph.files.label, sources=asked.sources, seeds=asked.seeds, protocol=tuple(protocol)
+    )
+
+
+def _rows(tasks: Iterable[Task]) -> str:
+    return ", ".join(f"{task.name} {len(task.train)}" for task in tasks)

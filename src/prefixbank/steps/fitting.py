@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from prefixbank.config.schema import PoolingConfig, PrefixRecipe
+from prefixbank.config.schema import OptimConfig, PoolingConfig, PrefixRecipe
 from prefixbank.core.fit import FitEvent, FitResult, FitSettings, fit_prefix
+from prefixbank.core.fit_types import TaskSettings, TrainingSettings
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import PrefixStart
+from prefixbank.core.shapes import Batch
 from prefixbank.data.batches import budget_batches, epoch_batches, tokenize
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.tasks import Examples, Task
 from prefixbank.errors import DeviceError
 from prefixbank.steps.context import Context
+from prefixbank.steps.events import Event
+from prefixbank.steps.flops import prefix_training_flops
 from prefixbank.steps.memory import check_memory, free_bytes, memory_errors
 from prefixbank.steps.tensors import FolderCheckpoint
 from prefixbank.steps.tracking import tracked
@@ -36,53 +41,55 @@ def fit(
     check_memory(encoder.shape, train, recipe, free_bytes(context.device()))
     labels = training_labels(task.train)
     smaller = f"optim.batch_size={max(1, recipe.optim.batch_size // 4)} optim.accumulation_steps=4, or optim.gradient_checkpointing=true"
+
+    def batches(epoch: int) -> Sequence[Batch]:
+        return epoch_batches(train, labels, batch_size=recipe.optim.batch_size, seed=recipe.seed, epoch=epoch)
+
+    fitted = settings(task, recipe)
     with tracked(context.run, task.name, recipe, on_event) as listener, memory_errors(smaller):
         result = fit_prefix(
             encoder.model,
             encoder.shape,
-            lambda epoch: epoch_batches(train, labels, batch_size=recipe.optim.batch_size, seed=recipe.seed, epoch=epoch),
+            batches,
             list(budget_batches(validation, VALIDATION_TOKENS, task.validation.labels)),
-            settings(task, recipe),
+            fitted,
             checkpoint=FolderCheckpoint(work, context.run.checkpoint_every_s),
             on_event=listener,
         )
     rows = len(train) + len(validation)
-    return result, {"train_rows": len(train), "truncated_share": (train.truncated + validation.truncated) / rows}
+    return result, {
+        "train_rows": len(train),
+        "truncated_share": (train.truncated + validation.truncated) / rows,
+        "training_flops": prefix_training_flops(encoder, fitted, batches, result.steps),
+    }
 
 
 def settings(task: Task, recipe: PrefixRecipe) -> FitSettings:
     """Translate task and recipe into the words of `core`."""
-    prefix, optim = recipe.prefix, recipe.optim
-    mean, scale = (0.0, 1.0) if task.kind != "regression" else _standard(task.train)
-    return FitSettings(
-        kind=task.kind,
-        metric=task.metric,
-        num_outputs=task.num_outputs,
-        start=PrefixStart(
-            length=prefix.length,
-            init_scale=prefix.init_scale,
-            reparameterisation=prefix.reparameterisation,
-            mlp_hidden_size=prefix.mlp_hidden_size,
-            gated=prefix.gate == "learned",
-            gate_init=prefix.gate_init,
-            dropout=prefix.dropout,
-        ),
-        pooling=pooling_of(recipe.pooling),
-        lr=optim.lr,
-        head_lr=optim.head_lr,
-        weight_decay=optim.weight_decay,
-        schedule=optim.schedule,
-        warmup_share=optim.warmup_share,
-        epochs=optim.epochs,
-        accumulation_steps=optim.accumulation_steps,
-        max_grad_norm=optim.max_grad_norm,
-        patience_epochs=optim.patience_epochs,
-        precision=optim.precision,
-        gradient_checkpointing=optim.gradient_checkpointing,
-        seed=recipe.seed,
-        label_mean=mean,
-        label_scale=scale,
+    prefix = recipe.prefix
+    start = PrefixStart(
+        length=prefix.length,
+        init_scale=prefix.init_scale,
+        reparameterisation=prefix.reparameterisation,
+        mlp_hidden_size=prefix.mlp_hidden_size,
+        gated=prefix.gate == "learned",
+        gate_init=prefix.gate_init,
+        dropout=prefix.dropout,
     )
+    shared = {**asdict(task_settings(task)), **training_of(recipe.optim, recipe.seed)}
+    return FitSettings(start=start, pooling=pooling_of(recipe.pooling), **shared)
+
+
+def task_settings(task: Task) -> TaskSettings:
+    """Say what a task's head learns."""
+    mean, scale = (0.0, 1.0) if task.kind != "regression" else _standard(task.train)
+    return TaskSettings(kind=task.kind, metric=task.metric, num_outputs=task.num_outputs, label_mean=mean, label_scale=scale)
+
+
+def training_of(optim: OptimConfig, seed: int) -> dict[str, Any]:
+    """Return the fields of `TrainingSettings`; all but the batch size, which is in the batches."""
+    kept = {field.name for field in fields(TrainingSettings)}
+    return {**{name: value for name, value in asdict(optim).items() if name in kept}, "seed": seed}
 
 
 def pooling_of(config: PoolingConfig) -> Pooling:
@@ -99,6 +106,16 @@ def _standard(examples: Examples) -> tuple[float, float]:
     """Return mean and standard deviation of regression labels; 1 in place of the deviation where all are equal."""
     labels = np.asarray(examples.labels, dtype=np.float64)
     return float(labels.mean()), float(labels.std()) or 1.0
+
+
+def progress_of(context: Context, step: str, name: str) -> Callable[[FitEvent], None]:
+    """Return a listener that passes training events on as progress."""
+
+    def listen(event: FitEvent) -> None:
+        text = f"loss {event.loss:.3f}" if event.validation is None else f"validation {event.validation:.3f}"
+        context.emit(Event(kind="progress", step=step, name=name, done=event.step, total=event.total_steps, text=text))
+
+    return listen
 
 
 def check_precision(context: Context, precision: str, *, setting: str) -> None:

@@ -6,19 +6,39 @@ from dataclasses import asdict
 from pathlib import Path
 
 from prefixbank.config.schema import ProbeConfig
-from prefixbank.data.tasks import Task
+from prefixbank.data.tasks import SPLITS, Task
+from prefixbank.errors import UsageError
 from prefixbank.steps.json_files import read_json
 from prefixbank.steps.units import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
 STEP = "probe"
-VERSION = 1  # 1: first
-CODE = ("core.bootstrap", "core.linear", "core.metrics", "core.probe", "steps.probing")
+VERSION = 2  # 1: first; 2: MLP, nested cross-validation, choice of the layer
+CODE = (
+    "core.bootstrap",
+    "core.linear",
+    "core.metrics",
+    "core.probe",
+    "core.probe_layers",
+    "core.probe_linear",
+    "core.probe_mlp",
+    "core.probe_model",
+    "core.probe_nested",
+    "core.probe_rows",
+    "core.shapes",
+    "steps.probing",
+)
 
 
 def unit(embeddings: Entry, task: Task, config: ProbeConfig, name: str, ref: tuple[str, str] | None = None) -> Unit:
-    """Return the unit that fits and scores a probe for `task` on `embeddings` of its three splits."""
+    """Return the unit that fits and scores a probe for `task` on `embeddings` of its three splits.
+
+    Raises:
+        UsageError: settings that do not go together, or a choice of the layer where vectors hold one only.
+    """
+    check_settings(config)
+    _check_layers(embeddings, config)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.probing import probe
@@ -26,13 +46,50 @@ def unit(embeddings: Entry, task: Task, config: ProbeConfig, name: str, ref: tup
         probe(out, embeddings, task, config)
         return {"task": task.name, "bank": embeddings.info["bank"], "encoder": embeddings.info["encoder"], "notes": list(task.notes)}
 
-    inputs = {"embeddings": embeddings.digest, "examples": task.digest("train", "validation", "test")}
+    inputs = {"embeddings": embeddings.digest, "examples": task.digest(*splits_of(config))}
     made_of = document(step="probe", version=VERSION, config=asdict(config), inputs=inputs)
     return Unit(step=STEP, name=name, document=made_of, make=make, ref=ref, note=describe)
 
 
+def splits_of(config: ProbeConfig) -> tuple[str, ...]:
+    """Return the splits whose rows are needed."""
+    return SPLITS if config.score_on == "test" else tuple(split for split in SPLITS if split != "test")
+
+
+def check_settings(config: ProbeConfig) -> None:
+    """Refuse few-shot draws, or a single split, in nested cross-validation. Needs no embeddings, so it can be asked before any work.
+
+    Raises:
+        UsageError: `shots` or `score_on` together with `nested_cv`.
+    """
+    if config.score_on != "test" and config.protocol == "nested_cv":
+        raise UsageError(
+            f"probe.score_on={config.score_on} with probe.protocol=nested_cv, which scores every row",
+            expected="one of the two",
+            fix="drop probe.score_on, or use probe.protocol=split",
+        )
+    if config.shots and config.protocol == "nested_cv":
+        raise UsageError(
+            f"probe.shots={config.shots} with probe.protocol=nested_cv",
+            expected="one of them: nested cross-validation fits all rows but those of one fold",
+            fix="probe.shots=0, or probe.protocol=split",
+        )
+
+
+def _check_layers(embeddings: Entry, config: ProbeConfig) -> None:
+    """Refuse to choose a layer where vectors do not hold several."""
+    facts = read_json(embeddings, "embeddings.json") if config.layers == "best" else {}
+    if config.layers == "best" and not facts.get("layer_blocks"):
+        raise UsageError(
+            f"probe.layers=best on vectors pooled with pooling.layers={facts['pooling']['layers']}",
+            expected="pooling.layers=concat_last, which keeps the layers apart (a bank brings its own pooling)",
+            fix="pooling.layers=concat_last pooling.last_k=4    with a bank: in prefixbank combine",
+        )
+
+
 def describe(entry: Entry) -> str:
-    """Return what the line of a finished probe says: its test score with its interval."""
+    """Return what the line of a finished probe says: its test score with its interval, and the layer if one was chosen."""
     result = read_json(entry, "probe.json")
     test = result["test"]
-    return f"{result['metric']} {test['score']:.3f} [{test['low']:.3f}, {test['high']:.3f}]"
+    layer = f", layer {result['chosen_layer']}" if "chosen_layer" in result else ""
+    return f"{result['metric']} {test['score']:.3f} [{test['low']:.3f}, {test['high']:.3f}]{layer}"

@@ -1,48 +1,134 @@
-"""Fit and score a probe, once or for several few-shot draws, and write it as arrays and JSON."""
+"""Fit and score probes: once, for several few-shot draws, or for each outer fold; write them as arrays and JSON."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import torch
 
 from prefixbank.config.schema import ProbeConfig
 from prefixbank.core.metrics import score
-from prefixbank.core.probe import Evaluation, ProbeModel, evaluate, fit_probe, sample_shots
-from prefixbank.data.tasks import Task
+from prefixbank.core.probe import fit_probe
+from prefixbank.core.probe_layers import LayerBlocks, LayeredProbe, fit_layers
+from prefixbank.core.probe_model import Evaluation, ProbeModel, check_vectors, evaluate_predictions
+from prefixbank.core.probe_nested import nested_predictions
+from prefixbank.core.probe_rows import sample_shots
+from prefixbank.data.tasks import SPLITS, Examples, Task
 from prefixbank.errors import UsageError
-from prefixbank.steps.json_files import write_json
+from prefixbank.steps.json_files import read_json, write_json
+from prefixbank.steps.probe import splits_of
 from prefixbank.steps.tensors import write_tensors
 from prefixbank.steps.vectors import read_vectors
 from prefixbank.store.artifact import Entry
 
+Probe = ProbeModel | LayeredProbe
+Fit = Callable[[np.ndarray, np.ndarray], Probe]
+"""Vectors and labels of some rows to a probe whose strength, and layer, they chose."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What a protocol gives.
+
+    Args:
+        facts: its part of probe.json.
+        probes: one, one for each draw, or one for each outer fold.
+        arrays: labels and predictions of the rows that were scored.
+    """
+
+    facts: dict[str, Any]
+    probes: Sequence[Probe]
+    arrays: dict[str, np.ndarray]
+
 
 def probe(out: Path, embeddings: Entry, task: Task, config: ProbeConfig) -> None:
-    """Write `probe.json` (scores), `probe.safetensors` (model of each draw) and `predictions.safetensors` (test predictions and labels)."""
-    vectors = {split: read_vectors(embeddings, split) for split in ("train", "validation", "test")}
-    models = [_fit(vectors["train"], task, config, draw) for draw in range(config.draws if config.shots else 1)]
-    tests = [
-        evaluate(model, vectors["test"], task.test.labels, metric=task.metric, resamples=config.resamples, seed=config.seed)
-        for model in models
-    ]
-    validations = [score(task.metric, model.predict(vectors["validation"]), task.validation.labels, task.num_outputs) for model in models]
-    arrays: dict[str, torch.Tensor] = {"labels": torch.from_numpy(np.asarray(task.test.labels))}
-    for draw, model in enumerate(models):
-        arrays[f"{draw}.predictions"] = torch.from_numpy(model.predict(vectors["test"]))
-    write_tensors(out / "predictions.safetensors", arrays)
-    write_tensors(out / "probe.safetensors", _model_tensors(models))
-    fitted = [{"strength": model.strength, "cv_scores": model.cv_scores, "unconverged_fits": model.unconverged_fits} for model in models]
-    summary = {"kind": task.kind, "metric": task.metric, "labels": list(task.labels), "train_rows": _rows(task, config)}
-    write_json(
-        out / "probe.json",
-        {**summary, "test": _joint(tests, config), "validation": float(np.mean(validations)), "draws": len(models), "fits": fitted},
+    """Write `probe.json` (scores), `probe.safetensors` (models) and `predictions.safetensors` (held-out predictions and labels).
+
+    In the files of arrays, names begin with the number of the draw or, for models, of the outer fold.
+    """
+    vectors = {split: read_vectors(embeddings, split) for split in splits_of(config)}
+    for split, of_split in vectors.items():
+        check_vectors(of_split, len(task.split(split)))
+    fit = _fitter(embeddings, task, config)
+    match config.protocol:
+        case "split":
+            scored = _on_one_split(vectors, task, config, fit)
+        case "nested_cv":
+            scored = _nested(vectors, task, config, fit)
+        case _:
+            assert_never(config.protocol)
+    validation = vectors["validation"] if config.protocol == "split" else None
+    fits = [_describe(one, validation, task) for one in scored.probes]
+    layers = {name: fits[0][name] for name in ("layers", "chosen_layer") if name in fits[0]} if len(fits) == 1 else {}
+    summary = {"kind": task.kind, "metric": task.metric, "labels": list(task.labels), "model": config.model, "protocol": config.protocol}
+    write_json(out / "probe.json", {**summary, **scored.facts, "fits": fits, **layers})
+    write_tensors(out / "predictions.safetensors", {name: torch.from_numpy(array) for name, array in scored.arrays.items()})
+    write_tensors(out / "probe.safetensors", _model_tensors(scored.probes))
+
+
+def _fitter(embeddings: Entry, task: Task, config: ProbeConfig) -> Fit:
+    """Return what fits one probe."""
+    fit = partial(
+        fit_probe,
+        kind=task.kind,
+        metric=task.metric,
+        num_outputs=task.num_outputs,
+        strengths=config.strengths,
+        folds=config.folds,
+        seed=config.seed,
+        model=config.model,
+        hidden_size=config.mlp_hidden_size,
     )
+    if config.layers == "joined":
+        return fit
+    found = read_json(embeddings, "embeddings.json")["layer_blocks"]
+    return partial(fit_layers, blocks=LayerBlocks(layers=tuple(found["layers"]), size=found["size"]), fit=fit)
 
 
-def _fit(vectors: np.ndarray, task: Task, config: ProbeConfig, draw: int) -> ProbeModel:
+def _on_one_split(vectors: Mapping[str, np.ndarray], task: Task, config: ProbeConfig, fit: Fit) -> Scored:
+    """Fit on train, or on draws of it; score on test, or on validation. Validation rows choose nothing here."""
+    rows = task.split(config.score_on)
+    labels = np.asarray(rows.labels)
+    probes = [_fit_draw(vectors["train"], task, config, draw, fit) for draw in range(config.draws if config.shots else 1)]
+    predictions = [one.predict(vectors[config.score_on]) for one in probes]
+    tests = [_evaluate(predicted, labels, task, config) for predicted in predictions]
+    validations = [_score(one.predict(vectors["validation"]), task.validation, task) for one in probes]
+    facts = {
+        "split": config.score_on,
+        "outer_folds": None,
+        "train_rows": _rows(task, config),
+        "draws": len(probes),
+        "test": _joint(tests, config),
+        "validation": float(np.mean(validations)),
+    }
+    arrays = {"labels": labels, **{f"{draw}.predictions": array for draw, array in enumerate(predictions)}}
+    return Scored(facts=facts, probes=probes, arrays=arrays)
+
+
+def _nested(vectors: Mapping[str, np.ndarray], task: Task, config: ProbeConfig, fit: Fit) -> Scored:
+    """Predict every row of the three splits by a probe of the other outer folds."""
+    everything = np.concatenate([vectors[split] for split in SPLITS])
+    labels = np.concatenate([task.split(split).labels for split in SPLITS])
+    predictions, fold_of, probes = nested_predictions(
+        everything, labels, fit, kind=task.kind, outer_folds=config.outer_folds, seed=config.seed
+    )
+    facts = {
+        "split": "cross-validated",
+        "outer_folds": len(probes),
+        "train_rows": len(labels) - int(np.bincount(fold_of).max()),
+        "draws": 1,
+        "test": {**asdict(_evaluate(predictions, labels, task, config)), "interval": "all rows"},
+        "validation": None,
+    }
+    return Scored(facts=facts, probes=probes, arrays={"labels": labels, "0.predictions": predictions, "folds": fold_of})
+
+
+def _fit_draw(vectors: np.ndarray, task: Task, config: ProbeConfig, draw: int, fit: Fit) -> Probe:
     """Fit on all train rows, or on the few of one draw."""
     labels = np.asarray(task.train.labels)
     if config.shots:
@@ -55,16 +141,17 @@ def _fit(vectors: np.ndarray, task: Task, config: ProbeConfig, draw: int) -> Pro
                 fix="probe.shots=8",
             ) from error
         vectors, labels = vectors[rows], labels[rows]
-    return fit_probe(
-        vectors,
-        labels,
-        kind=task.kind,
-        metric=task.metric,
-        num_outputs=task.num_outputs,
-        strengths=config.strengths,
-        folds=config.folds,
-        seed=config.seed,
+    return fit(vectors, labels)
+
+
+def _evaluate(predictions: np.ndarray, labels: np.ndarray, task: Task, config: ProbeConfig) -> Evaluation:
+    return evaluate_predictions(
+        task.kind, predictions, labels, task.num_outputs, metric=task.metric, resamples=config.resamples, seed=config.seed
     )
+
+
+def _score(predictions: np.ndarray, rows: Examples, task: Task) -> float:
+    return score(task.metric, predictions, np.asarray(rows.labels), task.num_outputs)
 
 
 def _rows(task: Task, config: ProbeConfig) -> int:
@@ -77,7 +164,7 @@ def _rows(task: Task, config: ProbeConfig) -> int:
 def _joint(tests: list[Evaluation], config: ProbeConfig) -> dict[str, Any]:
     """Return the test result: of the one probe, with its interval over rows; of several draws their mean, with its interval over draws."""
     if len(tests) == 1:
-        return {**asdict(tests[0]), "interval": "test rows"}
+        return {**asdict(tests[0]), "interval": f"{config.score_on} rows"}
     scores = np.array([test.score for test in tests])
     drawn = np.random.default_rng(config.seed).choice(scores, size=(config.resamples, len(scores))).mean(axis=1)
     low, high = np.quantile(drawn, [0.025, 0.975])
@@ -93,7 +180,25 @@ def _joint(tests: list[Evaluation], config: ProbeConfig) -> dict[str, Any]:
     }
 
 
-def _model_tensors(models: list[ProbeModel]) -> dict[str, torch.Tensor]:
-    """Return the arrays of each model, named `<draw>.<array>`."""
-    names = ("weights", "bias", "mean", "scale")
-    return {f"{draw}.{name}": torch.from_numpy(getattr(model, name)) for draw, model in enumerate(models) for name in names}
+def _describe(probe: Probe, validation: np.ndarray | None, task: Task) -> dict[str, Any]:
+    """Return what is worth knowing about one fit; of a sweep over layers, about each, and which one was chosen."""
+    if isinstance(probe, ProbeModel):
+        return {"strength": probe.strength, "cv_scores": probe.cv_scores, "unconverged_fits": probe.unconverged_fits}
+    blocks = [None] * len(probe.models) if validation is None else probe.blocks.split(validation)
+    layers = [
+        {
+            "layer": layer,
+            "strength": model.strength,
+            "cv_score": model.cv_score,
+            "validation": None if block is None else _score(model.predict(block), task.validation, task),
+            "unconverged_fits": model.unconverged_fits,
+        }
+        for layer, model, block in zip(probe.blocks.layers, probe.models, blocks, strict=True)
+    ]
+    return {**_describe(probe.chosen, None, task), "layers": layers, "chosen_layer": probe.layer}
+
+
+def _model_tensors(probes: Sequence[Probe]) -> dict[str, torch.Tensor]:
+    """Return the arrays of each probe, named `<number>.<array>`; of a sweep over layers those of the chosen one, for its block alone."""
+    models = [one.chosen if isinstance(one, LayeredProbe) else one for one in probes]
+    return {f"{number}.{name}": torch.from_numpy(array) for number, model in enumerate(models) for name, array in model.arrays().items()}

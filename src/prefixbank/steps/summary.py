@@ -18,12 +18,15 @@ def _facts(entry: Entry) -> dict[str, Any]:
     match entry.step:
         case "train_prefix":
             return _prefix(entry)
+        case "train_multitask":
+            return _multitask(entry)
         case "combine":
             bank = read_json(entry, "bank.json")
             return {"name": entry.info["name"], "rule": bank["rule"], "prefixes": entry.info["tasks"], "weights": bank["weights"]}
         case "embed":
             facts = read_json(entry, "embeddings.json")
-            return {"name": entry.info["name"], "rows": facts["rows"], "truncated_share": facts["truncated_share"]}
+            made = {"rows": facts["rows"], "truncated_share": facts["truncated_share"]}
+            return {"name": entry.info["name"], "encoder": entry.info["encoder"]["name"], **made}
         case "probe":
             return _probe(entry)
         case "report":
@@ -35,6 +38,13 @@ def _prefix(entry: Entry) -> dict[str, Any]:
     result = read_json(entry, "result.json")
     kept = {name: result[name] for name in ("metric", "validation", "best_epoch", "steps", "train_rows", "truncated_share")}
     return {"task": entry.info["task"], **kept, "shape": result["shape"]}
+
+
+def _multitask(entry: Entry) -> dict[str, Any]:
+    result = read_json(entry, "result.json")
+    scores = [task["validation"] for task in result["tasks"]]
+    kept = {name: result[name] for name in ("best_epoch", "steps", "examples", "train_rows", "truncated_share")}
+    return {"name": entry.info["name"], "tasks": entry.info["tasks"], "validation": result["validation"], "scores": scores, **kept}
 
 
 def _probe(entry: Entry) -> dict[str, Any]:
@@ -50,13 +60,15 @@ def _probe(entry: Entry) -> dict[str, Any]:
     others = {name: value for name, value in test["metrics"].items() if name != result["metric"]}
     bank = entry.info["bank"][:8] if entry.info["bank"] else "none"
     size = {"validation": result["validation"], "train_rows": result["train_rows"], "test_rows": test["n"], "draws": result["draws"]}
-    return {"task": entry.info["task"], "bank": bank, **scores, **size, **others}
+    return {"task": entry.info["task"], "bank": bank, "encoder": entry.info["encoder"]["name"], **scores, **size, **others}
 
 
 def flat_rows(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what CSV can hold: the row itself, or a report's cells, one row for each target and column."""
+    """Return what CSV can hold: the row itself, or a report's cells, one row for each target and column; without targets, its costs."""
     if row["step"] != "report":
         return [row]
+    if not row["targets"]:
+        return list(row["update"])
     cells = [(target, column, row["rows"][target]["columns"][column]) for target in (*row["targets"], "mean") for column in row["columns"]]
     return [
         {"target": target, "column": column, "score": cell["value"], "low": cell["low"], "high": cell["high"]}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from prefixbank.config.schema import PrefixRecipe, RunConfig
+from prefixbank.config.schema import MultitaskRecipe, PrefixRecipe, RunConfig
 from prefixbank.core.fit import FitEvent
 from prefixbank.errors import UsageError
 
@@ -15,7 +15,9 @@ MODULES = {"tensorboard": "tensorboard", "wandb": "wandb"}
 
 
 @contextmanager
-def tracked(run: RunConfig, name: str, recipe: PrefixRecipe, on_event: Callable[[FitEvent], None]) -> Iterator[Callable[[FitEvent], None]]:
+def tracked(
+    run: RunConfig, name: str, recipe: PrefixRecipe | MultitaskRecipe, on_event: Callable[[FitEvent], None]
+) -> Iterator[Callable[[FitEvent], None]]:
     """Yield a listener that passes events on to `on_event` and to the tracker of `run`.
 
     Raises:
@@ -34,7 +36,8 @@ def tracked(run: RunConfig, name: str, recipe: PrefixRecipe, on_event: Callable[
 
     tracker = TensorBoardTracker(name, run.tracker_dir) if run.tracker == "tensorboard" else WandBTracker(name)
     tracker.start()
-    tracker.store_init_configuration({"seed": recipe.seed, **asdict(recipe.prefix), **asdict(recipe.optim)})
+    own = recipe.prefix if isinstance(recipe, PrefixRecipe) else recipe.multitask
+    tracker.store_init_configuration({"seed": recipe.seed, **asdict(own), **asdict(recipe.optim)})
 
     def listen(event: FitEvent) -> None:
         values = {"loss": event.loss, "lr": event.lr} if event.validation is None else {"validation": event.validation}

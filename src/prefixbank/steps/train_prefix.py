@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,33 +10,36 @@ from prefixbank.config.schema import PrefixRecipe
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.tasks import Task
 from prefixbank.steps.context import Context
-from prefixbank.steps.events import Event
-from prefixbank.steps.json_files import read_json, write_json
+from prefixbank.steps.json_files import read_json, write_json, write_json_lines
 from prefixbank.steps.units import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
 if TYPE_CHECKING:
-    from prefixbank.core.fit import FitEvent, FitResult
+    from prefixbank.core.fit import FitResult
 
 STEP = "train-prefix"
-VERSION = 1  # 1: first
+VERSION = 2  # 1: first; 2: result.json counts the rows that training processed
 CODE = (
     "core.attention",
     "core.combine",
     "core.embed",
     "core.fit",
     "core.fit_types",
+    "core.flops",
     "core.heads",
     "core.metrics",
     "core.pooling",
     "core.precision",
     "core.prefix",
+    "core.sampling",
     "core.schedule",
     "core.shapes",
+    "core.training",
     "data.batches",
     "data.encoder",
     "steps.fitting",
+    "steps.flops",
 )
 
 
@@ -45,11 +47,11 @@ def unit(context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe
     """Return the unit that trains `task`'s prefix on the encoder in `files`; ref `prefix/<name or task name>`."""
 
     def make(out: Path, work: Path) -> JSON:
-        from prefixbank.steps.fitting import fit
+        from prefixbank.steps.fitting import fit, progress_of
 
-        result, facts = fit(context, task, files, recipe, work, lambda event: _report(context, task.name, event))
+        result, facts = fit(context, task, files, recipe, work, progress_of(context, STEP, task.name))
         _write(out, task, result, facts)
-        return {"task": task.name, "encoder": asdict(files.source), "notes": list(task.notes)}
+        return {"task": task.name, "encoder": asdict(files.source), "notes": list(task.notes), "seconds": result.seconds}
 
     inputs = {"encoder": files.digest, "examples": task.digest("train", "validation")}
     made_of = document(step="train_prefix", version=VERSION, config=asdict(recipe), inputs=inputs)
@@ -63,23 +65,13 @@ def describe(entry: Entry) -> str:
     return f"validation {result['metric']} {result['validation']:.3f}{cut}"
 
 
-def _report(context: Context, name: str, event: FitEvent) -> None:
-    """Pass a training event on as progress."""
-    score = "" if event.validation is None else f"validation {event.validation:.3f}"
-    text = score or f"loss {event.loss:.3f}"
-    context.emit(Event(kind="progress", step=STEP, name=name, done=event.step, total=event.total_steps, text=text))
-
-
 def _write(out: Path, task: Task, result: FitResult, facts: dict[str, Any]) -> None:
     """Write the artifact: prefix and head apart, the learning curve, and what training came to."""
     from prefixbank.steps.tensors import prefix_tensors, write_tensors
 
     write_tensors(out / "prefix.safetensors", prefix_tensors(result.prefix))
     write_tensors(out / "head.safetensors", {"weight": result.head_weight, "bias": result.head_bias})
-    lines = [json.dumps(line, sort_keys=True) for line in result.curve]
-    (out / "curve.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_json_lines(out / "curve.jsonl", result.curve)
     summary = {"kind": task.kind, "labels": list(task.labels), "metric": task.metric, "validation": result.score}
-    write_json(
-        out / "result.json",
-        {**summary, "best_epoch": result.epoch, "steps": result.steps, "shape": list(result.prefix.tensor.shape), **facts},
-    )
+    went = {"best_epoch": result.epoch, "steps": result.steps, "examples": result.examples}
+    write_json(out / "result.json", {**summary, **went, "shape": list(result.prefix.tensor.shape), **facts})

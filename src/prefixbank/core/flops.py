@@ -1,0 +1,140 @@
+"""How many floating-point operations a training takes, counted without running it.
+
+torch's own counter watches one step on tensors that have a shape and no numbers, so that the counting needs neither the device nor the
+memory of a training. Only matrix products count, two operations for each multiplication with its addition. What works on single numbers
+(softmax, norms, losses, the optimiser) is left out, as is usual; so is validation, and what a kernel or gradient checkpointing computes
+twice to save memory.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from prefixbank.core.embed import encode
+from prefixbank.core.pooling import Pooling
+from prefixbank.core.prefix import PrefixStart, TrainablePrefix
+from prefixbank.core.shapes import Batch, EncoderShape
+
+BatchShapes = Mapping[tuple[int, int], int]
+"""(B, T) of batches, T with padding, to how many such batches there are."""
+
+FEW = 5
+"""Up to so many different shapes are counted one by one."""
+
+_Module = TypeVar("_Module", bound=nn.Module)
+_Cost = Callable[[int, int], int]
+"""From B and T to the operations of one step, the head's left out."""
+
+
+def shapes_of(batches: Iterable[Batch]) -> Counter[tuple[int, int]]:
+    """Return how many batches there are of each shape (B, T)."""
+    return Counter((len(batch.rows), batch.inputs["input_ids"].shape[1]) for batch in batches)
+
+
+def prefix_flops(
+    model: nn.Module, shape: EncoderShape, start: PrefixStart, pooling: Pooling, num_outputs: int, batches: BatchShapes
+) -> int:
+    """Count what training a prefix and its head on a frozen encoder takes: forward, and backward to the prefix and the head.
+
+    Args:
+        model: encoder loaded with our attention; it is not changed.
+        shape: its sizes.
+        start: how the prefix is parameterised.
+        pooling: how hidden states become one vector.
+        num_outputs: C of the head.
+        batches: all batches trained on, over all epochs.
+    Returns:
+        Operations in all.
+    Raises:
+        RuntimeError: the encoder's code decides by numbers that are not known before it runs.
+    """
+    cost = _step_cost(model, TrainablePrefix(shape, start, 0), pooling)
+    return _total(cost, batches) + _head_flops(pooling.output_size(shape.hidden_size), num_outputs, batches)
+
+
+def finetune_flops(model: nn.Module, shape: EncoderShape, pooling: Pooling, batches: Mapping[int, BatchShapes]) -> int:
+    """Count what training all weights of an encoder takes, together with a head for each task.
+
+    Args:
+        model: encoder loaded with our attention; it is not changed.
+        shape: its sizes.
+        pooling: how hidden states become one vector.
+        batches: C of a head to all batches that it was trained on, over all epochs; tasks with the same C go together.
+    Returns:
+        Operations in all.
+    Raises:
+        RuntimeError: as `prefix_flops`.
+    """
+    every = Counter[tuple[int, int]]()
+    for shapes in batches.values():
+        every.update(shapes)
+    features = pooling.output_size(shape.hidden_size)
+    heads = sum(_head_flops(features, outputs, shapes) for outputs, shapes in batches.items())
+    return _total(_step_cost(model, None, pooling), every) + heads
+
+
+def _head_flops(features: int, outputs: int, batches: BatchShapes) -> int:
+    """Count the three products of a linear head, B · F · C each: outputs, gradient of its weights, gradient of the vectors."""
+    return sum(3 * 2 * rows * features * outputs * times for (rows, _), times in batches.items())
+
+
+def _step_cost(model: nn.Module, prefix: TrainablePrefix | None, pooling: Pooling) -> _Cost:
+    """Return the cost of a step up to the pooled vectors; without a prefix, all weights of the model are trained."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    encoder = _without_numbers(mode, model, trained=prefix is None)
+    trained = None if prefix is None else _without_numbers(mode, prefix, trained=True)
+
+    @cache
+    def count(rows: int, tokens: int) -> int:
+        # The counter does not know the CPU's fused attention; the plain one is made of products.
+        with mode, sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            inputs = {name: torch.ones(rows, tokens, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
+            vectors = encode(encoder, inputs, None if trained is None else trained().slots(), pooling)
+            torch.autograd.backward(vectors.sum())
+        return int(counter.get_total_flops())
+
+    return count
+
+
+def _without_numbers(mode: FakeTensorMode, module: _Module, *, trained: bool) -> _Module:
+    """Return a copy whose tensors are shapes alone, on the CPU wherever the module is."""
+    with mode:
+        shapes: dict[int, Tensor] = {id(buffer): torch.empty(buffer.shape, dtype=buffer.dtype) for buffer in module.buffers()}
+        for weight in module.parameters():
+            shapes[id(weight)] = nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype), requires_grad=trained)
+    return copy.deepcopy(module, shapes)
+
+
+def _total(cost: _Cost, batches: BatchShapes) -> int:
+    """Add up the cost of all batches. Many shapes follow from a few, which the largest of them confirms; else each is counted."""
+    if len(batches) > FEW:
+        law, largest = _law(cost), max(batches)
+        cost = law if law(*largest) == cost(*largest) else cost
+    return sum(cost(rows, tokens) * times for (rows, tokens), times in batches.items())
+
+
+def _law(cost: _Cost) -> _Cost:
+    """Return the cost as a constant + B · (a quadratic function of T), which is what a transformer's products come to.
+
+    The constant is a prefix's own network; T² is attention. Newton's forward differences from T = 2, in whole numbers.
+    """
+    at_2 = cost(3, 2) - cost(2, 2)
+    constant = cost(2, 2) - 2 * at_2
+    at_3, at_4 = ((cost(2, tokens) - constant) // 2 for tokens in (3, 4))
+    first, second = at_3 - at_2, at_4 - 2 * at_3 + at_2
+
+    def law(rows: int, tokens: int) -> int:
+        steps = tokens - 2
+        return constant + rows * (at_2 + steps * first + steps * (steps - 1) // 2 * second)
+
+    return law

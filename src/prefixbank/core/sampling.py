@@ -1,0 +1,93 @@
+"""Which rows of which task are shown when several tasks are trained together. numpy only.
+
+An epoch shows as many rows in all as the tasks have together, however they are shared out. Nothing is remembered between epochs: a task's
+rows are a walk through shuffles of it, one after the other, and where an epoch's part of the walk begins follows from the epoch's number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, assert_never
+
+import numpy as np
+
+Sampling = Literal["proportional", "uniform", "temperature"]
+
+BUCKET_BATCHES = 50
+
+
+def rows_each_epoch(sizes: Sequence[int], sampling: Sampling, *, temperature: float, size_cap: int) -> tuple[int, ...]:
+    """Return how many rows of each task an epoch shows; together as many as there are.
+
+    The share of a task is proportional to n (`proportional`; without a cap each row is shown once), the same for all (`uniform`), or
+    proportional to n ** (1 / temperature). Fractions of a row go to the tasks with the largest ones, the first of equals.
+
+    Args:
+        sizes: train rows of each task.
+        sampling: the rule.
+        temperature: 1 is proportional, larger is nearer to uniform.
+        size_cap: n counts at most this; 0 is no cap.
+    Source: Du et al. 2020 (2004.14287), section 3.
+    """
+    counted = [min(size, size_cap or size) for size in sizes]
+    weights = [_weight(size, sampling, temperature) for size in counted]
+    total = sum(sizes)
+    quotas = [weight * total / sum(weights) for weight in weights]
+    counts = [int(quota) for quota in quotas]
+    by_fraction = sorted(range(len(sizes)), key=lambda task: counts[task] - quotas[task])
+    for task in by_fraction[: total - sum(counts)]:
+        counts[task] += 1
+    return tuple(counts)
+
+
+def _weight(size: int, sampling: Sampling, temperature: float) -> float:
+    match sampling:
+        case "proportional":
+            return size
+        case "uniform":
+            return 1
+        case "temperature":
+            return float(size ** (1 / temperature))
+    assert_never(sampling)
+
+
+def rows_shown(size: int, count: int, *, seed: int, task: int, epoch: int) -> np.ndarray:
+    """Return the rows [count] of one task in one epoch: the next ones of an endless row of shuffles of 0..size-1."""
+    start, stop = epoch * count, (epoch + 1) * count
+    first = start // size
+    shuffles = [np.random.default_rng([seed, cycle, task, 1]).permutation(size) for cycle in range(first, stop // size + 1)]
+    return np.concatenate(shuffles)[start - first * size : stop - first * size]
+
+
+def epoch_plan(
+    lengths: Sequence[np.ndarray], counts: Sequence[int], *, batch_size: int, seed: int, epoch: int
+) -> list[tuple[int, np.ndarray]]:
+    """Return one epoch's batches in order, each as a task's number and rows of this task.
+
+    Args:
+        lengths: for each task the tokens [N] in each row.
+        counts: rows of each task to show.
+        batch_size: rows in a batch; a task's last one may have fewer.
+        seed: with the epoch's number, determines rows and order.
+        epoch: number of the epoch, from 0.
+    """
+    batches: list[tuple[int, np.ndarray]] = []
+    for task, (tokens, count) in enumerate(zip(lengths, counts, strict=True)):
+        rows = rows_shown(len(tokens), count, seed=seed, task=task, epoch=epoch)
+        batches += [(task, group) for group in length_groups(tokens, rows, batch_size)]
+    order = np.random.default_rng([seed, epoch, 0, 2]).permutation(len(batches))
+    return [batches[place] for place in order.tolist()]
+
+
+def length_groups(lengths: np.ndarray, order: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Cut rows into batches of near lengths: the order is kept but for sorting within `BUCKET_BATCHES` batches.
+
+    Args:
+        lengths: [N] tokens in each row of the data set.
+        order: [M] row numbers.
+        batch_size: rows in a batch; the last one may have fewer.
+    """
+    run = batch_size * BUCKET_BATCHES
+    runs = [order[start : start + run] for start in range(0, len(order), run)]
+    ordered = [part[np.argsort(lengths[part], kind="stable")] for part in runs]
+    return [part[start : start + batch_size] for part in ordered for start in range(0, len(part), batch_size)]

@@ -1,0 +1,152 @@
+"""Step `train-multitask`: several tasks and an encoder to one fine-tuned encoder, with a head for each task.
+
+Names are no part of the key, so no file of the artifact holds one: lists in them are in the order of the tasks, whose names are among the
+artifact's facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefixbank.config.schema import EncoderConfig, MultitaskRecipe, PoolingConfig
+from prefixbank.data.encoder_files import EncoderFiles
+from prefixbank.data.tasks import Task
+from prefixbank.errors import UsageError
+from prefixbank.steps.context import Context
+from prefixbank.steps.json_files import read_json, write_json, write_json_lines
+from prefixbank.steps.units import Unit
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON, document
+
+if TYPE_CHECKING:
+    from prefixbank.core.combine import Bank
+    from prefixbank.core.fit_types import MultitaskResult
+
+STEP = "train-multitask"
+VERSION = 1  # 1: first
+CODE = (
+    "core.attention",
+    "core.combine",
+    "core.embed",
+    "core.fit",
+    "core.fit_types",
+    "core.flops",
+    "core.heads",
+    "core.metrics",
+    "core.multitask",
+    "core.pooling",
+    "core.precision",
+    "core.prefix",
+    "core.sampling",
+    "core.schedule",
+    "core.shapes",
+    "core.training",
+    "data.batches",
+    "data.encoder",
+    "steps.fitting",
+    "steps.flops",
+    "steps.multitasking",
+)
+FOLDER, LISTING = "encoder", "encoder.files"
+
+
+def unit(context: Context, tasks: Sequence[Task], files: EncoderFiles, recipe: MultitaskRecipe, name: str = "") -> Unit:
+    """Return the unit that fine-tunes the encoder in `files` on `tasks`; ref `multitask/<name, or the tasks' names joined>`."""
+    names = [task.name for task in tasks]
+    check_tasks(names)
+    called = name or "-".join(names)
+
+    def make(out: Path, work: Path) -> JSON:
+        from prefixbank.steps.fitting import progress_of
+        from prefixbank.steps.multitasking import fit
+
+        result, facts = fit(context, tasks, files, recipe, work, called, progress_of(context, STEP, called))
+        _write(out, tasks, files, result, facts)
+        notes = [note for task in tasks for note in task.notes]
+        return {"tasks": names, "encoder": asdict(files.source), "notes": notes, "seconds": result.seconds}
+
+    inputs = {"encoder": files.digest, "examples": [task.digest("train", "validation") for task in tasks]}
+    made_of = document(step="train_multitask", version=VERSION, config=asdict(recipe), inputs=inputs)
+    return Unit(step=STEP, name=called, document=made_of, make=make, ref=("multitask", called), note=describe)
+
+
+def check_tasks(names: Sequence[str]) -> None:
+    """Refuse no tasks at all, and tasks named twice.
+
+    Raises:
+        UsageError: with the names.
+    """
+    if not names:
+        raise UsageError("no tasks to train on", expected="one or more", fix="prefixbank train-multitask 'tasks=[polarity,topic]'")
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise UsageError(
+            f"tasks names {', '.join(twice)} twice",
+            expected="each task once (multitask.sampling says how often its rows are shown)",
+            fix=f"'tasks=[{','.join(dict.fromkeys(names))}]'",
+        )
+
+
+def describe(entry: Entry) -> str:
+    """Return what the line of a finished encoder says: the mean of the validation scores, and each of them."""
+    result = read_json(entry, "result.json")
+    each = [f"{name} {task['validation']:.3f}" for name, task in zip(entry.info["tasks"], result["tasks"], strict=True)]
+    cut = f", {result['truncated_share']:.1%} of rows truncated" if result["truncated_share"] else ""
+    return f"validation mean {result['validation']:.3f}: {', '.join(each)}{cut}"
+
+
+def encoder_of(entry: Entry) -> EncoderFiles:
+    """Return the encoder in an artifact of this step, after reading all its files to check them.
+
+    Its digest is the SHA-256 of the artifact's list of these files, so that what was embedded with it keeps the artifact out of gc.
+
+    Raises:
+        DamagedError: a file is not the one that was published.
+    """
+    for name in entry.files:
+        if name.startswith(f"{FOLDER}/"):
+            entry.file(name)
+    name, folder = f"multitask/{entry.info['name']}", entry.path / FOLDER
+    return EncoderFiles(
+        folder=folder,
+        digest=entry.files[LISTING].sha256,
+        label=f"{name}@{entry.short_key}",
+        source=EncoderConfig(name=name, source="folder", path=str(folder)),
+    )
+
+
+def pooling_of(entry: Entry) -> PoolingConfig:
+    """Return how the vectors were pooled on which an artifact's encoder was trained."""
+    return PoolingConfig(**entry.document["config"]["pooling"])
+
+
+def load_plain(entry: Entry) -> Bank:
+    """Return the bank without prefixes that pools as an artifact's encoder was trained."""
+    from prefixbank.steps.banks import plain_bank
+
+    return plain_bank(pooling_of(entry))
+
+
+def _write(out: Path, tasks: Sequence[Task], files: EncoderFiles, result: MultitaskResult, facts: dict[str, Any]) -> None:
+    """Write the artifact: encoder and heads apart, the learning curve, and what training came to."""
+    from prefixbank.steps.multitasking import write_encoder, write_heads
+
+    write_encoder(out / FOLDER, out / LISTING, files, result)
+    write_heads(out / "heads.safetensors", result)
+    write_json_lines(out / "curve.jsonl", result.curve)
+    of_task = [
+        {
+            "kind": task.kind,
+            "labels": list(task.labels),
+            "metric": task.metric,
+            "validation": score,
+            "train_rows": len(task.train),
+            "examples": examples,
+        }
+        for task, score, examples in zip(tasks, result.scores, result.examples, strict=True)
+    ]
+    went = {"validation": result.score, "best_epoch": result.epoch, "steps": result.steps, "examples": sum(result.examples)}
+    write_json(out / "result.json", {"tasks": of_task, **went, "train_rows": sum(len(task.train) for task in tasks), **facts})

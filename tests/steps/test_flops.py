@@ -1,0 +1,75 @@
+"""Which batches a training saw, and what they cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from prefixbank.core.flops import finetune_flops, prefix_flops
+from prefixbank.core.shapes import Batch
+from prefixbank.steps import flops
+from prefixbank.steps.flops import batches_seen, finetuning_flops, prefix_training_flops
+from tests.core.toys import MEAN, SETTINGS, SHAPE, START, new_bert
+
+WIDTHS = ([2, 3, 5], [3, 7, 7])
+"""T of the batches of even and of odd epochs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """The part of an encoder that counting needs."""
+
+    model: torch.nn.Module
+    shape: object
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Loaded:
+    return Loaded(model=new_bert(), shape=SHAPE)
+
+
+def batch(width: int) -> Batch:
+    return Batch(rows=np.arange(4), inputs={"input_ids": torch.ones(4, width, dtype=torch.int64)})
+
+
+def train(epoch: int) -> list[Batch]:
+    return [batch(width) for width in WIDTHS[epoch % 2]]
+
+
+@pytest.mark.parametrize(
+    ("steps", "accumulation", "widths"),
+    [
+        (0, 1, []),
+        (2, 1, [2, 3]),
+        (3, 1, [2, 3, 5]),
+        (4, 1, [2, 3, 5, 3]),
+        (2, 2, [2, 3, 5]),
+        (3, 2, [2, 3, 5, 3, 7]),
+        (2, 4, [2, 3, 5, 3, 7, 7]),
+    ],
+)
+def test_batches_seen_are_those_of_the_steps_done(steps: int, accumulation: int, widths: list[int]):
+    assert [one.inputs["input_ids"].shape[1] for one in batches_seen(train, steps, accumulation)] == widths
+
+
+def test_prefix_training_costs_what_its_batches_cost(encoder: Loaded):
+    by_hand = prefix_flops(encoder.model, SHAPE, START, MEAN, 2, {(4, 2): 1, (4, 3): 2, (4, 5): 1})
+    assert prefix_training_flops(encoder, SETTINGS, train, 4) == by_hand  # type: ignore[arg-type]
+
+
+def test_fine_tuning_costs_what_each_tasks_batches_cost(encoder: Loaded):
+    by_hand = finetune_flops(encoder.model, SHAPE, MEAN, {2: {(4, 3): 2}, 5: {(4, 3): 1}})
+    assert finetuning_flops(encoder, MEAN, [(2, batch(3)), (5, batch(3)), (2, batch(3))]) == by_hand  # type: ignore[arg-type]
+
+
+def test_encoder_that_cannot_be_counted_has_no_number(encoder: Loaded, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> int:
+        raise RuntimeError("depends on data")
+
+    monkeypatch.setattr(flops, "prefix_flops", refuse)
+    monkeypatch.setattr(flops, "finetune_flops", refuse)
+    assert prefix_training_flops(encoder, SETTINGS, train, 4) is None  # type: ignore[arg-type]
+    assert finetuning_flops(encoder, MEAN, [(2, batch(3))]) is None  # type: ignore[arg-type]
