@@ -196,3 +196,21 @@ def test_transfer_study_makes_every_part(cli):
     files = {path.name for path in Path(result["path"]).iterdir()}
     assert {"report.json", "report.md", "report.png", "heatmap.png", "curves.png", "entry.json"} == files
     assert set(result["targets"]) == {"emotion", "similarity"} and len(result["columns"]) == 10
+
+
+def test_update_study_counts_what_each_change_makes_anew(cli, args):
+    changes = ("experiment.update.add=gamma", "experiment.update.refresh=alpha", "experiment.update.remove=beta")
+    ran = cli.done(*args, "experiment.targets=[]", "experiment.representations=[]", "finetune.epochs=1", "finetune.batch_size=20", *changes)
+    rows = {(row["change"], row["method"]): row for row in ran.result["update"]}
+    examples = {place: row["examples"] for place, row in rows.items()}
+    assert examples == {
+        ("add gamma", "prefixes"): 40,
+        ("add gamma", "multi-task"): 120,
+        ("refresh alpha", "prefixes"): 40,
+        ("refresh alpha", "multi-task"): 80,
+        ("remove beta", "prefixes"): 0,
+        ("remove beta", "multi-task"): 40,
+    }
+    assert all(row["others_unchanged"] for (_, method), row in rows.items() if method == "prefixes")
+    assert all(row["flops"] > 0 and row["seconds"] > 0 for row in rows.values() if row["examples"])
+    assert (Path(ran.result["path"]) / "update.png").is_file()

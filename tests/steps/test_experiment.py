@@ -99,3 +99,8 @@ def test_bank_of_each_seed_is_one_column(run):
     table = json.loads(report.file("report.json").read_text(encoding="utf-8"))
     cells = table["rows"]["gamma"]["columns"]
     assert (len(cells["bank"]["scores"]), len(cells["plain encoder"]["scores"])) == (2, 1)
+
+
+def test_prefixes_are_not_trained_for_what_needs_none(run):
+    _, events = run("experiment.representations=[plain,multitask]", "finetune.epochs=1", dry_run=True)
+    assert [step for _, step, _ in units(events)] == ["train-multitask", "embed", "probe", "embed", "probe", "report"]

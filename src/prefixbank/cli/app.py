@@ -106,7 +106,8 @@ def _report_text(row: Row) -> str:
     """Return an experiment's report as a person reads it on a terminal."""
     path = Path(row["path"])
     text = (path / "report.md").read_text(encoding="utf-8").split("\n![", maxsplit=1)[0].rstrip()
-    return f"{text}\n\nreport: {path / 'report.md'}\nchart:  {path / 'report.png'}"
+    charts = "".join(f"\nchart:  {chart}" for chart in sorted(path.glob("*.png")))
+    return f"{text}\n\nreport: {path / 'report.md'}{charts}"
 
 
 _add_producing("train-prefix", TRAIN_PREFIX)

@@ -25,7 +25,7 @@ from prefixbank.config.schema import (
     TaskConfig,
 )
 
-Representation = Literal[
+Column = Literal[
     "plain",
     "bank",
     "concat_prefixes",
@@ -37,13 +37,13 @@ Representation = Literal[
     "finetuned",
     "random",
     "shuffled",
-    "single",
-    "leave_one_out",
 ]
 """What turns texts into vectors in an experiment: the plain encoder; the bank that `combine` describes, or the bank of one of the four
 rules; the vectors of plain encoder and bank side by side; the multi-task encoder of all sources; an encoder fine-tuned on the target
-itself; banks of untrained prefixes and of prefixes trained on shuffled labels; a bank of each single prefix; banks that each lack one
-source."""
+itself; banks of untrained prefixes and of prefixes trained on shuffled labels."""
+
+Representation = Literal[Column, "single", "leave_one_out"]
+"""These, and two that are made once for each source: a bank of it alone, and the bank that lacks it."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

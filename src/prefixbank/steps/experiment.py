@@ -12,7 +12,7 @@ from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
 from prefixbank.steps.experiment_checks import check_experiment, has_update
 from prefixbank.steps.graph import Experiment, Graph, Outcome
-from prefixbank.steps.representations import TITLES, multitask, passes, seeds_of, single, vectors, whole_bank, without
+from prefixbank.steps.representations import TITLES, WITHOUT_PREFIXES, multitask, passes, seeds_of, single, vectors, whole_bank, without
 from prefixbank.steps.units import Waiting
 from prefixbank.steps.update_study import update_rows
 from prefixbank.store.artifact import Entry
@@ -56,11 +56,7 @@ def _study(context: Context, experiment: Experiment) -> Outcome:
     graph = Graph(context=context, experiment=experiment)
     asked = experiment.config.experiment
     columns = [column for name in asked.representations for column in TITLES if column == name]
-    trained: dict[str, dict[int, Outcome]] = {
-        source: {seed: graph.prefix(source, seed) for seed in asked.seeds} for source in asked.sources
-    }
-    if "multitask" in columns:
-        trained[TITLES["multitask"]] = {seed: multitask(graph, seed) for seed in seeds_of(graph, "multitask")}
+    trained = _trained(graph)
     probes: Cells = {
         target: {
             TITLES[column]: {
@@ -81,7 +77,7 @@ def _study(context: Context, experiment: Experiment) -> Outcome:
         facts=_facts(graph),
         columns={TITLES[column]: report.Column(title=TITLES[column], passes=passes(column, len(asked.sources))) for column in columns},
         probes=_made(probes),
-        baselines=tuple(TITLES[column] for column in ("plain", "multitask") if column in columns) or (TITLES[columns[0]],) * bool(columns),
+        baselines=tuple(TITLES[column] for column in [name for name in ("plain", "multitask") if name in columns] or columns[:1]),
         singles=_made(singles),
         without=_made(rest),
         bank=TITLES[whole_bank(asked, graph.config.combine.rule) or "bank"],
@@ -89,6 +85,17 @@ def _study(context: Context, experiment: Experiment) -> Outcome:
         update=[row for row in updates if not isinstance(row, Waiting)],
     )
     return graph.do(report.unit(study, resamples=experiment.config.probe.resamples))
+
+
+def _trained(graph: Graph) -> dict[str, dict[int, Outcome]]:
+    """Return what learning curves are drawn of: the prefixes and the multi-task encoder, where something that is compared needs them."""
+    asked = graph.config.experiment
+    trained: dict[str, dict[int, Outcome]] = {}
+    if has_update(asked) or set(asked.representations) - WITHOUT_PREFIXES:
+        trained = {source: {seed: graph.prefix(source, seed) for seed in asked.seeds} for source in asked.sources}
+    if "multitask" in asked.representations:
+        trained[TITLES["multitask"]] = {seed: multitask(graph, seed) for seed in seeds_of(graph, "multitask")}
+    return trained
 
 
 def _of_each_source(graph: Graph, representation: Literal["single", "leave_one_out"]) -> Cells:
@@ -129,7 +136,7 @@ def _facts(graph: Graph) -> report.Facts:
         f"Train rows: {_rows(graph.source(name) for name in asked.sources)}.",
         f"Prefixes: {prefix}; the epoch with the best validation score of the source task is kept.",
     ]
-    if "multitask" in asked.representations:
+    if "multitask" in asked.representations or has_update(asked):
         fit = f"{tuned.epochs} epochs, batches of {tuned.batch_size}, learning rate {tuned.lr:g}, {config.multitask.sampling} sampling"
         protocol.append(f"Multi-task encoder: all weights, {fit}; the epoch with the best mean of the same validation scores is kept.")
     if asked.targets:

@@ -4,28 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal, assert_never
+from typing import assert_never
 
-from prefixbank.config.commands import ExperimentConfig, Representation
+from prefixbank.config.commands import Column, ExperimentConfig, Representation
 from prefixbank.config.schema import CombineConfig, Rule
 from prefixbank.steps.graph import Graph, Outcome, Training
 
 PLAIN, BANK, MULTITASK = "plain encoder", "bank", "multi-task encoder"
-
-Column = Literal[
-    "plain",
-    "bank",
-    "concat_prefixes",
-    "concat_vectors",
-    "mean_vectors",
-    "mean_prefixes",
-    "plain_and_bank",
-    "multitask",
-    "finetuned",
-    "random",
-    "shuffled",
-]
-"""The representations that are one column of the report; the others are one for each source."""
 
 TITLES: Mapping[Column, str] = {
     "plain": PLAIN,
@@ -40,6 +25,10 @@ TITLES: Mapping[Column, str] = {
     "random": "random prefixes",
     "shuffled": "shuffled labels",
 }
+
+
+WITHOUT_PREFIXES = frozenset({"plain", "multitask", "finetuned", "random", "shuffled"})
+"""Representations for which no prefix is trained on a source's own labels."""
 
 
 def passes(representation: Column, sources: int) -> int:
