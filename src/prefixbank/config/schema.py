@@ -24,7 +24,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 PoolingPosition = Literal["cls", "mean", "max", "last"]
 PoolingLayers = Literal["last", "mean_last", "concat_last", "single"]
 Pairs = Literal["joint", "separate", "both"]
-Rule = Literal["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"]
+Rule = Literal["concat_prefixes", "mean_attention", "mean_prefixes", "mean_vectors", "concat_vectors"]
 
 Count = Annotated[int, Ge(1)]
 Natural = Annotated[int, Ge(0)]
