@@ -121,3 +121,9 @@ def test_control_prefixes_get_no_ref(graph):
     vectors(made, "random", "gamma", 0)
     vectors(made, "shuffled", "gamma", 0)
     assert {str(ref) for ref in made.context.store.refs()} == before
+
+
+def test_kept_layers_are_read_side_by_side_whatever_training_pools(graph):
+    made, _ = graph("experiment.keep_layers=3")
+    kept, trained = of_test(vectors(made, "bank", "gamma", 0)), of_test(vectors(graph()[0], "bank", "gamma", 0))
+    assert np.array_equal(kept[:, -trained.shape[1] :], trained) and kept.shape[1] == 3 * trained.shape[1]

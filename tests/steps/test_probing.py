@@ -217,6 +217,13 @@ def test_key_follows_the_settings(task, embed_toy, settings):
     assert probe.unit(embeddings, task, ProbeConfig(), "a").document != probe.unit(embeddings, task, ProbeConfig(**settings), "a").document
 
 
+def test_last_layer_alone_is_what_the_probe_of_the_last_layer_sees(probed):
+    _, last, *_ = probed(layers="last")
+    _, best, *_ = probed(layers="best")
+    wanted = [layer for layer in best["layers"] if layer["layer"] == LAYERS[-1]]
+    assert [last["validation"]] == [layer["validation"] for layer in wanted] and last["fits"][0]["strength"] == wanted[0]["strength"]
+
+
 def test_validation_score_leaves_the_test_rows_alone(probed):
     _, result, predictions, _ = probed(score_on="validation")
     assert (result["split"], result["test"]["interval"], result["test"]["n"]) == ("validation", "validation rows", ROWS["validation"])

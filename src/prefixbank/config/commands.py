@@ -147,6 +147,9 @@ class ExperimentConfig:
     """The same of each target."""
     validation_rows: Natural = 0
     """The same of validation rows of sources and targets."""
+    keep_layers: Natural = 0
+    """Embed with the last so many layers side by side, for `probe.layers` to choose from, whatever `pooling` trains with; 0: as
+    `pooling`."""
     update: UpdateConfig = field(default_factory=UpdateConfig)
     change: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Overrides for single source tasks: `experiment.change.polarity=["optim.lr=0.01"]`."""

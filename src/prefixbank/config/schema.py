@@ -182,8 +182,9 @@ class ProbeConfig:
     outer_folds: Annotated[int, Ge(2)] = 10
     score_on: Literal["test", "validation"] = "test"
     """`validation`: for choosing between recipes; the test rows are then not even embedded."""
-    layers: Literal["joined", "best"] = "joined"
-    """`best`: with `pooling.layers=concat_last`, one probe for each layer; cross-validation on train chooses."""
+    layers: Literal["joined", "last", "best"] = "joined"
+    """Of vectors pooled with `pooling.layers=concat_last`: all layers side by side; the last one alone; or one probe for each layer, among
+    which cross-validation on train chooses."""
     strengths: tuple[Positive, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
     """Inverse regularisation strengths tried by cross-validation (ridge uses 1/strength)."""
     folds: Annotated[int, Ge(2)] = 5

@@ -18,6 +18,7 @@ from prefixbank.config.schema import (
     EmbedRecipe,
     MultitaskRecipe,
     OptimConfig,
+    PoolingConfig,
     PrefixRecipe,
     TaskConfig,
 )
@@ -73,6 +74,12 @@ class Graph:
     def seeds(self) -> tuple[int, ...]:
         """Return the seeds of trainings."""
         return self.config.experiment.seeds
+
+    @property
+    def reading(self) -> PoolingConfig:
+        """Return how hidden states become the vectors that are probed; training pools as `pooling` says."""
+        kept = self.config.experiment.keep_layers
+        return replace(self.config.pooling, layers="concat_last", last_k=kept) if kept else self.config.pooling
 
     def named(self, text: str, seed: int) -> str:
         """Return a name that tells seeds apart where there are several."""
@@ -135,7 +142,7 @@ class Graph:
             if isinstance(prefix, Waiting):
                 return self.waits(combine.STEP, name, prefix)
         made = [prefix for prefix in prefixes.values() if isinstance(prefix, Entry)]
-        unit = combine.unit(self.context.store, made, BankRecipe(combine=combination, pooling=self.config.pooling), name, refs)
+        unit = combine.unit(self.context.store, made, BankRecipe(combine=combination, pooling=self.reading), name, refs)
         return self.do(unit if refs else replace(unit, ref=None))
 
     def multitask(self, tasks: Sequence[Task], name: str, seed: int, *, published: bool = False) -> Outcome:
@@ -168,7 +175,7 @@ class Graph:
         parts = embed.parts_of_task(task, probe.splits_of(self.config.probe))
         pairs = "joint" if task.train.pairs is None else self.config.pairs  # single texts have nothing to compare
         recipe = EmbedRecipe(max_length_tokens=self.config.max_length_tokens, pairs=pairs)
-        return self.do(embed.unit(self.context, bank, files, parts, recipe, self.config.pooling, f"{target} {name}"))
+        return self.do(embed.unit(self.context, bank, files, parts, recipe, self.reading, f"{target} {name}"))
 
     def joined(self, vectors: Sequence[Outcome], rule: join.Join, name: str) -> Outcome:
         """Join the vectors of several passes."""

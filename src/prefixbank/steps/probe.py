@@ -78,10 +78,10 @@ def check_settings(config: ProbeConfig) -> None:
 
 def _check_layers(embeddings: Entry, config: ProbeConfig) -> None:
     """Refuse to choose a layer where vectors do not hold several."""
-    facts = read_json(embeddings, "embeddings.json") if config.layers == "best" else {}
-    if config.layers == "best" and not facts.get("layer_blocks"):
+    facts = {} if config.layers == "joined" else read_json(embeddings, "embeddings.json")
+    if config.layers != "joined" and not facts.get("layer_blocks"):
         raise UsageError(
-            f"probe.layers=best on vectors pooled with pooling.layers={facts['pooling']['layers']}",
+            f"probe.layers={config.layers} on vectors pooled with pooling.layers={facts['pooling']['layers']}",
             expected="pooling.layers=concat_last, which keeps the layers apart (a bank brings its own pooling)",
             fix="pooling.layers=concat_last pooling.last_k=4    with a bank: in prefixbank combine",
         )

@@ -54,6 +54,8 @@ def probe(out: Path, embeddings: Entry, task: Task, config: ProbeConfig) -> None
     vectors = {split: read_vectors(embeddings, split) for split in splits_of(config)}
     for split, of_split in vectors.items():
         check_vectors(of_split, len(task.split(split)))
+    if config.layers == "last":
+        vectors = {split: _blocks(embeddings).split(of_split)[-1] for split, of_split in vectors.items()}
     fit = _fitter(embeddings, task, config)
     match config.protocol:
         case "split":
@@ -84,10 +86,13 @@ def _fitter(embeddings: Entry, task: Task, config: ProbeConfig) -> Fit:
         model=config.model,
         hidden_size=config.mlp_hidden_size,
     )
-    if config.layers == "joined":
-        return fit
+    return partial(fit_layers, blocks=_blocks(embeddings), fit=fit) if config.layers == "best" else fit
+
+
+def _blocks(embeddings: Entry) -> LayerBlocks:
+    """Return where in a vector each layer is."""
     found = read_json(embeddings, "embeddings.json")["layer_blocks"]
-    return partial(fit_layers, blocks=LayerBlocks(layers=tuple(found["layers"]), size=found["size"]), fit=fit)
+    return LayerBlocks(layers=tuple(found["layers"]), size=found["size"])
 
 
 def _on_one_split(vectors: Mapping[str, np.ndarray], task: Task, config: ProbeConfig, fit: Fit) -> Scored:
