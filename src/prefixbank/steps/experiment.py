@@ -131,13 +131,13 @@ def _facts(graph: Graph) -> report.Facts:
     """Return what the report says about the study beside its numbers."""
     config, asked = graph.config, graph.config.experiment
     optim, tuned = config.optim, config.finetune
-    prefix = f"{config.prefix.length} slots, {optim.epochs} epochs, batches of {optim.batch_size}, learning rate {optim.lr:g}"
+    prefix = f"{config.prefix.length} slots, {_epochs(optim.epochs)}, batches of {optim.batch_size}, learning rate {optim.lr:g}"
     protocol = [
         f"Train rows: {_rows(graph.source(name) for name in asked.sources)}.",
         f"Prefixes: {prefix}; the epoch with the best validation score of the source task is kept.",
     ]
     if "multitask" in asked.representations or has_update(asked):
-        fit = f"{tuned.epochs} epochs, batches of {tuned.batch_size}, learning rate {tuned.lr:g}, {config.multitask.sampling} sampling"
+        fit = f"{_epochs(tuned.epochs)}, batches of {tuned.batch_size}, learning rate {tuned.lr:g}, {config.multitask.sampling} sampling"
         protocol.append(f"Multi-task encoder: all weights, {fit}; the epoch with the best mean of the same validation scores is kept.")
     if asked.targets:
         protocol.append(f"Target train rows for the probes: {_rows(graph.target(name) for name in asked.targets)}.")
@@ -147,6 +147,10 @@ def _facts(graph: Graph) -> report.Facts:
     return report.Facts(
         experiment=asked.name, encoder=graph.files.label, sources=asked.sources, seeds=asked.seeds, protocol=tuple(protocol)
     )
+
+
+def _epochs(count: int) -> str:
+    return "1 epoch" if count == 1 else f"{count} epochs"
 
 
 def _rows(tasks: Iterable[Task]) -> str:
