@@ -195,7 +195,7 @@ def test_transfer_study_makes_every_part(cli):
     result = cli.done("run", "experiment=transfer-smoke", "encoder=tiny", "probe.resamples=50").result
     files = {path.name for path in Path(result["path"]).iterdir()}
     assert {"report.json", "report.md", "report.png", "heatmap.png", "curves.png", "entry.json"} == files
-    assert set(result["targets"]) == {"emotion", "similarity"} and len(result["columns"]) == 11
+    assert set(result["targets"]) == {"emotion", "similarity"} and len(result["columns"]) == 10
 
 
 def test_update_study_counts_what_each_change_makes_anew(cli, args):

@@ -265,7 +265,7 @@ def test_run_option_is_a_device(option: str, device: str):
     assert compose("combine", [f"run={option}"]).run == RunConfig(device=device)
 
 
-@pytest.mark.parametrize("rule", ["concat_prefixes", "mean_attention", "mean_prefixes", "mean_vectors", "concat_vectors"])
+@pytest.mark.parametrize("rule", ["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"])
 def test_combine_option_is_its_rule(rule: str):
     assert compose("combine", [f"combine={rule}"]).combine.rule == rule
 

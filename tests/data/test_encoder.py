@@ -413,7 +413,7 @@ def test_order_of_prefixes_changes_nothing_in_the_bundled_encoder(bundled: Encod
     assert distance(vectors_of(bundled, bank_of(bundled, 0, 1, 2)), vectors_of(bundled, bank_of(bundled, 2, 0, 1))) < 1e-5
 
 
-@pytest.mark.parametrize("rule", ["concat_prefixes", "mean_attention", "mean_prefixes", "mean_vectors"])
+@pytest.mark.parametrize("rule", ["concat_prefixes", "mean_prefixes", "mean_vectors"])
 def test_copies_of_a_prefix_equal_it_in_the_bundled_encoder(bundled: Encoder, rule: Rule):
     assert distance(vectors_of(bundled, bank_of(bundled, 4, 4, 4, rule=rule)), vectors_of(bundled, bank_of(bundled, 4))) < 1e-5
 

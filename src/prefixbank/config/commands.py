@@ -29,17 +29,16 @@ Column = Literal[
     "plain",
     "bank",
     "concat_prefixes",
-    "mean_attention",
-    "mean_prefixes",
-    "mean_vectors",
     "concat_vectors",
+    "mean_vectors",
+    "mean_prefixes",
     "plain_and_bank",
     "multitask",
     "finetuned",
     "random",
     "shuffled",
 ]
-"""What turns texts into vectors in an experiment: the plain encoder; the bank that `combine` describes, or the bank of one of the five
+"""What turns texts into vectors in an experiment: the plain encoder; the bank that `combine` describes, or the bank of one of the four
 rules; the vectors of plain encoder and bank side by side; the multi-task encoder of all sources; an encoder fine-tuned on the target
 itself; banks of untrained prefixes and of prefixes trained on shuffled labels."""
 

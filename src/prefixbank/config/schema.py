@@ -24,7 +24,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 PoolingPosition = Literal["cls", "mean", "max", "last"]
 PoolingLayers = Literal["last", "mean_last", "concat_last", "single"]
 Pairs = Literal["joint", "separate", "both"]
-Rule = Literal["concat_prefixes", "mean_attention", "mean_prefixes", "mean_vectors", "concat_vectors"]
+Rule = Literal["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"]
 
 Count = Annotated[int, Ge(1)]
 Natural = Annotated[int, Ge(0)]
@@ -118,7 +118,7 @@ class OptimConfig:
     warmup_share: Share = 0.1
     epochs: Natural = 10
     """0 keeps the start values: the random prefix that serves as a control."""
-    batch_size: Count = 16
+    batch_size: Count = 8
     accumulation_steps: Count = 1
     max_grad_norm: Positive = 1.0
     patience_epochs: Natural = 0
@@ -133,6 +133,7 @@ class FineTuneConfig(OptimConfig):
 
     lr: Positive = 1e-4
     """Learning rate of the encoder."""
+    batch_size: Count = 16
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -9,7 +9,7 @@ Source: Li & Liang 2021 (2101.00190); Liu et al. 2022 (2110.07602).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -39,19 +39,16 @@ class Slots:
         keys: [L, H, S, D].
         values: [L, H, S, D].
         bias: [L, H, S] added to the attention logits of each slot (log-weights and log-gates); None means zeros.
-        apart: (slots, share) of each prefix, in order. Each then has a softmax of its own with the text, and the results are averaged with
-            these shares, which sum to 1. Empty: one softmax over everything.
     """
 
     keys: Tensor
     values: Tensor
     bias: Tensor | None = None
-    apart: tuple[tuple[int, float], ...] = ()
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Slots:
         """Return the same slots elsewhere; the bias keeps its precision until it is added."""
         bias = None if self.bias is None else self.bias.to(device)
-        return replace(self, keys=self.keys.to(device, dtype), values=self.values.to(device, dtype), bias=bias)
+        return Slots(keys=self.keys.to(device, dtype), values=self.values.to(device, dtype), bias=bias)
 
 
 def prefix_attention(
@@ -67,7 +64,7 @@ def prefix_attention(
     attention_calls: list[AttentionCall] | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attend to a prefix and to the text in one softmax, or to several prefixes each in a softmax of its own with the text.
+    """Attend to a prefix and to the text in one softmax.
 
     Args:
         module: attention layer; its `layer_idx` selects the slots. Without one (ALBERT calls a single layer again and again) the
@@ -76,7 +73,7 @@ def prefix_attention(
         key: [B, H, T, D].
         value: [B, H, T, D].
         attention_mask: [B or 1, 1 or heads, T, T], True where attention is allowed (or additive floats); None allows all.
-        dropout: probability, training only; not for prefixes apart, which are never trained that way.
+        dropout: probability, training only.
         scaling: factor of the logits; None is D ** -0.5.
         is_causal: tokens see only earlier tokens; None asks the module. A prefix is visible to all tokens either way.
         prefix_slots: what to read in front of the text; None is the plain encoder.
@@ -93,9 +90,6 @@ def prefix_attention(
         layer = getattr(module, "layer_idx", None)
         if layer is None:
             layer = len(attention_calls or ()) - 1
-        if prefix_slots.apart:
-            scale = query.shape[3] ** -0.5 if scaling is None else scaling
-            return _attend_apart(prefix_slots, layer, query, key, value, attention_mask, scale).transpose(1, 2).contiguous(), None
         key, value, attention_mask = _prepend(prefix_slots, layer, query, key, value, attention_mask)
     output = functional.scaled_dot_product_attention(
         query, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
@@ -117,30 +111,6 @@ def _prepend(
     text = _additive(mask, query, key.shape[2] - count)
     shape = (text.shape[0], query.shape[1], query.shape[2])
     return key, value, torch.cat([bias.expand(*shape, -1), text.expand(*shape, -1)], dim=-1)
-
-
-def _attend_apart(slots: Slots, layer: int, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """Return the mean [B, heads, T, D] of what each prefix alone would make of the attention.
-
-    With o and l the output and log-sum-exp of attention over the text, o_k and l_k those over the slots of prefix k, one softmax over both
-    gives o + sigmoid(l_k - l) (o_k - o). So the text's part, the dear one, is computed once for all prefixes.
-    """
-    groups = query.shape[1] // key.shape[1]
-    text = query @ key.repeat_interleave(groups, dim=1).transpose(2, 3) * scale
-    if mask is not None:
-        text = text + _additive(mask, query, key.shape[2]).clamp_min(torch.finfo(text.dtype).min)
-    prefix = query @ slots.keys[layer].to(query.dtype).repeat_interleave(groups, dim=0).transpose(1, 2) * scale
-    if slots.bias is not None:
-        prefix = prefix + slots.bias[layer].to(query.dtype).repeat_interleave(groups, dim=0)[:, None]
-    values = slots.values[layer].to(query.dtype).repeat_interleave(groups, dim=0)
-    output = text.softmax(dim=-1) @ value.repeat_interleave(groups, dim=1)
-    of_text, mixed, start = text.logsumexp(dim=-1, keepdim=True), output, 0
-    for count, share in slots.apart:
-        own = prefix[..., start : start + count]
-        mass = torch.sigmoid(own.logsumexp(dim=-1, keepdim=True) - of_text)
-        mixed = mixed + share * mass * (own.softmax(dim=-1) @ values[:, start : start + count] - output)
-        start += count
-    return mixed
 
 
 def _widen(mask: Tensor, count: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, assert_never
 
 import torch
@@ -16,7 +16,7 @@ from prefixbank.core.prefix import Prefix
 from prefixbank.core.shapes import ShapeError
 from prefixbank.errors import UsageError
 
-Rule = Literal["concat_prefixes", "mean_attention", "mean_prefixes", "mean_vectors", "concat_vectors"]
+Rule = Literal["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"]
 Weighting = Literal["share", "one"]
 
 
@@ -28,7 +28,6 @@ class Bank:
         prefixes: K prefixes of one encoder.
         weights: K numbers >= 0; a prefix of weight 0 counts as left out.
         rule: `concat_prefixes` one pass that sees all prefixes, log w added to the logits of each prefix's slots;
-            `mean_attention` one pass; in each layer the weighted mean of what each prefix alone would make of the attention;
             `mean_prefixes` one pass that sees their weighted mean; `mean_vectors` one pass for each prefix, weighted mean of the vectors;
             `concat_vectors` one pass for each prefix, vectors side by side (weights can only leave prefixes out).
         pooling: how hidden states become a vector.
@@ -53,10 +52,6 @@ class Bank:
         match self.rule:
             case "concat_prefixes":
                 return [_side_by_side(used)]
-            case "mean_attention":
-                shares = _shares([weight for _, weight in used])
-                apart = tuple((prefix.length, share) for (prefix, _), share in zip(used, shares, strict=True))
-                return [replace(_side_by_side([(prefix, 1.0) for prefix, _ in used]), apart=apart)]
             case "mean_prefixes":
                 return [_mean_prefix(used).slots()]
             case "concat_vectors" | "mean_vectors":

@@ -16,10 +16,9 @@ TITLES: Mapping[Column, str] = {
     "plain": PLAIN,
     "bank": BANK,
     "concat_prefixes": "concat_prefixes",
-    "mean_attention": "mean_attention",
-    "mean_prefixes": "mean_prefixes",
-    "mean_vectors": "mean_vectors",
     "concat_vectors": "concat_vectors",
+    "mean_vectors": "mean_vectors",
+    "mean_prefixes": "mean_prefixes",
     "plain_and_bank": "plain + bank",
     "multitask": MULTITASK,
     "finetuned": "fine-tuned on target",
@@ -57,7 +56,7 @@ def vectors(graph: Graph, representation: Column, target: str, seed: int) -> Out
             return graph.vectors(target, None, PLAIN)
         case "bank":
             return graph.vectors(target, full_bank(graph, seed), title)
-        case "concat_prefixes" | "mean_attention" | "mean_prefixes":
+        case "concat_prefixes" | "mean_prefixes":
             return graph.vectors(target, rule_bank(graph, representation, seed, "trained"), title)
         case "concat_vectors" | "mean_vectors":
             passes = [single(graph, source, target, seed) for source in graph.config.experiment.sources]
