@@ -38,6 +38,7 @@ from prefixbank.store.artifact import Entry
 
 TOKENS = 2048
 MAX_LENGTH_TOKENS = 128
+DIGITS = 4
 
 
 @contextmanager
@@ -75,14 +76,14 @@ def vectors_of(encoder: Encoder, bank: Bank, task: Task) -> tuple[np.ndarray, li
     tokens = tokenize(encoder.tokenizer, rows.texts, rows.pairs, MAX_LENGTH_TOKENS)
     with attention_shares() as shares:
         vectors = embed_batches(encoder.model, budget_batches(tokens, TOKENS), bank, count=len(rows), precision="fp32")
-    return vectors, [float(np.mean(shares[layer])) for layer in sorted(shares)]
+    return vectors, [round(float(np.mean(shares[layer])), DIGITS) for layer in sorted(shares)]
 
 
 def own_score(vectors: np.ndarray, prefix: Entry, task: Task) -> float:
     """Return the validation score of a source task's own head on vectors."""
     head = read_tensors(prefix, "head.safetensors")
     outputs = torch.from_numpy(vectors) @ head["weight"].T + head["bias"]
-    return score(task.metric, predictions_of(task.kind, outputs), task.validation.labels, task.num_outputs)
+    return round(score(task.metric, predictions_of(task.kind, outputs), task.validation.labels, task.num_outputs), DIGITS)
 
 
 def measure(context: Context, name: str, rows: int) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def measure(context: Context, name: str, rows: int) -> dict[str, Any]:
             "text_attention_alone": own[1],
             "text_attention_bank": in_bank[1],
         }
-    means = {column: float(np.mean([one[column] for one in sources.values()])) for column in ("alone", "bank", "plain")}
+    means = {column: round(float(np.mean([one[column] for one in sources.values()])), DIGITS) for column in ("alone", "bank", "plain")}
     return {"bank": name, "rule": bank.rule, "weights": list(bank.weights), "mean": means, "sources": sources}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import select
 from dataclasses import replace
 
 import pytest
@@ -52,6 +53,14 @@ def test_progress_is_silent_where_there_is_no_terminal(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def read_until(descriptor: int, wanted: str) -> str:
+    """What a terminal was sent, up to and with `wanted`; it may arrive in pieces."""
+    shown = b""
+    while wanted not in shown.decode("utf-8", errors="ignore") and select.select([descriptor], [], [], 10)[0]:
+        shown += os.read(descriptor, 100_000)
+    return shown.decode("utf-8")
+
+
 def test_progress_is_drawn_on_a_terminal_and_gone_at_the_end(monkeypatch):
     master, slave = pty.openpty()
     with os.fdopen(slave, "w", encoding="utf-8") as terminal:
@@ -61,7 +70,7 @@ def test_progress_is_drawn_on_a_terminal_and_gone_at_the_end(monkeypatch):
             steps(Event(kind="progress", step="embed", name="a", done=1, total=4, text="loss 0.5"))
             steps.progress.refresh()
             steps(Event(kind="done", step="embed", name="a", key="0" * 32))
-        shown = os.read(master, 100_000).decode("utf-8")
+        shown = read_until(master, "done  00000000")
     os.close(master)
     assert "1/4 loss 0.5" in shown and shown.index("1/4") < shown.index("done  00000000") and not steps.progress.tasks
 
