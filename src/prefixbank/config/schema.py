@@ -11,12 +11,15 @@ Three kinds of setting, kept apart by type:
 
 from __future__ import annotations
 
-from dataclasses import field, fields
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from dataclasses import field, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Kind = Literal["classification", "multilabel", "regression"]
 Metric = Literal["accuracy", "macro_f1", "f1", "matthews", "macro_recall", "pearson", "spearman", "r2"]
@@ -33,6 +36,11 @@ NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Lt(1)]
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def only_with(default: Any, **others: Any) -> Any:
+    """Return a field that has an effect only where other settings of its group have the given values (one, or a tuple of them)."""
+    return field(default=default, metadata={"only_with": {name: one if isinstance(one, tuple) else (one,) for name, one in others.items()}})
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -99,10 +107,10 @@ class PrefixConfig:
     init_scale: NotNegative = 0.5
     """Standard deviation of the normal start values."""
     reparameterisation: Literal["none", "mlp"] = "none"
-    mlp_hidden_size: Count = 512
+    mlp_hidden_size: Count = only_with(512, reparameterisation="mlp")
     gate: Literal["none", "learned"] = "none"
     """`learned`: one log-gate for each layer and key/value head, added to the attention logits of the prefix's slots."""
-    gate_init: float = 0.0
+    gate_init: float = only_with(0.0, gate="learned")
     dropout: Share = 0.0
 
 
@@ -142,7 +150,7 @@ class MultitaskConfig:
 
     sampling: Literal["proportional", "uniform", "temperature"] = "proportional"
     """Share of each task in all examples shown: by its number of rows n; the same for all; or by n to the power 1 / temperature."""
-    temperature: Positive = 2.0
+    temperature: Positive = only_with(2.0, sampling="temperature")
     size_cap: Natural = 0
     """n counts at most this; 0: no cap."""
 
@@ -153,9 +161,9 @@ class PoolingConfig:
 
     position: PoolingPosition = "mean"
     layers: PoolingLayers = "last"
-    last_k: Count = 4
+    last_k: Count = only_with(4, layers=("mean_last", "concat_last"))
     """k of `mean_last` and `concat_last`."""
-    layer: Natural = 0
+    layer: Natural = only_with(0, layers="single")
     """Index for `single`: 0 is the embedding layer, L the last."""
 
 
@@ -164,7 +172,7 @@ class CombineConfig:
     """How prefixes become a bank."""
 
     rule: Rule = "concat_prefixes"
-    weighting: Literal["share", "one"] = "share"
+    weighting: Literal["share", "one"] = only_with("share", weights=((),))
     """`share`: w = 1/K, all prefixes together have the mass of one. `one`: plain concatenation."""
     weights: tuple[NotNegative, ...] = ()
     """One weight for each prefix; replaces `weighting`."""
@@ -176,11 +184,11 @@ class ProbeConfig:
 
     model: Literal["linear", "mlp"] = "linear"
     """`mlp`: one hidden layer in place of the linear model."""
-    mlp_hidden_size: Count = 64
+    mlp_hidden_size: Count = only_with(64, model="mlp")
     protocol: Literal["split", "nested_cv"] = "split"
     """`split`: fit on train, score once on test. `nested_cv`: outer folds over all rows of the three splits, for tasks without a test
     split of their own; every row is predicted by a probe that saw neither it nor, in choosing the strength, its fold."""
-    outer_folds: Annotated[int, Ge(2)] = 10
+    outer_folds: Annotated[int, Ge(2)] = only_with(10, protocol="nested_cv")
     score_on: Literal["test", "validation"] = "test"
     """`validation`: for choosing between recipes; the test rows are then not even embedded."""
     layers: Literal["joined", "last", "best"] = "joined"
@@ -261,3 +269,18 @@ Recipe = TypeVar("Recipe", PrefixRecipe, MultitaskRecipe, BankRecipe, EmbedRecip
 def recipe_of(config: Any, recipe: type[Recipe]) -> Recipe:
     """Return the part of a command's config that may enter a key, as `recipe`."""
     return recipe(**{f.name: getattr(config, f.name) for f in fields(recipe)})
+
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
+
+
+def effective(config: Settings) -> Settings:
+    """Return settings with those that have no effect beside the others at their defaults, so that none of these reaches a key or a file."""
+    changed: dict[str, Any] = {}
+    for one in fields(config):
+        value = getattr(config, one.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            changed[one.name] = effective(value)
+        elif any(getattr(config, other) not in values for other, values in one.metadata.get("only_with", {}).items()):
+            changed[one.name] = one.default
+    return replace(config, **changed)

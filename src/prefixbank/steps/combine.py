@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefixbank.config.schema import BankRecipe
+from prefixbank.config.schema import BankRecipe, effective
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps.units import Unit
 from prefixbank.store.artifact import Entry
@@ -34,6 +34,7 @@ def unit(store: Store, prefixes: Sequence[Entry], recipe: BankRecipe, name: str,
             when one moves.
     """
     check_prefixes(prefixes)
+    recipe = effective(recipe)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.banks import write_bank

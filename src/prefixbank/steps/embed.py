@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefixbank.config.schema import EmbedRecipe, PoolingConfig
+from prefixbank.config.schema import EmbedRecipe, PoolingConfig, effective
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.tasks import SPLITS, Task
 from prefixbank.data.texts import Texts
@@ -67,6 +67,7 @@ def unit(
         UsageError: texts without a second one are to be compared.
     """
     check_pairs(recipe, parts.values(), name)
+    pooling = effective(pooling)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.banks import plain_bank, read_bank

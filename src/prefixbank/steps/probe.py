@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from prefixbank.config.schema import ProbeConfig
+from prefixbank.config.schema import ProbeConfig, effective
 from prefixbank.data.tasks import SPLITS, Task
 from prefixbank.errors import UsageError
 from prefixbank.steps.json_files import read_json
@@ -39,6 +39,7 @@ def unit(embeddings: Entry, task: Task, config: ProbeConfig, name: str, ref: tup
     """
     check_settings(config)
     _check_layers(embeddings, config)
+    config = effective(config)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.probing import probe

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefixbank.config.schema import EncoderConfig, MultitaskRecipe, PoolingConfig
+from prefixbank.config.schema import EncoderConfig, MultitaskRecipe, PoolingConfig, effective
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.tasks import Task
 from prefixbank.errors import UsageError
@@ -55,7 +55,7 @@ FOLDER, LISTING = "encoder", "encoder.files"
 
 def unit(context: Context, tasks: Sequence[Task], files: EncoderFiles, recipe: MultitaskRecipe, name: str = "") -> Unit:
     """Return the unit that fine-tunes the encoder in `files` on `tasks`; ref `multitask/<name, or the tasks' names joined>`."""
-    names = [task.name for task in tasks]
+    recipe, names = effective(recipe), [task.name for task in tasks]
     check_tasks(names)
     called = name or "-".join(names)
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefixbank.config.schema import PrefixRecipe
+from prefixbank.config.schema import PrefixRecipe, effective
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.tasks import Task
 from prefixbank.steps.context import Context
@@ -45,6 +45,7 @@ CODE = (
 
 def unit(context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe, name: str = "") -> Unit:
     """Return the unit that trains `task`'s prefix on the encoder in `files`; ref `prefix/<name or task name>`."""
+    recipe = effective(recipe)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.fitting import fit, progress_of

@@ -1,0 +1,107 @@
+"""Settings that have no effect beside the others reach no key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import Field, fields, is_dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+
+from prefixbank.config.schema import (
+    BankRecipe,
+    CombineConfig,
+    EmbedRecipe,
+    EncoderConfig,
+    MultitaskRecipe,
+    OptimConfig,
+    PoolingConfig,
+    PrefixConfig,
+    PrefixRecipe,
+    ProbeConfig,
+    RunConfig,
+    TaskConfig,
+    effective,
+)
+from prefixbank.data.texts import Texts
+from prefixbank.steps import combine, embed, probe, train_multitask, train_prefix
+from prefixbank.steps.context import Context
+from prefixbank.steps.fitting import fit, progress_of
+from prefixbank.store import Store
+from prefixbank.store.key import key_of
+
+QUICK = PrefixRecipe(optim=OptimConfig(epochs=1, batch_size=16))
+IDLE = [
+    {"pooling": PoolingConfig(last_k=2, layer=1)},
+    {"prefix": PrefixConfig(mlp_hidden_size=8)},
+    {"prefix": PrefixConfig(gate_init=1.5)},
+]
+
+
+def conditional(config: Any) -> Iterator[tuple[type, Field[Any]]]:
+    """Every setting that has an effect only with others, below a config."""
+    for one in fields(config):
+        if is_dataclass(getattr(config, one.name)):
+            yield from conditional(getattr(config, one.name))
+        elif one.metadata:
+            yield type(config), one
+
+
+SETTINGS = {
+    f"{group.__name__}.{one.name}": (group, one)
+    for made in (PrefixRecipe, MultitaskRecipe, BankRecipe, ProbeConfig)
+    for group, one in conditional(made())
+}
+
+
+@pytest.fixture
+def context(prepared, store: Store) -> Context:
+    return Context(store, RunConfig(device="cpu", data_root=str(prepared.tasks)))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_setting_counts_only_with_those_that_it_needs(name: str):
+    group, one = SETTINGS[name]
+    needed = {other: values[0] for other, values in one.metadata["only_with"].items()}
+    other = "one" if one.name == "weighting" else one.default + 1
+    assert getattr(effective(group(**needed, **{one.name: other})), one.name) == other
+    idle = {"weights": (1.0,)} if one.name == "weighting" else {}
+    assert effective(group(**idle, **{one.name: other})) == group(**idle)
+
+
+def test_setting_counts_inside_a_recipe():
+    given = PrefixRecipe(pooling=PoolingConfig(layers="mean_last", last_k=2, layer=1))
+    assert effective(given) == replace(given, pooling=PoolingConfig(layers="mean_last", last_k=2))
+
+
+@pytest.mark.parametrize("idle", IDLE)
+def test_training_is_the_same_whatever_a_setting_without_effect_says(context: Context, tmp_path, idle: dict[str, Any]):
+    task, files = context.task(TaskConfig(name="alpha")), context.encoder_files(EncoderConfig(source="tiny"))
+
+    def trained(recipe: PrefixRecipe, name: str) -> torch.Tensor:
+        (tmp_path / name).mkdir()
+        return fit(context, task, files, recipe, tmp_path / name, progress_of(context, "train-prefix", name))[0].prefix.tensor
+
+    assert torch.equal(trained(replace(QUICK, **idle), "one"), trained(QUICK, "other"))
+
+
+def test_no_key_follows_a_setting_without_effect(context: Context, prepared):
+    task, files = context.task(TaskConfig(name="alpha")), context.encoder_files(EncoderConfig(source="tiny"))
+    prefix = context.do(train_prefix.unit(context, task, files, QUICK))
+    vectors = context.do(embed.unit(context, None, files, embed.parts_of_task(task), EmbedRecipe(), PoolingConfig(), "alpha"))
+    texts, pooling = {"a": Texts(texts=("x",))}, PoolingConfig(last_k=2, layer=1)
+
+    def keys(pooling: PoolingConfig, weights: CombineConfig, probing: ProbeConfig) -> list[str]:
+        units = [
+            train_prefix.unit(context, task, files, replace(QUICK, pooling=pooling)),
+            train_multitask.unit(context, [task], files, MultitaskRecipe(pooling=pooling)),
+            combine.unit(context.store, [prefix], BankRecipe(combine=weights, pooling=pooling), "one", ["prefix/alpha"]),
+            embed.unit(context, None, files, texts, EmbedRecipe(), pooling, "alpha"),
+            probe.unit(vectors, task, probing, "alpha"),
+        ]
+        return [key_of(one.document) for one in units]
+
+    assert keys(pooling, CombineConfig(weights=(1.0,), weighting="one"), ProbeConfig(outer_folds=3)) == keys(
+        PoolingConfig(), CombineConfig(weights=(1.0,)), ProbeConfig()
+    )
