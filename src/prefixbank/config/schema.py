@@ -12,14 +12,11 @@ Three kinds of setting, kept apart by type:
 from __future__ import annotations
 
 from dataclasses import field, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 Kind = Literal["classification", "multilabel", "regression"]
 Metric = Literal["accuracy", "macro_f1", "f1", "matthews", "macro_recall", "pearson", "spearman", "r2"]
@@ -271,16 +268,17 @@ def recipe_of(config: Any, recipe: type[Recipe]) -> Recipe:
     return recipe(**{f.name: getattr(config, f.name) for f in fields(recipe)})
 
 
-Settings = TypeVar("Settings", bound="DataclassInstance")
+Settings = TypeVar("Settings")
 
 
 def effective(config: Settings) -> Settings:
     """Return settings with those that have no effect beside the others at their defaults, so that none of these reaches a key or a file."""
+    given: Any = config
     changed: dict[str, Any] = {}
-    for one in fields(config):
-        value = getattr(config, one.name)
+    for one in fields(given):
+        value = getattr(given, one.name)
         if is_dataclass(value) and not isinstance(value, type):
             changed[one.name] = effective(value)
-        elif any(getattr(config, other) not in values for other, values in one.metadata.get("only_with", {}).items()):
+        elif any(getattr(given, other) not in values for other, values in one.metadata.get("only_with", {}).items()):
             changed[one.name] = one.default
-    return replace(config, **changed)
+    return cast(Settings, replace(given, **changed))
