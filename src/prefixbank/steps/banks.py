@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from prefixbank.config.schema import BankRecipe, PoolingConfig
+from prefixbank.config.schema import BankRecipe, PoolingConfig, effective
 from prefixbank.core.combine import Bank, default_weights
 from prefixbank.core.pooling import Pooling
 from prefixbank.steps.fitting import pooling_of
@@ -40,4 +40,4 @@ def read_bank(entry: Entry) -> Bank:
 
 def plain_bank(pooling: PoolingConfig) -> Bank:
     """Return the bank without prefixes: the plain encoder."""
-    return Bank(prefixes=(), weights=(), rule="concat_prefixes", pooling=pooling_of(pooling))
+    return Bank(prefixes=(), weights=(), rule="concat_prefixes", pooling=pooling_of(effective(pooling)))

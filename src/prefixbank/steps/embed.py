@@ -67,7 +67,6 @@ def unit(
         UsageError: texts without a second one are to be compared.
     """
     check_pairs(recipe, parts.values(), name)
-    pooling = effective(pooling)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.banks import plain_bank, read_bank
@@ -83,7 +82,7 @@ def unit(
 
     config = {field.name: getattr(recipe, field.name) for field in fields(EmbedRecipe)}
     if bank is None:
-        config["pooling"] = asdict(pooling)
+        config["pooling"] = asdict(effective(pooling))
     inputs = {
         "bank": None if bank is None else bank.digest,
         "encoder": files.digest,
