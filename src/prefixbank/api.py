@@ -27,6 +27,7 @@ from prefixbank.config.schema import (
     PrefixRecipe,
     RunConfig,
     TaskConfig,
+    effective,
     recipe_of,
 )
 from prefixbank.data.encoder_files import EncoderFiles
@@ -127,6 +128,7 @@ def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     probe_step.check_settings(config.probe)
     context = options.context(config.run)
     bank, files, pooling = _what_embeds(context, config)
+    probe_step.check_layers(config.probe, pooling.layers)
     task = context.task(config.task)
     name = config.name or f"{task.name}@{_short(config.bank)}"
     parts = embed_step.parts_of_task(task, probe_step.splits_of(config.probe))
@@ -140,6 +142,7 @@ def run(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Run a whole experiment; `prefixbank run`. Returns the report."""
     config = compose("run", overrides, conf_dir=options.conf_dir)
     probe_step.check_settings(config.probe)
+    probe_step.check_layers(config.probe, "concat_last" if config.experiment.keep_layers else config.pooling.layers)
     context = options.context(config.run)
     recipe = recipe_of(config, PrefixRecipe)
 
@@ -216,9 +219,9 @@ def load_bank(name: str, *, options: Options = DEFAULT, run: RunConfig | None = 
 
 
 def _what_embeds(context: Context, config: EmbedConfig | ProbeCommandConfig) -> tuple[Entry | None, EncoderFiles, PoolingConfig]:
-    """Return the bank asked for, its encoder, and the pooling without a bank.
+    """Return the bank asked for, its encoder, and its pooling: a bank or a multi-task encoder brings its own.
 
-    `none` is the default encoder, or the one asked for. A multi-task encoder is no bank; it is pooled as it was trained.
+    `none` is the default encoder, or the one asked for. A multi-task encoder is no bank.
     """
     bank, encoder = config.bank, config.encoder
     if not bank:
@@ -230,15 +233,22 @@ def _what_embeds(context: Context, config: EmbedConfig | ProbeCommandConfig) -> 
     if bank == PLAIN:
         return None, context.encoder_files(EncoderConfig() if encoder.source == "bank" else encoder), config.pooling
     entry = _resolve_bank(context.store, bank)
+    own = embed_step.pooling_of(entry)
+    if effective(config.pooling) not in (own, PoolingConfig()):
+        raise UsageError(
+            f"pooling settings with bank={bank}, which brings its own",
+            expected=f"no pooling, or that of {bank}: position={own.position} layers={own.layers} last_k={own.last_k} layer={own.layer}",
+            fix="drop the pooling settings    or make another bank with them: prefixbank combine pooling=... name=NAME",
+        )
     if not _is_encoder(entry):
-        return entry, context.encoder_of_bank(entry, encoder), config.pooling
+        return entry, context.encoder_of_bank(entry, encoder), own
     if encoder.source != "bank":
         raise UsageError(
             f"encoder={encoder.name} with bank={bank}, which is an encoder itself",
             expected="no encoder= beside a multi-task encoder",
             fix="drop the encoder= option    or take the encoder without it: bank=none",
         )
-    return None, train_multitask_step.encoder_of(entry), train_multitask_step.pooling_of(entry)
+    return None, train_multitask_step.encoder_of(entry), own
 
 
 def _resolve_bank(store: Store, text: str) -> Entry:

@@ -118,6 +118,20 @@ def test_best_layer_is_refused_where_vectors_hold_one(cli):
     assert "pooling.layers=last" in cli.expect_fault(2, *args, "probe.layers=best").what
 
 
+def test_best_layer_is_refused_before_anything_is_embedded(cli):
+    args = ("probe", "bank=none", "encoder=tiny", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK)
+    before = Store(cli.store).entries("embed")
+    cli.expect_fault(2, *args, "probe.layers=best", "max_length_tokens=9")
+    assert Store(cli.store).entries("embed") == before
+
+
+@pytest.mark.parametrize("setting", ["pooling=cls", "pooling.layers=mean_last"])
+def test_pooling_other_than_the_banks_own_is_refused(cli, setting):
+    probe_gamma(cli)
+    fault = cli.expect_fault(2, "probe", "bank=demo", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK, setting)
+    assert "bank=demo" in fault.what and "position=mean layers=last" in fault.expected
+
+
 def test_single_texts_cannot_be_compared(cli):
     args = ("probe", "bank=demo", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK)
     assert "pairs=both for gamma@demo" in cli.expect_fault(2, *args, "pairs=both").what

@@ -211,7 +211,7 @@ def test_vectors_that_are_not_numbers_are_refused(store, put, task):
         run_unit(store, unit, silent)
 
 
-@pytest.mark.parametrize("settings", [{"model": "mlp"}, {"protocol": "nested_cv"}, {"layers": "best"}, {"outer_folds": 3}], ids=json.dumps)
+@pytest.mark.parametrize("settings", [{"model": "mlp"}, {"protocol": "nested_cv"}, {"layers": "best"}, {"folds": 3}], ids=json.dumps)
 def test_key_follows_the_settings(task, embed_toy, settings):
     embeddings = embed_toy({"layers": list(LAYERS), "size": SIZE})
     assert probe.unit(embeddings, task, ProbeConfig(), "a").document != probe.unit(embeddings, task, ProbeConfig(**settings), "a").document

@@ -21,8 +21,9 @@ from prefixbank.data.tasks import Examples, Task
 from prefixbank.errors import DamagedError, UsageError
 from prefixbank.steps import embed, multitasking, train_multitask
 from prefixbank.steps.context import Context
+from prefixbank.steps.embed import pooling_of
 from prefixbank.steps.multitasking import settings
-from prefixbank.steps.train_multitask import check_tasks, encoder_of, pooling_of, unit
+from prefixbank.steps.train_multitask import check_tasks, encoder_of, unit
 from prefixbank.store import Entry, Store
 from prefixbank.store.key import key_of
 

@@ -98,6 +98,11 @@ def unit(
     )
 
 
+def pooling_of(entry: Entry) -> PoolingConfig:
+    """Return the pooling that a bank was combined with, or a multi-task encoder trained with: it brings its own."""
+    return PoolingConfig(**entry.document["config"]["pooling"])
+
+
 def parts_of_task(task: Task, splits: Sequence[str] = SPLITS) -> dict[str, Texts]:
     """Return splits of a task as parts."""
     rows = {name: task.split(name) for name in splits}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from prefixbank.config.schema import ProbeConfig, effective
+from prefixbank.config.schema import PoolingLayers, ProbeConfig, effective
 from prefixbank.data.tasks import SPLITS, Task
 from prefixbank.errors import UsageError
 from prefixbank.steps.json_files import read_json
@@ -38,7 +38,8 @@ def unit(embeddings: Entry, task: Task, config: ProbeConfig, name: str, ref: tup
         UsageError: settings that do not go together, or a choice of the layer where vectors hold one only.
     """
     check_settings(config)
-    _check_layers(embeddings, config)
+    if config.layers != "joined":
+        check_layers(config, read_json(embeddings, "embeddings.json")["pooling"]["layers"])
     config = effective(config)
 
     def make(out: Path, work: Path) -> JSON:
@@ -77,14 +78,17 @@ def check_settings(config: ProbeConfig) -> None:
         )
 
 
-def _check_layers(embeddings: Entry, config: ProbeConfig) -> None:
-    """Refuse to choose a layer where vectors do not hold several."""
-    facts = {} if config.layers == "joined" else read_json(embeddings, "embeddings.json")
-    if config.layers != "joined" and not facts.get("layer_blocks"):
+def check_layers(config: ProbeConfig, pooled: PoolingLayers) -> None:
+    """Refuse to choose among layers where vectors hold one block only. Needs no embeddings, like `check_settings`.
+
+    Raises:
+        UsageError: `layers` other than `joined` without `concat_last`.
+    """
+    if config.layers != "joined" and pooled != "concat_last":
         raise UsageError(
-            f"probe.layers={config.layers} on vectors pooled with pooling.layers={facts['pooling']['layers']}",
+            f"probe.layers={config.layers} on vectors pooled with pooling.layers={pooled}",
             expected="pooling.layers=concat_last, which keeps the layers apart (a bank brings its own pooling)",
-            fix="pooling.layers=concat_last pooling.last_k=4    with a bank: in prefixbank combine",
+            fix="pooling.layers=concat_last pooling.last_k=4    (with a bank: in prefixbank combine; in a study: experiment.keep_layers=4)",
         )
 
 

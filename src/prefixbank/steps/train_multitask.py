@@ -11,11 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefixbank.config.schema import EncoderConfig, MultitaskRecipe, PoolingConfig, effective
+from prefixbank.config.schema import EncoderConfig, MultitaskRecipe, effective
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.tasks import Task
 from prefixbank.errors import UsageError
 from prefixbank.steps.context import Context
+from prefixbank.steps.embed import pooling_of
 from prefixbank.steps.json_files import read_json, write_json, write_json_lines
 from prefixbank.steps.units import Unit
 from prefixbank.store.artifact import Entry
@@ -116,11 +117,6 @@ def encoder_of(entry: Entry) -> EncoderFiles:
         label=f"{name}@{entry.short_key}",
         source=EncoderConfig(name=name, source="folder", path=str(folder)),
     )
-
-
-def pooling_of(entry: Entry) -> PoolingConfig:
-    """Return how the vectors were pooled on which an artifact's encoder was trained."""
-    return PoolingConfig(**entry.document["config"]["pooling"])
 
 
 def load_plain(entry: Entry) -> Bank:
