@@ -3,15 +3,18 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
+DATA_ROOT ?= data
+OUT ?= outputs/study
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
+STUDY := experiment=transfer run.data_root=$(DATA_ROOT)
 
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint type test-all test-wheel bench docs clean
+.PHONY: help demo test check lint type test-all test-wheel bench study docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +51,13 @@ test-wheel: $(INSTALLED) ## build the distributions and try the wheel in an empt
 
 bench: $(INSTALLED) ## measure the cost of a training step
 	$(BIN)/python benchmarks/step_cost.py --out docs/results/step_cost.json
+
+study: $(INSTALLED) ## measure docs/results/transfer.md again: make study DATA_ROOT=folder of task folders
+	$(BIN)/prefixbank run $(STUDY) --out $(OUT)/last-layer
+	$(BIN)/prefixbank run $(STUDY) probe.layers=joined 'experiment.once=[]' \
+	  'experiment.representations=[plain,multitask,bank,mean_prefixes,mean_vectors,plain_and_bank,random]' --out $(OUT)/four-layers
+	$(BIN)/prefixbank run experiment=update run.data_root=$(DATA_ROOT) --out $(OUT)/update
+	$(BIN)/python benchmarks/combination.py transfer-seed0 --data-root $(DATA_ROOT) --rows 200 --out $(OUT)/combination.json
 
 docs: $(INSTALLED) ## check what README.md and docs/ claim against the code
 	$(PYTEST) -q tests/test_docs.py
