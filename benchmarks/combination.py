@@ -13,6 +13,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from prefixbank.core.metrics import score
 from prefixbank.data.batches import budget_batches, tokenize
 from prefixbank.data.encoder import Encoder
 from prefixbank.data.tasks import Task
+from prefixbank.steps import embed, fitting
 from prefixbank.steps.banks import read_bank
 from prefixbank.steps.context import Context
 from prefixbank.steps.tensors import read_tensors
@@ -94,9 +96,10 @@ def measure(context: Context, name: str, rows: int) -> dict[str, Any]:
     for place, name_of_prefix in enumerate(entry.info["named"]):
         prefix = context.store.resolve("prefix", entry.info["from"].get(f"prefix/{name_of_prefix}", name_of_prefix))
         task = context.task(TaskConfig(name=prefix.info["task"], max_validation_rows=rows))
-        alone = Bank(prefixes=(bank.prefixes[place],), weights=(1.0,), rule="concat_prefixes", pooling=bank.pooling)
-        plain = Bank(prefixes=(), weights=(), rule="concat_prefixes", pooling=bank.pooling)
-        own, in_bank = vectors_of(encoder, alone, task), vectors_of(encoder, bank, task)
+        pooling = fitting.pooling_of(embed.pooling_of(prefix))  # as the head was trained; the bank may be read in another way
+        alone = Bank(prefixes=(bank.prefixes[place],), weights=(1.0,), rule="concat_prefixes", pooling=pooling)
+        plain = Bank(prefixes=(), weights=(), rule="concat_prefixes", pooling=pooling)
+        own, in_bank = vectors_of(encoder, alone, task), vectors_of(encoder, replace(bank, pooling=pooling), task)
         sources[task.name] = {
             "metric": task.metric,
             "rows": len(task.validation),

@@ -99,7 +99,7 @@ def unit(
 
 
 def pooling_of(entry: Entry) -> PoolingConfig:
-    """Return the pooling that a bank was combined with, or a multi-task encoder trained with: it brings its own."""
+    """Return the pooling that a prefix or a multi-task encoder was trained with, or that a bank was combined with."""
     return PoolingConfig(**entry.document["config"]["pooling"])
 
 
