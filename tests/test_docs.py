@@ -87,3 +87,19 @@ def test_results_of_the_readme_are_those_of_the_result_file():
 def test_step_cost_of_the_readme_is_that_of_the_result_file():
     ratios = [length["ratio"] for length in json.loads((ROOT / "docs/results/step_cost.json").read_text(encoding="utf-8"))["lengths"]]
     assert f"costs {min(ratios):.2f} to {max(ratios):.2f} times" in README
+
+
+def test_every_number_of_the_study_in_the_readme_is_on_its_page():
+    page = (ROOT / "docs/results/transfer.md").read_text(encoding="utf-8")
+    shown = README.split("**Real tasks.**")[1].split("**The starter suite.**")[0]
+    numbers = set(re.findall(r"\d\.\d{3,}", shown))
+    assert len(numbers) > 20 and not [number for number in numbers if number not in page]
+
+
+@pytest.mark.parametrize("reading", ["transfer", "transfer-layers"])
+def test_means_on_the_page_of_the_study_are_those_of_its_report(reading):
+    page = (ROOT / "docs/results/transfer.md").read_text(encoding="utf-8")
+    table = json.loads((ROOT / f"docs/results/{reading}/report.json").read_text(encoding="utf-8"))
+    for name in table["columns"]:
+        cell = table["rows"]["mean"]["columns"][name]
+        assert f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]" in page

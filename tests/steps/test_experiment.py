@@ -104,3 +104,28 @@ def test_bank_of_each_seed_is_one_column(run):
 def test_prefixes_are_not_trained_for_what_needs_none(run):
     _, events = run("experiment.representations=[plain,multitask]", "finetune.epochs=1", dry_run=True)
     assert [step for _, step, _ in units(events)] == ["train-multitask", "embed", "probe", "embed", "probe", "report"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["pooling=cls"], "Vectors: cls pooling of the last layer."),
+        (["experiment.keep_layers=3", "probe.layers=last"], "Vectors: mean pooling of the last layer."),
+        (["experiment.keep_layers=3"], "Vectors: mean pooling of the last 3 layers, side by side."),
+        (
+            ["experiment.keep_layers=2", "probe.layers=best"],
+            "Vectors: mean pooling of the one layer of the last 2 layers that cross-validation on train chooses.",
+        ),
+        (["pooling.layers=mean_last", "pooling.last_k=2"], "Vectors: mean pooling of the last 2 layers, averaged."),
+        (["pooling.layers=single", "pooling.layer=1"], "Vectors: mean pooling of layer 1."),
+    ],
+    ids=str,
+)
+def test_report_says_which_layers_were_read(run, settings, said):
+    report, _ = run("experiment.representations=[plain]", *settings)
+    assert said in json.loads(report.file("report.json").read_text(encoding="utf-8"))["protocol"]
+
+
+def test_report_says_which_rows_were_scored(run):
+    report, _ = run("experiment.representations=[plain]", "probe.score_on=validation")
+    assert json.loads(report.file("report.json").read_text(encoding="utf-8"))["protocol"][-1].endswith("scored once on validation.")

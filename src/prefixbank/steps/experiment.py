@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain
-from typing import Literal
+from typing import Literal, assert_never
 
 from prefixbank.data.tasks import Task
 from prefixbank.steps import report
@@ -141,12 +141,28 @@ def _facts(graph: Graph) -> report.Facts:
         protocol.append(f"Multi-task encoder: all weights, {fit}; the epoch with the best mean of the same validation scores is kept.")
     if asked.targets:
         protocol.append(f"Target train rows for the probes: {_rows(graph.target(name) for name in asked.targets)}.")
-        protocol.append(
-            f"Probe: {config.probe.model}, strength by {config.probe.folds}-fold cross-validation on train; scored once on test."
-        )
+        protocol.append(f"Vectors: {graph.reading.position} pooling of {_layers_read(graph)}.")
+        fitted = f"strength by {config.probe.folds}-fold cross-validation on train"
+        protocol.append(f"Probe: {config.probe.model}, {fitted}; scored once on {config.probe.score_on}.")
     return report.Facts(
         experiment=asked.name, encoder=graph.files.label, sources=asked.sources, seeds=asked.seeds, protocol=tuple(protocol)
     )
+
+
+def _layers_read(graph: Graph) -> str:
+    """Return in words which layers the probes are given."""
+    pooling, kept = graph.reading, f"the last {graph.reading.last_k} layers"
+    match pooling.layers:
+        case "concat_last":
+            chosen = f"the one layer of {kept} that cross-validation on train chooses"
+            return {"joined": f"{kept}, side by side", "last": "the last layer", "best": chosen}[graph.config.probe.layers]
+        case "mean_last":
+            return f"{kept}, averaged"
+        case "single":
+            return f"layer {pooling.layer}"
+        case "last":
+            return "the last layer"
+    assert_never(pooling.layers)
 
 
 def _epochs(count: int) -> str:
