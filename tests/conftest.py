@@ -34,7 +34,7 @@ os.environ.update(
 for name in ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"):
     os.environ.pop(name, None)
 
-import pytest  # noqa: E402
+import pytest  # noqa: E402  # what it loads reads the environment set above
 
 if TYPE_CHECKING:
     from transformers import BertModel

@@ -113,7 +113,7 @@ def killed_in_publishing(folder: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return rename(path, target)
 
-    Path.rename = die_or_rename  # type: ignore[method-assign]
+    Path.rename = die_or_rename  # type: ignore[method-assign]  # in a process that is about to end
 
 
 def in_small_parts(folder: Path) -> None:
@@ -141,7 +141,7 @@ def waiting_in_training(folder: Path) -> None:
         while not (folder / "go").exists():
             time.sleep(0.01)
 
-    FolderCheckpoint.save = save_and_wait  # type: ignore[method-assign]
+    FolderCheckpoint.save = save_and_wait  # type: ignore[method-assign]  # in a process that is about to end
 
 
 def after_checkpoint(number: int, ending: signal.Signals) -> None:
@@ -155,7 +155,7 @@ def after_checkpoint(number: int, ending: signal.Signals) -> None:
         if next(saved) == number:
             os.kill(os.getpid(), ending)
 
-    FolderCheckpoint.save = save_and_end  # type: ignore[method-assign]
+    FolderCheckpoint.save = save_and_end  # type: ignore[method-assign]  # in a process that is about to end
 
 
 def before_rename(name: str, number: int) -> None:
@@ -167,7 +167,7 @@ def before_rename(name: str, number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return replace(path, target)
 
-    Path.replace = die_or_replace  # type: ignore[method-assign]
+    Path.replace = die_or_replace  # type: ignore[method-assign]  # in a process that is about to end
 
 
 WAYS: dict[str, Callable[[Path], None]] = {

@@ -186,6 +186,12 @@ def test_experiment_that_means_nothing_is_refused(cli, args, setting, said):
     assert said in cli.expect_fault(2, *args, setting).what
 
 
+def test_choice_of_a_layer_is_refused_before_any_work_where_one_layer_is_kept(cli, args, tmp_path):
+    """A plan of a new store gets to no embedding, whose own check would come too late."""
+    fault = cli.expect_fault(2, *args, "probe.layers=best", "--dry-run", "--store", str(tmp_path / "new"))
+    assert "experiment.keep_layers" in fault.fix
+
+
 def test_unknown_task_of_an_experiment_is_refused_with_a_near_name(cli):
     fault = cli.expect_fault(2, "run", *SETTINGS, "experiment.sources=[polrity]")
     assert "did you mean 'polarity'?" in fault.what

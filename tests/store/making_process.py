@@ -41,6 +41,7 @@ def main(root: Path, way: str, text: str) -> None:
         (out / "prefix.bin").write_text(text, encoding="utf-8")
         return {"steps_made": list(range(first, STEPS))}
 
+    # What is replaced below is replaced in this process only, hence the ignored types.
     if way == "die before rename":
         Path.rename = die  # type: ignore[method-assign,assignment]
     if way == "die between renames":

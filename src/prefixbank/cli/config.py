@@ -31,7 +31,7 @@ def show(
             )
         from prefixbank.config import compose
 
-        typer.echo(compose.show(command.replace("-", "_"), list(overrides or ()), conf_dir), nl=False)  # type: ignore[arg-type]
+        typer.echo(compose.show(command.replace("-", "_"), list(overrides or ()), conf_dir), nl=False)  # type: ignore[arg-type]  # one of COMMANDS
 
 
 @config.command(epilog="Example: prefixbank config groups")

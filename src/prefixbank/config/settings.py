@@ -55,7 +55,7 @@ def hint_at(config: type, path: SettingPath) -> Any:
     hint: Any = config
     for step in path:
         if is_dataclass(hint):
-            hint = _hints(hint).get(str(step))  # type: ignore[arg-type]
+            hint = _hints(hint).get(str(step))  # type: ignore[arg-type]  # a class
         elif get_origin(hint) is dict:
             hint = get_args(hint)[1]
         elif get_origin(hint) is tuple and isinstance(step, int):
@@ -150,7 +150,7 @@ def example(config: type, path: SettingPath) -> str:
         names.append(str(step))
         value = getattr(value, str(step))
     if is_dataclass(value):
-        first = full_names(type(value))[0]  # type: ignore[arg-type]
+        first = full_names(type(value))[0]  # type: ignore[arg-type]  # an instance, never a class
         return example(config, [*names, *first.split(".")])
     return shlex.quote(f"{'.'.join(names)}={_sample(value, hint_at(config, names))}")
 

@@ -138,7 +138,7 @@ def trace_attention(model: nn.Module, inputs: Mapping[str, Tensor]) -> list[Atte
     modules = [call.module for call in calls]
     for depth, module in enumerate(modules):
         if getattr(module, "layer_idx", None) is None and modules.count(module) == 1:
-            module.layer_idx = depth  # type: ignore[assignment]
+            module.layer_idx = depth  # type: ignore[assignment]  # torch types attributes as tensors
     return calls
 
 

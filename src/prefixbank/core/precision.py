@@ -75,7 +75,7 @@ def checkpointed_layers(model: nn.Module, *, enabled: bool) -> Iterator[None]:
     # Releases of transformers before this name have the other one, which later ones deprecate.
     switch = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
     getattr(model, f"{switch}_checkpointing_enable")({"use_reentrant": False})
-    model.disable_input_require_grads()  # type: ignore[operator]
+    model.disable_input_require_grads()  # type: ignore[operator]  # torch types methods it does not know as tensors
     layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
     for layer in layers:
         layer.training = True

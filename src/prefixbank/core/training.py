@@ -162,7 +162,7 @@ class Training:
         draw = (self.settings.seed * 1_000_003 + self.progress.step) * 1_009 + part
         with self.precision.autocast():
             outputs = self.learner.outputs(batch, draw)
-        labels: Tensor = batch.labels.to(outputs.device)  # type: ignore[union-attr]
+        labels: Tensor = batch.labels.to(outputs.device)  # type: ignore[union-attr]  # only batches to embed have none
         if task.kind == "regression":
             labels = (labels - task.label_mean) / task.label_scale
         return loss_of(task.kind, outputs, labels)
@@ -199,7 +199,7 @@ class Training:
                     largest, f"an output for validation is {largest} after step {self.progress.step} (epoch {self.progress.epoch})"
                 )
                 predictions.append(_in_label_units(predictions_of(task.kind, outputs), task))
-                labels.append(batch.labels.numpy())  # type: ignore[union-attr]
+                labels.append(batch.labels.numpy())  # type: ignore[union-attr]  # only batches to embed have none
         return score(task.metric, np.concatenate(predictions), np.concatenate(labels), task.num_outputs)
 
     def record(self, event: FitEvent) -> None:
