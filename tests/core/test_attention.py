@@ -75,12 +75,14 @@ def additive(allowed: Tensor) -> np.ndarray:
     return np.where(allowed.expand(ROWS, HEADS, TOKENS, TOKENS).numpy(), 0.0, -np.inf)
 
 
+@pytest.mark.parametrize("count", [SLOTS, 2 * TOKENS], ids=["few slots", "many slots"])
 @pytest.mark.parametrize("biased", [False, True], ids=["no bias", "bias"])
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
 @pytest.mark.parametrize("mask", ["none", "bool", "float", "relative"])
-def test_prefix_attention_equals_plain_loops(mask: str, kv_heads: int, biased: bool):
+@torch.inference_mode()
+def test_prefix_attention_equals_plain_loops(mask: str, kv_heads: int, biased: bool, count: int):
     query, key, value = tensors(kv_heads)
-    slots = slots_of(kv_heads, biased=biased)
+    slots = slots_of(kv_heads, biased=biased, count=count)
     allowed = padding_mask()
     floats = torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)
     relative = normal(1, HEADS, TOKENS, TOKENS, seed=7)

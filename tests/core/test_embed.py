@@ -44,6 +44,15 @@ def test_embed_equals_encoding_row_by_row_in_row_order(bert: BertModel, rule: Ru
     np.testing.assert_allclose(embed(bert, bank), np.stack(alone), atol=1e-5)
 
 
+@pytest.mark.parametrize("pooling", [MEAN, replace(MEAN, layers="concat_last", last_k=2)], ids=["last layer", "two layers"])
+def test_number_of_workers_changes_no_byte(bert: BertModel, pooling: Pooling):
+    groups = [[row] for row in range(11)]
+    one, three = (
+        embed_batches(bert, batches(groups), bank_of(pooling=pooling), count=11, precision="fp32", workers=workers) for workers in (1, 3)
+    )
+    assert one.tobytes() == three.tobytes()
+
+
 def test_vectors_are_single_precision_with_a_row_for_each_text(bert: BertModel):
     vectors = embed(bert, bank_of())
     assert vectors.dtype == np.float32 and vectors.shape == (11, 32)

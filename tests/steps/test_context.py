@@ -9,7 +9,7 @@ from prefixbank.config.schema import EncoderConfig, RunConfig, TaskConfig
 from prefixbank.data import encoder as encoder_module
 from prefixbank.data import load as load_module
 from prefixbank.errors import DeviceError, EncoderError
-from prefixbank.steps.context import Context
+from prefixbank.steps.context import Context, Latest
 from prefixbank.steps.events import Event
 from prefixbank.steps.units import Waiting
 from prefixbank.store import Store
@@ -52,6 +52,28 @@ def test_encoder_is_loaded_once(context, monkeypatch):
     calls = counted(monkeypatch, encoder_module, "load_encoder")
     files = context.encoder_files(TINY)
     assert context.load(files) is context.load(files) and len(calls) == 1
+
+
+def test_encoders_used_last_are_kept():
+    made: list[str] = []
+
+    def make(name: str) -> str:
+        made.append(name)
+        return name.upper()
+
+    kept: Latest[str] = Latest(2)
+    assert [kept.get(name, lambda name=name: make(name)) for name in "abacab"] == list("ABACAB")
+    assert made == list("abcb")
+
+
+@pytest.mark.parametrize(("threads", "embed_tokens", "expected"), [(3, 0, (3, 1024)), (1, 77, (1, 77))])
+def test_cpu_embeds_a_batch_on_each_core(store, threads: int, embed_tokens: int, expected: tuple[int, int]):
+    before = torch.get_num_threads()
+    context = Context(store, RunConfig(device="cpu", threads=threads, embed_tokens=embed_tokens))
+    try:
+        assert (context.embed_workers(), context.embed_tokens()) == expected
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_planning_context_shares_what_is_loaded_and_makes_nothing(context, prepared):

@@ -210,8 +210,8 @@ class RunConfig:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Natural = 0
     """CPU threads of torch; 0 leaves its choice."""
-    embed_tokens: Count = 4096
-    """Tokens, padding included, in one batch when embedding."""
+    embed_tokens: Natural = 0
+    """Tokens, padding included, in one batch when embedding; 0: what suits the device (1,024 on a CPU, 32,768 on an accelerator)."""
     checkpoint_every_s: NotNegative = 30.0
     """Seconds between two checkpoints in training."""
     tracker: Literal["none", "tensorboard", "wandb"] = "none"

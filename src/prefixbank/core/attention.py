@@ -18,6 +18,8 @@ from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
+from prefixbank.core.shared_prefix import attend_in_two_parts, lowest, two_parts_apply
+
 ATTENTION = "prefixbank"
 
 
@@ -49,6 +51,11 @@ class Slots:
         """Return the same slots elsewhere; the bias keeps its precision until it is added."""
         bias = None if self.bias is None else self.bias.to(device)
         return Slots(keys=self.keys.to(device, dtype), values=self.values.to(device, dtype), bias=bias)
+
+    def layer(self, number: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return keys [H, S, D], values [H, S, D] and bias [H, S] of one layer, as numbers of one type."""
+        bias = None if self.bias is None else self.bias[number].to(dtype)
+        return self.keys[number].to(dtype), self.values[number].to(dtype), bias
 
 
 def prefix_attention(
@@ -90,6 +97,9 @@ def prefix_attention(
         layer = getattr(module, "layer_idx", None)
         if layer is None:
             layer = len(attention_calls or ()) - 1
+        if two_parts_apply(query, key, prefix_slots.keys.shape[2], dropout):
+            text_mask = None if attention_mask is None else _additive(attention_mask, query, key.shape[2]).clamp(min=lowest(query.dtype))
+            return attend_in_two_parts(query, key, value, text_mask, prefix_slots.layer(layer, query.dtype), scaling), None
         key, value, attention_mask = _prepend(prefix_slots, layer, query, key, value, attention_mask)
     output = functional.scaled_dot_product_attention(
         query, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
@@ -102,12 +112,13 @@ def _prepend(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Put one layer's slots in front of the text's keys [B, H, T, D], values and mask."""
     rows, count = key.shape[0], slots.keys.shape[2]
-    key = torch.cat([slots.keys[layer].to(key.dtype).expand(rows, -1, -1, -1), key], dim=2)
-    value = torch.cat([slots.values[layer].to(value.dtype).expand(rows, -1, -1, -1), value], dim=2)
-    if slots.bias is None:
+    slot_keys, slot_values, slot_bias = slots.layer(layer, key.dtype)
+    key = torch.cat([slot_keys.expand(rows, -1, -1, -1), key], dim=2)
+    value = torch.cat([slot_values.expand(rows, -1, -1, -1), value], dim=2)
+    if slot_bias is None:
         return key, value, None if mask is None else _widen(mask, count)
     groups = query.shape[1] // key.shape[1]
-    bias = slots.bias[layer].to(query.dtype).repeat_interleave(groups, dim=0)[None, :, None, :]  # [1, heads, 1, S]
+    bias = slot_bias.repeat_interleave(groups, dim=0)[None, :, None, :]  # [1, heads, 1, S]
     text = _additive(mask, query, key.shape[2] - count)
     shape = (text.shape[0], query.shape[1], query.shape[2])
     return key, value, torch.cat([bias.expand(*shape, -1), text.expand(*shape, -1)], dim=-1)
@@ -124,7 +135,7 @@ def _additive(mask: Tensor | None, query: Tensor, tokens: int) -> Tensor:
         return query.new_zeros(1, 1, query.shape[2], tokens)
     if mask.dtype != torch.bool:
         return mask.to(query.dtype)
-    return torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, float("-inf"))
+    return torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, lowest(query.dtype))
 
 
 def trace_attention(model: nn.Module, inputs: Mapping[str, Tensor]) -> list[AttentionCall]:

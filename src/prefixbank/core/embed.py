@@ -12,6 +12,7 @@ from prefixbank.core.attention import Slots
 from prefixbank.core.combine import Bank
 from prefixbank.core.pooling import Pooling, pool
 from prefixbank.core.shapes import Batch
+from prefixbank.core.workers import map_pieces
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -39,6 +40,7 @@ def embed_batches(
     *,
     count: int,
     precision: str,
+    workers: int = 0,
     on_rows: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """Return the vectors of all rows, in row order.
@@ -49,6 +51,7 @@ def embed_batches(
         bank: prefixes, rule and pooling.
         count: N.
         precision: `fp32`, or `bf16`/`fp16` autocast.
+        workers: batches computed at a time, each by one thread; 0: one after the other, with torch's own threads.
         on_rows: called with the number of rows of each finished batch.
     Returns:
         [N, F] float32.
@@ -56,14 +59,18 @@ def embed_batches(
     parameter = next(model.parameters())
     device, dtype = parameter.device, DTYPES[precision]
     passes = [None if slots is None else slots.to(device, dtype) for slots in bank.passes()]
-    vectors: np.ndarray | None = None
-    with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32"):
-        for batch in batches:
+
+    def read(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32"):
             inputs = {name: tensor.to(device) for name, tensor in batch.inputs.items()}
-            merged = bank.merge([encode(model, inputs, slots, bank.pooling) for slots in passes]).float().cpu().numpy()
-            if vectors is None:
-                vectors = np.empty((count, merged.shape[1]), dtype=np.float32)
-            vectors[batch.rows] = merged
-            if on_rows is not None:
-                on_rows(len(batch.rows))
+            merged = bank.merge([encode(model, inputs, slots, bank.pooling) for slots in passes])
+            return batch.rows, merged.float().cpu().numpy()
+
+    vectors: np.ndarray | None = None
+    for rows, merged in map_pieces(read, batches, workers):
+        if vectors is None:
+            vectors = np.empty((count, merged.shape[1]), dtype=np.float32)
+        vectors[rows] = merged
+        if on_rows is not None:
+            on_rows(len(rows))
     return np.empty((0, 0), dtype=np.float32) if vectors is None else vectors

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from prefixbank.config.schema import EncoderConfig, RunConfig, TaskConfig
 from prefixbank.data.encoder_files import EncoderFiles, describe_folder, locate_encoder
@@ -17,11 +18,37 @@ from prefixbank.store.key import key_of
 from prefixbank.store.store import Store
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from prefixbank.data.encoder import Encoder
+
+Thing = TypeVar("Thing")
+
+CPU_TOKENS, ACCELERATOR_TOKENS = 1024, 32_768
+"""Tokens in a batch: so many that a matrix product is worth it, so few that its results stay in a core's cache."""
+
+ENCODERS_KEPT = 2
+"""A study goes through many fine-tuned encoders, one after the other, and comes back to the frozen one."""
+
+
+class Latest(Generic[Thing]):
+    """The things used last, by name; the one that was not used for longest makes room."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._things: dict[str, Thing] = {}
+
+    def get(self, name: str, make: Callable[[], Thing]) -> Thing:
+        """Return the thing of this name, made if it is not there."""
+        thing = self._things.pop(name) if name in self._things else make()
+        self._things[name] = thing
+        if len(self._things) > self._size:
+            del self._things[next(iter(self._things))]
+        return thing
 
 
 class Context:
-    """One command's surroundings. Loads each task and each encoder at most once.
+    """One command's surroundings. Loads each task once, and keeps the encoders used last.
 
     Args:
         store: where artifacts live.
@@ -35,12 +62,14 @@ class Context:
         self.store, self.run, self.emit, self.dry_run, self.force = store, run, emit, dry_run, force
         self._tasks: dict[TaskConfig, Task] = {}
         self._files: dict[EncoderConfig, EncoderFiles] = {}
-        self._encoders: dict[str, Encoder] = {}
+        self._encoders: Latest[Encoder] = Latest(ENCODERS_KEPT)
+        self._readers: Latest[nn.Module] = Latest(ENCODERS_KEPT)
 
     def planning(self, emit: Emit) -> Context:
         """Return a context that plans instead of running, with the same store and the same things loaded."""
         twin = Context(self.store, self.run, emit=emit, dry_run=True, force=self.force)
-        twin._tasks, twin._files, twin._encoders = self._tasks, self._files, self._encoders
+        twin._tasks, twin._files = self._tasks, self._files
+        twin._encoders, twin._readers = self._encoders, self._readers
         return twin
 
     def do(self, unit: Unit) -> Entry | Waiting:
@@ -101,12 +130,20 @@ class Context:
         return files
 
     def load(self, files: EncoderFiles) -> Encoder:
-        """Return the encoder itself, on the device asked for, loaded once."""
-        if files.digest not in self._encoders:
-            from prefixbank.data.encoder import load_encoder
+        """Return the encoder itself, on the device asked for, loaded unless it is one of the last ones."""
+        from prefixbank.data.encoder import load_encoder
 
-            self._encoders[files.digest] = load_encoder(files, self.device())
-        return self._encoders[files.digest]
+        return self._encoders.get(files.digest, lambda: load_encoder(files, self.device()))
+
+    def reader(self, files: EncoderFiles, precision: str) -> nn.Module:
+        """Return the encoder's model as embedding reads texts with it: on a CPU with packed linear layers."""
+        from prefixbank.core.embed import DTYPES
+        from prefixbank.core.packed import pack_linear_layers, packable
+
+        model, dtype = self.load(files).model, DTYPES[precision]
+        if not packable(model, dtype):
+            return model
+        return self._readers.get(f"{files.digest} {precision}", lambda: pack_linear_layers(model, dtype))
 
     def device(self) -> str:
         """Choose the device and set the number of threads.
@@ -128,3 +165,13 @@ class Context:
                 fix="run.device=auto    or install a torch build for this device (see: prefixbank doctor)",
             )
         return self.run.device
+
+    def embed_tokens(self) -> int:
+        """Return the tokens of one batch when embedding: as asked, else what suits the device."""
+        return self.run.embed_tokens or (CPU_TOKENS if self.device() == "cpu" else ACCELERATOR_TOKENS)
+
+    def embed_workers(self) -> int:
+        """Return how many batches to embed at a time: one on each core of a CPU; 0 on an accelerator, which takes them one by one."""
+        import torch
+
+        return torch.get_num_threads() if self.device() == "cpu" else 0

@@ -24,16 +24,19 @@ if TYPE_CHECKING:
     from prefixbank.core.combine import Bank
 
 STEP = "embed"
-VERSION = 2  # 1: first; 2: pairs can be embedded apart; embeddings.json says how vectors were pooled
+VERSION = 3  # 1: first; 2: pairs can be embedded apart, embeddings.json says how vectors were pooled; 3: faster products, other last digits
 CODE = (
     "core.attention",
     "core.combine",
     "core.embed",
+    "core.packed",
     "core.pairs",
     "core.pooling",
     "core.prefix",
     "core.sampling",
     "core.shapes",
+    "core.shared_prefix",
+    "core.workers",
     "data.batches",
     "data.encoder",
     "steps.vectors",

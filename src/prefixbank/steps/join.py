@@ -24,6 +24,8 @@ CODE = (
     "core.pooling",
     "core.prefix",
     "core.shapes",
+    "core.shared_prefix",
+    "core.workers",
     "steps.joining",
     "steps.vectors",
 )

@@ -39,12 +39,16 @@ def embed_rows(
     check_pairs(recipe, [rows], "these texts")
     encoder = context.load(files)
     encoder.check_length(recipe.max_length_tokens)
+    model, budget = context.reader(files, recipe.precision), context.embed_tokens()
 
     def read(texts: Sequence[str], pairs: Sequence[str] | None, on_read: Callable[[int], None] | None) -> tuple[np.ndarray, np.ndarray]:
         tokens = tokenize(encoder.tokenizer, texts, pairs, recipe.max_length_tokens)
-        batches = budget_batches(tokens, context.run.embed_tokens)
-        with memory_errors(f"run.embed_tokens={max(1, context.run.embed_tokens // 4)}"):
-            return embed_batches(encoder.model, batches, bank, count=len(texts), precision=recipe.precision, on_rows=on_read), tokens.cut
+        batches = budget_batches(tokens, budget)
+        with memory_errors(f"run.embed_tokens={max(1, budget // 4)}"):
+            vectors = embed_batches(
+                model, batches, bank, count=len(texts), precision=recipe.precision, workers=context.embed_workers(), on_rows=on_read
+            )
+        return vectors, tokens.cut
 
     if rows.pairs is None or recipe.pairs == "joint":
         vectors, cut = read(rows.texts, rows.pairs, on_rows)
