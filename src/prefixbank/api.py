@@ -111,15 +111,16 @@ def combine(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
 
 def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Embed a corpus; `prefixbank embed`."""
-    from prefixbank.data.corpus import read_corpus
+    from prefixbank.data.corpus import open_corpus
+    from prefixbank.steps import embed_corpus
 
     config = compose("embed", overrides, conf_dir=options.conf_dir)
     context = options.context(config.run)
     bank, files, pooling = _what_embeds(context, config)
-    texts = read_corpus(config.corpus, getattr(sys.stdin, "buffer", None) or io.BytesIO())
     name = config.name or f"{_name_of(config.corpus.path)}@{_short(config.bank)}"
-    parts = embed_step.parts_of_corpus(texts)
-    return context.do(embed_step.unit(context, bank, files, parts, recipe_of(config, EmbedRecipe), pooling, name, ("embeddings", name)))
+    reading = embed_corpus.Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling)
+    with open_corpus(config.corpus, getattr(sys.stdin, "buffer", None) or io.BytesIO()) as corpus:
+        return context.do(embed_corpus.unit(context, reading, corpus, name, ("embeddings", name)))
 
 
 def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import signal
 import sys
 import time
@@ -28,8 +29,7 @@ PRELOADED = [
 CHECKPOINT = 7
 """At which checkpoint a training is ended."""
 PART = 1
-"""In which part of a corpus an embedding is ended."""
-PART_ROWS = 2
+"""In which shard of a corpus an embedding is ended."""
 LIMIT_S = 60.0
 
 
@@ -116,17 +116,14 @@ def killed_in_publishing(folder: Path) -> None:
     Path.rename = die_or_rename  # type: ignore[method-assign]  # in a process that is about to end
 
 
-def in_small_parts(folder: Path) -> None:
-    """Embed two rows at a time."""
-    from prefixbank.steps import embed
-
-    embed.PART_ROWS = PART_ROWS
-
-
 def killed_in_embedding(folder: Path) -> None:
-    """Kill it when the second part is written and not yet in place."""
-    in_small_parts(folder)
+    """Kill it when the second shard is written and not yet in place."""
     before_rename(f"part-{PART:05d}.new", 1)
+
+
+def killed_by_a_clock(folder: Path) -> None:
+    """Kill it after a while that follows from the folder's name."""
+    signal.setitimer(signal.ITIMER_REAL, random.Random(folder.name).uniform(0.05, 1.0))
 
 
 def waiting_in_training(folder: Path) -> None:
@@ -174,8 +171,8 @@ WAYS: dict[str, Callable[[Path], None]] = {
     way.__name__: way
     for way in (
         to_its_end,
-        in_small_parts,
         interrupted_in_training,
+        killed_by_a_clock,
         killed_in_a_checkpoint,
         killed_in_embedding,
         killed_in_publishing,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ import pyarrow.parquet as parquet
 import pytest
 
 import prefixbank
-from prefixbank.steps import embed as embed_step
 from prefixbank.steps.vectors import read_vectors
 from prefixbank.store import Store
 
@@ -46,9 +46,9 @@ def vectors_in(table: pa.Table) -> np.ndarray:
     return np.array(table["vector"].to_pylist(), dtype=np.float32)
 
 
-def test_parquet_has_an_id_and_a_vector_of_fixed_size(cli, lines):
+def test_parquet_has_an_id_a_row_number_and_a_vector_of_fixed_size(cli, lines):
     schema = embedded(cli.done("embed", "bank=demo", f"corpus.path={lines}")).schema
-    assert (schema.names, schema.field("vector").type) == (["id", "vector"], pa.list_(pa.float32(), 64))
+    assert (schema.names, schema.field("vector").type) == (["id", "row", "vector"], pa.list_(pa.float32(), 64))
 
 
 def test_vectors_equal_those_of_the_loaded_bank(cli, lines):
@@ -97,20 +97,70 @@ def test_single_texts_cannot_be_compared(cli, lines):
     assert "pairs=separate for lines@demo" in cli.expect_fault(2, "embed", "bank=demo", f"corpus.path={lines}", "pairs=separate").what
 
 
-def test_numbers_go_on_from_part_to_part(cli, lines, monkeypatch):
-    monkeypatch.setattr(embed_step, "PART_ROWS", 2)
-    path = Path(cli.done("embed", "bank=demo", f"corpus.path={lines}").result["path"])
-    assert [parquet.read_table(part)["id"].to_pylist() for part in sorted(path.glob("*.parquet"))] == [[0, 1], [2]]
+def parts_of(ran) -> list[pa.Table]:
+    return [parquet.read_table(part) for part in sorted(Path(ran.result["path"]).glob("*.parquet"))]
 
 
-def test_parts_hold_all_rows_in_order(cli, tmp_path, monkeypatch):
-    monkeypatch.setattr(embed_step, "PART_ROWS", 2)
+def test_numbers_go_on_from_shard_to_shard(cli, lines):
+    parts = parts_of(cli.done("embed", "bank=demo", f"corpus.path={lines}", "corpus.shard_rows=2"))
+    assert [part["id"].to_pylist() for part in parts] == [part["row"].to_pylist() for part in parts] == [[0, 1], [2]]
+
+
+def test_shards_hold_all_rows_in_order(cli, tmp_path):
     path = write_corpus(tmp_path, "csv", text=TEXTS, id=IDS)
-    result = cli.done("embed", "bank=demo", f"corpus.path={path}", "corpus.id_column=id").result
-    parts = [parquet.read_table(part) for part in sorted(Path(result["path"]).glob("*.parquet"))]
+    parts = parts_of(cli.done("embed", "bank=demo", f"corpus.path={path}", "corpus.id_column=id", "corpus.shard_rows=2"))
+    assert [(part["id"].to_pylist(), part["row"].to_pylist()) for part in parts] == [(["x1", "x2"], [0, 1]), (["x3"], [2])]
     vectors = np.concatenate([vectors_in(part) for part in parts])
-    assert [part["id"].to_pylist() for part in parts] == [["x1", "x2"], ["x3"]]
     np.testing.assert_allclose(vectors, prefixbank.load_bank("demo").embed(TEXTS), atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", ["txt", "csv", "tsv", "jsonl", "parquet"])
+def test_every_form_of_corpus_has_the_same_shards(cli, tmp_path, suffix):
+    texts = [f"{text} {number}" for number in range(4) for text in TEXTS]
+    expected = cli.done("embed", "bank=demo", f"corpus.path={write_corpus(tmp_path, 'txt', text=texts)}", "corpus.shard_rows=5").result
+    path = write_corpus(tmp_path, suffix, text=texts)
+    assert cli.done("embed", "bank=demo", f"corpus.path={path}", "corpus.shard_rows=5").result == expected
+
+
+def test_corpus_of_several_shards_counts_rows_and_truncated_ones(cli, lines):
+    ran = cli.done("embed", "bank=demo", f"corpus.path={lines}", "corpus.shard_rows=2", "max_length_tokens=5")
+    assert (ran.result["rows"], ran.result["truncated_share"]) == (3, pytest.approx(2 / 3))
+    assert "note  2 shards: 0 hits, 2 to run" in ran.err
+
+
+def test_second_run_over_shards_is_a_hit(cli, lines):
+    first, second = (cli.done("embed", "bank=demo", f"corpus.path={lines}", "corpus.shard_rows=2") for _ in range(2))
+    assert (first.steps[-1][-1], second.steps[-1][-1], second.out) == ("done", "hit", first.out)
+
+
+def test_corpus_that_has_grown_keeps_the_shards_before_its_old_end(cli, lines):
+    before = cli.done("embed", "bank=demo", f"corpus.path={lines}", "corpus.shard_rows=1").result
+    made = {entry.key for entry in Store(cli.store).entries("embed")}
+    lines.write_text(lines.read_text(encoding="utf-8") + "one more\n", encoding="utf-8")
+    ran = cli.done("embed", "bank=demo", f"corpus.path={lines}", "corpus.shard_rows=1")
+    assert "4 shards: 3 hits, 1 to run" in ran.err
+    assert len({entry.key for entry in Store(cli.store).entries("embed")} - made) == 2
+    for part in sorted(Path(before["path"]).glob("*.parquet")):
+        assert (Path(ran.result["path"]) / part.name).read_bytes() == part.read_bytes()
+
+
+def test_shards_take_the_room_of_one_copy(cli, lines):
+    path = Path(cli.done("embed", "bank=demo", f"corpus.path={lines}", "corpus.shard_rows=2").result["path"])
+    assert {part.stat().st_nlink for part in path.glob("*.parquet")} == {2}
+
+
+def test_shards_are_copied_where_a_file_has_one_name(cli, lines, monkeypatch):
+    def refuse(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    parts = parts_of(cli.done("embed", "bank=demo", f"corpus.path={lines}", "corpus.shard_rows=2"))
+    assert [len(part) for part in parts] == [2, 1]
+
+
+def test_dry_run_over_shards_says_what_is_left(cli, lines):
+    ran = cli.done("embed", "bank=demo", f"corpus.path={lines}", "corpus.shard_rows=2", "--dry-run")
+    assert "2 shards: 0 hits, 2 to run" in ran.err and Store(cli.store).entries("embed") == []
 
 
 def test_plain_encoder_differs_from_the_bank(cli, lines):

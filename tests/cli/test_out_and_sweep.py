@@ -7,7 +7,6 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
-from prefixbank.steps import embed as embed_step
 from prefixbank.store import Store, read_entry
 from tests.cli.command import faults_in
 from tests.prepared import SMALL, contents
@@ -39,9 +38,8 @@ def test_out_may_be_one_parquet_file(cli, tmp_path, lines):
     assert parquet.read_table(tmp_path / "vectors.parquet").num_rows == 3
 
 
-def test_out_of_several_parts_is_no_single_file(cli, tmp_path, lines, monkeypatch):
-    monkeypatch.setattr(embed_step, "PART_ROWS", 2)
-    ran = cli("embed", "bank=demo", f"corpus.path={lines}", "--out", str(tmp_path / "vectors.parquet"))
+def test_out_of_several_shards_is_no_single_file(cli, tmp_path, lines):
+    ran = cli("embed", "bank=demo", f"corpus.path={lines}", "corpus.shard_rows=2", "--out", str(tmp_path / "vectors.parquet"))
     (fault,) = faults_in(ran.err)
     assert (ran.code, fault.expected, (tmp_path / "vectors.parquet").exists()) == (2, "a folder", False)
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 
 from prefixbank import api
-from prefixbank.steps import embed as embed_step
 from prefixbank.steps.events import Event
 from prefixbank.store import Store
+from prefixbank.store.artifact import Entry
 from tests.cli import forks
 from tests.cli.command import faults_in
 from tests.prepared import SMALL, contents, half_made
@@ -86,31 +87,39 @@ def test_other_learning_rate_does_not_resume_from_a_checkpoint_of_another_key(cl
     assert resume(cli, (*train, "optim.lr=0.5"))[1] == list(range(1, 11))
 
 
-def test_kill_in_embedding_neither_loses_nor_doubles_a_row(cli, tmp_path, monkeypatch):
-    (tmp_path / "corpus.txt").write_text("".join(f"{text}\n" for text in TEXTS), encoding="utf-8")
-    args = ("embed", "bank=demo", f"corpus.path={tmp_path / 'corpus.txt'}")
+def corpus_of(folder: Path, texts: Sequence[str]) -> tuple[str, ...]:
+    """The command that embeds texts in shards of two rows."""
+    (folder / "corpus.txt").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    return ("embed", "bank=demo", f"corpus.path={folder / 'corpus.txt'}", "corpus.shard_rows=2")
+
+
+def rows_in(entry: Entry) -> list[int]:
+    return [row for path in sorted(entry.path.glob("*.parquet")) for row in parquet.read_table(path)["row"].to_pylist()]
+
+
+def test_kill_in_embedding_neither_loses_nor_doubles_a_row(cli, tmp_path):
+    args = corpus_of(tmp_path, TEXTS)
     code = forks.start(tmp_path / "child", cli.store, "killed_in_embedding", *args).end()
-    entries = Store(cli.store).entries("embed")
-    monkeypatch.setattr(embed_step, "PART_ROWS", forks.PART_ROWS)
+    finished = [entry.info["name"] for entry in Store(cli.store).entries("embed")]
     events: list[Event] = []
     entry = api.embed(*args[1:], options=api.Options(store=cli.store, emit=events.append))
-    parts = [parquet.read_table(path) for path in sorted(entry.path.glob("*.parquet"))]
-    vectors = np.concatenate([np.array(part["vector"].to_pylist(), np.float32) for part in parts])
-    assert (code, entries, [row for part in parts for row in part["id"].to_pylist()]) == (-signal.SIGKILL, [], list(range(len(TEXTS))))
-    assert {event.text for event in events if event.kind == "progress"} == {"part-00001", "part-00002"}
-    np.testing.assert_allclose(vectors, api.load_bank("demo").embed(TEXTS), atol=1e-5)
+    assert (code, finished, rows_in(entry)) == (-signal.SIGKILL, ["corpus@demo part-00000"], list(range(len(TEXTS))))
+    assert [event.text for event in events if event.kind == "note"] == ["3 shards: 1 hits, 2 to run"]
 
 
-def test_embedding_resumed_after_a_kill_has_the_digest_of_one_that_was_not(cli, tmp_path):
-    (tmp_path / "corpus.txt").write_text("".join(f"{text}\n" for text in TEXTS), encoding="utf-8")
-    args = ("embed", "bank=demo", f"corpus.path={tmp_path / 'corpus.txt'}")
-    forks.start(tmp_path / "killed", cli.store, "killed_in_embedding", *args).end()
-    again = forks.start(tmp_path / "again", cli.store, "in_small_parts", *args)
-    again.end()
-    resumed = Store(cli.store).get(json.loads(again.out)["key"]).digest
-    forced = forks.start(tmp_path / "forced", cli.store, "in_small_parts", *args, "--force")
-    forced.end()
-    assert Store(cli.store).get(json.loads(forced.out)["key"]).digest == resumed
+def test_embedding_killed_at_random_points_ends_in_the_same_bytes(cli, tmp_path):
+    args = corpus_of(tmp_path, [f"{text} {number}" for number in range(8) for text in TEXTS])
+    shutil.copytree(cli.store, tmp_path / "other")
+    whole = forks.start(tmp_path / "whole", tmp_path / "other", "to_its_end", *args)
+    assert whole.end() == 0
+    codes = [forks.start(tmp_path / f"{number}", cli.store, "killed_by_a_clock", *args).end() for number in range(20)]
+    assert codes.count(-signal.SIGALRM) >= 10
+    last = forks.start(tmp_path / "last", cli.store, "to_its_end", *args)
+    assert last.end() == 0
+    expected, resumed = (
+        Store(store).get(json.loads(child.out)["key"]) for store, child in ((tmp_path / "other", whole), (cli.store, last))
+    )
+    assert (resumed.digest, rows_in(resumed)) == (expected.digest, list(range(8 * len(TEXTS))))
 
 
 def test_second_process_waits_for_the_first_and_finds_its_prefix(cli, train, tmp_path):

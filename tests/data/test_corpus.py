@@ -11,9 +11,10 @@ import pyarrow.parquet as parquet
 import pytest
 
 from prefixbank.config.commands import CorpusConfig
-from prefixbank.data.corpus import read_corpus
+from prefixbank.data.corpus import open_corpus
+from prefixbank.data.row_faults import ENOUGH
 from prefixbank.data.texts import Texts
-from prefixbank.errors import DataError
+from prefixbank.errors import DataError, Faults
 
 ROWS = (("a", "first text", "its pair"), ("b", "second, with a comma", "2"), ("c", "dritter Text: größer", "x"))
 TEXTS, PAIRS, IDS = (tuple(row[place] for row in ROWS) for place in (1, 2, 0))
@@ -34,6 +35,13 @@ def table_of(form: str) -> bytes:
     buffer = io.BytesIO()
     parquet.write_table(pa.table(dict(zip(HEADER, zip(*ROWS, strict=True), strict=True))), buffer)
     return buffer.getvalue()
+
+
+def read_corpus(config: CorpusConfig, stdin: io.BytesIO) -> Texts:
+    """All rows of a corpus of one shard."""
+    with open_corpus(config, stdin) as corpus:
+        (texts,) = corpus.shards()
+        return texts
 
 
 def read(folder: Path, name: str, content: bytes, **columns: str) -> Texts:
@@ -225,3 +233,72 @@ def test_missing_column_error_names_the_corpus_settings(tmp_path):
     with pytest.raises(DataError) as caught:
         read_corpus(CorpusConfig(path=str(path), column="bodi", id_column="number"), io.BytesIO())
     assert "corpus.column=NAME" in caught.value.fix and "task." not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["txt", "csv", "tsv", "jsonl", "parquet"])
+@pytest.mark.parametrize(("rows", "sizes"), [(1, [1]), (2, [2]), (5, [2, 2, 1])])
+def test_shards_lose_no_row(tmp_path: Path, form: str, rows: int, sizes: list[int]):
+    texts = [f"text {row}" for row in range(rows)]
+    path = tmp_path / f"corpus.{form}"
+    match form:
+        case "txt":
+            path.write_text("\n".join(texts), encoding="utf-8")
+        case "jsonl":
+            path.write_text("\n".join(f'{{"text": "{text}"}}' for text in texts), encoding="utf-8")
+        case "parquet":
+            parquet.write_table(pa.table({"text": texts}), path, row_group_size=3)
+        case _:
+            path.write_text("\n".join(["text", *texts]), encoding="utf-8")
+    with open_corpus(CorpusConfig(path=str(path), shard_rows=2), io.BytesIO()) as corpus:
+        shards = list(corpus.shards())
+        assert [len(shard) for shard in shards] == sizes and corpus.rows == rows
+        assert [text for shard in shards for text in shard.texts] == texts
+        assert [shard.first_row for shard in shards] == [0, 2, 4][: len(sizes)]
+        assert tuple(shard.digest() for shard in shards) == corpus.digests == tuple(shard.digest() for shard in corpus.shards())
+
+
+@pytest.mark.parametrize("change", ["a changed\nb\nc\n", "a\nb\n", "a\nb\nc\nd\n"], ids=["changed", "shorter", "longer"])
+def test_corpus_that_changes_between_two_readings_is_refused(tmp_path: Path, change: str):
+    path = tmp_path / "corpus.txt"
+    path.write_text("a\nb\nc\n", encoding="utf-8")
+    with open_corpus(CorpusConfig(path=str(path), shard_rows=2), io.BytesIO()) as corpus:
+        path.write_text(change, encoding="utf-8")
+        with pytest.raises(DataError, match="changed while it was read"):
+            list(corpus.shards())
+
+
+def test_faults_of_several_kinds_are_reported_together(tmp_path: Path):
+    path = tmp_path / "corpus.jsonl"
+    path.write_text('{"text": 3, "id": 1}\n{"text": " ", "id": 2}\nplain\n{"text": "a"}\n', encoding="utf-8")
+    with pytest.raises(Faults) as caught:
+        read_corpus(CorpusConfig(path=str(path), id_column="id"), io.BytesIO())
+    assert [fault.what.split(": ", 1)[1] for fault in caught.value.faults] == [
+        "1 row without text in column 'text': row 1 3",
+        "1 row empty or only spaces: row 2 ' '",
+        "1 row not a JSON object: row 3 'plain'",
+        "1 row without an id in column 'id': row 4",
+    ]
+
+
+def test_reading_stops_at_very_many_faulty_rows(tmp_path: Path):
+    path = tmp_path / "corpus.txt"
+    path.write_text(" \n" * (2 * ENOUGH), encoding="utf-8")
+    with pytest.raises(DataError, match=rf"{ENOUGH} rows empty or only spaces \(reading stopped at {ENOUGH} faulty rows\): row 1 ' '"):
+        read_corpus(CorpusConfig(path=str(path)), io.BytesIO())
+
+
+def test_rows_of_another_number_of_fields_are_refused(tmp_path: Path):
+    error = refused(tmp_path, "corpus.csv", b"text,id\na,1\nb, c,2\nd,3\n")
+    assert "1 row with another number of fields than the header's 2: row 2 '3 fields: b, c,2'" in error.what
+
+
+def test_open_quotation_mark_is_refused_by_its_row(tmp_path: Path):
+    assert "row 2 opens a quotation mark that is never closed" in refused(tmp_path, "corpus.csv", b'text,id\na,1\n"b,2\nc,3\n').what
+
+
+def test_quotation_mark_is_a_character_of_a_tsv_file(tmp_path: Path):
+    assert read(tmp_path, "corpus.tsv", b'text\tid\n"a\t1\nb "c"\t2\n').texts == ('"a', 'b "c"')
+
+
+def test_field_in_quotes_may_hold_line_breaks(tmp_path: Path):
+    assert read(tmp_path, "corpus.csv", b'text,id\n"a\nb",1\n').texts == ("a\nb",)

@@ -8,7 +8,6 @@ import pyarrow.parquet as parquet
 import pytest
 
 from prefixbank.data.texts import Texts
-from prefixbank.steps import embed
 from prefixbank.steps.vectors import finished_part, publish_part, read_vectors
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -19,6 +18,7 @@ def test_part_has_numbers_and_vectors(tmp_path):
     publish_part(tmp_path / "part.parquet", ROWS, VECTORS, 0)
     table = parquet.read_table(tmp_path / "part.parquet")
     assert (table["id"].to_pylist(), table["vector"].type) == ([0, 1, 2], pa.list_(pa.float32(), 4))
+    assert table["row"].to_pylist() == [0, 1, 2]
     assert table["vector"].to_pylist() == VECTORS.tolist()
 
 
@@ -56,12 +56,3 @@ def test_part_that_failed_has_no_name(tmp_path, monkeypatch):
 def test_vectors_are_read_as_written(put):
     entry = put("embed", lambda out: publish_part(out / "test.parquet", ROWS, VECTORS, 0))
     assert np.array_equal(read_vectors(entry, "test"), VECTORS)
-
-
-@pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (2, [2]), (5, [2, 2, 1])])
-def test_corpus_is_cut_into_parts_that_lose_no_row(monkeypatch, count, sizes):
-    monkeypatch.setattr(embed, "PART_ROWS", 2)
-    texts = tuple(f"text {row}" for row in range(count))
-    parts = embed.parts_of_corpus(Texts(texts=texts))
-    assert list(parts) == [f"part-{number:05d}" for number in range(len(sizes))]
-    assert [len(part) for part in parts.values()] == sizes and sum((part.texts for part in parts.values()), ()) == texts

@@ -11,6 +11,7 @@ from prefixbank.config.schema import (
     STRICT,
     BankRecipe,
     CombineConfig,
+    Count,
     EmbedRecipe,
     EncoderConfig,
     FineTuneConfig,
@@ -87,6 +88,8 @@ class CorpusConfig:
     column_pair: str = ""
     id_column: str = ""
     """Empty: the row number."""
+    shard_rows: Count = 16_384
+    """Rows embedded, and kept, at a time: what a killed run loses at most."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

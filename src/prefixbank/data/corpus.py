@@ -1,19 +1,25 @@
-"""Read a corpus: texts without labels, from txt, CSV, TSV, JSONL, Parquet, or lines of standard input."""
+"""A corpus: texts without labels, from txt, CSV, TSV, JSONL, Parquet, or lines of standard input, of any size.
+
+It is read once to check every row and to know its shards by their digests, and a second time, shard by shard, to be embedded.
+"""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import BinaryIO, ClassVar
-
-import numpy as np
-import pyarrow as pa
 
 from prefixbank.config.commands import CorpusConfig
 from prefixbank.config.schema import ColumnNames
-from prefixbank.data.raw import rows_fault
-from prefixbank.data.read_files import SUFFIXES, read_split
+from prefixbank.data.corpus_rows import UNREADABLE, Row, delimited_rows, json_rows, line_rows, parquet_rows
+from prefixbank.data.read_files import SUFFIXES
+from prefixbank.data.row_faults import RowFaults
 from prefixbank.data.texts import Texts
-from prefixbank.errors import DataError
+from prefixbank.errors import DataError, raise_faults
 
 STDIN = "-"
 
@@ -24,105 +30,174 @@ class CorpusColumns(ColumnNames):
     SETTINGS: ClassVar[dict[str, str]] = {"text": "corpus.column", "text_pair": "corpus.column_pair", "label": "corpus.id_column"}
 
 
-def read_corpus(config: CorpusConfig, stdin: BinaryIO) -> Texts:
-    """Return the rows of a corpus, checked.
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """Where rows come from.
+
+    Args:
+        path: the file; of standard input, a copy.
+        where: what errors call it.
+        config: which columns.
+        suffix: ending that says its form.
+    """
+
+    path: Path
+    where: str
+    config: CorpusConfig
+    suffix: str
+
+    def rows(self, faults: RowFaults) -> Iterator[Row]:
+        """Yield the rows, unchecked."""
+        columns = CorpusColumns(text=self.config.column, text_pair=self.config.column_pair, label=self.config.id_column)
+        if self.suffix == ".parquet":
+            yield from parquet_rows(self.path, columns)
+            return
+        with self.path.open("rb") as file:
+            match self.suffix:
+                case ".txt":
+                    yield from line_rows(file, self.where)
+                case ".csv" | ".tsv":
+                    yield from delimited_rows(file, self.where, columns, faults, tabs=self.suffix == ".tsv")
+                case _:
+                    yield from json_rows(file, self.where, columns, faults)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """A corpus that was read once and found right.
+
+    Args:
+        rows: N, all rows.
+        digests: digest of each shard's texts.
+        source: where they come from.
+    """
+
+    rows: int
+    digests: tuple[str, ...]
+    source: _Source
+
+    def shards(self) -> Iterator[Texts]:
+        """Yield the shards in order, read again.
+
+        Raises:
+            DataError: the file is not the one that was checked.
+        """
+        expected = iter(self.digests)
+        for texts in _shards(self.source, RowFaults(self.source.where)):
+            if texts.digest() != next(expected, ""):
+                raise self._changed()
+            yield texts
+        if next(expected, None) is not None:
+            raise self._changed()
+
+    def _changed(self) -> DataError:
+        return DataError(
+            f"{self.source.where} changed while it was read",
+            expected="a file that nothing writes to; finished shards are kept",
+            fix="run the same command again",
+        )
+
+
+@contextmanager
+def open_corpus(config: CorpusConfig, stdin: BinaryIO) -> Iterator[Corpus]:
+    """Read a corpus through, checking every row, and keep it at hand: standard input is copied to a file, since it can be read only once.
 
     Args:
         config: path and columns; a path of `-` reads one text for each line of `stdin`.
         stdin: bytes of standard input.
 
     Raises:
-        DataError: no such file, an unknown ending, no rows, a missing column, a row without text, bytes that are not UTF-8.
+        DataError: no such file, an unknown ending, no rows, a missing column, rows without text, bytes that are not UTF-8.
+        Faults: several of these.
     """
+    if config.path == STDIN:
+        with NamedTemporaryFile(prefix="prefixbank-") as copy:
+            shutil.copyfileobj(stdin, copy)
+            copy.flush()
+            yield _read_through(_Source(path=Path(copy.name), where="standard input", config=config, suffix=".txt"))
+    else:
+        yield _read_through(_file(config))
+
+
+def _read_through(source: _Source) -> Corpus:
+    faults = RowFaults(source.where)
+    rows, digests = 0, []
+    for texts in _shards(source, faults):
+        rows += len(texts)
+        digests.append(texts.digest())
+    raise_faults(faults.found())
+    if rows == 0:
+        raise DataError(f"{source.where} has no rows", expected="a text in each row", fix="name a file with rows")
+    return Corpus(rows=rows, digests=tuple(digests), source=source)
+
+
+def _file(config: CorpusConfig) -> _Source:
+    """Find the file and see what it is."""
     if not config.path:
         raise DataError(
             "no corpus given", expected="corpus.path=FILE, or corpus.path=- for lines of standard input", fix="corpus.path=texts.txt"
         )
-    if config.path == STDIN:
-        return _lines(stdin.read(), "standard input")
     path = Path(config.path).expanduser()
     if not path.is_file():
         raise DataError(f"no file '{config.path}'", expected=f"a file ending in .txt, {', '.join(SUFFIXES)}", fix="corpus.path=FILE")
-    if path.suffix.lower() == ".txt":
-        return _lines(path.read_bytes(), str(path))
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in (".txt", *SUFFIXES):
         raise DataError(
             f"'{path}' has an ending that says nothing about its form",
             expected=f".txt, {', '.join(SUFFIXES)}",
             fix=f"mv '{path}' '{path}.txt'",
         )
-    return _columns(path, config)
-
-
-def _lines(data: bytes, where: str) -> Texts:
-    """Return one text for each line; an empty line is a fault, since row numbers would no longer be line numbers."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{where} is not UTF-8: byte {data[error.start]:#04x} at offset {error.start}",
-            expected="text in UTF-8",
-            fix="iconv -f latin1 -t utf-8 IN > OUT",
-        ) from error
-    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
-    if lines == [""]:
-        raise DataError(f"{where} has no rows", expected="one text for each line", fix="name a file with rows")
-    return _checked(where, Texts(texts=tuple(lines)))
-
-
-def _columns(path: Path, config: CorpusConfig) -> Texts:
-    """Return the named columns of a table, read as those of a task are."""
-    if not config.column:
+    if not config.column and path.suffix.lower() != ".txt":
         raise DataError("corpus.column is empty", expected="the name of the column that holds the texts", fix="corpus.column=text")
-    raw = read_split(path, CorpusColumns(text=config.column, text_pair=config.column_pair, label=config.id_column))
-    texts = _strings(path, raw.table, config.column)
-    pairs = _strings(path, raw.table, config.column_pair) if config.column_pair else None
-    ids = _ids(path, raw.table, config.id_column) if config.id_column else None
-    return _checked(str(path), Texts(texts=texts, pairs=pairs, ids=ids))
+    return _Source(path=path, where=f"'{path}'", config=config, suffix=path.suffix.lower())
 
 
-def _ids(path: Path, table: pa.Table, name: str) -> tuple[str, ...]:
-    """Return the values of any type as text; a row without one is a fault."""
-    values = table.column(name).to_pylist()
-    absent = np.array([row for row, value in enumerate(values, start=1) if value is None or value == ""])
-    if len(absent):
-        raise rows_fault(
-            str(path),
-            f"without an id in column '{name}'",
-            absent,
-            [None] * len(absent),
-            expected="an id in every row",
-            fix="fill these, or corpus.id_column='' to number rows",
-        )
-    return tuple(str(value) for value in values)
+def _shards(source: _Source, faults: RowFaults) -> Iterator[Texts]:
+    """Yield rows in shards; rows that are not right are noted and counted, so that row numbers are those of the file."""
+    check = _RowCheck(source, faults)
+    held: list[Row] = []
+    first = 0
+    for row in source.rows(faults):
+        if row is not UNREADABLE:
+            check(first + len(held) + 1, row)
+        if faults.enough:
+            return
+        held.append(row)
+        if len(held) == source.config.shard_rows:
+            yield check.texts(held, first)
+            first, held = first + len(held), []
+    if first == 0 and held == [("",)]:  # a text file of one empty line has no rows
+        faults.clear()
+        return
+    if held:
+        yield check.texts(held, first)
 
 
-def _strings(path: Path, table: pa.Table, name: str) -> tuple[str, ...]:
-    values = table.column(name).to_pylist()
-    odd = np.array([row for row, value in enumerate(values, start=1) if not isinstance(value, str)])
-    if len(odd):
-        raise rows_fault(
-            str(path),
-            f"without text in column '{name}'",
-            odd,
-            [values[row - 1] for row in odd[:3]],
-            expected="a text in every row",
-            fix="fill or drop these rows",
-        )
-    return tuple(values)
+class _RowCheck:
+    """Checks rows and turns right ones into texts."""
 
+    def __init__(self, source: _Source, faults: RowFaults) -> None:
+        self._faults = faults
+        self._config = source.config
+        table = source.suffix != ".txt"
+        self._pairs, self._ids = bool(table and source.config.column_pair), bool(table and source.config.id_column)
 
-def _checked(where: str, rows: Texts) -> Texts:
-    """Refuse rows that hold nothing but spaces."""
-    for column in (rows.texts, rows.pairs or ()):
-        blank = np.array([row for row, text in enumerate(column, start=1) if not text.strip()])
-        if len(blank):
-            raise rows_fault(
-                where,
-                "empty or only spaces",
-                blank,
-                [column[row - 1] for row in blank[:3]],
-                expected="a text in every row",
-                fix="drop these rows",
-            )
-    return rows
+    def __call__(self, number: int, row: Row) -> None:
+        """Note what is wrong with a row."""
+        names = (self._config.column, *([self._config.column_pair] if self._pairs else []))
+        for name, value in zip(names, row, strict=False):
+            if not isinstance(value, str):
+                problem = f"without text in column '{name}'"
+                self._faults.add(number, problem, value, expected="a text in every row", fix="fill or drop these rows")
+            elif not value or value.isspace():
+                self._faults.add(number, "empty or only spaces", value, expected="a text in every row", fix="drop these rows")
+        if self._ids and (row[-1] is None or row[-1] == ""):
+            problem = f"without an id in column '{self._config.id_column}'"
+            fix = "fill these, or corpus.id_column='' to number rows"
+            self._faults.add(number, problem, None, expected="an id in every row", fix=fix)
+
+    def texts(self, rows: list[Row], first: int) -> Texts:
+        """Return rows as texts, the first of them of number `first` from 0."""
+        columns = list(zip(*(row for row in rows if row is not UNREADABLE), strict=True)) or [()] * 3
+        pairs = tuple(map(str, columns[1])) if self._pairs else None
+        ids = tuple(map(str, columns[-1])) if self._ids else None
+        return Texts(texts=tuple(map(str, columns[0])), pairs=pairs, ids=ids, first_row=first)

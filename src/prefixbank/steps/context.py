@@ -67,7 +67,14 @@ class Context:
 
     def planning(self, emit: Emit) -> Context:
         """Return a context that plans instead of running, with the same store and the same things loaded."""
-        twin = Context(self.store, self.run, emit=emit, dry_run=True, force=self.force)
+        return self._twin(emit, dry_run=True)
+
+    def telling(self, emit: Emit) -> Context:
+        """Return a context that tells somebody else, with the same store and the same things loaded."""
+        return self._twin(emit, dry_run=self.dry_run)
+
+    def _twin(self, emit: Emit, *, dry_run: bool) -> Context:
+        twin = Context(self.store, self.run, emit=emit, dry_run=dry_run, force=self.force)
         twin._tasks, twin._files = self._tasks, self._files
         twin._encoders, twin._readers = self._encoders, self._readers
         return twin

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prefixbank.core.combine import Bank
 
 STEP = "embed"
+FACTS = "embeddings.json"
 VERSION = 3  # 1: first; 2: pairs can be embedded apart, embeddings.json says how vectors were pooled; 3: faster products, other last digits
 CODE = (
     "core.attention",
@@ -41,7 +42,6 @@ CODE = (
     "data.encoder",
     "steps.vectors",
 )
-PART_ROWS = 50_000
 
 
 def unit(
@@ -80,25 +80,31 @@ def unit(
             shutil.copyfile(work / f"{stem}.parquet", out / f"{stem}.parquet")
         pooled = {"pooling": asdict(loaded.pooling), "layer_blocks": _layer_blocks(context, files, loaded)}
         count = sum(len(rows) for rows in parts.values())
-        write_json(out / "embeddings.json", {"parts": list(parts), "rows": count, "truncated_share": truncated / count, **pooled})
-        return {"bank": None if bank is None else bank.key, "encoder": asdict(files.source)}
+        write_json(out / FACTS, {"parts": list(parts), "rows": count, "truncated_share": truncated / count, **pooled})
+        return info_of(bank, files)
 
-    config = {field.name: getattr(recipe, field.name) for field in fields(EmbedRecipe)}
-    if bank is None:
-        config["pooling"] = asdict(effective(pooling))
-    inputs = {
-        "bank": None if bank is None else bank.digest,
-        "encoder": files.digest,
-        "texts": {stem: rows.digest() for stem, rows in parts.items()},
-    }
     return Unit(
         step=STEP,
         name=name,
-        document=document(step="embed", version=VERSION, config=config, inputs=inputs),
+        document=document_of(bank, files, {stem: rows.digest() for stem, rows in parts.items()}, recipe, pooling),
         make=make,
         ref=ref,
         note=describe,
     )
+
+
+def document_of(bank: Entry | None, files: EncoderFiles, digests: Mapping[str, str], recipe: EmbedRecipe, pooling: PoolingConfig) -> JSON:
+    """Return what determines embeddings, for `unit` and for the corpus that its shards make up; `digests` are those of the parts' texts."""
+    config = {field.name: getattr(recipe, field.name) for field in fields(EmbedRecipe)}
+    if bank is None:
+        config["pooling"] = asdict(effective(pooling))
+    inputs = {"bank": None if bank is None else bank.digest, "encoder": files.digest, "texts": dict(digests)}
+    return document(step="embed", version=VERSION, config=config, inputs=inputs)
+
+
+def info_of(bank: Entry | None, files: EncoderFiles) -> JSON:
+    """Return what embeddings say of where they come from, which determines nothing."""
+    return {"bank": None if bank is None else bank.key, "encoder": asdict(files.source)}
 
 
 def pooling_of(entry: Entry) -> PoolingConfig:
@@ -112,15 +118,9 @@ def parts_of_task(task: Task, splits: Sequence[str] = SPLITS) -> dict[str, Texts
     return {name: Texts(texts=of_split.texts, pairs=of_split.pairs) for name, of_split in rows.items()}
 
 
-def parts_of_corpus(texts: Texts) -> dict[str, Texts]:
-    """Cut a corpus into parts of `PART_ROWS` rows, so that a killed run resumes at the part it was in."""
-    starts = range(0, len(texts), PART_ROWS)
-    return {f"part-{number:05d}": texts.part(start, start + PART_ROWS) for number, start in enumerate(starts)}
-
-
 def describe(entry: Entry) -> str:
     """Return what the line of finished embeddings says."""
-    facts = read_json(entry, "embeddings.json")
+    facts = read_json(entry, FACTS)
     cut = f", {facts['truncated_share']:.1%} of rows truncated" if facts["truncated_share"] else ""
     return f"{facts['rows']} rows{cut}"
 

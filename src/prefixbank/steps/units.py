@@ -62,13 +62,22 @@ def plan_unit(store: Store, unit: Unit, emit: Emit, *, force: bool = False) -> E
     return Waiting(step=unit.step, name=unit.name)
 
 
-def run_unit(store: Store, unit: Unit, emit: Emit, *, force: bool = False) -> Entry:
-    """Return the unit's artifact, made now if the store lacks it, and point its ref at it."""
+def run_unit(store: Store, unit: Unit, emit: Emit, *, force: bool = False, explain: bool = True) -> Entry:
+    """Return the unit's artifact, made now if the store lacks it, and point its ref at it.
+
+    Args:
+        store: where to look and publish.
+        unit: what to make.
+        emit: gets every event.
+        force: make it even if it is there.
+        explain: say why a miss is a miss, for which all entries of the step are read.
+    """
     started = time.monotonic()
     key = key_of(unit.document)
     present = None if force else store.get(key)
     if present is None:
-        emit(Event(kind="miss", step=unit.step, name=unit.name, key=key, text="--force" if force else why_missing(store, unit)))
+        why = "--force" if force else why_missing(store, unit) if explain else ""
+        emit(Event(kind="miss", step=unit.step, name=unit.name, key=key, text=why))
         entry, hit = store.build(unit.document, _named(unit), force=force, on_wait=lambda: _say_waiting(unit, emit))
     else:
         entry, hit = present, True

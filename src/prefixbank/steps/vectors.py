@@ -1,4 +1,4 @@
-"""Vectors as Parquet: column `id`, and column `vector` as a fixed-size list of float32."""
+"""Vectors as Parquet: columns `id`, `row` (number in the whole corpus, from 0) and `vector`, a fixed-size list of float32."""
 
 from __future__ import annotations
 
@@ -80,14 +80,19 @@ def _in_rows(on_rows: Callable[[int], None], *, rows: int, reads: int) -> Callab
 
 def publish_part(path: Path, rows: Texts, vectors: np.ndarray, truncated: int) -> None:
     """Write one part of `rows`, named by their ids or numbers."""
-    numbers = np.arange(rows.first_row, rows.first_row + len(rows))
-    write_part(path, pa.array(numbers, pa.int64()) if rows.ids is None else pa.array(rows.ids, pa.string()), vectors, truncated)
+    ids = _numbers(rows.first_row, len(rows)) if rows.ids is None else pa.array(rows.ids, pa.string())
+    write_part(path, ids, vectors, truncated, first_row=rows.first_row)
 
 
-def write_part(path: Path, ids: pa.Array, vectors: np.ndarray, truncated: int) -> None:
+def _numbers(first: int, count: int) -> pa.Array:
+    return pa.array(np.arange(first, first + count), pa.int64())
+
+
+def write_part(path: Path, ids: pa.Array, vectors: np.ndarray, truncated: int, *, first_row: int = 0) -> None:
     """Write one part and give it its name only when it is whole."""
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1), pa.float32()), vectors.shape[1])
-    table = pa.table({"id": ids, "vector": column}).replace_schema_metadata({TRUNCATED: str(truncated).encode()})
+    table = pa.table({"id": ids, "row": _numbers(first_row, len(vectors)), "vector": column})
+    table = table.replace_schema_metadata({TRUNCATED: str(truncated).encode()})
     fresh = path.with_suffix(".new")
     parquet.write_table(table, fresh, compression="none", use_dictionary=False)
     fresh.replace(path)

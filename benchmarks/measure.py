@@ -1,0 +1,102 @@
+"""What the benchmarks share: texts of a realistic mix of lengths, timing in turns, the matrix rate, and what the machine is."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import nn
+
+from prefixbank.config.schema import TaskConfig
+from prefixbank.core.packed import pack_linear_layers, packable
+from prefixbank.core.workers import map_pieces
+from prefixbank.data.load import load_task
+
+RESULTS = Path(__file__).with_name("results")
+STARTER = ("polarity", "topic", "emotion", "complaint")
+WORDS = ((16, 0.55), (38, 0.25), (150, 0.75))
+"""Median and spread (of the logarithm) of the words in a text: about those of reviews cut to sentences, of news leads and of whole reviews,
+a third of the texts each."""
+
+
+def mixed_texts(count: int, seed: int = 0) -> list[str]:
+    """Return texts of a mix of lengths, put together from sentences of the bundled tasks."""
+    rng = np.random.default_rng(seed)
+    sentences = [text for name in STARTER for text in load_task(TaskConfig(name=name, source="starter")).train.texts]
+    texts = []
+    for number in range(count):
+        median, spread = WORDS[number % len(WORDS)]
+        wanted = max(3, int(rng.lognormal(np.log(median), spread)))
+        words: list[str] = []
+        while len(words) < wanted:
+            words += sentences[rng.integers(len(sentences))].split()
+        texts.append(" ".join(words[:wanted]))
+    return texts
+
+
+def in_turns(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each function in each round, after one round that does not count.
+
+    All take their turn in every round, so that a noisy machine disturbs them alike.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for number in range(rounds + 1):
+        for name, function in functions.items():
+            started = time.perf_counter()
+            function()
+            if number:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def ratio(seconds: Mapping[str, list[float]], of: str, to: str) -> dict[str, float]:
+    """Return how many times faster `of` was than `to`: median over rounds, least and most."""
+    ratios = [slow / fast for fast, slow in zip(seconds[of], seconds[to], strict=True)]
+    return {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+
+
+def matrix_work(hidden_size: int, tokens: int, workers: int, products: int = 200) -> tuple[Callable[[], object], float]:
+    """Return products like those of an encoder's feed-forward layers, spread over the cores as embedding is, and their operations."""
+    layer = nn.Sequential(nn.Linear(hidden_size, 4 * hidden_size, bias=False)).requires_grad_(False)
+    product = pack_linear_layers(layer, torch.float32) if packable(layer, torch.float32) else layer
+    states = torch.randn(tokens, hidden_size)
+
+    def multiply(_: int) -> None:
+        with torch.inference_mode():
+            product(states)
+
+    flops = 2.0 * tokens * hidden_size * 4 * hidden_size * products
+    return (lambda: list(map_pieces(multiply, range(products), workers))), flops
+
+
+def machine() -> dict[str, Any]:
+    """Return what the numbers depend on."""
+    return {
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def save(name: str, result: Mapping[str, Any]) -> None:
+    """Print a result and keep it in benchmarks/results."""
+    text = json.dumps({**machine(), **result}, indent=1)
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,143 @@
+"""Step `embed` over a corpus of several shards: each shard is a unit of its own, and the corpus holds the files of all.
+
+What is finished stays finished: a run that is killed goes on at the shard it was in, a corpus that has grown keeps the shards before its
+old end. A corpus of one shard is that shard.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from prefixbank.config.schema import EmbedRecipe, PoolingConfig
+from prefixbank.data.corpus import Corpus
+from prefixbank.data.encoder_files import EncoderFiles
+from prefixbank.data.texts import Texts
+from prefixbank.steps import embed
+from prefixbank.steps.context import Context
+from prefixbank.steps.events import Event, silent
+from prefixbank.steps.json_files import read_json, write_json
+from prefixbank.steps.units import Unit, run_unit
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON, key_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What turns texts into vectors.
+
+    Args:
+        bank: bank artifact; None is the plain encoder, pooled as `pooling` says.
+        files: encoder.
+        recipe: what else can change a vector.
+        pooling: used without a bank.
+    """
+
+    bank: Entry | None
+    files: EncoderFiles
+    recipe: EmbedRecipe
+    pooling: PoolingConfig
+
+    def document(self, digests: dict[str, str]) -> JSON:
+        """Return what determines the embeddings of texts with these digests."""
+        return embed.document_of(self.bank, self.files, digests, self.recipe, self.pooling)
+
+    def unit(self, context: Context, stem: str, texts: Texts, name: str, ref: tuple[str, str] | None = None) -> Unit:
+        """Return the unit of one shard."""
+        return embed.unit(context, self.bank, self.files, {stem: texts}, self.recipe, self.pooling, name, ref)
+
+
+def unit(context: Context, reading: Reading, corpus: Corpus, name: str, ref: tuple[str, str]) -> Unit:
+    """Return the unit that embeds a corpus.
+
+    Args:
+        context: how to run.
+        reading: with what.
+        corpus: which texts.
+        name: what messages call it.
+        ref: what to point at the result.
+
+    Raises:
+        UsageError: texts without a second one are to be compared.
+    """
+    digests = {stem_of(number): digest for number, digest in enumerate(corpus.digests)}
+    if len(digests) == 1:
+        (texts,) = corpus.shards()
+        return reading.unit(context, stem_of(0), texts, name, ref)
+    say_finished(context, reading, digests, name)
+
+    def make(out: Path, work: Path) -> JSON:
+        progress = _Progress(context=context, name=name, total=corpus.rows)
+        facts: JSON = {}
+        truncated = 0.0
+        for number, texts in enumerate(corpus.shards()):
+            stem = stem_of(number)
+            entry = progress.of_shard(len(texts), partial(_shard, reading=reading, stem=stem, texts=texts, name=name))
+            facts = read_json(entry, embed.FACTS)
+            truncated += facts["truncated_share"] * facts["rows"]
+            _share(entry.file(f"{stem}.parquet"), out / f"{stem}.parquet")
+        write_json(out / embed.FACTS, {**facts, "parts": list(digests), "rows": corpus.rows, "truncated_share": truncated / corpus.rows})
+        return embed.info_of(reading.bank, reading.files)
+
+    return Unit(step=embed.STEP, name=name, document=reading.document(digests), make=make, ref=ref, note=embed.describe)
+
+
+def stem_of(number: int) -> str:
+    """Return the name of a shard's file, without its ending."""
+    return f"part-{number:05d}"
+
+
+def say_finished(context: Context, reading: Reading, digests: dict[str, str], name: str) -> None:
+    """Say how many shards there are and how many an earlier run has left."""
+    hits = sum(context.store.get(key_of(reading.document({stem: digest}))) is not None for stem, digest in digests.items())
+    text = f"{len(digests)} shards: {hits} hits, {len(digests) - hits} to run"
+    context.emit(Event(kind="note", step=embed.STEP, name=name, text=text))
+
+
+def _shard(context: Context, reading: Reading, stem: str, texts: Texts, name: str) -> Entry:
+    """Return one shard, made if it is missing."""
+    return run_unit(context.store, reading.unit(context, stem, texts, f"{name} {stem}"), silent, force=context.force, explain=False)
+
+
+def _share(source: Path, target: Path) -> None:
+    """Give the same file a second name, or copy it where the file system has one name for each file."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+@dataclass(kw_only=True)
+class _Progress:
+    """Tells rows done of all, and how many are embedded in a second."""
+
+    context: Context
+    name: str
+    total: int
+    done: int = 0
+    embedded: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def of_shard(self, rows: int, make: Callable[[Context], Entry]) -> Entry:
+        """Make one shard and count its rows as they are embedded; those of a hit at its end."""
+        before = self.done
+        entry = make(self.context.telling(lambda event: self._move(before, event)))
+        self.done = before + rows
+        self._tell()
+        return entry
+
+    def _move(self, before: int, event: Event) -> None:
+        if event.kind == "progress":
+            self.embedded += before + event.done - self.done
+            self.done = before + event.done
+            self._tell()
+
+    def _tell(self) -> None:
+        speed = self.embedded / max(1e-9, time.monotonic() - self.started)
+        text = f"{speed:,.0f} texts/s" if self.embedded else ""
+        self.context.emit(Event(kind="progress", step=embed.STEP, name=self.name, done=self.done, total=self.total, text=text))
