@@ -13,7 +13,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 import prefixbank
-from prefixbank.steps.vectors import read_vectors
+from prefixbank.core.quantize import calibrate, dequantize, quantize
+from prefixbank.steps.vectors import read_calibration, read_stored, read_vectors
 from prefixbank.store import Store
 
 TEXTS = ["the food was good", "a bad and noisy place", "warm"]
@@ -161,6 +162,46 @@ def test_shards_are_copied_where_a_file_has_one_name(cli, lines, monkeypatch):
 def test_dry_run_over_shards_says_what_is_left(cli, lines):
     ran = cli.done("embed", "bank=demo", f"corpus.path={lines}", "corpus.shard_rows=2", "--dry-run")
     assert "2 shards: 0 hits, 2 to run" in ran.err and Store(cli.store).entries("embed") == []
+
+
+BYTES = {"float32": 256, "float16": 128, "int8": 64, "binary": 8}
+
+
+@pytest.mark.parametrize("kind", BYTES)
+@pytest.mark.parametrize("shard_rows", [20, 2], ids=["one shard", "two shards"])
+def test_vectors_are_stored_as_asked(cli, lines, kind, shard_rows):
+    ran = cli.done("embed", "bank=demo", f"corpus.path={lines}", f"vectors={kind}", f"corpus.shard_rows={shard_rows}")
+    entry = Store(cli.store).get(ran.result["key"])
+    stems = [f"part-{number:05d}" for number in range(1 if shard_rows == 20 else 2)]
+    assert sum(read_stored(entry, stem).nbytes for stem in stems) == 3 * BYTES[kind]
+    exact = prefixbank.load_bank("demo").embed(TEXTS)
+    sample = calibrate(exact[:shard_rows])
+    expected = dequantize(quantize(exact, kind, sample, "median"), kind, sample, 64)
+    found = np.concatenate([read_vectors(entry, stem) for stem in stems])
+    clear = np.abs(exact - sample.median) > 1e-5 if kind == "binary" else np.full(exact.shape, True)
+    level = (sample.high - sample.low) / 256 if kind == "int8" else 0.0
+    assert (np.abs(found - expected) <= level + 1e-3 * np.abs(expected))[clear].all() and clear.mean() > 0.5
+    assert kind == "float32" or f" as {kind}" in ran.err
+
+
+def test_calibration_is_that_of_the_first_rows(cli, lines):
+    ran = cli.done("embed", "bank=demo", f"corpus.path={lines}", "vectors=int8", "calibration_rows=2", "corpus.shard_rows=2")
+    found = read_calibration(Path(ran.result["path"]) / "calibration.safetensors")
+    expected = prefixbank.load_bank("demo").embed(TEXTS[:2])
+    np.testing.assert_allclose(found.low, expected.min(axis=0), atol=1e-5)
+    np.testing.assert_allclose(found.high, expected.max(axis=0), atol=1e-5)
+
+
+def test_bits_may_be_split_at_zero(cli, lines):
+    key = cli.done("embed", "bank=demo", f"corpus.path={lines}", "vectors=binary", "binary_threshold=zero").result["key"]
+    signs = np.where(prefixbank.load_bank("demo").embed(TEXTS) > 0, 1.0, -1.0)
+    assert np.array_equal(read_vectors(Store(cli.store).get(key), "part-00000"), signs)
+
+
+@pytest.mark.parametrize("setting", ["calibration_rows=2", "binary_threshold=zero"])
+def test_settings_of_other_types_reach_no_key(cli, lines, setting):
+    cli.done("embed", "bank=demo", f"corpus.path={lines}", "vectors=float16")
+    assert cli.done("embed", "bank=demo", f"corpus.path={lines}", "vectors=float16", setting).steps[-1][-1] == "hit"
 
 
 def test_plain_encoder_differs_from_the_bank(cli, lines):

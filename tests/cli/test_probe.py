@@ -137,6 +137,13 @@ def test_single_texts_cannot_be_compared(cli):
     assert "pairs=both for gamma@demo" in cli.expect_fault(2, *args, "pairs=both").what
 
 
+@pytest.mark.parametrize("kind", ["float16", "int8", "binary"])
+def test_probe_reads_vectors_of_every_type(cli, kind):
+    ran = probe_gamma(cli, f"vectors={kind}")
+    facts = [entry for entry in Store(cli.store).entries("embed") if entry.document["config"]["vectors"] == kind]
+    assert 0.0 <= ran.result["score"] <= 1.0 and len(facts) == 1
+
+
 def test_plain_encoder_is_the_bank_none(cli):
     args = ("bank=none", "encoder=tiny", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK)
     result = cli.done("probe", *args).result

@@ -127,3 +127,9 @@ def test_kept_layers_are_read_side_by_side_whatever_training_pools(graph):
     made, _ = graph("experiment.keep_layers=3")
     kept, trained = of_test(vectors(made, "bank", "gamma", 0)), of_test(vectors(graph()[0], "bank", "gamma", 0))
     assert np.array_equal(kept[:, -trained.shape[1] :], trained) and kept.shape[1] == 3 * trained.shape[1]
+
+
+def test_targets_vectors_are_stored_as_asked(graph):
+    made, _ = graph("vectors=binary")
+    entry = made.vectors("beta", None, "plain encoder")
+    assert set(np.unique(of_test(entry))) == {-1.0, 1.0} and (entry.path / "calibration.safetensors").is_file()

@@ -11,7 +11,7 @@ from prefixbank.core.combine import Bank
 from prefixbank.core.pairs import pair_features
 from prefixbank.data.texts import Texts
 from prefixbank.errors import UsageError
-from prefixbank.steps import embed, vectors
+from prefixbank.steps import embed, embed_parts, vectors
 from prefixbank.steps.banks import plain_bank
 from prefixbank.steps.context import Context
 from prefixbank.steps.json_files import read_json
@@ -122,15 +122,15 @@ def test_killed_run_goes_on_at_the_part_it_was_in(context, files, monkeypatch):
             raise KeyboardInterrupt
         return whole(*given)
 
-    monkeypatch.setattr(vectors, "embed_rows", counted)
+    monkeypatch.setattr(embed_parts, "embed_rows", counted)
     with pytest.raises(KeyboardInterrupt):
         context.do(unit)
     assert not isinstance(context.do(unit), Waiting) and len(parts) == 3
 
 
 def test_truncated_rows_of_a_finished_part_are_remembered(context, files, tmp_path):
-    vectors.publish_part(tmp_path / "a.parquet", PAIRS, np.zeros((4, 2), np.float32), 3)
-    assert finished_part(tmp_path / "a.parquet") == 3
+    vectors.publish_part(tmp_path / "a.parquet", PAIRS, np.zeros((4, 2), np.float32), 3, 2)
+    assert finished_part(tmp_path / "a.parquet") == (3, 2)
 
 
 def test_facts_say_how_vectors_were_pooled(context, files):

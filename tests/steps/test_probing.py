@@ -205,6 +205,7 @@ def test_vectors_that_are_not_numbers_are_refused(store, put, task):
             vectors = rows_of(split)[0]
             vectors[0, 0] = np.nan if split == "test" else 0
             write_part(out / f"{split}.parquet", pa.array(range(len(vectors)), pa.int64()), vectors, 0)
+        write_json(out / "embeddings.json", {})
 
     unit = probe.unit(put("embed", write, bank=None, encoder={"name": "toy"}), task, ProbeConfig(**QUICK), "toy")
     with pytest.raises(DataError, match="1 of 22 vectors"):

@@ -8,6 +8,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from prefixbank.data.texts import Texts
+from prefixbank.steps.json_files import write_json
 from prefixbank.steps.vectors import finished_part, publish_part, read_vectors
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -15,7 +16,7 @@ ROWS = Texts(texts=("a", "b", "c"))
 
 
 def test_part_has_numbers_and_vectors(tmp_path):
-    publish_part(tmp_path / "part.parquet", ROWS, VECTORS, 0)
+    publish_part(tmp_path / "part.parquet", ROWS, VECTORS, 0, 4)
     table = parquet.read_table(tmp_path / "part.parquet")
     assert (table["id"].to_pylist(), table["vector"].type) == ([0, 1, 2], pa.list_(pa.float32(), 4))
     assert table["row"].to_pylist() == [0, 1, 2]
@@ -23,19 +24,19 @@ def test_part_has_numbers_and_vectors(tmp_path):
 
 
 def test_part_keeps_names(tmp_path):
-    publish_part(tmp_path / "part.parquet", Texts(texts=ROWS.texts, ids=("x", "y", "7")), VECTORS, 0)
+    publish_part(tmp_path / "part.parquet", Texts(texts=ROWS.texts, ids=("x", "y", "7")), VECTORS, 0, 4)
     assert parquet.read_table(tmp_path / "part.parquet")["id"].to_pylist() == ["x", "y", "7"]
 
 
 def test_part_is_the_same_bytes_each_time(tmp_path):
     for name in ("one", "other"):
-        publish_part(tmp_path / name, ROWS, VECTORS, 2)
+        publish_part(tmp_path / name, ROWS, VECTORS, 2, 4)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
 
 
 def test_finished_part_remembers_how_many_rows_were_cut(tmp_path):
-    publish_part(tmp_path / "part.parquet", ROWS, VECTORS, 2)
-    assert finished_part(tmp_path / "part.parquet") == 2
+    publish_part(tmp_path / "part.parquet", ROWS, VECTORS, 2, 4)
+    assert finished_part(tmp_path / "part.parquet") == (2, 4)
 
 
 def test_missing_part_is_not_finished(tmp_path):
@@ -49,10 +50,14 @@ def test_part_that_failed_has_no_name(tmp_path, monkeypatch):
 
     monkeypatch.setattr(parquet, "write_table", half)
     with pytest.raises(OSError, match="disk"):
-        publish_part(tmp_path / "part.parquet", ROWS, VECTORS, 0)
+        publish_part(tmp_path / "part.parquet", ROWS, VECTORS, 0, 4)
     assert finished_part(tmp_path / "part.parquet") is None
 
 
 def test_vectors_are_read_as_written(put):
-    entry = put("embed", lambda out: publish_part(out / "test.parquet", ROWS, VECTORS, 0))
+    def write(out) -> None:
+        publish_part(out / "test.parquet", ROWS, VECTORS, 0, 4)
+        write_json(out / "embeddings.json", {"vectors": {"type": "float32", "features": 4}})
+
+    entry = put("embed", write)
     assert np.array_equal(read_vectors(entry, "test"), VECTORS)

@@ -24,6 +24,7 @@ from prefixbank.config.schema import (
     ProbeConfig,
     RunConfig,
     TaskConfig,
+    VectorType,
 )
 
 Column = Literal[
@@ -166,6 +167,8 @@ class RunExperimentConfig(PrefixRecipe):
     combine: CombineConfig = field(default_factory=CombineConfig)
     pairs: Pairs = "joint"
     """How pairs are embedded; see `EmbedRecipe`."""
+    vectors: VectorType = "float32"
+    """What the targets' vectors are stored as; see `EmbedRecipe`."""
     finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
     """Training of the multi-task encoder, in place of `optim`."""
     multitask: MultitaskConfig = field(default_factory=MultitaskConfig)

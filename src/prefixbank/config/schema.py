@@ -24,6 +24,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 PoolingPosition = Literal["cls", "mean", "max", "last"]
 PoolingLayers = Literal["last", "mean_last", "concat_last", "single"]
 Pairs = Literal["joint", "separate", "both"]
+VectorType = Literal["float32", "float16", "int8", "binary"]
 Rule = Literal["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"]
 
 Count = Annotated[int, Ge(1)]
@@ -258,6 +259,12 @@ class EmbedRecipe:
     precision: Precision = "fp32"
     pairs: Pairs = "joint"
     """How a pair of texts becomes one vector: read jointly; `separate`: each alone to u and v, then |u - v| and u * v; or all of these."""
+    vectors: VectorType = "float32"
+    """What a feature is stored as: a number of 4, 2 or 1 bytes, or one bit."""
+    calibration_rows: Count = only_with(4096, vectors=("int8", "binary"))
+    """The first so many rows say between what values a feature of `int8` lies, and where the median is that splits a `binary` one."""
+    binary_threshold: Literal["median", "zero"] = only_with("median", vectors="binary")
+    """A bit is one where the feature is above this."""
 
 
 Recipe = TypeVar("Recipe", PrefixRecipe, MultitaskRecipe, BankRecipe, EmbedRecipe)

@@ -43,13 +43,19 @@ class Reading:
     recipe: EmbedRecipe
     pooling: PoolingConfig
 
-    def document(self, digests: dict[str, str]) -> JSON:
+    def document(self, digests: dict[str, str], calibration: Entry | None = None) -> JSON:
         """Return what determines the embeddings of texts with these digests."""
-        return embed.document_of(self.bank, self.files, digests, self.recipe, self.pooling)
+        return embed.document_of(self.bank, self.files, digests, self.recipe, self.pooling, calibration)
 
-    def unit(self, context: Context, stem: str, texts: Texts, name: str, ref: tuple[str, str] | None = None) -> Unit:
+    def unit(
+        self, context: Context, stem: str, texts: Texts, name: str, ref: tuple[str, str] | None = None, calibration: Entry | None = None
+    ) -> Unit:
         """Return the unit of one shard."""
-        return embed.unit(context, self.bank, self.files, {stem: texts}, self.recipe, self.pooling, name, ref)
+        return embed.unit(context, self.bank, self.files, {stem: texts}, self.recipe, self.pooling, name, ref, calibration)
+
+    def calibration(self, first: Entry | None) -> Entry | None:
+        """Return what the first shard says about features, where it is needed for the others."""
+        return first if self.recipe.vectors in ("int8", "binary") else None
 
 
 def unit(context: Context, reading: Reading, corpus: Corpus, name: str, ref: tuple[str, str]) -> Unit:
@@ -75,12 +81,18 @@ def unit(context: Context, reading: Reading, corpus: Corpus, name: str, ref: tup
         progress = _Progress(context=context, name=name, total=corpus.rows)
         facts: JSON = {}
         truncated = 0.0
+        first: Entry | None = None
         for number, texts in enumerate(corpus.shards()):
-            stem = stem_of(number)
-            entry = progress.of_shard(len(texts), partial(_shard, reading=reading, stem=stem, texts=texts, name=name))
+            stem, calibration = stem_of(number), reading.calibration(first)
+            entry = progress.of_shard(
+                len(texts), partial(_shard, reading=reading, stem=stem, texts=texts, name=name, calibration=calibration)
+            )
+            first = first or entry
             facts = read_json(entry, embed.FACTS)
             truncated += facts["truncated_share"] * facts["rows"]
             _share(entry.file(f"{stem}.parquet"), out / f"{stem}.parquet")
+        if first is not None and reading.calibration(first):
+            _share(first.file(embed.CALIBRATION), out / embed.CALIBRATION)
         write_json(out / embed.FACTS, {**facts, "parts": list(digests), "rows": corpus.rows, "truncated_share": truncated / corpus.rows})
         return embed.info_of(reading.bank, reading.files)
 
@@ -94,14 +106,19 @@ def stem_of(number: int) -> str:
 
 def say_finished(context: Context, reading: Reading, digests: dict[str, str], name: str) -> None:
     """Say how many shards there are and how many an earlier run has left."""
-    hits = sum(context.store.get(key_of(reading.document({stem: digest}))) is not None for stem, digest in digests.items())
+    (stem, digest), *others = digests.items()
+    first = context.store.get(key_of(reading.document({stem: digest})))
+    calibration = reading.calibration(first)
+    documents = [reading.document({stem: digest}, calibration) for stem, digest in others]
+    hits = int(first is not None) + sum(context.store.get(key_of(document)) is not None for document in documents)
     text = f"{len(digests)} shards: {hits} hits, {len(digests) - hits} to run"
     context.emit(Event(kind="note", step=embed.STEP, name=name, text=text))
 
 
-def _shard(context: Context, reading: Reading, stem: str, texts: Texts, name: str) -> Entry:
+def _shard(context: Context, reading: Reading, stem: str, texts: Texts, name: str, calibration: Entry | None) -> Entry:
     """Return one shard, made if it is missing."""
-    return run_unit(context.store, reading.unit(context, stem, texts, f"{name} {stem}"), silent, force=context.force, explain=False)
+    unit = reading.unit(context, stem, texts, f"{name} {stem}", calibration=calibration)
+    return run_unit(context.store, unit, silent, force=context.force, explain=False)
 
 
 def _share(source: Path, target: Path) -> None:

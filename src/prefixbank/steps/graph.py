@@ -174,7 +174,7 @@ class Graph:
         task = self.target(target)
         parts = embed.parts_of_task(task, probe.splits_of(self.config.probe))
         pairs = "joint" if task.train.pairs is None else self.config.pairs  # single texts have nothing to compare
-        recipe = EmbedRecipe(max_length_tokens=self.config.max_length_tokens, pairs=pairs)
+        recipe = EmbedRecipe(max_length_tokens=self.config.max_length_tokens, pairs=pairs, vectors=self.config.vectors)
         return self.do(embed.unit(self.context, bank, files, parts, recipe, self.reading, f"{target} {name}"))
 
     def joined(self, vectors: Sequence[Outcome], rule: join.Join, name: str) -> Outcome:

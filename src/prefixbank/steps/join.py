@@ -23,6 +23,7 @@ CODE = (
     "core.pairs",
     "core.pooling",
     "core.prefix",
+    "core.quantize",
     "core.shapes",
     "core.shared_prefix",
     "core.workers",
@@ -46,6 +47,7 @@ def unit(embeddings: Sequence[Entry], rule: Join, name: str) -> Unit:
         from prefixbank.steps.joining import join_part
 
         facts = read_json(embeddings[0], "embeddings.json")
+        facts.pop("vectors", None)  # joined vectors are stored as they are
         for stem in facts["parts"]:
             join_part(out / f"{stem}.parquet", embeddings, stem, rule)
         write_json(out / "embeddings.json", facts)

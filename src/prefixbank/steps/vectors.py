@@ -1,4 +1,4 @@
-"""Vectors as Parquet: columns `id`, `row` (number in the whole corpus, from 0) and `vector`, a fixed-size list of float32."""
+"""Vectors as Parquet: columns `id`, `row` (number in the whole corpus, from 0) and `vector`, a fixed-size list of what is stored."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
+from safetensors.torch import load_file
 
 from prefixbank.config.schema import EmbedRecipe
 from prefixbank.core.combine import Bank
 from prefixbank.core.embed import embed_batches
 from prefixbank.core.pairs import pair_features
+from prefixbank.core.quantize import Calibration, VectorType, dequantize, needs_calibration
 from prefixbank.data.batches import budget_batches, tokenize
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.texts import Texts
 from prefixbank.steps.context import Context
+from prefixbank.steps.embed import CALIBRATION, FACTS
 from prefixbank.steps.fitting import check_precision
+from prefixbank.steps.json_files import read_json
 from prefixbank.steps.memory import memory_errors
 from prefixbank.steps.pairs import check_pairs
 from prefixbank.store.artifact import Entry
 
-TRUNCATED = b"truncated_rows"
+TRUNCATED, FEATURES = b"truncated_rows", b"features"
 
 
 def embed_rows(
@@ -78,33 +82,63 @@ def _in_rows(on_rows: Callable[[int], None], *, rows: int, reads: int) -> Callab
     return on_read
 
 
-def publish_part(path: Path, rows: Texts, vectors: np.ndarray, truncated: int) -> None:
-    """Write one part of `rows`, named by their ids or numbers."""
+def publish_part(path: Path, rows: Texts, stored: np.ndarray, truncated: int, features: int) -> None:
+    """Write one part of `rows`, named by their ids or numbers.
+
+    Args:
+        path: the file.
+        rows: N texts.
+        stored: [N, S] what `quantize` made of the vectors.
+        truncated: rows of which a text was cut.
+        features: F of the vectors.
+    """
     ids = _numbers(rows.first_row, len(rows)) if rows.ids is None else pa.array(rows.ids, pa.string())
-    write_part(path, ids, vectors, truncated, first_row=rows.first_row)
+    write_part(path, ids, stored, truncated, features, first_row=rows.first_row)
 
 
 def _numbers(first: int, count: int) -> pa.Array:
     return pa.array(np.arange(first, first + count), pa.int64())
 
 
-def write_part(path: Path, ids: pa.Array, vectors: np.ndarray, truncated: int, *, first_row: int = 0) -> None:
+def write_part(path: Path, ids: pa.Array, stored: np.ndarray, truncated: int, features: int = 0, *, first_row: int = 0) -> None:
     """Write one part and give it its name only when it is whole."""
-    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1), pa.float32()), vectors.shape[1])
-    table = pa.table({"id": ids, "row": _numbers(first_row, len(vectors)), "vector": column})
-    table = table.replace_schema_metadata({TRUNCATED: str(truncated).encode()})
+    column = pa.FixedSizeListArray.from_arrays(pa.array(stored.reshape(-1)), stored.shape[1])
+    table = pa.table({"id": ids, "row": _numbers(first_row, len(stored)), "vector": column})
+    table = table.replace_schema_metadata({TRUNCATED: str(truncated).encode(), FEATURES: str(features or stored.shape[1]).encode()})
     fresh = path.with_suffix(".new")
     parquet.write_table(table, fresh, compression="none", use_dictionary=False)
     fresh.replace(path)
 
 
-def finished_part(path: Path) -> int | None:
-    """Return the number of truncated rows of a part that an earlier run finished, None if there is none."""
-    return int(parquet.read_schema(path).metadata[TRUNCATED]) if path.is_file() else None
+def finished_part(path: Path) -> tuple[int, int] | None:
+    """Return the number of truncated rows and F of a part that an earlier run finished, None if there is none."""
+    if not path.is_file():
+        return None
+    facts = parquet.read_schema(path).metadata
+    return int(facts[TRUNCATED]), int(facts[FEATURES])
 
 
-def read_vectors(entry: Entry, stem: str) -> np.ndarray:
-    """Return the vectors [N, F] float32 of one part of an embeddings artifact."""
+def read_stored(entry: Entry, stem: str) -> np.ndarray:
+    """Return one part of an embeddings artifact as it is stored, [N, S]."""
     column = parquet.read_table(entry.file(f"{stem}.parquet"), columns=["vector"]).column("vector").combine_chunks()
     flat: np.ndarray = column.values.to_numpy(zero_copy_only=False)
     return flat.reshape(len(column), column.type.list_size)
+
+
+def read_vectors(entry: Entry, stem: str) -> np.ndarray:
+    """Return the vectors [N, F] float32 of one part of an embeddings artifact, whatever they are stored as."""
+    stored = read_stored(entry, stem)
+    kind, features = stored_type(entry)
+    calibration = read_calibration(entry.file(CALIBRATION)) if needs_calibration(kind) else None
+    return dequantize(stored, kind, calibration, features or stored.shape[1])
+
+
+def stored_type(entry: Entry) -> tuple[VectorType, int]:
+    """Return what vectors are stored as, and F (0 for joined vectors, which are stored as they are)."""
+    facts = read_json(entry, FACTS).get("vectors", {"type": "float32", "features": 0})
+    return facts["type"], facts["features"]
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Return the calibration in a file."""
+    return Calibration(**{name: tensor.numpy() for name, tensor in load_file(path).items()})

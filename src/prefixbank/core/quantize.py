@@ -1,0 +1,107 @@
+"""Vectors in fewer bytes: float16, int8 with a range for each feature, or one bit for each feature. numpy only.
+
+Ranges and thresholds come from a sample of vectors, once; vectors beyond a range get its end.
+
+Sources: Du et al. 2020 (2004.14287), section 5 (binary embeddings); sentence-transformers' `ubinary` for the order of bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+import numpy as np
+
+VectorType = Literal["float32", "float16", "int8", "binary"]
+Threshold = Literal["median", "zero"]
+
+LEVELS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What a sample of vectors says about each feature.
+
+    Args:
+        low: [F] least value.
+        high: [F] greatest value.
+        median: [F].
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    median: np.ndarray
+
+    def threshold(self, threshold: Threshold) -> np.ndarray:
+        """Return what a feature must exceed for its bit to be one, [F]."""
+        return self.median if threshold == "median" else np.zeros_like(self.median)
+
+
+def calibrate(sample: np.ndarray) -> Calibration:
+    """Return the calibration of a sample of vectors [M, F] float32."""
+    return Calibration(low=sample.min(axis=0), high=sample.max(axis=0), median=np.median(sample, axis=0).astype(np.float32))
+
+
+def needs_calibration(kind: VectorType) -> bool:
+    """Tell whether `quantize` reads the calibration."""
+    return kind in ("int8", "binary")
+
+
+def bytes_per_vector(kind: VectorType, features: int) -> int:
+    """Return the bytes of one vector of F features."""
+    return {"float32": 4 * features, "float16": 2 * features, "int8": features, "binary": (features + 7) // 8}[kind]
+
+
+def quantize(vectors: np.ndarray, kind: VectorType, calibration: Calibration | None, threshold: Threshold) -> np.ndarray:
+    """Turn vectors into what is stored.
+
+    Args:
+        vectors: [N, F] float32.
+        kind: how to store them.
+        calibration: for `int8` and `binary`.
+        threshold: for `binary`: a bit is one where the feature exceeds its median in the sample, or zero.
+    Returns:
+        [N, F] float32, float16 or int8; or [N, ceil(F / 8)] uint8, eight features in a byte, the first of them its highest bit.
+    """
+    match kind:
+        case "float32":
+            return vectors
+        case "float16":
+            limit = np.finfo(np.float16).max
+            return vectors.clip(-limit, limit).astype(np.float16)
+        case "int8":
+            low, step = _steps(_given(calibration))
+            levels: np.ndarray = np.floor((vectors - low) / step).clip(0, LEVELS - 1) - LEVELS // 2
+            return levels.astype(np.int8)
+        case "binary":
+            bits: np.ndarray = np.packbits(vectors > _given(calibration).threshold(threshold), axis=1, bitorder="big")
+            return bits
+    assert_never(kind)
+
+
+def dequantize(stored: np.ndarray, kind: VectorType, calibration: Calibration | None, features: int) -> np.ndarray:
+    """Return float32 vectors [N, F] from what was stored: the middle of each level of `int8`; 1 and -1 for the bits of `binary`."""
+    match kind:
+        case "float32" | "float16":
+            return stored.astype(np.float32)
+        case "int8":
+            low, step = _steps(_given(calibration))
+            levels = stored.astype(np.float32) + (LEVELS // 2 + 0.5)
+            values: np.ndarray = (low + levels * step).astype(np.float32)
+            return values
+        case "binary":
+            bits = np.unpackbits(stored, axis=1, count=features, bitorder="big")
+            return bits.astype(np.float32) * 2 - 1
+    assert_never(kind)
+
+
+def _given(calibration: Calibration | None) -> Calibration:
+    if calibration is None:
+        raise ValueError("int8 and binary vectors need a calibration")
+    return calibration
+
+
+def _steps(calibration: Calibration) -> tuple[np.ndarray, np.ndarray]:
+    """Return the low end [F] and the width of a level [F]; a feature that never varied has levels of any width."""
+    width = (calibration.high - calibration.low) / LEVELS
+    return calibration.low, np.where(width > 0, width, 1.0).astype(np.float32)

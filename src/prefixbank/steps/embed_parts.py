@@ -1,0 +1,101 @@
+"""Embed parts of texts into files: what step `embed` does once it is a miss."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from prefixbank.config.schema import EmbedRecipe
+from prefixbank.core.quantize import Calibration, calibrate, needs_calibration, quantize
+from prefixbank.data.encoder_files import EncoderFiles
+from prefixbank.data.texts import Texts
+from prefixbank.steps.context import Context
+from prefixbank.steps.embed import CALIBRATION, FACTS, STEP
+from prefixbank.steps.events import Event
+from prefixbank.steps.json_files import write_json
+from prefixbank.steps.tensors import write_tensors
+from prefixbank.steps.vectors import embed_rows, finished_part, publish_part, read_calibration
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON
+
+if TYPE_CHECKING:
+    from prefixbank.core.combine import Bank
+
+
+def make_parts(
+    context: Context,
+    bank: Bank,
+    files: EncoderFiles,
+    parts: Mapping[str, Texts],
+    recipe: EmbedRecipe,
+    calibration: Entry | None,
+    name: str,
+    folders: tuple[Path, Path],
+) -> None:
+    """Write a Parquet file for each part, `embeddings.json`, and for stored types that need one the calibration.
+
+    Args:
+        context: how to run.
+        bank: what reads.
+        files: encoder.
+        parts: file stem to its rows.
+        recipe: how to read, and what to store.
+        calibration: embeddings whose calibration holds here too; None: it is that of the first rows of the first part.
+        name: what messages call it.
+        folders: where results go, and where finished parts wait for the others.
+    """
+    out, work = folders
+    known = None if calibration is None else read_calibration(calibration.file(CALIBRATION))
+    truncated, features = 0, 0
+    for stem, rows in parts.items():
+        path, kept = work / f"{stem}.parquet", work / CALIBRATION
+        found = finished_part(path)
+        if found is None:
+            vectors, cut = embed_rows(context, bank, files, rows, recipe, _teller(context, name, stem, len(rows)))
+            if known is None and needs_calibration(recipe.vectors):
+                known = read_calibration(kept) if kept.is_file() else _calibrated(kept, vectors[: recipe.calibration_rows])
+            found = (cut, vectors.shape[1])
+            publish_part(path, rows, quantize(vectors, recipe.vectors, known, recipe.binary_threshold), *found)
+        truncated, features = truncated + found[0], found[1]
+        shutil.copyfile(path, out / f"{stem}.parquet")
+    if needs_calibration(recipe.vectors):
+        shutil.copyfile(work / CALIBRATION if calibration is None else calibration.file(CALIBRATION), out / CALIBRATION)
+    count = sum(len(rows) for rows in parts.values())
+    stored = {"type": recipe.vectors, "features": features}
+    pooled = {"pooling": asdict(bank.pooling), "layer_blocks": _layer_blocks(context, files, bank)}
+    write_json(out / FACTS, {"parts": list(parts), "rows": count, "truncated_share": truncated / count, "vectors": stored, **pooled})
+
+
+def _teller(context: Context, name: str, stem: str, total: int) -> Callable[[int], None]:
+    """Return what is told of rows done."""
+    done = 0
+
+    def on_rows(count: int) -> None:
+        nonlocal done
+        done += count
+        context.emit(Event(kind="progress", step=STEP, name=name, done=done, total=total, text=stem))
+
+    return on_rows
+
+
+def _calibrated(path: Path, sample: np.ndarray) -> Calibration:
+    """Calibrate, and keep it beside the finished parts."""
+    calibration = calibrate(sample)
+    fresh = path.with_suffix(".new")
+    write_tensors(fresh, {name: torch.from_numpy(values) for name, values in vars(calibration).items()})
+    fresh.replace(path)
+    return calibration
+
+
+def _layer_blocks(context: Context, files: EncoderFiles, bank: Bank) -> JSON | None:
+    """Return the numbers of the layers that lie side by side in a vector and the size of each; None where there is one block only."""
+    if bank.pooling.layers != "concat_last":
+        return None
+    shape = context.load(files).shape
+    return {"layers": list(range(shape.layers + 1 - bank.pooling.last_k, shape.layers + 1)), "size": shape.hidden_size}
