@@ -78,6 +78,7 @@ RULES = (
     Rule(who="*", banned=("transformers",), exempt=("data/*", "core/attention.py")),
     Rule(who="*", banned=("accelerate",), exempt=("core/precision.py", "steps/tracking.py")),
     Rule(who="*", banned=("sklearn",), exempt=("core/probe*.py",)),
+    Rule(who="*", banned=("faiss",), exempt=("core/search.py",)),
     Rule(who="*", banned=("hydra", "omegaconf"), exempt=("config/compose.py",)),
     Rule(who="*", banned=("rich", "typer"), exempt=("cli/*",)),
     Rule(who="*", banned=("matplotlib",), exempt=("steps/report*",)),

@@ -16,18 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefixbank.config.commands import EmbedConfig, ProbeCommandConfig
 from prefixbank.config.compose import change_recipe, compose, compose_task
 from prefixbank.config.schema import (
     BankRecipe,
     EmbedRecipe,
     EncoderConfig,
     MultitaskRecipe,
-    PoolingConfig,
     PrefixRecipe,
     RunConfig,
     TaskConfig,
-    effective,
     recipe_of,
 )
 from prefixbank.data.encoder_files import EncoderFiles
@@ -42,16 +39,13 @@ from prefixbank.steps import train_prefix as train_prefix_step
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Emit, silent
 from prefixbank.steps.experiment import Experiment, run_experiment
-from prefixbank.steps.staleness import refuse_stale
 from prefixbank.steps.units import Waiting
+from prefixbank.steps.what_embeds import PLAIN, is_encoder, ref_of, resolve_bank, what_embeds
 from prefixbank.store.artifact import Entry
-from prefixbank.store.names import is_name
 from prefixbank.store.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
-
-PLAIN, MULTITASK = "none", "multitask"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +99,7 @@ def combine(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
         raise UsageError("a bank without a name", expected="name=NAME", fix="prefixbank combine 'prefixes=[polarity,topic]' name=demo")
     context = options.context(config.run)
     prefixes = [context.store.resolve("prefix", text) for text in config.prefixes]
-    refs = [_ref_of(context.store, "prefix", text) for text in config.prefixes]
+    refs = [ref_of(context.store, "prefix", text) for text in config.prefixes]
     return context.do(combine_step.unit(context.store, prefixes, recipe_of(config, BankRecipe), config.name, refs))
 
 
@@ -116,7 +110,7 @@ def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
 
     config = compose("embed", overrides, conf_dir=options.conf_dir)
     context = options.context(config.run)
-    bank, files, pooling = _what_embeds(context, config)
+    bank, files, pooling = what_embeds(context, config)
     name = config.name or f"{_name_of(config.corpus.path)}@{_short(config.bank)}"
     reading = embed_corpus.Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling)
     with open_corpus(config.corpus, getattr(sys.stdin, "buffer", None) or io.BytesIO()) as corpus:
@@ -128,7 +122,7 @@ def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     config = compose("probe", overrides, conf_dir=options.conf_dir)
     probe_step.check_settings(config.probe)
     context = options.context(config.run)
-    bank, files, pooling = _what_embeds(context, config)
+    bank, files, pooling = what_embeds(context, config)
     probe_step.check_layers(config.probe, pooling.layers)
     task = context.task(config.task)
     name = config.name or f"{task.name}@{_short(config.bank)}"
@@ -137,6 +131,18 @@ def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     if isinstance(embeddings, Waiting):
         return context.waits(probe_step.STEP, name, embeddings)
     return context.do(probe_step.unit(embeddings, task, config.probe, name, ("probe", name)))
+
+
+def search(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object]]:
+    """Find the nearest neighbours of texts in embeddings; `prefixbank search`. Returns a row for each neighbour, nearest first."""
+    from prefixbank.data.corpus import open_corpus
+    from prefixbank.steps.searching import Embeddings, neighbours
+
+    config = compose("search", overrides, conf_dir=options.conf_dir)
+    embeddings = Embeddings.named(options.context(config.run), config.embeddings)
+    with open_corpus(config.queries, getattr(sys.stdin, "buffer", None) or io.BytesIO()) as queries:
+        texts = [text for shard in queries.shards() for text in shard.texts]
+    return neighbours(embeddings, texts, config)
 
 
 def run(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
@@ -183,7 +189,7 @@ class LoadedBank:
     def __init__(self, context: Context, entry: Entry, files: EncoderFiles, recipe: EmbedRecipe) -> None:
         self.entry = entry
         self._context, self._files, self._recipe = context, files, recipe
-        self._bank = train_multitask_step.load_plain(entry) if _is_encoder(entry) else combine_step.load_bank(entry)
+        self._bank = train_multitask_step.load_plain(entry) if is_encoder(entry) else combine_step.load_bank(entry)
 
     def embed(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
         """Return one vector for each text, or for each pair of texts as the recipe reads them: float32 [N, F].
@@ -213,69 +219,10 @@ def _rows_of(texts: Sequence[str], pairs: Sequence[str] | None) -> Texts:
 def load_bank(name: str, *, options: Options = DEFAULT, run: RunConfig | None = None, recipe: EmbedRecipe | None = None) -> LoadedBank:
     """Load a bank by name, ref or key, with the encoder that it was made with; or a multi-task encoder as `multitask/NAME` or by key."""
     context = options.context(run or RunConfig())
-    entry = _resolve_bank(context.store, name)
+    entry = resolve_bank(context.store, name)
     own = EncoderConfig(source="bank")
-    files = train_multitask_step.encoder_of(entry) if _is_encoder(entry) else context.encoder_of_bank(entry, own)
+    files = train_multitask_step.encoder_of(entry) if is_encoder(entry) else context.encoder_of_bank(entry, own)
     return LoadedBank(context, entry, files, recipe or EmbedRecipe())
-
-
-def _what_embeds(context: Context, config: EmbedConfig | ProbeCommandConfig) -> tuple[Entry | None, EncoderFiles, PoolingConfig]:
-    """Return the bank asked for, its encoder, and its pooling: a bank or a multi-task encoder brings its own.
-
-    `none` is the default encoder, or the one asked for. A multi-task encoder is no bank.
-    """
-    bank, encoder = config.bank, config.encoder
-    if not bank:
-        raise UsageError(
-            "no bank given",
-            expected="bank=NAME, bank=multitask/NAME, or bank=none for the plain encoder",
-            fix="prefixbank cache ls    lists the banks there are",
-        )
-    if bank == PLAIN:
-        return None, context.encoder_files(EncoderConfig() if encoder.source == "bank" else encoder), config.pooling
-    entry = _resolve_bank(context.store, bank)
-    own = embed_step.pooling_of(entry)
-    if effective(config.pooling) not in (own, PoolingConfig()):
-        raise UsageError(
-            f"pooling settings with bank={bank}, which brings its own",
-            expected=f"no pooling, or that of {bank}: position={own.position} layers={own.layers} last_k={own.last_k} layer={own.layer}",
-            fix="drop the pooling settings    or make another bank with them: prefixbank combine pooling=... name=NAME",
-        )
-    if not _is_encoder(entry):
-        return entry, context.encoder_of_bank(entry, encoder), own
-    if encoder.source != "bank":
-        raise UsageError(
-            f"encoder={encoder.name} with bank={bank}, which is an encoder itself",
-            expected="no encoder= beside a multi-task encoder",
-            fix="drop the encoder= option    or take the encoder without it: bank=none",
-        )
-    return None, train_multitask_step.encoder_of(entry), own
-
-
-def _resolve_bank(store: Store, text: str) -> Entry:
-    """Return a bank, or a multi-task encoder. A bank that is named (not given by its key) must be made of its prefixes as they are now."""
-    if text.startswith(f"{MULTITASK}/"):
-        return store.resolve(MULTITASK, text)
-    ref = _ref_of(store, "bank", text)
-    if not ref and _ref_of(store, MULTITASK, text):
-        raise UsageError(
-            f"no bank '{text}', but a multi-task encoder of this name", expected="the name of a bank", fix=f"bank={MULTITASK}/{text}"
-        )
-    entry = store.resolve("bank", text)
-    if ref:
-        refuse_stale(store, ref, entry)
-    return entry
-
-
-def _is_encoder(entry: Entry) -> bool:
-    """Whether an artifact is a multi-task encoder and no bank."""
-    return entry.step == "train_multitask"
-
-
-def _ref_of(store: Store, kind: str, text: str) -> str:
-    """Return the ref that `text` names, empty if it is a key (a ref wins over a key)."""
-    name = text.removeprefix(f"{kind}/")
-    return f"{kind}/{name}" if is_name(name) and store.ref(kind, name) is not None else ""
 
 
 def _name_of(path: str) -> str:

@@ -170,12 +170,12 @@ BYTES = {"float32": 256, "float16": 128, "int8": 64, "binary": 8}
 @pytest.mark.parametrize("kind", BYTES)
 @pytest.mark.parametrize("shard_rows", [20, 2], ids=["one shard", "two shards"])
 def test_vectors_are_stored_as_asked(cli, lines, kind, shard_rows):
-    ran = cli.done("embed", "bank=demo", f"corpus.path={lines}", f"vectors={kind}", f"corpus.shard_rows={shard_rows}")
+    ran = cli.done("embed", "bank=demo", f"corpus.path={lines}", f"vectors={kind}", f"corpus.shard_rows={shard_rows}", "calibration_rows=2")
     entry = Store(cli.store).get(ran.result["key"])
     stems = [f"part-{number:05d}" for number in range(1 if shard_rows == 20 else 2)]
     assert sum(read_stored(entry, stem).nbytes for stem in stems) == 3 * BYTES[kind]
     exact = prefixbank.load_bank("demo").embed(TEXTS)
-    sample = calibrate(exact[:shard_rows])
+    sample = calibrate(exact[:2])
     expected = dequantize(quantize(exact, kind, sample, "median"), kind, sample, 64)
     found = np.concatenate([read_vectors(entry, stem) for stem in stems])
     clear = np.abs(exact - sample.median) > 1e-5 if kind == "binary" else np.full(exact.shape, True)
@@ -190,6 +190,11 @@ def test_calibration_is_that_of_the_first_rows(cli, lines):
     expected = prefixbank.load_bank("demo").embed(TEXTS[:2])
     np.testing.assert_allclose(found.low, expected.min(axis=0), atol=1e-5)
     np.testing.assert_allclose(found.high, expected.max(axis=0), atol=1e-5)
+
+
+def test_calibration_on_more_rows_than_a_shard_has_is_refused(cli, lines):
+    fault = cli.expect_fault(2, "embed", "bank=demo", f"corpus.path={lines}", "vectors=int8", "calibration_rows=3", "corpus.shard_rows=2")
+    assert fault.what == "calibration_rows=3 with shards of 2 rows"
 
 
 def test_bits_may_be_split_at_zero(cli, lines):

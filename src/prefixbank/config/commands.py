@@ -108,6 +108,23 @@ class EmbedConfig(EmbedRecipe):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class SearchConfig:
+    """`prefixbank search`."""
+
+    embeddings: str = ""
+    """Embeddings by ref (`reviews@demo`) or key."""
+    queries: CorpusConfig = field(default_factory=lambda: CorpusConfig(path="-"))
+    """Texts to find neighbours of; `path=-`: lines of standard input."""
+    k: Count = 5
+    """Neighbours of each query."""
+    rescore: Count = 10
+    """Of binary vectors, k times so many neighbours by differing bits are compared again with the query's own numbers."""
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    """The embedded corpus, if its texts are to be shown."""
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class ProbeCommandConfig(EmbedRecipe):
     """`prefixbank probe`."""
 

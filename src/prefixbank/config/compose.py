@@ -33,6 +33,7 @@ from prefixbank.config.commands import (
     EmbedConfig,
     ProbeCommandConfig,
     RunExperimentConfig,
+    SearchConfig,
     TrainMultitaskConfig,
     TrainPrefixConfig,
 )
@@ -64,6 +65,8 @@ def compose(command: Literal["train_multitask"], overrides: Sequence[str], *, co
 def compose(command: Literal["combine"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> CombineCommandConfig: ...
 @overload
 def compose(command: Literal["embed"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> EmbedConfig: ...
+@overload
+def compose(command: Literal["search"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> SearchConfig: ...
 @overload
 def compose(command: Literal["probe"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> ProbeCommandConfig: ...
 @overload

@@ -17,12 +17,15 @@ from prefixbank.config.commands import (
     EmbedConfig,
     ProbeCommandConfig,
     RunExperimentConfig,
+    SearchConfig,
     TrainMultitaskConfig,
     TrainPrefixConfig,
 )
 
-Command = Literal["train_prefix", "train_multitask", "combine", "embed", "probe", "run"]
-CommandConfig = TrainPrefixConfig | TrainMultitaskConfig | CombineCommandConfig | EmbedConfig | ProbeCommandConfig | RunExperimentConfig
+Command = Literal["train_prefix", "train_multitask", "combine", "embed", "search", "probe", "run"]
+CommandConfig = (
+    TrainPrefixConfig | TrainMultitaskConfig | CombineCommandConfig | EmbedConfig | SearchConfig | ProbeCommandConfig | RunExperimentConfig
+)
 SettingPath = Sequence[str | int]
 
 CONFIGS: dict[Command, type[CommandConfig]] = {
@@ -30,6 +33,7 @@ CONFIGS: dict[Command, type[CommandConfig]] = {
     "train_multitask": TrainMultitaskConfig,
     "combine": CombineCommandConfig,
     "embed": EmbedConfig,
+    "search": SearchConfig,
     "probe": ProbeCommandConfig,
     "run": RunExperimentConfig,
 }

@@ -76,6 +76,11 @@ class Corpus:
     digests: tuple[str, ...]
     source: _Source
 
+    @property
+    def shard_rows(self) -> int:
+        """Rows of every shard but the last."""
+        return self.source.config.shard_rows
+
     def shards(self) -> Iterator[Texts]:
         """Yield the shards in order, read again.
 

@@ -18,6 +18,7 @@ from prefixbank.config.schema import EmbedRecipe, PoolingConfig
 from prefixbank.data.corpus import Corpus
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.texts import Texts
+from prefixbank.errors import UsageError
 from prefixbank.steps import embed
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event, silent
@@ -53,6 +54,15 @@ class Reading:
         """Return the unit of one shard."""
         return embed.unit(context, self.bank, self.files, {stem: texts}, self.recipe, self.pooling, name, ref, calibration)
 
+    def check_calibration(self, shard_rows: int) -> None:
+        """Refuse a calibration on more rows than the first of several shards has."""
+        if self.recipe.vectors in ("int8", "binary") and self.recipe.calibration_rows > shard_rows:
+            raise UsageError(
+                f"calibration_rows={self.recipe.calibration_rows} with shards of {shard_rows} rows",
+                expected="a calibration on rows of the first shard",
+                fix=f"corpus.shard_rows={self.recipe.calibration_rows}    or calibration_rows={shard_rows}",
+            )
+
     def calibration(self, first: Entry | None) -> Entry | None:
         """Return what the first shard says about features, where it is needed for the others."""
         return first if self.recipe.vectors in ("int8", "binary") else None
@@ -69,12 +79,13 @@ def unit(context: Context, reading: Reading, corpus: Corpus, name: str, ref: tup
         ref: what to point at the result.
 
     Raises:
-        UsageError: texts without a second one are to be compared.
+        UsageError: texts without a second one are to be compared; a calibration on more rows than a shard has.
     """
     digests = {stem_of(number): digest for number, digest in enumerate(corpus.digests)}
     if len(digests) == 1:
         (texts,) = corpus.shards()
         return reading.unit(context, stem_of(0), texts, name, ref)
+    reading.check_calibration(corpus.shard_rows)
     say_finished(context, reading, digests, name)
 
     def make(out: Path, work: Path) -> JSON:

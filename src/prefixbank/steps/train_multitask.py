@@ -101,6 +101,11 @@ def describe(entry: Entry) -> str:
     return f"validation mean {result['validation']:.3f}: {', '.join(each)}{cut}"
 
 
+def listing_of(entry: Entry) -> str:
+    """Return the digest by which artifacts name the encoder in an artifact of this step."""
+    return entry.files[LISTING].sha256
+
+
 def encoder_of(entry: Entry) -> EncoderFiles:
     """Return the encoder in an artifact of this step, after reading all its files to check them.
 
@@ -115,7 +120,7 @@ def encoder_of(entry: Entry) -> EncoderFiles:
     name, folder = f"multitask/{entry.info['name']}", entry.path / FOLDER
     return EncoderFiles(
         folder=folder,
-        digest=entry.files[LISTING].sha256,
+        digest=listing_of(entry),
         label=f"{name}@{entry.short_key}",
         source=EncoderConfig(name=name, source="folder", path=str(folder)),
     )

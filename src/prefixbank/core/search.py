@@ -1,0 +1,89 @@
+"""Exact nearest neighbours, over vectors that come in pieces. faiss does the comparing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """The best of what was seen, for each query best first.
+
+    Args:
+        rows: int64 [Q, k] row numbers, -1 where there are fewer than k.
+        scores: float32 [Q, k] larger is nearer; -inf where there is none.
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+
+    def merged(self, other: Neighbours, k: int) -> Neighbours:
+        """Return the k best of both; of equals, those of `self` come first."""
+        rows, scores = np.concatenate([self.rows, other.rows], axis=1), np.concatenate([self.scores, other.scores], axis=1)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return Neighbours(rows=np.take_along_axis(rows, order, axis=1), scores=np.take_along_axis(scores, order, axis=1))
+
+
+def nearest(queries: np.ndarray, pieces: Iterable[np.ndarray], k: int) -> Neighbours:
+    """Return the rows of the greatest cosine.
+
+    Args:
+        queries: float32 [Q, F].
+        pieces: float32 [N, F] each; rows are numbered from piece to piece.
+        k: neighbours of each query.
+    """
+    wanted = unit_length(queries)
+    best, first = _none(len(queries), k), 0
+    for piece in pieces:
+        scores, rows = faiss.knn(wanted, unit_length(piece), min(k, len(piece)), metric=faiss.METRIC_INNER_PRODUCT)
+        best, first = best.merged(Neighbours(rows=rows + first, scores=scores), k), first + len(piece)
+    return best
+
+
+def nearest_bits(queries: np.ndarray, pieces: Iterable[np.ndarray], k: int) -> Neighbours:
+    """Return the rows of the fewest differing bits; scores are these numbers, negative.
+
+    Args:
+        queries: uint8 [Q, S] packed bits.
+        pieces: uint8 [N, S] each.
+        k: neighbours of each query.
+    """
+    best, first = _none(len(queries), k), 0
+    for piece in pieces:
+        distances, rows = faiss.knn_hamming(queries, np.ascontiguousarray(piece), min(k, len(piece)))
+        found = Neighbours(rows=rows.astype(np.int64) + first, scores=-distances.astype(np.float32))
+        best, first = best.merged(found, k), first + len(piece)
+    return best
+
+
+def rescored(queries: np.ndarray, pieces: Iterable[np.ndarray], candidates: Neighbours, k: int) -> Neighbours:
+    """Return the k best of each query's candidates by cosine.
+
+    Args:
+        queries: float32 [Q, F].
+        pieces: float32 [N, F] each, of the rows that `candidates` are numbers of.
+        candidates: for each query the rows to compare.
+        k: neighbours of each query.
+    """
+    wanted, first = unit_length(queries), 0
+    scores = np.full(candidates.rows.shape, -np.inf, np.float32)
+    for piece in pieces:
+        query, place = np.nonzero((candidates.rows >= first) & (candidates.rows < first + len(piece)))
+        picked = unit_length(piece[candidates.rows[query, place] - first])
+        scores[query, place] = (wanted[query] * picked).sum(axis=1)
+        first += len(piece)
+    return _none(len(queries), k).merged(Neighbours(rows=candidates.rows, scores=scores), k)
+
+
+def unit_length(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors [N, F] divided by their lengths, float32; a vector of zeros stays."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.ascontiguousarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
+
+
+def _none(queries: int, k: int) -> Neighbours:
+    return Neighbours(rows=np.full((queries, k), -1, np.int64), scores=np.full((queries, k), -np.inf, np.float32))
