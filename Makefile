@@ -49,8 +49,13 @@ test-all: $(INSTALLED) ## run every test that needs no network, slow, gpu and wh
 test-wheel: $(INSTALLED) ## build the distributions and try the wheel in an empty environment
 	$(PYTEST) -q -m wheel
 
-bench: $(INSTALLED) ## measure the cost of a training step
-	$(BIN)/python benchmarks/step_cost.py --out docs/results/step_cost.json
+bench: $(INSTALLED) ## measure speed, beside sentence-transformers and PEFT: docs/results/speed.md
+	$(BIN)/python -m pip install -q -e '.[bench]' -c constraints.txt
+	$(BIN)/python -m benchmarks.step_cost --out docs/results/step_cost.json
+	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.curves
+	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.page
 
 study: $(INSTALLED) ## measure docs/results/transfer.md again: make study DATA_ROOT=folder of task folders
 	$(BIN)/prefixbank run $(STUDY) --out $(OUT)/last-layer

@@ -6,7 +6,7 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,21 @@ import numpy as np
 import torch
 import transformers
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from prefixbank.config.schema import TaskConfig
+from prefixbank.core.combine import Bank, default_weights
+from prefixbank.core.embed import encode
 from prefixbank.core.packed import pack_linear_layers, packable
+from prefixbank.core.pooling import Pooling
+from prefixbank.core.prefix import Prefix
+from prefixbank.core.shapes import Batch
 from prefixbank.core.workers import map_pieces
+from prefixbank.data.encoder import Encoder
 from prefixbank.data.load import load_task
 
+MEAN = Pooling(position="mean", layers="last", last_k=1, layer=0)
 RESULTS = Path(__file__).with_name("results")
 STARTER = ("polarity", "topic", "emotion", "complaint")
 WORDS = ((16, 0.55), (38, 0.25), (150, 0.75))
@@ -75,6 +84,23 @@ def matrix_work(hidden_size: int, tokens: int, workers: int, products: int = 200
 
     flops = 2.0 * tokens * hidden_size * 4 * hidden_size * products
     return (lambda: list(map_pieces(multiply, range(products), workers))), flops
+
+
+def random_bank(encoder: Encoder, prefixes: int, slots: int) -> Bank:
+    """Return a bank of untrained prefixes, which costs what a trained one costs; of none, the plain encoder."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = [0.5 * torch.randn(encoder.shape.prefix_shape(slots), generator=generator) for _ in range(prefixes)]
+    made = tuple(Prefix(tensor=tensor) for tensor in tensors)
+    return Bank(prefixes=made, weights=default_weights("share", prefixes) if made else (), rule="concat_prefixes", pooling=MEAN)
+
+
+def operations(encoder: Encoder, bank: Bank, batches: Iterable[Batch]) -> float:
+    """Count the operations of all products that embedding takes."""
+    (slots,) = bank.passes()
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        for batch in batches:
+            encode(encoder.model, batch.inputs, slots, MEAN)
+    return float(counter.get_total_flops())
 
 
 def machine() -> dict[str, Any]:

@@ -21,39 +21,23 @@ import numpy as np
 import torch
 from peft import PrefixTuningConfig, TaskType, get_peft_model
 from sentence_transformers import SentenceTransformer
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel
 
-from benchmarks.measure import in_turns, matrix_work, mixed_texts, ratio, save
+from benchmarks.measure import in_turns, matrix_work, mixed_texts, operations, random_bank, ratio, save
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig, RunConfig
-from prefixbank.core.combine import Bank, default_weights
-from prefixbank.core.embed import encode
-from prefixbank.core.pooling import Pooling
-from prefixbank.core.prefix import Prefix
 from prefixbank.data.batches import budget_batches, tokenize
-from prefixbank.data.encoder import Encoder
 from prefixbank.data.texts import Texts
 from prefixbank.steps.context import Context
 from prefixbank.steps.vectors import embed_rows
 from prefixbank.store.store import Store
 
-MEAN = Pooling(position="mean", layers="last", last_k=1, layer=0)
 MAX_TOKENS, SLOTS, PEER_BATCH = 256, 16, 32
-
-
-def random_bank(encoder: Encoder, prefixes: int) -> Bank:
-    """Return a bank of untrained prefixes, which costs what a trained one costs; of none, the plain encoder."""
-    generator = torch.Generator().manual_seed(0)
-    tensors = [0.5 * torch.randn(encoder.shape.prefix_shape(SLOTS), generator=generator) for _ in range(prefixes)]
-    made = tuple(Prefix(tensor=tensor) for tensor in tensors)
-    return Bank(prefixes=made, weights=default_weights("share", prefixes) if made else (), rule="concat_prefixes", pooling=MEAN)
 
 
 def ours(context: Context, prefixes: int, texts: Sequence[str], precision: str) -> Callable[[], np.ndarray]:
     """Return what embeds texts with a bank, as `prefixbank embed` does."""
     files = context.encoder_files(EncoderConfig())
-    bank, recipe = random_bank(context.load(files), prefixes), EmbedRecipe(max_length_tokens=MAX_TOKENS, precision=precision)
+    bank, recipe = random_bank(context.load(files), prefixes, SLOTS), EmbedRecipe(max_length_tokens=MAX_TOKENS, precision=precision)
     return lambda: embed_rows(context, bank, files, Texts(texts=tuple(texts)), recipe)[0]
 
 
@@ -85,15 +69,6 @@ def peft_passes(folder: str, tokenizer: Any, texts: Sequence[str], tasks: int) -
     return read
 
 
-def operations(encoder: Encoder, bank: Bank, texts: Sequence[str], budget: int) -> float:
-    """Count the operations of all products that embedding `texts` takes."""
-    (slots,) = bank.passes()
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        for batch in budget_batches(tokenize(encoder.tokenizer, texts, None, MAX_TOKENS), budget):
-            encode(encoder.model, batch.inputs, slots, MEAN)
-    return float(counter.get_total_flops())
-
-
 def agreement(first: np.ndarray, second: np.ndarray) -> float:
     """Return the least cosine of two vectors of one text."""
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
@@ -103,8 +78,8 @@ def agreement(first: np.ndarray, second: np.ndarray) -> float:
 def main() -> None:
     """Measure, print and keep the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=900)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--texts", type=int, default=450)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tasks", type=int, default=8, help="K: prefixes in the bank, passes of the peers")
     asked = parser.parse_args()
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
@@ -130,7 +105,12 @@ def main() -> None:
             "matrix products alone": multiply,
         }
         seconds = in_turns(methods, asked.rounds)
-        flops = {name: operations(encoder, random_bank(encoder, count), texts, budget) for name, count in ((plain, 0), (bank, asked.tasks))}
+        flops = {
+            name: operations(
+                encoder, random_bank(encoder, count, SLOTS), budget_batches(tokenize(encoder.tokenizer, texts, None, MAX_TOKENS), budget)
+            )
+            for name, count in ((plain, 0), (bank, asked.tasks))
+        }
         vectors = {name: methods[name]() for name in list(methods)[:5]}
     first = next(iter(methods))
     rate = [products / one for one in seconds["matrix products alone"]]

@@ -1,6 +1,6 @@
 """What a training step costs, as a ratio to the forward pass of the same batch with the same prefix.
 
-Run: make bench    or: python benchmarks/step_cost.py --out docs/results/step_cost.json
+Run: make bench    or: python -m benchmarks.step_cost --out docs/results/step_cost.json
 
 Forward pass and step alternate within one run, so that a noisy machine disturbs both alike; medians are compared. The step is forward,
 gradients with respect to activations, prefix and head, clipping and AdamW update; the frozen weights of the encoder get no gradient.

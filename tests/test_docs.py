@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
@@ -17,7 +18,7 @@ from prefixbank.errors import PrefixbankError
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PRODUCING = {"train-prefix", "train-multitask", "combine", "embed", "probe", "run"}
+CONFIGURED = {"train-prefix", "train-multitask", "combine", "embed", "search", "probe", "run"}
 OTHERS = {"cache", "config", "doctor"}
 
 
@@ -30,14 +31,14 @@ def commands() -> list[str]:
 
 def test_readme_shows_every_command():
     shown = {shlex.split(line)[1] for line in commands()}
-    assert shown >= PRODUCING | {"cache", "config", "doctor"}
+    assert shown >= CONFIGURED | OTHERS
 
 
 @pytest.mark.parametrize("line", commands())
 def test_command_of_the_readme_is_understood(line):
     words = shlex.split(line)[1:]
-    assert words[0] in PRODUCING | OTHERS
-    if words[0] in PRODUCING:
+    assert words[0] in CONFIGURED | OTHERS
+    if words[0] in CONFIGURED:
         settings = [word for word in words[1:] if "=" in word and not word.startswith("--")]
         if "experiment=NAME" in settings or not settings:
             return
@@ -87,6 +88,12 @@ def test_results_of_the_readme_are_those_of_the_result_file():
 def test_step_cost_of_the_readme_is_that_of_the_result_file():
     ratios = [length["ratio"] for length in json.loads((ROOT / "docs/results/step_cost.json").read_text(encoding="utf-8"))["lengths"]]
     assert f"costs {min(ratios):.2f} to {max(ratios):.2f} times" in README
+
+
+def test_speed_page_is_made_from_the_measurements():
+    page = importlib.import_module("benchmarks.page")
+    assert (ROOT / "docs/results/speed.md").read_text(encoding="utf-8") == page.page()
+    assert (ROOT / "docs/results/speed.png").read_bytes() == (ROOT / "benchmarks/results/curves.png").read_bytes()
 
 
 def test_every_number_of_the_study_in_the_readme_is_on_its_page():

@@ -1,0 +1,100 @@
+"""What fewer bytes for each vector cost the probes of a study.
+
+Run after the study: python -m benchmarks.vector_types --data-root FOLDER [--store STORE]
+
+The vectors that `run experiment=transfer` left in the store (last layer) are stored in each type and read back, ranges and medians from the
+train rows; then a probe is fitted and scored on test as in the study.
+"""
+
+from __future__ import annotations
+
+import argparse
+from statistics import mean
+from typing import get_args
+
+import numpy as np
+
+from benchmarks.measure import save
+from prefixbank.api import Options
+from prefixbank.config.compose import compose
+from prefixbank.config.schema import PrefixRecipe, TaskConfig, recipe_of
+from prefixbank.core.metrics import score
+from prefixbank.core.probe import fit_probe
+from prefixbank.core.probe_layers import LayerBlocks
+from prefixbank.core.quantize import VectorType, bytes_per_vector, calibrate, dequantize, needs_calibration, quantize
+from prefixbank.data.tasks import Task
+from prefixbank.steps.graph import Experiment, Graph
+from prefixbank.steps.json_files import read_json
+from prefixbank.steps.vectors import read_vectors
+from prefixbank.store.artifact import Entry
+
+REPRESENTATIONS = ("plain encoder", "bank")
+KINDS = get_args(VectorType)
+
+
+def last_layer(entry: Entry, split: str) -> np.ndarray:
+    """Return the vectors of one split, of the last layer alone."""
+    vectors, blocks = read_vectors(entry, split), read_json(entry, "embeddings.json")["layer_blocks"]
+    return vectors if blocks is None else LayerBlocks(layers=tuple(blocks["layers"]), size=blocks["size"]).split(vectors)[-1]
+
+
+def scores_of(entry: Entry, task: Task, threshold: str) -> dict[str, float]:
+    """Return the test score of a probe on each type."""
+    train, test = (np.ascontiguousarray(last_layer(entry, split)) for split in ("train", "test"))
+    calibration, features = calibrate(train), train.shape[1]
+    found = {}
+    for kind in KINDS:
+        stored = [quantize(vectors, kind, calibration, threshold) for vectors in (train, test)]  # type: ignore[arg-type]
+        fitted, held_out = (dequantize(one, kind, calibration, features) for one in stored)
+        probe = fit_probe(
+            fitted,
+            np.asarray(task.train.labels),
+            kind=task.kind,
+            metric=task.metric,
+            num_outputs=task.num_outputs,
+            strengths=(1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
+            folds=5,
+            seed=0,
+        )
+        found[kind] = score(task.metric, probe.predict(held_out), np.asarray(task.test.labels), task.num_outputs)
+    return found
+
+
+def main() -> None:
+    """Measure, print and keep the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-root", required=True)
+    parser.add_argument("--store")
+    asked = parser.parse_args()
+    config = compose("run", ["experiment=transfer", f"run.data_root={asked.data_root}"])
+    context, recipe = Options(store=asked.store).context(config.run), recipe_of(config, PrefixRecipe)
+    experiment = Experiment(config=config, find_task=lambda name: TaskConfig(name=name, source="folder"), recipe_for=lambda _: recipe)
+    graph = Graph(context=context, experiment=experiment)
+    entries = context.store.entries("embed")
+    table: dict[str, dict[str, list[dict[str, float]]]] = {name: {} for name in REPRESENTATIONS}
+    for name in REPRESENTATIONS:
+        for target in config.experiment.targets:
+            made = [entry for entry in entries if entry.info["name"].split("-seed")[0] == f"{target} {name}"]
+            table[name][target] = [scores_of(entry, graph.target(target), "median") for entry in made]
+    features = 384
+    save(
+        "vector_types",
+        {
+            "experiment": "transfer",
+            "bytes": {kind: bytes_per_vector(kind, features) for kind in KINDS},
+            "calibrated_types": [kind for kind in KINDS if needs_calibration(kind)],
+            "seeds": {name: max(len(made) for made in targets.values()) for name, targets in table.items()},
+            "scores": {
+                name: {target: {kind: mean(one[kind] for one in made) for kind in KINDS} for target, made in targets.items()}
+                for name, targets in table.items()
+            },
+            "mean": {
+                name: {kind: mean(mean(one[kind] for one in made) for made in targets.values()) for kind in KINDS}
+                for name, targets in table.items()
+            },
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
