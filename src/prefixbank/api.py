@@ -112,7 +112,7 @@ def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     context = options.context(config.run)
     bank, files, pooling = what_embeds(context, config)
     name = config.name or f"{_name_of(config.corpus.path)}@{_short(config.bank)}"
-    reading = embed_corpus.Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling)
+    reading = embed_step.Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling)
     with open_corpus(config.corpus, getattr(sys.stdin, "buffer", None) or io.BytesIO()) as corpus:
         return context.do(embed_corpus.unit(context, reading, corpus, name, ("embeddings", name)))
 
@@ -127,7 +127,8 @@ def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     task = context.task(config.task)
     name = config.name or f"{task.name}@{_short(config.bank)}"
     parts = embed_step.parts_of_task(task, probe_step.splits_of(config.probe))
-    embeddings = context.do(embed_step.unit(context, bank, files, parts, recipe_of(config, EmbedRecipe), pooling, name))
+    reading = embed_step.Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling)
+    embeddings = context.do(embed_step.unit(context, reading, parts, name))
     if isinstance(embeddings, Waiting):
         return context.waits(probe_step.STEP, name, embeddings)
     return context.do(probe_step.unit(embeddings, task, config.probe, name, ("probe", name)))

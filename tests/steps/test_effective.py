@@ -89,7 +89,8 @@ def test_training_is_the_same_whatever_a_setting_without_effect_says(context: Co
 def test_no_key_follows_a_setting_without_effect(context: Context, prepared):
     task, files = context.task(TaskConfig(name="alpha")), context.encoder_files(EncoderConfig(source="tiny"))
     prefix = context.do(train_prefix.unit(context, task, files, QUICK))
-    vectors = context.do(embed.unit(context, None, files, embed.parts_of_task(task), EmbedRecipe(), PoolingConfig(), "alpha"))
+    plain = embed.Reading(bank=None, files=files, recipe=EmbedRecipe(), pooling=PoolingConfig())
+    vectors = context.do(embed.unit(context, plain, embed.parts_of_task(task), "alpha"))
     texts, pooling = {"a": Texts(texts=("x",))}, PoolingConfig(last_k=2, layer=1)
 
     def keys(pooling: PoolingConfig, weights: CombineConfig, probing: ProbeConfig) -> list[str]:
@@ -97,7 +98,7 @@ def test_no_key_follows_a_setting_without_effect(context: Context, prepared):
             train_prefix.unit(context, task, files, replace(QUICK, pooling=pooling)),
             train_multitask.unit(context, [task], files, MultitaskRecipe(pooling=pooling)),
             combine.unit(context.store, [prefix], BankRecipe(combine=weights, pooling=pooling), "one", ["prefix/alpha"]),
-            embed.unit(context, None, files, texts, EmbedRecipe(), pooling, "alpha"),
+            embed.unit(context, replace(plain, pooling=pooling), texts, "alpha"),
             probe.unit(vectors, task, probing, "alpha"),
         ]
         return [key_of(one.document) for one in units]

@@ -80,4 +80,5 @@ def test_joined_passes_equal_the_bank_of_many_passes(prepared, tmp_path, rule, j
 
 def embedded(context: Context, bank, texts):
     files = context.encoder_of_bank(bank, api.EncoderConfig(source="bank"))
-    return context.do(embed.unit(context, bank, files, texts, EmbedRecipe(), PoolingConfig(), bank.key))
+    reading = embed.Reading(bank=bank, files=files, recipe=EmbedRecipe(), pooling=PoolingConfig())
+    return context.do(embed.unit(context, reading, texts, bank.key))

@@ -100,7 +100,8 @@ def test_single_texts_are_refused_before_anything_is_read(read, context, files, 
 
 
 def unit_of(context, files, rows: Texts, pairs: str, pooling: PoolingConfig | None = None):
-    return embed.unit(context, None, files, {"a": rows, "b": rows}, EmbedRecipe(pairs=pairs), pooling or PoolingConfig(), "toy")
+    reading = embed.Reading(bank=None, files=files, recipe=EmbedRecipe(pairs=pairs), pooling=pooling or PoolingConfig())
+    return embed.unit(context, reading, {"a": rows, "b": rows}, "toy")
 
 
 def test_artifact_holds_final_vectors(context, files, read):

@@ -164,7 +164,8 @@ def test_embeddings_keep_their_encoder_out_of_gc(train, context, store):
     entry = train("alpha")
     parts = embed.parts_of_task(context.task(TaskConfig(name="beta")))
     recipe = embed.EmbedRecipe()
-    made = context.do(embed.unit(context, None, encoder_of(entry), parts, recipe, pooling_of(entry), "beta", ("embeddings", "beta")))
+    reading = embed.Reading(bank=None, files=encoder_of(entry), recipe=recipe, pooling=pooling_of(entry))
+    made = context.do(embed.unit(context, reading, parts, "beta", ref=("embeddings", "beta")))
     store.remove_ref("multitask", "alpha")
     later = datetime.now(UTC) + timedelta(days=1000)
     dead = [item.path.name for item in store.gc_plan(later)]

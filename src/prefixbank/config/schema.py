@@ -33,6 +33,9 @@ Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Lt(1)]
 
+CALIBRATED: tuple[VectorType, ...] = ("int8", "binary")
+"""Types of stored vectors that need to know what values features have."""
+
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -261,7 +264,7 @@ class EmbedRecipe:
     """How a pair of texts becomes one vector: read jointly; `separate`: each alone to u and v, then |u - v| and u * v; or all of these."""
     vectors: VectorType = "float32"
     """What a feature is stored as: a number of 4, 2 or 1 bytes, or one bit."""
-    calibration_rows: Count = only_with(4096, vectors=("int8", "binary"))
+    calibration_rows: Count = only_with(4096, vectors=CALIBRATED)
     """The first so many rows say between what values a feature of `int8` lies, and where the median is that splits a `binary` one."""
     binary_threshold: Literal["median", "zero"] = only_with("median", vectors="binary")
     """A bit is one where the feature is above this."""

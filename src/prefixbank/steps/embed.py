@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prefixbank.config.schema import EmbedRecipe, PoolingConfig, effective
 from prefixbank.data.encoder_files import EncoderFiles
@@ -17,9 +16,6 @@ from prefixbank.steps.pairs import check_pairs
 from prefixbank.steps.units import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
-
-if TYPE_CHECKING:
-    pass
 
 STEP = "embed"
 FACTS, CALIBRATION = "embeddings.json", "calibration.safetensors"
@@ -44,14 +40,48 @@ CODE = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What turns texts into vectors.
+
+    Args:
+        bank: bank artifact; None is the plain encoder, pooled as `pooling` says.
+        files: encoder.
+        recipe: what else can change a vector.
+        pooling: used without a bank, which brings its own.
+    """
+
+    bank: Entry | None
+    files: EncoderFiles
+    recipe: EmbedRecipe
+    pooling: PoolingConfig
+
+    def document(self, digests: Mapping[str, str], calibration: Entry | None = None) -> JSON:
+        """Return what determines the embeddings of texts.
+
+        Args:
+            digests: of the texts of each part.
+            calibration: embeddings whose calibration is used; None: that of the first rows of the first part.
+        """
+        config = asdict(effective(self.recipe))
+        if self.bank is None:
+            config["pooling"] = asdict(effective(self.pooling))
+        inputs = {"bank": None if self.bank is None else self.bank.digest, "encoder": self.files.digest, "texts": dict(digests)}
+        if calibration is not None:
+            inputs["calibration"] = calibration.files[CALIBRATION].sha256
+        return document(step="embed", version=VERSION, config=config, inputs=inputs)
+
+    def info(self) -> JSON:
+        """Return what embeddings say of where they come from, which determines nothing."""
+        return {"bank": None if self.bank is None else self.bank.key, "encoder": asdict(self.files.source)}
+
+
 def unit(
     context: Context,
-    bank: Entry | None,
-    files: EncoderFiles,
+    reading: Reading,
     parts: Mapping[str, Texts],
-    recipe: EmbedRecipe,
-    pooling: PoolingConfig,
     name: str,
+    *,
     ref: tuple[str, str] | None = None,
     calibration: Entry | None = None,
 ) -> Unit:
@@ -59,54 +89,25 @@ def unit(
 
     Args:
         context: how to run.
-        bank: bank artifact; None is the plain encoder, pooled as `pooling` says (a bank brings its own).
-        files: encoder.
+        reading: with what.
         parts: file stem to its rows.
-        recipe: what else can change a vector.
-        pooling: used without a bank.
         name: what messages call it.
         ref: what to point at the result, if anything.
-        calibration: embeddings whose calibration is used; None: that of the first rows of the first part.
+        calibration: as in `Reading.document`.
 
     Raises:
         UsageError: texts without a second one are to be compared.
     """
-    check_pairs(recipe, parts.values(), name)
+    check_pairs(reading.recipe, parts.values(), name)
 
     def make(out: Path, work: Path) -> JSON:
-        from prefixbank.steps.banks import plain_bank, read_bank
         from prefixbank.steps.embed_parts import make_parts
 
-        loaded = plain_bank(pooling) if bank is None else read_bank(bank)
-        make_parts(context, loaded, files, parts, recipe, calibration, name, (out, work))
-        return info_of(bank, files)
+        make_parts(context, reading, parts, calibration, name, (out, work))
+        return reading.info()
 
-    digests = {stem: rows.digest() for stem, rows in parts.items()}
-    made_of = document_of(bank, files, digests, recipe, pooling, calibration)
+    made_of = reading.document({stem: rows.digest() for stem, rows in parts.items()}, calibration)
     return Unit(step=STEP, name=name, document=made_of, make=make, ref=ref, note=describe)
-
-
-def document_of(
-    bank: Entry | None,
-    files: EncoderFiles,
-    digests: Mapping[str, str],
-    recipe: EmbedRecipe,
-    pooling: PoolingConfig,
-    calibration: Entry | None = None,
-) -> JSON:
-    """Return what determines embeddings, for `unit` and for the corpus that its shards make up; `digests` are those of the parts' texts."""
-    config = asdict(effective(recipe))
-    if bank is None:
-        config["pooling"] = asdict(effective(pooling))
-    inputs = {"bank": None if bank is None else bank.digest, "encoder": files.digest, "texts": dict(digests)}
-    if calibration is not None:
-        inputs["calibration"] = calibration.files[CALIBRATION].sha256
-    return document(step="embed", version=VERSION, config=config, inputs=inputs)
-
-
-def info_of(bank: Entry | None, files: EncoderFiles) -> JSON:
-    """Return what embeddings say of where they come from, which determines nothing."""
-    return {"bank": None if bank is None else bank.key, "encoder": asdict(files.source)}
 
 
 def pooling_of(entry: Entry) -> PoolingConfig:

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from prefixbank.config.schema import EmbedRecipe, PoolingConfig
+from prefixbank.config.schema import CALIBRATED, EmbedRecipe
 from prefixbank.data.corpus import Corpus
-from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.texts import Texts
 from prefixbank.errors import UsageError
 from prefixbank.steps import embed
@@ -28,47 +27,7 @@ from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, key_of
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What turns texts into vectors.
-
-    Args:
-        bank: bank artifact; None is the plain encoder, pooled as `pooling` says.
-        files: encoder.
-        recipe: what else can change a vector.
-        pooling: used without a bank.
-    """
-
-    bank: Entry | None
-    files: EncoderFiles
-    recipe: EmbedRecipe
-    pooling: PoolingConfig
-
-    def document(self, digests: dict[str, str], calibration: Entry | None = None) -> JSON:
-        """Return what determines the embeddings of texts with these digests."""
-        return embed.document_of(self.bank, self.files, digests, self.recipe, self.pooling, calibration)
-
-    def unit(
-        self, context: Context, stem: str, texts: Texts, name: str, ref: tuple[str, str] | None = None, calibration: Entry | None = None
-    ) -> Unit:
-        """Return the unit of one shard."""
-        return embed.unit(context, self.bank, self.files, {stem: texts}, self.recipe, self.pooling, name, ref, calibration)
-
-    def check_calibration(self, shard_rows: int) -> None:
-        """Refuse a calibration on more rows than the first of several shards has."""
-        if self.recipe.vectors in ("int8", "binary") and self.recipe.calibration_rows > shard_rows:
-            raise UsageError(
-                f"calibration_rows={self.recipe.calibration_rows} with shards of {shard_rows} rows",
-                expected="a calibration on rows of the first shard",
-                fix=f"corpus.shard_rows={self.recipe.calibration_rows}    or calibration_rows={shard_rows}",
-            )
-
-    def calibration(self, first: Entry | None) -> Entry | None:
-        """Return what the first shard says about features, where it is needed for the others."""
-        return first if self.recipe.vectors in ("int8", "binary") else None
-
-
-def unit(context: Context, reading: Reading, corpus: Corpus, name: str, ref: tuple[str, str]) -> Unit:
+def unit(context: Context, reading: embed.Reading, corpus: Corpus, name: str, ref: tuple[str, str]) -> Unit:
     """Return the unit that embeds a corpus.
 
     Args:
@@ -84,8 +43,8 @@ def unit(context: Context, reading: Reading, corpus: Corpus, name: str, ref: tup
     digests = {stem_of(number): digest for number, digest in enumerate(corpus.digests)}
     if len(digests) == 1:
         (texts,) = corpus.shards()
-        return reading.unit(context, stem_of(0), texts, name, ref)
-    reading.check_calibration(corpus.shard_rows)
+        return embed.unit(context, reading, {stem_of(0): texts}, name, ref=ref)
+    check_calibration(reading.recipe, corpus.shard_rows)
     say_finished(context, reading, digests, name)
 
     def make(out: Path, work: Path) -> JSON:
@@ -94,7 +53,7 @@ def unit(context: Context, reading: Reading, corpus: Corpus, name: str, ref: tup
         truncated = 0.0
         first: Entry | None = None
         for number, texts in enumerate(corpus.shards()):
-            stem, calibration = stem_of(number), reading.calibration(first)
+            stem, calibration = stem_of(number), _calibration(reading, first)
             entry = progress.of_shard(
                 len(texts), partial(_shard, reading=reading, stem=stem, texts=texts, name=name, calibration=calibration)
             )
@@ -102,12 +61,27 @@ def unit(context: Context, reading: Reading, corpus: Corpus, name: str, ref: tup
             facts = read_json(entry, embed.FACTS)
             truncated += facts["truncated_share"] * facts["rows"]
             _share(entry.file(f"{stem}.parquet"), out / f"{stem}.parquet")
-        if first is not None and reading.calibration(first):
+        if first is not None and _calibration(reading, first):
             _share(first.file(embed.CALIBRATION), out / embed.CALIBRATION)
         write_json(out / embed.FACTS, {**facts, "parts": list(digests), "rows": corpus.rows, "truncated_share": truncated / corpus.rows})
-        return embed.info_of(reading.bank, reading.files)
+        return reading.info()
 
     return Unit(step=embed.STEP, name=name, document=reading.document(digests), make=make, ref=ref, note=embed.describe)
+
+
+def check_calibration(recipe: EmbedRecipe, shard_rows: int) -> None:
+    """Refuse a calibration on more rows than the first of several shards has."""
+    if recipe.vectors in CALIBRATED and recipe.calibration_rows > shard_rows:
+        raise UsageError(
+            f"calibration_rows={recipe.calibration_rows} with shards of {shard_rows} rows",
+            expected="a calibration on rows of the first shard",
+            fix=f"corpus.shard_rows={recipe.calibration_rows}    or calibration_rows={shard_rows}",
+        )
+
+
+def _calibration(reading: embed.Reading, first: Entry | None) -> Entry | None:
+    """Return what the first shard says about features, where it is needed for the others."""
+    return first if reading.recipe.vectors in CALIBRATED else None
 
 
 def stem_of(number: int) -> str:
@@ -115,20 +89,22 @@ def stem_of(number: int) -> str:
     return f"part-{number:05d}"
 
 
-def say_finished(context: Context, reading: Reading, digests: dict[str, str], name: str) -> None:
-    """Say how many shards there are and how many an earlier run has left."""
+def say_finished(context: Context, reading: embed.Reading, digests: dict[str, str], name: str) -> None:
+    """Say how many shards there are and how many an earlier run has left, unless the whole corpus is there."""
+    if context.store.get(key_of(reading.document(digests))) is not None:
+        return
     (stem, digest), *others = digests.items()
     first = context.store.get(key_of(reading.document({stem: digest})))
-    calibration = reading.calibration(first)
+    calibration = _calibration(reading, first)
     documents = [reading.document({stem: digest}, calibration) for stem, digest in others]
     hits = int(first is not None) + sum(context.store.get(key_of(document)) is not None for document in documents)
     text = f"{len(digests)} shards: {hits} hits, {len(digests) - hits} to run"
     context.emit(Event(kind="note", step=embed.STEP, name=name, text=text))
 
 
-def _shard(context: Context, reading: Reading, stem: str, texts: Texts, name: str, calibration: Entry | None) -> Entry:
+def _shard(context: Context, reading: embed.Reading, stem: str, texts: Texts, name: str, calibration: Entry | None) -> Entry:
     """Return one shard, made if it is missing."""
-    unit = reading.unit(context, stem, texts, f"{name} {stem}", calibration=calibration)
+    unit = embed.unit(context, reading, {stem: texts}, f"{name} {stem}", calibration=calibration)
     return run_unit(context.store, unit, silent, force=context.force, explain=False)
 
 

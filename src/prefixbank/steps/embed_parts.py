@@ -6,17 +6,17 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from prefixbank.config.schema import EmbedRecipe
+from prefixbank.core.combine import Bank
 from prefixbank.core.quantize import Calibration, calibrate, needs_calibration, quantize
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.texts import Texts
+from prefixbank.steps.banks import plain_bank, read_bank
 from prefixbank.steps.context import Context
-from prefixbank.steps.embed import CALIBRATION, FACTS, STEP
+from prefixbank.steps.embed import CALIBRATION, FACTS, STEP, Reading
 from prefixbank.steps.events import Event
 from prefixbank.steps.json_files import write_json
 from prefixbank.steps.tensors import write_tensors
@@ -24,51 +24,40 @@ from prefixbank.steps.vectors import embed_rows, finished_part, publish_part, re
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
 
-if TYPE_CHECKING:
-    from prefixbank.core.combine import Bank
-
 
 def make_parts(
-    context: Context,
-    bank: Bank,
-    files: EncoderFiles,
-    parts: Mapping[str, Texts],
-    recipe: EmbedRecipe,
-    calibration: Entry | None,
-    name: str,
-    folders: tuple[Path, Path],
+    context: Context, reading: Reading, parts: Mapping[str, Texts], calibration: Entry | None, name: str, folders: tuple[Path, Path]
 ) -> None:
     """Write a Parquet file for each part, `embeddings.json`, and for stored types that need one the calibration.
 
     Args:
         context: how to run.
-        bank: what reads.
-        files: encoder.
+        reading: what reads, how, and what to store.
         parts: file stem to its rows.
-        recipe: how to read, and what to store.
         calibration: embeddings whose calibration holds here too; None: it is that of the first rows of the first part.
         name: what messages call it.
         folders: where results go, and where finished parts wait for the others.
     """
-    out, work = folders
+    (out, work), recipe = folders, reading.recipe
+    bank = plain_bank(reading.pooling) if reading.bank is None else read_bank(reading.bank)
     known = None if calibration is None else read_calibration(calibration.file(CALIBRATION))
     truncated, features = 0, 0
     for stem, rows in parts.items():
         path, kept = work / f"{stem}.parquet", work / CALIBRATION
         found = finished_part(path)
         if found is None:
-            vectors, cut = embed_rows(context, bank, files, rows, recipe, _teller(context, name, stem, len(rows)))
+            vectors, cut = embed_rows(context, bank, reading.files, rows, recipe, _teller(context, name, stem, len(rows)))
             if known is None and needs_calibration(recipe.vectors):
                 known = read_calibration(kept) if kept.is_file() else _calibrated(kept, vectors[: recipe.calibration_rows])
             found = (cut, vectors.shape[1])
             publish_part(path, rows, quantize(vectors, recipe.vectors, known, recipe.binary_threshold), *found)
         truncated, features = truncated + found[0], found[1]
-        shutil.copyfile(path, out / f"{stem}.parquet")
+        shutil.copyfile(path, out / path.name)
     if needs_calibration(recipe.vectors):
         shutil.copyfile(work / CALIBRATION if calibration is None else calibration.file(CALIBRATION), out / CALIBRATION)
     count = sum(len(rows) for rows in parts.values())
     stored = {"type": recipe.vectors, "features": features}
-    pooled = {"pooling": asdict(bank.pooling), "layer_blocks": _layer_blocks(context, files, bank)}
+    pooled = {"pooling": asdict(bank.pooling), "layer_blocks": _layer_blocks(context, reading.files, bank)}
     write_json(out / FACTS, {"parts": list(parts), "rows": count, "truncated_share": truncated / count, "vectors": stored, **pooled})
 
 

@@ -175,7 +175,8 @@ class Graph:
         parts = embed.parts_of_task(task, probe.splits_of(self.config.probe))
         pairs = "joint" if task.train.pairs is None else self.config.pairs  # single texts have nothing to compare
         recipe = EmbedRecipe(max_length_tokens=self.config.max_length_tokens, pairs=pairs, vectors=self.config.vectors)
-        return self.do(embed.unit(self.context, bank, files, parts, recipe, self.reading, f"{target} {name}"))
+        reading = embed.Reading(bank=bank, files=files, recipe=recipe, pooling=self.reading)
+        return self.do(embed.unit(self.context, reading, parts, f"{target} {name}"))
 
     def joined(self, vectors: Sequence[Outcome], rule: join.Join, name: str) -> Outcome:
         """Join the vectors of several passes."""
