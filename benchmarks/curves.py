@@ -32,13 +32,13 @@ BATCH_TOKENS = (128, 256, 512, 1024, 2048, 4096, 8192)
 TOKENS, LENGTH, BATCH = 8192, 32, 1024
 
 
-def batches_of(length: int, batch_tokens: int) -> list[Batch]:
-    """Return `TOKENS` tokens in texts of one length."""
-    rows = max(1, batch_tokens // length)
+def batches_of(length: int, batch_tokens: int, workers: int) -> list[Batch]:
+    """Return `TOKENS` tokens, or as many as give every core two batches, in texts of one length."""
+    rows, texts = max(1, batch_tokens // length), max(TOKENS, 2 * workers * batch_tokens) // length
     generator = torch.Generator().manual_seed(0)
     made = []
-    for start in range(0, TOKENS // length, rows):
-        count = min(rows, TOKENS // length - start)
+    for start in range(0, texts, rows):
+        count = min(rows, texts - start)
         ids = torch.randint(1000, 20000, (count, length), generator=generator)
         made.append(Batch(rows=np.arange(start, start + count), inputs={"input_ids": ids, "attention_mask": torch.ones_like(ids)}))
     return made
@@ -52,7 +52,7 @@ def curve(
     functions: dict[str, Callable[[], object]] = {"products": multiply}
     flops = {}
     for name, (slots, length, batch_tokens) in points.items():
-        bank, batches = random_bank(encoder, slots and 1, slots), batches_of(length, batch_tokens)
+        bank, batches = random_bank(encoder, slots and 1, slots), batches_of(length, batch_tokens, workers)
         flops[name] = operations(encoder, bank, batches)
         functions[name] = lambda bank=bank, batches=batches: embed_batches(
             model, batches, bank, count=sum(len(batch.rows) for batch in batches), precision="fp32", workers=workers
@@ -85,11 +85,12 @@ def draw(curves: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
             axis.axhline(1.0, color="grey", linestyle="--", label="bare encoder")
             axis.set_xlabel("slots read, K·P")
             axis.set_ylabel("time / bare encoder")
-            axis.set_ylim(bottom=0)
+            axis.set_ylim(0, 1.1 * max(point["seconds"] / bare for point in points.values()))
         else:
             axis.plot(names, [point["share_of_matrix_rate"] for point in points.values()], marker="o", color="black", label="measured")
             axis.axhline(1.0, color="grey", linestyle="--", label="matrix products alone")
             axis.set_xscale("log", base=2)
+            axis.set_xticks(names, [f"{name:,}" for name in names])
             axis.set_xlabel(title)
             axis.set_ylabel("share of the matrix rate")
             axis.set_ylim(0, 1.1)

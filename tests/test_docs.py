@@ -8,6 +8,7 @@ import re
 import shlex
 from contextlib import nullcontext
 from pathlib import Path
+from statistics import median
 
 import pytest
 from typer.testing import CliRunner
@@ -94,6 +95,15 @@ def test_speed_page_is_made_from_the_measurements():
     page = importlib.import_module("benchmarks.page")
     assert (ROOT / "docs/results/speed.md").read_text(encoding="utf-8") == page.page()
     assert (ROOT / "docs/results/speed.png").read_bytes() == (ROOT / "benchmarks/results/curves.png").read_bytes()
+
+
+def test_speeds_of_the_readme_are_those_measured():
+    peers = json.loads((ROOT / "benchmarks/results/peers.json").read_text(encoding="utf-8"))
+    shown = README.split("**Speed.**")[1].split("Eight prefixes cost")[0]
+    measured = [f"{median(rates):.0f}" for rates in peers["texts_per_s"].values()]
+    assert re.findall(r"\| (\d+) \|$", shown, flags=re.M) == measured[:3] + measured[4:]
+    slower = 1 / peers["times_as_fast"]["prefixbank, 8 prefixes / prefixbank, no prefix"]["median"]
+    assert f"Eight prefixes cost {slower:.2f} times the bare encoder" in README
 
 
 def test_every_number_of_the_study_in_the_readme_is_on_its_page():
