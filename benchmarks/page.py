@@ -126,8 +126,8 @@ targets' train rows, test scores, means over eight targets; the bank with {found
 
 {table(["stored as", "bytes for a text", *(f"mean score, {name}" for name in found["mean"])], rows)}
 
-On tasks near chance the last digits of vectors can change which strength the probe chooses: rounding to float16 alone moves one target by {moved:.3f}
-({where}). Differences below .01 in the means are of that kind.
+On tasks near chance the last digits of vectors can change which strength the probe chooses: rounding to float16 alone moves one target
+by {moved:.3f} ({where}). Differences below .01 in the means are of that kind.
 
 Of the bank, target by target:
 
