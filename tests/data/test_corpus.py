@@ -302,3 +302,21 @@ def test_quotation_mark_is_a_character_of_a_tsv_file(tmp_path: Path):
 
 def test_field_in_quotes_may_hold_line_breaks(tmp_path: Path):
     assert read(tmp_path, "corpus.csv", b'text,id\n"a\nb",1\n').texts == ("a\nb",)
+
+
+@pytest.mark.parametrize("setting", ["column_pair", "id_column"])
+@pytest.mark.parametrize("path", ["corpus.txt", "-"])
+def test_columns_of_lines_are_refused(tmp_path: Path, setting: str, path: str):
+    (tmp_path / "corpus.txt").write_text("a text", encoding="utf-8")
+    config = CorpusConfig(path=path if path == "-" else str(tmp_path / path), **{setting: "other"})
+    with pytest.raises(DataError, match=rf"corpus\.{setting}=other, but .* holds one text in each line"):
+        read_corpus(config, io.BytesIO(b"a text"))
+
+
+def test_half_of_a_surrogate_pair_is_refused_by_its_row(tmp_path: Path):
+    error = refused(tmp_path, "corpus.jsonl", b'{"text": "\\u00e9"}\n{"text": "\\ud83d"}\n{"text": "\\ud83d\\ude00"}\n')
+    assert "1 row with half of a surrogate pair: row 2" in error.what
+
+
+def test_single_blank_row_of_a_table_is_a_blank_row(tmp_path: Path):
+    assert "1 row empty or only spaces: row 1" in refused(tmp_path, "corpus.csv", b'text\n""\n').what

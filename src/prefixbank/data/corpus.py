@@ -116,6 +116,7 @@ def open_corpus(config: CorpusConfig, stdin: BinaryIO) -> Iterator[Corpus]:
         Faults: several of these.
     """
     if config.path == STDIN:
+        _refuse_columns(config, "standard input")
         with NamedTemporaryFile(prefix="prefixbank-") as copy:
             shutil.copyfileobj(stdin, copy)
             copy.flush()
@@ -151,9 +152,22 @@ def _file(config: CorpusConfig) -> _Source:
             expected=f".txt, {', '.join(SUFFIXES)}",
             fix=f"mv '{path}' '{path}.txt'",
         )
-    if not config.column and path.suffix.lower() != ".txt":
+    if path.suffix.lower() == ".txt":
+        _refuse_columns(config, f"'{path}'")
+    elif not config.column:
         raise DataError("corpus.column is empty", expected="the name of the column that holds the texts", fix="corpus.column=text")
     return _Source(path=path, where=f"'{path}'", config=config, suffix=path.suffix.lower())
+
+
+def _refuse_columns(config: CorpusConfig, where: str) -> None:
+    """Refuse settings that lines of text cannot follow."""
+    for setting, name in (("corpus.column_pair", config.column_pair), ("corpus.id_column", config.id_column)):
+        if name:
+            raise DataError(
+                f"{setting}={name}, but {where} holds one text in each line",
+                expected=f"columns in a file ending in {', '.join(SUFFIXES)}",
+                fix=f"drop {setting}    or write a table",
+            )
 
 
 def _shards(source: _Source, faults: RowFaults) -> Iterator[Texts]:
@@ -170,7 +184,7 @@ def _shards(source: _Source, faults: RowFaults) -> Iterator[Texts]:
         if len(held) == source.config.shard_rows:
             yield check.texts(held, first)
             first, held = first + len(held), []
-    if first == 0 and held == [("",)]:  # a text file of one empty line has no rows
+    if source.suffix == ".txt" and first == 0 and held == [("",)]:  # a file of one empty line has no rows
         faults.clear()
         return
     if held:
@@ -183,8 +197,7 @@ class _RowCheck:
     def __init__(self, source: _Source, faults: RowFaults) -> None:
         self._faults = faults
         self._config = source.config
-        table = source.suffix != ".txt"
-        self._pairs, self._ids = bool(table and source.config.column_pair), bool(table and source.config.id_column)
+        self._pairs, self._ids = bool(source.config.column_pair), bool(source.config.id_column)
 
     def __call__(self, number: int, row: Row) -> None:
         """Note what is wrong with a row."""

@@ -80,13 +80,19 @@ def json_rows(file: BinaryIO, where: str, columns: ColumnNames, faults: RowFault
             value = json.loads(line)
         except ValueError:
             value = None
-        if isinstance(value, dict):
-            present.update(dict.fromkeys(value))
-            yield tuple(value.get(name) for name in wanted)
-        else:
+        if not isinstance(value, dict):
             yield UNREADABLE
             example = 'lines such as {"text": "a text"}'
             faults.add(row, "not a JSON object", line, expected=example, fix="write each row as one JSON object in one line")
+            continue
+        present.update(dict.fromkeys(value))
+        values = tuple(value.get(name) for name in wanted)
+        if "\\u" in line and not all(_is_unicode(one) for one in values):
+            yield UNREADABLE
+            fix = "write the row again with its characters as they are"
+            faults.add(row, "with half of a surrogate pair", line, expected="text that can be written as UTF-8", fix=fix)
+            continue
+        yield values
     if present:
         raise_faults(missing_columns(where, columns, list(present)))
 
@@ -102,6 +108,15 @@ def parquet_rows(path: Path, columns: ColumnNames) -> Iterator[Row]:
     except (pa.ArrowException, OSError) as error:
         what = f"'{path}' cannot be read as Parquet: {str(error).splitlines()[0]}"
         raise DataError(what, expected="a Parquet file", fix="write it again, or use CSV or JSONL") from error
+
+
+def _is_unicode(value: Any) -> bool:
+    """Tell whether a value can be written as UTF-8; JSON's escapes can spell text that cannot."""
+    try:
+        str(value).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _plain(piece: pa.RecordBatch, name: str) -> Sequence[Any]:
