@@ -107,6 +107,19 @@ prefixbank is {spread(found["times_as_fast"])} times as fast. It pads less, as i
 prefixes as a cache of past keys and values."""
 
 
+def memory(found: Mapping[str, Any]) -> str:
+    """Return the section on memory."""
+    rows = [[f"{int(rows):,}", f"{of['peak_mb']:,.0f}", f"{of['texts_per_s']:,.0f}"] for rows, of in found["rows"].items()]
+    return f"""## Memory
+
+    python -m benchmarks.memory
+
+`prefixbank embed` on a text file of short lines (three to twelve words), tiny encoder, so that little but the reading and writing is
+measured; start and the first reading of the file included. One line shows what the libraries take.
+
+{table(["lines", "greatest resident memory, MB", "texts/s"], rows)}"""
+
+
 def vectors(found: Mapping[str, Any]) -> str:
     """Return the section on stored vectors."""
     rows = [[kind, str(found["bytes"][kind]), *(f"{found['mean'][name][kind]:.3f}" for name in found["mean"])] for kind in KINDS]
@@ -136,10 +149,16 @@ Of the bank, target by target:
 
 def page() -> str:
     """Return the whole page."""
-    sections = (embedding(read("peers")), growth(read("curves")), training(read("training")), vectors(read("vector_types")))
+    sections = (
+        embedding(read("peers")),
+        growth(read("curves")),
+        training(read("training")),
+        memory(read("memory")),
+        vectors(read("vector_types")),
+    )
     head = """# Speed, and the size of vectors
 
-Made by `make bench`, all but the last section, from [benchmarks/results](../../benchmarks/results). Ratios are of methods that took
+Made by `make bench`, all but the last two sections, from [benchmarks/results](../../benchmarks/results). Ratios are of methods that took
 turns in one run; single figures depend on the machine and on what else it does. On a GPU nothing was measured."""
     return "\n\n".join((head, *sections)) + "\n"
 

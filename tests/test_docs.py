@@ -106,6 +106,11 @@ def test_speeds_of_the_readme_are_those_measured():
     assert f"Eight prefixes cost {slower:.2f} times the bare encoder" in README
 
 
+def test_memory_of_the_readme_is_that_measured():
+    rows = json.loads((ROOT / "benchmarks/results/memory.json").read_text(encoding="utf-8"))["rows"]
+    assert f"short lines take {rows['2000000']['peak_mb'] / 1000:.1f} GB of memory at most" in README
+
+
 def test_every_number_of_the_study_in_the_readme_is_on_its_page():
     page = (ROOT / "docs/results/transfer.md").read_text(encoding="utf-8")
     shown = README.split("**Real tasks.**")[1].split("**The starter suite.**")[0]

@@ -28,6 +28,8 @@ PRELOADED = [
 ]
 CHECKPOINT = 7
 """At which checkpoint a training is ended."""
+CHANGES = 70
+"""Among how many changes to the store the one is before which a command is killed."""
 PART = 1
 """In which shard of a corpus an embedding is ended."""
 LIMIT_S = 60.0
@@ -121,9 +123,18 @@ def killed_in_embedding(folder: Path) -> None:
     before_rename(f"part-{PART:05d}.new", 1)
 
 
-def killed_by_a_clock(folder: Path) -> None:
-    """Kill it after a while that follows from the folder's name."""
-    signal.setitimer(signal.ITIMER_REAL, random.Random(folder.name).uniform(0.05, 1.0))
+def killed_at_random(folder: Path) -> None:
+    """Kill it before one of its first changes to the store, which one follows from the folder's name."""
+    left = random.Random(folder.name).randint(1, CHANGES)
+
+    def count(event: str, arguments: object) -> None:
+        nonlocal left
+        if event in ("os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir"):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
 
 
 def waiting_in_training(folder: Path) -> None:
@@ -172,7 +183,7 @@ WAYS: dict[str, Callable[[Path], None]] = {
     for way in (
         to_its_end,
         interrupted_in_training,
-        killed_by_a_clock,
+        killed_at_random,
         killed_in_a_checkpoint,
         killed_in_embedding,
         killed_in_publishing,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 from collections.abc import Sequence
@@ -108,18 +109,22 @@ def test_kill_in_embedding_neither_loses_nor_doubles_a_row(cli, tmp_path):
 
 
 def test_embedding_killed_at_random_points_ends_in_the_same_bytes(cli, tmp_path):
-    args = corpus_of(tmp_path, [f"{text} {number}" for number in range(8) for text in TEXTS])
+    args = corpus_of(tmp_path, [f"{text} {number}" for number in range(12) for text in TEXTS])
     shutil.copytree(cli.store, tmp_path / "other")
     whole = forks.start(tmp_path / "whole", tmp_path / "other", "to_its_end", *args)
     assert whole.end() == 0
-    codes = [forks.start(tmp_path / f"{number}", cli.store, "killed_by_a_clock", *args).end() for number in range(20)]
-    assert codes.count(-signal.SIGALRM) >= 10
+    killed = []
+    for number in range(20):
+        killed.append(forks.start(tmp_path / f"{number}", cli.store, "killed_at_random", *args))
+        killed[-1].end()
+    hits = [int(re.search(r"30 shards: (\d+) hits", child.err)[1]) for child in killed]
+    assert [child.end() for child in killed] == [-signal.SIGKILL] * 20 and hits == sorted(hits) and hits[-1] > 0
     last = forks.start(tmp_path / "last", cli.store, "to_its_end", *args)
     assert last.end() == 0
     expected, resumed = (
         Store(store).get(json.loads(child.out)["key"]) for store, child in ((tmp_path / "other", whole), (cli.store, last))
     )
-    assert (resumed.digest, rows_in(resumed)) == (expected.digest, list(range(8 * len(TEXTS))))
+    assert (resumed.digest, rows_in(resumed)) == (expected.digest, list(range(12 * len(TEXTS))))
 
 
 def test_second_process_waits_for_the_first_and_finds_its_prefix(cli, train, tmp_path):
