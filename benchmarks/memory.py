@@ -37,7 +37,7 @@ def peak_mb(folder: Path, rows: int) -> dict[str, float]:
     corpus = folder / f"{rows}.txt"
     write_lines(corpus, rows)
     started, peak = time.monotonic(), 0
-    process = psutil.Popen([*COMMAND, f"corpus.path={corpus}", "--store", str(folder / "store")], stdout=subprocess.DEVNULL)
+    process = psutil.Popen([*COMMAND, f"corpus.path={corpus}", "--store", str(folder / f"store-{rows}")], stdout=subprocess.DEVNULL)
     while process.poll() is None:
         peak = max(peak, process.memory_info().rss)
         time.sleep(0.1)

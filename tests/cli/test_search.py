@@ -50,9 +50,7 @@ def test_scores_are_cosines_of_vectors(cli, embedded):
 def test_queries_may_come_from_a_file_and_texts_from_the_corpus(cli, embedded, tmp_path):
     corpus = embedded("corpus.shard_rows=2")
     (tmp_path / "asked.txt").write_text("warm\n", encoding="utf-8")
-    ran = cli.done(
-        "search", "embeddings=lines@demo", f"queries.path={tmp_path / 'asked.txt'}", f"corpus.path={corpus}", "corpus.shard_rows=2", "k=3"
-    )
+    ran = cli.done("search", "embeddings=lines@demo", f"queries.path={tmp_path / 'asked.txt'}", f"corpus.path={corpus}", "k=3")
     assert [row["text"] for row in rows_of(ran)][0] == "warm" and {row["text"] for row in rows_of(ran)} == set(TEXTS)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -146,12 +146,14 @@ class _Texts:
     """The texts of an embedded corpus, read again."""
 
     def __init__(self, entry: Entry, config: CorpusConfig) -> None:
-        self._config = config
-        with open_corpus(config, io.BytesIO()) as corpus:
+        stem = next(iter(entry.document["inputs"]["texts"]))
+        shard_rows = parquet.read_metadata(entry.file(f"{stem}.parquet")).num_rows
+        self._config = replace(config, shard_rows=shard_rows)
+        with open_corpus(self._config, io.BytesIO()) as corpus:
             if list(corpus.digests) != list(entry.document["inputs"]["texts"].values()):
                 raise DataError(
                     f"'{config.path}' is not the corpus of these embeddings",
-                    expected="the same rows, columns and corpus.shard_rows as when they were embedded",
+                    expected="the same rows and columns as when they were embedded",
                     fix="leave corpus.path out, or name the file that was embedded",
                 )
 
