@@ -115,7 +115,8 @@ def memory(found: Mapping[str, Any]) -> str:
     python -m benchmarks.memory
 
 `prefixbank embed` on a text file of short lines (three to twelve words), tiny encoder, so that little but the reading and writing is
-measured; start and the first reading of the file included. One line shows what the libraries take.
+measured; start and the first reading of the file included. One line shows what the libraries take. What grows slowly is oneDNN's cache of
+products by shape, which ends at 1,024 of them (`ONEDNN_PRIMITIVE_CACHE_CAPACITY`).
 
 {table(["lines", "greatest resident memory, MB", "texts/s"], rows)}"""
 
