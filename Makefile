@@ -52,6 +52,7 @@ test-wheel: $(INSTALLED) ## build the distributions and try the wheel in an empt
 bench: $(INSTALLED) ## measure speed, beside sentence-transformers and PEFT: docs/results/speed.md
 	$(BIN)/python -m pip install -q -e '.[bench]' -c constraints.txt
 	$(BIN)/python -m benchmarks.step_cost --out docs/results/step_cost.json
+	$(BIN)/python -m benchmarks.attention
 	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.curves
 	$(BIN)/python -m benchmarks.training

@@ -38,13 +38,13 @@ def last_layer(entry: Entry, split: str) -> np.ndarray:
     return vectors if blocks is None else LayerBlocks(layers=tuple(blocks["layers"]), size=blocks["size"]).split(vectors)[-1]
 
 
-def scores_of(entry: Entry, task: Task, threshold: str) -> dict[str, float]:
+def scores_of(entry: Entry, task: Task) -> dict[str, float]:
     """Return the test score of a probe on each type."""
     train, test = (np.ascontiguousarray(last_layer(entry, split)) for split in ("train", "test"))
     calibration, features = calibrate(train), train.shape[1]
     found = {}
     for kind in KINDS:
-        stored = [quantize(vectors, kind, calibration, threshold) for vectors in (train, test)]  # type: ignore[arg-type]
+        stored = [quantize(vectors, kind, calibration, "median") for vectors in (train, test)]
         fitted, held_out = (dequantize(one, kind, calibration, features) for one in stored)
         probe = fit_probe(
             fitted,
@@ -75,7 +75,7 @@ def main() -> None:
     for name in REPRESENTATIONS:
         for target in config.experiment.targets:
             made = [entry for entry in entries if entry.info["name"].split("-seed")[0] == f"{target} {name}"]
-            table[name][target] = [scores_of(entry, graph.target(target), "median") for entry in made]
+            table[name][target] = [scores_of(entry, graph.target(target)) for entry in made]
     features = 384
     save(
         "vector_types",

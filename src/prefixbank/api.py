@@ -137,9 +137,10 @@ def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
 def search(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object]]:
     """Find the nearest neighbours of texts in embeddings; `prefixbank search`. Returns a row for each neighbour, nearest first."""
     from prefixbank.data.corpus import open_corpus
-    from prefixbank.steps.searching import Embeddings, neighbours
+    from prefixbank.steps.searching import Embeddings, check_queries, neighbours
 
     config = compose("search", overrides, conf_dir=options.conf_dir)
+    check_queries(config.queries)
     embeddings = Embeddings.named(options.context(config.run), config.embeddings)
     with open_corpus(config.queries, getattr(sys.stdin, "buffer", None) or io.BytesIO()) as queries:
         texts = [text for shard in queries.shards() for text in shard.texts]

@@ -70,6 +70,13 @@ def test_search_without_embeddings_is_refused(cli):
     assert cli.expect_fault(2, "search", input=b"warm\n").what == "no embeddings given"
 
 
+def test_pairs_are_no_queries(cli, embedded, tmp_path):
+    embedded()
+    (tmp_path / "pairs.csv").write_text("text,other\nwarm,cold\n", encoding="utf-8")
+    asked = (f"queries.path={tmp_path / 'pairs.csv'}", "queries.column_pair=other")
+    assert cli.expect_fault(2, "search", "embeddings=lines@demo", *asked).what == "queries.column_pair=other"
+
+
 def test_prefix_is_no_embeddings(cli):
     key = cli.done("cache", "show", "prefix/alpha").result["key"]
     assert "no embeddings" in cli.expect_fault(2, "search", f"embeddings={key}", input=b"warm\n").what

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from prefixbank.config.schema import EncoderConfig, RunConfig, TaskConfig
+from prefixbank.core.packed import PackedLinear, packable
 from prefixbank.data import encoder as encoder_module
 from prefixbank.data import load as load_module
 from prefixbank.errors import DeviceError, EncoderError
@@ -74,6 +76,15 @@ def test_cpu_embeds_a_batch_on_each_core(store, threads: int, embed_tokens: int,
         assert (context.embed_workers(), context.embed_tokens()) == expected
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not packable(nn.Linear(1, 1), torch.float32), reason="linear layers are packed on x86 CPUs only")
+def test_cpu_reads_with_packed_layers_made_once_for_each_precision(context):
+    files = context.encoder_files(TINY)
+    readers = [context.reader(files, precision) for precision in ("fp32", "bf16", "fp32")]
+    assert readers[0] is readers[2] is not readers[1]
+    assert all(any(isinstance(module, PackedLinear) for module in reader.modules()) for reader in readers)
+    assert not any(isinstance(module, PackedLinear) for module in context.load(files).model.modules())
 
 
 def test_planning_context_shares_what_is_loaded_and_makes_nothing(context, prepared):

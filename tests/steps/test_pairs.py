@@ -104,6 +104,18 @@ def unit_of(context, files, rows: Texts, pairs: str, pooling: PoolingConfig | No
     return embed.unit(context, reading, {"a": rows, "b": rows}, "toy")
 
 
+def test_texts_are_read_by_the_context_s_workers_and_model(context, files, read, monkeypatch):
+    given, whole = [], vectors.embed_batches
+
+    def recorded(model, *arguments, **settings):
+        given.append((model, settings["workers"]))
+        return whole(model, *arguments, **settings)
+
+    monkeypatch.setattr(vectors, "embed_batches", recorded)
+    read(PAIRS)
+    assert given == [(context.reader(files, "fp32"), context.embed_workers())]
+
+
 def test_artifact_holds_final_vectors(context, files, read):
     entry = context.do(unit_of(context, files, PAIRS, "both"))
     np.testing.assert_allclose(read_vectors(entry, "b"), read(PAIRS, pairs="both")[0], atol=1e-5)

@@ -41,12 +41,11 @@ def main(root: Path, way: str, text: str) -> None:
         (out / "prefix.bin").write_text(text, encoding="utf-8")
         return {"steps_made": list(range(first, STEPS))}
 
-    # What is replaced below is replaced in this process only, hence the ignored types.
     if way == "die before rename":
-        Path.rename = die  # type: ignore[method-assign,assignment]
+        Path.rename = die  # type: ignore[method-assign,assignment]  # in this process only
     if way == "die between renames":
         rename = Path.rename
-        Path.rename = lambda path, target: die() if path.name.endswith(".out") else rename(path, target)  # type: ignore[method-assign,assignment]
+        Path.rename = lambda path, target: die() if path.name.endswith(".out") else rename(path, target)  # type: ignore[method-assign,assignment]  # in this process only
     _, hit = Store(root).build(DOCUMENT, make, force=way == "die between renames", on_wait=lambda: say("waits"))
     say("hit" if hit else "made")
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 LONG_PREFIX = 64
 """From so many slots on two parts are faster for texts of any length; with fewer, for texts of at most half as many tokens as slots. By
-`benchmarks/attention_parts.py` on x86-64."""
+`benchmarks/attention.py` on x86-64."""
 
 
 def lowest(dtype: torch.dtype) -> float:

@@ -101,6 +101,12 @@ class Embeddings:
         return found
 
 
+def check_queries(queries: CorpusConfig) -> None:
+    """Refuse pairs: a query is one text."""
+    if queries.column_pair:
+        raise UsageError(f"queries.column_pair={queries.column_pair}", expected="queries of one text each", fix="drop queries.column_pair")
+
+
 def neighbours(embeddings: Embeddings, queries: Sequence[str], config: SearchConfig) -> list[dict[str, Any]]:
     """Return one row for each query and neighbour: rank, id, row, cosine, and the text where the corpus is given.
 
