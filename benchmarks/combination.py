@@ -23,7 +23,8 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from prefixbank.api import Options
-from prefixbank.config.schema import EncoderConfig, RunConfig, TaskConfig
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import EncoderConfig, TaskConfig
 from prefixbank.core.attention import ATTENTION, Slots, prefix_attention
 from prefixbank.core.combine import Bank
 from prefixbank.core.embed import embed_batches

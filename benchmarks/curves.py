@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 from benchmarks.measure import RESULTS, in_turns, matrix_work, operations, random_bank, save
-from prefixbank.config.schema import EncoderConfig, RunConfig
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import EncoderConfig
 from prefixbank.core.embed import embed_batches
 from prefixbank.core.shapes import Batch
 from prefixbank.data.encoder import Encoder

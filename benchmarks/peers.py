@@ -24,7 +24,8 @@ from sentence_transformers import SentenceTransformer
 from transformers import AutoModel
 
 from benchmarks.measure import in_turns, matrix_work, mixed_texts, operations, random_bank, ratio, save
-from prefixbank.config.schema import EmbedRecipe, EncoderConfig, RunConfig
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import EmbedRecipe, EncoderConfig
 from prefixbank.data.batches import budget_batches, tokenize
 from prefixbank.data.texts import Texts
 from prefixbank.steps.context import Context

@@ -21,7 +21,8 @@ from peft import PrefixTuningConfig, TaskType, get_peft_model
 from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, Trainer, TrainingArguments
 
 from benchmarks.measure import in_turns, mixed_texts, ratio, save
-from prefixbank.config.schema import EncoderConfig, OptimConfig, PrefixRecipe, RunConfig
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import EncoderConfig, OptimConfig, PrefixRecipe
 from prefixbank.core.fit import fit_prefix
 from prefixbank.data.batches import epoch_batches, tokenize
 from prefixbank.data.encoder import Encoder

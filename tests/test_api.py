@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 import prefixbank
-from prefixbank.config.schema import EmbedRecipe, EncoderConfig, RunConfig
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import EmbedRecipe, EncoderConfig
 from prefixbank.core.attention import Slots
 from prefixbank.data.encoder import load_encoder
 from prefixbank.data.encoder_files import describe_folder

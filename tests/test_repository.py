@@ -151,7 +151,7 @@ def third_party_imports() -> set[str]:
 
 
 def test_every_import_is_declared():
-    groups = (REQUIRED, *(OPTIONAL[extra] for extra in ("search", "starter", "tensorboard", "wandb")))
+    groups = (REQUIRED, *(OPTIONAL[extra] for extra in ("ray", "search", "slurm", "starter", "tensorboard", "wandb")))
     undeclared = third_party_imports() - {canonicalize_name(one.name) for group in groups for one in group}
     assert not undeclared
 

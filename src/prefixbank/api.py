@@ -17,16 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefixbank.config.compose import change_recipe, compose, compose_task
-from prefixbank.config.schema import (
-    BankRecipe,
-    EmbedRecipe,
-    EncoderConfig,
-    MultitaskRecipe,
-    PrefixRecipe,
-    RunConfig,
-    TaskConfig,
-    recipe_of,
-)
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import BankRecipe, EmbedRecipe, EncoderConfig, MultitaskRecipe, PrefixRecipe, TaskConfig, recipe_of
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.texts import Texts
 from prefixbank.env import store_root
@@ -37,11 +29,15 @@ from prefixbank.steps import probe as probe_step
 from prefixbank.steps import train_multitask as train_multitask_step
 from prefixbank.steps import train_prefix as train_prefix_step
 from prefixbank.steps.context import Context
-from prefixbank.steps.events import Emit, silent
+from prefixbank.steps.elsewhere import Elsewhere
+from prefixbank.steps.events import Emit, Event, silent
 from prefixbank.steps.experiment import Experiment, run_experiment
+from prefixbank.steps.jobs import Job, outcome_of
 from prefixbank.steps.units import Waiting
 from prefixbank.steps.what_embeds import PLAIN, is_encoder, ref_of, resolve_bank, what_embeds
+from prefixbank.steps.working import worker_context, worker_shards, working_folder
 from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON
 from prefixbank.store.store import Store
 
 if TYPE_CHECKING:
@@ -58,6 +54,7 @@ class Options:
         dry_run: plan only.
         force: make again what the store has.
         emit: gets every event.
+        job: the share of the command that this process makes, as a worker; None: it makes all, or has workers make it.
     """
 
     store: str | Path | None = None
@@ -65,10 +62,33 @@ class Options:
     dry_run: bool = False
     force: bool = False
     emit: Emit = silent
+    job: Job | None = None
 
-    def context(self, run: RunConfig) -> Context:
-        """Return what the steps of one command share."""
-        return Context(Store(store_root(self.store)), run, emit=self.emit, dry_run=self.dry_run, force=self.force)
+    def context(self, run: RunConfig, command: str = "", overrides: Sequence[str] = ()) -> Context:
+        """Return what the steps of one command share.
+
+        Args:
+            run: how to run.
+            command: name of the API function, if workers may make its units.
+            overrides: its settings.
+        """
+        if self.job is not None:
+            return worker_context(self.job, run, self.emit)
+        elsewhere = Elsewhere(self.whole(command, overrides), run, work) if command and not self.dry_run else None
+        store = Store(store_root(self.store))
+        return Context(store, run, emit=self.emit, dry_run=self.dry_run, force=self.force, elsewhere=elsewhere)
+
+    def whole(self, command: str, overrides: Sequence[str]) -> Job:
+        """Return a whole command as a job for workers."""
+        conf_dir = str(self.conf_dir.absolute()) if self.conf_dir else ""
+        return Job(
+            command=command,
+            overrides=tuple(overrides),
+            store=str(store_root(self.store)),
+            folder=str(Path.cwd()),
+            conf_dir=conf_dir,
+            force=self.force,
+        )
 
 
 DEFAULT = Options()
@@ -77,19 +97,19 @@ DEFAULT = Options()
 def train_prefix(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Train the prefix of one source task; `prefixbank train-prefix`. Returns `Waiting` only for a dry run that is no hit."""
     config = compose("train_prefix", overrides, conf_dir=options.conf_dir)
-    context = options.context(config.run)
-    task, files = context.task(config.task), context.encoder_files(config.encoder)
-    return context.do(train_prefix_step.unit(context, task, files, recipe_of(config, PrefixRecipe), config.name))
+    with options.context(config.run, "train_prefix", overrides) as context:
+        task, files = context.task(config.task), context.encoder_files(config.encoder)
+        return context.do(train_prefix_step.unit(context, task, files, recipe_of(config, PrefixRecipe), config.name))
 
 
 def train_multitask(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Fine-tune the encoder on several tasks together; `prefixbank train-multitask`."""
     config = compose("train_multitask", overrides, conf_dir=options.conf_dir)
     train_multitask_step.check_tasks(config.tasks)
-    context = options.context(config.run)
-    tasks = [context.task(task) for task in _find_all(config.tasks, _task_finder(config.run, options))]
-    files = context.encoder_files(config.encoder)
-    return context.do(train_multitask_step.unit(context, tasks, files, recipe_of(config, MultitaskRecipe), config.name))
+    with options.context(config.run, "train_multitask", overrides) as context:
+        tasks = [context.task(task) for task in _find_all(config.tasks, _task_finder(config.run, options))]
+        files = context.encoder_files(config.encoder)
+        return context.do(train_multitask_step.unit(context, tasks, files, recipe_of(config, MultitaskRecipe), config.name))
 
 
 def combine(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
@@ -109,29 +129,32 @@ def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     from prefixbank.steps import embed_corpus
 
     config = compose("embed", overrides, conf_dir=options.conf_dir)
-    context = options.context(config.run)
-    bank, files, pooling = what_embeds(context, config)
-    name = config.name or f"{_name_of(config.corpus.path)}@{_short(config.bank)}"
-    reading = embed_step.Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling)
-    with open_corpus(config.corpus, getattr(sys.stdin, "buffer", None) or io.BytesIO()) as corpus:
-        return context.do(embed_corpus.unit(context, reading, corpus, name, ("embeddings", name)))
+    with options.context(config.run, "embed", overrides) as context:
+        bank, files, pooling = what_embeds(context, config)
+        name = config.name or f"{_name_of(config.corpus.path)}@{_short(config.bank)}"
+        reading = embed_step.Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling)
+        if options.job is not None and options.job.shards:
+            embed_corpus.make_shards(context, reading, worker_shards(config.corpus, options.job.folder), options.job.shards)
+            return Waiting(step=embed_step.STEP, name=name)
+        with open_corpus(config.corpus, getattr(sys.stdin, "buffer", None) or io.BytesIO()) as corpus:
+            return context.do(embed_corpus.unit(context, reading, corpus, name, ("embeddings", name)))
 
 
 def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Embed a target task's texts and probe the vectors; `prefixbank probe`."""
     config = compose("probe", overrides, conf_dir=options.conf_dir)
     probe_step.check_settings(config.probe)
-    context = options.context(config.run)
-    bank, files, pooling = what_embeds(context, config)
-    probe_step.check_layers(config.probe, pooling.layers)
-    task = context.task(config.task)
-    name = config.name or f"{task.name}@{_short(config.bank)}"
-    parts = embed_step.parts_of_task(task, probe_step.splits_of(config.probe))
-    reading = embed_step.Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling)
-    embeddings = context.do(embed_step.unit(context, reading, parts, name))
-    if isinstance(embeddings, Waiting):
-        return context.waits(probe_step.STEP, name, embeddings)
-    return context.do(probe_step.unit(embeddings, task, config.probe, name, ("probe", name)))
+    with options.context(config.run, "probe", overrides) as context:
+        bank, files, pooling = what_embeds(context, config)
+        probe_step.check_layers(config.probe, pooling.layers)
+        task = context.task(config.task)
+        name = config.name or f"{task.name}@{_short(config.bank)}"
+        parts = embed_step.parts_of_task(task, probe_step.splits_of(config.probe))
+        reading = embed_step.Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling)
+        embeddings = context.do(embed_step.unit(context, reading, parts, name))
+        if isinstance(embeddings, Waiting):
+            return context.waits(probe_step.STEP, name, embeddings)
+        return context.do(probe_step.unit(embeddings, task, config.probe, name, ("probe", name)))
 
 
 def search(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object]]:
@@ -152,13 +175,28 @@ def run(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     config = compose("run", overrides, conf_dir=options.conf_dir)
     probe_step.check_settings(config.probe)
     probe_step.check_layers(config.probe, "concat_last" if config.experiment.keep_layers else config.pooling.layers)
-    context = options.context(config.run)
     recipe = recipe_of(config, PrefixRecipe)
 
     def recipe_for(source: str) -> PrefixRecipe:
         return change_recipe(recipe, config.experiment.change.get(source, ()))
 
-    return run_experiment(context, Experiment(config=config, find_task=_task_finder(config.run, options), recipe_for=recipe_for))
+    with options.context(config.run, "run", overrides) as context:
+        return run_experiment(context, Experiment(config=config, find_task=_task_finder(config.run, options), recipe_for=recipe_for))
+
+
+def work(job: JSON) -> JSON:
+    """Do a share of a command in this process and return what came of it; what workers run. See `steps.jobs`."""
+    share = Job.from_json(job)
+    heard: list[Event] = []
+    conf_dir = Path(share.conf_dir) if share.conf_dir else None
+    options = Options(store=share.store, conf_dir=conf_dir, force=share.force, emit=heard.append, job=share)
+    command = {one.__name__: one for one in (train_prefix, train_multitask, embed, probe, run)}[share.command]
+
+    def make() -> None:
+        with working_folder(share):
+            command(*share.overrides, options=options)
+
+    return outcome_of(make, heard)
 
 
 def _task_finder(run: RunConfig, options: Options) -> Callable[[str], TaskConfig]:

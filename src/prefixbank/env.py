@@ -36,3 +36,19 @@ def store_root(flag: str | Path | None = None, *, environ: Mapping[str, str] | N
 def hub_is_offline(*, environ: Mapping[str, str] | None = None) -> bool:
     """Say whether HF_HUB_OFFLINE keeps the hub's library from the network."""
     return (os.environ if environ is None else environ).get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def environment_with(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with some variables changed, for a process that it starts."""
+    return {**os.environ, **variables}
+
+
+def set_default(variable: str, value: str) -> None:
+    """Set a variable for libraries that read it, unless the user has."""
+    os.environ.setdefault(variable, value)
+
+
+def gpu_name(place: int, *, environ: Mapping[str, str] | None = None) -> str:
+    """Return what CUDA_VISIBLE_DEVICES calls the GPU at a place among those that this process sees."""
+    visible = (os.environ if environ is None else environ).get("CUDA_VISIBLE_DEVICES", "")
+    return visible.split(",")[place].strip() if visible else str(place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def test_show_is_the_whole_config_as_yaml(cli, command):
     out = cli.done("config", "show", typed_name(command), *NEEDED.get(command, [])).out
     shown = yaml.safe_load(out)
     config = compose.compose(command, NEEDED.get(command, []))
-    assert set(shown) == set(vars(config)) and shown["run"] == vars(config.run)
+    assert set(shown) == set(vars(config)) and shown["run"] == asdict(config.run)
 
 
 def test_show_follows_overrides(cli):

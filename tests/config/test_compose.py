@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 from prefixbank.config.commands import CombineCommandConfig, EmbedConfig, RunExperimentConfig, TrainPrefixConfig
 from prefixbank.config.compose import change_recipe, compose, compose_task, conf_root, show
-from prefixbank.config.schema import EncoderConfig, OptimConfig, PrefixConfig, PrefixRecipe, ProbeConfig, RunConfig, TaskConfig
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import EncoderConfig, OptimConfig, PrefixConfig, PrefixRecipe, ProbeConfig, TaskConfig
 from prefixbank.errors import Faults, UsageError
 from tests.config.conftest import Write
 

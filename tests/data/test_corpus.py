@@ -11,7 +11,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from prefixbank.config.commands import CorpusConfig
-from prefixbank.data.corpus import open_corpus
+from prefixbank.data.corpus import open_corpus, shards_of
 from prefixbank.data.row_faults import ENOUGH
 from prefixbank.data.texts import Texts
 from prefixbank.errors import DataError, Faults
@@ -320,3 +320,37 @@ def test_half_of_a_surrogate_pair_is_refused_by_its_row(tmp_path: Path):
 
 def test_single_blank_row_of_a_table_is_a_blank_row(tmp_path: Path):
     assert "1 row empty or only spaces: row 1" in refused(tmp_path, "corpus.csv", b'text\n""\n').what
+
+
+@pytest.mark.parametrize("order", [[3, 4, 5], [0, 2, 5], [5, 1, 1, 4, 0]])
+@pytest.mark.parametrize("form", ["txt", "csv", "jsonl", "parquet"])
+def test_shard_is_the_same_whatever_was_read_before_it(tmp_path: Path, form: str, order: list[int]):
+    texts = [f"text {number}" for number in range(11)]
+    path = tmp_path / f"corpus.{form}"
+    if form == "parquet":
+        parquet.write_table(pa.table({"text": texts}), path, row_group_size=3)
+    else:
+        lines = [f'{{"text": "{text}"}}' for text in texts] if form == "jsonl" else [*(["text"] if form == "csv" else []), *texts]
+        path.write_text("\n".join(lines), encoding="utf-8")
+    config = CorpusConfig(path=str(path), shard_rows=2)
+    with open_corpus(config, io.BytesIO()) as corpus:
+        whole = list(corpus.shards())
+        read_shard = shards_of(config)
+        assert [read_shard(number, corpus.digests[number]) for number in order] == [whole[number] for number in order]
+
+
+def test_row_groups_before_a_shard_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "corpus.parquet"
+    parquet.write_table(pa.table({"text": [f"text {number}" for number in range(12)]}), path, row_group_size=3)
+    config = CorpusConfig(path=str(path), shard_rows=2)
+    with open_corpus(config, io.BytesIO()) as corpus:
+        digest = corpus.digests[4]
+    asked: list[list[int]] = []
+    read_pieces = parquet.ParquetFile.iter_batches
+
+    def note(self: Any, **options: Any) -> Any:
+        asked.append(options["row_groups"])
+        return read_pieces(self, **options)
+
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", note)
+    assert shards_of(config)(4, digest).texts == ("text 8", "text 9") and asked == [[2, 3]]

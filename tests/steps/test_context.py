@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from prefixbank.config.schema import EncoderConfig, RunConfig, TaskConfig
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import EncoderConfig, TaskConfig
 from prefixbank.core.packed import PackedLinear, packable
 from prefixbank.data import encoder as encoder_module
 from prefixbank.data import load as load_module

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import (
     BankRecipe,
     CombineConfig,
@@ -20,7 +21,6 @@ from prefixbank.config.schema import (
     PrefixConfig,
     PrefixRecipe,
     ProbeConfig,
-    RunConfig,
     TaskConfig,
     effective,
 )

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prefixbank.config.schema import OptimConfig, PoolingConfig, PrefixConfig, PrefixRecipe, RunConfig
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import OptimConfig, PoolingConfig, PrefixConfig, PrefixRecipe
 from prefixbank.data.tasks import Examples, Task
 from prefixbank.errors import DeviceError
 from prefixbank.steps.context import Context

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from prefixbank import api
-from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig, RunConfig
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig
 from prefixbank.core.combine import Bank
 from prefixbank.core.pairs import pair_features
 from prefixbank.data.texts import Texts

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from prefixbank.config.schema import MultitaskConfig, MultitaskRecipe, OptimConfig, PrefixRecipe, RunConfig
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import MultitaskConfig, MultitaskRecipe, OptimConfig, PrefixRecipe
 from prefixbank.core.fit import FitEvent
 from prefixbank.errors import UsageError
 from prefixbank.steps import tracking

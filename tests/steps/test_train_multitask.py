@@ -13,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prefixbank.config.schema import EncoderConfig, FineTuneConfig, MultitaskConfig, MultitaskRecipe, PoolingConfig, RunConfig, TaskConfig
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import EncoderConfig, FineTuneConfig, MultitaskConfig, MultitaskRecipe, PoolingConfig, TaskConfig
 from prefixbank.core.heads import new_head
 from prefixbank.data.encoder import load_encoder
 from prefixbank.data.encoder_files import describe_folder

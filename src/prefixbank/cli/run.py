@@ -6,11 +6,16 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from prefixbank.cli.console import Format, Row, Steps, chosen_format, print_rows, report, reported
+from prefixbank.cli.sweep import after, make_ahead
 from prefixbank.errors import PrefixbankError, UsageError
+
+if TYPE_CHECKING:
+    from prefixbank.api import Options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +71,15 @@ def _run_all(command: str, overrides: list[str], flags: Flags) -> tuple[list[Row
         raise UsageError(
             "--out with a sweep of several units", expected="one result to copy", fix="drop --out, or run the units one by one"
         )
+    check_out(flags.out)
     with Steps(quiet=flags.quiet) as steps:
-        for settings in combinations:
+        from prefixbank import api
+
+        options = api.Options(store=flags.store, conf_dir=flags.conf_dir, dry_run=flags.dry_run, force=flags.force, emit=steps)
+        made = make_ahead(command, combinations, options)
+        for place, settings in enumerate(combinations):
             try:
-                rows += _run_one(command, settings, flags, steps)
+                rows += _run_one(command, settings, flags, after(options) if place in made else options, made.get(place))
             except PrefixbankError as error:
                 if not flags.sweep:
                     raise
@@ -77,14 +87,14 @@ def _run_all(command: str, overrides: list[str], flags: Flags) -> tuple[list[Row
     return rows, failed
 
 
-def _run_one(command: str, settings: list[str], flags: Flags, steps: Steps) -> list[Row]:
-    """Run one unit; no row for a dry run that is no hit."""
+def _run_one(command: str, settings: list[str], flags: Flags, options: Options, error: PrefixbankError | None) -> list[Row]:
+    """Run one unit, unless a worker has and met an error; no row for a dry run that is no hit."""
     from prefixbank import api
     from prefixbank.steps.summary import summary
     from prefixbank.steps.units import Waiting
 
-    check_out(flags.out)
-    options = api.Options(store=flags.store, conf_dir=flags.conf_dir, dry_run=flags.dry_run, force=flags.force, emit=steps)
+    if error is not None:
+        raise error
     entry = getattr(api, command)(*settings, options=options)
     if isinstance(entry, Waiting):
         return []

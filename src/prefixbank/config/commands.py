@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
+from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import (
     STRICT,
     BankRecipe,
@@ -22,7 +23,6 @@ from prefixbank.config.schema import (
     PoolingConfig,
     PrefixRecipe,
     ProbeConfig,
-    RunConfig,
     TaskConfig,
     VectorType,
 )

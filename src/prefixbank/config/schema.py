@@ -1,10 +1,10 @@
-"""Every group of settings, with types, ranges and defaults. The only home of defaults, with `config/commands.py`.
+"""Every group of settings, with types, ranges and defaults. The only home of defaults, with `config/running.py` and `config/commands.py`.
 
 Three kinds of setting, kept apart by type:
 
 * a *source* (`TaskConfig`, `EncoderConfig`) says where bytes come from. It reaches a key only as the digest of those bytes;
 * a *recipe* (`PrefixRecipe`, `BankRecipe`, `EmbedRecipe`, `ProbeConfig`) is what can change a result. It is the `config` part of a key;
-* `RunConfig` is how and where to run. No key function accepts it.
+* `RunConfig` (`config/running.py`) is how and where to run. No key function accepts it.
 
 `config/commands.py` joins them to one config for each command.
 """
@@ -205,23 +205,6 @@ class ProbeConfig:
     resamples: Count = 2000
     """Bootstrap resamples of the test rows behind the 95 % interval."""
     seed: Natural = 0
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class RunConfig:
-    """How and where to run. Nothing here can change a result, and no key function takes it."""
-
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    threads: Natural = 0
-    """CPU threads of torch; 0 leaves its choice."""
-    embed_tokens: Natural = 0
-    """Tokens, padding included, in one batch when embedding; 0: what suits the device (1,024 on a CPU, 32,768 on an accelerator)."""
-    checkpoint_every_s: NotNegative = 30.0
-    """Seconds between two checkpoints in training."""
-    tracker: Literal["none", "tensorboard", "wandb"] = "none"
-    tracker_dir: str = "runs"
-    data_root: str = ""
-    """Folder of task folders; a task named X is then read from `<data_root>/X`."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

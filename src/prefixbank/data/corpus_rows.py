@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -97,17 +98,28 @@ def json_rows(file: BinaryIO, where: str, columns: ColumnNames, faults: RowFault
         raise_faults(missing_columns(where, columns, list(present)))
 
 
-def parquet_rows(path: Path, columns: ColumnNames) -> Iterator[Row]:
-    """Yield the rows of a Parquet file, row group after row group."""
+def parquet_rows(path: Path, columns: ColumnNames, first: int = 0) -> Iterator[Row]:
+    """Yield the rows of a Parquet file from row `first` on, row group after row group; groups before it are not read."""
     try:
         with parquet.ParquetFile(path) as file:
             raise_faults(missing_columns(str(path), columns, file.schema_arrow.names))
             wanted = list(wanted_columns(columns).values())
-            for piece in file.iter_batches(batch_size=PIECE_ROWS, columns=list(dict.fromkeys(wanted))):
-                yield from zip(*(_plain(piece, name) for name in wanted), strict=True)
+            groups, skipped = _groups_from(file, first)
+            for piece in file.iter_batches(batch_size=PIECE_ROWS, row_groups=groups, columns=list(dict.fromkeys(wanted))):
+                yield from islice(zip(*(_plain(piece, name) for name in wanted), strict=True), skipped, None)
+                skipped = max(0, skipped - len(piece))
     except (pa.ArrowException, OSError) as error:
         what = f"'{path}' cannot be read as Parquet: {str(error).splitlines()[0]}"
         raise DataError(what, expected="a Parquet file", fix="write it again, or use CSV or JSONL") from error
+
+
+def _groups_from(file: parquet.ParquetFile, first: int) -> tuple[list[int], int]:
+    """Return the row groups that hold rows from `first` on, and how many rows of them come before it."""
+    groups = list(range(file.num_row_groups))
+    while groups and first >= (rows := file.metadata.row_group(groups[0]).num_rows):
+        first -= rows
+        groups.pop(0)
+    return groups, first
 
 
 def _is_unicode(value: Any) -> bool:

@@ -56,7 +56,7 @@ def unit(store: Store, prefixes: Sequence[Entry], recipe: BankRecipe, name: str,
 
     inputs = {"encoder": prefixes[0].document["inputs"]["encoder"], "prefixes": [entry.digest for entry in prefixes]}
     made_of = document(step="combine", version=VERSION, config=asdict(recipe), inputs=inputs)
-    return Unit(step=STEP, name=name, document=made_of, make=make, ref=("bank", name), note=describe)
+    return Unit(step=STEP, name=name, document=made_of, make=make, ref=("bank", name), note=describe, here=True)
 
 
 def describe(entry: Entry) -> str:

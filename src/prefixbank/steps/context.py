@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from prefixbank.config.schema import EncoderConfig, RunConfig, TaskConfig
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import EncoderConfig, TaskConfig
 from prefixbank.data.encoder_files import EncoderFiles, describe_folder, locate_encoder
 from prefixbank.data.tasks import Task
-from prefixbank.errors import DeviceError, EncoderError
+from prefixbank.errors import DeviceError, EncoderError, PrefixbankError, raise_faults
+from prefixbank.steps.elsewhere import Elsewhere
 from prefixbank.steps.events import Emit, Event, silent
+from prefixbank.steps.jobs import Job, error_in, events_in
 from prefixbank.steps.units import Unit, Waiting, plan_unit, run_unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
@@ -56,38 +60,149 @@ class Context:
         emit: gets every event.
         dry_run: plan only; nothing is made.
         force: make again what the store has.
+        elsewhere: workers that make what is missing; None: this process makes it.
     """
 
-    def __init__(self, store: Store, run: RunConfig, *, emit: Emit = silent, dry_run: bool = False, force: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        run: RunConfig,
+        *,
+        emit: Emit = silent,
+        dry_run: bool = False,
+        force: bool = False,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         self.store, self.run, self.emit, self.dry_run, self.force = store, run, emit, dry_run, force
+        self.elsewhere = elsewhere
+        self._only: frozenset[str] | None = None
+        self._made: set[str] = set()
+        """Keys of units that were made and told of before the command gets to them: they are neither made nor told again."""
+        self._missing: list[Unit] | None = None
         self._tasks: dict[TaskConfig, Task] = {}
         self._files: dict[EncoderConfig, EncoderFiles] = {}
         self._encoders: Latest[Encoder] = Latest(ENCODERS_KEPT)
         self._readers: Latest[nn.Module] = Latest(ENCODERS_KEPT)
 
-    def planning(self, emit: Emit) -> Context:
-        """Return a context that plans instead of running, with the same store and the same things loaded."""
-        return self._twin(emit, dry_run=True)
+    def __enter__(self) -> Context:
+        """Go on."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the workers."""
+        if self.elsewhere is not None:
+            self.elsewhere.close()
+
+    def planning(self, emit: Emit, missing: list[Unit] | None = None) -> Context:
+        """Return a context that plans instead of running, with the same store and the same things loaded.
+
+        Args:
+            emit: gets every event.
+            missing: the units that could be made now are added to this.
+        """
+        return self._twin(emit=emit, dry_run=True, _missing=missing)
 
     def telling(self, emit: Emit) -> Context:
         """Return a context that tells somebody else, with the same store and the same things loaded."""
-        return self._twin(emit, dry_run=self.dry_run)
+        return self._twin(emit=emit)
 
-    def _twin(self, emit: Emit, *, dry_run: bool) -> Context:
-        twin = Context(self.store, self.run, emit=emit, dry_run=dry_run, force=self.force)
-        twin._tasks, twin._files = self._tasks, self._files
-        twin._encoders, twin._readers = self._encoders, self._readers
+    def making(self, keys: Iterable[str] | None, emit: Emit) -> Context:
+        """Return a context that makes these units only (None: all), in this process, with the same store and the same things loaded."""
+        return self._twin(emit=emit, _only=None if keys is None else frozenset(keys), elsewhere=None)
+
+    def _twin(self, **changed: object) -> Context:
+        twin = copy(self)
+        vars(twin).update(changed)
         return twin
 
+    @property
+    def is_share(self) -> bool:
+        """Whether this process makes some units only."""
+        return self._only is not None
+
     def do(self, unit: Unit) -> Entry | Waiting:
-        """Plan or run one unit, whichever this command is for."""
+        """Plan or run one unit, whichever this command is for. One that is no share of this process is planned in silence."""
+        key = key_of(unit.document)
         if self.dry_run:
-            return plan_unit(self.store, unit, self.emit, force=self.force)
-        return run_unit(self.store, unit, self.emit, force=self.force)
+            return self._plan(unit, key)
+        if self._only is not None and key not in self._only:
+            return plan_unit(self.store, unit, silent, explain=False)
+        if not unit.here and self.elsewhere is not None and self.lacks(key) and self.elsewhere.takes(1):
+            self.make_elsewhere([key], f"{unit.step} {unit.name}")
+        emit = silent if key in self._made else self.emit
+        entry = run_unit(self.store, unit, emit, force=self._forces(key), explain=emit is not silent)
+        if self.force or self.is_share:
+            self._made.add(key)
+        return entry
+
+    def make_elsewhere(self, keys: Sequence[str], name: str) -> None:
+        """Have units made by workers.
+
+        Args:
+            keys: of units that this command would make now.
+            name: what messages call them.
+
+        Raises:
+            PrefixbankError: see `do_jobs`.
+        """
+        assert self.elsewhere is not None
+        done = 0
+
+        def count(job: Job) -> None:
+            nonlocal done
+            done += len(job.keys)
+            self.emit(Event(kind="progress", step="run", name=name, done=done, total=len(keys)))
+
+        self.do_jobs(self.elsewhere, self.elsewhere.jobs_for_keys(keys), keys, count)
+
+    def do_jobs(self, elsewhere: Elsewhere, jobs: Sequence[Job], keys: Sequence[str], on_done: Callable[[Job], None]) -> None:
+        """Have jobs done by workers, and pass on what they have to say.
+
+        Args:
+            elsewhere: the workers.
+            jobs: what to do.
+            keys: of the units that are there afterwards.
+            on_done: called after each job.
+
+        Raises:
+            PrefixbankError: what made jobs fail, once the others are done; or something is wrong with the workers.
+        """
+        faults: dict[str, PrefixbankError] = {}
+        for job, outcome in elsewhere.outcomes(jobs, self.emit):
+            for event in events_in(outcome):
+                self.emit(event)
+            error = error_in(outcome)
+            if error is not None:
+                faults[str(error)] = error  # the same for many jobs, where it is the machine's or the corpus's
+            on_done(job)
+        raise_faults(list(faults.values()))
+        lost = [key for key in keys if self.store.get(key) is None]
+        if lost:
+            raise PrefixbankError(
+                f"workers say they are done, but {len(lost)} of {len(keys)} units are not in the store at {self.store.root}",
+                expected="workers that see the same store, data and encoder under the same paths, with the same version of prefixbank",
+                fix="prefixbank doctor    on a worker's machine; --store FOLDER on a file system that all machines share",
+            )
+        self._made.update(keys)
+
+    def lacks(self, key: str) -> bool:
+        """Tell whether a unit is to be made by this command."""
+        return self._forces(key) or self.store.get(key) is None
+
+    def _plan(self, unit: Unit, key: str) -> Entry | Waiting:
+        outcome = plan_unit(self.store, unit, self.emit, force=self._forces(key), explain=self.emit is not silent)
+        if self._missing is not None and isinstance(outcome, Waiting):
+            self._missing.append(unit)
+        return outcome
+
+    def _forces(self, key: str) -> bool:
+        """Tell whether a unit is to be made although it is there: once."""
+        return self.force and key not in self._made
 
     def waits(self, step: str, name: str, upstream: Waiting) -> Waiting:
         """Plan something whose input is still to be made."""
-        self.emit(Event(kind="waits", step=step, name=name, text=f"needs {upstream.step} {upstream.name}"))
+        if not self.is_share:
+            self.emit(Event(kind="waits", step=step, name=name, text=f"needs {upstream.step} {upstream.name}"))
         return Waiting(step=step, name=name)
 
     def task(self, config: TaskConfig) -> Task:

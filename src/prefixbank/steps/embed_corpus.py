@@ -9,20 +9,21 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from prefixbank.config.schema import CALIBRATED, EmbedRecipe
-from prefixbank.data.corpus import Corpus
-from prefixbank.data.texts import Texts
+from prefixbank.data.corpus import Corpus, Shards
 from prefixbank.errors import UsageError
 from prefixbank.steps import embed
 from prefixbank.steps.context import Context
+from prefixbank.steps.elsewhere import Elsewhere
 from prefixbank.steps.events import Event, silent
+from prefixbank.steps.jobs import Job
 from prefixbank.steps.json_files import read_json, write_json
-from prefixbank.steps.units import Unit, run_unit
+from prefixbank.steps.units import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, key_of
 
@@ -40,33 +41,45 @@ def unit(context: Context, reading: embed.Reading, corpus: Corpus, name: str, re
     Raises:
         UsageError: texts without a second one are to be compared; a calibration on more rows than a shard has.
     """
-    digests = {stem_of(number): digest for number, digest in enumerate(corpus.digests)}
-    if len(digests) == 1:
+    check_readable(context, corpus)
+    if len(corpus.digests) == 1:
         (texts,) = corpus.shards()
         return embed.unit(context, reading, {stem_of(0): texts}, name, ref=ref)
     check_calibration(reading.recipe, corpus.shard_rows)
-    say_finished(context, reading, digests, name)
+    made_of = reading.document({stem_of(number): digest for number, digest in enumerate(corpus.digests)})
+    if context.lacks(key_of(made_of)):
+        say_finished(_Shards(context=context, reading=reading, read=Shards(corpus.source), name=name), corpus)
 
     def make(out: Path, work: Path) -> JSON:
+        shards = _Shards(context=context, reading=reading, read=Shards(corpus.source), name=name)
         progress = _Progress(context=context, name=name, total=corpus.rows)
+        if context.elsewhere is not None:
+            make_elsewhere(shards, corpus, context.elsewhere, progress)
         facts: JSON = {}
         truncated = 0.0
-        first: Entry | None = None
-        for number, texts in enumerate(corpus.shards()):
-            stem, calibration = stem_of(number), _calibration(reading, first)
-            entry = progress.of_shard(
-                len(texts), partial(_shard, reading=reading, stem=stem, texts=texts, name=name, calibration=calibration)
-            )
-            first = first or entry
+        for number, digest in enumerate(corpus.digests):
+            entry = progress.of_shard(corpus.rows_of(number), partial(shards.entry, number, digest))
             facts = read_json(entry, embed.FACTS)
             truncated += facts["truncated_share"] * facts["rows"]
-            _share(entry.file(f"{stem}.parquet"), out / f"{stem}.parquet")
-        if first is not None and _calibration(reading, first):
-            _share(first.file(embed.CALIBRATION), out / embed.CALIBRATION)
-        write_json(out / embed.FACTS, {**facts, "parts": list(digests), "rows": corpus.rows, "truncated_share": truncated / corpus.rows})
+            _share(entry.file(f"{stem_of(number)}.parquet"), out / f"{stem_of(number)}.parquet")
+        if shards.calibration is not None:
+            _share(shards.calibration.file(embed.CALIBRATION), out / embed.CALIBRATION)
+        parts = [stem_of(number) for number in range(len(corpus.digests))]
+        write_json(out / embed.FACTS, {**facts, "parts": parts, "rows": corpus.rows, "truncated_share": truncated / corpus.rows})
         return reading.info()
 
-    return Unit(step=embed.STEP, name=name, document=reading.document(digests), make=make, ref=ref, note=embed.describe)
+    return Unit(step=embed.STEP, name=name, document=made_of, make=make, ref=ref, note=embed.describe, here=True)
+
+
+def make_shards(context: Context, reading: embed.Reading, read: Shards, digests: Mapping[int, str]) -> None:
+    """Make some shards of a corpus, each told by its number and digest: a worker's share. The first one comes with those that need it.
+
+    Raises:
+        DataError: the file is not the one that was checked.
+    """
+    shards = _Shards(context=context, reading=reading, read=read, name="shards")
+    for number, digest in sorted(digests.items()):
+        shards.entry(number, digest, context)
 
 
 def check_calibration(recipe: EmbedRecipe, shard_rows: int) -> None:
@@ -79,9 +92,14 @@ def check_calibration(recipe: EmbedRecipe, shard_rows: int) -> None:
         )
 
 
-def _calibration(reading: embed.Reading, first: Entry | None) -> Entry | None:
-    """Return what the first shard says about features, where it is needed for the others."""
-    return first if reading.recipe.vectors in CALIBRATED else None
+def check_readable(context: Context, corpus: Corpus) -> None:
+    """Refuse standard input for workers on other machines, each of which reads the corpus."""
+    if corpus.is_copy and context.elsewhere is not None and context.elsewhere.distant:
+        raise UsageError(
+            f"corpus.path=- with run.driver={context.run.driver}, whose workers each read the corpus",
+            expected="a file that all machines see",
+            fix="write the lines to a file: corpus.path=texts.txt    or run.driver=local",
+        )
 
 
 def stem_of(number: int) -> str:
@@ -89,23 +107,81 @@ def stem_of(number: int) -> str:
     return f"part-{number:05d}"
 
 
-def say_finished(context: Context, reading: embed.Reading, digests: dict[str, str], name: str) -> None:
-    """Say how many shards there are and how many an earlier run has left, unless the whole corpus is there."""
-    if context.store.get(key_of(reading.document(digests))) is not None:
-        return
-    (stem, digest), *others = digests.items()
-    first = context.store.get(key_of(reading.document({stem: digest})))
-    calibration = _calibration(reading, first)
-    documents = [reading.document({stem: digest}, calibration) for stem, digest in others]
-    hits = int(first is not None) + sum(context.store.get(key_of(document)) is not None for document in documents)
-    text = f"{len(digests)} shards: {hits} hits, {len(digests) - hits} to run"
-    context.emit(Event(kind="note", step=embed.STEP, name=name, text=text))
+def say_finished(shards: _Shards, corpus: Corpus) -> None:
+    """Say how many shards there are and how many an earlier run has left."""
+    hits = len(corpus.digests) - len(shards.missing(corpus.digests))
+    text = f"{len(corpus.digests)} shards: {hits} hits, {len(corpus.digests) - hits} to run"
+    shards.context.emit(Event(kind="note", step=embed.STEP, name=shards.name, text=text))
 
 
-def _shard(context: Context, reading: embed.Reading, stem: str, texts: Texts, name: str, calibration: Entry | None) -> Entry:
-    """Return one shard, made if it is missing."""
-    unit = embed.unit(context, reading, {stem: texts}, f"{name} {stem}", calibration=calibration)
-    return run_unit(context.store, unit, silent, force=context.force, explain=False)
+def make_elsewhere(shards: _Shards, corpus: Corpus, elsewhere: Elsewhere, progress: _Progress) -> None:
+    """Have workers make the shards that are missing; a first one that the others need is made before them."""
+    first = {0: corpus.digests[0]} if shards.calibrated else {}
+    settings = [f"corpus.path='{corpus.source.path}'"] if corpus.is_copy else []
+    while elsewhere.takes(len(missing := shards.missing(corpus.digests))):
+        wave = first if shards.calibrated and shards.calibration is None else missing
+        progress.begin(corpus.rows - sum(map(corpus.rows_of, missing)))
+
+        def on_done(job: Job, wave: Mapping[int, str] = wave) -> None:
+            progress.finish(sum(corpus.rows_of(number) for number in job.shards if number in wave))
+
+        jobs = elsewhere.jobs_for_shards(wave, always=first, settings=settings)
+        shards.context.do_jobs(elsewhere, jobs, [shards.key(number, digest) for number, digest in wave.items()], on_done)
+
+
+@dataclass(kw_only=True)
+class _Shards:
+    """The shards of a corpus as units.
+
+    Args:
+        context: how to run.
+        reading: with what.
+        read: reads the texts of a shard.
+        name: what messages call the corpus.
+        calibration: the first shard, once it is there, where what it says about features is needed for the others.
+    """
+
+    context: Context
+    reading: embed.Reading
+    read: Shards
+    name: str
+    calibration: Entry | None = None
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the first shard is an input of the others."""
+        return self.reading.recipe.vectors in CALIBRATED
+
+    def key(self, number: int, digest: str) -> str:
+        """Return a shard's key; with calibrated vectors, known once the first one is there."""
+        return key_of(self.reading.document({stem_of(number): digest}, self.calibration if number else None))
+
+    def missing(self, digests: Sequence[str]) -> dict[int, str]:
+        """Return number and digest of the shards that are not there; without the first one, none that needs it is."""
+        numbered = dict(enumerate(digests))
+        self._find_calibration(digests[0])
+        if self.calibrated and self.calibration is None:
+            return numbered
+        return {number: digest for number, digest in numbered.items() if self.context.lacks(self.key(number, digest))}
+
+    def entry(self, number: int, digest: str, context: Context) -> Entry:
+        """Return a shard, made in this process if it is missing; `context` is told how far it is."""
+        key = self.key(number, digest)
+        entry = None if context.lacks(key) else context.store.get(key)
+        if entry is None:
+            stem, calibration = stem_of(number), self.calibration if number else None
+            unit = embed.unit(context, self.reading, {stem: self.read(number, digest)}, f"{self.name} {stem}", calibration=calibration)
+            made = context.making([key], silent).do(unit)
+            assert isinstance(made, Entry)
+            entry = made
+        if number == 0 and self.calibrated:
+            self.calibration = entry
+        return entry
+
+    def _find_calibration(self, first: str) -> None:
+        key = self.key(0, first)
+        if self.calibrated and self.calibration is None and not self.context.lacks(key):
+            self.calibration = self.context.store.get(key)
 
 
 def _share(source: Path, target: Path) -> None:
@@ -123,23 +199,32 @@ class _Progress:
     context: Context
     name: str
     total: int
+    passed: int = 0
+    """Rows of the shards up to the one that is looked at."""
     done: int = 0
     embedded: int = 0
     started: float = field(default_factory=time.monotonic)
 
     def of_shard(self, rows: int, make: Callable[[Context], Entry]) -> Entry:
         """Make one shard and count its rows as they are embedded; those of a hit at its end."""
-        before = self.done
-        entry = make(self.context.telling(lambda event: self._move(before, event)))
-        self.done = before + rows
-        self._tell()
+        entry = make(self.context.telling(self._move))
+        self.passed += rows
+        self.begin(max(self.done, self.passed))
         return entry
 
-    def _move(self, before: int, event: Event) -> None:
+    def begin(self, done: int) -> None:
+        """Take so many rows as done."""
+        self.done = done
+        self._tell()
+
+    def finish(self, rows: int) -> None:
+        """Count rows that were embedded."""
+        self.embedded += rows
+        self.begin(self.done + rows)
+
+    def _move(self, event: Event) -> None:
         if event.kind == "progress":
-            self.embedded += before + event.done - self.done
-            self.done = before + event.done
-            self._tell()
+            self.finish(self.passed + event.done - self.done)
 
     def _tell(self) -> None:
         speed = self.embedded / max(1e-9, time.monotonic() - self.started)

@@ -9,14 +9,15 @@ from typing import Literal, assert_never
 from prefixbank.data.tasks import Task
 from prefixbank.steps import report
 from prefixbank.steps.context import Context
-from prefixbank.steps.events import Event
+from prefixbank.steps.elsewhere import Elsewhere
+from prefixbank.steps.events import Event, silent
 from prefixbank.steps.experiment_checks import check_experiment, has_update
 from prefixbank.steps.graph import Experiment, Graph, Outcome
 from prefixbank.steps.representations import TITLES, WITHOUT_PREFIXES, multitask, passes, seeds_of, single, vectors, whole_bank, without
-from prefixbank.steps.units import Waiting
+from prefixbank.steps.units import Unit, Waiting
 from prefixbank.steps.update_study import update_rows
 from prefixbank.store.artifact import Entry
-from prefixbank.store.key import JSON
+from prefixbank.store.key import JSON, key_of
 
 __all__ = ["Experiment", "run_experiment"]
 
@@ -25,15 +26,18 @@ Cells = dict[str, dict[str, dict[int, Outcome]]]
 
 
 def run_experiment(context: Context, experiment: Experiment) -> Entry | Waiting:
-    """Plan the graph, say how much of it is there, then make the rest; return the report.
+    """Plan the graph, say how much of it is there, then make the rest; return the report. A worker makes its share.
 
     Raises:
         UsageError: the experiment means nothing; see `check_experiment`.
     """
     check_experiment(experiment.config.experiment, experiment.config.combine.rule)
+    if context.is_share:
+        return _study(context, experiment)
     context.encoder_files(experiment.config.encoder)  # before the plan, which may make nothing
     planned: list[Event] = []
-    outcome = _study(context.planning(planned.append), experiment)
+    missing: list[Unit] = []
+    outcome = _study(context.planning(planned.append, missing), experiment)
     units = [event for event in planned if event.kind in ("hit", "miss", "waits")]
     hits = sum(event.kind == "hit" for event in units)
     context.emit(
@@ -48,7 +52,31 @@ def run_experiment(context: Context, experiment: Experiment) -> Entry | Waiting:
         for event in units:
             context.emit(event)
         return outcome
+    if context.elsewhere is not None:
+        _make_in_waves(context, context.elsewhere, experiment, missing)
     return _study(context, experiment)
+
+
+def _make_in_waves(context: Context, elsewhere: Elsewhere, experiment: Experiment, missing: list[Unit]) -> None:
+    """Have workers make what the study lacks: whatever has all its inputs, and then what that makes possible.
+
+    Args:
+        context: how to run.
+        elsewhere: the workers; without any, nothing is made here.
+        experiment: what the study is.
+        missing: units that have all their inputs.
+    """
+    while missing:
+        own = [unit for unit in missing if unit.here]
+        if not own and not elsewhere.takes(2):
+            return
+        keys = [key_of(unit.document) for unit in own or missing]
+        if own or not elsewhere.takes(len(keys)):
+            _study(context.making(keys, context.emit), experiment)
+        else:
+            context.make_elsewhere(keys, experiment.config.experiment.name)
+        missing = []
+        _study(context.planning(silent, missing), experiment)
 
 
 def _study(context: Context, experiment: Experiment) -> Outcome:

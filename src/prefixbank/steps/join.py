@@ -54,4 +54,6 @@ def unit(embeddings: Sequence[Entry], rule: Join, name: str) -> Unit:
         return {"bank": None, "encoder": embeddings[0].info["encoder"], "joined": [entry.info["name"] for entry in embeddings]}
 
     inputs = {"embeddings": [entry.digest for entry in embeddings]}
-    return Unit(step=STEP, name=name, document=document(step="join", version=VERSION, config={"rule": rule}, inputs=inputs), make=make)
+    return Unit(
+        step=STEP, name=name, document=document(step="join", version=VERSION, config={"rule": rule}, inputs=inputs), make=make, here=True
+    )

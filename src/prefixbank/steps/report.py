@@ -114,7 +114,7 @@ def unit(study: Study, *, resamples: int) -> Unit:
         return {"experiment": study.facts.experiment}
 
     made_of = document(step="report", version=VERSION, config=_config(study, resamples), inputs=_inputs(study))
-    return Unit(step=STEP, name=study.facts.experiment, document=made_of, make=make, ref=("report", study.facts.experiment))
+    return Unit(step=STEP, name=study.facts.experiment, document=made_of, make=make, ref=("report", study.facts.experiment), here=True)
 
 
 def _config(study: Study, resamples: int) -> JSON:

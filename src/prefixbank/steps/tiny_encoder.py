@@ -20,4 +20,10 @@ def unit() -> Unit:
         write_tiny_encoder(out)
         return {}
 
-    return Unit(step="tiny-encoder", name="tiny", document=document(step="tiny_encoder", version=VERSION, config={}, inputs={}), make=make)
+    return Unit(
+        step="tiny-encoder",
+        name="tiny",
+        document=document(step="tiny_encoder", version=VERSION, config={}, inputs={}),
+        make=make,
+        here=True,
+    )

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from prefixbank.config.schema import MultitaskRecipe, PrefixRecipe, RunConfig
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import MultitaskRecipe, PrefixRecipe
 from prefixbank.core.fit import FitEvent
 from prefixbank.errors import UsageError
 

@@ -28,6 +28,7 @@ class Unit:
             entry.json.
         ref: (kind, name) to point at the artifact, if any.
         note: what to add to the line when it is done, from the finished artifact.
+        here: whether it is so quickly made that no worker is asked to.
     """
 
     step: str
@@ -36,6 +37,7 @@ class Unit:
     make: Callable[[Path, Path], JSON]
     ref: tuple[str, str] | None = None
     note: Callable[[Entry], str] = lambda entry: ""
+    here: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a name that no ref can have, before any work is done."""
@@ -51,14 +53,14 @@ class Waiting:
     name: str
 
 
-def plan_unit(store: Store, unit: Unit, emit: Emit, *, force: bool = False) -> Entry | Waiting:
-    """Say whether `unit` is a hit, and if not why, without making anything."""
+def plan_unit(store: Store, unit: Unit, emit: Emit, *, force: bool = False, explain: bool = True) -> Entry | Waiting:
+    """Say whether `unit` is a hit, and if not why, without making anything; the arguments are those of `run_unit`."""
     key = key_of(unit.document)
     entry = None if force else store.get(key)
     if entry is not None:
         emit(Event(kind="hit", step=unit.step, name=unit.name, key=key, text=unit.note(entry), size_bytes=entry.size_bytes))
         return entry
-    emit(Event(kind="miss", step=unit.step, name=unit.name, key=key, text="--force" if force else why_missing(store, unit)))
+    emit(Event(kind="miss", step=unit.step, name=unit.name, key=key, text=_why(store, unit, force=force, explain=explain)))
     return Waiting(step=unit.step, name=unit.name)
 
 
@@ -76,8 +78,7 @@ def run_unit(store: Store, unit: Unit, emit: Emit, *, force: bool = False, expla
     key = key_of(unit.document)
     present = None if force else store.get(key)
     if present is None:
-        why = "--force" if force else why_missing(store, unit) if explain else ""
-        emit(Event(kind="miss", step=unit.step, name=unit.name, key=key, text=why))
+        emit(Event(kind="miss", step=unit.step, name=unit.name, key=key, text=_why(store, unit, force=force, explain=explain)))
         entry, hit = store.build(unit.document, _named(unit), force=force, on_wait=lambda: _say_waiting(unit, emit))
     else:
         entry, hit = present, True
@@ -91,6 +92,12 @@ def run_unit(store: Store, unit: Unit, emit: Emit, *, force: bool = False, expla
 def _named(unit: Unit) -> Callable[[Path, Path], JSON]:
     """Return the unit's maker, with the unit's name among the facts."""
     return lambda out, work: {"name": unit.name, **unit.make(out, work)}
+
+
+def _why(store: Store, unit: Unit, *, force: bool, explain: bool) -> str:
+    if force:
+        return "--force"
+    return why_missing(store, unit) if explain else ""
 
 
 def why_missing(store: Store, unit: Unit) -> str:

@@ -1,0 +1,58 @@
+"""What a driver is, and which one a configuration asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, assert_never
+
+from prefixbank.config.running import RunConfig
+
+JSON = dict[str, Any]
+Work = Callable[[JSON], JSON]
+"""Does one job, in a worker, and returns its outcome. Found by its name there, so a function of a module."""
+
+DIED = "died"
+"""The one entry of an outcome that the driver gives in the worker's place: how the worker ended."""
+
+
+class Driver(Protocol):
+    """Does jobs in workers.
+
+    Args:
+        width: workers there are at a time; 0: as many as there are jobs, or room for.
+        alone: whether a single job is worth a worker.
+        shares: whether a worker is so dear to start that it should be given many units as one job.
+    """
+
+    width: int
+    alone: bool
+    shares: bool
+
+    def outcomes(self, jobs: Sequence[JSON]) -> Iterator[tuple[int, JSON]]:
+        """Do the jobs; yield the place of each and its outcome as they end. A worker that dies has the outcome `{DIED: how}`."""
+
+    def close(self) -> None:
+        """End what is still running."""
+
+
+def open_driver(run: RunConfig, work: Work) -> Driver:
+    """Return the driver that `run` asks for.
+
+    Raises:
+        UsageError: its package is not installed.
+        DeviceError: there is no such cluster, or no such device.
+    """
+    match run.driver:
+        case "local":
+            from prefixbank.drivers.local import LocalDriver
+
+            return LocalDriver(run)
+        case "submitit":
+            from prefixbank.drivers.slurm import SlurmDriver
+
+            return SlurmDriver(run, work)
+        case "ray":
+            from prefixbank.drivers.ray_cluster import RayDriver
+
+            return RayDriver(run, work)
+    assert_never(run.driver)

@@ -1,0 +1,125 @@
+"""Workers of a Ray cluster: tasks for units, and for the shards of a corpus Ray Data with a pool of actors."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from prefixbank.config.running import RunConfig
+from prefixbank.drivers.driver import DIED, JSON, Work
+from prefixbank.env import set_default
+from prefixbank.errors import DeviceError, UsageError
+
+
+class RayDriver:
+    """See `Driver`. Jobs with shards go through Ray Data, which keeps an actor, and with it the loaded encoder, for many of them."""
+
+    alone, shares = True, False
+
+    def __init__(self, run: RunConfig, work: Work) -> None:
+        self._ray = _ray()
+        self._asked, self._work = run.ray, work
+        self.width = run.workers
+        self._threads = run.threads or run.ray.cpus
+        set_default("RAY_BACKEND_LOG_LEVEL", "fatal")  # lines on stderr that say nothing to a user of prefixbank
+        try:
+            self._ray.init(address=run.ray.address or None, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise DeviceError(
+                f"run.ray.address={run.ray.address or '(none)'}: {str(error).splitlines()[0]}",
+                expected="the address of a Ray cluster that runs, `auto` on one of its machines, or none to start one here",
+                fix="ray start --head    or drop run.ray.address",
+            ) from error
+
+    def outcomes(self, jobs: Sequence[JSON]) -> Iterator[tuple[int, JSON]]:
+        """See `Driver.outcomes`."""
+        self._check_room()
+        sized = [{**job, "threads": self._threads} for job in jobs]
+        yield from self._shards(sized) if all(job["shards"] for job in jobs) else self._units(sized)
+
+    def close(self) -> None:
+        """See `Driver.close`."""
+        self._ray.shutdown()
+
+    def _units(self, jobs: Sequence[JSON]) -> Iterator[tuple[int, JSON]]:
+        remote = self._ray.remote(num_cpus=self._asked.cpus, num_gpus=self._asked.gpus, max_retries=0)(self._work)
+        waiting = list(enumerate(jobs))
+        running: dict[Any, int] = {}
+        while waiting or running:
+            while waiting and (not self.width or len(running) < self.width):
+                number, job = waiting.pop(0)
+                running[remote.remote(job)] = number
+            done, _ = self._ray.wait(list(running))
+            for reference in done:
+                yield running.pop(reference), self._outcome(reference)
+
+    def _outcome(self, reference: Any) -> JSON:
+        try:
+            outcome: JSON = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            return {DIED: _first_line(error)}
+        return outcome
+
+    def _shards(self, jobs: Sequence[JSON]) -> Iterator[tuple[int, JSON]]:
+        """Let a pool of actors take the jobs; a job whose actor dies is Ray's to give to another one."""
+        from ray import data
+
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        data.DataContext.get_current().enable_progress_bars = False
+        work = self._work
+
+        class Embedder:
+            def __call__(self, batch: Any) -> Any:
+                return {"number": batch["number"], "outcome": [json.dumps(work(json.loads(job))) for job in batch["job"]]}
+
+        rows = [{"number": number, "job": json.dumps(job)} for number, job in enumerate(jobs)]
+        done = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            Embedder,
+            batch_size=1,
+            compute=data.ActorPoolStrategy(size=min(len(jobs), self.width or self._room()), max_tasks_in_flight_per_actor=1),
+            num_cpus=self._asked.cpus,
+            num_gpus=self._asked.gpus,
+        )
+        left = dict(enumerate(jobs))
+        try:
+            for row in done.iter_rows():
+                left.pop(row["number"])
+                yield row["number"], json.loads(row["outcome"])
+        except self._ray.exceptions.RayError as error:
+            for number in left:
+                yield number, {DIED: _first_line(error)}
+
+    def _room(self) -> int:
+        """Return how many workers the cluster has room for."""
+        has = self._ray.cluster_resources()
+        cpus = int(has.get("CPU", 0) // self._asked.cpus)
+        return min(cpus, int(has.get("GPU", 0) // self._asked.gpus)) if self._asked.gpus else cpus
+
+    def _check_room(self) -> None:
+        """Refuse workers that no machine of the cluster can hold: Ray would wait for one for ever."""
+        if self._room() == 0:
+            has = self._ray.cluster_resources()
+            raise DeviceError(
+                f"a worker of {self._asked.cpus} CPUs and {self._asked.gpus:g} GPUs, but the Ray cluster has {has.get('CPU', 0):g} and "
+                f"{has.get('GPU', 0):g}",
+                expected="workers that fit",
+                fix="run.ray.cpus=1 run.ray.gpus=0",
+            )
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise UsageError(
+            "run.driver=ray needs the package ray, which is not installed",
+            expected="prefixbank with its extra 'ray'",
+            fix="pip install 'prefixbank[ray]'    or run.driver=local",
+        ) from None
+    return ray
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"

@@ -1,0 +1,54 @@
+"""A driver whose worker is the process itself. Jobs and outcomes pass through JSON, as they do elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from prefixbank.config.running import RunConfig
+from prefixbank.drivers.driver import Work
+from prefixbank.steps import elsewhere
+
+
+class Inline:
+    """See `drivers.driver.Driver`; keeps what it was given."""
+
+    def __init__(self, *, width: int = 2, alone: bool = True, shares: bool = False, deaths: int = 0) -> None:
+        self.width, self.alone, self.shares = width, alone, shares
+        self.deaths = deaths
+        """Jobs that are not done: their worker dies."""
+        self.calls: list[list[dict[str, Any]]] = []
+        self.closed = 0
+        self.work: Work = lambda job: {}
+
+    @property
+    def jobs(self) -> list[dict[str, Any]]:
+        """All jobs it was given."""
+        return [job for call in self.calls for job in call]
+
+    def outcomes(self, jobs: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Do the jobs, the last one first."""
+        self.calls.append(list(jobs))
+        for place in reversed(range(len(jobs))):
+            if self.deaths:
+                self.deaths -= 1
+                yield place, {"died": "killed by SIGKILL"}
+            else:
+                yield place, json.loads(json.dumps(self.work(json.loads(json.dumps(jobs[place])))))
+
+    def close(self) -> None:
+        """Note it."""
+        self.closed += 1
+
+    def instead(self, monkeypatch: pytest.MonkeyPatch) -> Inline:
+        """Take the place of the driver that is asked for."""
+
+        def take(run: RunConfig, work: Work) -> Inline:
+            self.work = work
+            return self
+
+        monkeypatch.setattr(elsewhere, "open_driver", take)
+        return self
