@@ -107,12 +107,14 @@ def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Embed a corpus; `prefixbank embed`."""
     from prefixbank.data.corpus import open_corpus
     from prefixbank.steps import embed_corpus
+    from prefixbank.steps.reuse import Earlier
 
     config = compose("embed", overrides, conf_dir=options.conf_dir)
     context = options.context(config.run)
     bank, files, pooling = what_embeds(context, config)
     name = config.name or f"{_name_of(config.corpus.path)}@{_short(config.bank)}"
-    reading = embed_step.Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling)
+    reuse = Earlier(context.store, force=context.force) if config.reuse else None
+    reading = embed_step.Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling, reuse=reuse)
     with open_corpus(config.corpus, getattr(sys.stdin, "buffer", None) or io.BytesIO()) as corpus:
         return context.do(embed_corpus.unit(context, reading, corpus, name, ("embeddings", name)))
 

@@ -60,9 +60,13 @@ def unit(context: Context, reading: embed.Reading, corpus: Corpus, name: str, re
             first = first or entry
             facts = read_json(entry, embed.FACTS)
             truncated += facts["truncated_share"] * facts["rows"]
+            if reading.reuse is not None:
+                reading.reuse.add(entry)
             _share(entry.file(f"{stem}.parquet"), out / f"{stem}.parquet")
         if first is not None and _calibration(reading, first):
             _share(first.file(embed.CALIBRATION), out / embed.CALIBRATION)
+        if reading.reuse is not None:
+            facts["reused_rows"] = corpus.rows - reading.reuse.texts_read
         write_json(out / embed.FACTS, {**facts, "parts": list(digests), "rows": corpus.rows, "truncated_share": truncated / corpus.rows})
         return reading.info()
 
