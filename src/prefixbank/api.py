@@ -127,12 +127,14 @@ def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Embed a corpus; `prefixbank embed`."""
     from prefixbank.data.corpus import open_corpus
     from prefixbank.steps import embed_corpus
+    from prefixbank.steps.reuse import Earlier
 
     config = compose("embed", overrides, conf_dir=options.conf_dir)
     with options.context(config.run, "embed", overrides) as context:
         bank, files, pooling = what_embeds(context, config)
         name = config.name or f"{_name_of(config.corpus.path)}@{_short(config.bank)}"
-        reading = embed_step.Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling)
+        reuse = Earlier(context.store, force=context.force) if config.reuse else None
+        reading = embed_step.Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling, reuse=reuse)
         if options.job is not None and options.job.shards:
             embed_corpus.make_shards(context, reading, worker_shards(config.corpus, options.job.folder), options.job.shards)
             return Waiting(step=embed_step.STEP, name=name)

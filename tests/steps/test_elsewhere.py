@@ -291,3 +291,17 @@ def test_relative_paths_lead_where_the_command_was_given(prepared, options, corp
     monkeypatch.chdir(corpus.parent)
     entry = api.embed("bank=demo", "corpus.path=corpus.txt", "corpus.shard_rows=4", DRIVER, options=options)
     assert isinstance(entry.digest, str) and Path.cwd() == corpus.parent
+
+
+@pytest.mark.parametrize("setting", ["run.driver=ray", "run.workers=2"])
+def test_reuse_is_refused_for_several_workers(prepared, options, corpus, monkeypatch, setting):
+    asked = Inline().instead(monkeypatch)
+    with pytest.raises(UsageError, match="reuse=true with run.driver="):
+        api.embed("bank=demo", f"corpus.path={corpus}", "reuse=true", setting, options=options)
+    assert not asked.calls
+
+
+def test_reuse_needs_no_workers_where_several_would_be_chosen(prepared, options, corpus, monkeypatch):
+    asked = Inline(alone=False).instead(monkeypatch)
+    entry = api.embed("bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", "reuse=true", options=options)
+    assert entry.digest and not asked.calls

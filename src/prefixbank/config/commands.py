@@ -104,6 +104,8 @@ class EmbedConfig(EmbedRecipe):
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
     """Used with `bank=none`; a bank and a multi-task encoder bring their own."""
+    reuse: bool = False
+    """Take vectors over from embeddings made before, with `reuse` too, of any corpus: only texts that are in none of them are read."""
     run: RunConfig = field(default_factory=RunConfig)
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from prefixbank.config.schema import EmbedRecipe, PoolingConfig, effective
+from prefixbank.config.schema import CALIBRATED, EmbedRecipe, PoolingConfig, effective
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.tasks import SPLITS, Task
 from prefixbank.data.texts import Texts
+from prefixbank.errors import UsageError
 from prefixbank.steps.context import Context
 from prefixbank.steps.json_files import read_json
 from prefixbank.steps.pairs import check_pairs
 from prefixbank.steps.units import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
+
+if TYPE_CHECKING:
+    from prefixbank.steps.reuse import Earlier
 
 STEP = "embed"
 FACTS, CALIBRATION = "embeddings.json", "calibration.safetensors"
@@ -36,6 +41,8 @@ CODE = (
     "data.batches",
     "data.encoder",
     "steps.embed_parts",
+    "steps.reuse",
+    "steps.reuse_index",
     "steps.vectors",
 )
 
@@ -49,12 +56,26 @@ class Reading:
         files: encoder.
         recipe: what else can change a vector.
         pooling: used without a bank, which brings its own.
+        reuse: vectors made before, which are taken over; None: every text is read.
+
+    Raises:
+        UsageError: vectors are to be taken over that are stored by a calibration, which each corpus has for itself.
     """
 
     bank: Entry | None
     files: EncoderFiles
     recipe: EmbedRecipe
     pooling: PoolingConfig
+    reuse: Earlier | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse to take over what is stored by another corpus's calibration."""
+        if self.reuse is not None and self.recipe.vectors in CALIBRATED:
+            raise UsageError(
+                f"reuse=true with vectors={self.recipe.vectors}, which are stored by the calibration of one corpus",
+                expected="vectors that mean the same in every corpus: float32 or float16",
+                fix="vectors=float16    or drop reuse=true",
+            )
 
     def document(self, digests: Mapping[str, str], calibration: Entry | None = None) -> JSON:
         """Return what determines the embeddings of texts.
@@ -66,6 +87,8 @@ class Reading:
         config = asdict(effective(self.recipe))
         if self.bank is None:
             config["pooling"] = asdict(effective(self.pooling))
+        if self.reuse is not None:  # the last digits of a vector depend on which texts were read together, so on what was there before
+            config["reuse"] = True
         inputs = {"bank": None if self.bank is None else self.bank.digest, "encoder": self.files.digest, "texts": dict(digests)}
         if calibration is not None:
             inputs["calibration"] = calibration.files[CALIBRATION].sha256
@@ -126,4 +149,5 @@ def describe(entry: Entry) -> str:
     facts = read_json(entry, FACTS)
     cut = f", {facts['truncated_share']:.1%} of rows truncated" if facts["truncated_share"] else ""
     stored = f" as {facts['vectors']['type']}" if facts["vectors"]["type"] != "float32" else ""
-    return f"{facts['rows']} rows{stored}{cut}"
+    reused = f", {facts['reused_rows']} reused" if "reused_rows" in facts else ""
+    return f"{facts['rows']} rows{stored}{reused}{cut}"

@@ -41,7 +41,7 @@ def unit(context: Context, reading: embed.Reading, corpus: Corpus, name: str, re
     Raises:
         UsageError: texts without a second one are to be compared; a calibration on more rows than a shard has.
     """
-    check_readable(context, corpus)
+    check_workers(context, reading, corpus)
     if len(corpus.digests) == 1:
         (texts,) = corpus.shards()
         return embed.unit(context, reading, {stem_of(0): texts}, name, ref=ref)
@@ -53,7 +53,7 @@ def unit(context: Context, reading: embed.Reading, corpus: Corpus, name: str, re
     def make(out: Path, work: Path) -> JSON:
         shards = _Shards(context=context, reading=reading, read=Shards(corpus.source), name=name)
         progress = _Progress(context=context, name=name, total=corpus.rows)
-        if context.elsewhere is not None:
+        if context.elsewhere is not None and reading.reuse is None:
             make_elsewhere(shards, corpus, context.elsewhere, progress)
         facts: JSON = {}
         truncated = 0.0
@@ -61,9 +61,13 @@ def unit(context: Context, reading: embed.Reading, corpus: Corpus, name: str, re
             entry = progress.of_shard(corpus.rows_of(number), partial(shards.entry, number, digest))
             facts = read_json(entry, embed.FACTS)
             truncated += facts["truncated_share"] * facts["rows"]
+            if reading.reuse is not None:
+                reading.reuse.add(entry)
             _share(entry.file(f"{stem_of(number)}.parquet"), out / f"{stem_of(number)}.parquet")
         if shards.calibration is not None:
             _share(shards.calibration.file(embed.CALIBRATION), out / embed.CALIBRATION)
+        if reading.reuse is not None:
+            facts["reused_rows"] = corpus.rows - reading.reuse.texts_read
         parts = [stem_of(number) for number in range(len(corpus.digests))]
         write_json(out / embed.FACTS, {**facts, "parts": parts, "rows": corpus.rows, "truncated_share": truncated / corpus.rows})
         return reading.info()
@@ -92,13 +96,21 @@ def check_calibration(recipe: EmbedRecipe, shard_rows: int) -> None:
         )
 
 
-def check_readable(context: Context, corpus: Corpus) -> None:
-    """Refuse standard input for workers on other machines, each of which reads the corpus."""
-    if corpus.is_copy and context.elsewhere is not None and context.elsewhere.distant:
+def check_workers(context: Context, reading: embed.Reading, corpus: Corpus) -> None:
+    """Refuse what workers cannot do: read standard input on another machine, or know what the others have just embedded."""
+    if context.elsewhere is None:
+        return
+    if corpus.is_copy and context.elsewhere.distant:
         raise UsageError(
             f"corpus.path=- with run.driver={context.run.driver}, whose workers each read the corpus",
             expected="a file that all machines see",
             fix="write the lines to a file: corpus.path=texts.txt    or run.driver=local",
+        )
+    if reading.reuse is not None and (context.elsewhere.distant or context.run.workers > 1):
+        raise UsageError(
+            f"reuse=true with run.driver={context.run.driver} run.workers={context.run.workers}: workers do not know each other's rows",
+            expected="one process, which reads each text once",
+            fix="run.driver=local run.workers=1    or drop reuse=true",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from prefixbank.steps.context import Context
 from prefixbank.steps.embed import CALIBRATION, FACTS, STEP, Reading
 from prefixbank.steps.events import Event
 from prefixbank.steps.json_files import write_json
+from prefixbank.steps.reuse import publish_reusing
 from prefixbank.steps.tensors import write_tensors
 from prefixbank.steps.vectors import embed_rows, finished_part, publish_part, read_calibration
 from prefixbank.store.artifact import Entry
@@ -41,15 +43,19 @@ def make_parts(
     (out, work), recipe = folders, reading.recipe
     bank = plain_bank(reading.pooling) if reading.bank is None else read_bank(reading.bank)
     known = None if calibration is None else read_calibration(calibration.file(CALIBRATION))
-    truncated, features = 0, 0
+    truncated, features, read_before = 0, 0, 0 if reading.reuse is None else reading.reuse.texts_read
     for stem, rows in parts.items():
         path, kept = work / f"{stem}.parquet", work / CALIBRATION
         found = finished_part(path)
-        if found is None:
-            vectors, cut = embed_rows(context, bank, reading.files, rows, recipe, _teller(context, name, stem, len(rows)))
+        tell = _teller(context, name, stem, len(rows))
+        if found is None and reading.reuse is not None:
+            reading.reuse.open(reading.document({}))
+            found = publish_reusing(path, rows, reading.reuse, partial(_read, context, bank, reading, tell), tell)
+        elif found is None:
+            vectors, cut = embed_rows(context, bank, reading.files, rows, recipe, tell)
             if known is None and needs_calibration(recipe.vectors):
                 known = read_calibration(kept) if kept.is_file() else _calibrated(kept, vectors[: recipe.calibration_rows])
-            found = (cut, vectors.shape[1])
+            found = (int(cut.sum()), vectors.shape[1])
             publish_part(path, rows, quantize(vectors, recipe.vectors, known, recipe.binary_threshold), *found)
         truncated, features = truncated + found[0], found[1]
         shutil.copyfile(path, out / path.name)
@@ -58,7 +64,16 @@ def make_parts(
     count = sum(len(rows) for rows in parts.values())
     stored = {"type": recipe.vectors, "features": features}
     pooled = {"pooling": asdict(bank.pooling), "layer_blocks": _layer_blocks(context, reading.files, bank)}
-    write_json(out / FACTS, {"parts": list(parts), "rows": count, "truncated_share": truncated / count, "vectors": stored, **pooled})
+    facts = {"parts": list(parts), "rows": count, "truncated_share": truncated / count, "vectors": stored, **pooled}
+    if reading.reuse is not None:
+        facts["reused_rows"] = count - (reading.reuse.texts_read - read_before)
+    write_json(out / FACTS, facts)
+
+
+def _read(context: Context, bank: Bank, reading: Reading, tell: Callable[[int], None], rows: Texts) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is stored of some rows' vectors, where that needs no calibration, and which rows were truncated."""
+    vectors, cut = embed_rows(context, bank, reading.files, rows, reading.recipe, tell)
+    return quantize(vectors, reading.recipe.vectors, None, reading.recipe.binary_threshold), cut
 
 
 def _teller(context: Context, name: str, stem: str, total: int) -> Callable[[int], None]:

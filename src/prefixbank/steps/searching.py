@@ -63,6 +63,7 @@ class Embeddings:
             )
         config = dict(entry.document["config"])
         pooling = config.pop("pooling", None)
+        config.pop("reuse", None)
         recipe = EmbedRecipe(**config)
         if recipe.pairs != "joint":
             raise UsageError(

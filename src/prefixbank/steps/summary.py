@@ -25,7 +25,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
             return {"name": entry.info["name"], "rule": bank["rule"], "prefixes": entry.info["tasks"], "weights": bank["weights"]}
         case "embed":
             facts = read_json(entry, "embeddings.json")
-            made = {"rows": facts["rows"], "truncated_share": facts["truncated_share"]}
+            made = {name: facts[name] for name in ("rows", "reused_rows", "truncated_share") if name in facts}
             return {"name": entry.info["name"], "encoder": entry.info["encoder"]["name"], **made}
         case "probe":
             return _probe(entry)

@@ -1,8 +1,11 @@
-"""Vectors as Parquet: columns `id`, `row` (number in the whole corpus, from 0) and `vector`, a fixed-size list of what is stored."""
+"""Vectors as Parquet: columns `id`, `row` (number in the whole corpus, from 0) and `vector`, a fixed-size list of what is stored.
+
+Readers name the columns that they want: a file may have more (`steps/reuse.py`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +34,8 @@ TRUNCATED, FEATURES = b"truncated_rows", b"features"
 
 def embed_rows(
     context: Context, bank: Bank, files: EncoderFiles, rows: Texts, recipe: EmbedRecipe, on_rows: Callable[[int], None] | None = None
-) -> tuple[np.ndarray, int]:
-    """Return vectors [N, F] float32 in row order and the number of rows of which a text was truncated.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return vectors [N, F] float32 in row order, and bool [N]: rows of which a text was truncated.
 
     Pairs that are read apart have [N, 2F]: |u - v|, u * v. `pairs=both` puts the joint vector in front of that, [N, 3F].
 
@@ -56,7 +59,7 @@ def embed_rows(
 
     if rows.pairs is None or recipe.pairs == "joint":
         vectors, cut = read(rows.texts, rows.pairs, on_rows)
-        return vectors, int(cut.sum())
+        return vectors, cut
     places = {text: place for place, text in enumerate(dict.fromkeys((*rows.texts, *rows.pairs)))}
     reads = len(places) + (len(rows) if recipe.pairs == "both" else 0)
     on_read = None if on_rows is None else _in_rows(on_rows, rows=len(rows), reads=reads)
@@ -66,7 +69,7 @@ def embed_rows(
     if recipe.pairs == "both":
         joint, cut_joint = read(rows.texts, rows.pairs, on_read)
         features, cut = np.concatenate([joint, features], axis=1), cut | cut_joint
-    return features, int(cut.sum())
+    return features, cut
 
 
 def _in_rows(on_rows: Callable[[int], None], *, rows: int, reads: int) -> Callable[[int], None]:
@@ -82,7 +85,15 @@ def _in_rows(on_rows: Callable[[int], None], *, rows: int, reads: int) -> Callab
     return on_read
 
 
-def publish_part(path: Path, rows: Texts, stored: np.ndarray, truncated: int, features: int) -> None:
+def publish_part(
+    path: Path,
+    rows: Texts,
+    stored: np.ndarray,
+    truncated: int,
+    features: int,
+    *,
+    columns: Mapping[str, pa.Array] | None = None,
+) -> None:
     """Write one part of `rows`, named by their ids or numbers.
 
     Args:
@@ -91,19 +102,29 @@ def publish_part(path: Path, rows: Texts, stored: np.ndarray, truncated: int, fe
         stored: [N, S] what `quantize` made of the vectors.
         truncated: rows of which a text was cut.
         features: F of the vectors.
+        columns: further columns.
     """
     ids = _numbers(rows.first_row, len(rows)) if rows.ids is None else pa.array(rows.ids, pa.string())
-    write_part(path, ids, stored, truncated, features, first_row=rows.first_row)
+    write_part(path, ids, stored, truncated, features, first_row=rows.first_row, columns=columns)
 
 
 def _numbers(first: int, count: int) -> pa.Array:
     return pa.array(np.arange(first, first + count), pa.int64())
 
 
-def write_part(path: Path, ids: pa.Array, stored: np.ndarray, truncated: int, features: int = 0, *, first_row: int = 0) -> None:
+def write_part(
+    path: Path,
+    ids: pa.Array,
+    stored: np.ndarray,
+    truncated: int,
+    features: int = 0,
+    *,
+    first_row: int = 0,
+    columns: Mapping[str, pa.Array] | None = None,
+) -> None:
     """Write one part and give it its name only when it is whole."""
     column = pa.FixedSizeListArray.from_arrays(pa.array(stored.reshape(-1)), stored.shape[1])
-    table = pa.table({"id": ids, "row": _numbers(first_row, len(stored)), "vector": column})
+    table = pa.table({"id": ids, "row": _numbers(first_row, len(stored)), "vector": column, **(columns or {})})
     table = table.replace_schema_metadata({TRUNCATED: str(truncated).encode(), FEATURES: str(features or stored.shape[1]).encode()})
     fresh = path.with_suffix(".new")
     parquet.write_table(table, fresh, compression="none", use_dictionary=False)
@@ -120,7 +141,12 @@ def finished_part(path: Path) -> tuple[int, int] | None:
 
 def read_stored(entry: Entry, stem: str) -> np.ndarray:
     """Return one part of an embeddings artifact as it is stored, [N, S]."""
-    column = parquet.read_table(entry.file(f"{stem}.parquet"), columns=["vector"]).column("vector").combine_chunks()
+    return stored_in(parquet.read_table(entry.file(f"{stem}.parquet"), columns=["vector"]))
+
+
+def stored_in(table: pa.Table) -> np.ndarray:
+    """Return the vectors of a part's rows as they are stored, [N, S]."""
+    column = table.column("vector").combine_chunks()
     flat: np.ndarray = column.values.to_numpy(zero_copy_only=False)
     return flat.reshape(len(column), column.type.list_size)
 

@@ -71,9 +71,12 @@ class Store:
         """Return all readable entries, or those of a step, oldest first. `damaged` has the others."""
         return [entry for _, entry in self._read(step) if isinstance(entry, Entry)]
 
-    def damaged(self) -> list[tuple[Path, DamagedError]]:
-        """Return the folders of entries whose entry.json cannot be used, each with the reason. `verify` looks at all files."""
-        return [(path, error) for path, error in self._read() if isinstance(error, DamagedError)]
+    def damaged(self, step: str | None = None) -> list[tuple[Path, DamagedError]]:
+        """Return the folders of entries, or of those of a step, whose entry.json cannot be used, each with the reason.
+
+        `verify` looks at all files.
+        """
+        return [(path, error) for path, error in self._read(step) if isinstance(error, DamagedError)]
 
     def latest(self, step: str) -> Entry | None:
         """Return the entry of a step that was made last."""
