@@ -32,7 +32,7 @@ from prefixbank.steps.context import Context
 from prefixbank.steps.elsewhere import Elsewhere
 from prefixbank.steps.events import Emit, Event, silent
 from prefixbank.steps.experiment import Experiment, run_experiment
-from prefixbank.steps.jobs import Job, outcome_of
+from prefixbank.steps.jobs import Job, listener, outcome_of
 from prefixbank.steps.units import Waiting
 from prefixbank.steps.what_embeds import PLAIN, is_encoder, ref_of, resolve_bank, what_embeds
 from prefixbank.steps.working import worker_context, worker_shards, working_folder
@@ -191,7 +191,7 @@ def work(job: JSON) -> JSON:
     share = Job.from_json(job)
     heard: list[Event] = []
     conf_dir = Path(share.conf_dir) if share.conf_dir else None
-    options = Options(store=share.store, conf_dir=conf_dir, force=share.force, emit=heard.append, job=share)
+    options = Options(store=share.store, conf_dir=conf_dir, force=share.force, emit=listener(heard), job=share)
     command = {one.__name__: one for one in (train_prefix, train_multitask, embed, probe, run)}[share.command]
 
     def make() -> None:

@@ -16,7 +16,7 @@ from prefixbank.config.running import RunConfig
 from prefixbank.errors import DataError, DeviceError, Faults, PrefixbankError, UsageError
 from prefixbank.steps.elsewhere import ATTEMPTS, Elsewhere
 from prefixbank.steps.events import Event, silent
-from prefixbank.steps.jobs import Job, error_in, events_in, failed_with, outcome_of
+from prefixbank.steps.jobs import Job, error_in, events_in, failed_with, listener, outcome_of
 from prefixbank.store import Store
 from tests.prepared import SMALL, copy_store
 from tests.steps.inline import Inline
@@ -78,8 +78,9 @@ def test_mistake_in_the_code_is_raised_with_the_workers_traceback():
 
 
 def test_events_of_a_worker_are_told_without_its_progress():
-    heard = [Event(kind=kind, step="embed", name="x", seconds=1.5) for kind in ("miss", "progress", "done")]
-    assert events_in(json.loads(json.dumps(outcome_of(lambda: None, heard)))) == [heard[0], heard[2]]
+    told, heard = [Event(kind=kind, step="embed", name="x", seconds=1.5) for kind in ("miss", "progress", "done")], []
+    outcome = outcome_of(lambda: [listener(heard)(event) for event in told], heard)
+    assert events_in(json.loads(json.dumps(outcome))) == [told[0], told[2]]
 
 
 @pytest.mark.parametrize(

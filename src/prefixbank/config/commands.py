@@ -21,6 +21,7 @@ from prefixbank.config.schema import (
     Natural,
     Pairs,
     PoolingConfig,
+    Precision,
     PrefixRecipe,
     ProbeConfig,
     TaskConfig,
@@ -188,6 +189,8 @@ class RunExperimentConfig(PrefixRecipe):
     """How pairs are embedded; see `EmbedRecipe`."""
     vectors: VectorType = "float32"
     """What the targets' vectors are stored as; see `EmbedRecipe`."""
+    precision: Precision = "fp32"
+    """In what the targets' texts are read; see `EmbedRecipe`."""
     finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
     """Training of the multi-task encoder, in place of `optim`."""
     multitask: MultitaskConfig = field(default_factory=MultitaskConfig)

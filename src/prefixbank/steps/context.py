@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,10 +12,10 @@ from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, TaskConfig
 from prefixbank.data.encoder_files import EncoderFiles, describe_folder, locate_encoder
 from prefixbank.data.tasks import Task
-from prefixbank.errors import DeviceError, EncoderError, PrefixbankError, raise_faults
+from prefixbank.errors import DeviceError, EncoderError
 from prefixbank.steps.elsewhere import Elsewhere
 from prefixbank.steps.events import Emit, Event, silent
-from prefixbank.steps.jobs import Job, error_in, events_in
+from prefixbank.steps.sending import make_units
 from prefixbank.steps.units import Unit, Waiting, plan_unit, run_unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
@@ -128,61 +128,15 @@ class Context:
         if self._only is not None and key not in self._only:
             return plan_unit(self.store, unit, silent, explain=False)
         if not unit.here and self.elsewhere is not None and self.lacks(key) and self.elsewhere.takes(1):
-            self.make_elsewhere([key], f"{unit.step} {unit.name}")
+            make_units(self, self.elsewhere, [key], f"{unit.step} {unit.name}")
         emit = silent if key in self._made else self.emit
         entry = run_unit(self.store, unit, emit, force=self._forces(key), explain=emit is not silent)
         if self.force or self.is_share:
             self._made.add(key)
         return entry
 
-    def make_elsewhere(self, keys: Sequence[str], name: str) -> None:
-        """Have units made by workers.
-
-        Args:
-            keys: of units that this command would make now.
-            name: what messages call them.
-
-        Raises:
-            PrefixbankError: see `do_jobs`.
-        """
-        assert self.elsewhere is not None
-        done = 0
-
-        def count(job: Job) -> None:
-            nonlocal done
-            done += len(job.keys)
-            self.emit(Event(kind="progress", step="run", name=name, done=done, total=len(keys)))
-
-        self.do_jobs(self.elsewhere, self.elsewhere.jobs_for_keys(keys), keys, count)
-
-    def do_jobs(self, elsewhere: Elsewhere, jobs: Sequence[Job], keys: Sequence[str], on_done: Callable[[Job], None]) -> None:
-        """Have jobs done by workers, and pass on what they have to say.
-
-        Args:
-            elsewhere: the workers.
-            jobs: what to do.
-            keys: of the units that are there afterwards.
-            on_done: called after each job.
-
-        Raises:
-            PrefixbankError: what made jobs fail, once the others are done; or something is wrong with the workers.
-        """
-        faults: dict[str, PrefixbankError] = {}
-        for job, outcome in elsewhere.outcomes(jobs, self.emit):
-            for event in events_in(outcome):
-                self.emit(event)
-            error = error_in(outcome)
-            if error is not None:
-                faults[str(error)] = error  # the same for many jobs, where it is the machine's or the corpus's
-            on_done(job)
-        raise_faults(list(faults.values()))
-        lost = [key for key in keys if self.store.get(key) is None]
-        if lost:
-            raise PrefixbankError(
-                f"workers say they are done, but {len(lost)} of {len(keys)} units are not in the store at {self.store.root}",
-                expected="workers that see the same store, data and encoder under the same paths, with the same version of prefixbank",
-                fix="prefixbank doctor    on a worker's machine; --store FOLDER on a file system that all machines share",
-            )
+    def told_of(self, keys: Iterable[str]) -> None:
+        """Take note of units that workers have made."""
         self._made.update(keys)
 
     def lacks(self, key: str) -> bool:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +22,8 @@ from prefixbank.steps.elsewhere import Elsewhere
 from prefixbank.steps.events import Event, silent
 from prefixbank.steps.jobs import Job
 from prefixbank.steps.json_files import read_json, write_json
+from prefixbank.steps.row_progress import RowProgress
+from prefixbank.steps.sending import do_jobs
 from prefixbank.steps.units import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, key_of
@@ -52,7 +53,7 @@ def unit(context: Context, reading: embed.Reading, corpus: Corpus, name: str, re
 
     def make(out: Path, work: Path) -> JSON:
         shards = _Shards(context=context, reading=reading, read=Shards(corpus.source), name=name)
-        progress = _Progress(context=context, name=name, total=corpus.rows)
+        progress = RowProgress(context=context, name=name, total=corpus.rows)
         if context.elsewhere is not None and reading.reuse is None:
             make_elsewhere(shards, corpus, context.elsewhere, progress)
         facts: JSON = {}
@@ -126,7 +127,7 @@ def say_finished(shards: _Shards, corpus: Corpus) -> None:
     shards.context.emit(Event(kind="note", step=embed.STEP, name=shards.name, text=text))
 
 
-def make_elsewhere(shards: _Shards, corpus: Corpus, elsewhere: Elsewhere, progress: _Progress) -> None:
+def make_elsewhere(shards: _Shards, corpus: Corpus, elsewhere: Elsewhere, progress: RowProgress) -> None:
     """Have workers make the shards that are missing; a first one that the others need is made before them."""
     first = {0: corpus.digests[0]} if shards.calibrated else {}
     settings = [f"corpus.path='{corpus.source.path}'"] if corpus.is_copy else []
@@ -138,7 +139,7 @@ def make_elsewhere(shards: _Shards, corpus: Corpus, elsewhere: Elsewhere, progre
             progress.finish(sum(corpus.rows_of(number) for number in job.shards if number in wave))
 
         jobs = elsewhere.jobs_for_shards(wave, always=first, settings=settings)
-        shards.context.do_jobs(elsewhere, jobs, [shards.key(number, digest) for number, digest in wave.items()], on_done)
+        do_jobs(shards.context, elsewhere, jobs, [shards.key(number, digest) for number, digest in wave.items()], on_done)
 
 
 @dataclass(kw_only=True)
@@ -202,43 +203,3 @@ def _share(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-@dataclass(kw_only=True)
-class _Progress:
-    """Tells rows done of all, and how many are embedded in a second."""
-
-    context: Context
-    name: str
-    total: int
-    passed: int = 0
-    """Rows of the shards up to the one that is looked at."""
-    done: int = 0
-    embedded: int = 0
-    started: float = field(default_factory=time.monotonic)
-
-    def of_shard(self, rows: int, make: Callable[[Context], Entry]) -> Entry:
-        """Make one shard and count its rows as they are embedded; those of a hit at its end."""
-        entry = make(self.context.telling(self._move))
-        self.passed += rows
-        self.begin(max(self.done, self.passed))
-        return entry
-
-    def begin(self, done: int) -> None:
-        """Take so many rows as done."""
-        self.done = done
-        self._tell()
-
-    def finish(self, rows: int) -> None:
-        """Count rows that were embedded."""
-        self.embedded += rows
-        self.begin(self.done + rows)
-
-    def _move(self, event: Event) -> None:
-        if event.kind == "progress":
-            self.finish(self.passed + event.done - self.done)
-
-    def _tell(self) -> None:
-        speed = self.embedded / max(1e-9, time.monotonic() - self.started)
-        text = f"{speed:,.0f} texts/s" if self.embedded else ""
-        self.context.emit(Event(kind="progress", step=embed.STEP, name=self.name, done=self.done, total=self.total, text=text))

@@ -14,6 +14,7 @@ from prefixbank.steps.events import Event, silent
 from prefixbank.steps.experiment_checks import check_experiment, has_update
 from prefixbank.steps.graph import Experiment, Graph, Outcome
 from prefixbank.steps.representations import TITLES, WITHOUT_PREFIXES, multitask, passes, seeds_of, single, vectors, whole_bank, without
+from prefixbank.steps.sending import make_units
 from prefixbank.steps.units import Unit, Waiting
 from prefixbank.steps.update_study import update_rows
 from prefixbank.store.artifact import Entry
@@ -74,7 +75,7 @@ def _make_in_waves(context: Context, elsewhere: Elsewhere, experiment: Experimen
         if own or not elsewhere.takes(len(keys)):
             _study(context.making(keys, context.emit), experiment)
         else:
-            context.make_elsewhere(keys, experiment.config.experiment.name)
+            make_units(context, elsewhere, keys, experiment.config.experiment.name)
         missing = []
         _study(context.planning(silent, missing), experiment)
 

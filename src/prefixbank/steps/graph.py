@@ -174,7 +174,9 @@ class Graph:
         task = self.target(target)
         parts = embed.parts_of_task(task, probe.splits_of(self.config.probe))
         pairs = "joint" if task.train.pairs is None else self.config.pairs  # single texts have nothing to compare
-        recipe = EmbedRecipe(max_length_tokens=self.config.max_length_tokens, pairs=pairs, vectors=self.config.vectors)
+        recipe = EmbedRecipe(
+            max_length_tokens=self.config.max_length_tokens, precision=self.config.precision, pairs=pairs, vectors=self.config.vectors
+        )
         reading = embed.Reading(bank=bank, files=files, recipe=recipe, pooling=self.reading)
         return self.do(embed.unit(self.context, reading, parts, f"{target} {name}"))
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from prefixbank import errors
 from prefixbank.errors import Faults, PrefixbankError, raise_faults
-from prefixbank.steps.events import Event
+from prefixbank.steps.events import Emit, Event
 from prefixbank.store.key import JSON
 
 EVENTS, FAULTS, CRASH = "events", "faults", "crash"
@@ -66,7 +66,12 @@ def outcome_of(make: Callable[[], object], heard: list[Event]) -> JSON:
         outcome = failed_with(error)
     except Exception:
         outcome[CRASH] = traceback.format_exc()
-    return {EVENTS: [asdict(event) for event in heard if event.kind != "progress"], **outcome}
+    return {EVENTS: [asdict(event) for event in heard], **outcome}
+
+
+def listener(heard: list[Event]) -> Emit:
+    """Return what a worker tells its events to: it keeps all but progress, which is old by the time that it arrives."""
+    return lambda event: None if event.kind == "progress" else heard.append(event)
 
 
 def failed_with(error: PrefixbankError) -> JSON:
