@@ -56,7 +56,9 @@ bench: $(INSTALLED) ## measure speed, beside sentence-transformers and PEFT: doc
 	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.curves
 	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.page
+	$(BIN)/python -m benchmarks.scaling_page
 
 study: $(INSTALLED) ## measure docs/results/transfer.md again: make study DATA_ROOT=folder of task folders
 	$(BIN)/prefixbank run $(STUDY) --out $(OUT)/last-layer

@@ -148,6 +148,22 @@ Of the bank, target by target:
 {table(["target", *KINDS], targets)}"""
 
 
+def precision(found: Mapping[str, Any]) -> str:
+    """Return the section on reading in bf16."""
+    columns = [(name, kind) for name in found["mean"] for kind in found["scores"]]
+    targets = list(found["scores"]["fp32"]["bank"])
+    rows = [[target, *(f"{median(found['scores'][kind][name][target]):.3f}" for name, kind in columns)] for target in targets]
+    means = ["mean", *(f"{found['mean'][name][kind]:.3f}" for name, kind in columns)]
+    return f"""## Reading in bf16
+
+    python -m benchmarks.precision --data-root FOLDER
+
+The same targets embedded with `precision=fp32` and with `precision=bf16` and probed (last layer, training seed {found["seeds"]}), test
+scores. How much faster bf16 is stands in the first table.
+
+{table(["target", *(f"{name}, {kind}" for name, kind in columns)], [*rows, means])}"""
+
+
 def page() -> str:
     """Return the whole page."""
     sections = (
@@ -156,10 +172,11 @@ def page() -> str:
         training(read("training")),
         memory(read("memory")),
         vectors(read("vector_types")),
+        precision(read("precision")),
     )
     head = """# Speed, and the size of vectors
 
-Made by `make bench`, all but the last two sections, from [benchmarks/results](../../benchmarks/results). Ratios are of methods that took
+Made by `make bench`, all but the last three sections, from [benchmarks/results](../../benchmarks/results). Ratios are of methods that took
 turns in one run; single figures depend on the machine and on what else it does. On a GPU nothing was measured."""
     return "\n\n".join((head, *sections)) + "\n"
 

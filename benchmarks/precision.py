@@ -25,7 +25,8 @@ def scores(precision: Precision, asked: argparse.Namespace) -> dict[str, dict[st
     report = api.run(*SETTINGS, f"precision={precision}", *where, options=api.Options(store=asked.store, emit=print))
     assert isinstance(report, Entry)
     rows = read_json(report, "report.json")["rows"]
-    return {name: {target: row["columns"][name]["scores"] for target, row in rows.items()} for name in ("plain encoder", "bank")}
+    targets = {target: row["columns"] for target, row in rows.items() if target != "mean"}
+    return {name: {target: columns[name]["scores"] for target, columns in targets.items()} for name in ("plain encoder", "bank")}
 
 
 def main() -> None:

@@ -7,6 +7,8 @@ Speed with workers is what further texts take: the difference between a long and
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,6 +29,7 @@ from prefixbank.data.corpus import open_corpus, shards_of
 LINES, GROUP_ROWS = 500_000, 50_000
 SHARD_ROWS, SHARDS = 256, (4, 12)
 SMALL_SHARDS = 200
+TRAININGS = ("polarity", "topic", "entailment", "emotion")
 ROUNDS = 3
 
 
@@ -100,14 +103,37 @@ def working(folder: Path) -> dict[str, dict[str, list[float]]]:
     return found
 
 
+def training(folder: Path) -> dict[str, list[float]]:
+    """Return the seconds that several trainings take, one after the other on all cores and side by side, starts included."""
+    found: dict[str, list[float]] = {}
+    for round_ in range(ROUNDS):
+        for workers in (1, torch.get_num_threads()):
+            store = folder / f"training {workers} {round_}"
+            sweep = ("--sweep", f"task={','.join(TRAININGS)}", "optim.epochs=2", f"run.workers={workers}", "--store", str(store))
+            command = (sys.executable, "-c", "from prefixbank.cli.app import main; main()", "train-prefix", *sweep)
+            run = partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
+            found.setdefault(str(workers), []).append(seconds(run))
+    return found
+
+
 def main() -> None:
     """Measure, print and keep the result."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        workers = working(folder)
+        workers, trainings = working(folder), training(folder)
         one, several = (median(found["texts_per_s"]) for found in workers.values())
         result = {"lines": LINES, "group_rows": GROUP_ROWS, "reading": reading(folder), "shard_s": finishing(folder)}
-        save("scaling", {**result, "rounds": ROUNDS, "workers": workers, "processes_over_one": several / one})
+        save(
+            "scaling",
+            {
+                **result,
+                "rounds": ROUNDS,
+                "trainings": len(TRAININGS),
+                "training_s": trainings,
+                "workers": workers,
+                "processes_over_one": several / one,
+            },
+        )
 
 
 if __name__ == "__main__":

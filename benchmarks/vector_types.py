@@ -23,6 +23,7 @@ from prefixbank.core.probe import fit_probe
 from prefixbank.core.probe_layers import LayerBlocks
 from prefixbank.core.quantize import VectorType, bytes_per_vector, calibrate, dequantize, needs_calibration, quantize
 from prefixbank.data.tasks import Task
+from prefixbank.steps.embed import VERSION
 from prefixbank.steps.graph import Experiment, Graph
 from prefixbank.steps.json_files import read_json
 from prefixbank.steps.vectors import read_vectors
@@ -36,6 +37,11 @@ def last_layer(entry: Entry, split: str) -> np.ndarray:
     """Return the vectors of one split, of the last layer alone."""
     vectors, blocks = read_vectors(entry, split), read_json(entry, "embeddings.json")["layer_blocks"]
     return vectors if blocks is None else LayerBlocks(layers=tuple(blocks["layers"]), size=blocks["size"]).split(vectors)[-1]
+
+
+def is_of_the_study(entry: Entry) -> bool:
+    """Tell whether vectors are of this version, and were read in fp32."""
+    return entry.document["version"] == VERSION and entry.document["config"]["precision"] == "fp32"
 
 
 def scores_of(entry: Entry, task: Task) -> dict[str, float]:
@@ -74,7 +80,7 @@ def main() -> None:
     table: dict[str, dict[str, list[dict[str, float]]]] = {name: {} for name in REPRESENTATIONS}
     for name in REPRESENTATIONS:
         for target in config.experiment.targets:
-            made = [entry for entry in entries if entry.info["name"].split("-seed")[0] == f"{target} {name}"]
+            made = [entry for entry in entries if entry.info["name"].split("-seed")[0] == f"{target} {name}" and is_of_the_study(entry)]
             table[name][target] = [scores_of(entry, graph.target(target)) for entry in made]
     features = 384
     save(

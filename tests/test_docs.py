@@ -97,6 +97,11 @@ def test_speed_page_is_made_from_the_measurements():
     assert (ROOT / "docs/results/speed.png").read_bytes() == (ROOT / "benchmarks/results/curves.png").read_bytes()
 
 
+def test_page_on_scaling_is_made_of_what_was_measured():
+    page = importlib.import_module("benchmarks.scaling_page")
+    assert (ROOT / "docs/scaling.md").read_text(encoding="utf-8") == page.page()
+
+
 def test_speeds_of_the_readme_are_those_measured():
     peers = json.loads((ROOT / "benchmarks/results/peers.json").read_text(encoding="utf-8"))
     shown = README.split("**Speed.**")[1].split("Eight prefixes cost")[0]
