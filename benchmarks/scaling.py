@@ -122,18 +122,9 @@ def main() -> None:
         folder = Path(name)
         workers, trainings = working(folder), training(folder)
         one, several = (median(found["texts_per_s"]) for found in workers.values())
-        result = {"lines": LINES, "group_rows": GROUP_ROWS, "reading": reading(folder), "shard_s": finishing(folder)}
-        save(
-            "scaling",
-            {
-                **result,
-                "rounds": ROUNDS,
-                "trainings": len(TRAININGS),
-                "training_s": trainings,
-                "workers": workers,
-                "processes_over_one": several / one,
-            },
-        )
+        beside = {"reading": reading(folder), "shard_s": finishing(folder), "trainings": len(TRAININGS), "training_s": trainings}
+        sizes = {"lines": LINES, "group_rows": GROUP_ROWS, "rounds": ROUNDS}
+        save("scaling", {**sizes, **beside, "workers": workers, "processes_over_one": several / one})
 
 
 if __name__ == "__main__":

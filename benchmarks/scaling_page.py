@@ -90,8 +90,8 @@ then reads its own shards and passes over the others. Of {scaling["lines"]:,} sh
 {table(["", "texts/s", "seconds to start"], work)}
 
 Several processes embed {scaling["processes_over_one"]:.2f} times as fast as one, which gives each core batches of its own anyway. Of
-{scaling["trainings"]} trainings (`train-prefix --sweep`, two epochs), {several} at a time take {one / side:.2f} times as few seconds as one after
-the other, {side:.0f} against {one:.0f}, starts included.
+{scaling["trainings"]} trainings (`train-prefix --sweep`, two epochs), {several} at a time take {side:.0f} seconds, one after the other
+{one:.0f}, starts included.
 
 **Shards.** Publishing one takes {scaling["shard_s"] * 1000:.0f} ms beside its rows (synced files, one rename):
 

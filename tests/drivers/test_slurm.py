@@ -74,6 +74,16 @@ def test_slurm_is_asked_for_what_the_settings_say(monkeypatch, tmp_path):
     assert {name: lines[name] for name in expected} == expected
 
 
+def test_job_that_slurm_does_not_take_is_an_error_with_its_reason(monkeypatch, tmp_path):
+    fake_slurm(monkeypatch, tmp_path)
+    (tmp_path / "bin" / "sbatch").write_text(
+        "#!/bin/sh\necho 'sbatch: error: invalid partition specified: long' >&2; exit 1\n", encoding="utf-8"
+    )
+    driver = SlurmDriver(RunConfig(slurm=SlurmConfig(folder=str(tmp_path / "jobs"), partition="long")), work)
+    with pytest.raises(DeviceError, match="invalid partition specified: long"):
+        next(driver.outcomes([{"n": 0}]))
+
+
 def test_machine_without_slurm_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DeviceError, match="no sbatch") as caught:

@@ -46,8 +46,16 @@ class SlurmDriver:
 
     def outcomes(self, jobs: Sequence[JSON]) -> Iterator[tuple[int, JSON]]:
         """See `Driver.outcomes`."""
-        with self._executor.batch():
-            submitted = [self._executor.submit(self._work, {**job, "threads": self._threads}) for job in jobs]
+        refused = (self._submitit.core.utils.FailedJobError, self._submitit.core.utils.FailedSubmissionError)
+        try:
+            with self._executor.batch():
+                submitted = [self._executor.submit(self._work, {**job, "threads": self._threads}) for job in jobs]
+        except refused as error:
+            raise DeviceError(
+                f"Slurm took no job: {_last_line(error)}",
+                expected="settings that this cluster accepts",
+                fix="run.slurm.partition=NAME and the other run.slurm settings    (see: sinfo)",
+            ) from error
         self._running = dict(enumerate(submitted))
         while self._running:
             for number in [number for number, job in self._running.items() if job.done()]:
