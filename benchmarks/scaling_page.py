@@ -72,7 +72,7 @@ def beside(scaling: Mapping[str, Any], memory: Mapping[str, Any]) -> str:
         for rows in (SHARD_ROWS, LARGE_SHARD_ROWS)
     ]
     several = next(reversed(scaling["training_s"]))
-    one, side = (median(found) for found in scaling["training_s"].values())
+    one, side = (min(found) for found in scaling["training_s"].values())
     shard_head = ["`corpus.shard_rows=`", "shards of 10^9 texts", "core hours to publish", "MB of float32 vectors held"]
     return f"""## What else takes time
 
@@ -91,7 +91,7 @@ then reads its own shards and passes over the others. Of {scaling["lines"]:,} sh
 
 Several processes embed {scaling["processes_over_one"]:.2f} times as fast as one, which gives each core batches of its own anyway. Of
 {scaling["trainings"]} trainings (`train-prefix --sweep`, two epochs), {several} at a time take {side:.0f} seconds, one after the other
-{one:.0f}, starts included.
+{one:.0f}, starts included (least of the rounds; other work slowed some).
 
 **Shards.** Publishing one takes {scaling["shard_s"] * 1000:.0f} ms beside its rows (synced files, one rename):
 
