@@ -3,7 +3,7 @@
 Choices are nested: similarity makes a short list, validation chooses out of it, and the test score of what was chosen is reported. Only
 `oracle_by_test`, an upper bound, looks at test scores. Ties go to the source that stands first.
 
-Source: Vu et al. 2022 (2110.07904), section 3.2, "best of top-k"; the expectation over random short lists and held-out seeds are ours.
+Source: Vu et al. 2022 (2110.07904), section 3, "best of top-k"; the expectation over random short lists and held-out seeds are ours.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ layer; for a deep prefix the keys and values of all heads side by side, in one l
 Both measures are the dot product of one vector for each task, so many prefixes are compared by one product of matrices. All is computed in
 fp64. Lengths P may differ. The cosine with a vector of zeros is 0.
 
-Source: Vu et al. 2022 (2110.07904), section 3.2.
+Source: Vu et al. 2022 (2110.07904), section 3.
 """
 
 from __future__ import annotations

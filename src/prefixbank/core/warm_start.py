@@ -2,7 +2,7 @@
 
 Slot i of one prefix is averaged with slot i of the others, as in the paper, although attention knows no order of slots.
 
-Source: Vu et al. 2022 (2110.07904), section 3.2, "weighted average of top-k".
+Source: Vu et al. 2022 (2110.07904), section 3, "weighted average of top-k".
 """
 
 from __future__ import annotations
