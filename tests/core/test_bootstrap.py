@@ -72,7 +72,7 @@ def test_accuracy_interval_has_the_quantiles_of_the_binomial():
 
 @pytest.mark.parametrize("counts", [np.array([5, 1, 14]), np.ones(20, dtype=np.int64)])
 def test_every_draw_has_as_many_rows_as_there_are(counts):
-    weights = np.concatenate(list(bootstrap._draw_weights(counts, 50, 0)))
+    weights = np.concatenate(list(bootstrap.draw_weights(counts, 50, 0)))
     np.testing.assert_array_equal(weights.sum(axis=1), np.full(50, 20.0))
 
 

@@ -127,9 +127,28 @@ def resampled_scores(
     merged = merge_rows(metric, predictions, labels, num_classes)
     chunks = [
         [weighted_score(metric, weights, values, merged.labels, num_classes) for values in merged.predictions]
-        for weights in _draw_weights(merged.counts, resamples, seed)
+        for weights in draw_weights(merged.counts, resamples, seed)
     ]
     return np.concatenate(chunks, axis=1)
+
+
+def draw_weights(counts: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Draw with replacement, as many as there are, from K kinds of rows.
+
+    Args:
+        counts: int [K], how many rows there are of each kind.
+        resamples: R.
+        seed: of the draws.
+
+    Yields:
+        float64 [r, K], how often each kind was drawn in r resamples at a time, r as large as memory allows. The draws do not depend on r.
+    """
+    generator = np.random.default_rng(seed)
+    total = int(counts.sum())
+    at_once = max(1, CELLS_AT_ONCE // len(counts))
+    for start in range(0, resamples, at_once):
+        size = min(at_once, resamples - start)
+        yield generator.multinomial(total, counts / total, size=size).astype(np.float64)
 
 
 def draw_seeds(seeds: tuple[int, ...], resamples: int) -> np.ndarray:
@@ -148,13 +167,3 @@ def draw_seeds(seeds: tuple[int, ...], resamples: int) -> np.ndarray:
     generator = np.random.default_rng([len(seeds), *seeds])
     counts = generator.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=resamples)
     return counts / len(seeds)
-
-
-def _draw_weights(counts: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield [r, K] weights of r resamples at a time, r as large as memory allows. The draws do not depend on r."""
-    generator = np.random.default_rng(seed)
-    total = int(counts.sum())
-    at_once = max(1, CELLS_AT_ONCE // len(counts))
-    for start in range(0, resamples, at_once):
-        size = min(at_once, resamples - start)
-        yield generator.multinomial(total, counts / total, size=size).astype(np.float64)

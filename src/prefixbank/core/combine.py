@@ -53,7 +53,7 @@ class Bank:
             case "concat_prefixes":
                 return [_side_by_side(used)]
             case "mean_prefixes":
-                return [_mean_prefix(used).slots()]
+                return [mean_prefix(used).slots()]
             case "concat_vectors" | "mean_vectors":
                 return [prefix.slots() for prefix, _ in used]
         assert_never(self.rule)
@@ -64,8 +64,7 @@ class Bank:
             return vectors[0]
         if self.rule == "concat_vectors":
             return torch.cat(list(vectors), dim=-1)
-        shares = _shares([weight for weight in self.weights if weight > 0])
-        return torch.stack([share * vector for share, vector in zip(shares, vectors, strict=True)]).sum(dim=0)
+        return weighted_mean(vectors, [weight for weight in self.weights if weight > 0])
 
 
 def default_weights(weighting: Weighting, count: int) -> tuple[float, ...]:
@@ -106,6 +105,26 @@ def check_shapes(rule: Rule, shapes: Sequence[tuple[int, ...]]) -> None:
         )
 
 
+def mean_prefix(used: Sequence[tuple[Prefix, float]]) -> Prefix:
+    """Return the weighted mean of tensors and gates; a missing gate counts as 0.
+
+    Args:
+        used: prefixes of one shape, at least one, each with its weight > 0; weights are scaled to a sum of 1.
+    """
+    weights = [weight for _, weight in used]
+    tensor = weighted_mean([prefix.tensor for prefix, _ in used], weights)
+    if all(prefix.log_gate is None for prefix, _ in used):
+        return Prefix(tensor=tensor)
+    gates = [tensor.new_zeros(tensor.shape[0], tensor.shape[2]) if prefix.log_gate is None else prefix.log_gate for prefix, _ in used]
+    return Prefix(tensor=tensor, log_gate=weighted_mean(gates, weights))
+
+
+def weighted_mean(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Return the mean of tensors of one shape, weights scaled to a sum of 1."""
+    total = math.fsum(weights)
+    return torch.stack([weight / total * tensor for weight, tensor in zip(weights, tensors, strict=True)]).sum(dim=0)
+
+
 def _side_by_side(used: Sequence[tuple[Prefix, float]]) -> Slots:
     """Lay prefixes along the slot axis, log w + gate as bias of each one's slots."""
     biases = [prefix.bias(math.log(weight)) for prefix, weight in used]
@@ -115,19 +134,3 @@ def _side_by_side(used: Sequence[tuple[Prefix, float]]) -> Slots:
         bias = torch.cat([zero if part is None else part for part, zero in zip(biases, zeros, strict=True)], dim=-1)
     tensor = torch.cat([prefix.tensor for prefix, _ in used], dim=3)
     return Slots(keys=tensor[:, 0].contiguous(), values=tensor[:, 1].contiguous(), bias=bias)
-
-
-def _mean_prefix(used: Sequence[tuple[Prefix, float]]) -> Prefix:
-    """Return the weighted mean of tensors and gates."""
-    shares = _shares([weight for _, weight in used])
-    tensor = torch.stack([share * prefix.tensor for share, (prefix, _) in zip(shares, used, strict=True)]).sum(dim=0)
-    if all(prefix.log_gate is None for prefix, _ in used):
-        return Prefix(tensor=tensor)
-    gates = [tensor.new_zeros(tensor.shape[0], tensor.shape[2]) if prefix.log_gate is None else prefix.log_gate for prefix, _ in used]
-    return Prefix(tensor=tensor, log_gate=torch.stack([share * gate for share, gate in zip(shares, gates, strict=True)]).sum(dim=0))
-
-
-def _shares(weights: Sequence[float]) -> list[float]:
-    """Scale weights to a sum of 1."""
-    total = math.fsum(weights)
-    return [weight / total for weight in weights]

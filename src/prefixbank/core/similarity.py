@@ -1,0 +1,165 @@
+"""How alike two tasks are: the similarity of the prefixes that were trained for them, read as embeddings of the tasks.
+
+A prefix is a deep one [L, 2, H, P, D] or a soft prompt [P, E]. Its tokens are P vectors: the rows of a soft prompt, which counts as one
+layer; for a deep prefix the keys and values of all heads side by side, in one layer [2·H·D] or in all [L·2·H·D].
+
+Both measures are the dot product of one vector for each task, so many prefixes are compared by one product of matrices. All is computed in
+fp64. Lengths P may differ. The cosine with a vector of zeros is 0.
+
+Source: Vu et al. 2022 (2110.07904), section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, assert_never
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prefixbank.core.shapes import ShapeError
+from prefixbank.errors import DataError, UsageError
+
+Measure = Literal["average_tokens", "per_token"]
+
+
+def average_tokens(a: Tensor, b: Tensor) -> float:
+    """Return the cosine of the mean token of a and that of b. A prefix with itself gives 1.
+
+    Args:
+        a: [L, 2, H, P, D] or [P, E].
+        b: like a, P may differ.
+
+    Raises:
+        ShapeError, DataError: as `similarity_matrix`.
+    """
+    return float(similarity_matrix("average_tokens", [a], [b])[0, 0])
+
+
+def per_token(a: Tensor, b: Tensor) -> float:
+    """Return the mean cosine over all pairs of a token of a and a token of b.
+
+    A prefix with itself gives less than 1 unless its tokens all point one way: tokens are also paired with the others.
+
+    Args:
+        a: [L, 2, H, P, D] or [P, E].
+        b: like a, P may differ.
+
+    Raises:
+        ShapeError, DataError: as `similarity_matrix`.
+    """
+    return float(similarity_matrix("per_token", [a], [b])[0, 0])
+
+
+def average_tokens_by_layer(a: Tensor, b: Tensor) -> np.ndarray:
+    """Return `average_tokens` of each layer alone, float64 [L]."""
+    by_layer: np.ndarray = similarity_matrix_by_layer("average_tokens", [a], [b])[0, 0]
+    return by_layer
+
+
+def per_token_by_layer(a: Tensor, b: Tensor) -> np.ndarray:
+    """Return `per_token` of each layer alone, float64 [L]."""
+    by_layer: np.ndarray = similarity_matrix_by_layer("per_token", [a], [b])[0, 0]
+    return by_layer
+
+
+def similarity_matrix(measure: Measure, sources: Sequence[Tensor], targets: Sequence[Tensor]) -> np.ndarray:
+    """Compare each source with each target, over all layers.
+
+    Args:
+        measure: `average_tokens` or `per_token`, see there.
+        sources: S prefixes, each [L, 2, H, P, D] or each [P, E].
+        targets: T prefixes like the sources.
+
+    Returns:
+        float64 [S, T] from -1 to 1.
+
+    Raises:
+        ShapeError: prefixes differ in more than P, or have no slots.
+        UsageError: no sources or no targets.
+        DataError: a prefix holds a number that is not finite.
+    """
+    _check(sources, targets)
+    joined: np.ndarray = _products(_embeddings(measure, sources, by_layer=False), _embeddings(measure, targets, by_layer=False))[..., 0]
+    return joined
+
+
+def similarity_matrix_by_layer(measure: Measure, sources: Sequence[Tensor], targets: Sequence[Tensor]) -> np.ndarray:
+    """Return what `similarity_matrix` gives for each layer alone, float64 [S, T, L]; L is 1 for soft prompts."""
+    _check(sources, targets)
+    return _products(_embeddings(measure, sources, by_layer=True), _embeddings(measure, targets, by_layer=True))
+
+
+def _products(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return [S, T, G], dot products of [S, G, F] and [T, G, F], without what rounding adds beyond -1 and 1."""
+    products = sources.transpose(1, 0, 2) @ targets.transpose(1, 2, 0)
+    clipped: np.ndarray = products.transpose(1, 2, 0).clip(-1.0, 1.0)
+    return clipped
+
+
+def _embeddings(measure: Measure, prefixes: Sequence[Tensor], *, by_layer: bool) -> np.ndarray:
+    """Return [N, G, F]: for each prefix G vectors whose dot product with another's is the measure; G is L or 1."""
+    tokens = [_tokens(prefix, by_layer=by_layer) for prefix in prefixes]
+    match measure:
+        case "average_tokens":
+            return np.stack([_unit(each.mean(axis=1)) for each in tokens])
+        case "per_token":
+            return np.stack([_unit(each).mean(axis=1) for each in tokens])
+    assert_never(measure)
+
+
+def _tokens(prefix: Tensor, *, by_layer: bool) -> np.ndarray:
+    """Return [G, P, F], the tokens of each layer (G = L), or of all side by side (G = 1)."""
+    values: np.ndarray = prefix.detach().to(device="cpu", dtype=torch.float64).numpy()
+    if values.ndim == 2:
+        return values[None]
+    layers, length = values.shape[0], values.shape[3]
+    if by_layer:
+        return values.transpose(0, 3, 1, 2, 4).reshape(layers, length, -1)
+    return values.transpose(3, 0, 1, 2, 4).reshape(1, length, -1)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Scale vectors [..., F] to length 1; zeros stay zeros."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    units: np.ndarray = vectors / np.where(lengths > 0, lengths, 1.0)
+    return units
+
+
+def _check(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+    """Raise UsageError unless there is something to compare and it can be compared."""
+    if not sources or not targets:
+        raise UsageError(
+            f"{len(sources)} sources and {len(targets)} targets to compare",
+            expected="one or more of each",
+            fix="name the prefixes that are to be compared",
+        )
+    prefixes = [*sources, *targets]
+    first = _all_but_length(prefixes[0])
+    for prefix in prefixes:
+        if _all_but_length(prefix) != first:
+            raise ShapeError(
+                f"prefixes of shapes {list(prefixes[0].shape)} and {list(prefix.shape)} have no tokens of one size",
+                expected="shapes [L, 2, H, P, D] or [P, E] that differ in P only",
+                fix="compare prefixes that were trained on one encoder and in one way",
+            )
+        if not bool(torch.isfinite(prefix).all()):
+            raise DataError(
+                f"a prefix of shape {list(prefix.shape)} holds numbers that are not finite",
+                expected="finite numbers",
+                fix="train it again with a smaller optim.lr",
+            )
+
+
+def _all_but_length(prefix: Tensor) -> tuple[int, ...]:
+    """Return the shape of a prefix or soft prompt without P; raise ShapeError if it is neither."""
+    shape = tuple(prefix.shape)
+    deep = len(shape) == 5 and shape[1] == 2
+    if not (deep or len(shape) == 2) or 0 in shape:
+        raise ShapeError(
+            f"a prefix has shape {list(shape)}",
+            expected="[L, 2, H, P, D] (deep) or [P, E] (soft prompt), no size 0",
+            fix="use the tensor of a prefix artifact whose length is 1 or more",
+        )
+    return (*shape[:3], shape[4]) if deep else shape[1:]
