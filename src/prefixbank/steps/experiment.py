@@ -9,16 +9,14 @@ from typing import Literal, assert_never
 from prefixbank.data.tasks import Task
 from prefixbank.steps import report
 from prefixbank.steps.context import Context
-from prefixbank.steps.elsewhere import Elsewhere
-from prefixbank.steps.events import Event, silent
 from prefixbank.steps.experiment_checks import check_experiment, has_update
 from prefixbank.steps.graph import Experiment, Graph, Outcome
 from prefixbank.steps.representations import TITLES, WITHOUT_PREFIXES, multitask, passes, seeds_of, single, vectors, whole_bank, without
-from prefixbank.steps.sending import make_units
-from prefixbank.steps.units import Unit, Waiting
+from prefixbank.steps.units import Waiting
 from prefixbank.steps.update_study import update_rows
+from prefixbank.steps.walk import run_walk
 from prefixbank.store.artifact import Entry
-from prefixbank.store.key import JSON, key_of
+from prefixbank.store.key import JSON
 
 __all__ = ["Experiment", "run_experiment"]
 
@@ -33,51 +31,8 @@ def run_experiment(context: Context, experiment: Experiment) -> Entry | Waiting:
         UsageError: the experiment means nothing; see `check_experiment`.
     """
     check_experiment(experiment.config.experiment, experiment.config.combine.rule)
-    if context.is_share:
-        return _study(context, experiment)
     context.encoder_files(experiment.config.encoder)  # before the plan, which may make nothing
-    planned: list[Event] = []
-    missing: list[Unit] = []
-    outcome = _study(context.planning(planned.append, missing), experiment)
-    units = [event for event in planned if event.kind in ("hit", "miss", "waits")]
-    hits = sum(event.kind == "hit" for event in units)
-    context.emit(
-        Event(
-            kind="note",
-            step="run",
-            name=experiment.config.experiment.name,
-            text=f"{len(units)} units: {hits} hits, {len(units) - hits} to run",
-        )
-    )
-    if context.dry_run:
-        for event in units:
-            context.emit(event)
-        return outcome
-    if context.elsewhere is not None:
-        _make_in_waves(context, context.elsewhere, experiment, missing)
-    return _study(context, experiment)
-
-
-def _make_in_waves(context: Context, elsewhere: Elsewhere, experiment: Experiment, missing: list[Unit]) -> None:
-    """Have workers make what the study lacks: whatever has all its inputs, and then what that makes possible.
-
-    Args:
-        context: how to run.
-        elsewhere: the workers; without any, nothing is made here.
-        experiment: what the study is.
-        missing: units that have all their inputs.
-    """
-    while missing:
-        own = [unit for unit in missing if unit.here]
-        if not own and not elsewhere.takes(2):
-            return
-        keys = [key_of(unit.document) for unit in own or missing]
-        if own or not elsewhere.takes(len(keys)):
-            _study(context.making(keys, context.emit), experiment)
-        else:
-            make_units(context, elsewhere, keys, experiment.config.experiment.name)
-        missing = []
-        _study(context.planning(silent, missing), experiment)
+    return run_walk(context, experiment.config.experiment.name, lambda walking: _study(walking, experiment))
 
 
 def _study(context: Context, experiment: Experiment) -> Outcome:
