@@ -115,6 +115,24 @@ def test_key_of_a_bank_is_refused(cli):
     assert fault.what == f"prefix.init={key} is combine {key}, no prefix"
 
 
+def test_ref_that_the_training_itself_moves_is_refused(cli):
+    fault = cli.expect_fault(2, *args_of(cli, "name=alpha", "prefix.init=alpha"))
+    assert fault.what == "prefix.init=prefix/alpha is the ref of the prefix to be trained" and "name=alpha-warm" in fault.fix
+
+
+def test_prefix_goes_on_from_the_one_of_its_name_by_the_key_of_that(cli):
+    key = entry_of(cli, "alpha").short_key
+    kinds = [cli.train("gamma", "name=alpha", f"prefix.init={key}").steps[-1][2] for _ in range(2)]
+    assert kinds == ["done", "hit"] and entry_of(cli, "alpha").info["init"]["key"].startswith(key)
+
+
+@pytest.mark.parametrize("setting", ["prefix.init=prefix/gamma", 'experiment.change.beta=["prefix.init=gamma"]'])
+def test_experiment_is_refused_a_start_that_it_trains_itself(cli, setting: str):
+    cli.train("gamma")
+    study = ("run", "experiment=smoke", "experiment.sources=[gamma,beta]", "experiment.targets=[omega]", *SMALL)
+    assert "is a prefix that this experiment trains" in cli.expect_fault(2, *study, f"run.data_root={cli.tasks}", setting).what
+
+
 def test_all_that_differs_is_said_at_once(cli):
     faults = cli.expect_refusal(2, *args_of(cli, "prefix=gated", "prefix.init=alpha", "prefix.length=4", "encoder=minilm"))
     assert len(faults) == 3

@@ -32,7 +32,9 @@ def run_experiment(context: Context, experiment: Experiment) -> Entry | Waiting:
     Raises:
         UsageError: the experiment means nothing; see `check_experiment`.
     """
-    check_experiment(experiment.config.experiment, experiment.config.combine.rule)
+    asked = experiment.config.experiment
+    trained = [name for name in (*asked.sources, asked.update.add) if name]
+    check_experiment(asked, experiment.config.combine.rule, [experiment.recipe_for(name).prefix.init for name in trained])
     if context.is_share:
         return _study(context, experiment)
     context.encoder_files(experiment.config.encoder)  # before the plan, which may make nothing
@@ -45,7 +47,7 @@ def run_experiment(context: Context, experiment: Experiment) -> Entry | Waiting:
         Event(
             kind="note",
             step="run",
-            name=experiment.config.experiment.name,
+            name=asked.name,
             text=f"{len(units)} units: {hits} hits, {len(units) - hits} to run",
         )
     )

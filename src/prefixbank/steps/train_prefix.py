@@ -53,7 +53,7 @@ def unit(context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe
     Raises:
         UsageError: `prefix.init` names a prefix that this one cannot start from.
     """
-    recipe, warm = start_of(context.store, files, recipe)
+    recipe, warm = start_of(context.store, files, recipe, name or task.name)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.fitting import fit, progress_of

@@ -60,16 +60,18 @@ class WarmStart:
         return prefix_from(read_tensors(self.entry, TENSORS)).cycled(self.length)
 
 
-def start_of(store: Store, files: EncoderFiles, recipe: PrefixRecipe) -> tuple[PrefixRecipe, WarmStart | None]:
+def start_of(store: Store, files: EncoderFiles, recipe: PrefixRecipe, name: str) -> tuple[PrefixRecipe, WarmStart | None]:
     """Return the recipe as a key has it, and the prefix that `prefix.init` names, None where start values are drawn.
 
     Args:
         store: only read.
         files: the encoder to train on.
         recipe: as the user wrote it.
+        name: of the prefix to be.
 
     Raises:
-        UsageError: there is no such prefix, or it cannot be what this one starts from; all faults at once.
+        UsageError: there is no such prefix, it has the name of the prefix to be, or it cannot be what this one starts from; all faults at
+            once.
     """
     config = recipe.prefix
     if config.init in DRAWN:
@@ -81,9 +83,11 @@ def start_of(store: Store, files: EncoderFiles, recipe: PrefixRecipe) -> tuple[P
             expected="the ref, name or key of a trained prefix",
             fix="prefixbank cache ls train-prefix    lists the prefixes there are",
         )
-    raise_faults([*_other_encoder(files, entry), *_other_form(config, entry), *_other_length(config, entry)])
+    named = ref_of(store, "prefix", config.init)
+    faults = [*_own_name(named, name, entry), *_other_encoder(files, entry), *_other_form(config, entry), *_other_length(config, entry)]
+    raise_faults(faults)
     settled = replace(config, init=TRAINED, init_fit=_fit_needed(config.length, length_of(entry)))
-    warm = WarmStart(entry=entry, named=ref_of(store, "prefix", config.init) or entry.key, length=config.length)
+    warm = WarmStart(entry=entry, named=named or entry.key, length=config.length)
     return effective(replace(recipe, prefix=settled)), warm
 
 
@@ -95,6 +99,16 @@ def length_of(entry: Entry) -> int:
 def _fit_needed(length: int, have: int) -> Literal["exact", "truncate", "tile"]:
     """Return the `init_fit` that leads from `have` slots to `length`: others that were allowed and do the same reach no key."""
     return "exact" if have == length else "truncate" if have > length else "tile"
+
+
+def _own_name(named: str, name: str, entry: Entry) -> Iterator[UsageError]:
+    """Find a ref that would move to what started from it: each run would then go on from the one before, and none would be a hit."""
+    if named == f"prefix/{name}":
+        yield UsageError(
+            f"prefix.init={named} is the ref of the prefix to be trained",
+            expected="another name for what starts from it, or its key, which does not move",
+            fix=f"name={name}-warm    or prefix.init={entry.short_key}",
+        )
 
 
 def _other_encoder(files: EncoderFiles, entry: Entry) -> Iterator[UsageError]:
