@@ -20,9 +20,10 @@ def train_args(cli: CommandLine, name: str = "gamma", *settings: str) -> tuple[s
     return ("train-prefix", "task=folder", f"task.path={cli.tasks / name}", *SMALL, *settings)
 
 
-def test_artifact_holds_prefix_head_curve_and_result(cli):
+def test_artifact_holds_prefix_task_embedding_head_curve_and_result(cli):
     path = Path(cli.train("gamma").result["path"])
-    assert {file.name for file in path.iterdir()} == {"prefix.safetensors", "head.safetensors", "curve.jsonl", "result.json", "entry.json"}
+    tensors = {"prefix.safetensors", "task_embedding.safetensors", "head.safetensors"}
+    assert {file.name for file in path.iterdir()} == tensors | {"curve.jsonl", "result.json", "entry.json"}
 
 
 def test_prefix_has_the_shape_that_the_result_says(cli):

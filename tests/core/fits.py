@@ -59,8 +59,11 @@ def fit(
 def everything(result: FitResult) -> dict[str, Any]:
     """A result as values that compare by their bytes."""
     tensors = {"tensor": result.prefix.tensor, "gate": result.prefix.log_gate, "weight": result.head_weight, "bias": result.head_bias}
+    early = result.task_embedding
+    tensors |= {"embedding": early.tensor, "embedding gate": early.log_gate}
     as_bytes = {name: None if tensor is None else tensor.numpy().tobytes() for name, tensor in tensors.items()}
-    return {**as_bytes, "score": result.score, "epoch": result.epoch, "steps": result.steps, "curve": result.curve}
+    counts = {"epoch": result.epoch, "steps": result.steps, "embedding step": result.task_embedding_step}
+    return {**as_bytes, **counts, "score": result.score, "curve": result.curve}
 
 
 def losses_of(result: FitResult) -> list[float]:

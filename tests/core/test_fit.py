@@ -43,7 +43,7 @@ from tests.core.fits import (
     script_scores,
     seed_global_state,
 )
-from tests.core.toys import SHAPE, START, batch_of, distance, epochs_of, new_albert, run, state_bytes
+from tests.core.toys import SHAPE, START, batch_of, distance, epochs_of, new_albert, new_prefix, run, state_bytes
 
 LABEL_UNITS = {"kind": "regression", "num_outputs": 1, "label_mean": 100.0, "label_scale": 20.0}
 FLAGS = {"kind": "multilabel", "metric": "macro_f1"}
@@ -130,6 +130,20 @@ def test_no_epochs_return_the_start_values(bert: BertModel, reparameterisation: 
     start = TrainablePrefix(SHAPE, replace(START, reparameterisation=reparameterisation, gated=True, gate_init=-0.5), 5).snapshot()
     assert torch.equal(result.prefix.tensor, start.tensor) and torch.equal(result.prefix.log_gate, start.log_gate)
     assert torch.equal(result.head_weight, new_head(SHAPE.hidden_size, 2, 6).weight) and (result.epoch, result.steps) == (0, 0)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_no_epochs_return_the_prefix_to_start_from_and_a_fresh_head(bert: BertModel, gated: bool):
+    initial = new_prefix(3, gated=gated)
+    result, random = fit(bert, epochs=0, initial=initial, gated=gated), fit(bert, epochs=0, gated=gated)
+    assert torch.equal(result.prefix.tensor, initial.tensor) and torch.equal(result.head_weight, random.head_weight)
+    assert result.prefix.log_gate is initial.log_gate is None or torch.equal(result.prefix.log_gate, initial.log_gate)
+
+
+def test_training_leaves_the_prefix_to_start_from_as_it_is(bert: BertModel):
+    initial = new_prefix(3, gated=True)
+    result = fit(bert, initial=initial, gated=True)
+    assert torch.equal(initial.tensor, new_prefix(3, gated=True).tensor) and distance(result.prefix.tensor, initial.tensor) > 1e-3
 
 
 def test_no_epochs_score_the_start_values(bert: BertModel):
@@ -285,9 +299,10 @@ def test_dropout_differs_between_steps_and_between_parts_of_a_step(bert: BertMod
     assert len(patterns) == 10
 
 
-def test_validation_and_snapshot_use_no_dropout(bert: BertModel, monkeypatch: pytest.MonkeyPatch):
+def test_validation_and_snapshots_use_no_dropout(bert: BertModel, monkeypatch: pytest.MonkeyPatch):
     seen = dropped_tensors(bert, monkeypatch, dropout=0.25, epochs=1)
-    assert [bool((tensor == 0).any()) for tensor in seen] == [True] * 5 + [False] * 2
+    first, rest = [True, False], [True] * 4  # the task's embedding is kept after the first step
+    assert [bool((tensor == 0).any()) for tensor in seen] == [*first, *rest, False, False]
 
 
 INTERRUPTED: dict[str, Any] = {
@@ -341,8 +356,9 @@ def test_run_killed_again_and_again_ends_with_the_same_bytes(bert: BertModel, un
         {**LABEL_UNITS, "metric": "spearman"},
         {"precision": "bf16"},
         {"schedule": "cosine", "patience_epochs": 1},
+        {"initial": new_prefix(3, gated=True)},
     ],
-    ids=["mlp", "multilabel recomputed", "regression", "bf16", "patience"],
+    ids=["mlp", "multilabel recomputed", "regression", "bf16", "patience", "warm start"],
 )
 def test_killed_run_of_another_kind_resumes_to_the_same_bytes(bert: BertModel, changes: dict[str, Any]):
     checkpoint = MemoryCheckpoint(6)

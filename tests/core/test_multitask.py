@@ -298,6 +298,7 @@ def test_killed_run_resumes_to_the_same_bytes(bert: BertModel, uninterrupted: di
     checkpoint = MemoryCheckpoint(kill_after)
     with pytest.raises(Killed):
         fit(bert, checkpoint=checkpoint, **INTERRUPTED)
+    assert checkpoint.state is not None and not [name for name in checkpoint.state[0] if name.startswith("early.")]
     seed_global_state(kill_after)
     assert everything(fit(bert, checkpoint=checkpoint, **INTERRUPTED)) == uninterrupted and checkpoint.saves == 8
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,3 +168,29 @@ def test_gradient_of_the_gate_equals_finite_differences(bert: BertModel):
     with torch.no_grad():
         slope = float(loss(prefix.log_gate + step) - loss(prefix.log_gate - step)) / 2e-2
     assert float(gate.grad[1, 2]) == pytest.approx(slope, rel=1e-2, abs=1e-4)
+
+
+@pytest.mark.parametrize("length", [1, 3, 4, 6, 9])
+def test_cycled_prefix_repeats_its_slots_in_order(length: int):
+    prefix = new_prefix(1, gated=True)
+    found = prefix.cycled(length)
+    expected = torch.stack([prefix.tensor[:, :, :, slot % 4] for slot in range(length)], dim=3)
+    assert torch.equal(found.tensor, expected) and found.log_gate is prefix.log_gate
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"reparameterisation": "mlp"}, "reparameterisation mlp"),
+        ({"length": 5}, "4 slots without a gate"),
+        ({"gated": True}, "4 slots without a gate"),
+    ],
+)
+def test_start_from_a_prefix_of_another_form_is_refused(changes: dict[str, Any], said: str):
+    with pytest.raises(ShapeError, match=said):
+        replace(START, initial=new_prefix(), **changes)
+
+
+def test_start_from_a_prefix_of_another_encoder_is_refused():
+    with pytest.raises(ShapeError, match=r"shape \[3, 2, 4, 4, 8\]"):
+        TrainablePrefix(GROUPED, replace(START, initial=new_prefix()), 0)

@@ -28,6 +28,7 @@ SETTINGS = FitSettings(
     num_outputs=2,
     start=START,
     pooling=MEAN,
+    embedding_share=0.1,
     lr=3e-2,
     head_lr=1e-2,
     weight_decay=0.0,

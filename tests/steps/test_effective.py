@@ -37,6 +37,10 @@ IDLE = [
     {"prefix": PrefixConfig(mlp_hidden_size=8)},
     {"prefix": PrefixConfig(gate_init=1.5)},
 ]
+OTHERS = {"weighting": "one", "init_fit": "tile"}
+"""Values, other than the default, of settings that are words."""
+IDLE_BESIDE: dict[str, dict[str, Any]] = {"weighting": {"weights": (1.0,)}, "init_scale": {"init": "prefix"}}
+"""What makes a setting idle that counts beside the defaults."""
 
 
 def conditional(config: Any) -> Iterator[tuple[type, Field[Any]]]:
@@ -64,9 +68,9 @@ def context(prepared, store: Store) -> Context:
 def test_setting_counts_only_with_those_that_it_needs(name: str):
     group, one = SETTINGS[name]
     needed = {other: values[0] for other, values in one.metadata["only_with"].items()}
-    other = "one" if one.name == "weighting" else one.default + 1
+    other = OTHERS[one.name] if one.name in OTHERS else one.default + 1
     assert getattr(effective(group(**needed, **{one.name: other})), one.name) == other
-    idle = {"weights": (1.0,)} if one.name == "weighting" else {}
+    idle = IDLE_BESIDE.get(one.name, {})
     assert effective(group(**idle, **{one.name: other})) == group(**idle)
 
 

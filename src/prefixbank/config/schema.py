@@ -105,14 +105,22 @@ class PrefixConfig:
 
     length: Annotated[int, Ge(1), Le(4096)] = 16
     """P, slots per layer."""
-    init_scale: NotNegative = 0.5
+    init: str = "random"
+    """`random`, or a trained prefix to start from: its ref (`prefix/mnli`), name (`mnli`) or key. In a key such a prefix is `prefix` here,
+    and the digest of its tensors an input."""
+    init_fit: Literal["exact", "truncate", "tile"] = only_with("exact", init="prefix")
+    """How that prefix comes to `length` slots: it has to have as many; its first ones are taken; it is repeated, slot i being its slot
+    i mod its length (of a longer one these are its first ones)."""
+    init_scale: NotNegative = only_with(0.5, init="random")
     """Standard deviation of the normal start values."""
     reparameterisation: Literal["none", "mlp"] = "none"
     mlp_hidden_size: Count = only_with(512, reparameterisation="mlp")
     gate: Literal["none", "learned"] = "none"
     """`learned`: one log-gate for each layer and key/value head, added to the attention logits of the prefix's slots."""
-    gate_init: float = only_with(0.0, gate="learned")
+    gate_init: float = only_with(0.0, gate="learned", init="random")
     dropout: Share = 0.0
+    embedding_share: Annotated[float, Gt(0), Le(1)] = 0.1
+    """The prefix after this share of all optimiser steps is kept as the task's embedding. Source: Vu et al. 2022 (2110.07904)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

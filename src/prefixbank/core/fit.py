@@ -28,25 +28,28 @@ def fit_prefix(
     checkpoint: Checkpoint | None = None,
     on_event: Callable[[FitEvent], None] = lambda event: None,
 ) -> FitResult:
-    """Train a prefix and a head; return those of the epoch with the best validation score.
+    """Train a prefix and a head; return those of the epoch with the best validation score, and the prefix as it stood early on.
 
     Args:
         model: frozen encoder, on its device; it is not changed.
         shape: its sizes.
         train: gives the batches of an epoch, the same ones each time it is asked.
         validation: batches with labels.
-        settings: what to fit and how; `epochs=0` returns the start values.
+        settings: what to fit and how; `epochs=0` returns the start values, of the prefix twice.
         checkpoint: where to save and resume.
         on_event: called after each optimiser step and each epoch.
     Raises:
         TrainingError: the loss, or an output for validation, is not finite.
     """
     learner = _PrefixLearner(model, shape, settings)
-    training = Training(learner, settings, train, [validation], checkpoint=checkpoint, on_event=on_event)
+    share = settings.embedding_share
+    training = Training(learner, settings, train, [validation], checkpoint=checkpoint, on_event=on_event, early_share=share)
     with checkpointed_layers(model, enabled=settings.gradient_checkpointing):
         progress, best = training.run()
     return FitResult(
-        prefix=Prefix(tensor=best["prefix"], log_gate=best.get("log_gate")),
+        prefix=_prefix_in(best),
+        task_embedding=_prefix_in(training.early),
+        task_embedding_step=progress.early_step,
         head_weight=best["weight"],
         head_bias=best["bias"],
         score=progress.best_score,
@@ -56,6 +59,11 @@ def fit_prefix(
         seconds=progress.seconds,
         curve=progress.curve,
     )
+
+
+def _prefix_in(snapshot: Mapping[str, Tensor]) -> Prefix:
+    """Return the prefix of what a learner has kept."""
+    return Prefix(tensor=snapshot["prefix"], log_gate=snapshot.get("log_gate"))
 
 
 class _PrefixLearner:

@@ -56,10 +56,17 @@ class TrainingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FitSettings(TaskSettings, TrainingSettings):
-    """What prefix to fit and how."""
+    """What prefix to fit and how.
+
+    Args:
+        start: where the prefix starts.
+        pooling: how hidden states become the vector that the head reads.
+        embedding_share: share of the schedule's steps after which the prefix as it stands is the task's embedding.
+    """
 
     start: PrefixStart
     pooling: Pooling
+    embedding_share: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +109,8 @@ class FitResult:
 
     Args:
         prefix: fp32, on the CPU.
+        task_embedding: the prefix as it stood after `task_embedding_step` optimiser steps; see `FitSettings.embedding_share`.
+        task_embedding_step: that share of the schedule's steps, or the last step where training stopped before it.
         head_weight: [C, F].
         head_bias: [C].
         score: validation score of this prefix under the task's metric.
@@ -113,6 +122,8 @@ class FitResult:
     """
 
     prefix: Prefix
+    task_embedding: Prefix
+    task_embedding_step: int
     head_weight: Tensor
     head_bias: Tensor
     score: float

@@ -58,6 +58,10 @@ class Prefix:
         """Return what attention reads for this prefix alone, at weight 1."""
         return Slots(keys=self.tensor[:, 0], values=self.tensor[:, 1], bias=self.bias(0.0))
 
+    def cycled(self, length: int) -> Prefix:
+        """Return it with `length` slots: slot i is its own slot i mod P. Fewer than P are its first ones, more repeat it."""
+        return Prefix(tensor=self.tensor[:, :, :, torch.arange(length) % self.length], log_gate=self.log_gate)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PrefixStart:
@@ -72,6 +76,7 @@ class PrefixStart:
         gated: learn a log-gate for each layer and head.
         gate_init: its start value; strongly negative starts from the plain encoder.
         dropout: share of the tensor's entries set to zero in a training step.
+        initial: where the prefix starts, gate and all, in place of random values; not with `mlp`.
     """
 
     length: int
@@ -81,20 +86,42 @@ class PrefixStart:
     gated: bool
     gate_init: float
     dropout: float
+    initial: Prefix | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the prefix to start from is one that this start can have."""
+        if self.initial is None:
+            return
+        if self.reparameterisation != "none":
+            raise ShapeError(
+                f"a prefix to start from with reparameterisation {self.reparameterisation}",
+                expected="none: the parameters of a network are no prefix",
+                fix="train the tensor itself, or start from random values",
+            )
+        if self.initial.length != self.length or (self.initial.log_gate is not None) != self.gated:
+            raise ShapeError(
+                f"a prefix to start from of {_said(self.initial.length, gated=self.initial.log_gate is not None)}",
+                expected=_said(self.length, gated=self.gated),
+                fix="start from a prefix of this length, with a gate if one is learned",
+            )
 
 
 class TrainablePrefix(nn.Module):
     """The parameters behind one prefix while it is trained. `forward` returns the prefix as it stands, with gradients."""
 
     def __init__(self, shape: EncoderShape, start: PrefixStart, seed: int) -> None:
-        """Draw start values from `seed`, leaving the global random state alone."""
+        """Start from the prefix in `start`, or draw start values from `seed`, leaving the global random state alone.
+
+        Raises:
+            ShapeError: the prefix to start from is not of this encoder's shape.
+        """
         super().__init__()
         self.shape = shape.prefix_shape(start.length)
         self.produce: nn.Module | None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.start, self.produce = _parameters(shape, start)
-        self.log_gate = nn.Parameter(torch.full((shape.layers, shape.kv_heads), start.gate_init)) if start.gated else None
+        self.log_gate = nn.Parameter(_first_gate(shape, start)) if start.gated else None
 
     def forward(self, drop: Callable[[Tensor], Tensor] | None = None) -> Prefix:
         """Return the prefix, its tensor passed through `drop` if one is given."""
@@ -118,6 +145,8 @@ class TrainablePrefix(nn.Module):
 def _parameters(shape: EncoderShape, start: PrefixStart) -> tuple[nn.Parameter, nn.Module | None]:
     """Return the start tensor, and the network that turns it into a prefix if there is one."""
     match start.reparameterisation:
+        case "none" if start.initial is not None:
+            return nn.Parameter(_fitting(start.initial.tensor, shape.prefix_shape(start.length))), None
         case "none":
             return nn.Parameter(torch.randn(shape.prefix_shape(start.length)) * start.init_scale), None
         case "mlp":
@@ -127,3 +156,25 @@ def _parameters(shape: EncoderShape, start: PrefixStart) -> tuple[nn.Parameter, 
             )
             return nn.Parameter(torch.randn(start.length, shape.hidden_size) * start.init_scale), network
     assert_never(start.reparameterisation)
+
+
+def _first_gate(shape: EncoderShape, start: PrefixStart) -> Tensor:
+    """Return the log-gates [L, H] that a gated prefix starts with."""
+    if start.initial is not None and start.initial.log_gate is not None:
+        return start.initial.log_gate.detach().clone()
+    return torch.full((shape.layers, shape.kv_heads), start.gate_init)
+
+
+def _fitting(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return a copy of a tensor that has to have this shape."""
+    if tuple(tensor.shape) != tuple(shape):
+        raise ShapeError(
+            f"a prefix to start from has shape {list(tensor.shape)}",
+            expected=f"[L, 2, H, P, D] = {list(shape)}",
+            fix="start from a prefix of the same encoder",
+        )
+    return tensor.detach().clone()
+
+
+def _said(length: int, *, gated: bool) -> str:
+    return f"{length} slots {'with' if gated else 'without'} a gate"

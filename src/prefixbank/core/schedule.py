@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Literal, assert_never
 
 Schedule = Literal["linear", "cosine", "constant"]
@@ -26,3 +27,11 @@ def rate_factor(schedule: Schedule, step: int, total_steps: int, warmup_share: f
         case "constant":
             return 1.0
     assert_never(schedule)
+
+
+def early_step(share: float, total_steps: int) -> int:
+    """Return the number of the optimiser step, counted from 1, by which a share of `total_steps` is done: max(1, ⌈share · total⌉).
+
+    The share is taken as the decimal that it is written as: 0.07 of 100 steps is step 7, and not 8 for the last bit of a float.
+    """
+    return max(1, math.ceil(Decimal(repr(share)) * total_steps))

@@ -20,7 +20,7 @@ from prefixbank.core.fit_types import Checkpoint, FitEvent, State, TaskSettings,
 from prefixbank.core.heads import loss_of, predictions_of
 from prefixbank.core.metrics import score
 from prefixbank.core.precision import MixedPrecision
-from prefixbank.core.schedule import rate_factor
+from prefixbank.core.schedule import early_step, rate_factor
 from prefixbank.core.shapes import Batch
 from prefixbank.errors import TrainingError
 
@@ -36,6 +36,7 @@ class Progress:
     best_scores: list[float] = field(default_factory=list)
     best_epoch: int = 0
     stale_epochs: int = 0
+    early_step: int = 0
     examples: list[int] = field(default_factory=list)
     seconds: float = 0.0
     curve: list[dict[str, Any]] = field(default_factory=list)
@@ -80,6 +81,7 @@ class Training:
         checkpoint: where to save and resume.
         on_event: called after each optimiser step and each epoch.
         list_scores: write the score of each task into the curve, beside their mean.
+        early_share: also keep what was learned after this share of the schedule's steps, in `early`; 0 keeps nothing.
     """
 
     def __init__(
@@ -92,15 +94,17 @@ class Training:
         checkpoint: Checkpoint | None,
         on_event: Callable[[FitEvent], None],
         list_scores: bool = False,
+        early_share: float = 0.0,
     ) -> None:
         self.learner, self.settings, self.train, self.validation = learner, settings, train, validation
-        self.checkpoint, self.on_event, self.list_scores = checkpoint, on_event, list_scores
+        self.checkpoint, self.on_event, self.list_scores, self.early_share = checkpoint, on_event, list_scores, early_share
         self.parameters = {name: list(part.module.parameters()) for name, part in learner.parts.items()}
         groups = [{"params": self.parameters[name], "rate": part.rate} for name, part in learner.parts.items()]
         self.precision = MixedPrecision(settings.precision, next(iter(self.parameters.values()))[0].device)
         self.optimizer = self.precision.prepare(torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay))
         self.progress = Progress(examples=[0] * len(learner.tasks))
         self.best: dict[str, Tensor] = {}
+        self.early: dict[str, Tensor] = {}
         self.resumed = time.monotonic()
 
     def run(self) -> tuple[Progress, dict[str, Tensor]]:
@@ -114,6 +118,7 @@ class Training:
             self.progress.batches_done = 0
             self.finish_epoch(loss)
             self.save()
+        self.keep_early(due=True)  # where training ended before that step, or had none
         self.count_time()
         return self.progress, self.best
 
@@ -151,6 +156,7 @@ class Training:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.progress.step += 1
+        self.keep_early(due=self.progress.step >= early_step(self.early_share, total_steps))
         self.record(
             FitEvent(step=self.progress.step, total_steps=total_steps, epoch=self.progress.epoch, loss=loss, lr=self.settings.lr * factor)
         )
@@ -187,6 +193,11 @@ class Training:
             self.best = self.learner.snapshot()
         else:
             progress.stale_epochs += 1
+
+    def keep_early(self, *, due: bool) -> None:
+        """Keep what was learned by now, once, if that is asked for and due."""
+        if due and self.early_share > 0 and not self.early:
+            self.early, self.progress.early_step = self.learner.snapshot(), self.progress.step
 
     def validate(self, task: TaskSettings, batches: Sequence[Batch]) -> float:
         """Return a task's metric on its validation rows."""
@@ -229,7 +240,8 @@ class Training:
             for place, part in self.learner.parts.items()
             for name, tensor in part.module.state_dict().items()
         }
-        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        for place, kept in (("best", self.best), ("early", self.early)):
+            tensors |= {f"{place}.{name}": tensor for name, tensor in kept.items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
         return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, {
@@ -247,7 +259,7 @@ class Training:
         self.precision.restore(facts["scaler"])
         for place, part in self.learner.parts.items():
             part.module.load_state_dict(under(place, tensors))
-        self.best = under("best", tensors)
+        self.best, self.early = under("best", tensors), under("early", tensors)
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in under("optimizer", tensors).items():
             index, moment = name.split(".", 1)

@@ -30,9 +30,11 @@ def run_experiment(context: Context, experiment: Experiment) -> Entry | Waiting:
     Raises:
         UsageError: the experiment means nothing; see `check_experiment`.
     """
-    check_experiment(experiment.config.experiment, experiment.config.combine.rule)
+    asked = experiment.config.experiment
+    trained = [name for name in (*asked.sources, asked.update.add) if name]
+    check_experiment(asked, experiment.config.combine.rule, [experiment.recipe_for(name).prefix.init for name in trained])
     context.encoder_files(experiment.config.encoder)  # before the plan, which may make nothing
-    return run_walk(context, experiment.config.experiment.name, lambda walking: _study(walking, experiment))
+    return run_walk(context, asked.name, lambda walking: _study(walking, experiment))
 
 
 def _study(context: Context, experiment: Experiment) -> Outcome:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prefixbank.config.commands import ExperimentConfig
 from prefixbank.config.schema import Rule
 from prefixbank.errors import UsageError, raise_faults
 from prefixbank.steps.representations import TITLES, whole_bank
+from prefixbank.steps.warm_start import DRAWN
 
 
-def check_experiment(asked: ExperimentConfig, rule: Rule) -> None:
+def check_experiment(asked: ExperimentConfig, rule: Rule, starts: Iterable[str] = ()) -> None:
     """Check what an experiment trains, probes and compares.
 
     Args:
         asked: the experiment.
         rule: of its bank.
+        starts: each `prefix.init` of its sources.
 
     Raises:
         UsageError: one for each fault.
     """
-    raise_faults([*_lists(asked), *_representations(asked, rule), *_update(asked)])
+    raise_faults([*_lists(asked), *_representations(asked, rule), *_update(asked), *_starts(asked, starts)])
 
 
 def _lists(asked: ExperimentConfig) -> Iterator[UsageError]:
@@ -90,6 +92,19 @@ def _update(asked: ExperimentConfig) -> Iterator[UsageError]:
             )
     if update.remove and len(asked.sources) == 1:
         yield _alone("experiment.update.remove")
+
+
+def _starts(asked: ExperimentConfig, starts: Iterable[str]) -> Iterator[UsageError]:
+    """Find prefixes to start from that the experiment trains itself: their refs move while it runs."""
+    sources = [name for name in (*asked.sources, asked.update.add) if name]
+    own = {f"{name}-seed{seed}" for name in sources for seed in asked.seeds} if len(asked.seeds) > 1 else set(sources)
+    for init in sorted(set(starts) - set(DRAWN)):
+        if init.removeprefix("prefix/") in own:
+            yield UsageError(
+                f"prefix.init={init} is a prefix that this experiment trains",
+                expected="one that was trained before, by a name that the experiment does not use, or by its key",
+                fix=f"prefix.init=KEY, from: prefixbank cache show prefix/{init.removeprefix('prefix/')}",
+            )
 
 
 def has_update(asked: ExperimentConfig) -> bool:

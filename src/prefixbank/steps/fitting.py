@@ -13,7 +13,7 @@ from prefixbank.config.schema import OptimConfig, PoolingConfig, PrefixRecipe
 from prefixbank.core.fit import FitEvent, FitResult, FitSettings, fit_prefix
 from prefixbank.core.fit_types import TaskSettings, TrainingSettings
 from prefixbank.core.pooling import Pooling
-from prefixbank.core.prefix import PrefixStart
+from prefixbank.core.prefix import Prefix, PrefixStart
 from prefixbank.core.shapes import Batch
 from prefixbank.data.batches import budget_batches, epoch_batches, tokenize
 from prefixbank.data.encoder_files import EncoderFiles
@@ -30,9 +30,15 @@ VALIDATION_TOKENS = 4096
 
 
 def fit(
-    context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe, work: Path, on_event: Callable[[FitEvent], None]
+    context: Context,
+    task: Task,
+    files: EncoderFiles,
+    recipe: PrefixRecipe,
+    work: Path,
+    on_event: Callable[[FitEvent], None],
+    initial: Prefix | None = None,
 ) -> tuple[FitResult, dict[str, Any]]:
-    """Train; return the result, and what is worth knowing about the rows it saw."""
+    """Train, from a prefix if one is given; return the result, and what is worth knowing about the rows it saw."""
     check_precision(context, recipe.optim.precision, setting="optim.precision")
     encoder = context.load(files)
     encoder.check_length(recipe.max_length_tokens)
@@ -45,7 +51,7 @@ def fit(
     def batches(epoch: int) -> Sequence[Batch]:
         return epoch_batches(train, labels, batch_size=recipe.optim.batch_size, seed=recipe.seed, epoch=epoch)
 
-    fitted = settings(task, recipe)
+    fitted = settings(task, recipe, initial)
     with tracked(context.run, task.name, recipe, on_event) as listener, memory_errors(smaller):
         result = fit_prefix(
             encoder.model,
@@ -64,8 +70,8 @@ def fit(
     }
 
 
-def settings(task: Task, recipe: PrefixRecipe) -> FitSettings:
-    """Translate task and recipe into the words of `core`."""
+def settings(task: Task, recipe: PrefixRecipe, initial: Prefix | None = None) -> FitSettings:
+    """Translate task, recipe and the prefix to start from into the words of `core`."""
     prefix = recipe.prefix
     start = PrefixStart(
         length=prefix.length,
@@ -75,9 +81,10 @@ def settings(task: Task, recipe: PrefixRecipe) -> FitSettings:
         gated=prefix.gate == "learned",
         gate_init=prefix.gate_init,
         dropout=prefix.dropout,
+        initial=initial,
     )
     shared = {**asdict(task_settings(task)), **training_of(recipe.optim, recipe.seed)}
-    return FitSettings(start=start, pooling=pooling_of(recipe.pooling), **shared)
+    return FitSettings(start=start, pooling=pooling_of(recipe.pooling), embedding_share=prefix.embedding_share, **shared)
 
 
 def task_settings(task: Task) -> TaskSettings:

@@ -127,7 +127,8 @@ class Graph:
             return self.do(unit if task is None else replace(unit, ref=None))
         if training == "random":
             place = self.config.experiment.sources.index(name) + 1
-            recipe = replace(recipe, optim=OptimConfig(epochs=0), seed=seed + RANDOM_SEEDS * place)
+            start = replace(recipe.prefix, init="random")
+            recipe = replace(recipe, prefix=start, optim=OptimConfig(epochs=0), seed=seed + RANDOM_SEEDS * place)
         else:
             examples = shuffled(examples, seed)
         return self.do(replace(train_prefix.unit(self.context, examples, self.files, recipe, f"{name}-{training}-seed{seed}"), ref=None))
