@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from prefixbank.config import compose
-from prefixbank.config.settings import typed_name
+from prefixbank.config.settings import CONFIGS, typed_name
 from prefixbank.errors import UsageError
 
-COMMANDS = ("train_prefix", "combine", "embed", "probe", "run")
+COMMANDS = tuple(CONFIGS)
 NEEDED = {"train_prefix": ["task=polarity"], "probe": ["task=emotion"], "run": ["experiment=smoke"]}
 
 

@@ -11,7 +11,7 @@ from prefixbank.cli.console import Format, chosen_format, print_rows, reported
 from prefixbank.errors import UsageError, did_you_mean
 
 config = typer.Typer(help="Settings: show, list, check.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-COMMANDS = ("train-prefix", "combine", "embed", "probe", "run")
+COMMANDS = ("train-prefix", "train-multitask", "combine", "embed", "search", "probe", "run")
 
 
 @config.command(epilog="Example: prefixbank config show train-prefix task=polarity optim.lr=0.01")
