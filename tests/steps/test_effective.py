@@ -66,7 +66,7 @@ def test_setting_counts_only_with_those_that_it_needs(name: str):
     needed = {other: values[0] for other, values in one.metadata["only_with"].items()}
     other = "one" if one.name == "weighting" else one.default + 1
     assert getattr(effective(group(**needed, **{one.name: other})), one.name) == other
-    idle = {"weights": (1.0,)} if one.name == "weighting" else {}
+    idle = {"weighting": {"weights": (1.0,)}, "init_scale": {"init": "vocabulary"}}.get(one.name, {})
     assert effective(group(**idle, **{one.name: other})) == group(**idle)
 
 

@@ -25,6 +25,8 @@ PoolingPosition = Literal["cls", "mean", "max", "last"]
 PoolingLayers = Literal["last", "mean_last", "concat_last", "single"]
 Pairs = Literal["joint", "separate", "both"]
 VectorType = Literal["float32", "float16", "int8", "binary"]
+Init = Literal["random", "vocabulary", "labels"]
+"""Where the start values of a prefix come from; the last two are for soft prompts."""
 Rule = Literal["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"]
 
 Count = Annotated[int, Ge(1)]
@@ -103,9 +105,14 @@ class EncoderConfig:
 class PrefixConfig:
     """Shape and start of a prefix. See ARCHITECTURE.md for what was measured."""
 
+    kind: Literal["deep", "soft"] = "deep"
+    """`deep`: keys and values in every layer. `soft`: vectors in front of the embedded text, at the input alone."""
     length: Annotated[int, Ge(1), Le(4096)] = 16
-    """P, slots per layer."""
-    init_scale: NotNegative = 0.5
+    """P, slots per layer, or vectors of a soft prompt."""
+    init: Init = "random"
+    """Start values: normal ones; or, of a soft prompt, the input embeddings of random ones of the most frequent words, or of the label
+    names."""
+    init_scale: NotNegative = only_with(0.5, init="random")
     """Standard deviation of the normal start values."""
     reparameterisation: Literal["none", "mlp"] = "none"
     mlp_hidden_size: Count = only_with(512, reparameterisation="mlp")
@@ -117,11 +124,13 @@ class PrefixConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class OptimConfig:
-    """AdamW and its schedule."""
+    """An optimiser and its schedule."""
 
     lr: Positive = 3e-2
     """Learning rate of the prefix (and its gate)."""
     head_lr: Positive = 1e-3
+    name: Literal["adamw", "adafactor"] = "adamw"
+    """`adafactor`: at the rate given, not scaled by the parameters' size."""
     weight_decay: NotNegative = 0.0
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_share: Share = 0.1

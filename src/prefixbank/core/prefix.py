@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from prefixbank.core.attention import Slots
+from prefixbank.core.prompt import SoftPrompt, TrainablePrompt, word_embeddings
 from prefixbank.core.shapes import EncoderShape, ShapeError
 
 Reparameterisation = Literal["none", "mlp"]
@@ -72,6 +73,8 @@ class PrefixStart:
         gated: learn a log-gate for each layer and head.
         gate_init: its start value; strongly negative starts from the plain encoder.
         dropout: share of the tensor's entries set to zero in a training step.
+        soft: a soft prompt, for which only length, start values and dropout count.
+        words: P token ids whose input embeddings a soft prompt starts as; empty: normal start values.
     """
 
     length: int
@@ -81,6 +84,8 @@ class PrefixStart:
     gated: bool
     gate_init: float
     dropout: float
+    soft: bool = False
+    words: tuple[int, ...] = ()
 
 
 class TrainablePrefix(nn.Module):
@@ -113,6 +118,42 @@ class TrainablePrefix(nn.Module):
             prefix = self()
             gate = None if prefix.log_gate is None else prefix.log_gate.detach().clone().float().cpu()
             return Prefix(tensor=prefix.tensor.detach().clone().float().cpu().contiguous(), log_gate=gate)
+
+
+def trainable(model: nn.Module, shape: EncoderShape, start: PrefixStart, seed: int) -> TrainablePrefix | TrainablePrompt:
+    """Return the parameters behind a prefix or a soft prompt, start values drawn from `seed`.
+
+    Args:
+        model: encoder; a soft prompt reads its input embeddings.
+        shape: its sizes.
+        start: what to train and where it starts.
+        seed: of normal start values.
+    """
+    return TrainablePrompt(_first_vectors(model, start, seed)) if start.soft else TrainablePrefix(shape, start, seed)
+
+
+def tensors_of(prefix: Prefix | SoftPrompt) -> dict[str, Tensor]:
+    """Return a prefix or a soft prompt as named tensors."""
+    if isinstance(prefix, SoftPrompt):
+        return {"prompt": prefix.tensor}
+    return {"prefix": prefix.tensor} if prefix.log_gate is None else {"prefix": prefix.tensor, "log_gate": prefix.log_gate}
+
+
+def prefix_of(tensors: Mapping[str, Tensor]) -> Prefix | SoftPrompt:
+    """Return what `tensors_of` took apart; other names are left alone."""
+    if "prompt" in tensors:
+        return SoftPrompt(tensor=tensors["prompt"])
+    return Prefix(tensor=tensors["prefix"], log_gate=tensors.get("log_gate"))
+
+
+def _first_vectors(model: nn.Module, start: PrefixStart, seed: int) -> Tensor:
+    """Return the start values of a soft prompt, [P, E]."""
+    table: Tensor = word_embeddings(model).weight  # type: ignore[assignment]  # torch types attributes as tensors or modules
+    if start.words:
+        return table[list(start.words)].detach().cpu()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return torch.randn(start.length, table.shape[1]) * start.init_scale
 
 
 def _parameters(shape: EncoderShape, start: PrefixStart) -> tuple[nn.Parameter, nn.Module | None]:

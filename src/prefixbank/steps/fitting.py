@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import PrefixStart
 from prefixbank.core.shapes import Batch
 from prefixbank.data.batches import budget_batches, epoch_batches, tokenize
+from prefixbank.data.encoder import Encoder
 from prefixbank.data.encoder_files import EncoderFiles
+from prefixbank.data.prompts import prompt_words
 from prefixbank.data.tasks import Examples, Task
 from prefixbank.errors import DeviceError
 from prefixbank.steps.context import Context
@@ -34,7 +36,7 @@ def fit(
 ) -> tuple[FitResult, dict[str, Any]]:
     """Train; return the result, and what is worth knowing about the rows it saw."""
     check_precision(context, recipe.optim.precision, setting="optim.precision")
-    encoder = context.load(files)
+    encoder = context.load(files, prompts=recipe.prefix.kind == "soft")
     encoder.check_length(recipe.max_length_tokens)
     train = tokenize(encoder.tokenizer, task.train.texts, task.train.pairs, recipe.max_length_tokens)
     validation = tokenize(encoder.tokenizer, task.validation.texts, task.validation.pairs, recipe.max_length_tokens)
@@ -45,7 +47,7 @@ def fit(
     def batches(epoch: int) -> Sequence[Batch]:
         return epoch_batches(train, labels, batch_size=recipe.optim.batch_size, seed=recipe.seed, epoch=epoch)
 
-    fitted = settings(task, recipe)
+    fitted = settings(task, recipe, _first_words(encoder, task, recipe))
     with tracked(context.run, task.name, recipe, on_event) as listener, memory_errors(smaller):
         result = fit_prefix(
             encoder.model,
@@ -64,8 +66,8 @@ def fit(
     }
 
 
-def settings(task: Task, recipe: PrefixRecipe) -> FitSettings:
-    """Translate task and recipe into the words of `core`."""
+def settings(task: Task, recipe: PrefixRecipe, words: tuple[int, ...] = ()) -> FitSettings:
+    """Translate task and recipe into the words of `core`; a soft prompt starts as the input embeddings of `words`, if there are any."""
     prefix = recipe.prefix
     start = PrefixStart(
         length=prefix.length,
@@ -75,9 +77,23 @@ def settings(task: Task, recipe: PrefixRecipe) -> FitSettings:
         gated=prefix.gate == "learned",
         gate_init=prefix.gate_init,
         dropout=prefix.dropout,
+        soft=prefix.kind == "soft",
+        words=words,
     )
     shared = {**asdict(task_settings(task)), **training_of(recipe.optim, recipe.seed)}
     return FitSettings(start=start, pooling=pooling_of(recipe.pooling), **shared)
+
+
+def _first_words(encoder: Encoder, task: Task, recipe: PrefixRecipe) -> tuple[int, ...]:
+    """Return the token ids that a soft prompt starts as; none where start values are random."""
+    match recipe.prefix.init:
+        case "random":
+            return ()
+        case "vocabulary":
+            return prompt_words(encoder, (), recipe.prefix.length, recipe.seed)
+        case "labels":
+            return prompt_words(encoder, task.labels, recipe.prefix.length, recipe.seed)
+    assert_never(recipe.prefix.init)
 
 
 def task_settings(task: Task) -> TaskSettings:
@@ -89,7 +105,7 @@ def task_settings(task: Task) -> TaskSettings:
 def training_of(optim: OptimConfig, seed: int) -> dict[str, Any]:
     """Return the fields of `TrainingSettings`; all but the batch size, which is in the batches."""
     kept = {field.name for field in fields(TrainingSettings)}
-    return {**{name: value for name, value in asdict(optim).items() if name in kept}, "seed": seed}
+    return {**{name: value for name, value in asdict(optim).items() if name in kept}, "optimizer": optim.name, "seed": seed}
 
 
 def pooling_of(config: PoolingConfig) -> Pooling:
