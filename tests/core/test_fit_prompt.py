@@ -70,6 +70,11 @@ def test_fit_equals_a_plain_training_loop(bert: BertModel, monkeypatch: pytest.M
     assert losses_of(result)[-1] == pytest.approx(float(loss.detach()), abs=1e-4)
 
 
+def test_half_precision_trains_a_prompt_kept_in_full(bert: BertModel):
+    half, full = fit_soft(bert, precision="bf16"), fit_soft(bert)
+    assert half.prefix.tensor.dtype == torch.float32 and losses_of(half)[0] == pytest.approx(losses_of(full)[0], rel=0.05)
+
+
 @pytest.mark.parametrize("gradient_checkpointing", [False, True], ids=["kept", "recomputed"])
 def test_training_leaves_encoder_bytes_unchanged(bert: BertModel, gradient_checkpointing: bool):
     before = state_bytes(bert)
