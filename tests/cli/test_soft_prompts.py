@@ -20,6 +20,11 @@ def prompt_in(ran) -> np.ndarray:
     return tensor
 
 
+def vectors_of(ran) -> np.ndarray:
+    (file,) = Path(ran.result["path"]).glob("*.parquet")
+    return np.array(parquet.read_table(file)["vector"].to_pylist())
+
+
 def table_of(cli) -> np.ndarray:
     (folder,) = (cli.store / "entries" / "tiny_encoder").iterdir()
     return load_file(folder / "model.safetensors")["embeddings.word_embeddings.weight"]
@@ -35,8 +40,7 @@ def test_two_prompts_are_trained_combined_embedded_and_probed(cli, lines):
     assert trained[0].result["shape"] == [3, 64] and not np.array_equal(prompt_in(trained[0]), prompt_in(trained[1]))
     cli.done("combine", "prefixes=[alpha-soft,beta-soft]", "name=soft")
     embedded = cli.done("embed", "bank=soft", f"corpus.path={lines}")
-    (file,) = Path(embedded.result["path"]).glob("*.parquet")
-    assert np.array(parquet.read_table(file)["vector"].to_pylist()).shape == (3, 64)
+    assert vectors_of(embedded).shape == (3, 64)
     probed = cli.done("probe", "bank=soft", "task=folder", f"task.path={cli.tasks / 'gamma'}", "probe.resamples=50", "probe.strengths=[1]")
     assert 0.0 <= probed.result["score"] <= 1.0
 
@@ -47,12 +51,12 @@ def test_artifact_of_a_soft_prompt_holds_a_prompt(cli):
     assert json.loads((path / "result.json").read_text(encoding="utf-8"))["training_flops"] > 0
 
 
-@pytest.mark.parametrize("rule", ["concat_vectors", "mean_vectors", "mean_prefixes"])
-def test_every_rule_takes_soft_prompts(cli, lines, rule):
+@pytest.mark.parametrize(("rule", "features"), [("concat_vectors", 128), ("mean_vectors", 64), ("mean_prefixes", 64)])
+def test_every_rule_takes_soft_prompts(cli, lines, rule, features):
     for name in ("alpha", "beta"):
         cli.train(name, *SOFT, f"name={name}-soft", "optim.epochs=0")
     cli.done("combine", "prefixes=[alpha-soft,beta-soft]", "name=soft", f"combine={rule}")
-    cli.done("embed", "bank=soft", f"corpus.path={lines}")
+    assert vectors_of(cli.done("embed", "bank=soft", f"corpus.path={lines}")).shape == (3, features)
 
 
 def test_prompt_of_the_vocabulary_starts_as_rows_of_the_embeddings(cli):
