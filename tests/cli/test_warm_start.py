@@ -245,3 +245,20 @@ def test_task_embedding_has_the_gate_too(cli):
 def test_share_out_of_range_is_refused(cli, share: str):
     fault = cli.expect_fault(2, *args_of(cli, f"prefix.embedding_share={share}"))
     assert fault.expected == "a number greater than 0 and of at most 1" and fault.fix == "prefix.embedding_share=0.1"
+
+
+@pytest.mark.parametrize(("length", "rows"), [(2, [0, 1]), (3, [0, 1, 0])])
+def test_soft_prompt_starts_from_a_soft_prompt(cli, length: int, rows: list[int]):
+    cli.train("alpha", "prefix.kind=soft", "name=prompt")
+    settings = ("prefix.kind=soft", f"prefix.length={length}", "prefix.init=prompt", "prefix.init_fit=tile", NO_TRAINING)
+    made = cli.train("gamma", *settings).result["path"]
+    source = tensors(entry_of(cli, "prompt").path)["prompt"]
+    for file in ("prefix", "task_embedding"):
+        assert np.array_equal(tensors(made, file)["prompt"], source[rows])
+
+
+@pytest.mark.parametrize(("kind", "other"), [("soft", "deep"), ("deep", "soft")])
+def test_prefix_of_the_other_kind_is_refused(cli, kind: str, other: str):
+    cli.train("alpha", f"prefix.kind={other}", "name=source")
+    fault = cli.expect_fault(2, *args_of(cli, f"prefix.kind={kind}", "prefix.init=source"))
+    assert f"has prefix.kind={other}, this one prefix.kind={kind}" in fault.what and fault.fix == f"prefix.kind={other}"

@@ -17,7 +17,7 @@ from prefixbank.core.attention import ATTENTION
 from prefixbank.core.embed import encode
 from prefixbank.core.flops import finetune_flops, prefix_flops, shapes_of
 from prefixbank.core.heads import loss_of, new_head
-from prefixbank.core.prefix import TrainablePrefix
+from prefixbank.core.prefix import PrefixStart, trainable
 from prefixbank.core.shapes import EncoderShape
 from tests.core.toys import MEAN, SHAPE, START, batch_of, new_bert, state_bytes, texts_of
 from tests.data.encoders import FAMILIES
@@ -61,13 +61,13 @@ def finetune_by_hand(rows: int, tokens: int) -> int:
     return 3 * L * (sum(linears(rows, tokens)) + 2 * attention(rows, tokens, 0))
 
 
-def counted(model: torch.nn.Module, shape: EncoderShape, *, tuned: bool) -> int:
+def counted(model: torch.nn.Module, shape: EncoderShape, *, tuned: bool = False, start: PrefixStart = START) -> int:
     """What the counter sees in one real step of 3 texts, 2 classes."""
     model = copy.deepcopy(model).requires_grad_(tuned)
     ids = torch.full((3, 7), 5)
     mask = torch.ones_like(ids)
     mask[1, 4:] = 0
-    prefix, last = TrainablePrefix(shape, START, 0), new_head(shape.hidden_size, 2, 0)
+    prefix, last = trainable(model, shape, start, 0), new_head(shape.hidden_size, 2, 0)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         vectors = encode(model, {"input_ids": ids, "attention_mask": mask}, None if tuned else prefix().slots(), MEAN)
         loss_of("classification", last(vectors), torch.tensor([0, 1, 1])).backward()
@@ -83,6 +83,22 @@ def test_prefix_step_is_the_hand_count(bert: BertModel, rows: int, tokens: int):
 @pytest.mark.parametrize(("rows", "tokens"), SIZES)
 def test_finetuning_step_is_the_hand_count(bert: BertModel, rows: int, tokens: int):
     assert finetune_flops(bert, SHAPE, MEAN, {2: {(rows, tokens): 1}}) == finetune_by_hand(rows, tokens) + head(rows, 2)
+
+
+def prompt_by_hand(rows: int, tokens: int, length: int) -> int:
+    """A text of P more tokens, whose first layer passes gradients on as well."""
+    return 2 * L * sum(linears(rows, tokens + length)) + 6 * L * attention(rows, tokens + length, 0)
+
+
+@pytest.mark.parametrize(("rows", "tokens"), SIZES)
+def test_step_of_a_soft_prompt_is_the_hand_count(bert: BertModel, rows: int, tokens: int):
+    found = prefix_flops(bert, SHAPE, replace(START, soft=True), MEAN, 2, {(rows, tokens): 1})
+    assert found == prompt_by_hand(rows, tokens, START.length) + head(rows, 2)
+
+
+def test_many_shapes_with_a_soft_prompt_are_the_hand_count(bert: BertModel):
+    by_hand = sum(times * (prompt_by_hand(*size, START.length) + head(size[0], 3)) for size, times in MANY.items())
+    assert prefix_flops(bert, SHAPE, replace(START, soft=True), MEAN, 3, MANY) == by_hand
 
 
 def test_network_behind_a_prefix_counts_once_in_each_step(bert: BertModel):
@@ -114,6 +130,15 @@ def test_count_is_that_of_a_real_step(name: str, tuned: bool):
     one = {(3, 7): 1}
     found = finetune_flops(model, shape, MEAN, {2: one}) if tuned else prefix_flops(model, shape, START, MEAN, 2, one)
     assert found == counted(model, shape, tuned=tuned)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_count_of_a_soft_prompt_is_that_of_a_real_step(name: str):
+    family, start = FAMILIES[name], replace(START, soft=True)
+    model = family.build(mask_token_id=4)
+    model.set_attn_implementation(ATTENTION)
+    shape = EncoderShape(layers=family.layers, heads=4, kv_heads=family.kv_heads, head_size=8, hidden_size=32)
+    assert prefix_flops(model, shape, start, MEAN, 2, {(3, 7): 1}) == counted(model, shape, start=start)
 
 
 @pytest.mark.parametrize("pooling", [replace(MEAN, layers="concat_last", last_k=2), replace(MEAN, position="max")])

@@ -11,6 +11,7 @@ from prefixbank.config.schema import EncoderConfig, TaskConfig
 from prefixbank.core.packed import PackedLinear, packable
 from prefixbank.data import encoder as encoder_module
 from prefixbank.data import load as load_module
+from prefixbank.data import prompts as prompts_module
 from prefixbank.errors import DeviceError, EncoderError
 from prefixbank.steps.context import Context, Latest
 from prefixbank.steps.events import Event
@@ -55,6 +56,14 @@ def test_encoder_is_loaded_once(context, monkeypatch):
     calls = counted(monkeypatch, encoder_module, "load_encoder")
     files = context.encoder_files(TINY)
     assert context.load(files) is context.load(files) and len(calls) == 1
+
+
+def test_encoder_proves_that_it_reads_soft_prompts_once_and_only_when_asked(context, monkeypatch):
+    calls = counted(monkeypatch, prompts_module, "check_prompt")
+    files = context.encoder_files(TINY)
+    context.load(files)
+    assert not calls
+    assert context.load(files, prompts=True) is context.load(files, prompts=True) and len(calls) == 1
 
 
 def test_encoders_used_last_are_kept():

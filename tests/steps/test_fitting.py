@@ -62,4 +62,11 @@ def test_settings_are_those_of_the_recipe():
     assert (start.length, start.init_scale, start.gated, start.gate_init, start.dropout) == (3, 0.1, True, -1.0, 0.2)
     assert (found.lr, found.head_lr, found.epochs, found.patience_epochs, found.accumulation_steps) == (0.5, 0.25, 7, 2, 3)
     assert (found.schedule, found.precision, found.seed) == ("cosine", "bf16", 11)
+    assert (found.optimizer, start.soft, start.words) == ("adamw", False, ())
     assert found.pooling == replace(found.pooling, position="cls", layers="concat_last", last_k=2)
+
+
+def test_settings_of_a_soft_prompt_are_those_of_the_recipe():
+    recipe = PrefixRecipe(prefix=PrefixConfig(kind="soft", length=3), optim=OptimConfig(name="adafactor"))
+    found = settings(task_of("classification", np.array([0, 1])), recipe, words=(5, 6, 7))
+    assert (found.optimizer, found.start.soft, found.start.words, found.start.length) == ("adafactor", True, (5, 6, 7), 3)

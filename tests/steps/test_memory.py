@@ -34,6 +34,18 @@ def test_longest_prefix_that_fits_is_not_refused():
     assert check_memory(SHAPE, TOKENS, recipe(9), PER_SLOT * 19) is None
 
 
+@pytest.mark.parametrize("fits", [1, 9])
+def test_soft_prompt_counts_as_tokens_of_every_text(fits):
+    free = SHAPE.attention_bytes(rows=32, tokens=10 + fits, slots=0)
+    soft, longer = (
+        PrefixRecipe(prefix=PrefixConfig(kind="soft", length=length), optim=OptimConfig(batch_size=32)) for length in (fits, fits + 1)
+    )
+    assert check_memory(SHAPE, TOKENS, soft, free) is None
+    with pytest.raises(DeviceError) as caught:
+        check_memory(SHAPE, TOKENS, longer, free)
+    assert caught.value.expected == f"prefix.length of at most {fits} at this batch size"
+
+
 def test_texts_that_do_not_fit_alone_are_told_a_smaller_batch():
     with pytest.raises(DeviceError) as caught:
         check_memory(SHAPE, TOKENS, recipe(1), PER_SLOT * 9)

@@ -103,11 +103,14 @@ class EncoderConfig:
 class PrefixConfig:
     """Shape and start of a prefix. See ARCHITECTURE.md for what was measured."""
 
+    kind: Literal["deep", "soft"] = "deep"
+    """`deep`: keys and values in every layer. `soft`: vectors in front of the embedded text, at the input alone."""
     length: Annotated[int, Ge(1), Le(4096)] = 16
-    """P, slots per layer."""
+    """P, slots per layer, or vectors of a soft prompt."""
     init: str = "random"
-    """`random`, or a trained prefix to start from: its ref (`prefix/mnli`), name (`mnli`) or key. In a key such a prefix is `prefix` here,
-    and the digest of its tensors an input."""
+    """`random`: normal values. Of a soft prompt also `vocabulary` or `labels`: the input embeddings of random ones of the most frequent
+    words, or of the label names. Or a trained prefix to start from: its ref (`prefix/mnli`), name (`mnli`) or key; in a key such a prefix
+    is `prefix` here, and the digest of its tensors an input."""
     init_fit: Literal["exact", "truncate", "tile"] = only_with("exact", init="prefix")
     """How that prefix comes to `length` slots: it has to have as many; its first ones are taken; it is repeated, slot i being its slot
     i mod its length (of a longer one these are its first ones)."""
@@ -125,11 +128,13 @@ class PrefixConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class OptimConfig:
-    """AdamW and its schedule."""
+    """An optimiser and its schedule."""
 
     lr: Positive = 3e-2
     """Learning rate of the prefix (and its gate)."""
     head_lr: Positive = 1e-3
+    name: Literal["adamw", "adafactor"] = "adamw"
+    """`adafactor`: at the rate given, not scaled by the parameters' size."""
     weight_decay: NotNegative = 0.0
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_share: Share = 0.1

@@ -2,6 +2,7 @@
 
 transformers hands each attention call to a function looked up by name. Ours is registered once, under `ATTENTION`, and finds the slots in
 the keyword `prefix_slots` of `model(...)`, which the model passes down. Nothing is patched and nothing is remembered between calls.
+Of a soft prompt, which stands among the tokens, the keyword `prompt` says how many of them it is and with what weights.
 
 Source: Li & Liang 2021 (2101.00190); Liu et al. 2022 (2110.07602).
 """
@@ -18,6 +19,7 @@ from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
+from prefixbank.core.prompt import PromptVectors, visible_to_all
 from prefixbank.core.shared_prefix import attend_in_two_parts, lowest, two_parts_apply
 
 ATTENTION = "prefixbank"
@@ -69,6 +71,7 @@ def prefix_attention(
     is_causal: bool | None = None,
     prefix_slots: Slots | None = None,
     attention_calls: list[AttentionCall] | None = None,
+    prompt: PromptVectors | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attend to a prefix and to the text in one softmax.
@@ -85,6 +88,7 @@ def prefix_attention(
         is_causal: tokens see only earlier tokens; None asks the module. A prefix is visible to all tokens either way.
         prefix_slots: what to read in front of the text; None is the plain encoder.
         attention_calls: a list that belongs to this forward pass and gets every call appended.
+        prompt: the first tokens are these vectors, visible to all; their log-weights are added to the logits of their keys.
     Returns:
         [B, T, heads, D] and no weights.
     """
@@ -93,6 +97,8 @@ def prefix_attention(
     causal = getattr(module, "is_causal", False) if is_causal is None else is_causal
     if attention_mask is None and causal:
         attention_mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()[None, None]
+    if prompt is not None:
+        attention_mask = _with_prompt(attention_mask, prompt, query, causal=causal)
     if prefix_slots is not None and prefix_slots.keys.shape[2] > 0:
         layer = getattr(module, "layer_idx", None)
         if layer is None:
@@ -105,6 +111,17 @@ def prefix_attention(
         query, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
     )
     return output.transpose(1, 2).contiguous(), None
+
+
+def _with_prompt(mask: Tensor | None, prompt: PromptVectors, query: Tensor, *, causal: bool) -> Tensor | None:
+    """Make a prompt visible to all and add its log-weights, which all queries feel, the prompt's own too."""
+    tokens, count = query.shape[2], prompt.vectors.shape[0]
+    if mask is not None and mask.dtype == torch.bool:
+        mask = visible_to_all(mask, count, causal=causal)
+    if prompt.log_weights is None:
+        return mask
+    bias = prompt.log_weights.to(query.dtype).clamp(min=lowest(query.dtype))
+    return _additive(mask, query, tokens) + functional.pad(bias, (0, tokens - count))
 
 
 def _prepend(

@@ -13,6 +13,7 @@ from torch import Tensor
 from prefixbank.core.attention import Slots
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import Prefix
+from prefixbank.core.prompt import PromptVectors, SoftPrompt
 from prefixbank.core.shapes import ShapeError
 from prefixbank.errors import UsageError
 
@@ -31,10 +32,16 @@ class Bank:
             `mean_prefixes` one pass that sees their weighted mean; `mean_vectors` one pass for each prefix, weighted mean of the vectors;
             `concat_vectors` one pass for each prefix, vectors side by side (weights can only leave prefixes out).
         pooling: how hidden states become a vector.
+
+    All prefixes are deep, or all are soft prompts. Soft prompts read each other, and in each layer become something else beside others than
+    alone. What holds of a weight w (log w on the logits of a prompt's keys, for all that read them): w = 1 is plain concatenation, w = 0
+    leaves a prompt out, order changes nothing, and K copies of one prompt at w = 1/K equal that prompt, since the copies stay the same in
+    every layer. That K different prompts at w = 1/K have the mass of one holds as far as their keys are alike, as with deep prefixes.
+
     Source: Huang et al. 2023 (2305.13499), section 3.
     """
 
-    prefixes: tuple[Prefix, ...]
+    prefixes: tuple[Prefix | SoftPrompt, ...]
     weights: tuple[float, ...]
     rule: Rule
     pooling: Pooling
@@ -44,16 +51,23 @@ class Bank:
         check_weights(self.rule, self.weights, len(self.prefixes))
         check_shapes(self.rule, [tuple(prefix.tensor.shape) for prefix in self.prefixes])
 
-    def passes(self) -> list[Slots | None]:
+    @property
+    def soft(self) -> bool:
+        """Whether its prefixes are soft prompts."""
+        return any(isinstance(prefix, SoftPrompt) for prefix in self.prefixes)
+
+    def passes(self) -> list[Slots | PromptVectors | None]:
         """Return what each forward pass reads; None is the plain encoder."""
         used = [(prefix, weight) for prefix, weight in zip(self.prefixes, self.weights, strict=True) if weight > 0]
+        prompts = [(prefix, weight) for prefix, weight in used if isinstance(prefix, SoftPrompt)]
+        deep = [(prefix, weight) for prefix, weight in used if isinstance(prefix, Prefix)]
         if not used:
             return [None]
         match self.rule:
             case "concat_prefixes":
-                return [_side_by_side(used)]
+                return [_in_one_line(prompts) if prompts else _side_by_side(deep)]
             case "mean_prefixes":
-                return [mean_prefix(used).slots()]
+                return [(_mean_prompt(prompts) if prompts else mean_prefix(deep)).slots()]
             case "concat_vectors" | "mean_vectors":
                 return [prefix.slots() for prefix, _ in used]
         assert_never(self.rule)
@@ -91,12 +105,19 @@ def check_weights(rule: Rule, weights: Sequence[float], count: int) -> None:
 
 
 def check_shapes(rule: Rule, shapes: Sequence[tuple[int, ...]]) -> None:
-    """Refuse prefixes [L, 2, H, P, D] that differ in more than their length; `mean_prefixes` needs one length too."""
-    encoders = {(shape[0], shape[2], shape[4]) for shape in shapes}
+    """Refuse prefixes [L, 2, H, P, D] or prompts [P, E] that differ in more than their length; `mean_prefixes` needs one length too."""
+    soft = [len(shape) == 2 for shape in shapes]
+    if any(soft) and not all(soft):
+        raise ShapeError(
+            f"prefixes of two kinds: {len(soft) - sum(soft)} deep, {sum(soft)} soft",
+            expected="prefixes of one kind: all prefix.kind=deep, or all prefix.kind=soft",
+            fix="make a bank of each, or train them again with one prefix.kind",
+        )
+    encoders = {f"size {shape[1]}" if len(shape) == 2 else f"{shape[0]} layers x {shape[2]} heads x {shape[4]}" for shape in shapes}
     if len(encoders) > 1:
-        listed = ", ".join(f"{layers} layers x {heads} heads x {size}" for layers, heads, size in sorted(encoders))
+        listed = ", ".join(sorted(encoders))
         raise ShapeError(f"prefixes of different shapes: {listed}", expected="prefixes of one encoder", fix="train them all on one encoder")
-    lengths = sorted({shape[3] for shape in shapes})
+    lengths = sorted({shape[0] if len(shape) == 2 else shape[3] for shape in shapes})
     if rule == "mean_prefixes" and len(lengths) > 1:
         raise ShapeError(
             f"mean_prefixes over prefixes of lengths {lengths}",
@@ -134,3 +155,17 @@ def _side_by_side(used: Sequence[tuple[Prefix, float]]) -> Slots:
         bias = torch.cat([zero if part is None else part for part, zero in zip(biases, zeros, strict=True)], dim=-1)
     tensor = torch.cat([prefix.tensor for prefix, _ in used], dim=3)
     return Slots(keys=tensor[:, 0].contiguous(), values=tensor[:, 1].contiguous(), bias=bias)
+
+
+def _in_one_line(used: Sequence[tuple[SoftPrompt, float]]) -> PromptVectors:
+    """Put prompts one after the other, log w for each one's vectors."""
+    vectors = torch.cat([prompt.tensor for prompt, _ in used])
+    if all(weight == 1.0 for _, weight in used):
+        return PromptVectors(vectors=vectors)
+    weights = [torch.full((prompt.length,), math.log(weight)) for prompt, weight in used]
+    return PromptVectors(vectors=vectors, log_weights=torch.cat(weights).to(vectors.device))
+
+
+def _mean_prompt(used: Sequence[tuple[SoftPrompt, float]]) -> SoftPrompt:
+    """Return the weighted mean of prompts."""
+    return SoftPrompt(tensor=weighted_mean([prompt.tensor for prompt, _ in used], [weight for _, weight in used]))

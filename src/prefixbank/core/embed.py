@@ -11,25 +11,29 @@ from torch import Tensor, nn
 from prefixbank.core.attention import Slots
 from prefixbank.core.combine import Bank
 from prefixbank.core.pooling import Pooling, pool
+from prefixbank.core.prompt import PromptVectors, prompted
 from prefixbank.core.shapes import Batch
 from prefixbank.core.workers import map_pieces
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def encode(model: nn.Module, inputs: Mapping[str, Tensor], slots: Slots | None, pooling: Pooling) -> Tensor:
+def encode(model: nn.Module, inputs: Mapping[str, Tensor], slots: Slots | PromptVectors | None, pooling: Pooling) -> Tensor:
     """Run one forward pass and pool it.
 
     Args:
         model: encoder loaded with our attention.
         inputs: keyword arguments of the model, [B, T] each.
-        slots: what attention reads in front of the text; None is the plain encoder.
+        slots: what attention reads in front of the text, or a soft prompt, which is stripped before pooling; None is the plain encoder.
         pooling: how to reduce hidden states.
     Returns:
         [B, F].
     """
-    output = model(**inputs, prefix_slots=slots, attention_calls=[], output_hidden_states=pooling.needs_all_layers)
+    given = prompted(model, inputs, slots) if isinstance(slots, PromptVectors) else {**inputs, "prefix_slots": slots}
+    output = model(**given, attention_calls=[], output_hidden_states=pooling.needs_all_layers)
     states = output.hidden_states if pooling.needs_all_layers else (output.last_hidden_state,)
+    if isinstance(slots, PromptVectors):
+        states = [layer[:, slots.vectors.shape[0] :] for layer in states]
     return pool(states, inputs["attention_mask"], pooling)
 
 

@@ -11,7 +11,7 @@ from prefixbank.core.embed import encode
 from prefixbank.core.fit_types import Checkpoint, FitEvent, FitResult, FitSettings, State, TaskSettings
 from prefixbank.core.heads import new_head
 from prefixbank.core.precision import checkpointed_layers
-from prefixbank.core.prefix import Prefix, TrainablePrefix
+from prefixbank.core.prefix import prefix_of, tensors_of, trainable
 from prefixbank.core.shapes import Batch, EncoderShape
 from prefixbank.core.training import Part, Training, head_tensors
 
@@ -47,8 +47,8 @@ def fit_prefix(
     with checkpointed_layers(model, enabled=settings.gradient_checkpointing):
         progress, best = training.run()
     return FitResult(
-        prefix=_prefix_in(best),
-        task_embedding=_prefix_in(training.early),
+        prefix=prefix_of(best),
+        task_embedding=prefix_of(training.early),
         task_embedding_step=progress.early_step,
         head_weight=best["weight"],
         head_bias=best["bias"],
@@ -61,11 +61,6 @@ def fit_prefix(
     )
 
 
-def _prefix_in(snapshot: Mapping[str, Tensor]) -> Prefix:
-    """Return the prefix of what a learner has kept."""
-    return Prefix(tensor=snapshot["prefix"], log_gate=snapshot.get("log_gate"))
-
-
 class _PrefixLearner:
     """A prefix and its head, in front of an encoder that stays as it is."""
 
@@ -75,7 +70,7 @@ class _PrefixLearner:
         self.model, self.settings = model, settings
         self.tasks: Sequence[TaskSettings] = (settings,)
         self.device = next(model.parameters()).device
-        self.prefix = TrainablePrefix(shape, settings.start, settings.seed).to(self.device)
+        self.prefix = trainable(model, shape, settings.start, settings.seed).to(self.device)
         features = settings.pooling.output_size(shape.hidden_size)
         self.head = new_head(features, settings.num_outputs, settings.seed + 1).to(self.device)
         self.parts: Mapping[str, Part] = {
@@ -102,7 +97,5 @@ class _PrefixLearner:
         return drop
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Return what the artifact needs: prefix, gate, and the head in the labels' own units."""
-        prefix = self.prefix.snapshot()
-        tensors = {"prefix": prefix.tensor, **head_tensors(self.head, self.settings)}
-        return tensors if prefix.log_gate is None else {**tensors, "log_gate": prefix.log_gate}
+        """Return what the artifact needs: the prefix, and the head in the labels' own units."""
+        return {**tensors_of(self.prefix.snapshot()), **head_tensors(self.head, self.settings)}

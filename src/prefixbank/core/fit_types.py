@@ -9,9 +9,11 @@ from torch import Tensor
 
 from prefixbank.core.heads import Kind
 from prefixbank.core.metrics import Metric
+from prefixbank.core.optimizers import OptimizerName
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.precision import Precision
 from prefixbank.core.prefix import Prefix, PrefixStart
+from prefixbank.core.prompt import SoftPrompt
 from prefixbank.core.schedule import Schedule
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
@@ -38,7 +40,7 @@ class TaskSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """How to train, whatever is trained. Field meanings are those of the configuration of the same names."""
+    """How to train, whatever is trained. Field meanings are those of the configuration of the same names; `optimizer` is its `name`."""
 
     lr: float
     head_lr: float
@@ -52,6 +54,7 @@ class TrainingSettings:
     precision: Precision
     gradient_checkpointing: bool
     seed: int
+    optimizer: OptimizerName = "adamw"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +124,8 @@ class FitResult:
         curve: every event, in order.
     """
 
-    prefix: Prefix
-    task_embedding: Prefix
+    prefix: Prefix | SoftPrompt
+    task_embedding: Prefix | SoftPrompt
     task_embedding_step: int
     head_weight: Tensor
     head_bias: Tensor

@@ -22,7 +22,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from prefixbank.core.embed import encode
 from prefixbank.core.pooling import Pooling
-from prefixbank.core.prefix import PrefixStart, TrainablePrefix
+from prefixbank.core.prefix import PrefixStart, TrainablePrefix, trainable
+from prefixbank.core.prompt import TrainablePrompt
 from prefixbank.core.shapes import Batch, EncoderShape
 
 BatchShapes = Mapping[tuple[int, int], int]
@@ -49,7 +50,7 @@ def prefix_flops(
     Args:
         model: encoder loaded with our attention; it is not changed.
         shape: its sizes.
-        start: how the prefix is parameterised.
+        start: how the prefix is parameterised; a soft prompt is as many more tokens in each text.
         pooling: how hidden states become one vector.
         num_outputs: C of the head.
         batches: all batches trained on, over all epochs.
@@ -58,7 +59,7 @@ def prefix_flops(
     Raises:
         RuntimeError: the encoder's code decides by numbers that are not known before it runs.
     """
-    cost = _step_cost(model, TrainablePrefix(shape, start, 0), pooling)
+    cost = _step_cost(model, trainable(model, shape, start, 0), pooling)
     return _total(cost, batches) + _head_flops(pooling.output_size(shape.hidden_size), num_outputs, batches)
 
 
@@ -88,7 +89,7 @@ def _head_flops(features: int, outputs: int, batches: BatchShapes) -> int:
     return sum(3 * 2 * rows * features * outputs * times for (rows, _), times in batches.items())
 
 
-def _step_cost(model: nn.Module, prefix: TrainablePrefix | None, pooling: Pooling) -> _Cost:
+def _step_cost(model: nn.Module, prefix: TrainablePrefix | TrainablePrompt | None, pooling: Pooling) -> _Cost:
     """Return the cost of a step up to the pooled vectors; without a prefix, all weights of the model are trained."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     encoder = _without_numbers(mode, model, trained=prefix is None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from prefixbank.core.attention import Slots
+from prefixbank.core.prompt import SoftPrompt, TrainablePrompt, word_embeddings
 from prefixbank.core.shapes import EncoderShape, ShapeError
 
 Reparameterisation = Literal["none", "mlp"]
@@ -76,7 +77,9 @@ class PrefixStart:
         gated: learn a log-gate for each layer and head.
         gate_init: its start value; strongly negative starts from the plain encoder.
         dropout: share of the tensor's entries set to zero in a training step.
-        initial: where the prefix starts, gate and all, in place of random values; not with `mlp`.
+        initial: where the prefix or the soft prompt starts, gate and all, in place of drawn values; not with `mlp`.
+        soft: a soft prompt, for which only length, start values and dropout count.
+        words: P token ids whose input embeddings a soft prompt starts as; empty: normal start values.
     """
 
     length: int
@@ -86,7 +89,9 @@ class PrefixStart:
     gated: bool
     gate_init: float
     dropout: float
-    initial: Prefix | None = None
+    initial: Prefix | SoftPrompt | None = None
+    soft: bool = False
+    words: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the prefix to start from is one that this start can have."""
@@ -98,11 +103,12 @@ class PrefixStart:
                 expected="none: the parameters of a network are no prefix",
                 fix="train the tensor itself, or start from random values",
             )
-        if self.initial.length != self.length or (self.initial.log_gate is not None) != self.gated:
+        wanted, given = _said(self.length, soft=self.soft, gated=self.gated), _said_of(self.initial)
+        if wanted != given:
             raise ShapeError(
-                f"a prefix to start from of {_said(self.initial.length, gated=self.initial.log_gate is not None)}",
-                expected=_said(self.length, gated=self.gated),
-                fix="start from a prefix of this length, with a gate if one is learned",
+                f"a prefix to start from: {given}",
+                expected=wanted,
+                fix="start from a prefix of this kind and length, with a gate if one is learned",
             )
 
 
@@ -142,6 +148,44 @@ class TrainablePrefix(nn.Module):
             return Prefix(tensor=prefix.tensor.detach().clone().float().cpu().contiguous(), log_gate=gate)
 
 
+def trainable(model: nn.Module, shape: EncoderShape, start: PrefixStart, seed: int) -> TrainablePrefix | TrainablePrompt:
+    """Return the parameters behind a prefix or a soft prompt, start values drawn from `seed`.
+
+    Args:
+        model: encoder; a soft prompt reads its input embeddings.
+        shape: its sizes.
+        start: what to train and where it starts.
+        seed: of normal start values.
+    """
+    return TrainablePrompt(_first_vectors(model, start, seed)) if start.soft else TrainablePrefix(shape, start, seed)
+
+
+def tensors_of(prefix: Prefix | SoftPrompt) -> dict[str, Tensor]:
+    """Return a prefix or a soft prompt as named tensors."""
+    if isinstance(prefix, SoftPrompt):
+        return {"prompt": prefix.tensor}
+    return {"prefix": prefix.tensor} if prefix.log_gate is None else {"prefix": prefix.tensor, "log_gate": prefix.log_gate}
+
+
+def prefix_of(tensors: Mapping[str, Tensor]) -> Prefix | SoftPrompt:
+    """Return what `tensors_of` took apart; other names are left alone."""
+    if "prompt" in tensors:
+        return SoftPrompt(tensor=tensors["prompt"])
+    return Prefix(tensor=tensors["prefix"], log_gate=tensors.get("log_gate"))
+
+
+def _first_vectors(model: nn.Module, start: PrefixStart, seed: int) -> Tensor:
+    """Return the start values of a soft prompt, [P, E]."""
+    table: Tensor = word_embeddings(model).weight  # type: ignore[assignment]  # torch types attributes as tensors or modules
+    if start.initial is not None:
+        return _fitting(start.initial.tensor, (start.length, table.shape[1]))
+    if start.words:
+        return table[list(start.words)].detach().cpu()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return torch.randn(start.length, table.shape[1]) * start.init_scale
+
+
 def _parameters(shape: EncoderShape, start: PrefixStart) -> tuple[nn.Parameter, nn.Module | None]:
     """Return the start tensor, and the network that turns it into a prefix if there is one."""
     match start.reparameterisation:
@@ -160,7 +204,7 @@ def _parameters(shape: EncoderShape, start: PrefixStart) -> tuple[nn.Parameter, 
 
 def _first_gate(shape: EncoderShape, start: PrefixStart) -> Tensor:
     """Return the log-gates [L, H] that a gated prefix starts with."""
-    if start.initial is not None and start.initial.log_gate is not None:
+    if isinstance(start.initial, Prefix) and start.initial.log_gate is not None:
         return start.initial.log_gate.detach().clone()
     return torch.full((shape.layers, shape.kv_heads), start.gate_init)
 
@@ -170,11 +214,16 @@ def _fitting(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     if tuple(tensor.shape) != tuple(shape):
         raise ShapeError(
             f"a prefix to start from has shape {list(tensor.shape)}",
-            expected=f"[L, 2, H, P, D] = {list(shape)}",
+            expected=f"{'[P, E]' if len(shape) == 2 else '[L, 2, H, P, D]'} = {list(shape)}",
             fix="start from a prefix of the same encoder",
         )
     return tensor.detach().clone()
 
 
-def _said(length: int, *, gated: bool) -> str:
-    return f"{length} slots {'with' if gated else 'without'} a gate"
+def _said_of(prefix: Prefix | SoftPrompt) -> str:
+    soft = isinstance(prefix, SoftPrompt)
+    return _said(prefix.length, soft=soft, gated=not isinstance(prefix, SoftPrompt) and prefix.log_gate is not None)
+
+
+def _said(length: int, *, soft: bool, gated: bool) -> str:
+    return f"a soft prompt of {length} vectors" if soft else f"{length} slots {'with' if gated else 'without'} a gate"

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from prefixbank.core.fit_types import Checkpoint, FitEvent, State, TaskSettings, TrainingSettings
 from prefixbank.core.heads import loss_of, predictions_of
 from prefixbank.core.metrics import score
+from prefixbank.core.optimizers import new_optimizer, restore, state_of
 from prefixbank.core.precision import MixedPrecision
 from prefixbank.core.schedule import early_step, rate_factor
 from prefixbank.core.shapes import Batch
@@ -101,7 +102,8 @@ class Training:
         self.parameters = {name: list(part.module.parameters()) for name, part in learner.parts.items()}
         groups = [{"params": self.parameters[name], "rate": part.rate} for name, part in learner.parts.items()]
         self.precision = MixedPrecision(settings.precision, next(iter(self.parameters.values()))[0].device)
-        self.optimizer = self.precision.prepare(torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay))
+        optimizer = new_optimizer(settings.optimizer, groups, lr=settings.lr, weight_decay=settings.weight_decay)
+        self.optimizer = self.precision.prepare(optimizer)
         self.progress = Progress(examples=[0] * len(learner.tasks))
         self.best: dict[str, Tensor] = {}
         self.early: dict[str, Tensor] = {}
@@ -242,11 +244,12 @@ class Training:
         }
         for place, kept in (("best", self.best), ("early", self.early)):
             tensors |= {f"{place}.{name}": tensor for name, tensor in kept.items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
+        moments, numbers = state_of(self.optimizer)
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in moments.items()}
         return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, {
             "progress": asdict(self.progress),
             "scaler": self.precision.state(),
+            "optimizer": numbers,
         }
 
     def restore(self) -> None:
@@ -260,11 +263,7 @@ class Training:
         for place, part in self.learner.parts.items():
             part.module.load_state_dict(under(place, tensors))
         self.best, self.early = under("best", tensors), under("early", tensors)
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in under("optimizer", tensors).items():
-            index, moment = name.split(".", 1)
-            moments.setdefault(int(index), {})[moment] = tensor
-        self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        restore(self.optimizer, under("optimizer", tensors), facts["optimizer"])
 
 
 def _in_label_units(predictions: np.ndarray, task: TaskSettings) -> np.ndarray:

@@ -126,7 +126,8 @@ def _unreadable(files: EncoderFiles, part: str, error: Exception) -> EncoderErro
     )
 
 
-def _inputs(tokenizer: Any, texts: tuple[str, ...]) -> dict[str, torch.Tensor]:
+def check_inputs(tokenizer: Any, texts: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """Return texts for a self-check as the model's keyword arguments, padded on the right."""
     encoded = tokenizer(list(texts), padding=True, padding_side="right", return_tensors="pt")
     return {name: encoded[name] for name in tokenizer.model_input_names}
 
@@ -139,7 +140,7 @@ def _trace(model: nn.Module, tokenizer: Any, files: EncoderFiles) -> list[Attent
         fix="encoder=minilm, encoder=roberta_base, or encoder=folder encoder.path=FOLDER",
     )
     try:
-        calls = trace_attention(model, _inputs(tokenizer, CHECK_TEXTS))
+        calls = trace_attention(model, check_inputs(tokenizer, CHECK_TEXTS))
     except TypeError as error:
         raise refusal from error
     if not calls or len({(call.heads, call.kv_heads, call.head_size) for call in calls}) > 1:
@@ -149,7 +150,7 @@ def _trace(model: nn.Module, tokenizer: Any, files: EncoderFiles) -> list[Attent
 
 def _shape(model: nn.Module, tokenizer: Any, calls: list[AttentionCall], files: EncoderFiles) -> EncoderShape:
     with torch.no_grad():
-        hidden = model(**_inputs(tokenizer, CHECK_TEXTS[:1]), attention_calls=[]).last_hidden_state
+        hidden = model(**check_inputs(tokenizer, CHECK_TEXTS[:1]), attention_calls=[]).last_hidden_state
     call = calls[0]
     return EncoderShape(layers=len(calls), heads=call.heads, kv_heads=call.kv_heads, head_size=call.head_size, hidden_size=hidden.shape[-1])
 
@@ -159,7 +160,7 @@ def _check_prefix_and_padding(model: nn.Module, tokenizer: Any, shape: EncoderSh
     generator = torch.Generator().manual_seed(0)
     tensor = torch.randn(shape.prefix_shape(4), generator=generator)
     slots = Slots(keys=tensor[:, 0], values=tensor[:, 1])
-    alone, padded = _inputs(tokenizer, CHECK_TEXTS[:1]), _inputs(tokenizer, CHECK_TEXTS)
+    alone, padded = check_inputs(tokenizer, CHECK_TEXTS[:1]), check_inputs(tokenizer, CHECK_TEXTS)
     real = padded["attention_mask"][0].bool()
     with torch.no_grad():
         plain = model(**alone, attention_calls=[]).last_hidden_state[0]

@@ -24,6 +24,7 @@ CODE = (
     "core.combine",
     "core.pooling",
     "core.prefix",
+    "core.prompt",
     "core.shapes",
     "core.shared_prefix",
     "steps.banks",
@@ -65,7 +66,7 @@ def describe(entry: Entry) -> str:
 
 
 def check_prefixes(prefixes: Sequence[Entry]) -> None:
-    """Refuse nothing at all, one prefix named twice, and prefixes of several encoders, all at once.
+    """Refuse nothing at all, one prefix named twice, and prefixes of several encoders or of both kinds, all at once.
 
     Raises:
         UsageError: one for each fault.
@@ -88,6 +89,8 @@ def check_prefixes(prefixes: Sequence[Entry]) -> None:
     for entry in prefixes[1:]:
         if entry.document["inputs"]["encoder"] != first.document["inputs"]["encoder"]:
             faults.append(_other_encoder(first, entry))
+        elif _kind(entry) != _kind(first):
+            faults.append(_other_kind(first, entry))
     raise_faults(faults)
 
 
@@ -97,6 +100,20 @@ def _other_encoder(first: Entry, other: Entry) -> UsageError:
         f"prefix '{other.info['task']}' was trained on encoder {names[1]}, prefix '{first.info['task']}' on {names[0]}",
         expected="all prefixes of one bank share one encoder",
         fix=f"prefixbank train-prefix task={other.info['task']} encoder={first.info['encoder']['name']}    or leave it out",
+    )
+
+
+def _kind(prefix: Entry) -> str:
+    """Return `deep` or `soft`."""
+    kind: str = prefix.document["config"].get("prefix", {}).get("kind", "deep")
+    return kind
+
+
+def _other_kind(first: Entry, other: Entry) -> UsageError:
+    return UsageError(
+        f"prefix '{other.info['task']}' is {_kind(other)}, prefix '{first.info['task']}' is {_kind(first)}",
+        expected="all prefixes of one bank are of one kind",
+        fix=f"prefixbank train-prefix task={other.info['task']} prefix.kind={_kind(first)}    or leave it out",
     )
 
 

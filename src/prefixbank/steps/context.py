@@ -82,6 +82,8 @@ class Context:
         self._tasks: dict[TaskConfig, Task] = {}
         self._files: dict[EncoderConfig, EncoderFiles] = {}
         self._encoders: Latest[Encoder] = Latest(ENCODERS_KEPT)
+        self._read_prompts: set[str] = set()
+        """Digests of encoders that have proved to read soft prompts."""
         self._readers: Latest[nn.Module] = Latest(ENCODERS_KEPT)
 
     def __enter__(self) -> Context:
@@ -205,11 +207,22 @@ class Context:
             )
         return files
 
-    def load(self, files: EncoderFiles) -> Encoder:
-        """Return the encoder itself, on the device asked for, loaded unless it is one of the last ones."""
+    def load(self, files: EncoderFiles, *, prompts: bool = False) -> Encoder:
+        """Return the encoder itself, on the device asked for, loaded unless it is one of the last ones.
+
+        Args:
+            files: where it is.
+            prompts: soft prompts are to be read with it, so that it has to prove once that it can.
+        """
         from prefixbank.data.encoder import load_encoder
 
-        return self._encoders.get(files.digest, lambda: load_encoder(files, self.device()))
+        encoder = self._encoders.get(files.digest, lambda: load_encoder(files, self.device()))
+        if prompts and files.digest not in self._read_prompts:
+            from prefixbank.data.prompts import check_prompt
+
+            check_prompt(encoder)
+            self._read_prompts.add(files.digest)
+        return encoder
 
     def reader(self, files: EncoderFiles, precision: str) -> nn.Module:
         """Return the encoder's model as embedding reads texts with it: on a CPU with packed linear layers."""

@@ -33,6 +33,7 @@ CODE = (
     "core.pairs",
     "core.pooling",
     "core.prefix",
+    "core.prompt",
     "core.quantize",
     "core.sampling",
     "core.shapes",

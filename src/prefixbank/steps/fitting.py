@@ -14,9 +14,12 @@ from prefixbank.core.fit import FitEvent, FitResult, FitSettings, fit_prefix
 from prefixbank.core.fit_types import TaskSettings, TrainingSettings
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import Prefix, PrefixStart
+from prefixbank.core.prompt import SoftPrompt
 from prefixbank.core.shapes import Batch
 from prefixbank.data.batches import budget_batches, epoch_batches, tokenize
+from prefixbank.data.encoder import Encoder
 from prefixbank.data.encoder_files import EncoderFiles
+from prefixbank.data.prompts import prompt_words
 from prefixbank.data.tasks import Examples, Task
 from prefixbank.errors import DeviceError
 from prefixbank.steps.context import Context
@@ -36,11 +39,11 @@ def fit(
     recipe: PrefixRecipe,
     work: Path,
     on_event: Callable[[FitEvent], None],
-    initial: Prefix | None = None,
+    initial: Prefix | SoftPrompt | None = None,
 ) -> tuple[FitResult, dict[str, Any]]:
     """Train, from a prefix if one is given; return the result, and what is worth knowing about the rows it saw."""
     check_precision(context, recipe.optim.precision, setting="optim.precision")
-    encoder = context.load(files)
+    encoder = context.load(files, prompts=recipe.prefix.kind == "soft")
     encoder.check_length(recipe.max_length_tokens)
     train = tokenize(encoder.tokenizer, task.train.texts, task.train.pairs, recipe.max_length_tokens)
     validation = tokenize(encoder.tokenizer, task.validation.texts, task.validation.pairs, recipe.max_length_tokens)
@@ -51,7 +54,7 @@ def fit(
     def batches(epoch: int) -> Sequence[Batch]:
         return epoch_batches(train, labels, batch_size=recipe.optim.batch_size, seed=recipe.seed, epoch=epoch)
 
-    fitted = settings(task, recipe, initial)
+    fitted = settings(task, recipe, initial, _first_words(encoder, task, recipe))
     with tracked(context.run, task.name, recipe, on_event) as listener, memory_errors(smaller):
         result = fit_prefix(
             encoder.model,
@@ -70,8 +73,8 @@ def fit(
     }
 
 
-def settings(task: Task, recipe: PrefixRecipe, initial: Prefix | None = None) -> FitSettings:
-    """Translate task, recipe and the prefix to start from into the words of `core`."""
+def settings(task: Task, recipe: PrefixRecipe, initial: Prefix | SoftPrompt | None = None, words: tuple[int, ...] = ()) -> FitSettings:
+    """Translate task and recipe into the words of `core`, with the prefix to start from, or the words whose embeddings a soft prompt is."""
     prefix = recipe.prefix
     start = PrefixStart(
         length=prefix.length,
@@ -82,9 +85,22 @@ def settings(task: Task, recipe: PrefixRecipe, initial: Prefix | None = None) ->
         gate_init=prefix.gate_init,
         dropout=prefix.dropout,
         initial=initial,
+        soft=prefix.kind == "soft",
+        words=words,
     )
     shared = {**asdict(task_settings(task)), **training_of(recipe.optim, recipe.seed)}
     return FitSettings(start=start, pooling=pooling_of(recipe.pooling), embedding_share=prefix.embedding_share, **shared)
+
+
+def _first_words(encoder: Encoder, task: Task, recipe: PrefixRecipe) -> tuple[int, ...]:
+    """Return the token ids that a soft prompt starts as; none where it starts from other values."""
+    match recipe.prefix.init:
+        case "vocabulary":
+            return prompt_words(encoder, (), recipe.prefix.length, recipe.seed)
+        case "labels":
+            return prompt_words(encoder, task.labels, recipe.prefix.length, recipe.seed)
+        case _:
+            return ()
 
 
 def task_settings(task: Task) -> TaskSettings:
@@ -96,7 +112,7 @@ def task_settings(task: Task) -> TaskSettings:
 def training_of(optim: OptimConfig, seed: int) -> dict[str, Any]:
     """Return the fields of `TrainingSettings`; all but the batch size, which is in the batches."""
     kept = {field.name for field in fields(TrainingSettings)}
-    return {**{name: value for name, value in asdict(optim).items() if name in kept}, "seed": seed}
+    return {**{name: value for name, value in asdict(optim).items() if name in kept}, "optimizer": optim.name, "seed": seed}
 
 
 def pooling_of(config: PoolingConfig) -> Pooling:

@@ -23,6 +23,7 @@ CODE = (
     "core.pairs",
     "core.pooling",
     "core.prefix",
+    "core.prompt",
     "core.quantize",
     "core.shapes",
     "core.shared_prefix",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,16 +23,21 @@ def free_bytes(device: str) -> int:
 
 
 def check_memory(shape: EncoderShape, tokens: Tokens, recipe: PrefixRecipe, free: int) -> None:
-    """Refuse a prefix whose attention would not fit into `free` bytes.
+    """Refuse a prefix whose attention would not fit into `free` bytes. A soft prompt is as many more tokens in each text.
 
     Raises:
         DeviceError: with the longest prefix that fits.
     """
     width, rows, length = int(tokens.lengths.max()), recipe.optim.batch_size, recipe.prefix.length
-    text_only, with_one, needed = (shape.attention_bytes(rows=rows, tokens=width, slots=slots) for slots in (0, 1, length))
+    text_only, with_one = (shape.attention_bytes(rows=rows, tokens=width, slots=slots) for slots in (0, 1))
+    if recipe.prefix.kind == "soft":
+        needed = shape.attention_bytes(rows=rows, tokens=width + length, slots=0)
+        fits = math.isqrt(free // shape.attention_bytes(rows=rows, tokens=1, slots=0)) - width
+    else:
+        needed = shape.attention_bytes(rows=rows, tokens=width, slots=length)
+        fits = (free - text_only) // (with_one - text_only)
     if needed <= free:
         return
-    fits = (free - text_only) // (with_one - text_only)
     smaller = f"optim.batch_size={max(1, rows // 4)} optim.accumulation_steps=4"
     raise DeviceError(
         f"prefix.length={length} with batches of {rows} x {width} tokens needs about {needed / GIB:.1f} GiB, {free / GIB:.1f} GiB are free",

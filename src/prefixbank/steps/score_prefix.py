@@ -29,6 +29,7 @@ CODE = (
     "core.pooling",
     "core.prefix",
     "core.probe_model",
+    "core.prompt",
     "core.quantize",
     "core.sampling",
     "core.shapes",

@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from prefixbank.core.prefix import Prefix
+from prefixbank.core.prefix import Prefix, prefix_of, tensors_of
+from prefixbank.core.prompt import SoftPrompt
 from prefixbank.store.artifact import Entry
 
 
@@ -25,15 +26,14 @@ def read_tensors(entry: Entry, name: str) -> dict[str, Tensor]:
     return load_file(entry.file(name))
 
 
-def prefix_tensors(prefix: Prefix, place: str = "") -> dict[str, Tensor]:
+def prefix_tensors(prefix: Prefix | SoftPrompt, place: str = "") -> dict[str, Tensor]:
     """Return a prefix as named tensors, each name behind `place`."""
-    tensors = {f"{place}prefix": prefix.tensor}
-    return tensors if prefix.log_gate is None else {**tensors, f"{place}log_gate": prefix.log_gate}
+    return {f"{place}{name}": tensor for name, tensor in tensors_of(prefix).items()}
 
 
-def prefix_from(tensors: dict[str, Tensor], place: str = "") -> Prefix:
+def prefix_from(tensors: dict[str, Tensor], place: str = "") -> Prefix | SoftPrompt:
     """Return the prefix that `prefix_tensors` took apart."""
-    return Prefix(tensor=tensors[f"{place}prefix"], log_gate=tensors.get(f"{place}log_gate"))
+    return prefix_of({name.removeprefix(place): tensor for name, tensor in tensors.items() if name.startswith(place)})
 
 
 class FolderCheckpoint:

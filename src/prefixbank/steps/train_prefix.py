@@ -6,13 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefixbank.config.schema import PrefixRecipe
+from prefixbank.config.schema import PrefixConfig, PrefixRecipe
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.tasks import Task
+from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps.context import Context
 from prefixbank.steps.json_files import read_json, write_json, write_json_lines
 from prefixbank.steps.units import Unit
-from prefixbank.steps.warm_start import start_of
+from prefixbank.steps.warm_start import WORDS, start_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from prefixbank.core.fit import FitResult
 
 STEP = "train-prefix"
-VERSION = 3  # 1: first; 2: result.json counts the rows that training processed; 3: task embeddings, starts from other prefixes
+VERSION = 3  # 1: first; 2: result.json counts the rows that training processed; 3: soft prompts, start values, task embeddings
 CODE = (
     "core.attention",
     "core.combine",
@@ -30,9 +31,11 @@ CODE = (
     "core.flops",
     "core.heads",
     "core.metrics",
+    "core.optimizers",
     "core.pooling",
     "core.precision",
     "core.prefix",
+    "core.prompt",
     "core.sampling",
     "core.schedule",
     "core.shapes",
@@ -41,6 +44,7 @@ CODE = (
     "core.workers",
     "data.batches",
     "data.encoder",
+    "data.prompts",
     "steps.fitting",
     "steps.flops",
     "steps.warm_start",
@@ -51,8 +55,9 @@ def unit(context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe
     """Return the unit that trains `task`'s prefix on the encoder in `files`; ref `prefix/<name or task name>`.
 
     Raises:
-        UsageError: `prefix.init` names a prefix that this one cannot start from.
+        UsageError: settings of the prefix that do not go together, or with this task; `prefix.init` names one that it cannot start from.
     """
+    check_prefix(task, recipe.prefix)
     recipe, warm = start_of(context.store, files, recipe, name or task.name)
 
     def make(out: Path, work: Path) -> JSON:
@@ -67,6 +72,27 @@ def unit(context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe
     inputs = {"encoder": files.digest, "examples": task.digest("train", "validation"), **(warm.inputs if warm else {})}
     made_of = document(step="train_prefix", version=VERSION, config=asdict(recipe), inputs=inputs)
     return Unit(step=STEP, name=name or task.name, document=made_of, make=make, ref=("prefix", name or task.name), note=describe)
+
+
+def check_prefix(task: Task, prefix: PrefixConfig) -> None:
+    """Refuse what a soft prompt does not have, and start values that only a soft prompt has, all at once."""
+    faults: list[PrefixbankError] = []
+    deep_only = {"gate": (prefix.gate, "none"), "reparameterisation": (prefix.reparameterisation, "none")}
+    for name, (value, off) in deep_only.items():
+        if prefix.kind == "soft" and value != off:
+            fix = f"prefix.{name}={off}, or prefix.kind=deep"
+            faults.append(
+                UsageError(f"prefix.{name}={value} with prefix.kind=soft", expected="a deep prefix: this is a part of those", fix=fix)
+            )
+    if prefix.kind == "deep" and prefix.init in WORDS:
+        expected = "prefix.kind=soft: deep prefixes are not made of input embeddings"
+        faults.append(UsageError(f"prefix.init={prefix.init} with prefix.kind=deep", expected=expected, fix="prefix.init=random"))
+    if prefix.init == "labels" and not task.labels:
+        expected = "a task whose classes have names"
+        faults.append(
+            UsageError(f"prefix.init=labels for {task.name}, a {task.kind} task", expected=expected, fix="prefix.init=vocabulary")
+        )
+    raise_faults(faults)
 
 
 def describe(entry: Entry) -> str:

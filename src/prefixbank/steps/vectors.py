@@ -44,7 +44,7 @@ def embed_rows(
     """
     check_precision(context, recipe.precision, setting="precision")
     check_pairs(recipe, [rows], "these texts")
-    encoder = context.load(files)
+    encoder = context.load(files, prompts=bank.soft)
     encoder.check_length(recipe.max_length_tokens)
     model, budget = context.reader(files, recipe.precision), context.embed_tokens()
 

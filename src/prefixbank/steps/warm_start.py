@@ -19,8 +19,12 @@ from prefixbank.store.store import Store
 
 if TYPE_CHECKING:
     from prefixbank.core.prefix import Prefix
+    from prefixbank.core.prompt import SoftPrompt
 
-DRAWN = ("random",)
+WORDS = ("vocabulary", "labels")
+"""Values of `prefix.init` under which a soft prompt starts as input embeddings."""
+
+DRAWN = ("random", *WORDS)
 """Values of `prefix.init` that name no prefix."""
 
 TRAINED = "prefix"
@@ -53,7 +57,7 @@ class WarmStart:
         """What it adds to the facts of the artifact."""
         return {"init": {"named": self.named, "key": self.entry.key, "task": self.entry.info["task"]}}
 
-    def read(self) -> Prefix:
+    def read(self) -> Prefix | SoftPrompt:
         """Return the prefix, checked against its digest, with as many slots as wanted."""
         from prefixbank.steps.tensors import prefix_from, read_tensors
 
@@ -129,6 +133,13 @@ def _other_form(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
             f"prefix.reparameterisation={config.reparameterisation} with a prefix to start from, prefix.init={config.init}",
             expected="none: the parameters of the network are not a prefix",
             fix="prefix.reparameterisation=none    or prefix.init=random",
+        )
+    kind = entry.document["config"]["prefix"].get("kind", "deep")  # which prefixes of older versions do not say
+    if config.kind != kind:
+        yield UsageError(
+            f"{_called(entry)} has prefix.kind={kind}, this one prefix.kind={config.kind}",
+            expected="a prefix of the same kind to start from",
+            fix=f"prefix.kind={kind}",
         )
     gate = entry.document["config"]["prefix"]["gate"]
     if config.gate != gate:
