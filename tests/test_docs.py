@@ -19,7 +19,7 @@ from prefixbank.errors import PrefixbankError
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONFIGURED = {"train-prefix", "train-multitask", "combine", "embed", "search", "probe", "run"}
+CONFIGURED = {"transfer similar", "train-prefix", "train-multitask", "combine", "embed", "search", "probe", "run"}
 OTHERS = {"cache", "config", "doctor"}
 
 
@@ -30,22 +30,29 @@ def commands() -> list[str]:
     return sorted({line.strip() for line in lines})
 
 
+def command_of(line: str) -> str:
+    """Return the command of a line; those of `transfer` have two words."""
+    words = shlex.split(line)[1:]
+    return " ".join(words[:2]) if words[0] == "transfer" else words[0]
+
+
 def test_readme_shows_every_command():
-    shown = {shlex.split(line)[1] for line in commands()}
+    shown = {command_of(line) for line in commands()}
     assert shown >= CONFIGURED | OTHERS
 
 
 @pytest.mark.parametrize("line", commands())
 def test_command_of_the_readme_is_understood(line):
     words = shlex.split(line)[1:]
-    assert words[0] in CONFIGURED | OTHERS
-    if words[0] in CONFIGURED:
+    command = command_of(line)
+    assert command in CONFIGURED | OTHERS
+    if command in CONFIGURED:
         settings = [word for word in words[1:] if "=" in word and not word.startswith("--")]
         if "experiment=NAME" in settings or not settings:
             return
         for one in compose.expand_sweep(settings):
             with pytest.raises(PrefixbankError) if "optim.lr=abc" in settings else nullcontext():
-                compose.compose(words[0].replace("-", "_"), one)
+                compose.compose(command.replace("-", "_").replace(" ", "_"), one)
     else:
         assert CliRunner().invoke(app, [*words[:2], "--help"]).exit_code == 0
 

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 __version__ = "0.1.0.dev0"
 
-_API = ("DEFAULT", "LoadedBank", "Options", "combine", "embed", "load_bank", "probe", "run", "search", "train_multitask", "train_prefix")
+_API = (
+    "DEFAULT",
+    "LoadedBank",
+    "Options",
+    "combine",
+    "embed",
+    "load_bank",
+    "probe",
+    "run",
+    "search",
+    "train_multitask",
+    "train_prefix",
+    "transfer_similar",
+)
 __all__ = ["__version__", *_API]
 
 

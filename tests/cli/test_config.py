@@ -13,7 +13,12 @@ from prefixbank.config.settings import CONFIGS, typed_name
 from prefixbank.errors import UsageError
 
 COMMANDS = tuple(CONFIGS)
-NEEDED = {"train_prefix": ["task=polarity"], "probe": ["task=emotion"], "run": ["experiment=smoke"]}
+NEEDED = {
+    "train_prefix": ["task=polarity"],
+    "probe": ["task=emotion"],
+    "run": ["experiment=smoke"],
+    "transfer_similar": ["task=emotion"],
+}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

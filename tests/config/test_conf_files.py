@@ -81,7 +81,7 @@ def test_every_option_of_every_command_is_valid(findings: list[Checked]):
 
 def test_every_option_is_checked(findings: list[Checked]):
     options = {f"{file.parent.name}={file.stem}" for file in FILES if file.parent != conf_root()}
-    assert {finding.what.partition(" ")[2] for finding in findings} == options
+    assert {finding.what.rpartition(" ")[2] for finding in findings} == options
 
 
 @pytest.mark.parametrize("name", HUB_IDS)

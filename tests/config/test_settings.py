@@ -14,7 +14,12 @@ from prefixbank.config.compose import compose
 from prefixbank.config.schema import SplitNames
 from prefixbank.config.settings import CONFIGS, Command, describe, example, full_names, hint_at, names_at
 
-CHOICE: dict[Command, list[str]] = {"train_prefix": ["task=polarity"], "probe": ["task=polarity"], "run": ["experiment=smoke"]}
+CHOICE: dict[Command, list[str]] = {
+    "train_prefix": ["task=polarity"],
+    "probe": ["task=polarity"],
+    "run": ["experiment=smoke"],
+    "transfer_similar": ["task=polarity"],
+}
 
 
 @pytest.mark.parametrize(

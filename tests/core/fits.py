@@ -39,13 +39,14 @@ def fit(
     checkpoint: Checkpoint | None = None,
     events: list[FitEvent] | None = None,
     train: Callable[[int], list[Batch]] | None = None,
+    by: Callable[..., Any] = fit_prefix,
     **changes: Any,
-) -> FitResult:
-    """Fit on the first `rows` texts with `SETTINGS` changed; names of `PrefixStart` reach the start."""
+) -> Any:
+    """Fit on the first `rows` texts with `SETTINGS` changed; names of `PrefixStart` reach the start. `by` is the function that fits."""
     start = {name: changes.pop(name) for name in list(changes) if hasattr(SETTINGS.start, name)}
     settings = replace(SETTINGS, start=replace(SETTINGS.start, **start), **changes)
     validation = batch_of(VALIDATION, labels_of(settings.kind, VALIDATION_CLASSES), range(len(VALIDATION)))
-    return fit_prefix(
+    return by(
         model,
         SHAPE,
         train or epochs_of(TRAIN[:rows], labels_of(settings.kind, TRAIN_CLASSES), batch_size),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import BertModel
 
+from prefixbank.core.fit import FitEvent, embed_task
 from prefixbank.core.schedule import early_step
 from prefixbank.core.shapes import Batch
 from tests.core.fits import TRAIN, TRAIN_CLASSES, Killed, MemoryCheckpoint, everything, fit, script_scores
@@ -90,3 +91,30 @@ def test_checkpoint_holds_the_task_embedding_once_it_is_there(bert: BertModel):
     checkpoint.save = watched  # type: ignore[method-assign]
     fit(bert, epochs=1, embedding_share=0.6, checkpoint=checkpoint)
     assert held == [False, False, True, True, True, True]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.7, 1.0])
+def test_short_run_gives_the_task_embedding_of_the_whole_training(bert: BertModel, share: float):
+    changes: dict[str, Any] = {"epochs": 2, "embedding_share": share, "gated": True, "dropout": 0.2}
+    events: list[FitEvent] = []
+    whole = fit(bert, **changes)
+    embedding, step = fit(bert, by=embed_task, events=events, **changes)
+    assert step == whole.task_embedding_step and torch.equal(embedding.tensor, whole.task_embedding.tensor)
+    assert torch.equal(embedding.log_gate, whole.task_embedding.log_gate)
+    assert max(event.step for event in events) == step
+
+
+def test_short_run_without_training_gives_the_start(bert: BertModel):
+    embedding, step = fit(bert, by=embed_task, epochs=0)
+    assert step == 0 and torch.equal(embedding.tensor, fit(bert, epochs=0).prefix.tensor)
+
+
+@pytest.mark.parametrize("kill_after", [1, 3, 4])
+def test_short_run_that_is_killed_goes_on(bert: BertModel, kill_after: int):
+    changes: dict[str, Any] = {"epochs": 2, "embedding_share": 0.5, "dropout": 0.2}
+    checkpoint, events = MemoryCheckpoint(kill_after), list[FitEvent]()
+    with pytest.raises(Killed):
+        fit(bert, by=embed_task, checkpoint=checkpoint, **changes)
+    embedding, step = fit(bert, by=embed_task, checkpoint=checkpoint, events=events, **changes)
+    assert step == 5 and torch.equal(embedding.tensor, fit(bert, **changes).task_embedding.tensor)
+    assert [event.step for event in events] == list(range(kill_after + 1, 6))

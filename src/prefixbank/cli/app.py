@@ -16,6 +16,7 @@ from prefixbank.cli.console import Format, Row
 from prefixbank.cli.doctor import doctor
 from prefixbank.cli.run import Flags, run_command
 from prefixbank.cli.search import SEARCH, search
+from prefixbank.cli.transfer import transfer
 
 TRAIN_PREFIX = """Train the prefix of one source task on a frozen encoder.
 
@@ -120,6 +121,7 @@ _add_producing("embed", EMBED)
 _add_producing("probe", PROBE)
 _add_producing("run", RUN, text=_report_text)
 app.command("search", help=SEARCH)(search)
+app.add_typer(transfer, name="transfer")
 app.add_typer(cache, name="cache")
 app.add_typer(config, name="config")
 app.command(name="doctor", epilog="Example: prefixbank doctor --format table")(doctor)

@@ -11,7 +11,7 @@ from prefixbank.cli.console import Format, chosen_format, print_rows, reported
 from prefixbank.errors import UsageError, did_you_mean
 
 config = typer.Typer(help="Settings: show, list, check.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-COMMANDS = ("train-prefix", "train-multitask", "combine", "embed", "search", "probe", "run")
+COMMANDS = ("train-prefix", "train-multitask", "combine", "embed", "search", "probe", "run", "transfer similar")
 
 
 @config.command(epilog="Example: prefixbank config show train-prefix task=polarity optim.lr=0.01")
@@ -31,7 +31,8 @@ def show(
             )
         from prefixbank.config import compose
 
-        typer.echo(compose.show(command.replace("-", "_"), list(overrides or ()), conf_dir), nl=False)  # type: ignore[arg-type]  # one of COMMANDS
+        name = command.replace("-", "_").replace(" ", "_")
+        typer.echo(compose.show(name, list(overrides or ()), conf_dir), nl=False)  # type: ignore[arg-type]  # one of COMMANDS
 
 
 @config.command(epilog="Example: prefixbank config groups")

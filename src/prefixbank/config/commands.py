@@ -61,6 +61,19 @@ class TrainPrefixConfig(PrefixRecipe):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class TransferSimilarConfig(PrefixRecipe):
+    """`prefixbank transfer similar`. The recipe is that of the short run on the task."""
+
+    task: TaskConfig = field(default_factory=TaskConfig)
+    sources: tuple[str, ...] = ()
+    """Prefixes by ref, name or key; empty: all that have a ref and can be compared."""
+    measure: Literal["average_tokens", "per_token"] = "average_tokens"
+    """Cosine of the mean tokens, or the mean cosine of all pairs of tokens."""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainMultitaskConfig(MultitaskRecipe):
     """`prefixbank train-multitask`."""
 

@@ -28,15 +28,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from prefixbank.config.commands import (
-    CombineCommandConfig,
-    EmbedConfig,
-    ProbeCommandConfig,
-    RunExperimentConfig,
-    SearchConfig,
-    TrainMultitaskConfig,
-    TrainPrefixConfig,
-)
+from prefixbank.config import commands
 from prefixbank.config.faults import faults_at, no_option, no_values, unknown_option, unknown_source, unreadable_files
 from prefixbank.config.folders import conf_root, folders, groups, option_file
 from prefixbank.config.overrides import Override, Request, sort_out
@@ -58,19 +50,25 @@ class Checked(NamedTuple):
 
 
 @overload
-def compose(command: Literal["train_prefix"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> TrainPrefixConfig: ...
+def compose(command: Literal["train_prefix"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> commands.TrainPrefixConfig: ...
 @overload
-def compose(command: Literal["train_multitask"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> TrainMultitaskConfig: ...
+def compose(
+    command: Literal["train_multitask"], overrides: Sequence[str], *, conf_dir: Path | None = None
+) -> commands.TrainMultitaskConfig: ...
 @overload
-def compose(command: Literal["combine"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> CombineCommandConfig: ...
+def compose(command: Literal["combine"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> commands.CombineCommandConfig: ...
 @overload
-def compose(command: Literal["embed"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> EmbedConfig: ...
+def compose(command: Literal["embed"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> commands.EmbedConfig: ...
 @overload
-def compose(command: Literal["search"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> SearchConfig: ...
+def compose(command: Literal["search"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> commands.SearchConfig: ...
 @overload
-def compose(command: Literal["probe"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> ProbeCommandConfig: ...
+def compose(command: Literal["probe"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> commands.ProbeCommandConfig: ...
 @overload
-def compose(command: Literal["run"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> RunExperimentConfig: ...
+def compose(command: Literal["run"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> commands.RunExperimentConfig: ...
+@overload
+def compose(
+    command: Literal["transfer_similar"], overrides: Sequence[str], *, conf_dir: Path | None = None
+) -> commands.TransferSimilarConfig: ...
 @overload
 def compose(command: Command, overrides: Sequence[str], *, conf_dir: Path | None = None) -> CommandConfig: ...
 def compose(command: Command, overrides: Sequence[str], *, conf_dir: Path | None = None) -> CommandConfig:
@@ -98,7 +96,7 @@ def compose_task(name: str, *, conf_dir: Path | None = None) -> TaskConfig:
     if name not in options:
         raise unknown_option("train_prefix", "task", name, options)
     config = _resolve("train_prefix", Request(choices={"task": name}), conf_dir)
-    assert isinstance(config, TrainPrefixConfig)
+    assert isinstance(config, commands.TrainPrefixConfig)
     return config.task
 
 
@@ -168,7 +166,7 @@ def _check_one(command: Command, group: str, option: str, conf_dir: Path | None)
     error: PrefixbankError | None = None
     try:
         config = _resolve(command, Request(choices={group: option}), conf_dir, complete=False)
-        if isinstance(config, RunExperimentConfig):
+        if isinstance(config, commands.RunExperimentConfig):
             tasks = groups(conf_dir)["task"]
             named = [*config.experiment.sources, *config.experiment.targets]
             raise_faults([unknown_option("run", "task", name, tasks) for name in named if name not in tasks])
@@ -202,7 +200,7 @@ def _resolve(command: Command, request: Request, conf_dir: Path | None, *, compl
 
 def _change_faults(config: CommandConfig | None) -> list[UsageError]:
     """Return the faults of `experiment.change`, whose values are overrides themselves."""
-    if not isinstance(config, RunExperimentConfig):
+    if not isinstance(config, commands.RunExperimentConfig):
         return []
     experiment, found = config.experiment, list[UsageError]()
     for name, overrides in experiment.change.items():

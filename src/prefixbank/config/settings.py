@@ -20,11 +20,19 @@ from prefixbank.config.commands import (
     SearchConfig,
     TrainMultitaskConfig,
     TrainPrefixConfig,
+    TransferSimilarConfig,
 )
 
-Command = Literal["train_prefix", "train_multitask", "combine", "embed", "search", "probe", "run"]
+Command = Literal["train_prefix", "train_multitask", "combine", "embed", "search", "probe", "run", "transfer_similar"]
 CommandConfig = (
-    TrainPrefixConfig | TrainMultitaskConfig | CombineCommandConfig | EmbedConfig | SearchConfig | ProbeCommandConfig | RunExperimentConfig
+    TrainPrefixConfig
+    | TrainMultitaskConfig
+    | CombineCommandConfig
+    | EmbedConfig
+    | SearchConfig
+    | ProbeCommandConfig
+    | RunExperimentConfig
+    | TransferSimilarConfig
 )
 SettingPath = Sequence[str | int]
 
@@ -36,12 +44,13 @@ CONFIGS: dict[Command, type[CommandConfig]] = {
     "search": SearchConfig,
     "probe": ProbeCommandConfig,
     "run": RunExperimentConfig,
+    "transfer_similar": TransferSimilarConfig,
 }
 
 
 def typed_name(command: Command) -> str:
-    """Return the command as it is typed: `train-prefix`."""
-    return command.replace("_", "-")
+    """Return the command as it is typed: `train-prefix`, `transfer similar`."""
+    return command.replace("transfer_", "transfer ").replace("_", "-")
 
 
 @cache

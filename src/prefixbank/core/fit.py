@@ -11,11 +11,12 @@ from prefixbank.core.embed import encode
 from prefixbank.core.fit_types import Checkpoint, FitEvent, FitResult, FitSettings, State, TaskSettings
 from prefixbank.core.heads import new_head
 from prefixbank.core.precision import checkpointed_layers
-from prefixbank.core.prefix import prefix_of, tensors_of, trainable
+from prefixbank.core.prefix import Prefix, prefix_of, tensors_of, trainable
+from prefixbank.core.prompt import SoftPrompt
 from prefixbank.core.shapes import Batch, EncoderShape
 from prefixbank.core.training import Part, Training, head_tensors
 
-__all__ = ["Checkpoint", "FitEvent", "FitResult", "FitSettings", "State", "fit_prefix"]
+__all__ = ["Checkpoint", "FitEvent", "FitResult", "FitSettings", "State", "embed_task", "fit_prefix"]
 
 
 def fit_prefix(
@@ -59,6 +60,30 @@ def fit_prefix(
         seconds=progress.seconds,
         curve=progress.curve,
     )
+
+
+def embed_task(
+    model: nn.Module,
+    shape: EncoderShape,
+    train: Callable[[int], Sequence[Batch]],
+    validation: Sequence[Batch],
+    settings: FitSettings,
+    *,
+    checkpoint: Checkpoint | None = None,
+    on_event: Callable[[FitEvent], None] = lambda event: None,
+) -> tuple[Prefix | SoftPrompt, int]:
+    """Train no longer than the early share of steps; return the task embedding that `fit_prefix` returns, and its step.
+
+    The arguments are those of `fit_prefix`. Validation counts only where patience may end the training before that step.
+    """
+    learner = _PrefixLearner(model, shape, settings)
+    share = settings.embedding_share
+    training = Training(
+        learner, settings, train, [validation], checkpoint=checkpoint, on_event=on_event, early_share=share, only_early=True
+    )
+    with checkpointed_layers(model, enabled=settings.gradient_checkpointing):
+        progress, _ = training.run()
+    return prefix_of(training.early), progress.early_step
 
 
 class _PrefixLearner:

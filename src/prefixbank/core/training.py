@@ -83,6 +83,7 @@ class Training:
         on_event: called after each optimiser step and each epoch.
         list_scores: write the score of each task into the curve, beside their mean.
         early_share: also keep what was learned after this share of the schedule's steps, in `early`; 0 keeps nothing.
+        only_early: end as soon as that is kept.
     """
 
     def __init__(
@@ -96,9 +97,11 @@ class Training:
         on_event: Callable[[FitEvent], None],
         list_scores: bool = False,
         early_share: float = 0.0,
+        only_early: bool = False,
     ) -> None:
         self.learner, self.settings, self.train, self.validation = learner, settings, train, validation
-        self.checkpoint, self.on_event, self.list_scores, self.early_share = checkpoint, on_event, list_scores, early_share
+        self.checkpoint, self.on_event, self.list_scores = checkpoint, on_event, list_scores
+        self.early_share, self.only_early = early_share, only_early
         self.parameters = {name: list(part.module.parameters()) for name, part in learner.parts.items()}
         groups = [{"params": self.parameters[name], "rate": part.rate} for name, part in learner.parts.items()]
         self.precision = MixedPrecision(settings.precision, next(iter(self.parameters.values()))[0].device)
@@ -114,8 +117,10 @@ class Training:
         self.restore()
         if not self.best and self.settings.epochs == 0:
             self.finish_epoch(loss=math.nan)
-        while self.progress.epoch < self.settings.epochs and not self.out_of_patience():
+        while self.progress.epoch < self.settings.epochs and not self.out_of_patience() and not self.has_all():
             loss = self.run_epoch()
+            if self.has_all():
+                break
             self.progress.epoch += 1
             self.progress.batches_done = 0
             self.finish_epoch(loss)
@@ -123,6 +128,10 @@ class Training:
         self.keep_early(due=True)  # where training ended before that step, or had none
         self.count_time()
         return self.progress, self.best
+
+    def has_all(self) -> bool:
+        """Whether nothing more is wanted."""
+        return self.only_early and bool(self.early)
 
     def out_of_patience(self) -> bool:
         """Whether too many epochs have passed without a better score."""
@@ -137,6 +146,8 @@ class Training:
         loss = math.nan
         for start in range(self.progress.batches_done, len(batches), per_step):
             loss = self.run_step(batches[start : start + per_step], steps_per_epoch * self.settings.epochs)
+            if self.has_all():
+                break
             self.progress.batches_done = min(start + per_step, len(batches))
             self.save()
         return loss

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from prefixbank.config.schema import OptimConfig, PoolingConfig, PrefixRecipe
-from prefixbank.core.fit import FitEvent, FitResult, FitSettings, fit_prefix
+from prefixbank.core.fit import FitEvent, FitResult, FitSettings, embed_task, fit_prefix
 from prefixbank.core.fit_types import TaskSettings, TrainingSettings
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import Prefix, PrefixStart
 from prefixbank.core.prompt import SoftPrompt
 from prefixbank.core.shapes import Batch
-from prefixbank.data.batches import budget_batches, epoch_batches, tokenize
+from prefixbank.data.batches import Tokens, budget_batches, epoch_batches, tokenize
 from prefixbank.data.encoder import Encoder
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.prompts import prompt_words
@@ -32,6 +32,27 @@ from prefixbank.steps.tracking import tracked
 VALIDATION_TOKENS = 4096
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """Everything that a fit of a prefix needs.
+
+    Args:
+        encoder: frozen, on its device.
+        train: tokens of the train rows.
+        validation: of the validation rows.
+        batches: gives the batches of an epoch.
+        scored: batches of the validation rows.
+        settings: what to fit and how.
+    """
+
+    encoder: Encoder
+    train: Tokens
+    validation: Tokens
+    batches: Callable[[int], Sequence[Batch]]
+    scored: list[Batch]
+    settings: FitSettings
+
+
 def fit(
     context: Context,
     task: Task,
@@ -42,6 +63,41 @@ def fit(
     initial: Prefix | SoftPrompt | None = None,
 ) -> tuple[FitResult, dict[str, Any]]:
     """Train, from a prefix if one is given; return the result, and what is worth knowing about the rows it saw."""
+    ready = prepare(context, task, files, recipe, initial)
+    encoder = ready.encoder
+    with tracked(context.run, task.name, recipe, on_event) as listener, memory_errors(_smaller(recipe)):
+        checkpoint = FolderCheckpoint(work, context.run.checkpoint_every_s)
+        result = fit_prefix(
+            encoder.model, encoder.shape, ready.batches, ready.scored, ready.settings, checkpoint=checkpoint, on_event=listener
+        )
+    rows = len(ready.train) + len(ready.validation)
+    return result, {
+        "train_rows": len(ready.train),
+        "truncated_share": (ready.train.truncated + ready.validation.truncated) / rows,
+        "training_flops": prefix_training_flops(encoder, ready.settings, ready.batches, result.steps),
+    }
+
+
+def fit_early(
+    context: Context,
+    task: Task,
+    files: EncoderFiles,
+    recipe: PrefixRecipe,
+    work: Path,
+    on_event: Callable[[FitEvent], None],
+    initial: Prefix | SoftPrompt | None = None,
+) -> tuple[Prefix | SoftPrompt, int]:
+    """Train as `fit` does, no longer than the task embedding needs; return it and its step."""
+    ready = prepare(context, task, files, recipe, initial)
+    encoder, checkpoint = ready.encoder, FolderCheckpoint(work, context.run.checkpoint_every_s)
+    with memory_errors(_smaller(recipe)):
+        return embed_task(
+            encoder.model, encoder.shape, ready.batches, ready.scored, ready.settings, checkpoint=checkpoint, on_event=on_event
+        )
+
+
+def prepare(context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe, initial: Prefix | SoftPrompt | None) -> Fit:
+    """Load the encoder, tokenise the rows and check that there is memory for them."""
     check_precision(context, recipe.optim.precision, setting="optim.precision")
     encoder = context.load(files, prompts=recipe.prefix.kind == "soft")
     encoder.check_length(recipe.max_length_tokens)
@@ -49,28 +105,24 @@ def fit(
     validation = tokenize(encoder.tokenizer, task.validation.texts, task.validation.pairs, recipe.max_length_tokens)
     check_memory(encoder.shape, train, recipe, free_bytes(context.device()))
     labels = training_labels(task.train)
-    smaller = f"optim.batch_size={max(1, recipe.optim.batch_size // 4)} optim.accumulation_steps=4, or optim.gradient_checkpointing=true"
 
     def batches(epoch: int) -> Sequence[Batch]:
         return epoch_batches(train, labels, batch_size=recipe.optim.batch_size, seed=recipe.seed, epoch=epoch)
 
-    fitted = settings(task, recipe, initial, _first_words(encoder, task, recipe))
-    with tracked(context.run, task.name, recipe, on_event) as listener, memory_errors(smaller):
-        result = fit_prefix(
-            encoder.model,
-            encoder.shape,
-            batches,
-            list(budget_batches(validation, VALIDATION_TOKENS, task.validation.labels)),
-            fitted,
-            checkpoint=FolderCheckpoint(work, context.run.checkpoint_every_s),
-            on_event=listener,
-        )
-    rows = len(train) + len(validation)
-    return result, {
-        "train_rows": len(train),
-        "truncated_share": (train.truncated + validation.truncated) / rows,
-        "training_flops": prefix_training_flops(encoder, fitted, batches, result.steps),
-    }
+    return Fit(
+        encoder=encoder,
+        train=train,
+        validation=validation,
+        batches=batches,
+        scored=list(budget_batches(validation, VALIDATION_TOKENS, task.validation.labels)),
+        settings=settings(task, recipe, initial, _first_words(encoder, task, recipe)),
+    )
+
+
+def _smaller(recipe: PrefixRecipe) -> str:
+    """Return settings that need less memory."""
+    size = max(1, recipe.optim.batch_size // 4)
+    return f"optim.batch_size={size} optim.accumulation_steps=4, or optim.gradient_checkpointing=true"
 
 
 def settings(task: Task, recipe: PrefixRecipe, initial: Prefix | SoftPrompt | None = None, words: tuple[int, ...] = ()) -> FitSettings:

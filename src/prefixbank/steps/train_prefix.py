@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +13,17 @@ from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps.context import Context
 from prefixbank.steps.json_files import read_json, write_json, write_json_lines
 from prefixbank.steps.units import Unit
-from prefixbank.steps.warm_start import WORDS, start_of
+from prefixbank.steps.warm_start import WORDS, WarmStart, start_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
 if TYPE_CHECKING:
     from prefixbank.core.fit import FitResult
+    from prefixbank.core.prefix import Prefix
+    from prefixbank.core.prompt import SoftPrompt
 
-STEP = "train-prefix"
+STEP, EARLY_STEP = "train-prefix", "task-embedding"
+EMBEDDING = "task_embedding.safetensors"
 VERSION = 3  # 1: first; 2: result.json counts the rows that training processed; 3: soft prompts, start values, task embeddings
 CODE = (
     "core.attention",
@@ -51,27 +54,86 @@ CODE = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A training that is asked for.
+
+    Args:
+        recipe: as a key has it.
+        warm: the prefix to start from, None where start values are drawn.
+        inputs: what else is in the key.
+    """
+
+    recipe: PrefixRecipe
+    warm: WarmStart | None
+    inputs: JSON
+
+    @staticmethod
+    def of(context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe, name: str) -> Asked:
+        """Check settings, and find the prefix to start from.
+
+        Raises:
+            UsageError: settings of the prefix that do not go together, or with this task; `prefix.init` names one that it cannot start
+                from.
+        """
+        check_prefix(task, recipe.prefix)
+        recipe, warm = start_of(context.store, files, recipe, name)
+        inputs = {"encoder": files.digest, "examples": task.digest("train", "validation"), **(warm.inputs if warm else {})}
+        return Asked(recipe=recipe, warm=warm, inputs=inputs)
+
+    def document(self, step: str) -> JSON:
+        """Return what determines the artifact of a step."""
+        return document(step=step, version=VERSION, config=asdict(self.recipe), inputs=self.inputs)
+
+    def initial(self) -> Prefix | SoftPrompt | None:
+        """Return the prefix to start from."""
+        return self.warm.read() if self.warm else None
+
+    def facts(self, task: Task, files: EncoderFiles) -> JSON:
+        """Return facts of the artifact."""
+        return {"task": task.name, "encoder": asdict(files.source), **(self.warm.facts if self.warm else {})}
+
+
 def unit(context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe, name: str = "") -> Unit:
     """Return the unit that trains `task`'s prefix on the encoder in `files`; ref `prefix/<name or task name>`.
 
     Raises:
-        UsageError: settings of the prefix that do not go together, or with this task; `prefix.init` names one that it cannot start from.
+        UsageError: see `Asked.of`.
     """
-    check_prefix(task, recipe.prefix)
-    recipe, warm = start_of(context.store, files, recipe, name or task.name)
+    called = name or task.name
+    asked = Asked.of(context, task, files, recipe, called)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.fitting import fit, progress_of
 
-        initial = warm.read() if warm else None
-        result, facts = fit(context, task, files, recipe, work, progress_of(context, STEP, task.name), initial)
+        listener = progress_of(context, STEP, task.name)
+        result, facts = fit(context, task, files, asked.recipe, work, listener, asked.initial())
         _write(out, task, result, facts)
-        made = {"task": task.name, "encoder": asdict(files.source), "notes": list(task.notes), "seconds": result.seconds}
-        return {**made, **(warm.facts if warm else {})}
+        return {**asked.facts(task, files), "notes": list(task.notes), "seconds": result.seconds}
 
-    inputs = {"encoder": files.digest, "examples": task.digest("train", "validation"), **(warm.inputs if warm else {})}
-    made_of = document(step="train_prefix", version=VERSION, config=asdict(recipe), inputs=inputs)
-    return Unit(step=STEP, name=name or task.name, document=made_of, make=make, ref=("prefix", name or task.name), note=describe)
+    return Unit(step=STEP, name=called, document=asked.document("train_prefix"), make=make, ref=("prefix", called), note=describe)
+
+
+def early_unit(context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe, name: str = "") -> Unit:
+    """Return the unit that makes the task embedding alone: the same bytes as in what `unit` makes, at a share of its cost.
+
+    Raises:
+        UsageError: see `Asked.of`.
+    """
+    called = name or task.name
+    asked = Asked.of(context, task, files, recipe, called)
+
+    def make(out: Path, work: Path) -> JSON:
+        from prefixbank.steps.fitting import fit_early, progress_of
+        from prefixbank.steps.tensors import prefix_tensors, write_tensors
+
+        listener = progress_of(context, EARLY_STEP, task.name)
+        embedding, step = fit_early(context, task, files, asked.recipe, work, listener, asked.initial())
+        write_tensors(out / EMBEDDING, prefix_tensors(embedding))
+        write_json(out / "result.json", {"task_embedding_step": step})
+        return asked.facts(task, files)
+
+    return Unit(step=EARLY_STEP, name=called, document=asked.document("task_embedding"), make=make)
 
 
 def check_prefix(task: Task, prefix: PrefixConfig) -> None:
@@ -107,7 +169,7 @@ def _write(out: Path, task: Task, result: FitResult, facts: dict[str, Any]) -> N
     from prefixbank.steps.tensors import prefix_tensors, write_tensors
 
     write_tensors(out / "prefix.safetensors", prefix_tensors(result.prefix))
-    write_tensors(out / "task_embedding.safetensors", prefix_tensors(result.task_embedding))
+    write_tensors(out / EMBEDDING, prefix_tensors(result.task_embedding))
     write_tensors(out / "head.safetensors", {"weight": result.head_weight, "bias": result.head_bias})
     write_json_lines(out / "curve.jsonl", result.curve)
     summary = {"kind": task.kind, "labels": list(task.labels), "metric": task.metric, "validation": result.score}
