@@ -14,9 +14,8 @@ from prefixbank.cli.cache import cache
 from prefixbank.cli.config import config
 from prefixbank.cli.console import Format, Row
 from prefixbank.cli.doctor import doctor
+from prefixbank.cli.listing import SEARCH, SIMILAR, listing
 from prefixbank.cli.run import Flags, run_command
-from prefixbank.cli.search import SEARCH, search
-from prefixbank.cli.transfer import transfer
 
 TRAIN_PREFIX = """Train the prefix of one source task on a frozen encoder.
 
@@ -69,6 +68,12 @@ Examples:
 """
 
 app = typer.Typer(name="prefixbank", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+transfer = typer.Typer(
+    help="Prompt transfer: from which source prefix a task can start.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
 
 
 def _version(asked: bool) -> None:
@@ -120,7 +125,8 @@ _add_producing("combine", COMBINE)
 _add_producing("embed", EMBED)
 _add_producing("probe", PROBE)
 _add_producing("run", RUN, text=_report_text)
-app.command("search", help=SEARCH)(search)
+app.command("search", help=SEARCH)(listing("search"))
+transfer.command("similar", help=SIMILAR)(listing("transfer_similar"))
 app.add_typer(transfer, name="transfer")
 app.add_typer(cache, name="cache")
 app.add_typer(config, name="config")
