@@ -262,3 +262,8 @@ def test_prefix_of_the_other_kind_is_refused(cli, kind: str, other: str):
     cli.train("alpha", f"prefix.kind={other}", "name=source")
     fault = cli.expect_fault(2, *args_of(cli, f"prefix.kind={kind}", "prefix.init=source"))
     assert f"has prefix.kind={other}, this one prefix.kind={kind}" in fault.what and fault.fix == f"prefix.kind={other}"
+
+
+def test_misspelt_start_value_is_recognised(cli):
+    fault = cli.expect_fault(2, *args_of(cli, "prefix.kind=soft", "prefix.init=vocabulry"))
+    assert "did you mean 'vocabulary'?" in fault.what and fault.expected.startswith("random, vocabulary, labels, or a ref")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from prefixbank.config.schema import PrefixConfig, PrefixRecipe, effective
 from prefixbank.data.encoder_files import EncoderFiles
-from prefixbank.errors import UsageError, raise_faults
+from prefixbank.errors import UsageError, did_you_mean, raise_faults
 from prefixbank.steps.what_embeds import ref_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
@@ -80,7 +80,7 @@ def start_of(store: Store, files: EncoderFiles, recipe: PrefixRecipe, name: str)
     config = recipe.prefix
     if config.init in DRAWN:
         return effective(recipe), None
-    entry = store.resolve("prefix", config.init)
+    entry = _named(store, config.init)
     if entry.step != "train_prefix":
         raise UsageError(
             f"prefix.init={config.init} is {entry.step.replace('_', '-')} {entry.short_key}, no prefix",
@@ -93,6 +93,17 @@ def start_of(store: Store, files: EncoderFiles, recipe: PrefixRecipe, name: str)
     settled = replace(config, init=TRAINED, init_fit=_fit_needed(config.length, length_of(entry)))
     warm = WarmStart(entry=entry, named=named or entry.key, length=config.length)
     return effective(replace(recipe, prefix=settled)), warm
+
+
+def _named(store: Store, init: str) -> Entry:
+    """Find the prefix that `prefix.init` names; a word that is none of `DRAWN` may be one of them, misspelt."""
+    try:
+        return store.resolve("prefix", init)
+    except UsageError as error:
+        near = did_you_mean(init, DRAWN)
+        raise UsageError(
+            f"prefix.init={init}: {error.what}{near}", expected=f"{', '.join(DRAWN)}, or {error.expected}", fix=error.fix
+        ) from None
 
 
 def length_of(entry: Entry) -> int:
