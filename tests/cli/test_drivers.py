@@ -26,6 +26,9 @@ STUDY = (
 WORKER = "import tests.cli.dying; from prefixbank import api, worker; api.work = tests.cli.dying.work; worker.main()"
 
 
+pytestmark = pytest.mark.timeout(400)  # every worker imports torch, one after the other on a busy machine
+
+
 @pytest.fixture(autouse=True)
 def dying_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Workers that die once, at a checkpoint or a finished part; return the file that tells that one did."""

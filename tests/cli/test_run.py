@@ -197,6 +197,7 @@ def test_unknown_task_of_an_experiment_is_refused_with_a_near_name(cli):
     assert "did you mean 'polarity'?" in fault.what
 
 
+@pytest.mark.timeout(400)  # many trainings; a busy machine takes minutes
 def test_transfer_study_makes_every_part(cli):
     result = cli.done("run", "experiment=transfer-smoke", "encoder=tiny", "probe.resamples=50").result
     files = {path.name for path in Path(result["path"]).iterdir()}

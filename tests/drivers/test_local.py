@@ -33,7 +33,7 @@ for line in sys.stdin:
     print(json.dumps(answer), flush=True)
 """
 COMMAND = local.COMMAND
-LIMIT_S = 60.0
+LIMIT_S = 100.0
 
 
 @pytest.fixture(autouse=True)
