@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import chdir
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
@@ -37,7 +39,9 @@ class Inline:
                 self.deaths -= 1
                 yield place, {"died": "killed by SIGKILL"}
             else:
-                yield place, json.loads(json.dumps(self.work(json.loads(json.dumps(jobs[place])))))
+                with chdir(gettempdir()):  # a worker starts anywhere
+                    outcome = json.loads(json.dumps(self.work(json.loads(json.dumps(jobs[place])))))
+                yield place, outcome
 
     def close(self) -> None:
         """Note it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from prefixbank.errors import DataError, DeviceError, Faults, PrefixbankError, U
 from prefixbank.steps.elsewhere import ATTEMPTS, Elsewhere
 from prefixbank.steps.events import Event, silent
 from prefixbank.steps.jobs import Job, error_in, events_in, failed_with, listener, outcome_of
+from prefixbank.steps.working import worker_context
 from prefixbank.store import Store
 from tests.prepared import SMALL, copy_store
 from tests.steps.inline import Inline
@@ -75,6 +77,17 @@ def test_mistake_in_the_code_is_raised_with_the_workers_traceback():
     with pytest.raises(RuntimeError, match="in raise_it|in make") as caught:
         error_in(outcome_of(raise_it(ZeroDivisionError("by nothing")), []))
     assert "ZeroDivisionError: by nothing" in str(caught.value)
+
+
+def test_folder_that_a_worker_may_not_use_is_an_error_in_three_lines():
+    error = error_in(outcome_of(raise_it(PermissionError(13, "Permission denied", "/data")), []))
+    assert error is not None and "Permission denied: '/data'" in error.what and error.expected and error.fix
+
+
+@pytest.mark.parametrize(("given", "own", "used"), [(3, 0, 3), (0, 5, 5), (3, 5, 3)])
+def test_worker_takes_the_threads_of_its_job(tmp_path, given, own, used):
+    job = replace(JOB, store=str(tmp_path), threads=given)
+    assert worker_context(job, RunConfig(threads=own), silent).run.threads == used
 
 
 def test_events_of_a_worker_are_told_without_its_progress():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from prefixbank.core.attention import Slots
-from prefixbank.core.prompt import SoftPrompt, TrainablePrompt, word_embeddings
+from prefixbank.core.prompt import SoftPrompt, TrainablePrompt, word_table
 from prefixbank.core.shapes import EncoderShape, ShapeError
 
 Reparameterisation = Literal["none", "mlp"]
@@ -176,7 +176,7 @@ def prefix_of(tensors: Mapping[str, Tensor]) -> Prefix | SoftPrompt:
 
 def _first_vectors(model: nn.Module, start: PrefixStart, seed: int) -> Tensor:
     """Return the start values of a soft prompt, [P, E]."""
-    table: Tensor = word_embeddings(model).weight  # type: ignore[assignment]  # torch types attributes as tensors or modules
+    table = word_table(model)
     if start.initial is not None:
         return _fitting(start.initial.tensor, (start.length, table.shape[1]))
     if start.words:

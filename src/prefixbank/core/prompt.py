@@ -91,6 +91,12 @@ def word_embeddings(model: nn.Module) -> nn.Module:
     return layer
 
 
+def word_table(model: nn.Module) -> Tensor:
+    """Return the input embeddings of all words, [words, E]."""
+    table: Tensor = word_embeddings(model).weight  # type: ignore[assignment]  # torch types attributes as tensors or modules
+    return table
+
+
 def prompted(model: nn.Module, inputs: Mapping[str, Tensor], prompt: PromptVectors) -> dict[str, Any]:
     """Return keyword arguments of the model under which it reads the prompt in front of the texts.
 

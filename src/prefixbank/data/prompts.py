@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prefixbank.core.prompt import PromptVectors, prompted, word_embeddings
+from prefixbank.core.prompt import PromptVectors, prompted, word_table
 from prefixbank.data.encoder import CHECK_TEXTS, FAMILIES, TOLERANCE, Encoder, check_inputs
 from prefixbank.errors import EncoderError
 
@@ -50,7 +50,7 @@ def _differences(encoder: Encoder) -> tuple[float, float, float]:
         {name: tensor.to(device) for name, tensor in check_inputs(encoder.tokenizer, texts).items()}
         for texts in (CHECK_TEXTS[:1], CHECK_TEXTS)
     )
-    table: Tensor = word_embeddings(encoder.model).weight  # type: ignore[assignment]  # torch types attributes as tensors or modules
+    table = word_table(encoder.model)
     vectors = torch.randn(4, table.shape[1], generator=torch.Generator().manual_seed(0)).to(device) * table.std()
     visible = PromptVectors(vectors=vectors)
     hidden = PromptVectors(vectors=vectors, log_weights=torch.full((4,), -torch.inf, device=device))
@@ -80,7 +80,7 @@ def prompt_words(encoder: Encoder, labels: Sequence[str], length: int, seed: int
     tokenizer = encoder.tokenizer
     special = {*tokenizer.all_special_ids, tokenizer.unk_token_id}
     named = [number for label in labels for number in tokenizer(label, add_special_tokens=False)["input_ids"] if number not in special]
-    table: Tensor = word_embeddings(encoder.model).weight  # type: ignore[assignment]  # torch types attributes as tensors or modules
+    table = word_table(encoder.model)
     lowest = range(min(len(tokenizer), table.shape[0]))
     words = [
         number for number in lowest if number not in special and not PLACEHOLDER.fullmatch(tokenizer.convert_ids_to_tokens(number) or "")

@@ -12,6 +12,10 @@ from prefixbank.steps.events import Emit, Event
 from prefixbank.store.key import JSON
 
 EVENTS, FAULTS, CRASH = "events", "faults", "crash"
+FILES_EXPECTED, FILES_FIX = (
+    "files and folders that the worker may use, and room",
+    "look at that path on the worker's machine, and run it again",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +68,10 @@ def outcome_of(make: Callable[[], object], heard: list[Event]) -> JSON:
         make()
     except PrefixbankError as error:
         outcome = failed_with(error)
-    except Exception:
+    except OSError as error:  # what the command itself makes three lines of, too
+        expected, fix = "files and folders that the worker may use, and room", "look at that path on the worker's machine, and run it again"
+        outcome = failed_with(PrefixbankError(f"in a worker: {error}", expected=expected, fix=fix))
+    except Exception:  # a mistake in the code: the command raises it again, so that it is seen as one
         outcome[CRASH] = traceback.format_exc()
     return {EVENTS: [asdict(event) for event in heard], **outcome}
 
