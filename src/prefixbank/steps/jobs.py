@@ -12,10 +12,6 @@ from prefixbank.steps.events import Emit, Event
 from prefixbank.store.key import JSON
 
 EVENTS, FAULTS, CRASH = "events", "faults", "crash"
-FILES_EXPECTED, FILES_FIX = (
-    "files and folders that the worker may use, and room",
-    "look at that path on the worker's machine, and run it again",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
