@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from prefixbank.core.similarity import Measure, similarity_matrix, similarity_matrix_by_layer
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps import train_prefix
@@ -69,13 +71,21 @@ def find_sources(context: Context, names: Sequence[str], target: Unit) -> list[S
     return fit
 
 
+def similarities(target: Entry, sources: Sequence[Entry], measure: Measure) -> np.ndarray:
+    """Return the similarity of each source with a target, over all layers, float64 [S]."""
+    whole: np.ndarray = similarity_matrix(measure, [_embedding(source) for source in sources], [_embedding(target)])[:, 0]
+    return whole
+
+
+def nearest(similar: np.ndarray, k: int) -> list[int]:
+    """Return the places of the k greatest similarities [S], the most similar first; of equal ones the first."""
+    return [int(place) for place in np.argsort(-similar, kind="stable")[:k]]
+
+
 def ranked(target: Entry, sources: Sequence[Source], measure: Measure) -> list[dict[str, Any]]:
     """Return a row for each source, the most similar first; of sources that are equally similar, the one that stands first."""
-    own = _embedding(target)
-    theirs = [_embedding(source.entry) for source in sources]
-    whole = similarity_matrix(measure, theirs, [own])[:, 0]
-    layers = similarity_matrix_by_layer(measure, theirs, [own])[:, 0]
-    order = sorted(range(len(sources)), key=lambda place: -whole[place])
+    whole = similarities(target, [source.entry for source in sources], measure)
+    layers = similarity_matrix_by_layer(measure, [_embedding(source.entry) for source in sources], [_embedding(target)])[:, 0]
     return [
         {
             "rank": rank,
@@ -85,7 +95,7 @@ def ranked(target: Entry, sources: Sequence[Source], measure: Measure) -> list[d
             "by_layer": [round(float(value), 4) for value in layers[place]],
             "key": sources[place].entry.key,
         }
-        for rank, place in enumerate(order, start=1)
+        for rank, place in enumerate(nearest(whole, len(sources)), start=1)
     ]
 
 
