@@ -5,11 +5,12 @@ Source: Vu et al. 2022 (2110.07904), section 3.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from prefixbank.config.commands import TransferRetrieveConfig
 from prefixbank.config.schema import PrefixRecipe, recipe_of
-from prefixbank.errors import UsageError, raise_faults
+from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps import train_prefix
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
@@ -48,10 +49,28 @@ def retrieve(context: Context, config: TransferRetrieveConfig) -> Entry | Waitin
     task, files = context.task(config.task), context.encoder_files(config.encoder)
     target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
     name = config.name or task.name
-    sources = find_sources(context, config.sources, target.unit(context, None, name))
-    raise_faults([*_start_given(config), *_too_few(config, task.name, len(sources))])
+    raise_faults(_start_given(config))
+    sources = find_sources(context, config.sources, target.unit(context, None, name), _unfit(context, target, config))
+    raise_faults(_too_few(config, task.name, len(sources)))
     asked = _Retrieval(config=config, name=name, target=target, sources=sources)
     return run_walk(context, name, lambda walking: _walk(walking, asked))
+
+
+def _unfit(context: Context, target: Target, config: TransferRetrieveConfig) -> Callable[[Entry], PrefixbankError | None]:
+    """Return what says why a training cannot start from a prefix; those that are averaged have to have one length."""
+    recipe = target.recipe
+    if config.method == "weighted":
+        recipe = replace(recipe, prefix=replace(recipe.prefix, init_fit="exact"))
+    asked = replace(target, recipe=recipe)
+
+    def unfit(source: Entry) -> PrefixbankError | None:
+        try:
+            asked.unit(context, source, "retrieved")
+        except UsageError as error:
+            return error
+        return None
+
+    return unfit
 
 
 def _walk(context: Context, asked: _Retrieval) -> Entry | Waiting:

@@ -5,7 +5,7 @@ Source: Vu et al. 2022 (2110.07904), section 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,13 +43,19 @@ def target_embedding(context: Context, whole: Unit, early: Unit) -> Entry | Wait
     return context.do(early) if trained is None else trained
 
 
-def find_sources(context: Context, names: Sequence[str], target: Unit) -> list[Source]:
+def find_sources(
+    context: Context,
+    names: Sequence[str],
+    target: Unit,
+    unfit: Callable[[Entry], PrefixbankError | None] = lambda entry: None,
+) -> list[Source]:
     """Return the prefixes to compare; of those that are not named, the ones that can be, and a note of how many cannot.
 
     Args:
         context: the store.
         names: refs, names or keys; empty: every prefix that has a ref.
         target: the training of the task.
+        unfit: what else speaks against a prefix, if anything.
 
     Raises:
         UsageError: a prefix that is named cannot be compared, or there is none to compare.
@@ -57,16 +63,16 @@ def find_sources(context: Context, names: Sequence[str], target: Unit) -> list[S
     store = context.store
     if names:
         found = [Source(named=ref_of(store, "prefix", name) or name, entry=store.resolve("prefix", name)) for name in names]
-        raise_faults([fault for source in found if (fault := _fault(source, target)) is not None])
+        raise_faults([fault for source in found if (fault := _fault(source, target) or unfit(source.entry)) is not None])
         return found
     everything = [Source(named=str(ref), entry=store.resolve("prefix", str(ref))) for ref in store.refs("prefix")]
     own = target.document["inputs"]["examples"]
     others = [source for source in everything if source.entry.document["inputs"]["examples"] != own]
-    fit = [source for source in others if _fault(source, target) is None]
+    fit = [source for source in others if (_fault(source, target) or unfit(source.entry)) is None]
     if not fit:
         raise _none_fits(store, len(others))
     if len(fit) < len(others):
-        text = f"{len(others) - len(fit)} of {len(others)} prefixes left out: another encoder or kind, or without a task embedding"
+        text = f"{len(others) - len(fit)} of {len(others)} prefixes left out: another encoder or form, or without a task embedding"
         context.emit(Event(kind="note", step="transfer", name=target.name, text=text))
     return fit
 
