@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 from prefixbank import api
 from prefixbank.store import Store
+from prefixbank.store.artifact import Entry
 from tests.cli.command import CommandLine
 from tests.prepared import SMALL, write_task
 
@@ -73,6 +74,35 @@ def test_sources_can_be_named_and_measured_otherwise(cli):
     tokens = [[one[:, :, :, slot].reshape(-1) for slot in range(one.shape[3])] for one in (a, b)]
     expected = np.mean([cosine(one, other) for one in tokens[0] for other in tokens[1]])
     assert row["similarity"] == pytest.approx(expected, abs=1e-4) and row["source"] == "prefix/beta"
+
+
+def test_movement_is_the_task_embedding_without_its_start_values(cli):
+    before = rows_of(cli, "optim.epochs=0", "reading=movement")  # a short run of no steps moves nowhere
+    assert [row["similarity"] for row in before] == [0.0, 0.0]
+    rows = rows_of(cli, "reading=movement")
+    (target,) = [one for one in Store(cli.store).entries("task_embedding") if one.document["config"]["optim"]["epochs"] == 1]
+    for row in rows:
+        source = Store(cli.store).get(row["key"])
+        started = load_file(untrained(cli, row["task"]).file("prefix.safetensors"))["prefix"]
+        moved = [
+            (load_file(one.file("task_embedding.safetensors"))["prefix"] - started).mean(axis=3).reshape(-1) for one in (source, target)
+        ]
+        assert row["similarity"] == pytest.approx(cosine(*(one.astype(np.float64) for one in moved)), abs=1e-4)
+    assert rows != rows_of(cli)
+
+
+def untrained(cli: CommandLine, task: str) -> Entry:
+    """The prefix that training starts from: that of a training of no epochs."""
+    cli.train(task, "optim.epochs=0", f"name={task}-untrained")
+    return Store(cli.store).resolve("prefix", f"{task}-untrained")
+
+
+def test_movement_from_another_start_is_refused(cli):
+    (fault,) = cli.expect_refusal(2, *args_of(cli, "reading=movement", "prefix.init=alpha"))
+    assert fault.what.startswith("the run on gamma-similar has prefix.init=prefix") and "reading=values" in fault.fix
+    cli.train("omega", "prefix.init=alpha", "name=warm")
+    (fault,) = cli.expect_refusal(2, *args_of(cli, "reading=movement", "sources=[alpha,warm]"))
+    assert fault.what.startswith("warm has prefix.init=prefix") or fault.what.startswith("prefix/warm has prefix.init=prefix")
 
 
 def test_prefixes_that_cannot_be_compared_are_left_out_and_said(cli):

@@ -48,6 +48,9 @@ itself; banks of untrained prefixes and of prefixes trained on shuffled labels."
 Measure = Literal["average_tokens", "per_token"]
 """Similarity of two task embeddings: the cosine of their mean tokens, or the mean cosine of all pairs of tokens."""
 
+Reading = Literal["values", "movement"]
+"""What of an early prefix is a task embedding: its values, or how far they have moved from the random ones that it started from."""
+
 Method = Literal["best-of-k", "weighted", "mixture"]
 """What a target's training starts from, of its k most similar sources: each of them, to keep the run that validates best; the mean of
 their prefixes, weighted by similarity; a prefix trained on all of them together."""
@@ -75,6 +78,7 @@ class TransferSimilarConfig(PrefixRecipe):
     sources: tuple[str, ...] = ()
     """Prefixes by ref, name or key; empty: all that have a ref and can be compared."""
     measure: Measure = "average_tokens"
+    reading: Reading = "values"
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
@@ -190,6 +194,8 @@ class TransferConfig:
     tasks, sources and targets."""
     measure: Measure = "average_tokens"
     """By which similarity sources are ranked."""
+    reading: Reading = "values"
+    """Of what."""
     tops: tuple[Count, ...] = (1, 3)
     """Each k of the retrieval table."""
     methods: tuple[Method, ...] = ("best-of-k", "weighted")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
@@ -126,7 +126,7 @@ class TrainablePrefix(nn.Module):
         self.produce: nn.Module | None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.start, self.produce = _parameters(shape, start)
+            self.start, self.produce = _parameters(shape, start, seed)
         self.log_gate = nn.Parameter(_first_gate(shape, start)) if start.gated else None
 
     def forward(self, drop: Callable[[Tensor], Tensor] | None = None) -> Prefix:
@@ -181,18 +181,23 @@ def _first_vectors(model: nn.Module, start: PrefixStart, seed: int) -> Tensor:
         return _fitting(start.initial.tensor, (start.length, table.shape[1]))
     if start.words:
         return table[list(start.words)].detach().cpu()
+    return normal_start((start.length, table.shape[1]), start.init_scale, seed)
+
+
+def normal_start(shape: Sequence[int], scale: float, seed: int) -> Tensor:
+    """Return the normal values that a prefix or soft prompt of this shape starts from, leaving the global random state alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return torch.randn(start.length, table.shape[1]) * start.init_scale
+        return torch.randn(*shape) * scale
 
 
-def _parameters(shape: EncoderShape, start: PrefixStart) -> tuple[nn.Parameter, nn.Module | None]:
+def _parameters(shape: EncoderShape, start: PrefixStart, seed: int) -> tuple[nn.Parameter, nn.Module | None]:
     """Return the start tensor, and the network that turns it into a prefix if there is one."""
     match start.reparameterisation:
         case "none" if start.initial is not None:
             return nn.Parameter(_fitting(start.initial.tensor, shape.prefix_shape(start.length))), None
         case "none":
-            return nn.Parameter(torch.randn(shape.prefix_shape(start.length)) * start.init_scale), None
+            return nn.Parameter(normal_start(shape.prefix_shape(start.length), start.init_scale, seed)), None
         case "mlp":
             outputs = 2 * shape.layers * shape.kv_heads * shape.head_size
             network = nn.Sequential(

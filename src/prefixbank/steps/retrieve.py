@@ -16,7 +16,8 @@ from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
 from prefixbank.steps.json_files import read_json
 from prefixbank.steps.retrieval import Target, mean_unit
-from prefixbank.steps.similar import Source, find_sources, nearest, similarities, target_embedding
+from prefixbank.steps.similar import Source, find_sources, nearest, target_embedding
+from prefixbank.steps.task_embeddings import Comparison
 from prefixbank.steps.units import Waiting
 from prefixbank.steps.walk import run_walk
 from prefixbank.steps.warm_start import DRAWN
@@ -50,7 +51,7 @@ def retrieve(context: Context, config: TransferRetrieveConfig) -> Entry | Waitin
     target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
     name = config.name or task.name
     raise_faults(_start_given(config))
-    sources = find_sources(context, config.sources, target.unit(context, None, name), _unfit(context, target, config))
+    sources = find_sources(context, config.sources, target.unit(context, None, name), config.reading, _unfit(context, target, config))
     raise_faults(_too_few(config, task.name, len(sources)))
     asked = _Retrieval(config=config, name=name, target=target, sources=sources)
     return run_walk(context, name, lambda walking: _walk(walking, asked))
@@ -75,17 +76,18 @@ def _unfit(context: Context, target: Target, config: TransferRetrieveConfig) -> 
 
 def _walk(context: Context, asked: _Retrieval) -> Entry | Waiting:
     """Go through all units in order; a planning context makes none of them."""
-    target, name, measure = asked.target, asked.name, asked.config.measure
+    target, name, config = asked.target, asked.name, asked.config
     early = train_prefix.early_unit(context, target.task, target.files, target.recipe, f"{name}-similar")
     own = target_embedding(context, target.unit(context, None, name), early)
     if isinstance(own, Waiting):
         return context.waits(train_prefix.STEP, name, own)
-    similar = similarities(own, [source.entry for source in asked.sources], measure)
-    near = nearest(similar, asked.config.k)
+    comparison = Comparison(measure=config.measure, reading=config.reading)
+    similar = comparison.of(own, [source.entry for source in asked.sources])
+    near = nearest(similar, config.k)
     for place in near:
         _tell(context, asked, f"similarity {similar[place]:.4f}  {asked.sources[place].named}")
     starts = [asked.sources[place] for place in near]
-    if asked.config.method == "best-of-k":
+    if config.method == "best-of-k":
         return _best(context, asked, starts)
     start = context.do(mean_unit([source.entry for source in starts], similar[near], name))
     if isinstance(start, Waiting):

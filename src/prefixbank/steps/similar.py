@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from prefixbank.core.similarity import Measure, similarity_matrix, similarity_matrix_by_layer
+from prefixbank.config.commands import Reading
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps import train_prefix
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
-from prefixbank.steps.tensors import prefix_from, read_tensors
+from prefixbank.steps.task_embeddings import Comparison, unreadable
 from prefixbank.steps.units import Unit, Waiting
 from prefixbank.steps.what_embeds import ref_of
 from prefixbank.store.artifact import Entry
@@ -47,6 +47,7 @@ def find_sources(
     context: Context,
     names: Sequence[str],
     target: Unit,
+    reading: Reading,
     unfit: Callable[[Entry], PrefixbankError | None] = lambda entry: None,
 ) -> list[Source]:
     """Return the prefixes to compare; of those that are not named, the ones that can be, and a note of how many cannot.
@@ -55,20 +56,27 @@ def find_sources(
         context: the store.
         names: refs, names or keys; empty: every prefix that has a ref.
         target: the training of the task.
+        reading: what of them is compared.
         unfit: what else speaks against a prefix, if anything.
 
     Raises:
-        UsageError: a prefix that is named cannot be compared, or there is none to compare.
+        UsageError: the task, or a prefix that is named, cannot be compared, or there is none to compare.
     """
     store = context.store
+
+    def fault_of(source: Source) -> PrefixbankError | None:
+        return _fault(source, target) or unreadable(source.entry.document, source.named, reading) or unfit(source.entry)
+
+    own_fault = unreadable(target.document, f"the run on {target.name}", reading)
+    raise_faults([own_fault] if own_fault else [])
     if names:
         found = [Source(named=ref_of(store, "prefix", name) or name, entry=store.resolve("prefix", name)) for name in names]
-        raise_faults([fault for source in found if (fault := _fault(source, target) or unfit(source.entry)) is not None])
+        raise_faults([fault for source in found if (fault := fault_of(source)) is not None])
         return found
     everything = [Source(named=str(ref), entry=store.resolve("prefix", str(ref))) for ref in store.refs("prefix")]
     own = target.document["inputs"]["examples"]
     others = [source for source in everything if source.entry.document["inputs"]["examples"] != own]
-    fit = [source for source in others if (_fault(source, target) or unfit(source.entry)) is None]
+    fit = [source for source in others if fault_of(source) is None]
     if not fit:
         raise _none_fits(store, len(others))
     if len(fit) < len(others):
@@ -77,21 +85,15 @@ def find_sources(
     return fit
 
 
-def similarities(target: Entry, sources: Sequence[Entry], measure: Measure) -> np.ndarray:
-    """Return the similarity of each source with a target, over all layers, float64 [S]."""
-    whole: np.ndarray = similarity_matrix(measure, [_embedding(source) for source in sources], [_embedding(target)])[:, 0]
-    return whole
-
-
 def nearest(similar: np.ndarray, k: int) -> list[int]:
     """Return the places of the k greatest similarities [S], the most similar first; of equal ones the first."""
     return [int(place) for place in np.argsort(-similar, kind="stable")[:k]]
 
 
-def ranked(target: Entry, sources: Sequence[Source], measure: Measure) -> list[dict[str, Any]]:
+def ranked(target: Entry, sources: Sequence[Source], comparison: Comparison) -> list[dict[str, Any]]:
     """Return a row for each source, the most similar first; of sources that are equally similar, the one that stands first."""
-    whole = similarities(target, [source.entry for source in sources], measure)
-    layers = similarity_matrix_by_layer(measure, [_embedding(source.entry) for source in sources], [_embedding(target)])[:, 0]
+    entries = [source.entry for source in sources]
+    whole, layers = comparison.of(target, entries), comparison.by_layer(target, entries)
     return [
         {
             "rank": rank,
@@ -103,10 +105,6 @@ def ranked(target: Entry, sources: Sequence[Source], measure: Measure) -> list[d
         }
         for rank, place in enumerate(nearest(whole, len(sources)), start=1)
     ]
-
-
-def _embedding(entry: Entry) -> Any:
-    return prefix_from(read_tensors(entry, train_prefix.EMBEDDING)).tensor
 
 
 def _fault(source: Source, target: Unit) -> PrefixbankError | None:

@@ -16,7 +16,8 @@ from prefixbank.steps.graph import Experiment, Graph, Outcome
 from prefixbank.steps.map_report import Trained, TransferMap
 from prefixbank.steps.protocol import map_facts
 from prefixbank.steps.retrieval import Target, mean_unit
-from prefixbank.steps.similar import nearest, similarities
+from prefixbank.steps.similar import nearest
+from prefixbank.steps.task_embeddings import Comparison
 from prefixbank.steps.units import Waiting
 from prefixbank.steps.walk import run_walk
 from prefixbank.store.artifact import Entry
@@ -95,7 +96,8 @@ class _Map:
         if len(made) <= len(sources):
             missing = next(one for one in (cold, *sources.values()) if isinstance(one, Waiting))
             return self.graph.waits(average.STEP, name, missing)
-        similar = similarities(made[0], made[1:], self.graph.config.experiment.transfer.measure)
+        asked = self.graph.config.experiment.transfer
+        similar = Comparison(measure=asked.measure, reading=asked.reading).of(made[0], made[1:])
         places = sorted(nearest(similar, k))
         return self.graph.do(mean_unit([made[1 + place] for place in places], similar[places], name))
 

@@ -1,0 +1,99 @@
+"""Reading task embeddings: the early prefix of a training as it stands, or how far it has moved from where it started.
+
+Prefixes of one seed start from the same random values. After few steps these are most of a prefix, so that values are alike whatever the
+tasks are, and most alike where least was learned; movement leaves the start out.
+
+Source: values, Vu et al. 2022 (2110.07904), section 3; movement, the task vectors of Ilharco et al. 2023 (2212.04089).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+import numpy as np
+
+from prefixbank.config.commands import Measure, Reading
+from prefixbank.errors import UsageError
+from prefixbank.steps.train_prefix import EMBEDDING
+from prefixbank.steps.warm_start import called
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How tasks are compared.
+
+    Args:
+        measure: of two embeddings.
+        reading: of a prefix.
+    """
+
+    measure: Measure
+    reading: Reading
+
+    def of(self, target: Entry, sources: Sequence[Entry]) -> np.ndarray:
+        """Return the similarity of each source with a target, over all layers, float64 [S]."""
+        from prefixbank.core.similarity import similarity_matrix
+
+        whole: np.ndarray = similarity_matrix(self.measure, self._read(sources), self._read([target]))[:, 0]
+        return whole
+
+    def by_layer(self, target: Entry, sources: Sequence[Entry]) -> np.ndarray:
+        """Return the same for each layer alone, float64 [S, L]."""
+        from prefixbank.core.similarity import similarity_matrix_by_layer
+
+        layers: np.ndarray = similarity_matrix_by_layer(self.measure, self._read(sources), self._read([target]))[:, 0]
+        return layers
+
+    def _read(self, entries: Sequence[Entry]) -> list[Tensor]:
+        return [read_embedding(entry, self.reading) for entry in entries]
+
+
+def read_embedding(entry: Entry, reading: Reading) -> Tensor:
+    """Return a task embedding, [L, 2, H, P, D] or of a soft prompt [P, E].
+
+    Args:
+        entry: a trained prefix, or the short run of a task.
+        reading: its values or its movement.
+
+    Raises:
+        UsageError: see `unreadable`.
+    """
+    from prefixbank.core.prefix import normal_start
+    from prefixbank.steps.tensors import prefix_from, read_tensors
+
+    fault = unreadable(entry.document, called(entry), reading)
+    if fault is not None:
+        raise fault
+    tensor: Tensor = prefix_from(read_tensors(entry, EMBEDDING)).tensor
+    match reading:
+        case "values":
+            return tensor
+        case "movement":
+            config = entry.document["config"]
+            return tensor - normal_start(tensor.shape, config["prefix"]["init_scale"], config["seed"])
+    assert_never(reading)
+
+
+def unreadable(document: JSON, name: str, reading: Reading) -> UsageError | None:
+    """Return why the movement of a prefix is not known: where it started does not follow from its seed alone.
+
+    Args:
+        document: of a prefix that is trained, or is to be.
+        name: what messages call it.
+        reading: what is to be read.
+    """
+    prefix = document["config"]["prefix"]
+    if reading == "values" or (prefix["init"], prefix["reparameterisation"]) == ("random", "none"):
+        return None
+    return UsageError(
+        f"{name} has prefix.init={prefix['init']} and prefix.reparameterisation={prefix['reparameterisation']}",
+        expected="random start values and no network, where movement is read",
+        fix="reading=values    or train it with prefix.init=random",
+    )
