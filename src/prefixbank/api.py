@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from prefixbank.config.compose import change_recipe, compose, compose_task
 from prefixbank.config.running import RunConfig
-from prefixbank.config.schema import BankRecipe, EmbedRecipe, EncoderConfig, MultitaskRecipe, PrefixRecipe, TaskConfig, recipe_of
+from prefixbank.config.schema import EmbedRecipe, EncoderConfig, MultitaskRecipe, PrefixRecipe, TaskConfig, recipe_of
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.texts import Texts
 from prefixbank.env import store_root
@@ -26,6 +26,7 @@ from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps import combine as combine_step
 from prefixbank.steps import embed as embed_step
 from prefixbank.steps import probe as probe_step
+from prefixbank.steps import selection
 from prefixbank.steps import train_multitask as train_multitask_step
 from prefixbank.steps import train_prefix as train_prefix_step
 from prefixbank.steps.context import Context
@@ -34,7 +35,7 @@ from prefixbank.steps.events import Emit, Event, silent
 from prefixbank.steps.experiment import Experiment, run_experiment
 from prefixbank.steps.jobs import Job, listener, outcome_of
 from prefixbank.steps.units import Waiting
-from prefixbank.steps.what_embeds import PLAIN, is_encoder, ref_of, resolve_bank, what_embeds
+from prefixbank.steps.what_embeds import PLAIN, is_encoder, resolve_bank, what_embeds
 from prefixbank.steps.working import worker_context, worker_shards, working_folder
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
@@ -115,12 +116,12 @@ def train_multitask(*overrides: str, options: Options = DEFAULT) -> Entry | Wait
 def combine(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Combine prefixes into a bank; `prefixbank combine`."""
     config = compose("combine", overrides, conf_dir=options.conf_dir)
-    if not config.name:
-        raise UsageError("a bank without a name", expected="name=NAME", fix="prefixbank combine 'prefixes=[polarity,topic]' name=demo")
-    context = options.context(config.run)
-    prefixes = [context.store.resolve("prefix", text) for text in config.prefixes]
-    refs = [ref_of(context.store, "prefix", text) for text in config.prefixes]
-    return context.do(combine_step.unit(context.store, prefixes, recipe_of(config, BankRecipe), config.name, refs))
+    selection.check(config)
+    with options.context(config.run) as context:
+        members = selection.members_of(context, config)
+        if isinstance(members, Waiting):
+            return members
+        return context.do(combine_step.unit(context.store, members.prefixes, members.recipe, members.name, members.refs))
 
 
 def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
@@ -174,17 +175,15 @@ def search(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object
 
 def transfer_similar(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object]]:
     """Rank source prefixes by their similarity to a task; `prefixbank transfer similar`. Returns a row for each, the nearest first."""
-    from prefixbank.steps.similar import find_sources, ranked, target_embedding
+    from prefixbank.steps.similar import Target, find_sources, ranked
 
     config = compose("transfer_similar", overrides, conf_dir=options.conf_dir)
     with options.context(config.run) as context:
-        task, files = context.task(config.task), context.encoder_files(config.encoder)
-        asked = (context, task, files, recipe_of(config, PrefixRecipe), f"{task.name}-similar")
-        whole = train_prefix_step.unit(*asked)
-        sources = find_sources(context, config.sources, whole)
-        target = target_embedding(context, whole, train_prefix_step.early_unit(*asked))
-        assert isinstance(target, Entry)  # nothing here is planned only
-        return ranked(target, sources, config.measure)
+        target = Target.of(context, config)
+        sources = find_sources(context, config.sources, target)
+        embedding = target.embedding(context)
+        assert isinstance(embedding, Entry)  # nothing here is planned only
+        return ranked(embedding, sources, config.measure)
 
 
 def run(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from prefixbank.config.commands import CombineCommandConfig, TransferSimilarConfig
+from prefixbank.config.schema import PrefixRecipe, recipe_of
 from prefixbank.core.similarity import Measure, similarity_matrix, similarity_matrix_by_layer
+from prefixbank.data.tasks import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps import train_prefix
 from prefixbank.steps.context import Context
@@ -35,37 +38,62 @@ class Source:
     entry: Entry
 
 
-def target_embedding(context: Context, whole: Unit, early: Unit) -> Entry | Waiting:
-    """Return the artifact that holds a task's embedding: its prefix where that is trained already, else one of the short run alone."""
-    trained = context.store.get(key_of(whole.document))
-    return context.do(early) if trained is None else trained
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The task to which sources are compared.
+
+    Args:
+        task: its examples.
+        whole: the unit of its whole training.
+        early: the unit of the short run.
+    """
+
+    task: Task
+    whole: Unit
+    early: Unit
+
+    @staticmethod
+    def of(context: Context, config: TransferSimilarConfig | CombineCommandConfig) -> Target:
+        """Return the task that a command names, to be trained with its recipe."""
+        task, files = context.task(config.task), context.encoder_files(config.encoder)
+        asked = (context, task, files, recipe_of(config, PrefixRecipe), f"{task.name}-similar")
+        return Target(task=task, whole=train_prefix.unit(*asked), early=train_prefix.early_unit(*asked))
+
+    def is_trained_in(self, entry: Entry) -> bool:
+        """Tell whether a prefix is the task's own: of the same rows, or of a task of this name, such as all rows of which it has a few."""
+        theirs, own = (document["inputs"]["examples"] for document in (entry.document, self.whole.document))
+        return bool(entry.info["task"] == self.task.name or theirs == own)
+
+    def embedding(self, context: Context) -> Entry | Waiting:
+        """Return the artifact that holds the task's embedding: its prefix if that is trained already, else one of the short run alone."""
+        trained = context.store.get(key_of(self.whole.document))
+        return context.do(self.early) if trained is None else trained
 
 
-def find_sources(context: Context, names: Sequence[str], target: Unit) -> list[Source]:
+def find_sources(context: Context, names: Sequence[str], target: Target) -> list[Source]:
     """Return the prefixes to compare; of those that are not named, the ones that can be, and a note of how many cannot.
 
     Args:
         context: the store.
-        names: refs, names or keys; empty: every prefix that has a ref.
-        target: the training of the task.
+        names: refs, names or keys; empty: every prefix that has a ref, but for those of the task itself.
+        target: the task.
 
     Raises:
         UsageError: a prefix that is named cannot be compared, or there is none to compare.
     """
-    store = context.store
+    store, whole = context.store, target.whole
     if names:
         found = [Source(named=ref_of(store, "prefix", name) or name, entry=store.resolve("prefix", name)) for name in names]
-        raise_faults([fault for source in found if (fault := _fault(source, target)) is not None])
+        raise_faults([fault for source in found if (fault := _fault(source, whole)) is not None])
         return found
     everything = [Source(named=str(ref), entry=store.resolve("prefix", str(ref))) for ref in store.refs("prefix")]
-    own = target.document["inputs"]["examples"]
-    others = [source for source in everything if source.entry.document["inputs"]["examples"] != own]
-    fit = [source for source in others if _fault(source, target) is None]
+    others = [source for source in everything if not target.is_trained_in(source.entry)]
+    fit = [source for source in others if _fault(source, whole) is None]
     if not fit:
         raise _none_fits(store, len(others))
     if len(fit) < len(others):
         text = f"{len(others) - len(fit)} of {len(others)} prefixes left out: another encoder or kind, or without a task embedding"
-        context.emit(Event(kind="note", step="transfer", name=target.name, text=text))
+        context.emit(Event(kind="note", step="transfer", name=whole.name, text=text))
     return fit
 
 

@@ -1,0 +1,152 @@
+"""Which prefixes a bank is made of, and with what weights: those that are named, or the ones that are nearest to a task.
+
+Source: Vu et al. 2022 (2110.07904), section 3: what retrieves prefixes to start from here retrieves the members of a bank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prefixbank.config.commands import CombineCommandConfig
+from prefixbank.config.schema import BankRecipe, CombineConfig, TaskConfig, recipe_of
+from prefixbank.errors import UsageError, raise_faults
+from prefixbank.steps import combine
+from prefixbank.steps.context import Context
+from prefixbank.steps.events import Event
+from prefixbank.steps.units import Waiting
+from prefixbank.steps.what_embeds import ref_of
+from prefixbank.store.artifact import Entry
+
+FOR_SIMILAR = ("task", "k", "measure", "weigh", "encoder", "prefix", "optim", "max_length_tokens", "seed")
+"""Settings that have an effect with `select=similar` only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Members:
+    """What a bank is to be made of: the arguments of `combine.unit`."""
+
+    prefixes: Sequence[Entry]
+    refs: Sequence[str]
+    recipe: BankRecipe
+    name: str
+
+
+def check(config: CombineCommandConfig) -> None:
+    """Refuse settings that do not go together, before any work is done.
+
+    Raises:
+        UsageError: one for each fault.
+    """
+    raise_faults(_faults_of_similar(config) if config.select == "similar" else _faults_of_given(config))
+
+
+def members_of(context: Context, config: CombineCommandConfig) -> Members | Waiting:
+    """Return what the bank is made of, or in a plan `Waiting` where only the short run will tell.
+
+    Raises:
+        UsageError: a prefix that is named is not there or cannot be compared with the task, or there are fewer than `k`.
+    """
+    if config.select == "similar":
+        return _similar(context, config)
+    store = context.store
+    prefixes = [store.resolve("prefix", text) for text in config.prefixes]
+    refs = [ref_of(store, "prefix", text) for text in config.prefixes]
+    return Members(prefixes=prefixes, refs=refs, recipe=recipe_of(config, BankRecipe), name=config.name)
+
+
+def _similar(context: Context, config: CombineCommandConfig) -> Members | Waiting:
+    from prefixbank.steps.similar import Source, Target, find_sources, ranked
+
+    target = Target.of(context, config)
+    name = config.name or f"{target.task.name}-similar"
+    found = find_sources(context, config.prefixes, target)
+    own = [source.named for source in found if target.is_trained_in(source.entry)]
+    if own:
+        _tell(context, name, f"left out, trained on {target.task.name} itself: {', '.join(own)}")
+    once: dict[str, Source] = {}
+    for source in found:
+        if source.named not in own:
+            once.setdefault(source.entry.digest, source)
+    candidates = list(once.values())
+    if len(candidates) < config.k:
+        raise _too_few(config.k, len(candidates))
+    embedding = target.embedding(context)
+    if isinstance(embedding, Waiting):
+        return context.waits(combine.STEP, name, embedding)
+    nearest = ranked(embedding, candidates, config.measure)[: config.k]
+    entries = {source.entry.key: source.entry for source in candidates}
+    return Members(
+        prefixes=[entries[row["key"]] for row in nearest],
+        refs=[ref_of(context.store, "prefix", row["source"]) for row in nearest],
+        recipe=replace(recipe_of(config, BankRecipe), combine=_weighted(context, config, nearest, name)),
+        name=name,
+    )
+
+
+def _weighted(context: Context, config: CombineCommandConfig, nearest: Sequence[dict[str, Any]], name: str) -> CombineConfig:
+    """Return how to combine the chosen ones, and say which they are."""
+    import numpy as np
+
+    from prefixbank.core.combine import default_weights
+    from prefixbank.core.warm_start import retrieval_weights
+
+    combination = config.combine
+    if config.weigh == "similarity":
+        weights = tuple(retrieval_weights(np.array([row["similarity"] for row in nearest])).tolist())
+        combination = replace(combination, weights=weights)
+    else:
+        weights = default_weights(combination.weighting, len(nearest))
+    for row, weight in zip(nearest, weights, strict=True):
+        _tell(context, name, f"{row['rank']}. {row['source']}: similarity {row['similarity']:.4f}, weight {weight:.4f}")
+    return combination
+
+
+def _tell(context: Context, name: str, text: str) -> None:
+    context.emit(Event(kind="note", step=combine.STEP, name=name, text=text))
+
+
+def _faults_of_given(config: CombineCommandConfig) -> list[UsageError]:
+    faults = []
+    if not config.name:
+        fix = "prefixbank combine 'prefixes=[polarity,topic]' name=demo"
+        faults.append(UsageError("a bank without a name", expected="name=NAME", fix=fix))
+    default = CombineCommandConfig()
+    without_effect = [name for name in FOR_SIMILAR if getattr(config, name) != getattr(default, name)]
+    if without_effect:
+        faults.append(
+            UsageError(
+                f"no effect with select=given: {', '.join(without_effect)}",
+                expected="prefixes, weights and pooling of the bank, or select=similar",
+                fix="select=similar    or leave them out",
+            )
+        )
+    return faults
+
+
+def _faults_of_similar(config: CombineCommandConfig) -> list[UsageError]:
+    faults, combination = [], config.combine
+    if config.task == TaskConfig():
+        expected, fix = "the task to which prefixes are to be similar", "prefixbank combine select=similar task=emotion"
+        faults.append(UsageError("select=similar without a task", expected=expected, fix=fix))
+    if combination.weights:
+        expected = "no weights for prefixes that are still to be chosen"
+        fix = "leave combine.weights out    or name the prefixes in the order of the weights, without select"
+        faults.append(UsageError(f"combine.weights={list(combination.weights)} with select=similar", expected=expected, fix=fix))
+    if config.weigh == "similarity" and combination.weighting == "one":
+        expected = "weights by similarity, which share the mass of one, or plain concatenation"
+        fix = "leave combine.weighting out    or weigh=equally"
+        faults.append(UsageError("combine.weighting=one with weigh=similarity", expected=expected, fix=fix))
+    if config.weigh == "similarity" and combination.rule == "concat_vectors":
+        expected = "equal weights: vectors side by side are not weighted"
+        faults.append(UsageError("combine=concat_vectors with weigh=similarity", expected=expected, fix="weigh=equally"))
+    return faults
+
+
+def _too_few(k: int, candidates: int) -> UsageError:
+    return UsageError(
+        f"k={k} of {candidates} prefixes of other tasks",
+        expected=f"k of at most {candidates}" if candidates else "prefixes of other tasks",
+        fix=f"k={candidates}" if candidates else "prefixbank train-prefix task=polarity    trains one",
+    )
