@@ -179,7 +179,8 @@ def transfer_similar(*overrides: str, options: Options = DEFAULT) -> list[dict[s
 
     config = compose("transfer_similar", overrides, conf_dir=options.conf_dir)
     with options.context(config.run) as context:
-        target = Target.of(context, config)
+        task, files = context.task(config.task), context.encoder_files(config.encoder)
+        target = Target.of(context, task, files, recipe_of(config, PrefixRecipe))
         sources = find_sources(context, config.sources, target)
         embedding = target.embedding(context)
         assert isinstance(embedding, Entry)  # nothing here is planned only

@@ -127,7 +127,8 @@ def test_sweep_makes_a_bank_for_each_size(three):
 def test_sweep_makes_a_bank_for_each_task(cli):
     paths = ",".join(str(cli.tasks / name) for name in ("gamma", "omega"))
     rows = cli.done("combine", "--sweep", "select=similar", "task=folder", f"task.path={paths}", *SMALL, "k=1").result
-    assert [row["name"] for row in rows] == ["gamma-similar", "omega-similar"]
+    made = [Store(cli.store).resolve("bank", f"{name}-similar").key for name in ("gamma", "omega")]
+    assert [row["key"] for row in rows] == made
 
 
 def test_bank_is_stale_when_a_member_moves(three, lines):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from prefixbank.config.commands import CombineCommandConfig
-from prefixbank.config.schema import BankRecipe, CombineConfig, TaskConfig, recipe_of
+from prefixbank.config.schema import BankRecipe, CombineConfig, PrefixRecipe, TaskConfig, recipe_of
 from prefixbank.errors import UsageError, raise_faults
 from prefixbank.steps import combine
 from prefixbank.steps.context import Context
@@ -59,7 +59,8 @@ def members_of(context: Context, config: CombineCommandConfig) -> Members | Wait
 def _similar(context: Context, config: CombineCommandConfig) -> Members | Waiting:
     from prefixbank.steps.similar import Source, Target, find_sources, ranked
 
-    target = Target.of(context, config)
+    files, recipe = context.encoder_files(config.encoder), recipe_of(config, PrefixRecipe)
+    target = Target.of(context, context.task(config.task), files, recipe)
     name = config.name or f"{target.task.name}-similar"
     found = find_sources(context, config.prefixes, target)
     own = [source.named for source in found if target.is_trained_in(source.entry)]

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefixbank.config.commands import CombineCommandConfig, TransferSimilarConfig
-from prefixbank.config.schema import PrefixRecipe, recipe_of
+from prefixbank.config.schema import PrefixRecipe
 from prefixbank.core.similarity import Measure, similarity_matrix, similarity_matrix_by_layer
+from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.tasks import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps import train_prefix
@@ -53,10 +53,9 @@ class Target:
     early: Unit
 
     @staticmethod
-    def of(context: Context, config: TransferSimilarConfig | CombineCommandConfig) -> Target:
-        """Return the task that a command names, to be trained with its recipe."""
-        task, files = context.task(config.task), context.encoder_files(config.encoder)
-        asked = (context, task, files, recipe_of(config, PrefixRecipe), f"{task.name}-similar")
+    def of(context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe) -> Target:
+        """Return a task that would be trained with this recipe, the one that the sources were trained by."""
+        asked = (context, task, files, recipe, f"{task.name}-similar")
         return Target(task=task, whole=train_prefix.unit(*asked), early=train_prefix.early_unit(*asked))
 
     def is_trained_in(self, entry: Entry) -> bool:
