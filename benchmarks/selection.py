@@ -41,9 +41,10 @@ from prefixbank.core.warm_start import retrieval_weights
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.splits import sample, strata_of
 from prefixbank.data.tasks import Task
-from prefixbank.steps import combine, embed
+from prefixbank.steps import combine, embed, train_prefix
 from prefixbank.steps.context import Context
-from prefixbank.steps.similar import Source, Target, ranked
+from prefixbank.steps.selection import DIGITS
+from prefixbank.steps.similar import Source, nearest, similarities
 from prefixbank.steps.vectors import read_vectors
 from prefixbank.store.artifact import Entry
 
@@ -127,13 +128,12 @@ class Study:
     def nearest(self, rows: np.ndarray, k: int) -> tuple[list[int], tuple[float, ...]]:
         """Return the k nearest sources, in their own order, and the weights of retrieval; the short run sees these rows only."""
         few = self.task.train.take(rows)
-        target = Target.of(self.context, replace(self.task, train=few, validation=few), self.files, self.recipe)
-        embedding = target.embedding(self.context)
-        assert isinstance(embedding, Entry)
-        keys = {source.entry.key: place for place, source in enumerate(self.sources)}
-        found = {keys[row["key"]]: row["similarity"] for row in ranked(embedding, self.sources, "average_tokens")[:k]}
-        members = sorted(found)
-        return members, tuple(retrieval_weights(np.array([found[one] for one in members])).tolist())
+        task = replace(self.task, train=few, validation=few)
+        made = self.context.do(train_prefix.early_unit(self.context, task, self.files, self.recipe, task.name))
+        assert isinstance(made, Entry)
+        similar = similarities(made, [source.entry for source in self.sources], "average_tokens")
+        members = sorted(nearest(similar, k))
+        return members, tuple(retrieval_weights(similar[members].round(DIGITS)).tolist())
 
     def all_but_one(self, rows: np.ndarray) -> list[int]:
         """Return all sources but the one without which cross-validation on these rows scores best; the first where nothing can be told."""

@@ -19,7 +19,18 @@ from prefixbank.errors import PrefixbankError
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONFIGURED = {"transfer similar", "train-prefix", "train-multitask", "combine", "embed", "search", "probe", "run"}
+CONFIGURED = {
+    "transfer map",
+    "transfer retrieve",
+    "transfer similar",
+    "train-prefix",
+    "train-multitask",
+    "combine",
+    "embed",
+    "search",
+    "probe",
+    "run",
+}
 OTHERS = {"cache", "config", "doctor"}
 
 

@@ -16,6 +16,8 @@ _API = (
     "search",
     "train_multitask",
     "train_prefix",
+    "transfer_map",
+    "transfer_retrieve",
     "transfer_similar",
 )
 __all__ = ["__version__", *_API]

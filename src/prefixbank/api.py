@@ -14,13 +14,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from prefixbank.config.commands import RunExperimentConfig
 from prefixbank.config.compose import change_recipe, compose, compose_task
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig, MultitaskRecipe, PrefixRecipe, TaskConfig, recipe_of
-from prefixbank.data.encoder_files import EncoderFiles
-from prefixbank.data.texts import Texts
 from prefixbank.env import store_root
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps import combine as combine_step
@@ -34,15 +32,13 @@ from prefixbank.steps.elsewhere import Elsewhere
 from prefixbank.steps.events import Emit, Event, silent
 from prefixbank.steps.experiment import Experiment, run_experiment
 from prefixbank.steps.jobs import Job, listener, outcome_of
+from prefixbank.steps.loaded_bank import LoadedBank
 from prefixbank.steps.units import Waiting
 from prefixbank.steps.what_embeds import PLAIN, is_encoder, resolve_bank, what_embeds
 from prefixbank.steps.working import worker_context, worker_shards, working_folder
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
 from prefixbank.store.store import Store
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,16 +171,35 @@ def search(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object
 
 def transfer_similar(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object]]:
     """Rank source prefixes by their similarity to a task; `prefixbank transfer similar`. Returns a row for each, the nearest first."""
-    from prefixbank.steps.similar import Target, find_sources, ranked
+    from prefixbank.steps.similar import find_sources, ranked, target_embedding
 
     config = compose("transfer_similar", overrides, conf_dir=options.conf_dir)
     with options.context(config.run) as context:
         task, files = context.task(config.task), context.encoder_files(config.encoder)
-        target = Target.of(context, task, files, recipe_of(config, PrefixRecipe))
-        sources = find_sources(context, config.sources, target)
-        embedding = target.embedding(context)
-        assert isinstance(embedding, Entry)  # nothing here is planned only
-        return ranked(embedding, sources, config.measure)
+        asked = (context, task, files, recipe_of(config, PrefixRecipe), f"{task.name}-similar")
+        whole = train_prefix_step.unit(*asked)
+        sources = find_sources(context, config.sources, whole)
+        target = target_embedding(context, whole, train_prefix_step.early_unit(*asked))
+        assert isinstance(target, Entry)  # nothing here is planned only
+        return ranked(target, sources, config.measure)
+
+
+def transfer_map(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
+    """Train each target from each source and from a cold start; `prefixbank transfer map`. Returns the report."""
+    from prefixbank.steps.transfer_map import run_map
+
+    config = compose("transfer_map", overrides, conf_dir=options.conf_dir)
+    with options.context(config.run, "transfer_map", overrides) as context:
+        return run_map(context, _experiment(config, options))
+
+
+def transfer_retrieve(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
+    """Train a task from the sources that are most similar to it; `prefixbank transfer retrieve`. Returns the task's prefix."""
+    from prefixbank.steps.retrieve import retrieve
+
+    config = compose("transfer_retrieve", overrides, conf_dir=options.conf_dir)
+    with options.context(config.run, "transfer_retrieve", overrides) as context:
+        return retrieve(context, config)
 
 
 def run(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
@@ -192,13 +207,12 @@ def run(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     config = compose("run", overrides, conf_dir=options.conf_dir)
     probe_step.check_settings(config.probe)
     probe_step.check_layers(config.probe, "concat_last" if config.experiment.keep_layers else config.pooling.layers)
-    recipe = recipe_of(config, PrefixRecipe)
-
-    def recipe_for(source: str) -> PrefixRecipe:
-        return change_recipe(recipe, config.experiment.change.get(source, ()))
-
     with options.context(config.run, "run", overrides) as context:
-        return run_experiment(context, Experiment(config=config, find_task=_task_finder(config.run, options), recipe_for=recipe_for))
+        return run_experiment(context, _experiment(config, options))
+
+
+def _experiment(config: RunExperimentConfig, options: Options) -> Experiment:
+    return Experiment(config=config, find_task=_task_finder(config.run, options), change=change_recipe)
 
 
 def work(job: JSON) -> JSON:
@@ -207,7 +221,8 @@ def work(job: JSON) -> JSON:
     heard: list[Event] = []
     conf_dir = Path(share.conf_dir) if share.conf_dir else None
     options = Options(store=share.store, conf_dir=conf_dir, force=share.force, emit=listener(heard), job=share)
-    command = {one.__name__: one for one in (train_prefix, train_multitask, embed, probe, run)}[share.command]
+    shared = (train_prefix, train_multitask, embed, probe, run, transfer_map, transfer_retrieve)
+    command = {one.__name__: one for one in shared}[share.command]
 
     def make() -> None:
         with working_folder(share):
@@ -238,39 +253,6 @@ def _find_all(names: Sequence[str], find_task: Callable[[str], TaskConfig]) -> l
             faults.append(error)
     raise_faults(faults)
     return found
-
-
-class LoadedBank:
-    """A bank, or a multi-task encoder, in memory. Made by `load_bank`."""
-
-    def __init__(self, context: Context, entry: Entry, files: EncoderFiles, recipe: EmbedRecipe) -> None:
-        self.entry = entry
-        self._context, self._files, self._recipe = context, files, recipe
-        self._bank = train_multitask_step.load_plain(entry) if is_encoder(entry) else combine_step.load_bank(entry)
-
-    def embed(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
-        """Return one vector for each text, or for each pair of texts as the recipe reads them: float32 [N, F].
-
-        Raises:
-            UsageError: no texts, another number of second texts, or a single text, which Python would read as a list of letters.
-        """
-        from prefixbank.steps.vectors import embed_rows
-
-        rows = _rows_of(texts, pairs)
-        return embed_rows(self._context, self._bank, self._files, rows, self._recipe)[0]
-
-
-def _rows_of(texts: Sequence[str], pairs: Sequence[str] | None) -> Texts:
-    """Check what `LoadedBank.embed` is given."""
-    if isinstance(texts, str) or isinstance(pairs, str):
-        raise UsageError("one text instead of a list of texts", expected="a list, also for one text", fix='bank.embed(["a text"])')
-    if len(texts) == 0:
-        raise UsageError("no texts to embed", expected="one text or more", fix='bank.embed(["a text"])')
-    if pairs is not None and len(pairs) != len(texts):
-        raise UsageError(
-            f"{len(texts)} texts and {len(pairs)} second texts", expected="a second text for each", fix="bank.embed(texts, pairs)"
-        )
-    return Texts(texts=tuple(texts), pairs=None if pairs is None else tuple(pairs))
 
 
 def load_bank(name: str, *, options: Options = DEFAULT, run: RunConfig | None = None, recipe: EmbedRecipe | None = None) -> LoadedBank:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from prefixbank.config import compose
+from prefixbank.config import checking, compose
 from prefixbank.config.settings import CONFIGS, typed_name
 from prefixbank.errors import UsageError
 
@@ -17,6 +17,8 @@ NEEDED = {
     "train_prefix": ["task=polarity"],
     "probe": ["task=emotion"],
     "run": ["experiment=smoke"],
+    "transfer_map": ["experiment=transfer-map-smoke"],
+    "transfer_retrieve": ["task=emotion"],
     "transfer_similar": ["task=emotion"],
 }
 
@@ -67,8 +69,8 @@ def test_groups_as_a_table_has_a_line_for_each(cli):
 
 @pytest.mark.parametrize(("faults", "code"), [(0, 0), (2, 2)])
 def test_check_counts_what_was_found_and_reports_each_fault(cli, monkeypatch, faults, code):
-    bad = [compose.Checked(f"train-prefix optim={name}", UsageError(name, expected="b", fix="c")) for name in ("x", "y")[:faults]]
-    monkeypatch.setattr(compose, "check", lambda conf_dir: [compose.Checked("probe task=cb", None), *bad])
+    bad = [checking.Checked(f"train-prefix optim={name}", UsageError(name, expected="b", fix="c")) for name in ("x", "y")[:faults]]
+    monkeypatch.setattr(checking, "check", lambda conf_dir: [checking.Checked("probe task=cb", None), *bad])
     ran = cli("config", "check")
     assert (ran.code, ran.out) == (code, f"1 good, {faults} bad\n")
     assert ran.err == "".join(f"{one.what}\n{one.error}\n" for one in bad)

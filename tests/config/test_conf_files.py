@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from prefixbank.config.compose import Checked, check, compose, compose_task, conf_root
+from prefixbank.config.checking import Checked, check
+from prefixbank.config.compose import compose, compose_task, conf_root
 from prefixbank.config.schema import EncoderConfig
 
 FILES = sorted(conf_root().rglob("*.yaml"))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from prefixbank.config import folders
-from prefixbank.config.compose import check, compose, conf_root, groups
+from prefixbank.config.checking import check
+from prefixbank.config.compose import compose, conf_root, groups
 from prefixbank.errors import Faults, PrefixbankError, UsageError
 from tests.config.conftest import Write
 
@@ -122,6 +123,9 @@ def test_check_tells_each_fault_where_it_is(write: Write, conf_dir: Path):
         "train-multitask optim=mine": f"optim.lr = 'abc' in {file}",
         "combine optim=mine": f"optim.lr = 'abc' in {file}",
         "run optim=mine": f"optim.lr = 'abc' in {file}",
+        "transfer map optim=mine": f"optim.lr = 'abc' in {file}",
+        "transfer retrieve optim=mine": f"optim.lr = 'abc' in {file}",
         "transfer similar optim=mine": f"optim.lr = 'abc' in {file}",
         "run experiment=mine": "task has no option 'nothing'",
+        "transfer map experiment=mine": "task has no option 'nothing'",
     }

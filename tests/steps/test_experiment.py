@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from prefixbank.config.compose import change_recipe, compose
-from prefixbank.config.schema import PrefixRecipe, TaskConfig, recipe_of
+from prefixbank.config.schema import TaskConfig
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
 from prefixbank.steps.experiment import Experiment, run_experiment
@@ -39,11 +39,10 @@ def run(prepared, copy):
     def go(*settings: str, dry_run: bool = False):
         events: list[Event] = []
         config = compose("run", [*QUICK, *settings])
-        recipe = recipe_of(config, PrefixRecipe)
         experiment = Experiment(
             config=config,
             find_task=lambda name: TaskConfig(name=name, path=str(prepared.tasks / name)),
-            recipe_for=lambda source: change_recipe(recipe, config.experiment.change.get(source, ())),
+            change=change_recipe,
         )
         return run_experiment(Context(copy, config.run, emit=events.append, dry_run=dry_run), experiment), events
 

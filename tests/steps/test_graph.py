@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from prefixbank.config.compose import change_recipe, compose
-from prefixbank.config.schema import PrefixRecipe, TaskConfig, recipe_of
+from prefixbank.config.schema import TaskConfig
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
 from prefixbank.steps.graph import Experiment, Graph, shuffled
@@ -29,11 +29,10 @@ def graph(prepared, tmp_path):
 
     def build(*settings: str, dry_run: bool = False) -> tuple[Graph, list[Event]]:
         config = compose("run", [*SETTINGS, *settings])
-        recipe = recipe_of(config, PrefixRecipe)
         experiment = Experiment(
             config=config,
             find_task=lambda name: TaskConfig(name=name, path=str(prepared.tasks / name)),
-            recipe_for=lambda source: change_recipe(recipe, config.experiment.change.get(source, ())),
+            change=change_recipe,
         )
         return Graph(context=Context(store, config.run, emit=events.append, dry_run=dry_run), experiment=experiment), events
 

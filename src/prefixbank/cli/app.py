@@ -67,6 +67,21 @@ Examples:
   prefixbank run experiment=starter run.workers=4
   prefixbank run experiment=starter 'experiment.change.polarity=["optim.lr=0.02"]'
 """
+TRANSFER_MAP = """Train each target of an experiment from each source and cold; report what helps, and whether similarity tells.
+
+\b
+Examples:
+  prefixbank transfer map experiment=transfer-map-smoke encoder=tiny
+  prefixbank transfer map experiment=transfer-map run.data_root=FOLDER --dry-run
+  prefixbank transfer map experiment=starter experiment.target_rows=250 'experiment.transfer.tops=[1,2,3]'
+"""
+TRANSFER_RETRIEVE = """Train a task's prefix from the source prefixes that are most similar to it, after a short run on it.
+
+\b
+Examples:
+  prefixbank transfer retrieve task=emotion
+  prefixbank transfer retrieve task=emotion method=weighted k=2 name=emotion-weighted
+"""
 
 app = typer.Typer(name="prefixbank", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 transfer = typer.Typer(
@@ -90,10 +105,11 @@ def prefixbank(
     """Many predictions from one pass over a text: independent prefixes of one frozen encoder, combined into a bank."""
 
 
-def _add_producing(name: str, text_help: str, *, text: Callable[[Row], str] | None = None) -> None:
-    """Add the command `name`, which calls the API function of that name. All producing commands take the same flags."""
+def _add_producing(function: str, text_help: str, *, text: Callable[[Row], str] | None = None) -> None:
+    """Add the command that calls an API function; `transfer_...` goes to `transfer`. All producing commands take the same flags."""
+    place = transfer if function.startswith("transfer_") else app
 
-    @app.command(name, help=text_help)
+    @place.command(function.removeprefix("transfer_").replace("_", "-"), help=text_help)
     def command(
         overrides: flag.Overrides = None,
         store: flag.StoreFlag = None,
@@ -109,7 +125,7 @@ def _add_producing(name: str, text_help: str, *, text: Callable[[Row], str] | No
         flags = Flags(
             store=store, conf_dir=conf_dir, dry_run=dry_run, force=force, quiet=quiet, form=form, out=out, sweep=sweep, debug=debug
         )
-        run_command(name.replace("-", "_"), overrides, flags, text=text)
+        run_command(function, overrides, flags, text=text)
 
 
 def _report_text(row: Row) -> str:
@@ -120,12 +136,14 @@ def _report_text(row: Row) -> str:
     return f"{text}\n\nreport: {path / 'report.md'}{charts}"
 
 
-_add_producing("train-prefix", TRAIN_PREFIX)
-_add_producing("train-multitask", TRAIN_MULTITASK)
+_add_producing("train_prefix", TRAIN_PREFIX)
+_add_producing("train_multitask", TRAIN_MULTITASK)
 _add_producing("combine", COMBINE)
 _add_producing("embed", EMBED)
 _add_producing("probe", PROBE)
 _add_producing("run", RUN, text=_report_text)
+_add_producing("transfer_map", TRANSFER_MAP, text=_report_text)
+_add_producing("transfer_retrieve", TRANSFER_RETRIEVE)
 app.command("search", help=SEARCH)(listing("search"))
 transfer.command("similar", help=SIMILAR)(listing("transfer_similar"))
 app.add_typer(transfer, name="transfer")

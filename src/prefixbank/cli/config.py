@@ -11,7 +11,18 @@ from prefixbank.cli.console import Format, chosen_format, print_rows, reported
 from prefixbank.errors import UsageError, did_you_mean
 
 config = typer.Typer(help="Settings: show, list, check.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-COMMANDS = ("train-prefix", "train-multitask", "combine", "embed", "search", "probe", "run", "transfer similar")
+COMMANDS = (
+    "train-prefix",
+    "train-multitask",
+    "combine",
+    "embed",
+    "search",
+    "probe",
+    "run",
+    "transfer map",
+    "transfer retrieve",
+    "transfer similar",
+)
 
 
 @config.command(epilog="Example: prefixbank config show train-prefix task=polarity optim.lr=0.01")
@@ -49,9 +60,9 @@ def groups(conf_dir: flag.ConfDir = None, form: Annotated[Format | None, flag.FO
 def check(conf_dir: flag.ConfDir = None, debug: flag.Debug = False) -> None:
     """Compose and validate every choice of every group, offline."""
     with reported(debug=debug):
-        from prefixbank.config import compose
+        from prefixbank.config import checking
 
-        checked = compose.check(conf_dir)
+        checked = checking.check(conf_dir)
         bad = [one for one in checked if one.error is not None]
         for one in bad:
             typer.echo(f"{one.what}\n{one.error}", err=True)

@@ -28,9 +28,6 @@ from prefixbank.config.schema import (
     VectorType,
 )
 
-SimilarityMeasure = Literal["average_tokens", "per_token"]
-"""Cosine of the mean tokens, or the mean cosine of all pairs of tokens."""
-
 Column = Literal[
     "plain",
     "bank",
@@ -47,6 +44,13 @@ Column = Literal[
 """What turns texts into vectors in an experiment: the plain encoder; the bank that `combine` describes, or the bank of one of the four
 rules; the vectors of plain encoder and bank side by side; the multi-task encoder of all sources; an encoder fine-tuned on the target
 itself; banks of untrained prefixes and of prefixes trained on shuffled labels."""
+
+Measure = Literal["average_tokens", "per_token"]
+"""Similarity of two task embeddings: the cosine of their mean tokens, or the mean cosine of all pairs of tokens."""
+
+Method = Literal["best-of-k", "weighted", "mixture"]
+"""What a target's training starts from, of its k most similar sources: each of them, to keep the run that validates best; the mean of
+their prefixes, weighted by similarity; a prefix trained on all of them together."""
 
 Representation = Literal[Column, "single", "leave_one_out"]
 """These, and two that are made once for each source: a bank of it alone, and the bank that lacks it."""
@@ -70,9 +74,19 @@ class TransferSimilarConfig(PrefixRecipe):
     task: TaskConfig = field(default_factory=TaskConfig)
     sources: tuple[str, ...] = ()
     """Prefixes by ref, name or key; empty: all that have a ref and can be compared."""
-    measure: SimilarityMeasure = "average_tokens"
+    measure: Measure = "average_tokens"
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TransferRetrieveConfig(TransferSimilarConfig):
+    """`prefixbank transfer retrieve`. The recipe is that of the task's own training, and of the short run before it."""
+
+    name: str = ""
+    """Ref that is set: `prefix/<name>`; empty: the task's name."""
+    method: Method = "best-of-k"
+    k: Count = 3
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -99,7 +113,7 @@ class CombineCommandConfig(PrefixRecipe, BankRecipe):
     similar to a task, the nearest first."""
     task: TaskConfig = field(default_factory=TaskConfig)
     k: Count = 3
-    measure: SimilarityMeasure = "average_tokens"
+    measure: Measure = "average_tokens"
     weigh: Literal["similarity", "equally"] = "similarity"
     """`similarity`: prefixes share the mass of one in proportion to their similarities. `equally`: as `combine.weighting` says."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -178,6 +192,21 @@ class UpdateConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class TransferConfig:
+    """What `transfer map` trains on the targets, and which retrievals it compares."""
+
+    change: tuple[str, ...] = ()
+    """Overrides for training on targets: `experiment.transfer.change=["optim.epochs=6"]`. `experiment.change` has those for single
+    tasks, sources and targets."""
+    measure: Measure = "average_tokens"
+    """By which similarity sources are ranked."""
+    tops: tuple[Count, ...] = (1, 3)
+    """Each k of the retrieval table."""
+    methods: tuple[Method, ...] = ("best-of-k", "weighted")
+    """`best-of-k` needs no training beside those of the map."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class ExperimentConfig:
     """What a whole study trains, probes and compares."""
 
@@ -199,6 +228,8 @@ class ExperimentConfig:
     """Embed with the last so many layers side by side, for `probe.layers` to choose from, whatever `pooling` trains with; 0: as
     `pooling`."""
     update: UpdateConfig = field(default_factory=UpdateConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
+    """For `transfer map` only."""
     change: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Overrides for single source tasks: `experiment.change.polarity=["optim.lr=0.01"]`."""
 

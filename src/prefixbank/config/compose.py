@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, overload
 
 from hydra import compose as compose_with_hydra
 from hydra import initialize_config_dir
@@ -35,18 +35,11 @@ from prefixbank.config.overrides import Override, Request, sort_out
 from prefixbank.config.schema import PrefixRecipe, TaskConfig, recipe_of
 from prefixbank.config.settings import CONFIGS, Command, CommandConfig, names_at, typed_name
 from prefixbank.config.validate import OPEN, Node, assign, origin_in, plain_values, take_out_open, validate
-from prefixbank.errors import PrefixbankError, UsageError, raise_faults
+from prefixbank.errors import UsageError, raise_faults
 
-__all__ = ["Checked", "Command", "change_recipe", "check", "compose", "compose_task", "conf_root", "expand_sweep", "groups", "show"]
+__all__ = ["Command", "change_recipe", "compose", "compose_task", "conf_root", "expand_sweep", "groups", "resolve", "show"]
 
 _LOCK = threading.RLock()
-
-
-class Checked(NamedTuple):
-    """One finding of `check`: what was composed, and what was wrong with it, if anything."""
-
-    what: str
-    error: PrefixbankError | None
 
 
 @overload
@@ -64,11 +57,17 @@ def compose(command: Literal["search"], overrides: Sequence[str], *, conf_dir: P
 @overload
 def compose(command: Literal["probe"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> commands.ProbeCommandConfig: ...
 @overload
-def compose(command: Literal["run"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> commands.RunExperimentConfig: ...
+def compose(
+    command: Literal["run", "transfer_map"], overrides: Sequence[str], *, conf_dir: Path | None = None
+) -> commands.RunExperimentConfig: ...
 @overload
 def compose(
     command: Literal["transfer_similar"], overrides: Sequence[str], *, conf_dir: Path | None = None
 ) -> commands.TransferSimilarConfig: ...
+@overload
+def compose(
+    command: Literal["transfer_retrieve"], overrides: Sequence[str], *, conf_dir: Path | None = None
+) -> commands.TransferRetrieveConfig: ...
 @overload
 def compose(command: Command, overrides: Sequence[str], *, conf_dir: Path | None = None) -> CommandConfig: ...
 def compose(command: Command, overrides: Sequence[str], *, conf_dir: Path | None = None) -> CommandConfig:
@@ -83,7 +82,7 @@ def compose(command: Command, overrides: Sequence[str], *, conf_dir: Path | None
         UsageError: something was asked wrongly; with more than one fault a `Faults` that holds all of them.
     """
     request = sort_out(command, [_read(line) for line in overrides], groups(conf_dir))
-    return _resolve(command, request, conf_dir)
+    return resolve(command, request, conf_dir)
 
 
 def compose_task(name: str, *, conf_dir: Path | None = None) -> TaskConfig:
@@ -95,7 +94,7 @@ def compose_task(name: str, *, conf_dir: Path | None = None) -> TaskConfig:
     options = groups(conf_dir)["task"]
     if name not in options:
         raise unknown_option("train_prefix", "task", name, options)
-    config = _resolve("train_prefix", Request(choices={"task": name}), conf_dir)
+    config = resolve("train_prefix", Request(choices={"task": name}), conf_dir)
     assert isinstance(config, commands.TrainPrefixConfig)
     return config.task
 
@@ -143,39 +142,23 @@ def show(command: Command, overrides: Sequence[str], conf_dir: Path | None = Non
     request = sort_out(command, [_read(line) for line in overrides], groups(conf_dir))
     must = _mandatory(command)
     still = f"# {must}=NAME is still to be chosen\n" if must and must not in request.choices else ""
-    config = _resolve(command, request, conf_dir, complete=False)
+    config = resolve(command, request, conf_dir, complete=False)
     body = OmegaConf.to_yaml(OmegaConf.create(plain_values(config)))
     return f"# {shlex.join(['prefixbank', typed_name(command), *overrides])}\n{still}{body}"
 
 
-def check(conf_dir: Path | None = None) -> list[Checked]:
-    """Compose every command with each option of each of its groups, offline. What files leave open (`???`) may stay so.
+def resolve(command: Command, request: Request, conf_dir: Path | None, *, complete: bool = True) -> CommandConfig:
+    """Return the config that a request comes to.
+
+    Args:
+        command: which command.
+        request: choices and values.
+        conf_dir: a user's folder of YAML files.
+        complete: what the user has to choose must be chosen.
 
     Raises:
-        UsageError: `conf_dir` itself cannot be used.
+        UsageError: all that is wrong at once.
     """
-    options = groups(conf_dir)
-    found: list[Checked] = []
-    for command, config in CONFIGS.items():
-        for group in names_at(config, ()):
-            found += [_check_one(command, group, option, conf_dir) for option in options.get(group, [])]
-    return found
-
-
-def _check_one(command: Command, group: str, option: str, conf_dir: Path | None) -> Checked:
-    error: PrefixbankError | None = None
-    try:
-        config = _resolve(command, Request(choices={group: option}), conf_dir, complete=False)
-        if isinstance(config, commands.RunExperimentConfig):
-            tasks = groups(conf_dir)["task"]
-            named = [*config.experiment.sources, *config.experiment.targets]
-            raise_faults([unknown_option("run", "task", name, tasks) for name in named if name not in tasks])
-    except PrefixbankError as found:
-        error = found
-    return Checked(f"{typed_name(command)} {group}={option}", error)
-
-
-def _resolve(command: Command, request: Request, conf_dir: Path | None, *, complete: bool = True) -> CommandConfig:
     config_type, faults = CONFIGS[command], request.faults
     choices: dict[str, str | None] = {**request.choices}
     must = _mandatory(command)
@@ -192,25 +175,26 @@ def _resolve(command: Command, request: Request, conf_dir: Path | None, *, compl
     origin = origin_in(files, set(request.values), _load)
     opened, references = take_out_open(node, config_type, origin)
     config, wrong = validate(config_type, node, origin)
-    faults += [*(opened if complete else []), *references, *wrong, *_change_faults(config)]
+    faults += [*(opened if complete else []), *references, *wrong, *_change_faults(command, config)]
     raise_faults(faults)
     assert config is not None
     return config
 
 
-def _change_faults(config: CommandConfig | None) -> list[UsageError]:
-    """Return the faults of `experiment.change`, whose values are overrides themselves."""
+def _change_faults(command: Command, config: CommandConfig | None) -> list[UsageError]:
+    """Return the faults of an experiment's changes, whose values are overrides themselves."""
     if not isinstance(config, commands.RunExperimentConfig):
         return []
-    experiment, found = config.experiment, list[UsageError]()
-    for name, overrides in experiment.change.items():
-        if name not in experiment.sources:
-            found.append(unknown_source(name, experiment.sources))
+    experiment = config.experiment
+    trained = (*experiment.sources, *(experiment.targets if command == "transfer_map" else ()))
+    found: list[UsageError] = []
+    changes = {f"change.{name}": overrides for name, overrides in experiment.change.items()}
+    for place, overrides in {**changes, "transfer.change": experiment.transfer.change}.items():
         try:
             change_recipe(config, overrides)
         except UsageError as error:
-            found += faults_at(f"experiment.change.{name}", error)
-    return found
+            found += faults_at(f"experiment.{place}", error)
+    return [*found, *(unknown_source(name, trained) for name in experiment.change if name not in trained)]
 
 
 def _read(line: str) -> Override:

@@ -20,10 +20,22 @@ from prefixbank.config.commands import (
     SearchConfig,
     TrainMultitaskConfig,
     TrainPrefixConfig,
+    TransferRetrieveConfig,
     TransferSimilarConfig,
 )
 
-Command = Literal["train_prefix", "train_multitask", "combine", "embed", "search", "probe", "run", "transfer_similar"]
+Command = Literal[
+    "train_prefix",
+    "train_multitask",
+    "combine",
+    "embed",
+    "search",
+    "probe",
+    "run",
+    "transfer_map",
+    "transfer_retrieve",
+    "transfer_similar",
+]
 CommandConfig = (
     TrainPrefixConfig
     | TrainMultitaskConfig
@@ -32,6 +44,7 @@ CommandConfig = (
     | SearchConfig
     | ProbeCommandConfig
     | RunExperimentConfig
+    | TransferRetrieveConfig
     | TransferSimilarConfig
 )
 SettingPath = Sequence[str | int]
@@ -44,6 +57,8 @@ CONFIGS: dict[Command, type[CommandConfig]] = {
     "search": SearchConfig,
     "probe": ProbeCommandConfig,
     "run": RunExperimentConfig,
+    "transfer_map": RunExperimentConfig,
+    "transfer_retrieve": TransferRetrieveConfig,
     "transfer_similar": TransferSimilarConfig,
 }
 

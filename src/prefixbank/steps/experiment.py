@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain
-from typing import Literal, assert_never
+from typing import Literal
 
-from prefixbank.data.tasks import Task
 from prefixbank.steps import report
 from prefixbank.steps.context import Context
 from prefixbank.steps.experiment_checks import check_experiment, has_update
 from prefixbank.steps.graph import Experiment, Graph, Outcome
+from prefixbank.steps.protocol import study_facts
 from prefixbank.steps.representations import TITLES, WITHOUT_PREFIXES, multitask, passes, seeds_of, single, vectors, whole_bank, without
 from prefixbank.steps.units import Waiting
 from prefixbank.steps.update_study import update_rows
@@ -60,7 +60,7 @@ def _study(context: Context, experiment: Experiment) -> Outcome:
     if waiting is not None:
         return graph.waits(report.STEP, asked.name, waiting)
     study = report.Study(
-        facts=_facts(graph),
+        facts=study_facts(graph),
         columns={TITLES[column]: report.Column(title=TITLES[column], passes=passes(column, len(asked.sources))) for column in columns},
         probes=_made(probes),
         baselines=tuple(TITLES[column] for column in [name for name in ("plain", "multitask") if name in columns] or columns[:1]),
@@ -111,49 +111,3 @@ def _made(cells: Cells) -> dict[str, dict[str, dict[int, Entry]]]:
         target: {column: {seed: made for seed, made in seeds.items() if isinstance(made, Entry)} for column, seeds in columns.items()}
         for target, columns in cells.items()
     }
-
-
-def _facts(graph: Graph) -> report.Facts:
-    """Return what the report says about the study beside its numbers."""
-    config, asked = graph.config, graph.config.experiment
-    optim, tuned = config.optim, config.finetune
-    prefix = f"{config.prefix.length} slots, {_epochs(optim.epochs)}, batches of {optim.batch_size}, learning rate {optim.lr:g}"
-    protocol = [
-        f"Train rows: {_rows(graph.source(name) for name in asked.sources)}.",
-        f"Prefixes: {prefix}; the epoch with the best validation score of the source task is kept.",
-    ]
-    if "multitask" in asked.representations or has_update(asked):
-        fit = f"{_epochs(tuned.epochs)}, batches of {tuned.batch_size}, learning rate {tuned.lr:g}, {config.multitask.sampling} sampling"
-        protocol.append(f"Multi-task encoder: all weights, {fit}; the epoch with the best mean of the same validation scores is kept.")
-    if asked.targets:
-        protocol.append(f"Target train rows for the probes: {_rows(graph.target(name) for name in asked.targets)}.")
-        protocol.append(f"Vectors: {graph.reading.position} pooling of {_layers_read(graph)}.")
-        fitted = f"strength by {config.probe.folds}-fold cross-validation on train"
-        protocol.append(f"Probe: {config.probe.model}, {fitted}; scored once on {config.probe.score_on}.")
-    return report.Facts(
-        experiment=asked.name, encoder=graph.files.label, sources=asked.sources, seeds=asked.seeds, protocol=tuple(protocol)
-    )
-
-
-def _layers_read(graph: Graph) -> str:
-    """Return in words which layers the probes are given."""
-    pooling, kept = graph.reading, f"the last {graph.reading.last_k} layers"
-    match pooling.layers:
-        case "concat_last":
-            chosen = f"the one layer of {kept} that cross-validation on train chooses"
-            return {"joined": f"{kept}, side by side", "last": "the last layer", "best": chosen}[graph.config.probe.layers]
-        case "mean_last":
-            return f"{kept}, averaged"
-        case "single":
-            return f"layer {pooling.layer}"
-        case "last":
-            return "the last layer"
-    assert_never(pooling.layers)
-
-
-def _epochs(count: int) -> str:
-    return "1 epoch" if count == 1 else f"{count} epochs"
-
-
-def _rows(tasks: Iterable[Task]) -> str:
-    return ", ".join(f"{task.name} {len(task.train)}" for task in tasks)

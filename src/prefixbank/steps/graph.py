@@ -21,6 +21,7 @@ from prefixbank.config.schema import (
     PoolingConfig,
     PrefixRecipe,
     TaskConfig,
+    recipe_of,
 )
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.tasks import Task
@@ -44,12 +45,21 @@ class Experiment:
     Args:
         config: the composed configuration.
         find_task: task name to its configuration.
-        recipe_for: source task name to its recipe, changes for this one included.
+        change: a recipe and `KEY=VALUE` settings to the recipe with these changed.
     """
 
     config: RunExperimentConfig
     find_task: Callable[[str], TaskConfig]
-    recipe_for: Callable[[str], PrefixRecipe]
+    change: Callable[[PrefixRecipe, Sequence[str]], PrefixRecipe]
+
+    def recipe_for(self, source: str) -> PrefixRecipe:
+        """Return the recipe of a source task, changes for this one included."""
+        return self.change(recipe_of(self.config, PrefixRecipe), self.config.experiment.change.get(source, ()))
+
+    def target_recipe_for(self, target: str) -> PrefixRecipe:
+        """Return the recipe of training on a target, changes for this one included."""
+        asked = self.config.experiment
+        return self.change(recipe_of(self.config, PrefixRecipe), (*asked.transfer.change, *asked.change.get(target, ())))
 
 
 @dataclass(kw_only=True)

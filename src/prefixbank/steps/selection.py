@@ -7,20 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from prefixbank.config.commands import CombineCommandConfig
 from prefixbank.config.schema import BankRecipe, CombineConfig, PrefixRecipe, TaskConfig, recipe_of
 from prefixbank.errors import UsageError, raise_faults
-from prefixbank.steps import combine
+from prefixbank.steps import combine, train_prefix
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
-from prefixbank.steps.units import Waiting
+from prefixbank.steps.units import Unit, Waiting
 from prefixbank.steps.what_embeds import ref_of
 from prefixbank.store.artifact import Entry
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from prefixbank.steps.similar import Source
+
 FOR_SIMILAR = ("task", "k", "measure", "weigh", "encoder", "prefix", "optim", "max_length_tokens", "seed")
 """Settings that have an effect with `select=similar` only."""
+
+DIGITS = 4
+"""Digits of similarities, in weights too: beyond them a machine's arithmetic would make another bank."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,51 +65,62 @@ def members_of(context: Context, config: CombineCommandConfig) -> Members | Wait
 
 
 def _similar(context: Context, config: CombineCommandConfig) -> Members | Waiting:
-    from prefixbank.steps.similar import Source, Target, find_sources, ranked
+    from prefixbank.steps.similar import nearest, similarities, target_embedding
 
-    files, recipe = context.encoder_files(config.encoder), recipe_of(config, PrefixRecipe)
-    target = Target.of(context, context.task(config.task), files, recipe)
-    name = config.name or f"{target.task.name}-similar"
-    found = find_sources(context, config.prefixes, target)
-    own = [source.named for source in found if target.is_trained_in(source.entry)]
-    if own:
-        _tell(context, name, f"left out, trained on {target.task.name} itself: {', '.join(own)}")
-    once: dict[str, Source] = {}
-    for source in found:
-        if source.named not in own:
-            once.setdefault(source.entry.digest, source)
-    candidates = list(once.values())
+    task, files = context.task(config.task), context.encoder_files(config.encoder)
+    name = config.name or f"{task.name}-similar"
+    asked = (context, task, files, recipe_of(config, PrefixRecipe), f"{task.name}-similar")
+    whole = train_prefix.unit(*asked)
+    candidates = _candidates(context, config, whole, task.name, name)
     if len(candidates) < config.k:
         raise _too_few(config.k, len(candidates))
-    embedding = target.embedding(context)
+    embedding = target_embedding(context, whole, train_prefix.early_unit(*asked))
     if isinstance(embedding, Waiting):
         return context.waits(combine.STEP, name, embedding)
-    nearest = ranked(embedding, candidates, config.measure)[: config.k]
-    entries = {source.entry.key: source.entry for source in candidates}
+    similar = similarities(embedding, [source.entry for source in candidates], config.measure)
+    places = nearest(similar, config.k)
+    members = [candidates[place] for place in places]
+    weights, combination = _weighted(config, similar[places].round(DIGITS))
+    for rank, (source, place, weight) in enumerate(zip(members, places, weights, strict=True), start=1):
+        _tell(context, name, f"{rank}. {source.named}: similarity {similar[place]:.{DIGITS}f}, weight {weight:.{DIGITS}f}")
     return Members(
-        prefixes=[entries[row["key"]] for row in nearest],
-        refs=[ref_of(context.store, "prefix", row["source"]) for row in nearest],
-        recipe=replace(recipe_of(config, BankRecipe), combine=_weighted(context, config, nearest, name)),
+        prefixes=[source.entry for source in members],
+        refs=[ref_of(context.store, "prefix", source.named) for source in members],
+        recipe=replace(recipe_of(config, BankRecipe), combine=combination),
         name=name,
     )
 
 
-def _weighted(context: Context, config: CombineCommandConfig, nearest: Sequence[dict[str, Any]], name: str) -> CombineConfig:
-    """Return how to combine the chosen ones, and say which they are."""
-    import numpy as np
+def _candidates(context: Context, config: CombineCommandConfig, whole: Unit, task: str, name: str) -> list[Source]:
+    """Return the prefixes to choose from, each once; those of the task itself, or of other rows of it, are left out, and said.
 
+    Raises:
+        UsageError: see `find_sources`.
+    """
+    from prefixbank.steps.similar import find_sources
+
+    found = find_sources(context, config.prefixes, whole)
+    examples = whole.document["inputs"]["examples"]
+    own = [one.named for one in found if one.entry.info["task"] == task or one.entry.document["inputs"]["examples"] == examples]
+    if own:
+        _tell(context, name, f"left out, trained on {task} itself: {', '.join(own)}")
+    once: dict[str, Source] = {}
+    for source in found:
+        if source.named not in own:
+            once.setdefault(source.entry.digest, source)
+    return list(once.values())
+
+
+def _weighted(config: CombineCommandConfig, similar: np.ndarray) -> tuple[tuple[float, ...], CombineConfig]:
+    """Return the weights of prefixes of these similarities [k], and how to combine them."""
     from prefixbank.core.combine import default_weights
     from prefixbank.core.warm_start import retrieval_weights
 
     combination = config.combine
-    if config.weigh == "similarity":
-        weights = tuple(retrieval_weights(np.array([row["similarity"] for row in nearest])).tolist())
-        combination = replace(combination, weights=weights)
-    else:
-        weights = default_weights(combination.weighting, len(nearest))
-    for row, weight in zip(nearest, weights, strict=True):
-        _tell(context, name, f"{row['rank']}. {row['source']}: similarity {row['similarity']:.4f}, weight {weight:.4f}")
-    return combination
+    if config.weigh == "equally":
+        return default_weights(combination.weighting, len(similar)), combination
+    weights = tuple(retrieval_weights(similar).tolist())
+    return weights, replace(combination, weights=weights)
 
 
 def _tell(context: Context, name: str, text: str) -> None:

@@ -5,14 +5,13 @@ Source: Vu et al. 2022 (2110.07904), section 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefixbank.config.schema import PrefixRecipe
+import numpy as np
+
 from prefixbank.core.similarity import Measure, similarity_matrix, similarity_matrix_by_layer
-from prefixbank.data.encoder_files import EncoderFiles
-from prefixbank.data.tasks import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps import train_prefix
 from prefixbank.steps.context import Context
@@ -38,71 +37,61 @@ class Source:
     entry: Entry
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """The task to which sources are compared.
-
-    Args:
-        task: its examples.
-        whole: the unit of its whole training.
-        early: the unit of the short run.
-    """
-
-    task: Task
-    whole: Unit
-    early: Unit
-
-    @staticmethod
-    def of(context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe) -> Target:
-        """Return a task that would be trained with this recipe, the one that the sources were trained by."""
-        asked = (context, task, files, recipe, f"{task.name}-similar")
-        return Target(task=task, whole=train_prefix.unit(*asked), early=train_prefix.early_unit(*asked))
-
-    def is_trained_in(self, entry: Entry) -> bool:
-        """Tell whether a prefix is the task's own: of the same rows, or of a task of this name, such as all rows of which it has a few."""
-        theirs, own = (document["inputs"]["examples"] for document in (entry.document, self.whole.document))
-        return bool(entry.info["task"] == self.task.name or theirs == own)
-
-    def embedding(self, context: Context) -> Entry | Waiting:
-        """Return the artifact that holds the task's embedding: its prefix if that is trained already, else one of the short run alone."""
-        trained = context.store.get(key_of(self.whole.document))
-        return context.do(self.early) if trained is None else trained
+def target_embedding(context: Context, whole: Unit, early: Unit) -> Entry | Waiting:
+    """Return the artifact that holds a task's embedding: its prefix where that is trained already, else one of the short run alone."""
+    trained = context.store.get(key_of(whole.document))
+    return context.do(early) if trained is None else trained
 
 
-def find_sources(context: Context, names: Sequence[str], target: Target) -> list[Source]:
+def find_sources(
+    context: Context,
+    names: Sequence[str],
+    target: Unit,
+    unfit: Callable[[Entry], PrefixbankError | None] = lambda entry: None,
+) -> list[Source]:
     """Return the prefixes to compare; of those that are not named, the ones that can be, and a note of how many cannot.
 
     Args:
         context: the store.
-        names: refs, names or keys; empty: every prefix that has a ref, but for those of the task itself.
-        target: the task.
+        names: refs, names or keys; empty: every prefix that has a ref.
+        target: the training of the task.
+        unfit: what else speaks against a prefix, if anything.
 
     Raises:
         UsageError: a prefix that is named cannot be compared, or there is none to compare.
     """
-    store, whole = context.store, target.whole
+    store = context.store
     if names:
         found = [Source(named=ref_of(store, "prefix", name) or name, entry=store.resolve("prefix", name)) for name in names]
-        raise_faults([fault for source in found if (fault := _fault(source, whole)) is not None])
+        raise_faults([fault for source in found if (fault := _fault(source, target) or unfit(source.entry)) is not None])
         return found
     everything = [Source(named=str(ref), entry=store.resolve("prefix", str(ref))) for ref in store.refs("prefix")]
-    others = [source for source in everything if not target.is_trained_in(source.entry)]
-    fit = [source for source in others if _fault(source, whole) is None]
+    own = target.document["inputs"]["examples"]
+    others = [source for source in everything if source.entry.document["inputs"]["examples"] != own]
+    fit = [source for source in others if (_fault(source, target) or unfit(source.entry)) is None]
     if not fit:
         raise _none_fits(store, len(others))
     if len(fit) < len(others):
-        text = f"{len(others) - len(fit)} of {len(others)} prefixes left out: another encoder or kind, or without a task embedding"
-        context.emit(Event(kind="note", step="transfer", name=whole.name, text=text))
+        text = f"{len(others) - len(fit)} of {len(others)} prefixes left out: another encoder or form, or without a task embedding"
+        context.emit(Event(kind="note", step="transfer", name=target.name, text=text))
     return fit
+
+
+def similarities(target: Entry, sources: Sequence[Entry], measure: Measure) -> np.ndarray:
+    """Return the similarity of each source with a target, over all layers, float64 [S]."""
+    whole: np.ndarray = similarity_matrix(measure, [_embedding(source) for source in sources], [_embedding(target)])[:, 0]
+    return whole
+
+
+def nearest(similar: np.ndarray, k: int) -> list[int]:
+    """Return the places of the k greatest similarities [S], the most similar first; of equal ones the first."""
+    return [int(place) for place in np.argsort(-similar, kind="stable")[:k]]
 
 
 def ranked(target: Entry, sources: Sequence[Source], measure: Measure) -> list[dict[str, Any]]:
     """Return a row for each source, the most similar first; of sources that are equally similar, the one that stands first."""
-    own = _embedding(target)
-    theirs = [_embedding(source.entry) for source in sources]
-    whole = similarity_matrix(measure, theirs, [own])[:, 0]
-    layers = similarity_matrix_by_layer(measure, theirs, [own])[:, 0]
-    order = sorted(range(len(sources)), key=lambda place: -whole[place])
+    whole = similarities(target, [source.entry for source in sources], measure)
+    layers = similarity_matrix_by_layer(measure, [_embedding(source.entry) for source in sources], [_embedding(target)])[:, 0]
     return [
         {
             "rank": rank,
@@ -112,7 +101,7 @@ def ranked(target: Entry, sources: Sequence[Source], measure: Measure) -> list[d
             "by_layer": [round(float(value), 4) for value in layers[place]],
             "key": sources[place].entry.key,
         }
-        for rank, place in enumerate(order, start=1)
+        for rank, place in enumerate(nearest(whole, len(sources)), start=1)
     ]
 
 

@@ -81,7 +81,7 @@ def start_of(store: Store, files: EncoderFiles, recipe: PrefixRecipe, name: str)
     if config.init in DRAWN:
         return effective(recipe), None
     entry = _named(store, config.init)
-    if entry.step != "train_prefix":
+    if TENSORS not in entry.files:
         raise UsageError(
             f"prefix.init={config.init} is {entry.step.replace('_', '-')} {entry.short_key}, no prefix",
             expected="the ref, name or key of a trained prefix",
@@ -131,7 +131,7 @@ def _other_encoder(files: EncoderFiles, entry: Entry) -> Iterator[UsageError]:
     theirs, name = entry.document["inputs"]["encoder"], entry.info["encoder"]["name"]
     if theirs != files.digest:
         yield UsageError(
-            f"{_called(entry)} was trained on encoder {name} {theirs[:8]}, this one is for {files.label} {files.digest[:8]}",
+            f"{called(entry)} was trained on encoder {name} {theirs[:8]}, this one is for {files.label} {files.digest[:8]}",
             expected="a prefix of the same encoder to start from",
             fix=f"encoder={name}    or prefixbank train-prefix task={entry.info['task']} encoder={files.source.name} first",
         )
@@ -148,14 +148,14 @@ def _other_form(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
     kind = entry.document["config"]["prefix"].get("kind", "deep")  # which prefixes of older versions do not say
     if config.kind != kind:
         yield UsageError(
-            f"{_called(entry)} has prefix.kind={kind}, this one prefix.kind={config.kind}",
+            f"{called(entry)} has prefix.kind={kind}, this one prefix.kind={config.kind}",
             expected="a prefix of the same kind to start from",
             fix=f"prefix.kind={kind}",
         )
     gate = entry.document["config"]["prefix"]["gate"]
     if config.gate != gate:
         yield UsageError(
-            f"{_called(entry)} has prefix.gate={gate}, this one prefix.gate={config.gate}",
+            f"{called(entry)} has prefix.gate={gate}, this one prefix.gate={config.gate}",
             expected="a gate in both or in none",
             fix=f"prefix.gate={gate}",
         )
@@ -168,11 +168,12 @@ def _other_length(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
         return
     change = f"prefix.init_fit=truncate (its first {length})" if have > length else "prefix.init_fit=tile (repeats it)"
     yield UsageError(
-        f"{_called(entry)} has {have} slots, prefix.length={length} with prefix.init_fit={config.init_fit}",
+        f"{called(entry)} has {have} slots, prefix.length={length} with prefix.init_fit={config.init_fit}",
         expected="as many slots" if config.init_fit == "exact" else f"{length} slots or more",
         fix=f"prefix.length={have}    or {change}",
     )
 
 
-def _called(entry: Entry) -> str:
+def called(entry: Entry) -> str:
+    """Return what messages call a prefix artifact."""
     return f"prefix '{entry.info['task']}' {entry.short_key}"

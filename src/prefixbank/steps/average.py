@@ -1,0 +1,93 @@
+"""Step `average-prefixes`: several trained prefixes to their weighted mean, from which a training can start.
+
+Source: Vu et al. 2022 (2110.07904), section 3, "weighted average of top-k".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefixbank.errors import UsageError, raise_faults
+from prefixbank.steps.units import Unit
+from prefixbank.steps.warm_start import TENSORS, called
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON, document
+
+if TYPE_CHECKING:
+    from prefixbank.core.prefix import Prefix
+    from prefixbank.core.prompt import SoftPrompt
+
+STEP = "average-prefixes"
+VERSION = 1  # 1: first
+CODE = (
+    "core.attention",
+    "core.combine",
+    "core.prefix",
+    "core.prompt",
+    "core.shapes",
+    "core.shared_prefix",
+    "core.warm_start",
+)
+DIGITS = 6
+"""Weights are rounded to this: their last digits depend on the machine that computed them, and keys must not."""
+FORM = ("kind", "length", "gate")
+"""Settings in which prefixes have to agree to have a mean."""
+
+
+def unit(prefixes: Sequence[Entry], weights: Sequence[float], name: str) -> Unit:
+    """Return the unit that averages `prefixes` of one encoder.
+
+    Args:
+        prefixes: prefix artifacts.
+        weights: one number >= 0 for each, scaled to a sum of 1.
+        name: what messages call it.
+
+    Raises:
+        UsageError: prefixes of different lengths, kinds or gates.
+    """
+    form = _form(prefixes[0])
+    raise_faults([_other_form(prefixes[0], entry) for entry in prefixes[1:] if _form(entry) != form])
+
+    def make(out: Path, work: Path) -> JSON:
+        from prefixbank.steps.tensors import prefix_from, prefix_tensors, read_tensors, write_tensors
+
+        mean = _mean([prefix_from(read_tensors(entry, TENSORS)) for entry in prefixes], rounded)
+        write_tensors(out / TENSORS, prefix_tensors(mean))
+        return {"task": "+".join(entry.info["task"] for entry in prefixes), "encoder": prefixes[0].info["encoder"]}
+
+    rounded = [round(float(weight), DIGITS) for weight in weights]
+    inputs = {
+        "encoder": prefixes[0].document["inputs"]["encoder"],
+        "prefixes": [entry.files[TENSORS].sha256 for entry in prefixes],
+    }
+    made_of = document(step="average_prefixes", version=VERSION, config={"weights": rounded, "prefix": form}, inputs=inputs)
+    return Unit(step=STEP, name=name, document=made_of, make=make, here=True)
+
+
+def _mean(prefixes: Sequence[Prefix | SoftPrompt], weights: Sequence[float]) -> Prefix | SoftPrompt:
+    """Average prefixes of one kind."""
+    from prefixbank.core.prefix import Prefix
+    from prefixbank.core.prompt import SoftPrompt
+    from prefixbank.core.warm_start import average_prefixes, average_prompts
+
+    deep = [prefix for prefix in prefixes if isinstance(prefix, Prefix)]
+    if deep:
+        return average_prefixes(deep, weights)
+    return SoftPrompt(tensor=average_prompts([prompt.tensor for prompt in prefixes], weights))
+
+
+def _form(entry: Entry) -> JSON:
+    """Return the settings of a prefix artifact that its shape follows from."""
+    config = entry.document["config"]["prefix"]
+    return {name: config[name] for name in FORM}
+
+
+def _other_form(first: Entry, other: Entry) -> UsageError:
+    shapes = [" ".join(f"prefix.{name}={value}" for name, value in _form(entry).items()) for entry in (first, other)]
+    return UsageError(
+        f"{called(other)} has {shapes[1]}, {called(first)} has {shapes[0]}",
+        expected="prefixes of one kind, length and gate to average",
+        fix=f"prefixbank train-prefix task={other.info['task']} {shapes[0]}    or leave it out",
+    )

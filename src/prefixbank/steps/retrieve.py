@@ -1,0 +1,133 @@
+"""Retrieve sources for a task and train it from them: a short run, the nearest prefixes, and the task's prefix.
+
+Source: Vu et al. 2022 (2110.07904), section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from prefixbank.config.commands import TransferRetrieveConfig
+from prefixbank.config.schema import PrefixRecipe, recipe_of
+from prefixbank.errors import PrefixbankError, UsageError, raise_faults
+from prefixbank.steps import train_prefix
+from prefixbank.steps.context import Context
+from prefixbank.steps.events import Event
+from prefixbank.steps.json_files import read_json
+from prefixbank.steps.retrieval import Target, mean_unit
+from prefixbank.steps.similar import Source, find_sources, nearest, similarities, target_embedding
+from prefixbank.steps.units import Waiting
+from prefixbank.steps.walk import run_walk
+from prefixbank.steps.warm_start import DRAWN
+from prefixbank.store.artifact import Entry
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Retrieval:
+    """What is asked for, with what was found for it.
+
+    Args:
+        config: as composed.
+        name: of the prefix to be.
+        target: the task.
+        sources: prefixes to choose from.
+    """
+
+    config: TransferRetrieveConfig
+    name: str
+    target: Target
+    sources: list[Source]
+
+
+def retrieve(context: Context, config: TransferRetrieveConfig) -> Entry | Waiting:
+    """Return the prefix of a task, trained from the sources that are most similar to it; ref `prefix/<name or task name>`.
+
+    Raises:
+        UsageError: no source to choose from, or fewer than k.
+    """
+    task, files = context.task(config.task), context.encoder_files(config.encoder)
+    target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
+    name = config.name or task.name
+    raise_faults(_start_given(config))
+    sources = find_sources(context, config.sources, target.unit(context, None, name), _unfit(context, target, config))
+    raise_faults(_too_few(config, task.name, len(sources)))
+    asked = _Retrieval(config=config, name=name, target=target, sources=sources)
+    return run_walk(context, name, lambda walking: _walk(walking, asked))
+
+
+def _unfit(context: Context, target: Target, config: TransferRetrieveConfig) -> Callable[[Entry], PrefixbankError | None]:
+    """Return what says why a training cannot start from a prefix; those that are averaged have to have one length."""
+    recipe = target.recipe
+    if config.method == "weighted":
+        recipe = replace(recipe, prefix=replace(recipe.prefix, init_fit="exact"))
+    asked = replace(target, recipe=recipe)
+
+    def unfit(source: Entry) -> PrefixbankError | None:
+        try:
+            asked.unit(context, source, "retrieved")
+        except UsageError as error:
+            return error
+        return None
+
+    return unfit
+
+
+def _walk(context: Context, asked: _Retrieval) -> Entry | Waiting:
+    """Go through all units in order; a planning context makes none of them."""
+    target, name, measure = asked.target, asked.name, asked.config.measure
+    early = train_prefix.early_unit(context, target.task, target.files, target.recipe, f"{name}-similar")
+    own = target_embedding(context, target.unit(context, None, name), early)
+    if isinstance(own, Waiting):
+        return context.waits(train_prefix.STEP, name, own)
+    similar = similarities(own, [source.entry for source in asked.sources], measure)
+    near = nearest(similar, asked.config.k)
+    for place in near:
+        _tell(context, asked, f"similarity {similar[place]:.4f}  {asked.sources[place].named}")
+    starts = [asked.sources[place] for place in near]
+    if asked.config.method == "best-of-k":
+        return _best(context, asked, starts)
+    start = context.do(mean_unit([source.entry for source in starts], similar[near], name))
+    if isinstance(start, Waiting):
+        return context.waits(train_prefix.STEP, name, start)
+    return context.do(replace(target.unit(context, start, name), ref=("prefix", name)))
+
+
+def _best(context: Context, asked: _Retrieval, starts: list[Source]) -> Entry | Waiting:
+    """Train from each of several sources, and return the training that validates best; of equal ones, that of the nearest source."""
+    units = [asked.target.unit(context, source.entry, f"{asked.name}-from-{source.entry.info['name']}") for source in starts]
+    outcomes = [context.do(unit) for unit in units]
+    waiting = next((outcome for outcome in outcomes if isinstance(outcome, Waiting)), None)
+    if waiting is not None:
+        return context.waits(train_prefix.STEP, asked.name, waiting)
+    scores = [read_json(outcome, "result.json")["validation"] for outcome in outcomes if isinstance(outcome, Entry)]
+    best = scores.index(max(scores))
+    _tell(context, asked, f"validates best from {starts[best].named}")
+    return context.do(replace(units[best], name=asked.name, ref=("prefix", asked.name)))
+
+
+def _tell(context: Context, asked: _Retrieval, text: str) -> None:
+    if not context.is_share:
+        context.emit(Event(kind="note", step="transfer", name=asked.name, text=text))
+
+
+def _start_given(config: TransferRetrieveConfig) -> list[UsageError]:
+    """Refuse a start beside those that are retrieved."""
+    if config.prefix.init in DRAWN:
+        return []
+    return [
+        UsageError(
+            f"prefix.init={config.prefix.init} for a training that starts from what is retrieved",
+            expected=f"one of {', '.join(DRAWN)}: where the short run starts",
+            fix=f"drop it    or prefixbank train-prefix task={config.task.name or 'NAME'} prefix.init={config.prefix.init}",
+        )
+    ]
+
+
+def _too_few(config: TransferRetrieveConfig, task: str, count: int) -> list[UsageError]:
+    """Refuse to take more sources than there are."""
+    if config.k <= count:
+        return []
+    return [
+        UsageError(f"k={config.k}, but {count} prefixes can be compared with {task}", expected=f"k from 1 to {count}", fix=f"k={count}")
+    ]
