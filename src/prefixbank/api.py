@@ -18,12 +18,13 @@ from pathlib import Path
 from prefixbank.config.commands import RunExperimentConfig
 from prefixbank.config.compose import change_recipe, compose, compose_task
 from prefixbank.config.running import RunConfig
-from prefixbank.config.schema import BankRecipe, EmbedRecipe, EncoderConfig, MultitaskRecipe, PrefixRecipe, TaskConfig, recipe_of
+from prefixbank.config.schema import EmbedRecipe, EncoderConfig, MultitaskRecipe, PrefixRecipe, TaskConfig, recipe_of
 from prefixbank.env import store_root
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps import combine as combine_step
 from prefixbank.steps import embed as embed_step
 from prefixbank.steps import probe as probe_step
+from prefixbank.steps import selection
 from prefixbank.steps import train_multitask as train_multitask_step
 from prefixbank.steps import train_prefix as train_prefix_step
 from prefixbank.steps.context import Context
@@ -33,7 +34,7 @@ from prefixbank.steps.experiment import Experiment, run_experiment
 from prefixbank.steps.jobs import Job, listener, outcome_of
 from prefixbank.steps.loaded_bank import LoadedBank
 from prefixbank.steps.units import Waiting
-from prefixbank.steps.what_embeds import PLAIN, is_encoder, ref_of, resolve_bank, what_embeds
+from prefixbank.steps.what_embeds import PLAIN, is_encoder, resolve_bank, what_embeds
 from prefixbank.steps.working import worker_context, worker_shards, working_folder
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
@@ -111,12 +112,12 @@ def train_multitask(*overrides: str, options: Options = DEFAULT) -> Entry | Wait
 def combine(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Combine prefixes into a bank; `prefixbank combine`."""
     config = compose("combine", overrides, conf_dir=options.conf_dir)
-    if not config.name:
-        raise UsageError("a bank without a name", expected="name=NAME", fix="prefixbank combine 'prefixes=[polarity,topic]' name=demo")
-    context = options.context(config.run)
-    prefixes = [context.store.resolve("prefix", text) for text in config.prefixes]
-    refs = [ref_of(context.store, "prefix", text) for text in config.prefixes]
-    return context.do(combine_step.unit(context.store, prefixes, recipe_of(config, BankRecipe), config.name, refs))
+    selection.check(config)
+    with options.context(config.run) as context:
+        members = selection.members_of(context, config)
+        if isinstance(members, Waiting):
+            return members
+        return context.do(combine_step.unit(context.store, members.prefixes, members.recipe, members.name, members.refs))
 
 
 def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:

@@ -16,7 +16,7 @@ FILES = sorted(conf_root().rglob("*.yaml"))
 IDS = [file.relative_to(conf_root()).as_posix() for file in FILES]
 
 MISREAD = re.compile(r"(?i:yes|no|on|off|y|n|null|none|nan|~)|true|false|[+-]?0[0-9_]+|[0-9]+(:[0-9]+)+|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}")
-"""Bare scalars that YAML 1.1 takes for something else than they look, or than a command line does. `true` and `false` are meant."""
+"""Bare scalars that YAML 1.1 takes for something else than they look, or than a command line does. `true`, `false` and `null` are meant."""
 
 HUB_IDS = {
     "bert_base": "google-bert/bert-base-uncased",
@@ -34,7 +34,9 @@ HUB_IDS = {
 def misread(text: str) -> list[str]:
     """The bare scalars of a YAML text that are easily misread."""
     scalars = [token for token in yaml.scan(text) if isinstance(token, yaml.ScalarToken)]
-    return [token.value for token in scalars if token.plain and token.value not in ("true", "false") and MISREAD.fullmatch(token.value)]
+    return [
+        token.value for token in scalars if token.plain and token.value not in ("true", "false", "null") and MISREAD.fullmatch(token.value)
+    ]
 
 
 @pytest.mark.parametrize("file", FILES, ids=IDS)
@@ -59,7 +61,7 @@ def test_misread_finds_a_bare_scalar(text: str):
     assert len(misread(text)) == 1
 
 
-@pytest.mark.parametrize("text", ["['yes', \"no\"]", "a: 0", "a: 0.5", "a: 10", "a: true", "a: yesterday", "a: 1e-3"])
+@pytest.mark.parametrize("text", ["['yes', \"no\"]", "a: 0", "a: 0.5", "a: 10", "a: true", "a: null", "a: yesterday", "a: 1e-3"])
 def test_misread_leaves_others_alone(text: str):
     assert misread(text) == []
 

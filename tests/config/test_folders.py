@@ -121,6 +121,7 @@ def test_check_tells_each_fault_where_it_is(write: Write, conf_dir: Path):
     assert {what: error for what, error in wrong.items() if "=mine" in what} == {
         "train-prefix optim=mine": f"optim.lr = 'abc' in {file}",
         "train-multitask optim=mine": f"optim.lr = 'abc' in {file}",
+        "combine optim=mine": f"optim.lr = 'abc' in {file}",
         "run optim=mine": f"optim.lr = 'abc' in {file}",
         "transfer map optim=mine": f"optim.lr = 'abc' in {file}",
         "transfer retrieve optim=mine": f"optim.lr = 'abc' in {file}",

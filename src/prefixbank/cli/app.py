@@ -39,6 +39,7 @@ COMBINE = """Combine prefixes into a bank.
 Examples:
   prefixbank combine 'prefixes=[polarity,topic]' name=demo
   prefixbank combine 'prefixes=[prefix/polarity,3f9c21ab]' combine=mean_vectors name=mixed
+  prefixbank combine select=similar task=emotion k=3 name=near
 """
 EMBED = """Turn each text of a corpus into one vector (txt, CSV, TSV, JSONL, Parquet in; Parquet out).
 

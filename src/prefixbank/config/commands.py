@@ -105,12 +105,22 @@ class TrainMultitaskConfig(MultitaskRecipe):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class CombineCommandConfig(BankRecipe):
-    """`prefixbank combine`."""
+class CombineCommandConfig(PrefixRecipe, BankRecipe):
+    """`prefixbank combine`. What does not say how prefixes become a bank is for `select=similar`; the recipe is that of the short run."""
 
     name: str = ""
+    """Ref that is set: `bank/<name>`; empty with `select=similar`: `<task>-similar`."""
     prefixes: tuple[str, ...] = ()
     """Refs (`prefix/sst2`), task names (`sst2`) or keys."""
+    select: Literal["given", "similar"] = "given"
+    """`given`: these prefixes, in this order. `similar`: of these (empty: of all that have a ref and can be compared) the `k` that are most
+    similar to a task, the nearest first."""
+    task: TaskConfig = field(default_factory=TaskConfig)
+    k: Count = 3
+    measure: Measure = "average_tokens"
+    weigh: Literal["similarity", "equally"] = "similarity"
+    """`similarity`: prefixes share the mass of one in proportion to their similarities. `equally`: as `combine.weighting` says."""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
 
