@@ -171,18 +171,17 @@ def search(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object
 
 def transfer_similar(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object]]:
     """Rank source prefixes by their similarity to a task; `prefixbank transfer similar`. Returns a row for each, the nearest first."""
-    from prefixbank.steps.similar import find_sources, ranked, target_embedding
+    from prefixbank.steps.similar import Target, find_sources, ranked
     from prefixbank.steps.task_embeddings import Comparison
 
     config = compose("transfer_similar", overrides, conf_dir=options.conf_dir)
     with options.context(config.run) as context:
         task, files = context.task(config.task), context.encoder_files(config.encoder)
-        asked = (context, task, files, recipe_of(config, PrefixRecipe), f"{task.name}-similar")
-        whole = train_prefix_step.unit(*asked)
-        sources = find_sources(context, config.sources, whole, config.reading)
-        target = target_embedding(context, whole, train_prefix_step.early_unit(*asked))
-        assert isinstance(target, Entry)  # nothing here is planned only
-        return ranked(target, sources, Comparison(measure=config.measure, reading=config.reading))
+        target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
+        sources = find_sources(context, target, config.sources, config.reading)
+        own = target.embedding(context)
+        assert isinstance(own, Entry)  # nothing here is planned only
+        return ranked(own, sources, Comparison(measure=config.measure, reading=config.reading))
 
 
 def transfer_map(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:

@@ -217,10 +217,8 @@ def test_task_folder_is_suggested_when_a_path_was_given():
 
 
 def test_experiments_are_listed_when_none_was_given():
-    assert (
-        only_fault("run", [])[1]
-        == "experiment=NAME, one of: recipe, smoke, starter, starter_seeds, transfer, transfer-map, transfer-map-smoke, transfer-smoke, update"
-    )
+    names = "recipe, smoke, starter, starter_seeds, transfer, transfer-map, transfer-map-smoke, transfer-smoke, update"
+    assert only_fault("run", [])[1] == f"experiment=NAME, one of: {names}"
 
 
 def test_long_list_of_tasks_is_cut(write: Write, conf_dir: Path):

@@ -118,6 +118,7 @@ class CombineCommandConfig(PrefixRecipe, BankRecipe):
     task: TaskConfig = field(default_factory=TaskConfig)
     k: Count = 3
     measure: Measure = "average_tokens"
+    reading: Reading = "values"
     weigh: Literal["similarity", "equally"] = "similarity"
     """`similarity`: prefixes share the mass of one in proportion to their similarities. `equally`: as `combine.weighting` says."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)

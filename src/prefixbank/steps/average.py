@@ -16,6 +16,8 @@ from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from prefixbank.core.prefix import Prefix
     from prefixbank.core.prompt import SoftPrompt
 
@@ -24,6 +26,7 @@ VERSION = 1  # 1: first
 CODE = (
     "core.attention",
     "core.combine",
+    "core.pooling",
     "core.prefix",
     "core.prompt",
     "core.shapes",
@@ -64,6 +67,13 @@ def unit(prefixes: Sequence[Entry], weights: Sequence[float], name: str) -> Unit
     }
     made_of = document(step="average_prefixes", version=VERSION, config={"weights": rounded, "prefix": form}, inputs=inputs)
     return Unit(step=STEP, name=name, document=made_of, make=make, here=True)
+
+
+def unit_of_nearest(sources: Sequence[Entry], similar: np.ndarray, name: str) -> Unit:
+    """Return the unit that averages the prefixes of sources, weighted by their similarity [k] with a target."""
+    from prefixbank.core.warm_start import retrieval_weights
+
+    return unit(sources, retrieval_weights(similar).tolist(), name)
 
 
 def _mean(prefixes: Sequence[Prefix | SoftPrompt], weights: Sequence[float]) -> Prefix | SoftPrompt:

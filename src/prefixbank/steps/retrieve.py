@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 from prefixbank.config.commands import TransferRetrieveConfig
 from prefixbank.config.schema import PrefixRecipe, recipe_of
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
-from prefixbank.steps import train_prefix
+from prefixbank.steps import average, train_prefix
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
 from prefixbank.steps.json_files import read_json
-from prefixbank.steps.retrieval import Target, mean_unit
-from prefixbank.steps.similar import Source, find_sources, nearest, target_embedding
+from prefixbank.steps.similar import Source, Target, check_k, find_sources, nearest
 from prefixbank.steps.task_embeddings import Comparison
 from prefixbank.steps.units import Waiting
 from prefixbank.steps.walk import run_walk
@@ -51,8 +50,8 @@ def retrieve(context: Context, config: TransferRetrieveConfig) -> Entry | Waitin
     target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
     name = config.name or task.name
     raise_faults(_start_given(config))
-    sources = find_sources(context, config.sources, target.unit(context, None, name), config.reading, _unfit(context, target, config))
-    raise_faults(_too_few(config, task.name, len(sources)))
+    sources = find_sources(context, target, config.sources, config.reading, _unfit(context, target, config))
+    check_k(config.k, sources, task.name)
     asked = _Retrieval(config=config, name=name, target=target, sources=sources)
     return run_walk(context, name, lambda walking: _walk(walking, asked))
 
@@ -77,8 +76,7 @@ def _unfit(context: Context, target: Target, config: TransferRetrieveConfig) -> 
 def _walk(context: Context, asked: _Retrieval) -> Entry | Waiting:
     """Go through all units in order; a planning context makes none of them."""
     target, name, config = asked.target, asked.name, asked.config
-    early = train_prefix.early_unit(context, target.task, target.files, target.recipe, f"{name}-similar")
-    own = target_embedding(context, target.unit(context, None, name), early)
+    own = target.embedding(context)
     if isinstance(own, Waiting):
         return context.waits(train_prefix.STEP, name, own)
     comparison = Comparison(measure=config.measure, reading=config.reading)
@@ -89,7 +87,7 @@ def _walk(context: Context, asked: _Retrieval) -> Entry | Waiting:
     starts = [asked.sources[place] for place in near]
     if config.method == "best-of-k":
         return _best(context, asked, starts)
-    start = context.do(mean_unit([source.entry for source in starts], similar[near], name))
+    start = context.do(average.unit_of_nearest([source.entry for source in starts], similar[near], name))
     if isinstance(start, Waiting):
         return context.waits(train_prefix.STEP, name, start)
     return context.do(replace(target.unit(context, start, name), ref=("prefix", name)))
@@ -123,13 +121,4 @@ def _start_given(config: TransferRetrieveConfig) -> list[UsageError]:
             expected=f"one of {', '.join(DRAWN)}: where the short run starts",
             fix=f"drop it    or prefixbank train-prefix task={config.task.name or 'NAME'} prefix.init={config.prefix.init}",
         )
-    ]
-
-
-def _too_few(config: TransferRetrieveConfig, task: str, count: int) -> list[UsageError]:
-    """Refuse to take more sources than there are."""
-    if config.k <= count:
-        return []
-    return [
-        UsageError(f"k={config.k}, but {count} prefixes can be compared with {task}", expected=f"k from 1 to {count}", fix=f"k={count}")
     ]

@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING
 from prefixbank.config.commands import CombineCommandConfig
 from prefixbank.config.schema import BankRecipe, CombineConfig, PrefixRecipe, TaskConfig, recipe_of
 from prefixbank.errors import UsageError, raise_faults
-from prefixbank.steps import combine, train_prefix
+from prefixbank.steps import combine
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
-from prefixbank.steps.units import Unit, Waiting
+from prefixbank.steps.units import Waiting
 from prefixbank.steps.what_embeds import ref_of
 from prefixbank.store.artifact import Entry
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from prefixbank.steps.similar import Source
 
-FOR_SIMILAR = ("task", "k", "measure", "weigh", "encoder", "prefix", "optim", "max_length_tokens", "seed")
+FOR_SIMILAR = ("task", "k", "measure", "reading", "weigh", "encoder", "prefix", "optim", "max_length_tokens", "seed")
 """Settings that have an effect with `select=similar` only."""
 
 DIGITS = 4
@@ -65,50 +64,30 @@ def members_of(context: Context, config: CombineCommandConfig) -> Members | Wait
 
 
 def _similar(context: Context, config: CombineCommandConfig) -> Members | Waiting:
-    from prefixbank.steps.similar import nearest, similarities, target_embedding
+    from prefixbank.steps.similar import Target, check_k, find_sources, nearest
+    from prefixbank.steps.task_embeddings import Comparison
 
     task, files = context.task(config.task), context.encoder_files(config.encoder)
     name = config.name or f"{task.name}-similar"
-    asked = (context, task, files, recipe_of(config, PrefixRecipe), f"{task.name}-similar")
-    whole = train_prefix.unit(*asked)
-    candidates = _candidates(context, config, whole, task.name, name)
-    if len(candidates) < config.k:
-        raise _too_few(config.k, len(candidates))
-    embedding = target_embedding(context, whole, train_prefix.early_unit(*asked))
+    target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
+    candidates = find_sources(context, target, config.prefixes, config.reading)
+    check_k(config.k, candidates, task.name)
+    embedding = target.embedding(context)
     if isinstance(embedding, Waiting):
         return context.waits(combine.STEP, name, embedding)
-    similar = similarities(embedding, [source.entry for source in candidates], config.measure)
+    similar = Comparison(measure=config.measure, reading=config.reading).of(embedding, [source.entry for source in candidates])
     places = nearest(similar, config.k)
     members = [candidates[place] for place in places]
     weights, combination = _weighted(config, similar[places].round(DIGITS))
     for rank, (source, place, weight) in enumerate(zip(members, places, weights, strict=True), start=1):
-        _tell(context, name, f"{rank}. {source.named}: similarity {similar[place]:.{DIGITS}f}, weight {weight:.{DIGITS}f}")
+        text = f"{rank}. {source.named}: similarity {similar[place]:.{DIGITS}f}, weight {weight:.{DIGITS}f}"
+        context.emit(Event(kind="note", step=combine.STEP, name=name, text=text))
     return Members(
         prefixes=[source.entry for source in members],
         refs=[ref_of(context.store, "prefix", source.named) for source in members],
         recipe=replace(recipe_of(config, BankRecipe), combine=combination),
         name=name,
     )
-
-
-def _candidates(context: Context, config: CombineCommandConfig, whole: Unit, task: str, name: str) -> list[Source]:
-    """Return the prefixes to choose from, each once; those of the task itself, or of other rows of it, are left out, and said.
-
-    Raises:
-        UsageError: see `find_sources`.
-    """
-    from prefixbank.steps.similar import find_sources
-
-    found = find_sources(context, config.prefixes, whole)
-    examples = whole.document["inputs"]["examples"]
-    own = [one.named for one in found if one.entry.info["task"] == task or one.entry.document["inputs"]["examples"] == examples]
-    if own:
-        _tell(context, name, f"left out, trained on {task} itself: {', '.join(own)}")
-    once: dict[str, Source] = {}
-    for source in found:
-        if source.named not in own:
-            once.setdefault(source.entry.digest, source)
-    return list(once.values())
 
 
 def _weighted(config: CombineCommandConfig, similar: np.ndarray) -> tuple[tuple[float, ...], CombineConfig]:
@@ -121,10 +100,6 @@ def _weighted(config: CombineCommandConfig, similar: np.ndarray) -> tuple[tuple[
         return default_weights(combination.weighting, len(similar)), combination
     weights = tuple(retrieval_weights(similar).tolist())
     return weights, replace(combination, weights=weights)
-
-
-def _tell(context: Context, name: str, text: str) -> None:
-    context.emit(Event(kind="note", step=combine.STEP, name=name, text=text))
 
 
 def _faults_of_given(config: CombineCommandConfig) -> list[UsageError]:
@@ -162,11 +137,3 @@ def _faults_of_similar(config: CombineCommandConfig) -> list[UsageError]:
         expected = "equal weights: vectors side by side are not weighted"
         faults.append(UsageError("combine=concat_vectors with weigh=similarity", expected=expected, fix="weigh=equally"))
     return faults
-
-
-def _too_few(k: int, candidates: int) -> UsageError:
-    return UsageError(
-        f"k={k} of {candidates} prefixes of other tasks",
-        expected=f"k of at most {candidates}" if candidates else "prefixes of other tasks",
-        fix=f"k={candidates}" if candidates else "prefixbank train-prefix task=polarity    trains one",
-    )

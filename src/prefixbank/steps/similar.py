@@ -6,12 +6,15 @@ Source: Vu et al. 2022 (2110.07904), section 3.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from prefixbank.config.commands import Reading
+from prefixbank.config.schema import PrefixRecipe
+from prefixbank.data.encoder_files import EncoderFiles
+from prefixbank.data.tasks import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps import train_prefix
 from prefixbank.steps.context import Context
@@ -20,8 +23,38 @@ from prefixbank.steps.task_embeddings import Comparison, unreadable
 from prefixbank.steps.units import Unit, Waiting
 from prefixbank.steps.what_embeds import ref_of
 from prefixbank.store.artifact import Entry
-from prefixbank.store.key import key_of
+from prefixbank.store.key import JSON, key_of
 from prefixbank.store.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A task to find sources for, and to train from them.
+
+    Args:
+        task: its examples.
+        files: the encoder.
+        recipe: how it is trained; where it starts is left open.
+    """
+
+    task: Task
+    files: EncoderFiles
+    recipe: PrefixRecipe
+
+    def unit(self, context: Context, start: Entry | None, name: str) -> Unit:
+        """Return the unit that trains it from a prefix, or as the recipe says; it gets no ref."""
+        recipe = self.recipe
+        if start is not None:
+            recipe = replace(recipe, prefix=replace(recipe.prefix, init=start.key))
+        return replace(train_prefix.unit(context, self.task, self.files, recipe, name), ref=None)
+
+    def embedding(self, context: Context) -> Entry | Waiting:
+        """Return an artifact that holds its task embedding: its prefix where that is trained already, else one of the short run alone."""
+        name = f"{self.task.name}-similar"
+        trained = context.store.get(key_of(self.unit(context, None, name).document))
+        if trained is not None:
+            return trained
+        return context.do(train_prefix.early_unit(context, self.task, self.files, self.recipe, name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,52 +70,56 @@ class Source:
     entry: Entry
 
 
-def target_embedding(context: Context, whole: Unit, early: Unit) -> Entry | Waiting:
-    """Return the artifact that holds a task's embedding: its prefix where that is trained already, else one of the short run alone."""
-    trained = context.store.get(key_of(whole.document))
-    return context.do(early) if trained is None else trained
-
-
 def find_sources(
     context: Context,
+    target: Target,
     names: Sequence[str],
-    target: Unit,
     reading: Reading,
     unfit: Callable[[Entry], PrefixbankError | None] = lambda entry: None,
 ) -> list[Source]:
-    """Return the prefixes to compare; of those that are not named, the ones that can be, and a note of how many cannot.
+    """Return the prefixes to compare, each once; of those that are not named, the ones that can be, and a note of how many cannot.
 
     Args:
         context: the store.
+        target: the task. Prefixes that were trained on it, or on other rows of it, are no sources.
         names: refs, names or keys; empty: every prefix that has a ref.
-        target: the training of the task.
         reading: what of them is compared.
         unfit: what else speaks against a prefix, if anything.
 
     Raises:
         UsageError: the task, or a prefix that is named, cannot be compared, or there is none to compare.
     """
-    store = context.store
+    store, own = context.store, target.unit(context, None, target.task.name).document
 
     def fault_of(source: Source) -> PrefixbankError | None:
-        return _fault(source, target) or unreadable(source.entry.document, source.named, reading) or unfit(source.entry)
+        return _fault(source, own) or unreadable(source.entry.document, source.named, reading) or unfit(source.entry)
 
-    own_fault = unreadable(target.document, f"the run on {target.name}", reading)
+    own_fault = unreadable(own, f"the run on {target.task.name}", reading)
     raise_faults([own_fault] if own_fault else [])
-    if names:
-        found = [Source(named=ref_of(store, "prefix", name) or name, entry=store.resolve("prefix", name)) for name in names]
-        raise_faults([fault for source in found if (fault := fault_of(source)) is not None])
-        return found
-    everything = [Source(named=str(ref), entry=store.resolve("prefix", str(ref))) for ref in store.refs("prefix")]
-    own = target.document["inputs"]["examples"]
-    others = [source for source in everything if source.entry.document["inputs"]["examples"] != own]
+    given = [Source(named=ref_of(store, "prefix", name) or name, entry=store.resolve("prefix", name)) for name in names]
+    everything = given or [Source(named=str(ref), entry=store.resolve("prefix", str(ref))) for ref in store.refs("prefix")]
+    others = [source for source in everything if not _is_of(source.entry, target.task.name, own)]
+    raise_faults([_own_prefix(source, target.task.name) for source in given if source not in others])
     fit = [source for source in others if fault_of(source) is None]
+    raise_faults([fault for source in given if (fault := fault_of(source)) is not None])
     if not fit:
         raise _none_fits(store, len(others))
     if len(fit) < len(others):
         text = f"{len(others) - len(fit)} of {len(others)} prefixes left out: another encoder or form, or without a task embedding"
-        context.emit(Event(kind="note", step="transfer", name=target.name, text=text))
-    return fit
+        context.emit(Event(kind="note", step="transfer", name=target.task.name, text=text))
+    return list({source.entry.digest: source for source in reversed(fit)}.values())[::-1]
+
+
+def check_k(k: int, sources: Sequence[Source], task: str) -> None:
+    """Refuse to take more sources than there are.
+
+    Raises:
+        UsageError: k is too large.
+    """
+    count = len(sources)
+    if k > count:
+        what = f"k={k}, but {count} prefixes can be compared with {task}"
+        raise UsageError(what, expected=f"k from 1 to {count}", fix=f"k={count}")
 
 
 def nearest(similar: np.ndarray, k: int) -> list[int]:
@@ -107,9 +144,19 @@ def ranked(target: Entry, sources: Sequence[Source], comparison: Comparison) -> 
     ]
 
 
-def _fault(source: Source, target: Unit) -> PrefixbankError | None:
+def _is_of(entry: Entry, task: str, own: JSON) -> bool:
+    """Tell whether a prefix was trained on a task: on the same rows, or on some under the same name."""
+    same_rows = entry.document["inputs"].get("examples") == own["inputs"]["examples"]
+    return same_rows or entry.info.get("task") == task
+
+
+def _own_prefix(source: Source, task: str) -> UsageError:
+    return UsageError(f"{source.named} was trained on {task} itself", expected="prefixes of other tasks", fix="leave it out")
+
+
+def _fault(source: Source, own: JSON) -> PrefixbankError | None:
     """Return why a prefix cannot be compared with that of the task."""
-    entry, own = source.entry, target.document
+    entry = source.entry
     if entry.step != "train_prefix" or train_prefix.EMBEDDING not in entry.files:
         return UsageError(
             f"{source.named} is {entry.step.replace('_', '-')} {entry.short_key} without a task embedding",

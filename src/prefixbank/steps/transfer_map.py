@@ -15,8 +15,7 @@ from prefixbank.steps.experiment_checks import check_map
 from prefixbank.steps.graph import Experiment, Graph, Outcome
 from prefixbank.steps.map_report import Trained, TransferMap
 from prefixbank.steps.protocol import map_facts
-from prefixbank.steps.retrieval import Target, mean_unit
-from prefixbank.steps.similar import nearest
+from prefixbank.steps.similar import Target, nearest
 from prefixbank.steps.task_embeddings import Comparison
 from prefixbank.steps.units import Waiting
 from prefixbank.steps.walk import run_walk
@@ -99,7 +98,7 @@ class _Map:
         asked = self.graph.config.experiment.transfer
         similar = Comparison(measure=asked.measure, reading=asked.reading).of(made[0], made[1:])
         places = sorted(nearest(similar, k))
-        return self.graph.do(mean_unit([made[1 + place] for place in places], similar[places], name))
+        return self.graph.do(average.unit_of_nearest([made[1 + place] for place in places], similar[places], name))
 
     def study(self, sources: Mapping[str, Mapping[int, Outcome]]) -> TransferMap:
         """Return what the report is made of, now that all is made."""
