@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prefixbank.steps.report_text_parts import MEAN, grid, interval, left_out, title_of, transfer, update
+from prefixbank.steps.report_text_parts import MARK, MEAN, grid, interval, left_out, tested, title_of, transfer, update
 from prefixbank.store.key import JSON
-
-MARK = "*"
 
 
 def markdown(table: JSON, charts: Sequence[tuple[str, str]]) -> str:
@@ -92,12 +90,8 @@ def _differences(table: JSON) -> list[str]:
 
 
 def _difference(row: JSON, baseline: str, column: str) -> str:
-    """Return `+0.012 [+0.001, +0.023] p 0.031 *`, the p-value corrected."""
     found = row["differences"].get(baseline, {}).get(column)
-    if found is None:
-        return "-"
-    p_value = "p <0.001" if found["p_holm"] < 0.0005 else f"p {found['p_holm']:.3f}"
-    return f"{interval(found, signed=True)} {p_value}{f' {MARK}' if found['significant'] else ''}"
+    return "-" if found is None else tested(found)
 
 
 def _reading(table: JSON) -> list[str]:

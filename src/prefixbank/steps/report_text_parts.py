@@ -9,6 +9,7 @@ from prefixbank.steps.report_update import COSTS
 from prefixbank.store.key import JSON
 
 MEAN = "mean"
+MARK = "*"
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -26,6 +27,12 @@ def interval(value: JSON, *, signed: bool = False) -> str:
     """Return `0.812 [0.790, 0.833]`, with signs for a difference."""
     middle, low, high = (number(value[name], signed=signed) for name in ("value", "low", "high"))
     return f"{middle} [{low}, {high}]"
+
+
+def tested(found: JSON) -> str:
+    """Return `+0.012 [+0.001, +0.023] p 0.031 *`, the p-value corrected."""
+    p_value = "p <0.001" if found["p_holm"] < 0.0005 else f"p {found['p_holm']:.3f}"
+    return f"{interval(found, signed=True)} {p_value}{f' {MARK}' if found['significant'] else ''}"
 
 
 def title_of(table: JSON, column: str) -> str:
