@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prefixbank.steps.report_text_parts import MARK, MEAN, grid, interval, left_out, tested, title_of, transfer, update
+from prefixbank.steps.report_text_parts import MARK, MEAN, few_seeds, grid, interval, left_out, tested, title_of, transfer, update
 from prefixbank.store.key import JSON
 
 
@@ -137,6 +137,5 @@ def _coarse(table: JSON) -> str:
     counts = sorted({len(cell["seeds"]) for cell in table["rows"][MEAN]["columns"].values() if cell["seeds"]})
     if counts[-1:] in ([], [1]):
         return "Here every representation has one seed or none: they cover test rows only."
-    share = (1 - 1 / counts[-1]) ** 0.5
-    few = f"With {counts[-1]} seeds the part of seeds is coarse and too narrow (about {share:.2f} times what it should be)."
+    few = few_seeds(counts[-1])
     return f"{few} Representations with one seed have no such part." if counts[0] == 1 else few

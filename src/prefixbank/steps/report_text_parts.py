@@ -35,6 +35,12 @@ def tested(found: JSON) -> str:
     return f"{interval(found, signed=True)} {p_value}{f' {MARK}' if found['significant'] else ''}"
 
 
+def few_seeds(count: int) -> str:
+    """Say what a small number of seeds, at least two, does to intervals."""
+    share = (1 - 1 / count) ** 0.5
+    return f"With {count} seeds the part of seeds is coarse and too narrow (about {share:.2f} times what it should be)."
+
+
 def title_of(table: JSON, column: str) -> str:
     """Return how a column is shown."""
     return str(table["column_facts"][column]["title"])
