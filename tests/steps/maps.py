@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from safetensors.numpy import save_file
 
 from prefixbank.core.prefix import Prefix
 from prefixbank.steps.json_files import write_json, write_json_lines
@@ -72,14 +73,19 @@ def put_prefix(put: Put, task: str, start: str, seed: int) -> Entry:
     return put("train_prefix", write, inputs={"of": [task, start, seed]})
 
 
-def put_trained(put: Put, target: str, start: str, seed: int) -> Trained:
-    def write(out: Path) -> None:
-        write_json(out / "score.json", {"metric": "accuracy", "score": score(target, start, seed)})
-        arrays = {"predictions": answers(target, start, seed), "labels": labels_of(target)}
-        write_tensors(out / "predictions.safetensors", {name: torch.from_numpy(array) for name, array in arrays.items()})
+def put_score(put: Put, target: str, predictions: np.ndarray, name: str) -> Entry:
+    labels = labels_of(target)
 
-    prefix = put_prefix(put, target, start, seed)
-    return Trained(prefix=prefix, score=put("score_prefix", write, inputs={"of": [target, start, seed]}))
+    def write(out: Path) -> None:
+        write_json(out / "score.json", {"metric": "accuracy", "score": float((predictions == labels).mean())})
+        save_file({"predictions": predictions, "labels": labels}, out / "predictions.safetensors")
+
+    return put("score_prefix", write, inputs={"of": [target, name]})
+
+
+def put_trained(put: Put, target: str, start: str, seed: int) -> Trained:
+    scored = put_score(put, target, answers(target, start, seed), f"{start} {seed}")
+    return Trained(prefix=put_prefix(put, target, start, seed), score=scored)
 
 
 def whole_map(put: Put, seeds: tuple[int, ...] = SEEDS, **changes: Any) -> TransferMap:

@@ -81,7 +81,7 @@ def _name_points(axes: Any, renderer: Any, points: dict[str, tuple[float, float]
     for (source, point), spot in zip(points.items(), spots, strict=True):
         label = axes.annotate(source, point, xytext=(0, 0), textcoords="offset points", fontsize="small", arrowprops=line)
         label.set_in_layout(False)
-        boxes = _boxes(spot, Text.get_window_extent(label, renderer).size, renderer.points_to_pixels(1))
+        boxes = _boxes(spot, np.array(Text.get_window_extent(label, renderer).size), renderer.points_to_pixels(1))
         outside = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) - _shared(boxes, [inside])
         best = int((outside + _shared(boxes, taken)).round(3).argmin())
         reach, across, along = PLACES[best]

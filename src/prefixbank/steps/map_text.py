@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prefixbank.steps.map_retrieval import BOUND, COLD, ORACLE, random, top
 from prefixbank.steps.map_text_parts import correlations, listed, reading, speed
-from prefixbank.steps.report_text_parts import MEAN, grid, interval, number, tested
+from prefixbank.steps.report_text_parts import MEAN, grid, interval, number, with_p_value
 from prefixbank.store.key import JSON
 
 CHOOSING = {
@@ -64,7 +64,7 @@ def _retrieval(table: JSON, regime: str) -> list[str]:
             _called(table, name),
             interval(row),
             _minus_cold(name, row),
-            tested(against[name]) if name in against else "-",
+            with_p_value(against[name]) if name in against else "-",
             _percent(row["error_reduction"]),
             _percent(row["share_of_oracle_gain"], digits=0),
         ]
@@ -103,7 +103,7 @@ def _conclusions(table: JSON, found: JSON) -> list[str]:
         minus_random = found["against_random"][str(k)]
         adds = {1: "similarity adds to", -1: "similarity takes from", 0: "it is not shown that similarity adds to"}[_sign(minus_random)]
         arbitrary = "a training from an arbitrary source brings" if k == 1 else f"validation finds among {k} arbitrary sources"
-        lines.append(f"- {top(k)} {_than_cold(found['rows'][top(k)])}; {_versus(minus_random, random(k))}: {adds} what {arbitrary}.")
+        lines.append(f"- {top(k)} {_than_cold(found['rows'][top(k)])} and {_versus(minus_random, random(k))}: {adds} what {arbitrary}.")
     lines += [f"- {name} {_than_cold(found['rows'][name])}; it is one training for each target and seed." for name in table["combined"]]
     lines.append(
         f"- {ORACLE} {_than_cold(found['rows'][ORACLE])}; it takes a training from every source, and shares of gain are shares of its gain."
@@ -128,7 +128,7 @@ def _sign(found: JSON) -> int:
 def _minus_cold(name: str, row: JSON) -> str:
     if name == COLD:
         return "-"
-    return f"{interval(row['minus_cold'], signed=True)} not tested" if name == BOUND else tested(row["minus_cold"])
+    return f"{interval(row['minus_cold'], signed=True)} not tested" if name == BOUND else with_p_value(row["minus_cold"])
 
 
 def _percent(value: float | None, digits: int = 1) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prefixbank.steps.report_text_parts import MARK, MEAN, few_seeds, grid, interval, left_out, tested, title_of, transfer, update
+from prefixbank.steps.report_text_parts import MARK, MEAN, few_seeds, grid, interval, left_out, title_of, transfer, update, with_p_value
 from prefixbank.store.key import JSON
 
 
@@ -91,7 +91,7 @@ def _differences(table: JSON) -> list[str]:
 
 def _difference(row: JSON, baseline: str, column: str) -> str:
     found = row["differences"].get(baseline, {}).get(column)
-    return "-" if found is None else tested(found)
+    return "-" if found is None else with_p_value(found)
 
 
 def _reading(table: JSON) -> list[str]:

@@ -29,7 +29,7 @@ def interval(value: JSON, *, signed: bool = False) -> str:
     return f"{middle} [{low}, {high}]"
 
 
-def tested(found: JSON) -> str:
+def with_p_value(found: JSON) -> str:
     """Return `+0.012 [+0.001, +0.023] p 0.031 *`, the p-value corrected."""
     p_value = "p <0.001" if found["p_holm"] < 0.0005 else f"p {found['p_holm']:.3f}"
     return f"{interval(found, signed=True)} {p_value}{f' {MARK}' if found['significant'] else ''}"
