@@ -62,3 +62,16 @@ def test_same_map_gives_the_same_bytes(store, put):
     made = map_report.unit(whole_map(put), resamples=10)
     first, second = (run_unit(store, made, silent, force=force) for force in (False, True))
     assert first.digest == second.digest
+
+
+def test_map_of_one_pair_and_seed_has_all_its_files(store, put):
+    whole = whole_map(put, seeds=(0,))
+    alpha, mood = whole.sources["alpha"], whole.cold["mood"]
+    warm = {"mood": {"alpha": whole.warm["mood"]["alpha"]}}
+    entry = run_unit(
+        store,
+        map_report.unit(replace(whole, tops=(1,), sources={"alpha": alpha}, cold={"mood": mood}, warm=warm, combined={}), resamples=10),
+        silent,
+    )
+    text = entry.file("report.md").read_text(encoding="utf-8")
+    assert len(entry.files) == 5 and "nan" not in text and "the rank correlation is undefined" in text

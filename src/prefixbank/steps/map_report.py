@@ -28,8 +28,6 @@ CODE = (
     "core.bootstrap",
     "core.holm",
     "core.metrics",
-    "core.prefix",
-    "core.prompt",
     "core.retrieval",
     "core.shapes",
     "core.similarity",
@@ -52,7 +50,6 @@ CODE = (
     "steps.report_table",
     "steps.report_text_parts",
     "steps.report_update",
-    "steps.tensors",
 )
 
 

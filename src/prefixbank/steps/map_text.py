@@ -48,7 +48,8 @@ def _about(table: JSON) -> list[str]:
         f"- A short list of {k} holds every source of {listed(targets)}, which has no more." for k, targets in short.items() if targets
     ]
     facts += [
-        f"- {name}: seeds {listed(seeds)} only, and compared with the cold start of the same: not the same trainings as in other rows."
+        f"- {name}: seeds {listed(seeds)} only, and compared with the cold start of the same: not the same trainings as in other rows"
+        f"{', and its intervals cover test rows alone' if len(seeds) == 1 else ''}."
         for name, seeds in table["combined"].items()
         if len(seeds) < len(table["seeds"])
     ]
@@ -86,8 +87,8 @@ def _called(table: JSON, name: str) -> str:
 def _notes(table: JSON, found: JSON) -> list[str]:
     """Say what stands for a number that is not there."""
     notes = []
-    if found["rows"][ORACLE]["share_of_oracle_gain"] is None:
-        notes.append("No shares of the oracle's gain: the best source by validation gains nothing over a cold start.")
+    if any(row["share_of_oracle_gain"] is None for row in found["rows"].values()):
+        notes.append("No share of the oracle's gain where, over the row's seeds, the best of all by validation gains nothing itself.")
     counts = {row["error_reduction_targets"] for row in found["rows"].values()}
     if min(counts) < len(table["targets"]):
         notes.append(
