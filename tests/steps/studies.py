@@ -112,8 +112,8 @@ def update_study(put: Put) -> Study:
     return whole_study(put, columns={}, probes={}, baselines=(), singles={}, without={}, curves={})
 
 
-def made_once(root: Path, make: Callable[[Put], Study], resamples: int = RESAMPLES) -> JSON:
-    """The table of a study whose artifacts lie in a store of their own, for fixtures that outlive one test."""
+def put_into(root: Path) -> Put:
+    """Like the fixture `put`, with a store at `root`, for fixtures that outlive one test."""
 
     def put(step: str, write: Callable[[Path], None], *, inputs: JSON) -> Entry:
         def into(out: Path, work: Path) -> JSON:
@@ -122,8 +122,13 @@ def made_once(root: Path, make: Callable[[Put], Study], resamples: int = RESAMPL
 
         return Store(root).build(document(step=step, version=1, config={}, inputs=inputs), into)[0]
 
+    return put
+
+
+def made_once(root: Path, make: Callable[[Put], Study], resamples: int = RESAMPLES) -> JSON:
+    """The table of a study whose artifacts lie in a store of their own."""
     with patch("os.fsync"):
-        return tabulate(make(put), resamples)
+        return tabulate(make(put_into(root)), resamples)
 
 
 def table_of(study: Study, resamples: int = RESAMPLES) -> JSON:

@@ -96,5 +96,5 @@ def test_regression_is_scored_by_its_metric(put):
 def test_probes_scored_on_other_rows_are_refused(put):
     labels = labels_of("mood")
     one, other = put_probe(put, labels, labels), put_probe(put, 1 - labels, labels)
-    with pytest.raises(DataError, match="probes of 'mood' were scored on different test rows"):
+    with pytest.raises(DataError, match="predictions for 'mood' were scored on different test rows"):
         sample_target("mood", [one, other], 10, 0)

@@ -41,11 +41,12 @@ def rows(put) -> dict[str, dict]:
             encoder=ENCODER,
         ),
         put("report", {"report.json": report}, experiment="study"),
+        put("map_report", {"report.json": {"regimes": {"same seed": {"rows": {"cold start": {**CELL, "seeds": [0]}}}}}}, experiment="map"),
     ]
     return {entry.step: summary(entry) for entry in entries}
 
 
-@pytest.mark.parametrize("step", ["train_prefix", "combine", "embed", "probe", "report"])
+@pytest.mark.parametrize("step", ["train_prefix", "combine", "embed", "probe", "report", "map_report"])
 def test_row_begins_with_the_step_as_typed_and_ends_with_the_path(store, rows, step):
     row = rows[step]
     assert list(row)[0] == "step" and list(row)[-1] == "path"
@@ -82,6 +83,10 @@ def test_report_is_flattened_in_its_own_order(rows):
     assert found == [
         (target, column, score) for target in ("topic", "mood", "mean") for column, score in (("plain encoder", 0.4), ("bank", 0.5))
     ]
+
+
+def test_transfer_map_is_flattened_to_its_choices(rows):
+    assert flat_rows(rows["map_report"]) == [{"seeds": "same seed", "source": "cold start", **CELL}]
 
 
 def test_other_rows_are_flat_already(rows):

@@ -116,25 +116,35 @@ def best_of_k(similarities: np.ndarray, candidates: Candidates, k: int) -> Choic
     return _choice(candidates, nearest[candidates.validation[nearest].argmax()])
 
 
-def best_of_k_random(candidates: Candidates, k: int) -> float:
-    """Return what `best_of_k` scores on test rows if similarity told nothing: the mean over all sets of k out of S sources.
+def chances_of_k_random(candidates: Candidates, k: int) -> np.ndarray:
+    """Return how likely `best_of_k` would choose each source if similarity told nothing: over all sets of k out of S sources.
 
     Exact: the source that is r-th best by validation is the best of a random set with chance C(S - r, k - 1) / C(S, k).
 
     Args:
         candidates: scores of the S sources.
-        k: 1 to S; at 1 it is the mean test score.
+        k: 1 to S.
+
+    Returns:
+        float64 [S], which sum to 1.
 
     Raises:
         UsageError: k out of range.
     """
     _check_k(k, candidates)
     count = len(candidates.validation)
-    order = np.argsort(-candidates.validation, kind="stable")
+    chances = np.empty(count)
     sets = math.comb(count, k)
-    return math.fsum(
-        math.comb(count - rank, k - 1) / sets * float(candidates.test[source]) for rank, source in enumerate(order.tolist(), start=1)
-    )
+    chances[np.argsort(-candidates.validation, kind="stable")] = [math.comb(count - rank, k - 1) / sets for rank in range(1, count + 1)]
+    return chances
+
+
+def best_of_k_random(candidates: Candidates, k: int) -> float:
+    """Return what `best_of_k` is expected to score on test rows if similarity told nothing; see `chances_of_k_random`.
+
+    At k = 1 it is the mean test score.
+    """
+    return math.fsum(chances_of_k_random(candidates, k) * candidates.test)
 
 
 def oracle_by_validation(candidates: Candidates) -> Choice:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ def write_json(path: Path, value: Any) -> None:
 def write_json_lines(path: Path, values: Sequence[Any]) -> None:
     """Write one line of JSON for each value, with sorted keys."""
     path.write_text("\n".join(json.dumps(value, sort_keys=True) for value in values) + "\n", encoding="utf-8")
+
+
+def number_or_none(value: float) -> float | None:
+    """Return a number as JSON has it, None for NaN."""
+    return None if math.isnan(value) else float(value)
 
 
 def read_json(entry: Entry, name: str) -> Any:

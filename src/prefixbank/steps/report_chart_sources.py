@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib
 import numpy as np
 from matplotlib.colors import Normalize
@@ -17,10 +19,24 @@ CELL_WIDE_INCHES, CELL_HIGH_INCHES, LABEL_LETTERS = 0.85, 0.42, 11
 
 
 def heat_map(table: JSON) -> Figure:
-    """Return the map, sources by targets and their mean; white is no difference."""
+    """Return the map of single prefixes, sources by targets and their mean."""
     singles = table["singles"]
-    sources, targets = singles["sources"], [*table["targets"], MEAN]
-    values = np.array([[_value(singles["rows"][source][target]) for target in targets] for source in sources])
+    targets = [*table["targets"], MEAN]
+    values = [[_value(singles["rows"][source][target]) for target in targets] for source in singles["sources"]]
+    title = f"{table['experiment']}: one prefix alone, score minus {title_of(table, singles['compared_with'])}"
+    return signed_map(title, singles["sources"], targets, values)
+
+
+def signed_map(title: str, sources: Sequence[str], targets: Sequence[str], differences: Sequence[Sequence[float | None]]) -> Figure:
+    """Return a map of differences, sources by targets of which the last is their mean; white is no difference, or none that is known.
+
+    Args:
+        title: of the chart.
+        sources: S names.
+        targets: T names.
+        differences: [S][T], None where there is none.
+    """
+    values = np.array(differences, dtype=np.float64)
     limit = max(float(np.nanmax(np.abs(values), initial=0.0)), 0.001)
     labels = [broken(target, LABEL_LETTERS) for target in targets]
     size = (1.9 + width_of(sources) + CELL_WIDE_INCHES * len(targets), 1.5 + CELL_HIGH_INCHES * len(sources))
@@ -37,13 +53,13 @@ def heat_map(table: JSON) -> Figure:
         if np.isfinite(value):
             text = number(value, signed=True).replace("-", "\N{MINUS SIGN}")
             axes.text(column, row, text, ha="center", va="center", color=ink(value, limit))
-    put_title(figure, f"{table['experiment']}: one prefix alone, score minus {title_of(table, singles['compared_with'])}")
+    put_title(figure, title)
     figure.colorbar(image, ax=axes, label="difference of scores", pad=0.02)
     return figure
 
 
-def _value(of_target: JSON) -> float:
-    return of_target["difference"]["value"] if of_target["difference"] else float("nan")
+def _value(of_target: JSON) -> float | None:
+    return of_target["difference"]["value"] if of_target["difference"] else None
 
 
 def ink(value: float, limit: float) -> str:

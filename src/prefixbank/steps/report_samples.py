@@ -9,12 +9,15 @@ from functools import lru_cache
 import numpy as np
 
 from prefixbank.core.bootstrap import draw_seeds, resampled_scores
-from prefixbank.core.metrics import score
+from prefixbank.core.metrics import Metric, score
 from prefixbank.errors import DataError
 from prefixbank.steps.json_files import read_json
 from prefixbank.steps.tensors import read_tensors
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
+
+Scored = dict[str, tuple[float, np.ndarray]]
+"""An artifact's digest to its test score and the scores of R resamples of the rows, [R]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,36 +76,60 @@ def mean_over_targets(parts: Sequence[Sampled]) -> Sampled:
     )
 
 
-def sample_target(target: str, entries: Iterable[Entry], resamples: int, number: int) -> tuple[JSON, dict[str, tuple[float, np.ndarray]]]:
+def sample_target(target: str, entries: Iterable[Entry], resamples: int, number: int) -> tuple[JSON, Scored]:
     """Score all probes of one target on the same resamples of its test rows.
 
     Args:
         target: its name.
         entries: probes, in any order and number.
         resamples: R.
-        number: of the target; targets with different numbers draw their rows apart.
+        number: of the target, see `sample_rows`.
 
     Returns:
-        What is common to the probes, and by digest the score of each probe and its resampled scores [R]. Few-shot draws are averaged.
+        What is common to the probes, and their scores by digest. Few-shot draws are averaged.
 
     Raises:
         DataError: the probes were not scored on the same rows.
     """
     distinct = {entry.digest: entry for entry in entries}
     first = read_json(next(iter(distinct.values())), "probe.json")
-    metric, classes = first["metric"], len(first["labels"]) or 1
+    rows, sampled, draws = sample_rows(target, distinct, first["metric"], len(first["labels"]) or 1, resamples, number)
+    facts = {name: first[name] for name in ("metric", "split", "outer_folds", "train_rows")}
+    return {**facts, "test_rows": rows, "draws": draws}, sampled
+
+
+def sample_rows(
+    target: str, entries: Mapping[str, Entry], metric: Metric, classes: int, resamples: int, number: int
+) -> tuple[int, Scored, int]:
+    """Score all predictions for one target on the same resamples of its test rows.
+
+    Args:
+        target: its name.
+        entries: by digest, artifacts with `predictions.safetensors`: `labels`, and one or more arrays whose name ends in `predictions`.
+        metric: of the target.
+        classes: C, 1 for regression.
+        resamples: R.
+        number: of the target; targets with different numbers draw their rows apart.
+
+    Returns:
+        The number of test rows; by digest the score and the resampled scores [R], means over an artifact's predictions; the largest number
+        of predictions in an artifact.
+
+    Raises:
+        DataError: the predictions are not for the same rows.
+    """
     predictions: dict[str, list[np.ndarray]] = {}
     labels: np.ndarray | None = None
-    for digest, entry in distinct.items():
+    for digest, entry in entries.items():
         arrays = {name: tensor.numpy() for name, tensor in read_tensors(entry, "predictions.safetensors").items()}
         labels = arrays["labels"] if labels is None else labels
         if not np.array_equal(labels, arrays["labels"]):
             raise DataError(
-                f"probes of '{target}' were scored on different test rows",
-                expected="one test split for all representations of a report",
+                f"predictions for '{target}' were scored on different test rows",
+                expected="one test split for all that a report compares",
                 fix="prefixbank run with the same task files for all of them",
             )
-        predictions[digest] = [arrays[name] for name in sorted(arrays) if name.endswith(".predictions")]
+        predictions[digest] = [arrays[name] for name in sorted(arrays) if name.endswith("predictions")]
     assert labels is not None
     flat = tuple(one for several in predictions.values() for one in several)
     joint = iter(resampled_scores(metric, flat, labels, classes, resamples=resamples, seed=number))
@@ -110,5 +137,4 @@ def sample_target(target: str, entries: Iterable[Entry], resamples: int, number:
         digest: (float(np.mean([score(metric, one, labels, classes) for one in several])), np.mean([next(joint) for _ in several], axis=0))
         for digest, several in predictions.items()
     }
-    facts = {name: first[name] for name in ("metric", "split", "outer_folds", "train_rows")}
-    return {**facts, "test_rows": len(labels), "draws": max(map(len, predictions.values()))}, sampled
+    return len(labels), sampled, max(map(len, predictions.values()))

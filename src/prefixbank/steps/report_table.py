@@ -44,7 +44,7 @@ def tabulate(study: Study, resamples: int) -> JSON:
         for rows, group in zip((columns, singles, without), groups, strict=True):
             rows[target] = {name: _sampled(of_seed, sampled, name, study) for name, of_seed in group.items()}
     for rows in (columns, singles, without):
-        _add_mean(rows)
+        add_mean(rows)
     table = {name: {**facts.get(name, {}), **_row(row, pairs)} for name, row in columns.items()}
     return {
         **asdict(study.facts),
@@ -86,7 +86,7 @@ def _sampled(of_seed: Seeds, sampled: Mapping[str, tuple[float, np.ndarray]], na
     )
 
 
-def _add_mean(rows: Rows) -> None:
+def add_mean(rows: Rows) -> None:
     """Add the mean over targets of what every target has."""
     names = list(next(iter(rows.values()), {}))
     if names:
@@ -125,15 +125,20 @@ def _named(sampled: Sampled, seeds: Sequence[int]) -> list[int]:
 
 
 def _correct(table: Mapping[str, JSON]) -> JSON:
-    """Add corrected p-values to all differences: those of means are one family, those of single targets another. Return the sizes."""
+    """Correct all differences: those of means are one family, those of single targets another. Return the sizes."""
     sizes = {}
     for family, names in (("mean", [MEAN]), ("targets", [name for name in table if name != MEAN])):
         found = [one for name in names if name in table for of in table[name]["differences"].values() for one in of.values()]
-        for one, corrected in zip(found, holm(np.array([one["p"] for one in found])), strict=True):
-            one["p_holm"] = float(corrected)
-            one["significant"] = bool(corrected < LEVEL)
+        correct(found)
         sizes[family] = len(found)
     return sizes
+
+
+def correct(family: Sequence[JSON]) -> None:
+    """Add corrected p-values to the differences of one family."""
+    for one, corrected in zip(family, holm(np.array([one["p"] for one in family])), strict=True):
+        one["p_holm"] = float(corrected)
+        one["significant"] = bool(corrected < LEVEL)
 
 
 def _sources(rows: Rows, columns: Rows, compared: str) -> JSON:

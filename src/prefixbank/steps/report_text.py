@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prefixbank.steps.report_text_parts import MEAN, grid, interval, left_out, title_of, transfer, update
+from prefixbank.steps.report_text_parts import MARK, MEAN, few_seeds, grid, interval, left_out, title_of, transfer, update, with_p_value
 from prefixbank.store.key import JSON
-
-MARK = "*"
 
 
 def markdown(table: JSON, charts: Sequence[tuple[str, str]]) -> str:
@@ -92,12 +90,8 @@ def _differences(table: JSON) -> list[str]:
 
 
 def _difference(row: JSON, baseline: str, column: str) -> str:
-    """Return `+0.012 [+0.001, +0.023] p 0.031 *`, the p-value corrected."""
     found = row["differences"].get(baseline, {}).get(column)
-    if found is None:
-        return "-"
-    p_value = "p <0.001" if found["p_holm"] < 0.0005 else f"p {found['p_holm']:.3f}"
-    return f"{interval(found, signed=True)} {p_value}{f' {MARK}' if found['significant'] else ''}"
+    return "-" if found is None else with_p_value(found)
 
 
 def _reading(table: JSON) -> list[str]:
@@ -143,6 +137,5 @@ def _coarse(table: JSON) -> str:
     counts = sorted({len(cell["seeds"]) for cell in table["rows"][MEAN]["columns"].values() if cell["seeds"]})
     if counts[-1:] in ([], [1]):
         return "Here every representation has one seed or none: they cover test rows only."
-    share = (1 - 1 / counts[-1]) ** 0.5
-    few = f"With {counts[-1]} seeds the part of seeds is coarse and too narrow (about {share:.2f} times what it should be)."
+    few = few_seeds(counts[-1])
     return f"{few} Representations with one seed have no such part." if counts[0] == 1 else few

@@ -9,6 +9,7 @@ from prefixbank.steps.report_update import COSTS
 from prefixbank.store.key import JSON
 
 MEAN = "mean"
+MARK = "*"
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -26,6 +27,18 @@ def interval(value: JSON, *, signed: bool = False) -> str:
     """Return `0.812 [0.790, 0.833]`, with signs for a difference."""
     middle, low, high = (number(value[name], signed=signed) for name in ("value", "low", "high"))
     return f"{middle} [{low}, {high}]"
+
+
+def with_p_value(found: JSON) -> str:
+    """Return `+0.012 [+0.001, +0.023] p 0.031 *`, the p-value corrected."""
+    p_value = "p <0.001" if found["p_holm"] < 0.0005 else f"p {found['p_holm']:.3f}"
+    return f"{interval(found, signed=True)} {p_value}{f' {MARK}' if found['significant'] else ''}"
+
+
+def few_seeds(count: int) -> str:
+    """Say what a small number of seeds, at least two, does to intervals."""
+    share = (1 - 1 / count) ** 0.5
+    return f"With {count} seeds the part of seeds is coarse and too narrow (about {share:.2f} times what it should be)."
 
 
 def title_of(table: JSON, column: str) -> str:

@@ -29,7 +29,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
             return {"name": entry.info["name"], "encoder": entry.info["encoder"]["name"], **made}
         case "probe":
             return _probe(entry)
-        case "report":
+        case "report" | "map_report":
             return {"name": entry.info["experiment"], **read_json(entry, "report.json")}
     return {}
 
@@ -64,7 +64,16 @@ def _probe(entry: Entry) -> dict[str, Any]:
 
 
 def flat_rows(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what CSV can hold: the row itself, or a report's cells, one row for each target and column; without targets, its costs."""
+    """Return what CSV can hold: the row itself, or a report's cells, one row for each target and column; without targets, its costs.
+
+    A transfer map has one row for each way to divide the seeds and each way to choose a source.
+    """
+    if row["step"] == "map-report":
+        return [
+            {"seeds": regime, "source": name, **{each: cell[each] for each in ("value", "low", "high")}}
+            for regime, found in row["regimes"].items()
+            for name, cell in found["rows"].items()
+        ]
     if row["step"] != "report":
         return [row]
     if not row["targets"]:
