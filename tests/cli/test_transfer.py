@@ -99,7 +99,7 @@ def untrained(cli: CommandLine, task: str) -> Entry:
 
 def test_movement_from_another_start_is_refused(cli):
     (fault,) = cli.expect_refusal(2, *args_of(cli, "reading=movement", "prefix.init=alpha"))
-    assert fault.what.startswith("the run on gamma-similar has prefix.init=prefix") and "reading=values" in fault.fix
+    assert fault.what.startswith("the run on gamma has prefix.init=prefix") and "reading=values" in fault.fix
     cli.train("omega", "prefix.init=alpha", "name=warm")
     (fault,) = cli.expect_refusal(2, *args_of(cli, "reading=movement", "sources=[alpha,warm]"))
     assert fault.what.startswith("warm has prefix.init=prefix") or fault.what.startswith("prefix/warm has prefix.init=prefix")

@@ -16,6 +16,7 @@ from prefixbank.steps.json_files import write_json, write_json_lines
 from prefixbank.steps.map_report import Trained, TransferMap
 from prefixbank.steps.map_table import tabulate
 from prefixbank.steps.report import Facts
+from prefixbank.steps.task_embeddings import Comparison
 from prefixbank.steps.tensors import prefix_tensors, write_tensors
 from prefixbank.store import JSON, Entry
 from tests.steps.studies import Put, put_into
@@ -70,7 +71,8 @@ def put_prefix(put: Put, task: str, start: str, seed: int) -> Entry:
         write_json_lines(out / "curve.jsonl", curve_of(task, start, seed))
         write_tensors(out / "task_embedding.safetensors", prefix_tensors(Prefix(tensor=embedding(task, seed))))
 
-    return put("train_prefix", write, inputs={"of": [task, start, seed]})
+    prefix = {"init": "random", "reparameterisation": "none", "init_scale": 0.5}
+    return put("train_prefix", write, config={"prefix": prefix, "seed": seed}, inputs={"of": [task, start, seed]})
 
 
 def put_score(put: Put, target: str, predictions: np.ndarray, name: str) -> Entry:
@@ -93,7 +95,7 @@ def whole_map(put: Put, seeds: tuple[int, ...] = SEEDS, **changes: Any) -> Trans
     combined = {"weighted top-3": seeds, "mixture top-3": seeds[:1]}
     parts: dict[str, Any] = {
         "facts": Facts(experiment="map", encoder="tiny", sources=SOURCES, seeds=seeds, protocol=("Sources: 50 rows.",)),
-        "measure": "average_tokens",
+        "comparison": Comparison(measure="average_tokens", reading="values"),
         "tops": TOPS,
         "sources": {source: {seed: put_prefix(put, source, "", seed) for seed in seeds} for source in SOURCES},
         "cold": {target: {seed: put_trained(put, target, "", seed) for seed in seeds} for target in ROWS},

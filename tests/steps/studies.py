@@ -115,12 +115,12 @@ def update_study(put: Put) -> Study:
 def put_into(root: Path) -> Put:
     """Like the fixture `put`, with a store at `root`, for fixtures that outlive one test."""
 
-    def put(step: str, write: Callable[[Path], None], *, inputs: JSON) -> Entry:
+    def put(step: str, write: Callable[[Path], None], *, inputs: JSON, config: JSON | None = None) -> Entry:
         def into(out: Path, work: Path) -> JSON:
             write(out)
             return {}
 
-        return Store(root).build(document(step=step, version=1, config={}, inputs=inputs), into)[0]
+        return Store(root).build(document(step=step, version=1, config=config or {}, inputs=inputs), into)[0]
 
     return put
 

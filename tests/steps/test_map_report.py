@@ -14,7 +14,7 @@ from prefixbank.steps.map_table import tabulate
 from prefixbank.steps.units import run_unit
 from tests.steps.maps import answers, put_prefix, put_score, whole_map
 
-PARTS = ["facts", "measure", "tops", "sources", "cold", "score", "warm", "combined", "order of sources", "order of targets"]
+PARTS = ["facts", "measure", "reading", "tops", "sources", "cold", "score", "warm", "combined", "order of sources", "order of targets"]
 
 
 def changed(put, study, part: str):
@@ -25,7 +25,8 @@ def changed(put, study, part: str):
     alpha = {**study.warm["mood"], "alpha": {**study.warm["mood"]["alpha"], 0: swapped}}
     changes = {
         "facts": {"facts": replace(study.facts, protocol=())},
-        "measure": {"measure": "per_token"},
+        "measure": {"comparison": replace(study.comparison, measure="per_token")},
+        "reading": {"comparison": replace(study.comparison, reading="movement")},
         "tops": {"tops": (1, 3)},
         "sources": {"sources": {**study.sources, "alpha": {**study.sources["alpha"], 0: other}}},
         "cold": {"cold": {**study.cold, "mood": {**study.cold["mood"], 0: swapped}}},

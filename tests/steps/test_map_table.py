@@ -214,7 +214,7 @@ def reduction(source: str, target: str) -> float:
 
 @pytest.mark.parametrize("layer", ["all", 0, 2])
 def test_correlations_equal_scipy(table, layer):
-    (row,) = (row for row in table["correlations"] if (row["measure"], row["layer"]) == ("average_tokens", layer))
+    (row,) = (row for row in table["correlations"] if (row["measure"], row["reading"], row["layer"]) == ("average_tokens", "values", layer))
     layers = slice(None) if layer == "all" else slice(layer, layer + 1)
     x, y = [similarity(*pair, SEEDS, layers) for pair in pairs()], [reduction(*pair) for pair in pairs()]
     assert row["pearson"]["value"] == pytest.approx(scipy.stats.pearsonr(x, y).statistic)
@@ -231,9 +231,19 @@ def test_correlation_within_targets_is_over_the_sources_of_each(table):
     assert (row["within"]["spearman"], row["within"]["targets"]) == (pytest.approx(np.mean(list(expected.values()))), 3)
 
 
-def test_both_measures_have_all_layers_and_each_alone(table):
-    expected = [(measure, layer) for measure in ("average_tokens", "per_token") for layer in ("all", *range(SHAPE[0]))]
-    assert [(row["measure"], row["layer"]) for row in table["correlations"]] == expected
+def test_both_measures_of_both_readings_have_all_layers_and_each_alone(table):
+    measures = itertools.product(("values", "movement"), ("average_tokens", "per_token"))
+    expected = [(reading, measure, layer) for reading, measure in measures for layer in ("all", *range(SHAPE[0]))]
+    assert [(row["reading"], row["measure"], row["layer"]) for row in table["correlations"]] == expected
+
+
+def test_movement_is_left_out_where_a_start_is_not_known(put):
+    study = whole_map(put)
+    first = study.sources["alpha"][0]
+    document = {**first.document, "config": {**first.document["config"], "prefix": {"init": "prefix", "reparameterisation": "none"}}}
+    warm = {**study.sources, "alpha": {**study.sources["alpha"], 0: replace(first, document=document)}}
+    table = tabulate(replace(study, sources=warm), 10)
+    assert {row["reading"] for row in table["correlations"]} == {"values"}
 
 
 def test_all_tasks_are_compared_with_each_other_once(table):

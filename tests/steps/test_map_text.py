@@ -109,7 +109,7 @@ def test_sentences_say_no_more_than_the_corrected_tests(table, significant, valu
 def test_correlation_is_read_by_its_interval(table, low, high, said):
     other = deepcopy(table)
     other["correlations"][0]["spearman"].update(low=low, high=high)
-    assert said in markdown(other, ()).split("average_tokens over all layers, 11 pairs", 1)[1].split("\n", 1)[0]
+    assert said in markdown(other, ()).split("average_tokens of values over all layers, 11 pairs", 1)[1].split("\n", 1)[0]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from prefixbank.steps.map_similarity import ALL_LAYERS
+from prefixbank.steps.map_text_parts import ranking_row
 from prefixbank.steps.report_style import DARK, broken, panels, put_title
 from prefixbank.steps.report_text_parts import number
 from prefixbank.store.key import JSON
@@ -31,7 +31,7 @@ ACROSS, ALONG = {-1: "right", 0: "center", 1: "left"}, {-1: "top", 0: "center", 
 def scatter_chart(table: JSON) -> Figure:
     """Return the chart. Each panel has its own scales: targets differ in how near sources are and in how much there is to gain."""
     targets = table["targets"]
-    within = next(row for row in table["correlations"] if (row["measure"], row["layer"]) == (table["measure"], ALL_LAYERS))["within"]
+    within = ranking_row(table)["within"]
     high, wide = panels(len(targets))
     figure = Figure(figsize=(0.6 + PANEL_WIDE_INCHES * max(wide, 1.4), 0.7 + PANEL_HIGH_INCHES * high), layout="constrained")
     grid = figure.subplots(high, wide, squeeze=False)
@@ -41,7 +41,7 @@ def scatter_chart(table: JSON) -> Figure:
         axes.set_xlabel("similarity" if place < len(targets) <= place + wide else "")
     for axes in grid[:, 0]:
         axes.set_ylabel("gain over cold start")
-    put_title(figure, f"{table['experiment']}: similarity ({table['measure']}) and gain of each source, mean over seeds")
+    put_title(figure, f"{table['experiment']}: similarity ({table['ranked_by']}) and gain of each source, mean over seeds")
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     for axes, points in drawn:

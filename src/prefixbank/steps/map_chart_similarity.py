@@ -36,7 +36,7 @@ def similarity_chart(table: JSON) -> Figure:
     for (row, column), value in np.ndenumerate(values[np.ix_(order, order)]):
         pale = image.norm(value) > 0.6
         axes.text(column, row, _short(value), ha="center", va="center", fontsize="small", color="black" if pale else "white")
-    put_title(figure, f"{table['experiment']}: similarity of tasks ({table['measure']}, all layers)")
+    put_title(figure, f"{table['experiment']}: similarity of tasks ({table['ranked_by']}, all layers)")
     figure.colorbar(image, ax=axes, label="similarity", pad=0.02, extend="max")
     return figure
 

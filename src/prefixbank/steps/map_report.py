@@ -11,16 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps.report import Facts
+from prefixbank.steps.task_embeddings import Comparison
 from prefixbank.steps.units import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
-
-if TYPE_CHECKING:
-    from prefixbank.core.similarity import Measure
 
 STEP = "map-report"
 VERSION = 1  # 1: first
@@ -50,6 +48,7 @@ CODE = (
     "steps.report_table",
     "steps.report_text_parts",
     "steps.report_update",
+    "steps.task_embeddings",
 )
 
 
@@ -67,7 +66,7 @@ class TransferMap:
 
     Args:
         facts: what to say about the experiment.
-        measure: which similarity ranks sources.
+        comparison: which similarity ranks sources.
         tops: sizes of the short lists out of which validation chooses; a target with fewer sources has all of them on its list.
         sources: source to seed to its prefix.
         cold: target to seed to its training from a cold start.
@@ -79,7 +78,7 @@ class TransferMap:
     """
 
     facts: Facts
-    measure: Measure
+    comparison: Comparison
     tops: tuple[int, ...]
     sources: Mapping[str, Mapping[int, Entry]]
     cold: Mapping[str, Mapping[int, Trained]]
@@ -140,7 +139,7 @@ def _config(study: TransferMap, resamples: int) -> JSON:
     return {
         **asdict(study.facts),
         "resamples": resamples,
-        "measure": study.measure,
+        **asdict(study.comparison),
         "tops": study.tops,
         "compared_sources": list(study.sources),
         "targets": list(study.cold),

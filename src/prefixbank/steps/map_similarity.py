@@ -9,16 +9,16 @@ from typing import Any, get_args
 import numpy as np
 from torch import Tensor
 
-from prefixbank.core.similarity import Measure, similarity_matrix, similarity_matrix_by_layer
+from prefixbank.config.commands import Measure, Reading
+from prefixbank.core.similarity import similarity_matrix, similarity_matrix_by_layer
 from prefixbank.core.transfer_stats import CorrelationKind, correlation, correlation_over_tasks
 from prefixbank.steps.json_files import number_or_none
 from prefixbank.steps.map_report import TransferMap
-from prefixbank.steps.tensors import prefix_from, read_tensors
-from prefixbank.steps.train_prefix import EMBEDDING
-from prefixbank.store.artifact import Entry
+from prefixbank.steps.task_embeddings import Comparison, read_embedding, unreadable
 from prefixbank.store.key import JSON
 
 MEASURES: tuple[Measure, ...] = get_args(Measure)
+READINGS: tuple[Reading, ...] = get_args(Reading)
 KINDS: tuple[CorrelationKind, ...] = get_args(CorrelationKind)
 ALL_LAYERS = "all"
 
@@ -57,12 +57,12 @@ class TaskEmbeddings:
     targets: Mapping[str, Mapping[int, Tensor]]
 
     @staticmethod
-    def of(study: TransferMap) -> TaskEmbeddings:
+    def of(study: TransferMap, reading: Reading) -> TaskEmbeddings:
         """Read them."""
         return TaskEmbeddings(
             seeds=tuple(sorted(study.facts.seeds)),
-            sources={name: {seed: _read(entry) for seed, entry in of.items()} for name, of in study.sources.items()},
-            targets={name: {seed: _read(one.prefix) for seed, one in of.items()} for name, of in study.cold.items()},
+            sources={name: {seed: read_embedding(entry, reading) for seed, entry in of.items()} for name, of in study.sources.items()},
+            targets={name: {seed: read_embedding(one.prefix, reading) for seed, one in of.items()} for name, of in study.cold.items()},
         )
 
     def compared(self, measure: Measure) -> Similarities:
@@ -77,18 +77,20 @@ class TaskEmbeddings:
         return {"tasks": names, "similarity": whole.tolist()}
 
 
-def _read(entry: Entry) -> Tensor:
-    tensor: Tensor = prefix_from(read_tensors(entry, EMBEDDING)).tensor
-    return tensor
+def readings_of(study: TransferMap) -> list[Reading]:
+    """Return what can be read of all the map's prefixes: movement only where all start values are known."""
+    entries = [entry for of_seed in study.sources.values() for entry in of_seed.values()]
+    entries += [one.prefix for of_seed in study.cold.values() for one in of_seed.values()]
+    return [reading for reading in READINGS if all(unreadable(entry.document, "", reading) is None for entry in entries)]
 
 
 def correlations(
-    found: Mapping[Measure, Similarities], reductions: np.ndarray, gains: np.ndarray, study: TransferMap, resamples: int
+    found: Mapping[Comparison, Similarities], reductions: np.ndarray, gains: np.ndarray, study: TransferMap, resamples: int
 ) -> list[JSON]:
-    """Return for each measure and layer how similarity goes with relative error reduction.
+    """Return for each comparison and layer how similarity goes with relative error reduction.
 
     Args:
-        found: measure to similarities of sources and targets.
+        found: comparison to similarities of sources and targets.
         reductions: [S, T] relative error reductions, NaN where there is none.
         gains: [S, T], NaN where a target lacks a source. They rank the sources of one target as reductions do, and are always defined.
         study: names the tasks.
@@ -96,13 +98,13 @@ def correlations(
     """
     tasks = (list(study.sources), list(study.cold))
     rows = []
-    for measure, similarities in found.items():
+    for comparison, similarities in found.items():
         for layer, values in _by_layer(similarities):
             over_tasks: JSON = {
                 kind: _finite(asdict(correlation_over_tasks(kind, values, reductions, *tasks, resamples=resamples, seed=0)))
                 for kind in KINDS
             }
-            rows.append({"measure": measure, "layer": layer, **over_tasks, "within": _within(values, gains, tasks[1])})
+            rows.append({**asdict(comparison), "layer": layer, **over_tasks, "within": _within(values, gains, tasks[1])})
     return rows
 
 

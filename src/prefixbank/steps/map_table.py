@@ -12,9 +12,10 @@ from prefixbank.steps.json_files import number_or_none
 from prefixbank.steps.map_report import TransferMap
 from prefixbank.steps.map_retrieval import comparisons, regimes_of, retrieval
 from prefixbank.steps.map_scores import TargetScores, target_scores
-from prefixbank.steps.map_similarity import MEASURES, TaskEmbeddings, correlations
+from prefixbank.steps.map_similarity import MEASURES, TaskEmbeddings, correlations, readings_of
 from prefixbank.steps.map_speed import speed
 from prefixbank.steps.report_table import LEVEL, MEAN, RESAMPLES_PER_TEST
+from prefixbank.steps.task_embeddings import Comparison
 from prefixbank.store.key import JSON
 
 
@@ -22,9 +23,10 @@ def tabulate(study: TransferMap, resamples: int) -> JSON:
     """Return the whole report as JSON values; None where a number is undefined."""
     resamples = max(resamples, RESAMPLES_PER_TEST * comparisons(study.tops, list(study.combined)))
     found = {target: target_scores(study, target, resamples, number) for number, target in enumerate(study.cold)}
-    embeddings = TaskEmbeddings.of(study)
-    similarities = {measure: embeddings.compared(measure) for measure in MEASURES}
-    ranking = similarities[study.measure].whole
+    embeddings = {reading: TaskEmbeddings.of(study, reading) for reading in readings_of(study)}
+    compared = [Comparison(measure=measure, reading=reading) for reading in embeddings for measure in MEASURES]
+    similarities = {one: embeddings[one.reading].compared(one.measure) for one in compared}
+    ranking = similarities[study.comparison].whole
     places = {source: place for place, source in enumerate(study.sources)}
     near = {
         target: ranking[:, [places[source] for source in scores.sources], place] for place, (target, scores) in enumerate(found.items())
@@ -33,7 +35,8 @@ def tabulate(study: TransferMap, resamples: int) -> JSON:
     regimes = regimes_of(study.facts.seeds)
     return {
         **asdict(study.facts),
-        "measure": study.measure,
+        **asdict(study.comparison),
+        "ranked_by": f"{study.comparison.measure} of {study.comparison.reading}",
         "tops": list(study.tops),
         "compared_sources": list(study.sources),
         "targets": list(study.cold),
@@ -46,7 +49,7 @@ def tabulate(study: TransferMap, resamples: int) -> JSON:
         "regimes": {regime: retrieval(found, near, regime, study.tops) for regime in regimes},
         "similarity": _by_source(study, ranking.mean(axis=0)),
         "correlations": correlations(similarities, reductions, gains, study, resamples),
-        "between": embeddings.between(study.measure),
+        "between": embeddings[study.comparison.reading].between(study.comparison.measure),
         "speed": speed(study, gains),
         "level": LEVEL,
         "resamples": resamples,

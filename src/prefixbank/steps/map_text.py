@@ -40,7 +40,7 @@ def _about(table: JSON) -> list[str]:
         "",
         *(f"- {line}" for line in table["protocol"]),
         f"- Scores are on test rows and on the metric's own scale, 1 is perfect ({metrics}); correlations and Matthews may be negative.",
-        f"- Sources are ranked by the similarity of task embeddings, measure {table['measure']} over all layers: the source's training "
+        f"- Sources are ranked by the similarity of task embeddings, {table['ranked_by']} over all layers: the source's training "
         "beside the target's cold start, seed by seed.",
     ]
     short = {k: [target for target, about in table["target_facts"].items() if about["sources"] < k] for k in table["tops"]}

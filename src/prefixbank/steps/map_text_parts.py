@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from prefixbank.steps.map_similarity import ALL_LAYERS
 from prefixbank.steps.report_text_parts import MARK, few_seeds, grid, interval, number
 from prefixbank.store.key import JSON
 
@@ -18,7 +19,7 @@ def listed(names: Iterable[object]) -> str:
 def correlations(table: JSON) -> list[str]:
     """Return the section on similarity and what transfer brings."""
     rows = [
-        [row["measure"], f"{row['layer']}", _interval(row["pearson"]), _interval(row["spearman"]), _within(row["within"])]
+        [row["measure"], row["reading"], f"{row['layer']}", _interval(row["pearson"]), _interval(row["spearman"]), _within(row["within"])]
         for row in table["correlations"]
     ]
     undefined = any("-" in row for row in rows)
@@ -28,7 +29,7 @@ def correlations(table: JSON) -> list[str]:
         "Similarity of task embeddings beside relative error reduction, both means over seeds: all pairs together, and the mean over "
         "targets of the correlation over sources, which is what choosing a source needs.",
         "",
-        *grid(["measure", "layer", "Pearson", "Spearman", "Spearman within a target"], rows),
+        *grid(["measure", "of", "layer", "Pearson", "Spearman", "Spearman within a target"], rows),
         "",
         *(["`-`: undefined, because similarity or error reduction does not differ, or of too few pairs.", ""] if undefined else []),
         *_shown(table),
@@ -36,11 +37,18 @@ def correlations(table: JSON) -> list[str]:
     ]
 
 
+def ranking_row(table: JSON) -> JSON:
+    """Return the row on the similarity that ranks sources."""
+    asked = (table["measure"], table["reading"], ALL_LAYERS)
+    found: JSON = next(row for row in table["correlations"] if (row["measure"], row["reading"], row["layer"]) == asked)
+    return found
+
+
 def _shown(table: JSON) -> list[str]:
     """Say what the correlations of the similarity that ranks sources show."""
-    row = next(row for row in table["correlations"] if (row["measure"], row["layer"]) == (table["measure"], "all"))
+    row = ranking_row(table)
     found, within, looks = row["spearman"], row["within"], len(table["correlations"]) - 1
-    said = f"- {table['measure']} over all layers, {found['pairs']} pairs: "
+    said = f"- {table['ranked_by']} over all layers, {found['pairs']} pairs: "
     if found["low"] is None:
         said += "the rank correlation is undefined."
     elif found["low"] > 0:

@@ -17,7 +17,6 @@ import numpy as np
 from prefixbank.config.commands import Measure, Reading
 from prefixbank.errors import UsageError
 from prefixbank.steps.train_prefix import EMBEDDING
-from prefixbank.steps.warm_start import called
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
 
@@ -68,7 +67,7 @@ def read_embedding(entry: Entry, reading: Reading) -> Tensor:
     from prefixbank.core.prefix import normal_start
     from prefixbank.steps.tensors import prefix_from, read_tensors
 
-    fault = unreadable(entry.document, called(entry), reading)
+    fault = unreadable(entry.document, f"prefix {entry.short_key}", reading)
     if fault is not None:
         raise fault
     tensor: Tensor = prefix_from(read_tensors(entry, EMBEDDING)).tensor

@@ -44,6 +44,12 @@ class _Map:
     graph: Graph
     cells: dict[str, dict[str, dict[int, Trained | Waiting]]] = field(default_factory=dict)
 
+    @property
+    def comparison(self) -> Comparison:
+        """Return how sources are compared with targets."""
+        asked = self.graph.config.experiment.transfer
+        return Comparison(measure=asked.measure, reading=asked.reading)
+
     def walk(self) -> Outcome:
         """Go through all units in order; a planning context makes none of them."""
         graph, asked = self.graph, self.graph.config.experiment
@@ -95,8 +101,7 @@ class _Map:
         if len(made) <= len(sources):
             missing = next(one for one in (cold, *sources.values()) if isinstance(one, Waiting))
             return self.graph.waits(average.STEP, name, missing)
-        asked = self.graph.config.experiment.transfer
-        similar = Comparison(measure=asked.measure, reading=asked.reading).of(made[0], made[1:])
+        similar = self.comparison.of(made[0], made[1:])
         places = sorted(nearest(similar, k))
         return self.graph.do(average.unit_of_nearest([made[1 + place] for place in places], similar[places], name))
 
@@ -107,7 +112,7 @@ class _Map:
         joined = [start for start in next(iter(made.values())) if start not in (COLD, *asked.sources)]
         return TransferMap(
             facts=map_facts(self.graph),
-            measure=asked.transfer.measure,
+            comparison=self.comparison,
             tops=asked.transfer.tops,
             sources={name: {seed: one for seed, one in seeds.items() if isinstance(one, Entry)} for name, seeds in sources.items()},
             cold={target: starts[COLD] for target, starts in made.items()},
