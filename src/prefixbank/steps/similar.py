@@ -14,6 +14,7 @@ from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps import train_prefix
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
+from prefixbank.steps.mixture import setting_in
 from prefixbank.steps.tensors import prefix_from, read_tensors
 from prefixbank.steps.units import Unit, Waiting
 from prefixbank.steps.what_embeds import ref_of
@@ -59,7 +60,7 @@ def find_sources(context: Context, names: Sequence[str], target: Unit) -> list[S
         return found
     everything = [Source(named=str(ref), entry=store.resolve("prefix", str(ref))) for ref in store.refs("prefix")]
     own = target.document["inputs"]["examples"]
-    others = [source for source in everything if source.entry.document["inputs"]["examples"] != own]
+    others = [source for source in everything if own not in _trained_on(source.entry)]
     fit = [source for source in others if _fault(source, target) is None]
     if not fit:
         raise _none_fits(store, len(others))
@@ -89,6 +90,12 @@ def ranked(target: Entry, sources: Sequence[Source], measure: Measure) -> list[d
     ]
 
 
+def _trained_on(entry: Entry) -> list[str]:
+    """Return the digests of the tasks behind a prefix."""
+    examples = entry.document["inputs"]["examples"]
+    return [examples] if isinstance(examples, str) else examples
+
+
 def _embedding(entry: Entry) -> Any:
     return prefix_from(read_tensors(entry, train_prefix.EMBEDDING)).tensor
 
@@ -100,7 +107,7 @@ def _fault(source: Source, target: Unit) -> PrefixbankError | None:
         return UsageError(
             f"{source.named} is {entry.step.replace('_', '-')} {entry.short_key} without a task embedding",
             expected="prefixes that this version of prefixbank trained",
-            fix=f"prefixbank train-prefix task={entry.info.get('task', 'NAME')}",
+            fix=f"prefixbank train-prefix {setting_in(entry.info)}",
         )
     if entry.document["inputs"]["encoder"] != own["inputs"]["encoder"]:
         return UsageError(
