@@ -38,7 +38,7 @@ class Request:
 
     def lacks(self, group: str | None) -> bool:
         """Tell whether a group that has to be chosen was not; a mixture stands for a task."""
-        return group is not None and group not in self.choices and ("task", "mixture") not in self.values
+        return group is not None and group not in self.choices and not self.values.get(("task", "mixture"))
 
 
 def sort_out(command: Command, overrides: Sequence[Override], options: dict[str, list[str]]) -> Request:
