@@ -102,12 +102,19 @@ def test_sweep_goes_through_mixtures(cli):
     assert [row["task"] for row in rows] == ["alpha+beta", "alpha+gamma"]
 
 
-def test_yaml_file_can_be_a_mixture(cli, tmp_path):
-    (tmp_path / "task").mkdir()
-    (tmp_path / "task" / "both.yaml").write_text("mixture: [polarity, topic]\nmax_rows: 20\nmax_validation_rows: 10\n", encoding="utf-8")
-    named = ("task=both", "--conf-dir", str(tmp_path))
+@pytest.fixture
+def conf_of_both(tmp_path: Path) -> Path:
+    """`--conf-dir` with the mixture `both`."""
+    file = tmp_path / "conf" / "task" / "both.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("mixture: [polarity, topic]\nmax_rows: 20\nmax_validation_rows: 10\n", encoding="utf-8")
+    return file.parents[1]
+
+
+def test_yaml_file_can_be_a_mixture(cli, conf_of_both):
+    named = ("task=both", "--conf-dir", str(conf_of_both))
     assert cli.done("train-prefix", *named, *SMALL).result["task"] == "polarity+topic"
-    fault = cli.expect_fault(2, "train-multitask", "tasks=[both,emotion]", "--conf-dir", str(tmp_path))
+    fault = cli.expect_fault(2, "train-multitask", "tasks=[both,emotion]", *named[1:])
     assert fault.what == "task.mixture=[polarity,topic] where a single task is wanted"
     assert cli.expect_fault(2, "probe", "bank=none", *named).what == fault.what
 

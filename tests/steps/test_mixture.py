@@ -14,8 +14,8 @@ from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, OptimConfig, PrefixConfig, PrefixRecipe, TaskConfig
 from prefixbank.data.prompts import prompt_words
 from prefixbank.data.tasks import Task
-from prefixbank.errors import Faults, UsageError
-from prefixbank.steps import score_prefix, train_prefix
+from prefixbank.errors import DeviceError, Faults, UsageError
+from prefixbank.steps import fitting, score_prefix, train_prefix
 from prefixbank.steps.context import Context
 from prefixbank.steps.fitting import prepare
 from prefixbank.steps.mixture import Mixture, setting_in
@@ -93,6 +93,14 @@ def test_epoch_shows_rows_in_proportion_to_capped_sizes(context: Context, tasks:
         assert batch.labels is not None and np.array_equal(batch.labels.numpy(), labels[batch.rows])
     assert shown == counts
     assert [sum(len(batch.rows) for batch in batches) for batches in ready.scored] == [12, 12]
+
+
+def test_memory_is_checked_for_the_longest_text_of_any_task(context: Context, tasks: dict[str, Task], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fitting, "free_bytes", lambda device: 1)
+    files, train = context.encoder_files(EncoderConfig(source="tiny")), tasks["beta"].train
+    longer = replace(tasks["beta"], train=replace(train, texts=("good " * 60, *train.texts[1:])))
+    with pytest.raises(DeviceError, match="x 62 tokens"):
+        prepare(context, mixture_of(tasks, beta=longer), files, QUICK, None)
 
 
 def test_labels_of_all_tasks_begin_a_soft_prompt(context: Context, tasks: dict[str, Task]):

@@ -193,7 +193,8 @@ def _resolve(command: Command, request: Request, conf_dir: Path | None, *, compl
     origin = origin_in(files, set(request.values), _load)
     opened, references = take_out_open(node, config_type, origin)
     config, wrong = validate(config_type, node, origin)
-    faults += [*(opened if complete else []), *references, *wrong, *_change_faults(config), *mixture_faults(command, config)]
+    faults += [*(opened if complete else []), *references, *wrong, *_change_faults(config)]
+    faults += mixture_faults(command, config) if complete or command == "train_prefix" else []  # `check` tries each file with all
     raise_faults(faults)
     assert config is not None
     return config
