@@ -126,8 +126,7 @@ def early_unit(context: Context, task: Task, files: EncoderFiles, recipe: Prefix
     Raises:
         UsageError: see `Asked.of`.
     """
-    mixture = Mixture.of(task)
-    called = name or "-".join(mixture.names)
+    mixture, called = Mixture.of(task), name or task.name
     asked = Asked.of(context, mixture, files, recipe, called)
 
     def make(out: Path, work: Path) -> JSON:
