@@ -51,13 +51,13 @@ def ours(encoder: Encoder, task: Task) -> Callable[[], object]:
     validation = epoch_batches(
         tokenize(encoder.tokenizer, task.validation.texts, None, MAX_TOKENS), labels[:BATCH], batch_size=BATCH, seed=0, epoch=0
     )
-    fitted = settings(task, recipe)
+    fitted = settings([task], recipe)
 
     def train() -> object:
         def batches(epoch: int) -> Any:
             return epoch_batches(tokens, labels, batch_size=BATCH, seed=0, epoch=epoch)
 
-        return fit_prefix(encoder.model, encoder.shape, batches, validation, fitted)
+        return fit_prefix(encoder.model, encoder.shape, batches, [validation], fitted)
 
     return train
 

@@ -15,12 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefixbank.config.commands import RunExperimentConfig
+from prefixbank.config.commands import RunExperimentConfig, TrainPrefixConfig
 from prefixbank.config.compose import change_recipe, compose, compose_task
+from prefixbank.config.mixture import find_tasks, tasks_of
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig, MultitaskRecipe, PrefixRecipe, TaskConfig, recipe_of
+from prefixbank.data.tasks import Task
 from prefixbank.env import store_root
-from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps import combine as combine_step
 from prefixbank.steps import embed as embed_step
 from prefixbank.steps import probe as probe_step
@@ -33,6 +34,7 @@ from prefixbank.steps.events import Emit, Event, silent
 from prefixbank.steps.experiment import Experiment, run_experiment
 from prefixbank.steps.jobs import Job, listener, outcome_of
 from prefixbank.steps.loaded_bank import LoadedBank
+from prefixbank.steps.mixture import Mixture
 from prefixbank.steps.units import Waiting
 from prefixbank.steps.what_embeds import PLAIN, is_encoder, resolve_bank, what_embeds
 from prefixbank.steps.working import worker_context, worker_shards, working_folder
@@ -92,10 +94,10 @@ DEFAULT = Options()
 
 
 def train_prefix(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
-    """Train the prefix of one source task; `prefixbank train-prefix`. Returns `Waiting` only for a dry run that is no hit."""
+    """Train a prefix on one source task or several; `prefixbank train-prefix`. Returns `Waiting` only for a dry run that is no hit."""
     config = compose("train_prefix", overrides, conf_dir=options.conf_dir)
     with options.context(config.run, "train_prefix", overrides) as context:
-        task, files = context.task(config.task), context.encoder_files(config.encoder)
+        task, files = _source(context, config, options), context.encoder_files(config.encoder)
         return context.do(train_prefix_step.unit(context, task, files, recipe_of(config, PrefixRecipe), config.name))
 
 
@@ -104,7 +106,7 @@ def train_multitask(*overrides: str, options: Options = DEFAULT) -> Entry | Wait
     config = compose("train_multitask", overrides, conf_dir=options.conf_dir)
     train_multitask_step.check_tasks(config.tasks)
     with options.context(config.run, "train_multitask", overrides) as context:
-        tasks = [context.task(task) for task in _find_all(config.tasks, _task_finder(config.run, options))]
+        tasks = [context.task(task) for task in find_tasks(config.tasks, _task_finder(config.run, options))]
         files = context.encoder_files(config.encoder)
         return context.do(train_multitask_step.unit(context, tasks, files, recipe_of(config, MultitaskRecipe), config.name))
 
@@ -242,17 +244,12 @@ def _task_finder(run: RunConfig, options: Options) -> Callable[[str], TaskConfig
     return find_task
 
 
-def _find_all(names: Sequence[str], find_task: Callable[[str], TaskConfig]) -> list[TaskConfig]:
-    """Find several tasks; those that are not there are reported together."""
-    found: list[TaskConfig] = []
-    faults: list[PrefixbankError] = []
-    for name in names:
-        try:
-            found.append(find_task(name))
-        except UsageError as error:
-            faults.append(error)
-    raise_faults(faults)
-    return found
+def _source(context: Context, config: TrainPrefixConfig, options: Options) -> Task | Mixture:
+    """Load what a prefix is to be trained on."""
+    if not config.task.mixture:
+        return context.task(config.task)
+    tasks = tasks_of(config.task, _task_finder(config.run, options))
+    return Mixture(tasks=tuple(context.task(task) for task in tasks), size_cap=config.task.size_cap)
 
 
 def load_bank(name: str, *, options: Options = DEFAULT, run: RunConfig | None = None, recipe: EmbedRecipe | None = None) -> LoadedBank:

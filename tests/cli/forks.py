@@ -103,7 +103,7 @@ def killed_in_training(folder: Path) -> None:
 
 def killed_in_a_checkpoint(folder: Path) -> None:
     """Kill it when a checkpoint is written and not yet in place."""
-    before_rename("fit.new", CHECKPOINT)
+    before_rename("training.new", CHECKPOINT)
 
 
 def killed_in_publishing(folder: Path) -> None:

@@ -157,7 +157,7 @@ def test_full_disk_while_saving_a_checkpoint_is_said(cli, train, monkeypatch):
     replace = Path.replace
 
     def no_room(path: Path, target: Path) -> Path:
-        return full_disk() if path.name == "fit.new" else replace(path, target)
+        return full_disk() if path.name == "training.new" else replace(path, target)
 
     monkeypatch.setattr(Path, "replace", no_room)
     assert "no room left" in cli.expect_fault(1, *train, "run.checkpoint_every_s=0").what

@@ -42,15 +42,21 @@ def fit(
     by: Callable[..., Any] = fit_prefix,
     **changes: Any,
 ) -> Any:
-    """Fit on the first `rows` texts with `SETTINGS` changed; names of `PrefixStart` reach the start. `by` is the function that fits."""
-    start = {name: changes.pop(name) for name in list(changes) if hasattr(SETTINGS.start, name)}
-    settings = replace(SETTINGS, start=replace(SETTINGS.start, **start), **changes)
-    validation = batch_of(VALIDATION, labels_of(settings.kind, VALIDATION_CLASSES), range(len(VALIDATION)))
+    """Fit on the first `rows` texts with `SETTINGS` changed; names of `PrefixStart` and `TaskSettings` reach start and task.
+
+    `by` is the function that fits.
+    """
+    start, task = (
+        {name: changes.pop(name) for name in list(changes) if hasattr(part, name)} for part in (SETTINGS.start, SETTINGS.tasks[0])
+    )
+    wanted = replace(SETTINGS.tasks[0], **task)
+    settings = replace(SETTINGS, start=replace(SETTINGS.start, **start), tasks=(wanted,), **changes)
+    validation = batch_of(VALIDATION, labels_of(wanted.kind, VALIDATION_CLASSES), range(len(VALIDATION)))
     return by(
         model,
         SHAPE,
-        train or epochs_of(TRAIN[:rows], labels_of(settings.kind, TRAIN_CLASSES), batch_size),
-        [validation],
+        train or epochs_of(TRAIN[:rows], labels_of(wanted.kind, TRAIN_CLASSES), batch_size),
+        [[validation]],
         settings,
         checkpoint=checkpoint,
         on_event=lambda event: None if events is None else events.append(event),
@@ -59,7 +65,7 @@ def fit(
 
 def everything(result: FitResult) -> dict[str, Any]:
     """A result as values that compare by their bytes."""
-    tensors = {"tensor": result.prefix.tensor, "gate": result.prefix.log_gate, "weight": result.head_weight, "bias": result.head_bias}
+    tensors = {"tensor": result.prefix.tensor, "gate": result.prefix.log_gate, "weight": result.heads[0][0], "bias": result.heads[0][1]}
     early = result.task_embedding
     tensors |= {"embedding": early.tensor, "embedding gate": early.log_gate}
     as_bytes = {name: None if tensor is None else tensor.numpy().tobytes() for name, tensor in tensors.items()}

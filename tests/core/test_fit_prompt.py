@@ -34,7 +34,7 @@ def fit_soft(model: BertModel, **changes: Any) -> FitResult:
 
 
 def bytes_of(result: FitResult) -> tuple[Any, ...]:
-    tensors = (result.prefix.tensor, result.head_weight, result.head_bias)
+    tensors = (result.prefix.tensor, result.heads[0][0], result.heads[0][1])
     return (*(tensor.numpy().tobytes() for tensor in tensors), result.score, result.epoch, result.steps, result.curve)
 
 
@@ -66,7 +66,7 @@ def test_fit_equals_a_plain_training_loop(bert: BertModel, monkeypatch: pytest.M
         loss.backward()
         torch.nn.utils.clip_grad_norm_([prompt, *head.parameters()], 1.0)
         optimizer.step()
-    assert distance(result.prefix.tensor, prompt) < 1e-4 and distance(result.head_weight, head.weight) < 1e-4
+    assert distance(result.prefix.tensor, prompt) < 1e-4 and distance(result.heads[0][0], head.weight) < 1e-4
     assert losses_of(result)[-1] == pytest.approx(float(loss.detach()), abs=1e-4)
 
 

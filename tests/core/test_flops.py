@@ -76,7 +76,7 @@ def counted(model: torch.nn.Module, shape: EncoderShape, *, tuned: bool = False,
 
 @pytest.mark.parametrize(("rows", "tokens"), SIZES)
 def test_prefix_step_is_the_hand_count(bert: BertModel, rows: int, tokens: int):
-    found = prefix_flops(bert, SHAPE, START, MEAN, 2, {(rows, tokens): 1})
+    found = prefix_flops(bert, SHAPE, START, MEAN, {2: {(rows, tokens): 1}})
     assert found == prefix_by_hand(rows, tokens, START.length) + head(rows, 2)
 
 
@@ -92,26 +92,26 @@ def prompt_by_hand(rows: int, tokens: int, length: int) -> int:
 
 @pytest.mark.parametrize(("rows", "tokens"), SIZES)
 def test_step_of_a_soft_prompt_is_the_hand_count(bert: BertModel, rows: int, tokens: int):
-    found = prefix_flops(bert, SHAPE, replace(START, soft=True), MEAN, 2, {(rows, tokens): 1})
+    found = prefix_flops(bert, SHAPE, replace(START, soft=True), MEAN, {2: {(rows, tokens): 1}})
     assert found == prompt_by_hand(rows, tokens, START.length) + head(rows, 2)
 
 
 def test_many_shapes_with_a_soft_prompt_are_the_hand_count(bert: BertModel):
     by_hand = sum(times * (prompt_by_hand(*size, START.length) + head(size[0], 3)) for size, times in MANY.items())
-    assert prefix_flops(bert, SHAPE, replace(START, soft=True), MEAN, 3, MANY) == by_hand
+    assert prefix_flops(bert, SHAPE, replace(START, soft=True), MEAN, {3: MANY}) == by_hand
 
 
 def test_network_behind_a_prefix_counts_once_in_each_step(bert: BertModel):
     start = replace(START, reparameterisation="mlp")
     outputs = 2 * L * H * D
     network = 3 * (product(START.length, E, 16) + product(START.length, 16, outputs))
-    more = prefix_flops(bert, SHAPE, start, MEAN, 2, {(3, 7): 10}) - prefix_flops(bert, SHAPE, START, MEAN, 2, {(3, 7): 10})
+    more = prefix_flops(bert, SHAPE, start, MEAN, {2: {(3, 7): 10}}) - prefix_flops(bert, SHAPE, START, MEAN, {2: {(3, 7): 10}})
     assert more == 10 * network
 
 
 def test_each_shape_counts_as_often_as_it_occurs(bert: BertModel):
     by_hand = sum(times * (prefix_by_hand(*size, START.length) + head(size[0], 3)) for size, times in MANY.items())
-    assert prefix_flops(bert, SHAPE, START, MEAN, 3, MANY) == by_hand
+    assert prefix_flops(bert, SHAPE, START, MEAN, {3: MANY}) == by_hand
 
 
 def test_heads_of_several_tasks_count_by_their_outputs(bert: BertModel):
@@ -128,7 +128,7 @@ def test_count_is_that_of_a_real_step(name: str, tuned: bool):
     model.set_attn_implementation(ATTENTION)
     shape = EncoderShape(layers=family.layers, heads=4, kv_heads=family.kv_heads, head_size=8, hidden_size=32)
     one = {(3, 7): 1}
-    found = finetune_flops(model, shape, MEAN, {2: one}) if tuned else prefix_flops(model, shape, START, MEAN, 2, one)
+    found = finetune_flops(model, shape, MEAN, {2: one}) if tuned else prefix_flops(model, shape, START, MEAN, {2: one})
     assert found == counted(model, shape, tuned=tuned)
 
 
@@ -138,7 +138,7 @@ def test_count_of_a_soft_prompt_is_that_of_a_real_step(name: str):
     model = family.build(mask_token_id=4)
     model.set_attn_implementation(ATTENTION)
     shape = EncoderShape(layers=family.layers, heads=4, kv_heads=family.kv_heads, head_size=8, hidden_size=32)
-    assert prefix_flops(model, shape, start, MEAN, 2, {(3, 7): 1}) == counted(model, shape, start=start)
+    assert prefix_flops(model, shape, start, MEAN, {2: {(3, 7): 1}}) == counted(model, shape, start=start)
 
 
 @pytest.mark.parametrize("pooling", [replace(MEAN, layers="concat_last", last_k=2), replace(MEAN, position="max")])
@@ -154,7 +154,7 @@ def test_layers_above_a_pooled_one_are_not_trained(bert: BertModel):
 
 
 def test_no_batches_take_no_operations(bert: BertModel):
-    assert (prefix_flops(bert, SHAPE, START, MEAN, 2, {}), finetune_flops(bert, SHAPE, MEAN, {})) == (0, 0)
+    assert (prefix_flops(bert, SHAPE, START, MEAN, {2: {}}), finetune_flops(bert, SHAPE, MEAN, {})) == (0, 0)
 
 
 def test_counting_leaves_the_encoder_alone():
@@ -167,14 +167,14 @@ def test_counting_leaves_the_encoder_alone():
 
 def test_counting_draws_no_random_number(bert: BertModel):
     before = torch.get_rng_state()
-    prefix_flops(bert, SHAPE, START, MEAN, 2, {(3, 7): 1})
+    prefix_flops(bert, SHAPE, START, MEAN, {2: {(3, 7): 1}})
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_many_shapes_are_counted_by_few_steps(bert: BertModel, monkeypatch: pytest.MonkeyPatch):
     seen = []
     monkeypatch.setattr(flops, "encode", lambda model, inputs, *rest: seen.append(inputs) or encode(model, inputs, *rest))
-    prefix_flops(bert, SHAPE, START, MEAN, 2, dict.fromkeys([(4, tokens) for tokens in range(2, 40)], 1))
+    prefix_flops(bert, SHAPE, START, MEAN, {2: dict.fromkeys([(4, tokens) for tokens in range(2, 40)], 1)})
     assert len(seen) == 5
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertModel
 
-from prefixbank.core.fit_types import FitEvent, MultitaskResult, MultitaskSettings, TaskSettings
+from prefixbank.core.fit_types import FitEvent, MultitaskResult, TaskSettings, TrainingSettings
 from prefixbank.core.heads import new_head
 from prefixbank.core.multitask import fit_multitask
 from prefixbank.core.schedule import rate_factor
@@ -42,7 +42,7 @@ OPTIM = {
     name: getattr(SETTINGS, name)
     for name in ("weight_decay", "schedule", "warmup_share", "accumulation_steps", "max_grad_norm", "patience_epochs", "precision", "seed")
 }
-FINE = MultitaskSettings(tasks=(CLASSES, VALUES), pooling=MEAN, lr=1e-3, head_lr=1e-2, epochs=2, gradient_checkpointing=False, **OPTIM)
+FINE = TrainingSettings(tasks=(CLASSES, VALUES), pooling=MEAN, lr=1e-3, head_lr=1e-2, epochs=2, gradient_checkpointing=False, **OPTIM)
 
 
 def mixed(rows: int = 16, batch_size: int = 4, tasks: Sequence[TaskSettings] = FINE.tasks) -> Callable[[int], list[Batch]]:

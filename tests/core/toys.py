@@ -13,6 +13,7 @@ from transformers import AlbertConfig, AlbertModel, BertConfig, BertModel
 
 from prefixbank.core.attention import ATTENTION, Slots
 from prefixbank.core.fit import FitSettings
+from prefixbank.core.fit_types import TaskSettings
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import Prefix, PrefixStart
 from prefixbank.core.shapes import Batch, EncoderShape
@@ -23,9 +24,7 @@ MEAN = Pooling(position="mean", layers="last", last_k=1, layer=0)
 CLS = replace(MEAN, position="cls")
 START = PrefixStart(length=4, init_scale=0.5, reparameterisation="none", mlp_hidden_size=16, gated=False, gate_init=0.0, dropout=0.0)
 SETTINGS = FitSettings(
-    kind="classification",
-    metric="accuracy",
-    num_outputs=2,
+    tasks=(TaskSettings(kind="classification", metric="accuracy", num_outputs=2),),
     start=START,
     pooling=MEAN,
     embedding_share=0.1,

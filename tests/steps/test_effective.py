@@ -28,6 +28,7 @@ from prefixbank.data.texts import Texts
 from prefixbank.steps import combine, embed, probe, train_multitask, train_prefix
 from prefixbank.steps.context import Context
 from prefixbank.steps.fitting import fit, progress_of
+from prefixbank.steps.mixture import Mixture
 from prefixbank.store import Store
 from prefixbank.store.key import key_of
 
@@ -85,7 +86,7 @@ def test_training_is_the_same_whatever_a_setting_without_effect_says(context: Co
 
     def trained(recipe: PrefixRecipe, name: str) -> torch.Tensor:
         (tmp_path / name).mkdir()
-        return fit(context, task, files, recipe, tmp_path / name, progress_of(context, "train-prefix", name))[0].prefix.tensor
+        return fit(context, Mixture.of(task), files, recipe, tmp_path / name, progress_of(context, "train-prefix", name))[0].prefix.tensor
 
     assert torch.equal(trained(replace(QUICK, **idle), "one"), trained(QUICK, "other"))
 

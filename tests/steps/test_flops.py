@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -56,13 +56,19 @@ def test_batches_seen_are_those_of_the_steps_done(steps: int, accumulation: int,
 
 
 def test_prefix_training_costs_what_its_batches_cost(encoder: Loaded):
-    by_hand = prefix_flops(encoder.model, SHAPE, START, MEAN, 2, {(4, 2): 1, (4, 3): 2, (4, 5): 1})
+    by_hand = prefix_flops(encoder.model, SHAPE, START, MEAN, {2: {(4, 2): 1, (4, 3): 2, (4, 5): 1}})
     assert prefix_training_flops(encoder, SETTINGS, train, 4) == by_hand
 
 
-def test_fine_tuning_costs_what_each_tasks_batches_cost(encoder: Loaded):
-    by_hand = finetune_flops(encoder.model, SHAPE, MEAN, {2: {(4, 3): 2}, 5: {(4, 3): 1}})
-    assert finetuning_flops(encoder, MEAN, [(2, batch(3)), (5, batch(3)), (2, batch(3))]) == by_hand
+def test_training_on_several_tasks_costs_what_each_tasks_batches_cost(encoder: Loaded):
+    shapes = {2: {(4, 3): 2}, 5: {(4, 3): 1}}
+    mixed = replace(SETTINGS, tasks=(*SETTINGS.tasks, replace(SETTINGS.tasks[0], num_outputs=5)))
+
+    def batches(epoch: int) -> list[Batch]:
+        return [replace(batch(3), task=task) for task in (0, 1, 0)]
+
+    assert finetuning_flops(encoder, mixed, batches, 3) == finetune_flops(encoder.model, SHAPE, MEAN, shapes)
+    assert prefix_training_flops(encoder, mixed, batches, 3) == prefix_flops(encoder.model, SHAPE, START, MEAN, shapes)
 
 
 def test_encoder_that_cannot_be_counted_has_no_number(encoder: Loaded, monkeypatch: pytest.MonkeyPatch):
@@ -72,4 +78,4 @@ def test_encoder_that_cannot_be_counted_has_no_number(encoder: Loaded, monkeypat
     monkeypatch.setattr(flops, "prefix_flops", refuse)
     monkeypatch.setattr(flops, "finetune_flops", refuse)
     assert prefix_training_flops(encoder, SETTINGS, train, 4) is None
-    assert finetuning_flops(encoder, MEAN, [(2, batch(3))]) is None
+    assert finetuning_flops(encoder, SETTINGS, train, 4) is None

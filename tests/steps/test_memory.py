@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 import psutil
 import pytest
 import torch
 
 from prefixbank.config.schema import OptimConfig, PrefixConfig, PrefixRecipe
 from prefixbank.core.shapes import EncoderShape
-from prefixbank.data.batches import Tokens
 from prefixbank.errors import DeviceError
 from prefixbank.steps.memory import check_memory, free_bytes, memory_errors
 
 SHAPE = EncoderShape(layers=2, heads=4, kv_heads=4, head_size=16, hidden_size=64)
-TOKENS = Tokens(columns={}, lengths=np.array([5, 10]), cut=np.zeros(2, dtype=bool), pad_id=0)
 PER_SLOT = 2 * 4 * 2 * 4 * 32 * 10
 """Scores and weights of 4 bytes in 2 layers and 4 heads, for 32 rows of 10 tokens."""
 
@@ -26,12 +23,12 @@ def recipe(length: int) -> PrefixRecipe:
 @pytest.mark.parametrize(("fits", "fix"), [(1, "prefix.length=1,"), (9, "prefix.length=9,"), (500, "prefix.length=16,")])
 def test_refused_prefix_is_told_the_longest_that_fits(fits, fix):
     with pytest.raises(DeviceError) as caught:
-        check_memory(SHAPE, TOKENS, recipe(fits + 1), PER_SLOT * (10 + fits))
+        check_memory(SHAPE, 10, recipe(fits + 1), PER_SLOT * (10 + fits))
     assert caught.value.expected == f"prefix.length of at most {fits} at this batch size" and caught.value.fix.startswith(fix)
 
 
 def test_longest_prefix_that_fits_is_not_refused():
-    assert check_memory(SHAPE, TOKENS, recipe(9), PER_SLOT * 19) is None
+    assert check_memory(SHAPE, 10, recipe(9), PER_SLOT * 19) is None
 
 
 @pytest.mark.parametrize("fits", [1, 9])
@@ -40,15 +37,15 @@ def test_soft_prompt_counts_as_tokens_of_every_text(fits):
     soft, longer = (
         PrefixRecipe(prefix=PrefixConfig(kind="soft", length=length), optim=OptimConfig(batch_size=32)) for length in (fits, fits + 1)
     )
-    assert check_memory(SHAPE, TOKENS, soft, free) is None
+    assert check_memory(SHAPE, 10, soft, free) is None
     with pytest.raises(DeviceError) as caught:
-        check_memory(SHAPE, TOKENS, longer, free)
+        check_memory(SHAPE, 10, longer, free)
     assert caught.value.expected == f"prefix.length of at most {fits} at this batch size"
 
 
 def test_texts_that_do_not_fit_alone_are_told_a_smaller_batch():
     with pytest.raises(DeviceError) as caught:
-        check_memory(SHAPE, TOKENS, recipe(1), PER_SLOT * 9)
+        check_memory(SHAPE, 10, recipe(1), PER_SLOT * 9)
     assert "texts alone" in caught.value.expected and caught.value.fix == "optim.batch_size=8 optim.accumulation_steps=4"
 
 

@@ -17,12 +17,13 @@ from prefixbank.cli.doctor import doctor
 from prefixbank.cli.listing import SEARCH, SIMILAR, listing
 from prefixbank.cli.run import Flags, run_command
 
-TRAIN_PREFIX = """Train the prefix of one source task on a frozen encoder.
+TRAIN_PREFIX = """Train the prefix of one source task, or of several together, on a frozen encoder.
 
 \b
 Examples:
   prefixbank train-prefix task=polarity
   prefixbank train-prefix task=folder task.path=data/sst2 prefix.length=8
+  prefixbank train-prefix 'task.mixture=[polarity,topic,answer]' name=three
   prefixbank train-prefix --sweep task=polarity,topic seed=1,2,3
 """
 TRAIN_MULTITASK = """Fine-tune all weights of an encoder on several tasks together: the baseline that prefixes are compared with.

@@ -31,6 +31,7 @@ from yaml import YAMLError
 from prefixbank.config import commands
 from prefixbank.config.faults import faults_at, no_option, no_values, unknown_option, unknown_source, unreadable_files
 from prefixbank.config.folders import conf_root, folders, groups, option_file
+from prefixbank.config.mixture import mixture_faults
 from prefixbank.config.overrides import Override, Request, sort_out
 from prefixbank.config.schema import PrefixRecipe, TaskConfig, recipe_of
 from prefixbank.config.settings import CONFIGS, Command, CommandConfig, names_at, typed_name
@@ -89,13 +90,13 @@ def compose_task(name: str, *, conf_dir: Path | None = None) -> TaskConfig:
     """Return the task that the YAML file `task/<name>.yaml` describes.
 
     Raises:
-        UsageError: there is no such file, or it has faults.
+        UsageError: there is no such file, it has faults, or it is a mixture.
     """
     options = groups(conf_dir)["task"]
     if name not in options:
         raise unknown_option("train_prefix", "task", name, options)
-    config = resolve("train_prefix", Request(choices={"task": name}), conf_dir)
-    assert isinstance(config, commands.TrainPrefixConfig)
+    config = resolve("probe", Request(choices={"task": name}), conf_dir)
+    assert isinstance(config, commands.ProbeCommandConfig)
     return config.task
 
 
@@ -141,7 +142,7 @@ def show(command: Command, overrides: Sequence[str], conf_dir: Path | None = Non
     """
     request = sort_out(command, [_read(line) for line in overrides], groups(conf_dir))
     must = _mandatory(command)
-    still = f"# {must}=NAME is still to be chosen\n" if must and must not in request.choices else ""
+    still = f"# {must}=NAME is still to be chosen\n" if request.lacks(must) else ""
     config = resolve(command, request, conf_dir, complete=False)
     body = OmegaConf.to_yaml(OmegaConf.create(plain_values(config)))
     return f"# {shlex.join(['prefixbank', typed_name(command), *overrides])}\n{still}{body}"
@@ -164,7 +165,7 @@ def resolve(command: Command, request: Request, conf_dir: Path | None, *, comple
     must = _mandatory(command)
     if must and must not in choices:
         choices[must] = None
-        if complete and must not in request.misnamed:
+        if complete and request.lacks(must) and must not in request.misnamed:
             faults.append(no_option(command, must, groups(conf_dir)[must], has_path=("task", "path") in request.values))
     try:
         node, files = _select(command, choices, conf_dir)
@@ -176,6 +177,7 @@ def resolve(command: Command, request: Request, conf_dir: Path | None, *, comple
     opened, references = take_out_open(node, config_type, origin)
     config, wrong = validate(config_type, node, origin)
     faults += [*(opened if complete else []), *references, *wrong, *_change_faults(command, config)]
+    faults += mixture_faults(command, config) if complete or command == "train_prefix" else []  # `check` tries each file with all
     raise_faults(faults)
     assert config is not None
     return config

@@ -36,6 +36,10 @@ class Request:
     misnamed: set[str] = field(default_factory=set)
     """Groups whose option was given, wrongly."""
 
+    def lacks(self, group: str | None) -> bool:
+        """Tell whether a group that has to be chosen was not; a mixture stands for a task."""
+        return group is not None and group not in self.choices and not self.values.get(("task", "mixture"))
+
 
 def sort_out(command: Command, overrides: Sequence[Override], options: dict[str, list[str]]) -> Request:
     """Sort overrides into choices of options, values and faults.

@@ -84,6 +84,11 @@ class TaskConfig:
     """Seeded sample of at most this many train rows; 0 keeps all."""
     max_validation_rows: Natural = 0
     """The same of validation rows."""
+    mixture: tuple[str, ...] = ()
+    """In place of a data set, for `train-prefix`: tasks by name that are trained on together; row limits then apply to each."""
+    size_cap: Natural = 2**19
+    """A task of a mixture is shown in proportion to its train rows, which count at most this; 0: no cap. In the key unless
+    it caps nothing. Source: Vu et al. 2022 (2110.07904)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

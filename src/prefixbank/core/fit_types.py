@@ -17,6 +17,7 @@ from prefixbank.core.prompt import SoftPrompt
 from prefixbank.core.schedule import Schedule
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
+Head = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,17 @@ class TaskSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """How to train, whatever is trained. Field meanings are those of the configuration of the same names; `optimizer` is its `name`."""
+    """What to train on and how, whatever is trained.
 
+    Args:
+        tasks: what each head learns.
+        pooling: how hidden states become the vector that the heads read.
+
+    The meanings of the others are those of the configuration of the same names; `optimizer` is its `name`.
+    """
+
+    tasks: tuple[TaskSettings, ...]
+    pooling: Pooling
     lr: float
     head_lr: float
     weight_decay: float
@@ -58,26 +68,16 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitSettings(TaskSettings, TrainingSettings):
-    """What prefix to fit and how.
+class FitSettings(TrainingSettings):
+    """What prefix to fit and how; `lr` is the rate of the prefix.
 
     Args:
         start: where the prefix starts.
-        pooling: how hidden states become the vector that the head reads.
         embedding_share: share of the schedule's steps after which the prefix as it stands is the task's embedding.
     """
 
     start: PrefixStart
-    pooling: Pooling
     embedding_share: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class MultitaskSettings(TrainingSettings):
-    """What to fine-tune an encoder on and how; `lr` is the rate of the encoder."""
-
-    tasks: tuple[TaskSettings, ...]
-    pooling: Pooling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,45 +107,13 @@ class Checkpoint(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitResult:
-    """The best prefix by validation score, its head, and how training went.
+class TrainingResult:
+    """The heads of the epoch with the best mean validation score, and how training went. Lists are in the order of the tasks.
 
     Args:
-        prefix: fp32, on the CPU.
-        task_embedding: the prefix as it stood after `task_embedding_step` optimiser steps; see `FitSettings.embedding_share`.
-        task_embedding_step: that share of the schedule's steps, or the last step where training stopped before it.
-        head_weight: [C, F].
-        head_bias: [C].
-        score: validation score of this prefix under the task's metric.
-        epoch: epochs trained when it was best; 0 is the start.
-        steps: optimiser steps done in all.
-        examples: rows that these steps processed, a row once for each time that it was shown.
-        seconds: time spent training and validating, over all runs if it was resumed.
-        curve: every event, in order.
-    """
-
-    prefix: Prefix | SoftPrompt
-    task_embedding: Prefix | SoftPrompt
-    task_embedding_step: int
-    head_weight: Tensor
-    head_bias: Tensor
-    score: float
-    epoch: int
-    steps: int
-    examples: int
-    seconds: float
-    curve: list[dict[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MultitaskResult:
-    """The best encoder by mean validation score, its heads, and how training went. Lists are in the order of the tasks.
-
-    Args:
-        encoder: the model's state, fp32, on the CPU.
-        heads: weight [C, F] and bias [C] of each head.
+        heads: weight [C, F] and bias [C] of each head, fp32, on the CPU.
         score: mean of `scores`.
-        scores: validation scores of this encoder under each task's metric.
+        scores: validation scores of what was best under each task's metric.
         epoch: epochs trained when it was best; 0 is the start.
         steps: optimiser steps done in all.
         examples: rows of each task that these steps processed, a row once for each time that it was shown.
@@ -153,8 +121,7 @@ class MultitaskResult:
         curve: every event, in order.
     """
 
-    encoder: dict[str, Tensor]
-    heads: tuple[tuple[Tensor, Tensor], ...]
+    heads: tuple[Head, ...]
     score: float
     scores: tuple[float, ...]
     epoch: int
@@ -162,3 +129,29 @@ class MultitaskResult:
     examples: tuple[int, ...]
     seconds: float
     curve: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult(TrainingResult):
+    """The best prefix, with its heads.
+
+    Args:
+        prefix: fp32, on the CPU.
+        task_embedding: the prefix as it stood after `task_embedding_step` optimiser steps; see `FitSettings.embedding_share`.
+        task_embedding_step: that share of the schedule's steps, or the last step where training stopped before it.
+    """
+
+    prefix: Prefix | SoftPrompt
+    task_embedding: Prefix | SoftPrompt
+    task_embedding_step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultitaskResult(TrainingResult):
+    """The best encoder, with its heads.
+
+    Args:
+        encoder: the model's state, fp32, on the CPU.
+    """
+
+    encoder: dict[str, Tensor]

@@ -42,25 +42,21 @@ def shapes_of(batches: Iterable[Batch]) -> Counter[tuple[int, int]]:
     return Counter((len(batch.rows), batch.inputs["input_ids"].shape[1]) for batch in batches)
 
 
-def prefix_flops(
-    model: nn.Module, shape: EncoderShape, start: PrefixStart, pooling: Pooling, num_outputs: int, batches: BatchShapes
-) -> int:
-    """Count what training a prefix and its head on a frozen encoder takes: forward, and backward to the prefix and the head.
+def prefix_flops(model: nn.Module, shape: EncoderShape, start: PrefixStart, pooling: Pooling, batches: Mapping[int, BatchShapes]) -> int:
+    """Count what training a prefix and its heads on a frozen encoder takes: forward, and backward to the prefix and the heads.
 
     Args:
         model: encoder loaded with our attention; it is not changed.
         shape: its sizes.
         start: how the prefix is parameterised; a soft prompt is as many more tokens in each text.
         pooling: how hidden states become one vector.
-        num_outputs: C of the head.
-        batches: all batches trained on, over all epochs.
+        batches: C of a head to all batches that it was trained on, over all epochs; tasks with the same C go together.
     Returns:
         Operations in all.
     Raises:
         RuntimeError: the encoder's code decides by numbers that are not known before it runs.
     """
-    cost = _step_cost(model, trainable(model, shape, start, 0), pooling)
-    return _total(cost, batches) + _head_flops(pooling.output_size(shape.hidden_size), num_outputs, batches)
+    return _with_heads(_step_cost(model, trainable(model, shape, start, 0), pooling), pooling.output_size(shape.hidden_size), batches)
 
 
 def finetune_flops(model: nn.Module, shape: EncoderShape, pooling: Pooling, batches: Mapping[int, BatchShapes]) -> int:
@@ -70,18 +66,21 @@ def finetune_flops(model: nn.Module, shape: EncoderShape, pooling: Pooling, batc
         model: encoder loaded with our attention; it is not changed.
         shape: its sizes.
         pooling: how hidden states become one vector.
-        batches: C of a head to all batches that it was trained on, over all epochs; tasks with the same C go together.
+        batches: as `prefix_flops`.
     Returns:
         Operations in all.
     Raises:
         RuntimeError: as `prefix_flops`.
     """
+    return _with_heads(_step_cost(model, None, pooling), pooling.output_size(shape.hidden_size), batches)
+
+
+def _with_heads(cost: _Cost, features: int, batches: Mapping[int, BatchShapes]) -> int:
+    """Add up the cost of all batches, and of the heads that read `features` numbers."""
     every = Counter[tuple[int, int]]()
     for shapes in batches.values():
         every.update(shapes)
-    features = pooling.output_size(shape.hidden_size)
-    heads = sum(_head_flops(features, outputs, shapes) for outputs, shapes in batches.items())
-    return _total(_step_cost(model, None, pooling), every) + heads
+    return _total(cost, every) + sum(_head_flops(features, outputs, shapes) for outputs, shapes in batches.items())
 
 
 def _head_flops(features: int, outputs: int, batches: BatchShapes) -> int:

@@ -8,17 +8,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from prefixbank.core.embed import encode
-from prefixbank.core.fit_types import Checkpoint, FitEvent, MultitaskResult, MultitaskSettings, TaskSettings
-from prefixbank.core.heads import new_head
+from prefixbank.core.fit_types import Checkpoint, FitEvent, MultitaskResult, TrainingSettings
 from prefixbank.core.precision import checkpointed_layers
 from prefixbank.core.shapes import Batch
-from prefixbank.core.training import Part, Training, head_tensors, under
+from prefixbank.core.task_heads import heads_snapshot, new_heads, outcome
+from prefixbank.core.training import Part, Training, under
 
 
 def fit_multitask(
@@ -26,7 +25,7 @@ def fit_multitask(
     hidden_size: int,
     train: Callable[[int], Sequence[Batch]],
     validation: Sequence[Sequence[Batch]],
-    settings: MultitaskSettings,
+    settings: TrainingSettings,
     *,
     checkpoint: Checkpoint | None = None,
     on_event: Callable[[FitEvent], None] = lambda event: None,
@@ -41,29 +40,17 @@ def fit_multitask(
         hidden_size: E.
         train: gives the batches of an epoch, each of one task (`Batch.task`), the same ones each time it is asked.
         validation: for each task its batches with labels.
-        settings: what to train on and how; `epochs=0` returns the encoder as it was.
+        settings: what to train on and how, `lr` the rate of the encoder; `epochs=0` returns the encoder as it was.
         checkpoint: where to save and resume.
         on_event: called after each optimiser step and each epoch.
     Raises:
         TrainingError: the loss, or an output for validation, is not finite.
     """
     learner = _MultitaskLearner(copy.deepcopy(model).requires_grad_(True), hidden_size, settings)
-    of_tasks = [[replace(batch, task=task) for batch in batches] for task, batches in enumerate(validation)]
-    training = Training(learner, settings, train, of_tasks, checkpoint=checkpoint, on_event=on_event, list_scores=True)
+    training = Training(learner, settings, train, validation, checkpoint=checkpoint, on_event=on_event, list_scores=True)
     with checkpointed_layers(learner.model, enabled=settings.gradient_checkpointing):
         progress, best = training.run()
-    heads = [under(f"head.{task}", best) for task in range(len(settings.tasks))]
-    return MultitaskResult(
-        encoder=under("encoder", best),
-        heads=tuple((head["weight"], head["bias"]) for head in heads),
-        score=progress.best_score,
-        scores=tuple(progress.best_scores),
-        epoch=progress.best_epoch,
-        steps=progress.step,
-        examples=tuple(progress.examples),
-        seconds=progress.seconds,
-        curve=progress.curve,
-    )
+    return MultitaskResult(encoder=under("encoder", best), **outcome(progress, best))
 
 
 class _MultitaskLearner:
@@ -71,16 +58,13 @@ class _MultitaskLearner:
 
     lower: str = "optim.head_lr"
 
-    def __init__(self, model: nn.Module, hidden_size: int, settings: MultitaskSettings) -> None:
+    def __init__(self, model: nn.Module, hidden_size: int, settings: TrainingSettings) -> None:
         self.model, self.settings = model, settings
-        self.tasks: Sequence[TaskSettings] = settings.tasks
         self.device = next(model.parameters()).device
-        features = settings.pooling.output_size(hidden_size)
-        self.heads = [new_head(features, task.num_outputs, settings.seed + 1 + place) for place, task in enumerate(settings.tasks)]
-        heads = nn.ModuleList(self.heads).to(self.device)
+        self.heads = new_heads(settings, hidden_size, self.device)
         self.parts: Mapping[str, Part] = {
             "encoder": Part(module=model, rate=settings.lr),
-            "head": Part(module=heads, rate=settings.head_lr),
+            "head": Part(module=self.heads, rate=settings.head_lr),
         }
 
     def outputs(self, batch: Batch, draw: int | None) -> Tensor:
@@ -94,9 +78,7 @@ class _MultitaskLearner:
     def snapshot(self) -> dict[str, Tensor]:
         """Return a copy of the encoder, and the heads in the labels' own units."""
         tensors = {f"encoder.{name}": tensor.detach().to("cpu", copy=True) for name, tensor in self.model.state_dict().items()}
-        for place, (head, task) in enumerate(zip(self.heads, self.tasks, strict=True)):
-            tensors |= {f"head.{place}.{name}": tensor for name, tensor in head_tensors(head, task).items()}
-        return tensors
+        return {**tensors, **heads_snapshot(self.heads, self.settings.tasks)}
 
 
 @contextmanager

@@ -59,7 +59,7 @@ class Batch:
         rows: [B] row numbers in the data set, so that order can be restored.
         inputs: keyword arguments of the model, `input_ids` and `attention_mask` [B, T] among them.
         labels: [B] int64 or float32, or [B, C] float32 for several labels; None when only vectors are wanted.
-        task: which of several tasks the rows are of, where an encoder is trained on more than one.
+        task: place of the task that the rows are of, where several are trained together.
     """
 
     rows: np.ndarray

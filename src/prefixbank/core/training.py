@@ -55,12 +55,10 @@ class Learner(Protocol):
     """What is trained, on one task or several.
 
     Args:
-        tasks: what each head learns.
         parts: the trained modules, by their names in checkpoints.
         lower: further settings to lower where numbers are not finite.
     """
 
-    tasks: Sequence[TaskSettings]
     parts: Mapping[str, Part]
     lower: str
 
@@ -99,7 +97,8 @@ class Training:
         early_share: float = 0.0,
         only_early: bool = False,
     ) -> None:
-        self.learner, self.settings, self.train, self.validation = learner, settings, train, validation
+        self.learner, self.settings, self.train = learner, settings, train
+        self.validation = [[replace(batch, task=task) for batch in batches] for task, batches in enumerate(validation)]
         self.checkpoint, self.on_event, self.list_scores = checkpoint, on_event, list_scores
         self.early_share, self.only_early = early_share, only_early
         self.parameters = {name: list(part.module.parameters()) for name, part in learner.parts.items()}
@@ -107,7 +106,7 @@ class Training:
         self.precision = MixedPrecision(settings.precision, next(iter(self.parameters.values()))[0].device)
         optimizer = new_optimizer(settings.optimizer, groups, lr=settings.lr, weight_decay=settings.weight_decay)
         self.optimizer = self.precision.prepare(optimizer)
-        self.progress = Progress(examples=[0] * len(learner.tasks))
+        self.progress = Progress(examples=[0] * len(settings.tasks))
         self.best: dict[str, Tensor] = {}
         self.early: dict[str, Tensor] = {}
         self.resumed = time.monotonic()
@@ -177,7 +176,7 @@ class Training:
 
     def batch_loss(self, batch: Batch, part: int) -> Tensor:
         """Return the mean loss of one batch, the `part`-th of its step."""
-        task = self.learner.tasks[batch.task]
+        task = self.settings.tasks[batch.task]
         draw = (self.settings.seed * 1_000_003 + self.progress.step) * 1_009 + part
         with self.precision.autocast():
             outputs = self.learner.outputs(batch, draw)
@@ -197,7 +196,7 @@ class Training:
 
     def finish_epoch(self, loss: float) -> None:
         """Score on validation and keep what was learned if it is the best so far."""
-        scores = [self.validate(task, batches) for task, batches in zip(self.learner.tasks, self.validation, strict=True)]
+        scores = [self.validate(task, batches) for task, batches in zip(self.settings.tasks, self.validation, strict=True)]
         value, progress = sum(scores) / len(scores), self.progress
         event = FitEvent(step=progress.step, total_steps=progress.step, epoch=progress.epoch, loss=loss, lr=0.0, validation=value)
         self.record(event if not self.list_scores else replace(event, scores=tuple(scores)))
@@ -280,12 +279,6 @@ class Training:
 def _in_label_units(predictions: np.ndarray, task: TaskSettings) -> np.ndarray:
     """Undo the standardisation of regression labels."""
     return predictions * task.label_scale + task.label_mean if task.kind == "regression" else predictions
-
-
-def head_tensors(head: nn.Linear, task: TaskSettings) -> dict[str, Tensor]:
-    """Return a head's weight [C, F] and bias [C] in the labels' own units, fp32, on the CPU."""
-    weight, bias = (parameter.detach().float().cpu() for parameter in (head.weight, head.bias))
-    return {"weight": weight * task.label_scale, "bias": bias * task.label_scale + task.label_mean}
 
 
 def under(place: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from prefixbank.config.schema import BankRecipe, effective
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
+from prefixbank.steps.mixture import setting_in
 from prefixbank.steps.units import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
@@ -99,7 +100,7 @@ def _other_encoder(first: Entry, other: Entry) -> UsageError:
     return UsageError(
         f"prefix '{other.info['task']}' was trained on encoder {names[1]}, prefix '{first.info['task']}' on {names[0]}",
         expected="all prefixes of one bank share one encoder",
-        fix=f"prefixbank train-prefix task={other.info['task']} encoder={first.info['encoder']['name']}    or leave it out",
+        fix=f"prefixbank train-prefix {setting_in(other.info)} encoder={first.info['encoder']['name']}    or leave it out",
     )
 
 
@@ -113,7 +114,7 @@ def _other_kind(first: Entry, other: Entry) -> UsageError:
     return UsageError(
         f"prefix '{other.info['task']}' is {_kind(other)}, prefix '{first.info['task']}' is {_kind(first)}",
         expected="all prefixes of one bank are of one kind",
-        fix=f"prefixbank train-prefix task={other.info['task']} prefix.kind={_kind(first)}    or leave it out",
+        fix=f"prefixbank train-prefix {setting_in(other.info)} prefix.kind={_kind(first)}    or leave it out",
     )
 
 

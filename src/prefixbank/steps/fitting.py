@@ -1,4 +1,4 @@
-"""From configuration, task and encoder to a call of `core.fit`."""
+"""From configuration, tasks and encoder to a call of `core.fit`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from prefixbank.config.schema import OptimConfig, PoolingConfig, PrefixRecipe
+from prefixbank.config.schema import MultitaskRecipe, OptimConfig, PoolingConfig, PrefixRecipe
 from prefixbank.core.fit import FitEvent, FitResult, FitSettings, embed_task, fit_prefix
 from prefixbank.core.fit_types import TaskSettings, TrainingSettings
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import Prefix, PrefixStart
 from prefixbank.core.prompt import SoftPrompt
+from prefixbank.core.sampling import rows_each_epoch
 from prefixbank.core.shapes import Batch
-from prefixbank.data.batches import Tokens, budget_batches, epoch_batches, tokenize
+from prefixbank.data.batches import epoch_batches
 from prefixbank.data.encoder import Encoder
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.prompts import prompt_words
@@ -26,10 +27,10 @@ from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
 from prefixbank.steps.flops import prefix_training_flops
 from prefixbank.steps.memory import check_memory, free_bytes, memory_errors
+from prefixbank.steps.mixing import Split, mixed_batches
+from prefixbank.steps.mixture import Mixture
 from prefixbank.steps.tensors import FolderCheckpoint
 from prefixbank.steps.tracking import tracked
-
-VALIDATION_TOKENS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,24 +39,22 @@ class Fit:
 
     Args:
         encoder: frozen, on its device.
-        train: tokens of the train rows.
-        validation: of the validation rows.
+        rows: of each task, tokenised.
         batches: gives the batches of an epoch.
-        scored: batches of the validation rows.
+        scored: for each task batches of the validation rows.
         settings: what to fit and how.
     """
 
     encoder: Encoder
-    train: Tokens
-    validation: Tokens
+    rows: Split
     batches: Callable[[int], Sequence[Batch]]
-    scored: list[Batch]
+    scored: list[list[Batch]]
     settings: FitSettings
 
 
 def fit(
     context: Context,
-    task: Task,
+    mixture: Mixture,
     files: EncoderFiles,
     recipe: PrefixRecipe,
     work: Path,
@@ -63,24 +62,23 @@ def fit(
     initial: Prefix | SoftPrompt | None = None,
 ) -> tuple[FitResult, dict[str, Any]]:
     """Train, from a prefix if one is given; return the result, and what is worth knowing about the rows it saw."""
-    ready = prepare(context, task, files, recipe, initial)
+    ready = prepare(context, mixture, files, recipe, initial)
     encoder = ready.encoder
-    with tracked(context.run, task.name, recipe, on_event) as listener, memory_errors(_smaller(recipe)):
+    with tracked(context.run, mixture.name, recipe, on_event) as listener, memory_errors(smaller(recipe.optim)):
         checkpoint = FolderCheckpoint(work, context.run.checkpoint_every_s)
         result = fit_prefix(
             encoder.model, encoder.shape, ready.batches, ready.scored, ready.settings, checkpoint=checkpoint, on_event=listener
         )
-    rows = len(ready.train) + len(ready.validation)
     return result, {
-        "train_rows": len(ready.train),
-        "truncated_share": (ready.train.truncated + ready.validation.truncated) / rows,
+        "train_rows": sum(ready.rows.sizes),
+        "truncated_share": ready.rows.truncated_share,
         "training_flops": prefix_training_flops(encoder, ready.settings, ready.batches, result.steps),
     }
 
 
 def fit_early(
     context: Context,
-    task: Task,
+    mixture: Mixture,
     files: EncoderFiles,
     recipe: PrefixRecipe,
     work: Path,
@@ -88,45 +86,50 @@ def fit_early(
     initial: Prefix | SoftPrompt | None = None,
 ) -> tuple[Prefix | SoftPrompt, int]:
     """Train as `fit` does, no longer than the task embedding needs; return it and its step."""
-    ready = prepare(context, task, files, recipe, initial)
+    ready = prepare(context, mixture, files, recipe, initial)
     encoder, checkpoint = ready.encoder, FolderCheckpoint(work, context.run.checkpoint_every_s)
-    with memory_errors(_smaller(recipe)):
+    with memory_errors(smaller(recipe.optim)):
         return embed_task(
             encoder.model, encoder.shape, ready.batches, ready.scored, ready.settings, checkpoint=checkpoint, on_event=on_event
         )
 
 
-def prepare(context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe, initial: Prefix | SoftPrompt | None) -> Fit:
+def prepare(context: Context, mixture: Mixture, files: EncoderFiles, recipe: PrefixRecipe, initial: Prefix | SoftPrompt | None) -> Fit:
     """Load the encoder, tokenise the rows and check that there is memory for them."""
     check_precision(context, recipe.optim.precision, setting="optim.precision")
     encoder = context.load(files, prompts=recipe.prefix.kind == "soft")
     encoder.check_length(recipe.max_length_tokens)
-    train = tokenize(encoder.tokenizer, task.train.texts, task.train.pairs, recipe.max_length_tokens)
-    validation = tokenize(encoder.tokenizer, task.validation.texts, task.validation.pairs, recipe.max_length_tokens)
-    check_memory(encoder.shape, train, recipe, free_bytes(context.device()))
-    labels = training_labels(task.train)
-
-    def batches(epoch: int) -> Sequence[Batch]:
-        return epoch_batches(train, labels, batch_size=recipe.optim.batch_size, seed=recipe.seed, epoch=epoch)
-
+    rows = Split.of(encoder, mixture.tasks, recipe.max_length_tokens)
+    check_memory(encoder.shape, max(int(one.tokens.lengths.max()) for one in rows.train), recipe, free_bytes(context.device()))
     return Fit(
         encoder=encoder,
-        train=train,
-        validation=validation,
-        batches=batches,
-        scored=list(budget_batches(validation, VALIDATION_TOKENS, task.validation.labels)),
-        settings=settings(task, recipe, initial, _first_words(encoder, task, recipe)),
+        rows=rows,
+        batches=_batches_of(rows, recipe, mixture.cap),
+        scored=[one.scored() for one in rows.validation],
+        settings=settings(mixture.tasks, recipe, initial, _first_words(encoder, mixture.tasks, recipe)),
     )
 
 
-def _smaller(recipe: PrefixRecipe) -> str:
+def _batches_of(rows: Split, recipe: PrefixRecipe, size_cap: int) -> Callable[[int], Sequence[Batch]]:
+    """Return what gives the batches of an epoch: all rows of a single task, in an order of their own; several tasks in proportion."""
+    size, seed = recipe.optim.batch_size, recipe.seed
+    if len(rows.train) == 1:
+        (only,) = rows.train
+        return lambda epoch: epoch_batches(only.tokens, only.labels, batch_size=size, seed=seed, epoch=epoch)
+    counts = rows_each_epoch(rows.sizes, "proportional", temperature=1.0, size_cap=size_cap)
+    return mixed_batches(rows.train, counts, batch_size=size, seed=seed)
+
+
+def smaller(optim: OptimConfig) -> str:
     """Return settings that need less memory."""
-    size = max(1, recipe.optim.batch_size // 4)
+    size = max(1, optim.batch_size // 4)
     return f"optim.batch_size={size} optim.accumulation_steps=4, or optim.gradient_checkpointing=true"
 
 
-def settings(task: Task, recipe: PrefixRecipe, initial: Prefix | SoftPrompt | None = None, words: tuple[int, ...] = ()) -> FitSettings:
-    """Translate task and recipe into the words of `core`, with the prefix to start from, or the words whose embeddings a soft prompt is."""
+def settings(
+    tasks: Sequence[Task], recipe: PrefixRecipe, initial: Prefix | SoftPrompt | None = None, words: tuple[int, ...] = ()
+) -> FitSettings:
+    """Translate tasks and recipe into the words of `core`, with the prefix to start from, or the words that a soft prompt starts as."""
     prefix = recipe.prefix
     start = PrefixStart(
         length=prefix.length,
@@ -140,41 +143,42 @@ def settings(task: Task, recipe: PrefixRecipe, initial: Prefix | SoftPrompt | No
         soft=prefix.kind == "soft",
         words=words,
     )
-    shared = {**asdict(task_settings(task)), **training_of(recipe.optim, recipe.seed)}
-    return FitSettings(start=start, pooling=pooling_of(recipe.pooling), embedding_share=prefix.embedding_share, **shared)
+    return FitSettings(start=start, embedding_share=prefix.embedding_share, **training_of(tasks, recipe))
 
 
-def _first_words(encoder: Encoder, task: Task, recipe: PrefixRecipe) -> tuple[int, ...]:
+def _first_words(encoder: Encoder, tasks: Sequence[Task], recipe: PrefixRecipe) -> tuple[int, ...]:
     """Return the token ids that a soft prompt starts as; none where it starts from other values."""
     match recipe.prefix.init:
         case "vocabulary":
             return prompt_words(encoder, (), recipe.prefix.length, recipe.seed)
         case "labels":
-            return prompt_words(encoder, task.labels, recipe.prefix.length, recipe.seed)
+            labels = dict.fromkeys(label for task in tasks for label in task.labels)
+            return prompt_words(encoder, tuple(labels), recipe.prefix.length, recipe.seed)
         case _:
             return ()
 
 
-def task_settings(task: Task) -> TaskSettings:
+def _task_settings(task: Task) -> TaskSettings:
     """Say what a task's head learns."""
     mean, scale = (0.0, 1.0) if task.kind != "regression" else _standard(task.train)
     return TaskSettings(kind=task.kind, metric=task.metric, num_outputs=task.num_outputs, label_mean=mean, label_scale=scale)
 
 
-def training_of(optim: OptimConfig, seed: int) -> dict[str, Any]:
-    """Return the fields of `TrainingSettings`; all but the batch size, which is in the batches."""
-    kept = {field.name for field in fields(TrainingSettings)}
-    return {**{name: value for name, value in asdict(optim).items() if name in kept}, "optimizer": optim.name, "seed": seed}
+def training_of(tasks: Sequence[Task], recipe: PrefixRecipe | MultitaskRecipe) -> dict[str, Any]:
+    """Return the fields of `TrainingSettings`, into which all settings of the optimiser go but the batch size, which is in the batches."""
+    known = {field.name for field in fields(TrainingSettings)}
+    return {
+        **{name: value for name, value in asdict(recipe.optim).items() if name in known},
+        "optimizer": recipe.optim.name,
+        "tasks": tuple(_task_settings(task) for task in tasks),
+        "pooling": pooling_of(recipe.pooling),
+        "seed": recipe.seed,
+    }
 
 
 def pooling_of(config: PoolingConfig) -> Pooling:
     """Translate the pooling part of a configuration."""
     return Pooling(position=config.position, layers=config.layers, last_k=config.last_k, layer=config.layer)
-
-
-def training_labels(examples: Examples) -> np.ndarray:
-    """Return the labels as batches want them."""
-    return np.asarray(examples.labels)
 
 
 def _standard(examples: Examples) -> tuple[float, float]:

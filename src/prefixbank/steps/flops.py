@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
-from prefixbank.core.fit_types import FitSettings
+from prefixbank.core.fit_types import FitSettings, TrainingSettings
 from prefixbank.core.flops import finetune_flops, prefix_flops, shapes_of
-from prefixbank.core.pooling import Pooling
 from prefixbank.core.shapes import Batch
 from prefixbank.data.encoder import Encoder
 
@@ -24,30 +23,30 @@ def prefix_training_flops(encoder: Encoder, settings: FitSettings, train: Callab
     Returns:
         Operations in all; None for an encoder whose steps cannot be counted.
     """
-    shapes = shapes_of(batches_seen(train, steps, settings.accumulation_steps))
+    shapes = shapes_seen(settings, train, steps)
     try:
-        return prefix_flops(encoder.model, encoder.shape, settings.start, settings.pooling, settings.num_outputs, shapes)
+        return prefix_flops(encoder.model, encoder.shape, settings.start, settings.pooling, shapes)
     except RuntimeError:  # a training that went well is not lost over a number that only informs
         return None
 
 
-def finetuning_flops(encoder: Encoder, pooling: Pooling, batches: Iterable[tuple[int, Batch]]) -> int | None:
-    """Return the operations behind a fine-tuned encoder.
+def finetuning_flops(encoder: Encoder, settings: TrainingSettings, train: Callable[[int], Sequence[Batch]], steps: int) -> int | None:
+    """Return the operations behind a fine-tuned encoder; `encoder` is what training began with, or the same with other weights.
 
-    Args:
-        encoder: what training began with; or the same with other weights.
-        pooling: how hidden states became one vector.
-        batches: every batch trained on, over all epochs, each after the number of outputs C of its task's head.
-    Returns:
-        Operations in all; None for an encoder whose steps cannot be counted.
+    The others are those of `prefix_training_flops`, and so is what is returned.
     """
-    shapes: dict[int, Counter[tuple[int, int]]] = {}
-    for outputs, batch in batches:
-        shapes.setdefault(outputs, Counter()).update(shapes_of([batch]))
     try:
-        return finetune_flops(encoder.model, encoder.shape, pooling, shapes)
+        return finetune_flops(encoder.model, encoder.shape, settings.pooling, shapes_seen(settings, train, steps))
     except RuntimeError:
         return None
+
+
+def shapes_seen(settings: TrainingSettings, train: Callable[[int], Sequence[Batch]], steps: int) -> dict[int, Counter[tuple[int, int]]]:
+    """Return the shapes of all batches trained on, by the number of outputs C of their task's head."""
+    shapes: dict[int, Counter[tuple[int, int]]] = {}
+    for batch in batches_seen(train, steps, settings.accumulation_steps):
+        shapes.setdefault(settings.tasks[batch.task].num_outputs, Counter()).update(shapes_of([batch]))
+    return shapes
 
 
 def batches_seen(train: Callable[[int], Sequence[Batch]], steps: int, accumulation_steps: int) -> Iterator[Batch]:

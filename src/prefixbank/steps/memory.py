@@ -11,7 +11,6 @@ import torch
 
 from prefixbank.config.schema import PrefixRecipe
 from prefixbank.core.shapes import EncoderShape
-from prefixbank.data.batches import Tokens
 from prefixbank.errors import DeviceError
 
 GIB = 2**30
@@ -22,13 +21,15 @@ def free_bytes(device: str) -> int:
     return int(torch.cuda.mem_get_info()[0]) if device == "cuda" else int(psutil.virtual_memory().available)
 
 
-def check_memory(shape: EncoderShape, tokens: Tokens, recipe: PrefixRecipe, free: int) -> None:
-    """Refuse a prefix whose attention would not fit into `free` bytes. A soft prompt is as many more tokens in each text.
+def check_memory(shape: EncoderShape, width: int, recipe: PrefixRecipe, free: int) -> None:
+    """Refuse a prefix whose attention over texts of `width` tokens would not fit into `free` bytes.
+
+    A soft prompt is as many more tokens in each text.
 
     Raises:
         DeviceError: with the longest prefix that fits.
     """
-    width, rows, length = int(tokens.lengths.max()), recipe.optim.batch_size, recipe.prefix.length
+    rows, length = recipe.optim.batch_size, recipe.prefix.length
     text_only, with_one = (shape.attention_bytes(rows=rows, tokens=width, slots=slots) for slots in (0, 1))
     if recipe.prefix.kind == "soft":
         needed = shape.attention_bytes(rows=rows, tokens=width + length, slots=0)

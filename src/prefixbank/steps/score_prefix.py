@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.tasks import Task
+from prefixbank.errors import UsageError
 from prefixbank.steps.context import Context
 from prefixbank.steps.json_files import read_json
 from prefixbank.steps.units import Unit
@@ -53,7 +54,16 @@ def unit(context: Context, trained: Entry, task: Task, files: EncoderFiles, name
         name: what messages call it.
         resamples: bootstrap draws behind the interval.
         split: which rows.
+
+    Raises:
+        UsageError: the prefix was trained on several tasks.
     """
+    if "tasks" in trained.info:
+        raise UsageError(
+            f"prefix '{trained.info['task']}' {trained.short_key} has a head for each of {len(trained.info['tasks'])} tasks",
+            expected="a prefix that was trained on one task",
+            fix=f"prefixbank train-prefix task={task.name}",
+        )
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.scoring import score_prefix

@@ -19,6 +19,7 @@ from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps import train_prefix
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
+from prefixbank.steps.mixture import setting_in
 from prefixbank.steps.task_embeddings import Comparison, unreadable
 from prefixbank.steps.units import Unit, Waiting
 from prefixbank.steps.what_embeds import ref_of
@@ -145,9 +146,10 @@ def ranked(target: Entry, sources: Sequence[Source], comparison: Comparison) -> 
 
 
 def _is_of(entry: Entry, task: str, own: JSON) -> bool:
-    """Tell whether a prefix was trained on a task: on the same rows, or on some under the same name."""
-    same_rows = entry.document["inputs"].get("examples") == own["inputs"]["examples"]
-    return same_rows or entry.info.get("task") == task
+    """Tell whether a prefix was trained on a task, among others or alone: on the same rows, or on some under the same name."""
+    examples = entry.document["inputs"].get("examples", [])
+    trained_on = [examples] if isinstance(examples, str) else examples
+    return own["inputs"]["examples"] in trained_on or task in entry.info.get("tasks", [entry.info.get("task")])
 
 
 def _own_prefix(source: Source, task: str) -> UsageError:
@@ -161,7 +163,7 @@ def _fault(source: Source, own: JSON) -> PrefixbankError | None:
         return UsageError(
             f"{source.named} is {entry.step.replace('_', '-')} {entry.short_key} without a task embedding",
             expected="prefixes that this version of prefixbank trained",
-            fix=f"prefixbank train-prefix task={entry.info.get('task', 'NAME')}",
+            fix=f"prefixbank train-prefix {setting_in(entry.info)}",
         )
     if entry.document["inputs"]["encoder"] != own["inputs"]["encoder"]:
         return UsageError(

@@ -36,8 +36,9 @@ def _facts(entry: Entry) -> dict[str, Any]:
 
 def _prefix(entry: Entry) -> dict[str, Any]:
     result = read_json(entry, "result.json")
-    kept = {name: result[name] for name in ("metric", "validation", "best_epoch", "steps", "train_rows", "truncated_share")}
-    return {"task": entry.info["task"], **kept, "shape": result["shape"]}
+    scores = {"scores": [task["validation"] for task in result["tasks"]]} if "tasks" in result else {"metric": result["metric"]}
+    kept = {name: result[name] for name in ("validation", "best_epoch", "steps", "train_rows", "truncated_share", "shape")}
+    return {"task": entry.info["task"], **scores, **kept}
 
 
 def _multitask(entry: Entry) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from prefixbank.core.fit_types import Head
 from prefixbank.core.prefix import Prefix, prefix_of, tensors_of
 from prefixbank.core.prompt import SoftPrompt
 from prefixbank.store.artifact import Entry
@@ -19,6 +21,13 @@ from prefixbank.store.artifact import Entry
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors without metadata, whose order would differ from run to run."""
     path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+
+
+def write_heads(path: Path, heads: Sequence[Head]) -> None:
+    """Write the heads of several tasks as `<place of the task>.weight` [C, F] and `.bias` [C]."""
+    write_tensors(
+        path, {f"{place}.{name}": part for place, pair in enumerate(heads) for name, part in zip(("weight", "bias"), pair, strict=True)}
+    )
 
 
 def read_tensors(entry: Entry, name: str) -> dict[str, Tensor]:
@@ -49,7 +58,7 @@ class FolderCheckpoint:
     @property
     def path(self) -> Path:
         """The one file that holds a state."""
-        return self.folder / "fit.safetensors"
+        return self.folder / "training.safetensors"
 
     def due(self) -> bool:
         """Say whether `every_s` seconds have passed."""

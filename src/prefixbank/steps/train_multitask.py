@@ -18,6 +18,7 @@ from prefixbank.errors import UsageError
 from prefixbank.steps.context import Context
 from prefixbank.steps.embed import pooling_of
 from prefixbank.steps.json_files import read_json, write_json, write_json_lines
+from prefixbank.steps.mixture import scores_told, tasks_trained
 from prefixbank.steps.units import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
@@ -47,12 +48,14 @@ CODE = (
     "core.schedule",
     "core.shapes",
     "core.shared_prefix",
+    "core.task_heads",
     "core.training",
     "core.workers",
     "data.batches",
     "data.encoder",
     "steps.fitting",
     "steps.flops",
+    "steps.mixing",
     "steps.multitasking",
 )
 FOLDER, LISTING = "encoder", "encoder.files"
@@ -97,10 +100,7 @@ def check_tasks(names: Sequence[str]) -> None:
 
 def describe(entry: Entry) -> str:
     """Return what the line of a finished encoder says: the mean of the validation scores, and each of them."""
-    result = read_json(entry, "result.json")
-    each = [f"{name} {task['validation']:.3f}" for name, task in zip(entry.info["tasks"], result["tasks"], strict=True)]
-    cut = f", {result['truncated_share']:.1%} of rows truncated" if result["truncated_share"] else ""
-    return f"validation mean {result['validation']:.3f}: {', '.join(each)}{cut}"
+    return scores_told(entry.info["tasks"], read_json(entry, "result.json"))
 
 
 def listing_of(entry: Entry) -> str:
@@ -137,21 +137,13 @@ def load_plain(entry: Entry) -> Bank:
 
 def _write(out: Path, tasks: Sequence[Task], files: EncoderFiles, result: MultitaskResult, facts: dict[str, Any]) -> None:
     """Write the artifact: encoder and heads apart, the learning curve, and what training came to."""
-    from prefixbank.steps.multitasking import write_encoder, write_heads
+    from prefixbank.steps.multitasking import write_encoder
+    from prefixbank.steps.tensors import write_heads
 
     write_encoder(out / FOLDER, out / LISTING, files, result)
-    write_heads(out / "heads.safetensors", result)
+    write_heads(out / "heads.safetensors", result.heads)
     write_json_lines(out / "curve.jsonl", result.curve)
-    of_task = [
-        {
-            "kind": task.kind,
-            "labels": list(task.labels),
-            "metric": task.metric,
-            "validation": score,
-            "train_rows": len(task.train),
-            "examples": examples,
-        }
-        for task, score, examples in zip(tasks, result.scores, result.examples, strict=True)
-    ]
     went = {"validation": result.score, "best_epoch": result.epoch, "steps": result.steps, "examples": sum(result.examples)}
-    write_json(out / "result.json", {"tasks": of_task, **went, "train_rows": sum(len(task.train) for task in tasks), **facts})
+    write_json(
+        out / "result.json", {"tasks": tasks_trained(tasks, result), **went, "train_rows": sum(len(task.train) for task in tasks), **facts}
+    )

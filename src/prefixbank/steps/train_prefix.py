@@ -1,4 +1,4 @@
-"""Step `train-prefix`: one source task and one frozen encoder to one prefix."""
+"""Step `train-prefix`: one source task, or a mixture of several, and one frozen encoder to one prefix."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from prefixbank.data.tasks import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps.context import Context
 from prefixbank.steps.json_files import read_json, write_json, write_json_lines
+from prefixbank.steps.mixture import Mixture, cut_told, scores_told, tasks_trained
 from prefixbank.steps.units import Unit
 from prefixbank.steps.warm_start import WORDS, WarmStart, start_of
 from prefixbank.store.artifact import Entry
@@ -43,6 +44,7 @@ CODE = (
     "core.schedule",
     "core.shapes",
     "core.shared_prefix",
+    "core.task_heads",
     "core.training",
     "core.workers",
     "data.batches",
@@ -50,6 +52,7 @@ CODE = (
     "data.prompts",
     "steps.fitting",
     "steps.flops",
+    "steps.mixing",
     "steps.warm_start",
 )
 
@@ -59,57 +62,60 @@ class Asked:
     """A training that is asked for.
 
     Args:
+        mixture: what to train on.
         recipe: as a key has it.
         warm: the prefix to start from, None where start values are drawn.
         inputs: what else is in the key.
     """
 
+    mixture: Mixture
     recipe: PrefixRecipe
     warm: WarmStart | None
     inputs: JSON
 
     @staticmethod
-    def of(context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe, name: str) -> Asked:
+    def of(context: Context, mixture: Mixture, files: EncoderFiles, recipe: PrefixRecipe, name: str) -> Asked:
         """Check settings, and find the prefix to start from.
 
         Raises:
-            UsageError: settings of the prefix that do not go together, or with this task; `prefix.init` names one that it cannot start
-                from.
+            UsageError: tasks or settings of the prefix that do not go together; `prefix.init` names one that it cannot start from.
         """
-        check_prefix(task, recipe.prefix)
+        check_prefix(mixture, recipe.prefix)
         recipe, warm = start_of(context.store, files, recipe, name)
-        inputs = {"encoder": files.digest, "examples": task.digest("train", "validation"), **(warm.inputs if warm else {})}
-        return Asked(recipe=recipe, warm=warm, inputs=inputs)
+        inputs = {"encoder": files.digest, "examples": mixture.examples, **(warm.inputs if warm else {})}
+        return Asked(mixture=mixture, recipe=recipe, warm=warm, inputs=inputs)
 
     def document(self, step: str) -> JSON:
         """Return what determines the artifact of a step."""
-        return document(step=step, version=VERSION, config=asdict(self.recipe), inputs=self.inputs)
+        return document(step=step, version=VERSION, config={**asdict(self.recipe), **self.mixture.settings}, inputs=self.inputs)
 
     def initial(self) -> Prefix | SoftPrompt | None:
         """Return the prefix to start from."""
         return self.warm.read() if self.warm else None
 
-    def facts(self, task: Task, files: EncoderFiles) -> JSON:
+    def facts(self, files: EncoderFiles) -> JSON:
         """Return facts of the artifact."""
-        return {"task": task.name, "encoder": asdict(files.source), **(self.warm.facts if self.warm else {})}
+        return {**self.mixture.facts, "encoder": asdict(files.source), **(self.warm.facts if self.warm else {})}
 
 
-def unit(context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe, name: str = "") -> Unit:
-    """Return the unit that trains `task`'s prefix on the encoder in `files`; ref `prefix/<name or task name>`.
+def unit(context: Context, task: Task | Mixture, files: EncoderFiles, recipe: PrefixRecipe, name: str = "") -> Unit:
+    """Return the unit that trains a prefix on the encoder in `files`; ref `prefix/<name, or the tasks' names joined>`.
 
     Raises:
         UsageError: see `Asked.of`.
     """
-    called = name or task.name
-    asked = Asked.of(context, task, files, recipe, called)
+    mixture = Mixture.of(task)
+    called = name or "-".join(mixture.names)
+    asked = Asked.of(context, mixture, files, recipe, called)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.fitting import fit, progress_of
 
-        listener = progress_of(context, STEP, task.name)
-        result, facts = fit(context, task, files, asked.recipe, work, listener, asked.initial())
-        _write(out, task, result, facts)
-        return {**asked.facts(task, files), "notes": list(task.notes), "seconds": result.seconds}
+        listener = progress_of(context, STEP, mixture.name)
+        result, facts = fit(context, mixture, files, asked.recipe, work, listener, asked.initial())
+        _write(out, mixture, result, facts)
+        notes = [note for task in mixture.tasks for note in task.notes]
+        return {**asked.facts(files), "notes": notes, "seconds": result.seconds}
 
     return Unit(step=STEP, name=called, document=asked.document("train_prefix"), make=make, ref=("prefix", called), note=describe)
 
@@ -120,25 +126,25 @@ def early_unit(context: Context, task: Task, files: EncoderFiles, recipe: Prefix
     Raises:
         UsageError: see `Asked.of`.
     """
-    called = name or task.name
-    asked = Asked.of(context, task, files, recipe, called)
+    mixture, called = Mixture.of(task), name or task.name
+    asked = Asked.of(context, mixture, files, recipe, called)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.fitting import fit_early, progress_of
         from prefixbank.steps.tensors import prefix_tensors, write_tensors
 
-        listener = progress_of(context, EARLY_STEP, task.name)
-        embedding, step = fit_early(context, task, files, asked.recipe, work, listener, asked.initial())
+        listener = progress_of(context, EARLY_STEP, mixture.name)
+        embedding, step = fit_early(context, mixture, files, asked.recipe, work, listener, asked.initial())
         write_tensors(out / EMBEDDING, prefix_tensors(embedding))
         write_json(out / "result.json", {"task_embedding_step": step})
-        return asked.facts(task, files)
+        return asked.facts(files)
 
     return Unit(step=EARLY_STEP, name=called, document=asked.document("task_embedding"), make=make)
 
 
-def check_prefix(task: Task, prefix: PrefixConfig) -> None:
-    """Refuse what a soft prompt does not have, and start values that only a soft prompt has, all at once."""
-    faults: list[PrefixbankError] = []
+def check_prefix(mixture: Mixture, prefix: PrefixConfig) -> None:
+    """Refuse tasks that do not go together, what a soft prompt does not have, and start values that only it has, all at once."""
+    faults: list[PrefixbankError] = [*mixture.faults()]
     deep_only = {"gate": (prefix.gate, "none"), "reparameterisation": (prefix.reparameterisation, "none")}
     for name, (value, off) in deep_only.items():
         if prefix.kind == "soft" and value != off:
@@ -149,30 +155,35 @@ def check_prefix(task: Task, prefix: PrefixConfig) -> None:
     if prefix.kind == "deep" and prefix.init in WORDS:
         expected = "prefix.kind=soft: deep prefixes are not made of input embeddings"
         faults.append(UsageError(f"prefix.init={prefix.init} with prefix.kind=deep", expected=expected, fix="prefix.init=random"))
-    if prefix.init == "labels" and not task.labels:
-        expected = "a task whose classes have names"
-        faults.append(
-            UsageError(f"prefix.init=labels for {task.name}, a {task.kind} task", expected=expected, fix="prefix.init=vocabulary")
-        )
+    for task in mixture.tasks:
+        if prefix.init == "labels" and not task.labels:
+            what, expected = f"prefix.init=labels for {task.name}, a {task.kind} task", "a task whose classes have names"
+            faults.append(UsageError(what, expected=expected, fix="prefix.init=vocabulary"))
     raise_faults(faults)
 
 
 def describe(entry: Entry) -> str:
-    """Return what the line of a finished prefix says: its validation score, and truncation if there was any."""
+    """Return what the line of a finished prefix says: its validation scores, and truncation if there was any."""
     result = read_json(entry, "result.json")
-    cut = f", {result['truncated_share']:.1%} of rows truncated" if result["truncated_share"] else ""
-    return f"validation {result['metric']} {result['validation']:.3f}{cut}"
+    if "tasks" in result:
+        return scores_told(entry.info["tasks"], result)
+    return f"validation {result['metric']} {result['validation']:.3f}{cut_told(result)}"
 
 
-def _write(out: Path, task: Task, result: FitResult, facts: dict[str, Any]) -> None:
-    """Write the artifact: prefix, head and task embedding apart, the learning curve, and what training came to."""
-    from prefixbank.steps.tensors import prefix_tensors, write_tensors
+def _write(out: Path, mixture: Mixture, result: FitResult, facts: dict[str, Any]) -> None:
+    """Write the artifact: prefix, heads and task embedding apart, the learning curve, and what training came to."""
+    from prefixbank.steps.tensors import prefix_tensors, write_heads, write_tensors
 
     write_tensors(out / "prefix.safetensors", prefix_tensors(result.prefix))
     write_tensors(out / EMBEDDING, prefix_tensors(result.task_embedding))
-    write_tensors(out / "head.safetensors", {"weight": result.head_weight, "bias": result.head_bias})
+    tasks: JSON = {"tasks": tasks_trained(mixture.tasks, result)}
+    if mixture.is_single:
+        (task,), ((weight, bias),) = mixture.tasks, result.heads
+        write_tensors(out / "head.safetensors", {"weight": weight, "bias": bias})
+        tasks = {"kind": task.kind, "labels": list(task.labels), "metric": task.metric}
+    else:
+        write_heads(out / "heads.safetensors", result.heads)
     write_json_lines(out / "curve.jsonl", result.curve)
-    summary = {"kind": task.kind, "labels": list(task.labels), "metric": task.metric, "validation": result.score}
-    went = {"best_epoch": result.epoch, "steps": result.steps, "examples": result.examples}
+    went = {"validation": result.score, "best_epoch": result.epoch, "steps": result.steps, "examples": sum(result.examples)}
     kept = {"task_embedding_step": result.task_embedding_step, "shape": list(result.prefix.tensor.shape)}
-    write_json(out / "result.json", {**summary, **went, **kept, **facts})
+    write_json(out / "result.json", {**tasks, **went, **kept, **facts})

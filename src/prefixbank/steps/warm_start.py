@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from prefixbank.config.schema import PrefixConfig, PrefixRecipe, effective
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.errors import UsageError, did_you_mean, raise_faults
+from prefixbank.steps.mixture import setting_in
 from prefixbank.steps.what_embeds import ref_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
@@ -133,7 +134,7 @@ def _other_encoder(files: EncoderFiles, entry: Entry) -> Iterator[UsageError]:
         yield UsageError(
             f"{called(entry)} was trained on encoder {name} {theirs[:8]}, this one is for {files.label} {files.digest[:8]}",
             expected="a prefix of the same encoder to start from",
-            fix=f"encoder={name}    or prefixbank train-prefix task={entry.info['task']} encoder={files.source.name} first",
+            fix=f"encoder={name}    or prefixbank train-prefix {setting_in(entry.info)} encoder={files.source.name} first",
         )
 
 
