@@ -72,14 +72,14 @@ def test_weighted_starts_from_the_mean_of_the_best_prefixes_by_similarity_of_the
 def test_weighted_training_is_a_hit_the_second_time_and_shows_where_it_came_from(cli):
     first = cli.done(*args_of(cli, "method=weighted"))
     second = cli.done(*args_of(cli, "method=weighted"))
-    assert made(first) == ["task-embedding", "average-prefixes", "train-prefix"] and made(second) == []
+    assert made(first) == ["task-embedding", "average", "train-prefix"] and made(second) == []
     assert first.result == second.result
-    (average,) = Store(cli.store).entries("average_prefixes")
+    (average,) = Store(cli.store).entries("average")
     entry = named(cli, "prefix/gamma")
     assert entry.document["inputs"]["init"] == average.files["prefix.safetensors"].sha256
     assert entry.info["init"]["task"] == "+".join(row["task"] for row in similar(cli))
     cli.done("cache", "gc", "--yes", "--grace-days", "0")
-    assert {one.key for one in Store(cli.store).entries("average_prefixes")} == {average.key}
+    assert {one.key for one in Store(cli.store).entries("average")} == {average.key}
 
 
 def test_plan_says_what_waits_for_the_short_run(cli):

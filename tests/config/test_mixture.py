@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from prefixbank.config import compose as compose_module
-from prefixbank.config.compose import check, compose
+from prefixbank.config.checking import check
+from prefixbank.config.compose import compose
 from prefixbank.config.mixture import tasks_of
 from prefixbank.config.schema import TaskConfig
 from prefixbank.errors import Faults, UsageError

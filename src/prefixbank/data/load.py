@@ -41,7 +41,7 @@ def load_task(config: TaskConfig, *, data_root: str = "") -> Task:
     """
     name = task_name(config)
     if data_root:
-        return _build(read_folder(_under_root(data_root, name), name, config), config)
+        config = dataclasses.replace(config, name=name, source="folder", path=str(_under_root(data_root, name)))
     match config.source:
         case "starter":
             from prefixbank.data.starter import starter_task
@@ -186,7 +186,14 @@ def _finish(task: Task, config: TaskConfig) -> Task:
             expected="at least two different labels in train",
             fix="raise task.max_rows" if of_train else "check the label column, or add rows of another label",
         )
-    return dataclasses.replace(task, train=train, validation=validation, notes=notes + _absent(task, train))
+    notes += _absent(task, train)
+    return dataclasses.replace(task, train=train, validation=validation, notes=notes, origin=_lasting(config))
+
+
+def _lasting(config: TaskConfig) -> TaskConfig:
+    """Return a configuration that leads to the same files from every folder."""
+    is_here = config.source in ("folder", "files")
+    return dataclasses.replace(config, path=str(Path(config.path).expanduser().absolute())) if is_here else config
 
 
 def _sampled(rows: Examples, split: str, kind: Kind, limit: int, setting: str) -> tuple[Examples, tuple[str, ...]]:

@@ -64,8 +64,9 @@ def starter_task(name: str) -> Task:
         kind="regression" if phrases.graded else "classification",
         metric="spearman" if phrases.graded else "accuracy",
         labels=() if phrases.graded else phrases.labels,
-        notes=(),
-        **splits,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
     )
 
 

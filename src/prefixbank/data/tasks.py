@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from prefixbank.config.schema import Kind, Metric
+from prefixbank.config.schema import Kind, Metric, TaskConfig
 from prefixbank.errors import DataError, UsageError, did_you_mean
 
 SPLITS: Final = ("train", "validation", "test")
@@ -104,6 +104,7 @@ class Task:
         validation: rows to choose with.
         test: rows to report on.
         notes: what the user should be told about how the splits came about, one sentence each; not part of the digest.
+        origin: where it was loaded from, so that it can be loaded again; not part of the digest.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Task:
     validation: Examples
     test: Examples
     notes: tuple[str, ...] = ()
+    origin: TaskConfig | None = None
 
     @property
     def num_outputs(self) -> int:

@@ -1,4 +1,4 @@
-"""Step `average-prefixes`: several trained prefixes to their weighted mean, from which a training can start.
+"""Step `average`: several trained prefixes to their weighted mean, from which a training can start.
 
 Source: Vu et al. 2022 (2110.07904), section 3, "weighted average of top-k".
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prefixbank.core.prefix import Prefix
     from prefixbank.core.prompt import SoftPrompt
 
-STEP = "average-prefixes"
+STEP = "average"
 VERSION = 1  # 1: first
 CODE = (
     "core.attention",
@@ -65,7 +65,7 @@ def unit(prefixes: Sequence[Entry], weights: Sequence[float], name: str) -> Unit
         "encoder": prefixes[0].document["inputs"]["encoder"],
         "prefixes": [entry.files[TENSORS].sha256 for entry in prefixes],
     }
-    made_of = document(step="average_prefixes", version=VERSION, config={"weights": rounded, "prefix": form}, inputs=inputs)
+    made_of = document(step="average", version=VERSION, config={"weights": rounded, "prefix": form}, inputs=inputs)
     return Unit(step=STEP, name=name, document=made_of, make=make, here=True)
 
 

@@ -27,6 +27,8 @@ from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.data.tasks import Task
 from prefixbank.steps import combine, embed, join, probe, train_multitask, train_prefix
 from prefixbank.steps.context import Context
+from prefixbank.steps.mixture import Mixture
+from prefixbank.steps.source_tasks import SIZE_CAP
 from prefixbank.steps.units import Unit, Waiting
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
@@ -142,6 +144,12 @@ class Graph:
         else:
             examples = shuffled(examples, seed)
         return self.do(replace(train_prefix.unit(self.context, examples, self.files, recipe, f"{name}-{training}-seed{seed}"), ref=None))
+
+    def mixture(self, names: Sequence[str], name: str, seed: int) -> Outcome:
+        """Return a prefix of several source tasks together."""
+        mixture = Mixture(tasks=tuple(self.source(one) for one in names), size_cap=SIZE_CAP)
+        recipe = replace(recipe_of(self.config, PrefixRecipe), seed=seed)
+        return self.do(replace(train_prefix.unit(self.context, mixture, self.files, recipe, name), ref=None))
 
     def prefixes(self, seed: int, training: Training = "trained") -> dict[str, Outcome]:
         """Return the prefixes of all sources."""

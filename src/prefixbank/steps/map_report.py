@@ -23,6 +23,7 @@ from prefixbank.store.key import JSON, document
 STEP = "map-report"
 VERSION = 1  # 1: first
 CODE = (
+    "core.attention",
     "core.bootstrap",
     "core.holm",
     "core.metrics",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefixbank.data.tasks import Task
@@ -69,7 +69,8 @@ class Mixture:
     @property
     def facts(self) -> JSON:
         """Facts of an artifact: what it was trained on."""
-        return {"task": self.name, **({} if self.is_single else {"tasks": self.names})}
+        origins = [asdict(task.origin) for task in self.tasks if task.origin is not None]
+        return {"task": self.name, **({} if self.is_single else {"tasks": self.names}), "origins": origins}
 
     def faults(self) -> Iterator[UsageError]:
         """Find labels of several kinds: the best epoch is the one with the best mean of scores, which mean the same only within a kind."""

@@ -16,8 +16,9 @@ from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
 from prefixbank.steps.json_files import read_json
 from prefixbank.steps.similar import Source, Target, check_k, find_sources, nearest
+from prefixbank.steps.source_tasks import kind_of, mixture_behind, of_nearest_kind
 from prefixbank.steps.task_embeddings import Comparison
-from prefixbank.steps.units import Waiting
+from prefixbank.steps.units import Unit, Waiting
 from prefixbank.steps.walk import run_walk
 from prefixbank.steps.warm_start import DRAWN
 from prefixbank.store.artifact import Entry
@@ -81,16 +82,31 @@ def _walk(context: Context, asked: _Retrieval) -> Entry | Waiting:
         return context.waits(train_prefix.STEP, name, own)
     comparison = Comparison(measure=config.measure, reading=config.reading)
     similar = comparison.of(own, [source.entry for source in asked.sources])
-    near = nearest(similar, config.k)
+    near = nearest(similar, len(similar))
+    if config.method == "mixture":
+        near = of_nearest_kind(near, [kind_of(source.entry) for source in asked.sources], config.k)
+        check_k(config.k, near, f"{name} and are of the kind of {asked.sources[near[0]].named}")
+    near = near[: config.k]
     for place in near:
         _tell(context, asked, f"similarity {similar[place]:.4f}  {asked.sources[place].named}")
     starts = [asked.sources[place] for place in near]
     if config.method == "best-of-k":
         return _best(context, asked, starts)
-    start = context.do(average.unit_of_nearest([source.entry for source in starts], similar[near], name))
+    entries = [source.entry for source in starts]
+    if config.method == "mixture":
+        start = context.do(_of_mixture(context, asked, entries))
+    else:
+        start = context.do(average.unit_of_nearest(entries, similar[near], name))
     if isinstance(start, Waiting):
         return context.waits(train_prefix.STEP, name, start)
     return context.do(replace(target.unit(context, start, name), ref=("prefix", name)))
+
+
+def _of_mixture(context: Context, asked: _Retrieval, sources: list[Entry]) -> Unit:
+    """Return the unit that trains one prefix on the tasks behind several, by the task's own recipe."""
+    mixture = mixture_behind(context, sources)
+    unit = train_prefix.unit(context, mixture, asked.target.files, asked.target.recipe, f"{asked.name}-mixture")
+    return replace(unit, ref=None)
 
 
 def _best(context: Context, asked: _Retrieval, starts: list[Source]) -> Entry | Waiting:

@@ -111,7 +111,7 @@ def find_sources(
     return list({source.entry.digest: source for source in reversed(fit)}.values())[::-1]
 
 
-def check_k(k: int, sources: Sequence[Source], task: str) -> None:
+def check_k(k: int, sources: Sequence[object], task: str) -> None:
     """Refuse to take more sources than there are.
 
     Raises:

@@ -16,6 +16,7 @@ from prefixbank.steps.graph import Experiment, Graph, Outcome
 from prefixbank.steps.map_report import Trained, TransferMap
 from prefixbank.steps.protocol import map_facts
 from prefixbank.steps.similar import Target, nearest
+from prefixbank.steps.source_tasks import of_nearest_kind
 from prefixbank.steps.task_embeddings import Comparison
 from prefixbank.steps.units import Waiting
 from prefixbank.steps.walk import run_walk
@@ -70,7 +71,7 @@ class _Map:
     def train(self, target: str, start: str, prefix: Outcome | None, seed: int) -> Outcome:
         """Train on a target from a prefix, or cold, score the result on test rows, and return it."""
         graph, config = self.graph, self.graph.config
-        name = graph.named(f"{target}-from-{start}", seed)
+        name = graph.named(f"{target}-from-{start.replace(' ', '-')}", seed)
         recipe = replace(graph.experiment.target_recipe_for(target), seed=seed)
         asked = Target(task=graph.target(target), files=graph.files, recipe=recipe)
         if isinstance(prefix, Waiting):
@@ -92,17 +93,22 @@ class _Map:
         for method in asked.methods:
             for k in asked.tops:
                 if method != "best-of-k" and k > 1:
-                    start = f"{method}-{k}"
-                    self.train(target, start, self.joined(method, k, cold, sources, self.graph.named(f"{target}-{start}", seed)), seed)
+                    start = self.joined(method, k, f"{target}-{method}-{k}", cold, sources, seed)
+                    self.train(target, f"{method} top-{k}", start, seed)
 
-    def joined(self, method: Method, k: int, cold: Outcome, sources: Mapping[str, Outcome], name: str) -> Outcome:
+    def joined(self, method: Method, k: int, name: str, cold: Outcome, sources: Mapping[str, Outcome], seed: int) -> Outcome:
         """Return what is made of the k sources that are most similar to a target, in the order of the experiment."""
+        name = self.graph.named(name, seed)
         made = [one for one in (cold, *sources.values()) if isinstance(one, Entry)]
         if len(made) <= len(sources):
             missing = next(one for one in (cold, *sources.values()) if isinstance(one, Waiting))
             return self.graph.waits(average.STEP, name, missing)
         similar = self.comparison.of(made[0], made[1:])
-        places = sorted(nearest(similar, k))
+        order = nearest(similar, len(sources))
+        if method == "mixture":
+            near = of_nearest_kind(order, [self.graph.source(source).kind for source in sources], k)
+            return self.graph.mixture([list(sources)[place] for place in sorted(near)], name, seed)
+        places = sorted(order[:k])
         return self.graph.do(average.unit_of_nearest([made[1 + place] for place in places], similar[places], name))
 
     def study(self, sources: Mapping[str, Mapping[int, Outcome]]) -> TransferMap:
