@@ -11,8 +11,10 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +38,8 @@ _Module = TypeVar("_Module", bound=nn.Module)
 _Cost = Callable[[int, int], int]
 """From B and T to the operations of one step, the head's left out."""
 
+_COUNTED: WeakKeyDictionary[nn.Module, dict[tuple[PrefixStart | None, Pooling], _Cost]] = WeakKeyDictionary()
+
 
 def shapes_of(batches: Iterable[Batch]) -> Counter[tuple[int, int]]:
     """Return how many batches there are of each shape (B, T)."""
@@ -56,7 +60,7 @@ def prefix_flops(model: nn.Module, shape: EncoderShape, start: PrefixStart, pool
     Raises:
         RuntimeError: the encoder's code decides by numbers that are not known before it runs.
     """
-    return _with_heads(_step_cost(model, trainable(model, shape, start, 0), pooling), pooling.output_size(shape.hidden_size), batches)
+    return _with_heads(_step_cost(model, shape, start, pooling), pooling.output_size(shape.hidden_size), batches)
 
 
 def finetune_flops(model: nn.Module, shape: EncoderShape, pooling: Pooling, batches: Mapping[int, BatchShapes]) -> int:
@@ -72,7 +76,7 @@ def finetune_flops(model: nn.Module, shape: EncoderShape, pooling: Pooling, batc
     Raises:
         RuntimeError: as `prefix_flops`.
     """
-    return _with_heads(_step_cost(model, None, pooling), pooling.output_size(shape.hidden_size), batches)
+    return _with_heads(_step_cost(model, shape, None, pooling), pooling.output_size(shape.hidden_size), batches)
 
 
 def _with_heads(cost: _Cost, features: int, batches: Mapping[int, BatchShapes]) -> int:
@@ -88,8 +92,20 @@ def _head_flops(features: int, outputs: int, batches: BatchShapes) -> int:
     return sum(3 * 2 * rows * features * outputs * times for (rows, _), times in batches.items())
 
 
-def _step_cost(model: nn.Module, prefix: TrainablePrefix | TrainablePrompt | None, pooling: Pooling) -> _Cost:
-    """Return the cost of a step up to the pooled vectors; without a prefix, all weights of the model are trained."""
+def _step_cost(model: nn.Module, shape: EncoderShape, start: PrefixStart | None, pooling: Pooling) -> _Cost:
+    """Return the cost of a step up to the pooled vectors; without a prefix, all weights of the model are trained.
+
+    What was counted for a model is kept as long as the model: a study trains hundreds of prefixes of one form.
+    """
+    form = None if start is None else replace(start, initial=None, words=(), init_scale=0.0, gate_init=0.0, dropout=0.0)
+    known = _COUNTED.setdefault(model, {})
+    if (form, pooling) not in known:
+        known[form, pooling] = _new_cost(model, None if form is None else trainable(model, shape, form, 0), pooling)
+    return known[form, pooling]
+
+
+def _new_cost(model: nn.Module, prefix: TrainablePrefix | TrainablePrompt | None, pooling: Pooling) -> _Cost:
+    """Return what counts a shape once, when it is first asked for."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     encoder = _without_numbers(mode, model, trained=prefix is None)
     trained = None if prefix is None else _without_numbers(mode, prefix, trained=True)

@@ -1,0 +1,153 @@
+"""`prefixbank transfer map`: every source to every target."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from prefixbank.store import Store
+from prefixbank.store.artifact import Entry
+from tests.cli.command import CommandLine, Ran
+from tests.prepared import SMALL, copy_store
+from tests.steps.inline import Inline
+
+ASKED = (
+    "experiment=transfer-map-smoke",
+    "experiment.sources=[alpha,beta]",
+    "experiment.targets=[gamma,omega]",
+    "experiment.seeds=[0,1]",
+    "experiment.source_rows=0",
+    "experiment.target_rows=20",
+    "experiment.validation_rows=0",
+    'experiment.transfer.change=["optim.epochs=2"]',
+    "probe.resamples=50",
+    *SMALL,
+)
+
+
+def args_of(cli: CommandLine, *settings: str) -> tuple[str, ...]:
+    return ("transfer", "map", *ASKED, f"run.data_root={cli.tasks}", *settings)
+
+
+def made(ran: Ran) -> list[str]:
+    return [step for step, _, kind in ran.steps if kind == "done"]
+
+
+def by_hand(cli: CommandLine, target: str, source: str | None, seed: int) -> Entry:
+    """The training that a cell of the map is, made by the commands for single ones."""
+    if source:
+        cli.train(source, f"seed={seed}", f"name={source}-{seed}")
+    start = f"prefix.init=prefix/{source}-{seed}" if source else "prefix.init=random"
+    cli.train(target, "task.max_rows=20", "optim.epochs=2", f"seed={seed}", start, f"name=by-hand-{target}-{source}-{seed}")
+    return Store(cli.store).resolve("prefix", f"by-hand-{target}-{source}-{seed}")
+
+
+def scored(cli: CommandLine, trained: Entry) -> float:
+    """Accuracy on test rows, from the predictions that the map kept."""
+    (score,) = [one for one in Store(cli.store).entries("score_prefix") if one.info["prefix"] == trained.key]
+    tensors = load_file(score.file("predictions.safetensors"))
+    return float((tensors["predictions"] == tensors["labels"]).mean())
+
+
+def test_gain_is_the_mean_over_seeds_of_a_warm_start_minus_a_cold_one(cli):
+    gains = cli.done(*args_of(cli)).result["gains"]
+    before = len(Store(cli.store).entries("train_prefix"))
+    for source in ("alpha", "beta"):
+        for target in ("gamma", "omega"):
+            differences = [
+                scored(cli, by_hand(cli, target, source, seed)) - scored(cli, by_hand(cli, target, None, seed)) for seed in (0, 1)
+            ]
+            assert gains[source][target] == pytest.approx(np.mean(differences))
+    assert len(Store(cli.store).entries("train_prefix")) == before  # by hand all were hits
+
+
+def test_whole_map_is_planned_made_and_then_there(cli):
+    plan = cli.done(*args_of(cli, "--dry-run"))
+    assert "needs train-prefix alpha-seed1" in plan.err and "map-report" in plan.err and not Store(cli.store).entries("score_prefix")
+    first = cli.done(*args_of(cli))
+    counts = {step: len(Store(cli.store).entries(step)) for step in ("train_prefix", "score_prefix", "average", "map_report")}
+    # both sources and their mixture for each of 2 seeds; 2 targets and 2 seeds from cold, 2 sources, their mean and their mixture
+    assert counts == {"train_prefix": 2 * 3 + 2 * 2 * 5, "score_prefix": 2 * 2 * 5, "average": 4, "map_report": 1}
+    second = cli.done(*args_of(cli))
+    assert made(second) == [] and first.result == second.result
+
+
+def test_report_names_every_way_to_choose(cli):
+    result = cli.done(*args_of(cli)).result
+    (held_out, same) = (result["regimes"][name]["rows"] for name in ("held-out seeds", "same seed"))
+    ways = {"cold start", "weighted top-2", "mixture top-2", "best of all by validation", "best of all by test"}
+    assert set(held_out) == set(same) == ways | {f"best of {how}{k}" for how in ("top-", "random ") for k in (1, 2)}
+    assert held_out["best of top-2"]["value"] == pytest.approx(held_out["best of random 2"]["value"])  # two of two are all
+
+
+def test_weighted_start_is_the_mean_of_the_seeds_own_sources(cli):
+    cli.done(*args_of(cli, 'experiment.transfer.change=["optim.epochs=0"]'))
+    store = Store(cli.store)
+    for average in store.entries("average"):
+        files = [(one.files["prefix.safetensors"].sha256, one.file("prefix.safetensors")) for one in store.entries("train_prefix")]
+        by_sha = {sha: load_file(path)["prefix"] for sha, path in files}
+        mean = sum(
+            weight * by_sha[sha]
+            for weight, sha in zip(average.document["config"]["weights"], average.document["inputs"]["prefixes"], strict=True)
+        )
+        assert load_file(average.file("prefix.safetensors"))["prefix"] == pytest.approx(mean, abs=1e-5)
+        assert sum(average.document["config"]["weights"]) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_change_of_one_target_trains_that_one_again(cli):
+    cli.done(*args_of(cli))
+    ran = cli.done(*args_of(cli, 'experiment.change.gamma=["optim.lr=0.01"]'))
+    assert {name.split("-")[0] for step, name, kind in ran.steps if kind == "done" and step == "train-prefix"} == {"gamma"}
+
+
+def test_terminal_shows_the_report_and_where_its_charts_are(cli):
+    out = cli.done(*args_of(cli, "--format", "table")).out
+    assert out.startswith("# Transfer map transfer-map-smoke") and out.count("chart:") == 3 and "best of random 1" in out
+
+
+def test_csv_has_a_row_for_each_way_to_choose(cli):
+    lines = cli.done(*args_of(cli, "--format", "csv")).out.splitlines()
+    assert len(lines) == 1 + 2 * 9
+
+
+def test_workers_make_the_same_map(cli, monkeypatch, tmp_path: Path):
+    elsewhere = CommandLine(store=copy_store(cli.store, tmp_path / "elsewhere"), tasks=cli.tasks)
+    driver = Inline()
+    driver.instead(monkeypatch)
+    ran = elsewhere.done(*args_of(cli, "run.driver=submitit", "--store", str(elsewhere.store)))
+    alone = cli.done(*args_of(cli))
+    assert driver.jobs and ran.result["gains"] == alone.result["gains"]
+    first, second = ({entry.key: entry.digest for entry in Store(store).entries()} for store in (elsewhere.store, cli.store))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        (["experiment.transfer.tops=[1,3]"], "experiment.transfer.tops has 3, of 2 sources"),
+        (["experiment.targets=[]"], "an experiment without sources, seeds, or anything to do with them: targets or an update"),
+        (["experiment.targets=[alpha]"], "alpha among both sources and targets"),
+        (["experiment.transfer.methods=[]"], "a transfer map without targets, or without a retrieval to compare"),
+        (['experiment.transfer.change=["prefix.init=alpha"]'], "prefix.init=alpha for target gamma"),
+        (['experiment.transfer.change=["optim.lrr=1"]'], "experiment.transfer.change: unknown setting 'optim.lrr'"),
+        (['experiment.change.delta=["optim.lr=1"]'], "experiment.change names 'delta'"),
+        (["experiment.transfer.reading=moved"], "experiment.transfer.reading = 'moved'"),
+    ],
+)
+def test_map_that_means_nothing_is_refused(cli, settings: list[str], what: str):
+    faults = cli.expect_refusal(2, *args_of(cli, *settings))
+    assert any(fault.what.startswith(what) for fault in faults), faults
+
+
+@pytest.mark.timeout(240)
+def test_smoke_map_on_the_starter_suite(cli):
+    result = cli.done("transfer", "map", "experiment=transfer-map-smoke", "encoder=tiny").result
+    assert result["targets"] == ["emotion", "similarity"] and len(result["correlations"]) == 2 * 2 * (1 + 2)
+    assert {row["reading"] for row in result["correlations"]} == {"values", "movement"}
+    charts = {name for name in Path(result["path"]).iterdir() if name.suffix == ".png"}
+    assert {chart.name for chart in charts} == {"gains.png", "scatter.png", "similarity.png"}
+    assert json.loads((Path(result["path"]) / "report.json").read_text(encoding="utf-8"))["gains"] == result["gains"]
