@@ -21,16 +21,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from benchmarks.measure import RESULTS
 from prefixbank.api import Options
-from prefixbank.config.commands import TransferSimilarConfig
+from prefixbank.config.commands import Measure, Reading, TransferSimilarConfig
 from prefixbank.config.compose import compose
 from prefixbank.config.schema import BankRecipe, CombineConfig, EmbedRecipe, PrefixRecipe, ProbeConfig, recipe_of
 from prefixbank.core.bootstrap import percentile_interval
@@ -44,7 +45,8 @@ from prefixbank.data.tasks import Task
 from prefixbank.steps import combine, embed, train_prefix
 from prefixbank.steps.context import Context
 from prefixbank.steps.selection import DIGITS
-from prefixbank.steps.similar import Source, nearest, similarities
+from prefixbank.steps.similar import Source, nearest
+from prefixbank.steps.task_embeddings import Comparison
 from prefixbank.steps.vectors import read_vectors
 from prefixbank.store.artifact import Entry
 
@@ -77,6 +79,8 @@ class Study:
         recipe: by which the sources were trained.
         task: the target.
         sources: the prefixes that banks are made of.
+        comparison: how near a source is.
+        embedding_steps: optimiser steps of the short run, however few its rows are.
     """
 
     context: Context
@@ -84,6 +88,8 @@ class Study:
     recipe: PrefixRecipe
     task: Task
     sources: Sequence[Source]
+    comparison: Comparison
+    embedding_steps: int
     seen: dict[str, Vectors] = field(default_factory=dict)
 
     def vectors(self, members: Sequence[int], weights: tuple[float, ...] = ()) -> Vectors:
@@ -129,11 +135,19 @@ class Study:
         """Return the k nearest sources, in their own order, and the weights of retrieval; the short run sees these rows only."""
         few = self.task.train.take(rows)
         task = replace(self.task, train=few, validation=few)
-        made = self.context.do(train_prefix.early_unit(self.context, task, self.files, self.recipe, task.name))
+        made = self.context.do(train_prefix.early_unit(self.context, task, self.files, self.short_run(len(rows)), task.name))
         assert isinstance(made, Entry)
-        similar = similarities(made, [source.entry for source in self.sources], "average_tokens")
+        similar = self.comparison.of(made, [source.entry for source in self.sources])
         members = sorted(nearest(similar, k))
         return members, tuple(retrieval_weights(similar[members].round(DIGITS)).tolist())
+
+    def short_run(self, rows: int) -> PrefixRecipe:
+        """Return the sources' recipe, lengthened to enough steps on so few rows; what comes after them is not trained."""
+        each_epoch = math.ceil(rows / self.recipe.optim.batch_size)
+        epochs = max(self.recipe.optim.epochs, math.ceil(self.embedding_steps / each_epoch))
+        share = self.embedding_steps / (epochs * each_epoch)
+        recipe = self.recipe
+        return replace(recipe, optim=replace(recipe.optim, epochs=epochs), prefix=replace(recipe.prefix, embedding_share=share))
 
     def all_but_one(self, rows: np.ndarray) -> list[int]:
         """Return all sources but the one without which cross-validation on these rows scores best; the first where nothing can be told."""
@@ -223,7 +237,15 @@ def study_of(asked: argparse.Namespace, target: str, seed: int) -> Study:
     names = [asked.prefix.format(source=source, seed=seed) for source in asked.sources if source != target]
     sources = [Source(named=name, entry=context.store.resolve("prefix", name)) for name in names]
     files = context.encoder_files(config.encoder)
-    return Study(context=context, files=files, recipe=recipe_of(config, PrefixRecipe), task=context.task(config.task), sources=sources)
+    return Study(
+        context=context,
+        files=files,
+        recipe=recipe_of(config, PrefixRecipe),
+        task=context.task(config.task),
+        sources=sources,
+        comparison=Comparison(measure=asked.measure, reading=asked.reading),
+        embedding_steps=asked.embedding_steps,
+    )
 
 
 def words(text: str) -> list[str]:
@@ -246,6 +268,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--draws", type=int, default=5, help="samples of so many labels")
     parser.add_argument("--random-draws", type=int, default=5, help="banks of k random sources")
     parser.add_argument("--rows", type=int, default=0, help="train rows of each target at most")
+    parser.add_argument("--measure", choices=get_args(Measure), default="average_tokens")
+    parser.add_argument("--reading", choices=get_args(Reading), default="values")
+    parser.add_argument("--embedding-steps", type=int, default=60, help="of the short run")
     parser.add_argument("--weighted", action="store_true", help="also weigh the nearest by similarity")
     parser.add_argument("--data-root")
     parser.add_argument("--store")
@@ -265,7 +290,22 @@ def main() -> None:
             for labels in sizes.labels:
                 table[labels][target] += scores_of(study, sizes, labels, weighted=asked.weighted)
     means = {labels: means_of(of_size, columns) for labels, of_size in table.items()}
-    asked_for = {name: getattr(asked, name) for name in ("targets", "sources", "seeds", "k", "draws", "random_draws", "rows", "settings")}
+    asked_for = {
+        name: getattr(asked, name)
+        for name in (
+            "targets",
+            "sources",
+            "seeds",
+            "k",
+            "draws",
+            "random_draws",
+            "rows",
+            "measure",
+            "reading",
+            "embedding_steps",
+            "settings",
+        )
+    }
     result = {**asked_for, "columns": columns, "means": means, "draws_of": table}
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

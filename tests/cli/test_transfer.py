@@ -97,6 +97,21 @@ def untrained(cli: CommandLine, task: str) -> Entry:
     return Store(cli.store).resolve("prefix", f"{task}-untrained")
 
 
+def test_values_are_compared_only_with_those_that_started_alike(cli):
+    cli.train("omega", "seed=7", "name=elsewhere")
+    cli.train("omega", "prefix.length=3", "name=longer")
+    cli.train("omega", "prefix.init=alpha", "name=warm")
+    ran = cli.done(*args_of(cli))
+    assert {row["task"] for row in json.loads(ran.out)} == {"alpha", "beta"} and "3 of 5 prefixes left out" in ran.err
+    faults = cli.expect_refusal(2, *args_of(cli, "sources=[alpha,elsewhere,warm]"))
+    started = [
+        "started from seed=7, the run on the task starts from seed=0",
+        "started from prefix.init=prefix, the run on the task starts from",
+    ]
+    assert [fault.what.split(" ", 1)[1].startswith(said) for fault, said in zip(faults, started, strict=True)] == [True, True]
+    assert len(json.loads(cli.done(*args_of(cli, "reading=movement")).out)) == 4  # all but the one from a trained prefix
+
+
 def test_movement_from_another_start_is_refused(cli):
     (fault,) = cli.expect_refusal(2, *args_of(cli, "reading=movement", "prefix.init=alpha"))
     assert fault.what.startswith("the run on gamma has prefix.init=prefix") and "reading=values" in fault.fix

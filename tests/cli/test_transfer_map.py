@@ -128,10 +128,20 @@ def test_workers_make_the_same_map(cli, monkeypatch, tmp_path: Path):
 @pytest.mark.parametrize(
     ("settings", "what"),
     [
-        (["experiment.transfer.tops=[1,3]"], "experiment.transfer.tops has 3, of 2 sources"),
+        (["experiment.transfer.tops=[1,3]"], "experiment.transfer.tops=[1, 3] with 2 sources"),
+        (["experiment.transfer.tops=[1,1]"], "experiment.transfer.tops=[1, 1] with 2 sources"),
+        (["experiment.transfer.methods=[weighted,weighted]"], "experiment.transfer.methods names weighted, weighted"),
+        (['experiment.transfer.change=["prefix.length=4"]'], "target gamma cannot start from source alpha: it has prefix.length=2, not 4"),
+        (['experiment.transfer.change=["prefix.kind=soft"]'], "target gamma cannot start from source alpha: it has prefix.kind=deep"),
+        (['experiment.transfer.change=["prefix.reparameterisation=mlp"]'], "prefix.reparameterisation=mlp for target gamma"),
+        (['experiment.change.alpha=["prefix.length=3"]'], "sources of 2 lengths: 2, 3"),
+        (
+            ["experiment.transfer.reading=movement", "prefix.kind=soft", "prefix.init=vocabulary"],
+            "experiment.transfer.reading=movement with",
+        ),
         (["experiment.targets=[]"], "an experiment without sources, seeds, or anything to do with them: targets or an update"),
         (["experiment.targets=[alpha]"], "alpha among both sources and targets"),
-        (["experiment.transfer.methods=[]"], "a transfer map without targets, or without a retrieval to compare"),
+        (["experiment.transfer.tops=[]"], "a transfer map without targets, or without a retrieval to compare"),
         (['experiment.transfer.change=["prefix.init=alpha"]'], "prefix.init=alpha for target gamma"),
         (['experiment.transfer.change=["optim.lrr=1"]'], "experiment.transfer.change: unknown setting 'optim.lrr'"),
         (['experiment.change.delta=["optim.lr=1"]'], "experiment.change names 'delta'"),

@@ -10,8 +10,8 @@ from safetensors.numpy import load_file
 
 from prefixbank.store import Store
 from prefixbank.store.artifact import Entry
-from tests.cli.command import CommandLine, Ran
-from tests.prepared import SMALL
+from tests.cli.command import CommandLine, Fault, Ran, faults_in
+from tests.prepared import SMALL, write_task
 
 TASK_SETTINGS = ("optim.epochs=2",)
 
@@ -62,11 +62,15 @@ def test_best_of_one_trains_from_the_nearest_source_only(cli):
 
 
 def test_weighted_starts_from_the_mean_of_the_best_prefixes_by_similarity_of_the_early_ones(cli):
-    cli.done(*args_of(cli, "method=weighted", "optim.epochs=0", "name=start"))
-    weights = {row["task"]: row["similarity"] for row in similar(cli, "optim.epochs=0")}
+    by_movement = ("reading=movement", "optim.weight_decay=0.1")  # similarities that are far apart, so that equal weights would be seen
+    cli.done(*args_of(cli, "method=weighted", *by_movement))
+    weights = {row["task"]: max(row["similarity"], 0.0) for row in similar(cli, *by_movement)}
     total = sum(weights.values())
     expected = sum(weight / total * prefix_of(named(cli, f"prefix/{task}")) for task, weight in weights.items())
-    assert prefix_of(named(cli, "prefix/start")) == pytest.approx(expected, abs=1e-4)
+    (average,) = Store(cli.store).entries("average")
+    assert prefix_of(average) == pytest.approx(expected, abs=1e-3)
+    equal = sum(prefix_of(named(cli, f"prefix/{task}")) for task in weights) / len(weights)
+    assert prefix_of(average) != pytest.approx(equal, abs=1e-3)
 
 
 def test_weighted_training_is_a_hit_the_second_time_and_shows_where_it_came_from(cli):
@@ -110,11 +114,51 @@ def test_start_beside_those_that_are_retrieved_is_refused(cli):
 @pytest.mark.parametrize("method", ["weighted", "best-of-k"])
 def test_source_of_another_length_is_left_out_and_refused_when_named(cli, method: str):
     cli.train("omega", "prefix.length=3")
-    assert "1 of 3 prefixes left out" in cli.done(*args_of(cli, f"method={method}", "--dry-run")).err
-    (fault,) = cli.expect_refusal(2, *args_of(cli, f"method={method}", "sources=[alpha,omega]"))
+    settings = (f"method={method}", "reading=movement")
+    assert "1 of 3 prefixes left out" in cli.done(*args_of(cli, *settings, "--dry-run")).err
+    (fault,) = cli.expect_refusal(2, *args_of(cli, *settings, "sources=[alpha,omega]"))
     assert fault.what.endswith("has 3 slots, prefix.length=2 with prefix.init_fit=exact")
 
 
 def test_source_of_another_length_is_a_start_where_that_is_asked_for(cli):
     cli.train("omega", "prefix.length=3")
-    assert len(made(cli.done(*args_of(cli, "k=3", "prefix.init_fit=truncate")))) == 4
+    assert len(made(cli.done(*args_of(cli, "k=3", "reading=movement", "prefix.init_fit=truncate")))) == 4
+
+
+def test_mixture_starts_from_one_prefix_of_the_tasks_behind_the_nearest_sources(cli):
+    ran = cli.done(*args_of(cli, "method=mixture"))
+    order = [row["task"] for row in similar(cli)]
+    (mixture,) = [one for one in Store(cli.store).entries("train_prefix") if "tasks" in one.info]
+    assert mixture.info["tasks"] == order and named(cli, "prefix/gamma").document["inputs"]["init"] == sha_of(mixture)
+    examples = [named(cli, f"prefix/{task}").document["inputs"]["examples"] for task in order]
+    assert mixture.document["inputs"]["examples"] == examples
+    assert made(ran) == ["task-embedding", "train-prefix", "train-prefix"]
+
+
+def sha_of(prefix: Entry) -> str:
+    return prefix.files["prefix.safetensors"].sha256
+
+
+def test_mixture_of_sources_whose_rows_have_changed_is_refused(cli, tmp_path):
+    moved = write_task(tmp_path / "moved")
+    cli.done("train-prefix", "task=folder", f"task.path={moved}", *SMALL)
+    (moved / "train.parquet").write_bytes((cli.tasks / "omega" / "train.parquet").read_bytes())
+    (fault,) = refused(cli, "sources=[alpha,moved]")
+    assert fault.what == f"what prefix 'moved' {named(cli, 'moved').short_key} was trained on is not what is there now"
+
+
+def refused(cli: CommandLine, *settings: str) -> list[Fault]:
+    """The errors of a mixture; only the short run tells which sources it is of, and is kept."""
+    before = len(Store(cli.store).entries("train_prefix"))
+    ran = cli(*args_of(cli, "method=mixture", *settings))
+    assert ran.code == 2 and len(Store(cli.store).entries("train_prefix")) == before
+    return faults_in(ran.err)
+
+
+def test_mixture_is_of_the_kind_of_the_nearest_source(cli):
+    cli.done("train-prefix", "task=similarity", "task.max_rows=20", "task.max_validation_rows=20", *SMALL)
+    cli.done(*args_of(cli, "method=mixture", "sources=[alpha,beta,similarity]"))
+    (mixture,) = [one for one in Store(cli.store).entries("train_prefix") if "tasks" in one.info]
+    assert set(mixture.info["tasks"]) == {"alpha", "beta"}
+    (fault,) = refused(cli, "sources=[alpha,similarity]", "name=other")
+    assert fault.what.startswith("k=2, but 1 prefixes can be compared with other and are of the kind of")

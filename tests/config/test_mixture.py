@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from prefixbank.config import checking
 from prefixbank.config import compose as compose_module
 from prefixbank.config.checking import check
 from prefixbank.config.compose import compose
@@ -45,7 +46,13 @@ def test_tasks_that_are_not_there_are_reported_together():
 
 def test_file_of_a_mixture_passes_the_check(conf_dir: Path, monkeypatch: pytest.MonkeyPatch):
     (conf_dir / "task" / "both.yaml").write_text("mixture: [polarity, topic]\n", encoding="utf-8")
-    monkeypatch.setattr(compose_module, "groups", lambda conf_dir=None: {"task": ["both"]})
-    assert {one.what: one.error for one in check(conf_dir)} == {
-        f"{command} task=both": None for command in ("train-prefix", "probe", "transfer similar")
-    }
+    for module in (compose_module, checking):
+        monkeypatch.setattr(module, "groups", lambda conf_dir=None: {"task": ["both"]})
+    commands = ("train-prefix", "combine", "probe", "transfer retrieve", "transfer similar")
+    assert {one.what: one.error for one in check(conf_dir)} == {f"{command} task=both": None for command in commands}
+
+
+def test_cap_without_a_mixture_is_refused():
+    with pytest.raises(UsageError) as caught:
+        compose("train_prefix", ["task=polarity", "task.size_cap=5"])
+    assert caught.value.what == "task.size_cap=5 without task.mixture"

@@ -41,7 +41,7 @@ def _check_one(command: Command, group: str, option: str, conf_dir: Path | None)
         if isinstance(config, commands.RunExperimentConfig):
             tasks = groups(conf_dir)["task"]
             named = [*config.experiment.sources, *config.experiment.targets]
-            raise_faults([unknown_option("run", "task", name, tasks) for name in named if name not in tasks])
+            raise_faults([unknown_option(command, "task", name, tasks) for name in named if name not in tasks])
     except PrefixbankError as found:
         error = found
     return Checked(f"{typed_name(command)} {group}={option}", error)

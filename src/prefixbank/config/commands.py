@@ -51,9 +51,12 @@ Measure = Literal["average_tokens", "per_token"]
 Reading = Literal["values", "movement"]
 """What of an early prefix is a task embedding: its values, or how far they have moved from the random ones that it started from."""
 
-Method = Literal["best-of-k", "weighted", "mixture"]
-"""What a target's training starts from, of its k most similar sources: each of them, to keep the run that validates best; the mean of
-their prefixes, weighted by similarity; a prefix trained on all of them together."""
+Joint = Literal["weighted", "mixture"]
+"""What is made of the k sources that are most similar to a target: the mean of their prefixes, weighted by similarity; a prefix trained on
+them together, on those of the kind of the nearest one."""
+
+Method = Literal["best-of-k", Joint]
+"""What a target's training starts from: each of these sources, to keep the run that validates best; or one of these."""
 
 Representation = Literal[Column, "single", "leave_one_out"]
 """These, and two that are made once for each source: a bank of it alone, and the bank that lacks it."""
@@ -209,8 +212,8 @@ class TransferConfig:
     """Of what."""
     tops: tuple[Count, ...] = (1, 3)
     """Each k of the retrieval table."""
-    methods: tuple[Method, ...] = ("best-of-k", "weighted")
-    """`best-of-k` needs no training beside those of the map."""
+    methods: tuple[Joint, ...] = ("weighted",)
+    """What is retrieved beside the best of k, which needs no training beside those of the map."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

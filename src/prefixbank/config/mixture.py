@@ -17,8 +17,12 @@ OF_EACH = ("max_rows", "max_validation_rows")
 def mixture_faults(command: Command, config: CommandConfig | None) -> list[UsageError]:
     """Return what is wrong with `task.mixture`: in a command without one, beside a data set, a task alone or named twice."""
     task = getattr(config, "task", None)
-    if task is None or not task.mixture:
+    if task is None:
         return []
+    if not task.mixture:
+        what = f"task.size_cap={task.size_cap} without task.mixture"
+        fault = UsageError(what, expected="several tasks that it can cap", fix="drop it    or task.max_rows for the rows of one task")
+        return [fault] if _is_set(task, "size_cap") else []
     names, once = task.mixture, list(dict.fromkeys(task.mixture))
     if command != "train_prefix":
         expected = "one task; a mixture is only for prefixbank train-prefix"

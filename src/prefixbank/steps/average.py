@@ -40,7 +40,7 @@ FORM = ("kind", "length", "gate")
 
 
 def unit(prefixes: Sequence[Entry], weights: Sequence[float], name: str) -> Unit:
-    """Return the unit that averages `prefixes` of one encoder.
+    """Return the unit that averages `prefixes` of one encoder. Their order does not matter.
 
     Args:
         prefixes: prefix artifacts.
@@ -50,6 +50,8 @@ def unit(prefixes: Sequence[Entry], weights: Sequence[float], name: str) -> Unit
     Raises:
         UsageError: prefixes of different lengths, kinds or gates.
     """
+    pairs = sorted(zip(prefixes, weights, strict=True), key=lambda pair: pair[0].files[TENSORS].sha256)
+    prefixes, rounded = [entry for entry, _ in pairs], [round(float(weight), DIGITS) for _, weight in pairs]
     form = _form(prefixes[0])
     raise_faults([_other_form(prefixes[0], entry) for entry in prefixes[1:] if _form(entry) != form])
 
@@ -60,7 +62,6 @@ def unit(prefixes: Sequence[Entry], weights: Sequence[float], name: str) -> Unit
         write_tensors(out / TENSORS, prefix_tensors(mean))
         return {"task": "+".join(entry.info["task"] for entry in prefixes), "encoder": prefixes[0].info["encoder"]}
 
-    rounded = [round(float(weight), DIGITS) for weight in weights]
     inputs = {
         "encoder": prefixes[0].document["inputs"]["encoder"],
         "prefixes": [entry.files[TENSORS].sha256 for entry in prefixes],

@@ -79,7 +79,7 @@ class Context:
         self._made: set[str] = set()
         """Keys of units that were made and told of before the command gets to them: they are neither made nor told again."""
         self._missing: list[Unit] | None = None
-        self._tasks: dict[TaskConfig, Task] = {}
+        self._tasks: dict[tuple[TaskConfig, str], Task] = {}
         self._files: dict[EncoderConfig, EncoderFiles] = {}
         self._encoders: Latest[Encoder] = Latest(ENCODERS_KEPT)
         self._read_prompts: set[str] = set()
@@ -163,14 +163,21 @@ class Context:
 
     def task(self, config: TaskConfig) -> Task:
         """Return a task's checked examples, and say what the loader had to say about them."""
-        if config not in self._tasks:
+        return self._task(config, self.run.data_root)
+
+    def task_at(self, origin: TaskConfig) -> Task:
+        """Return a task from where another one was loaded, wherever tasks are looked for now."""
+        return self._task(origin, "")
+
+    def _task(self, config: TaskConfig, data_root: str) -> Task:
+        if (config, data_root) not in self._tasks:
             from prefixbank.data.load import load_task
 
-            task = load_task(config, data_root=self.run.data_root)
+            task = load_task(config, data_root=data_root)
             for note in task.notes:
                 self.emit(Event(kind="note", step="task", name=task.name, text=note))
-            self._tasks[config] = task
-        return self._tasks[config]
+            self._tasks[config, data_root] = task
+        return self._tasks[config, data_root]
 
     def encoder_files(self, config: EncoderConfig) -> EncoderFiles:
         """Return where an encoder is and the digest of its bytes; the tiny one is made when first asked for, in a dry run not kept."""

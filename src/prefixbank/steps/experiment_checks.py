@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from prefixbank.config.commands import ExperimentConfig
 from prefixbank.config.schema import Rule
@@ -22,24 +22,10 @@ def check_experiment(asked: ExperimentConfig, rule: Rule, starts: Iterable[str] 
     Raises:
         UsageError: one for each fault.
     """
-    raise_faults([*_lists(asked), *_representations(asked, rule), *_update(asked), *_starts(asked, starts)])
+    raise_faults([*check_lists(asked), *_representations(asked, rule), *_update(asked), *check_starts(asked, starts)])
 
 
-def check_map(asked: ExperimentConfig, starts: Iterable[str], target_starts: Mapping[str, str]) -> None:
-    """Check what a transfer map trains.
-
-    Args:
-        asked: the experiment.
-        starts: each `prefix.init` of its sources.
-        target_starts: that of each target: what a cold start is.
-
-    Raises:
-        UsageError: one for each fault.
-    """
-    raise_faults([*_lists(asked), *_starts(asked, starts), *_retrievals(asked), *_cold_starts(target_starts)])
-
-
-def _lists(asked: ExperimentConfig) -> Iterator[UsageError]:
+def check_lists(asked: ExperimentConfig) -> Iterator[UsageError]:
     """Find lists that are empty, name something twice, or share a task."""
     if not asked.sources or not asked.seeds or not (asked.targets or has_update(asked)):
         yield UsageError(
@@ -108,7 +94,7 @@ def _update(asked: ExperimentConfig) -> Iterator[UsageError]:
         yield _alone("experiment.update.remove")
 
 
-def _starts(asked: ExperimentConfig, starts: Iterable[str]) -> Iterator[UsageError]:
+def check_starts(asked: ExperimentConfig, starts: Iterable[str]) -> Iterator[UsageError]:
     """Find prefixes to start from that the experiment trains itself: their refs move while it runs."""
     sources = [name for name in (*asked.sources, asked.update.add) if name]
     own = {f"{name}-seed{seed}" for name in sources for seed in asked.seeds} if len(asked.seeds) > 1 else set(sources)
@@ -118,35 +104,6 @@ def _starts(asked: ExperimentConfig, starts: Iterable[str]) -> Iterator[UsageErr
                 f"prefix.init={init} is a prefix that this experiment trains",
                 expected="one that was trained before, by a name that the experiment does not use, or by its key",
                 fix=f"prefix.init=KEY, from: prefixbank cache show prefix/{init.removeprefix('prefix/')}",
-            )
-
-
-def _retrievals(asked: ExperimentConfig) -> Iterator[UsageError]:
-    """Find retrievals of more sources than there are, and none to compare."""
-    transfer, count = asked.transfer, len(asked.sources)
-    if not asked.targets or not transfer.tops or not transfer.methods:
-        yield UsageError(
-            "a transfer map without targets, or without a retrieval to compare",
-            expected="one or more of experiment.targets, experiment.transfer.tops and experiment.transfer.methods",
-            fix="'experiment.targets=[emotion]' 'experiment.transfer.tops=[1,3]'",
-        )
-    beyond = [k for k in transfer.tops if k > count]
-    if beyond:
-        yield UsageError(
-            f"experiment.transfer.tops has {beyond[0]}, of {count} sources",
-            expected=f"numbers from 1 to {count}",
-            fix=f"'experiment.transfer.tops={sorted({min(k, count) for k in transfer.tops})}'",
-        )
-
-
-def _cold_starts(starts: Mapping[str, str]) -> Iterator[UsageError]:
-    """Find targets whose cold start is another prefix."""
-    for name, init in starts.items():
-        if init not in DRAWN:
-            yield UsageError(
-                f"prefix.init={init} for target {name}: a map compares starts from its sources with a cold one",
-                expected=f"one of {', '.join(DRAWN)}",
-                fix="drop it from experiment.transfer.change and experiment.change",
             )
 
 

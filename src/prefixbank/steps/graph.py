@@ -146,7 +146,9 @@ class Graph:
         return self.do(replace(train_prefix.unit(self.context, examples, self.files, recipe, f"{name}-{training}-seed{seed}"), ref=None))
 
     def mixture(self, names: Sequence[str], name: str, seed: int) -> Outcome:
-        """Return a prefix of several source tasks together."""
+        """Return a prefix of several source tasks together, by the experiment's own recipe; of a single one its own prefix."""
+        if len(names) == 1:
+            return self.prefix(names[0], seed)
         mixture = Mixture(tasks=tuple(self.source(one) for one in names), size_cap=SIZE_CAP)
         recipe = replace(recipe_of(self.config, PrefixRecipe), seed=seed)
         return self.do(replace(train_prefix.unit(self.context, mixture, self.files, recipe, name), ref=None))

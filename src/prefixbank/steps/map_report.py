@@ -27,8 +27,11 @@ CODE = (
     "core.bootstrap",
     "core.holm",
     "core.metrics",
+    "core.prefix",
+    "core.prompt",
     "core.retrieval",
     "core.shapes",
+    "core.shared_prefix",
     "core.similarity",
     "core.transfer_stats",
     "core.warm_speed",
@@ -50,6 +53,7 @@ CODE = (
     "steps.report_text_parts",
     "steps.report_update",
     "steps.task_embeddings",
+    "steps.tensors",
 )
 
 

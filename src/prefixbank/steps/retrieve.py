@@ -16,7 +16,7 @@ from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
 from prefixbank.steps.json_files import read_json
 from prefixbank.steps.similar import Source, Target, check_k, find_sources, nearest
-from prefixbank.steps.source_tasks import kind_of, mixture_behind, of_nearest_kind
+from prefixbank.steps.source_tasks import kind_of, mixture_behind, of_nearest_kind, without_origins
 from prefixbank.steps.task_embeddings import Comparison
 from prefixbank.steps.units import Unit, Waiting
 from prefixbank.steps.walk import run_walk
@@ -58,7 +58,9 @@ def retrieve(context: Context, config: TransferRetrieveConfig) -> Entry | Waitin
 
 
 def _unfit(context: Context, target: Target, config: TransferRetrieveConfig) -> Callable[[Entry], PrefixbankError | None]:
-    """Return what says why a training cannot start from a prefix; those that are averaged have to have one length."""
+    """Return what says why a prefix cannot be retrieved: no start, no part of a mean, which has one length, or of a mixture."""
+    if config.method == "mixture":
+        return without_origins
     recipe = target.recipe
     if config.method == "weighted":
         recipe = replace(recipe, prefix=replace(recipe.prefix, init_fit="exact"))

@@ -16,6 +16,7 @@ from prefixbank.steps import combine
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
 from prefixbank.steps.units import Waiting
+from prefixbank.steps.warm_start import length_of
 from prefixbank.steps.what_embeds import ref_of
 from prefixbank.store.artifact import Entry
 
@@ -70,7 +71,7 @@ def _similar(context: Context, config: CombineCommandConfig) -> Members | Waitin
     task, files = context.task(config.task), context.encoder_files(config.encoder)
     name = config.name or f"{task.name}-similar"
     target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
-    candidates = find_sources(context, target, config.prefixes, config.reading)
+    candidates = find_sources(context, target, config.prefixes, config.reading, lambda source: _other_length(config, source))
     check_k(config.k, candidates, task.name)
     embedding = target.embedding(context)
     if isinstance(embedding, Waiting):
@@ -88,6 +89,15 @@ def _similar(context: Context, config: CombineCommandConfig) -> Members | Waitin
         recipe=replace(recipe_of(config, BankRecipe), combine=combination),
         name=name,
     )
+
+
+def _other_length(config: CombineCommandConfig, source: Entry) -> UsageError | None:
+    """Return why a prefix has no mean with the others: they have the length of the short run."""
+    have, length = length_of(source), config.prefix.length
+    if config.combine.rule != "mean_prefixes" or have == length:
+        return None
+    what = f"prefix '{source.info['task']}' {source.short_key} has {have} slots, the run on the task {length}"
+    return UsageError(what, expected="prefixes of one length for mean_prefixes", fix=f"prefix.length={have}    or leave it out")
 
 
 def _weighted(config: CombineCommandConfig, similar: np.ndarray) -> tuple[tuple[float, ...], CombineConfig]:

@@ -20,7 +20,7 @@ from prefixbank.steps import train_prefix
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
 from prefixbank.steps.mixture import setting_in
-from prefixbank.steps.task_embeddings import Comparison, unreadable
+from prefixbank.steps.task_embeddings import Comparison, incomparable, unreadable
 from prefixbank.steps.units import Unit, Waiting
 from prefixbank.steps.what_embeds import ref_of
 from prefixbank.store.artifact import Entry
@@ -93,7 +93,7 @@ def find_sources(
     store, own = context.store, target.unit(context, None, target.task.name).document
 
     def fault_of(source: Source) -> PrefixbankError | None:
-        return _fault(source, own) or unreadable(source.entry.document, source.named, reading) or unfit(source.entry)
+        return _fault(source, own) or incomparable(source.entry.document, own, source.named, reading) or unfit(source.entry)
 
     own_fault = unreadable(own, f"the run on {target.task.name}", reading)
     raise_faults([own_fault] if own_fault else [])
@@ -106,8 +106,8 @@ def find_sources(
     if not fit:
         raise _none_fits(store, len(others))
     if len(fit) < len(others):
-        text = f"{len(others) - len(fit)} of {len(others)} prefixes left out: another encoder or form, or without a task embedding"
-        context.emit(Event(kind="note", step="transfer", name=target.task.name, text=text))
+        text = f"{len(others) - len(fit)} of {len(others)} prefixes left out: another encoder, form or start, or without a task embedding"
+        context.emit(Event(kind="note", step="sources", name=target.task.name, text=text))
     return list({source.entry.digest: source for source in reversed(fit)}.values())[::-1]
 
 

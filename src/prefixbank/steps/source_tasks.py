@@ -13,7 +13,7 @@ from prefixbank.data.tasks import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps.context import Context
 from prefixbank.steps.json_files import read_json
-from prefixbank.steps.mixture import Mixture
+from prefixbank.steps.mixture import Mixture, setting_in
 from prefixbank.store.artifact import Entry
 
 SIZE_CAP = TaskConfig().size_cap
@@ -44,11 +44,12 @@ def mixture_behind(context: Context, sources: Sequence[Entry]) -> Mixture:
         UsageError: prefixes that do not say where their rows are, or other rows than they were trained on are there now.
     """
     tasks: dict[str, Task] = {}
-    faults: list[PrefixbankError] = []
+    faults: list[PrefixbankError] = [fault for source in sources if (fault := without_origins(source)) is not None]
+    raise_faults(faults)
     for source in sources:
-        found = [context.task(_config_of(origin)) for origin in source.info.get("origins", ())]
-        if not found or Mixture(tasks=tuple(found)).examples != source.document["inputs"]["examples"]:
-            faults.append(_other_rows(source, is_known=bool(found)))
+        found = [context.task_at(_config_of(origin)) for origin in source.info["origins"]]
+        if Mixture(tasks=tuple(found)).examples != source.document["inputs"]["examples"]:
+            faults.append(_other_rows(source))
         tasks |= {task.digest("train", "validation"): task for task in found}
     raise_faults(faults)
     return Mixture(tasks=tuple(tasks.values()), size_cap=SIZE_CAP)
@@ -61,11 +62,20 @@ def _config_of(origin: object) -> TaskConfig:
     return config
 
 
-def _other_rows(source: Entry, *, is_known: bool) -> UsageError:
-    name = source.info["task"]
-    what = "is not what is there now" if is_known else "is not known: an older version trained it"
+def without_origins(source: Entry) -> UsageError | None:
+    """Return the fault of a prefix that does not say where its rows are."""
+    if source.info.get("origins"):
+        return None
     return UsageError(
-        f"what prefix '{name}' {source.short_key} was trained on {what}",
+        f"prefix '{source.info['task']}' {source.short_key} does not say what rows it was trained on: an older version made it",
         expected="the rows of each source, to train on several together",
-        fix=f"prefixbank train-prefix task={name}    trains it again",
+        fix=f"prefixbank train-prefix {setting_in(source.info)} --force    with its other settings makes it again",
+    )
+
+
+def _other_rows(source: Entry) -> UsageError:
+    return UsageError(
+        f"what prefix '{source.info['task']}' {source.short_key} was trained on is not what is there now",
+        expected="the rows of each source, to train on several together",
+        fix=f"prefixbank train-prefix {setting_in(source.info)}    trains it on the rows of today",
     )

@@ -80,6 +80,37 @@ def read_embedding(entry: Entry, reading: Reading) -> Tensor:
     assert_never(reading)
 
 
+START = ("kind", "length", "init", "init_scale", "reparameterisation", "mlp_hidden_size")
+"""Settings of a prefix that its start values follow from, with the seed."""
+
+
+def incomparable(source: JSON, target: JSON, name: str, reading: Reading) -> UsageError | None:
+    """Return why a prefix cannot be compared with that of a target: values that started elsewhere tell of their start, not of their task.
+
+    Args:
+        source: document of the prefix.
+        target: document of the target's training.
+        name: what messages call the prefix.
+        reading: what is compared.
+    """
+    if reading == "movement":
+        return unreadable(source, name, reading)
+    theirs, own = ({**{key: one["config"]["prefix"][key] for key in START}, "seed": one["config"]["seed"]} for one in (source, target))
+    other = [key for key in own if theirs[key] != own[key]]
+    if not other:
+        return None
+    settings = [" ".join(_setting(key, start[key]) for key in other) for start in (theirs, own)]
+    return UsageError(
+        f"{name} started from {settings[0]}, the run on the task starts from {settings[1]}",
+        expected="the same start values where values are compared",
+        fix="reading=movement    or train one of them as the other",
+    )
+
+
+def _setting(key: str, value: object) -> str:
+    return f"seed={value}" if key == "seed" else f"prefix.{key}={value}"
+
+
 def unreadable(document: JSON, name: str, reading: Reading) -> UsageError | None:
     """Return why the movement of a prefix is not known: where it started does not follow from its seed alone.
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from prefixbank.config.commands import Method
+from prefixbank.config.commands import Joint
 from prefixbank.steps import average, map_report, score_prefix, train_prefix
 from prefixbank.steps.context import Context
-from prefixbank.steps.experiment_checks import check_map
 from prefixbank.steps.graph import Experiment, Graph, Outcome
+from prefixbank.steps.map_checks import check_map
 from prefixbank.steps.map_report import Trained, TransferMap
 from prefixbank.steps.protocol import map_facts
 from prefixbank.steps.similar import Target, nearest
@@ -29,11 +29,11 @@ def run_map(context: Context, experiment: Experiment) -> Entry | Waiting:
     """Plan the map, say how much of it is there, then make the rest; return the report. A worker makes its share.
 
     Raises:
-        UsageError: the map means nothing; see `check_map`.
+        UsageError: the map means nothing; see `map_checks`.
     """
     asked = experiment.config.experiment
-    starts = [experiment.recipe_for(name).prefix.init for name in asked.sources]
-    check_map(asked, starts, {name: experiment.target_recipe_for(name).prefix.init for name in asked.targets})
+    sources = {name: experiment.recipe_for(name).prefix for name in asked.sources}
+    check_map(asked, sources, {name: experiment.target_recipe_for(name).prefix for name in asked.targets})
     context.encoder_files(experiment.config.encoder)  # before the plan, which may make nothing
     return run_walk(context, asked.name, lambda walking: _Map(graph=Graph(context=walking, experiment=experiment)).walk())
 
@@ -92,17 +92,17 @@ class _Map:
         asked = self.graph.config.experiment.transfer
         for method in asked.methods:
             for k in asked.tops:
-                if method != "best-of-k" and k > 1:
+                if k > 1:
                     start = self.joined(method, k, f"{target}-{method}-{k}", cold, sources, seed)
                     self.train(target, f"{method} top-{k}", start, seed)
 
-    def joined(self, method: Method, k: int, name: str, cold: Outcome, sources: Mapping[str, Outcome], seed: int) -> Outcome:
+    def joined(self, method: Joint, k: int, name: str, cold: Outcome, sources: Mapping[str, Outcome], seed: int) -> Outcome:
         """Return what is made of the k sources that are most similar to a target, in the order of the experiment."""
         name = self.graph.named(name, seed)
         made = [one for one in (cold, *sources.values()) if isinstance(one, Entry)]
         if len(made) <= len(sources):
             missing = next(one for one in (cold, *sources.values()) if isinstance(one, Waiting))
-            return self.graph.waits(average.STEP, name, missing)
+            return self.graph.waits(train_prefix.STEP if method == "mixture" else average.STEP, name, missing)
         similar = self.comparison.of(made[0], made[1:])
         order = nearest(similar, len(sources))
         if method == "mixture":
