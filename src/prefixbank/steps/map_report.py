@@ -25,6 +25,7 @@ VERSION = 1  # 1: first
 CODE = (
     "core.attention",
     "core.bootstrap",
+    "core.fit_types",
     "core.holm",
     "core.metrics",
     "core.prefix",

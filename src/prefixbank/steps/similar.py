@@ -22,6 +22,7 @@ from prefixbank.steps.events import Event
 from prefixbank.steps.mixture import setting_in
 from prefixbank.steps.task_embeddings import Comparison, incomparable, unreadable
 from prefixbank.steps.units import Unit, Waiting
+from prefixbank.steps.warm_start import EMBEDDING
 from prefixbank.steps.what_embeds import ref_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, key_of
@@ -159,7 +160,7 @@ def _own_prefix(source: Source, task: str) -> UsageError:
 def _fault(source: Source, own: JSON) -> PrefixbankError | None:
     """Return why a prefix cannot be compared with that of the task."""
     entry = source.entry
-    if entry.step != "train_prefix" or train_prefix.EMBEDDING not in entry.files:
+    if entry.step != "train_prefix" or EMBEDDING not in entry.files:
         return UsageError(
             f"{source.named} is {entry.step.replace('_', '-')} {entry.short_key} without a task embedding",
             expected="prefixes that this version of prefixbank trained",

@@ -14,7 +14,7 @@ from prefixbank.steps.context import Context
 from prefixbank.steps.json_files import read_json, write_json, write_json_lines
 from prefixbank.steps.mixture import Mixture, cut_told, scores_told, tasks_trained
 from prefixbank.steps.units import Unit
-from prefixbank.steps.warm_start import WORDS, WarmStart, start_of
+from prefixbank.steps.warm_start import EMBEDDING, WORDS, WarmStart, start_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from prefixbank.core.prompt import SoftPrompt
 
 STEP, EARLY_STEP = "train-prefix", "task-embedding"
-EMBEDDING = "task_embedding.safetensors"
 VERSION = 3  # 1: first; 2: result.json counts the rows that training processed; 3: soft prompts, start values, task embeddings
 CODE = (
     "core.attention",

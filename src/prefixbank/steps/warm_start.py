@@ -31,7 +31,8 @@ DRAWN = ("random", *WORDS)
 TRAINED = "prefix"
 """What `prefix.init` is in a key if it names a prefix: names reach no key."""
 
-TENSORS = "prefix.safetensors"
+TENSORS, EMBEDDING = "prefix.safetensors", "task_embedding.safetensors"
+"""Files of a prefix artifact: the prefix, and as it stood early on."""
 
 
 @dataclass(frozen=True, kw_only=True)
