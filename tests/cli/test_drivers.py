@@ -71,6 +71,7 @@ def test_study_by_processes_of_this_machine_is_the_same(cli, study, tmp_path, dy
     expect_same(cli, tmp_path, dying_workers, study, "run.workers=2")
 
 
+@pytest.mark.slow
 def test_corpus_by_an_array_of_jobs_is_the_same(cli, corpus, tmp_path, dying_workers):
     settings = ("run.driver=submitit", "run.slurm.cluster=local", f"run.slurm.folder={tmp_path / 'jobs'}", "run.workers=2")
     expect_same(cli, tmp_path, dying_workers, corpus, *settings)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import TypeVar
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +37,8 @@ _Module = TypeVar("_Module", bound=nn.Module)
 _Cost = Callable[[int, int], int]
 """From B and T to the operations of one step, the head's left out."""
 
-_COUNTED: WeakKeyDictionary[nn.Module, dict[tuple[PrefixStart | None, Pooling], _Cost]] = WeakKeyDictionary()
+_COUNTED: dict[tuple[str, PrefixStart | None, Pooling], _Cost] = {}
+"""By build of the model, form of the prefix and pooling; small, since a cost holds shapes and no numbers."""
 
 
 def shapes_of(batches: Iterable[Batch]) -> Counter[tuple[int, int]]:
@@ -95,13 +95,19 @@ def _head_flops(features: int, outputs: int, batches: BatchShapes) -> int:
 def _step_cost(model: nn.Module, shape: EncoderShape, start: PrefixStart | None, pooling: Pooling) -> _Cost:
     """Return the cost of a step up to the pooled vectors; without a prefix, all weights of the model are trained.
 
-    What was counted for a model is kept as long as the model: a study trains hundreds of prefixes of one form.
+    What was counted is kept for models of the same build: a study trains hundreds of prefixes of one form.
     """
     form = None if start is None else replace(start, initial=None, words=(), init_scale=0.0, gate_init=0.0, dropout=0.0)
-    known = _COUNTED.setdefault(model, {})
-    if (form, pooling) not in known:
-        known[form, pooling] = _new_cost(model, None if form is None else trainable(model, shape, form, 0), pooling)
-    return known[form, pooling]
+    key = (_build_of(model), form, pooling)
+    if key not in _COUNTED:
+        _COUNTED[key] = _new_cost(model, None if form is None else trainable(model, shape, form, 0), pooling)
+    return _COUNTED[key]
+
+
+def _build_of(model: nn.Module) -> str:
+    """Return what tells models of different modules, sizes or configurations apart, but not those of different weights."""
+    weights = [(name, tuple(weight.shape), weight.dtype) for name, weight in model.named_parameters()]
+    return f"{type(model).__module__} {model!r} {getattr(model, 'config', '')} {weights}"
 
 
 def _new_cost(model: nn.Module, prefix: TrainablePrefix | TrainablePrompt | None, pooling: Pooling) -> _Cost:

@@ -41,7 +41,15 @@ def load_task(config: TaskConfig, *, data_root: str = "") -> Task:
     """
     name = task_name(config)
     if data_root:
-        config = dataclasses.replace(config, name=name, source="folder", path=str(_under_root(data_root, name)))
+        folder = _under_root(data_root, name)
+        origin = TaskConfig(
+            name=name,
+            source="folder",
+            path=str(folder.absolute()),
+            max_rows=config.max_rows,
+            max_validation_rows=config.max_validation_rows,
+        )
+        return dataclasses.replace(_build(read_folder(folder, name, config), config), origin=origin)
     match config.source:
         case "starter":
             from prefixbank.data.starter import starter_task

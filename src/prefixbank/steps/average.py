@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefixbank.errors import UsageError, raise_faults
+from prefixbank.steps.prefix_files import TENSORS, called
 from prefixbank.steps.units import Unit
-from prefixbank.steps.warm_start import TENSORS, called
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 

@@ -25,7 +25,6 @@ VERSION = 1  # 1: first
 CODE = (
     "core.attention",
     "core.bootstrap",
-    "core.fit_types",
     "core.holm",
     "core.metrics",
     "core.prefix",
@@ -54,7 +53,6 @@ CODE = (
     "steps.report_text_parts",
     "steps.report_update",
     "steps.task_embeddings",
-    "steps.tensors",
 )
 
 

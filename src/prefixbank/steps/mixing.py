@@ -1,12 +1,14 @@
-"""From the rows of one task or several to batches."""
+"""From the rows of one task or several to batches, and what training on them came to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from prefixbank.core.fit_types import TrainingResult
 from prefixbank.core.sampling import epoch_plan
 from prefixbank.core.shapes import Batch
 from prefixbank.data.batches import Tokens, budget_batches, tokenize
@@ -71,3 +73,18 @@ def mixed_batches(train: Sequence[Rows], counts: Sequence[int], *, batch_size: i
         return [replace(train[task].tokens.batch(rows, train[task].labels), task=task) for task, rows in plan]
 
     return batches
+
+
+def tasks_trained(tasks: Sequence[Task], result: TrainingResult) -> list[dict[str, Any]]:
+    """Return what training on several tasks came to, for each of them. Names are not part of keys, so no file of an artifact holds one."""
+    return [
+        {
+            "kind": task.kind,
+            "labels": list(task.labels),
+            "metric": task.metric,
+            "validation": score,
+            "train_rows": len(task.train),
+            "examples": examples,
+        }
+        for task, score, examples in zip(tasks, result.scores, result.examples, strict=True)
+    ]

@@ -8,14 +8,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
 
 from prefixbank.data.tasks import Task
 from prefixbank.errors import UsageError
 from prefixbank.store.key import JSON
-
-if TYPE_CHECKING:
-    from prefixbank.core.fit_types import TrainingResult
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,21 +90,6 @@ def setting_of(names: Sequence[str]) -> str:
 def setting_in(facts: JSON) -> str:
     """Return the setting that asks for what a prefix was trained on, from its facts."""
     return setting_of(facts.get("tasks", [facts.get("task", "NAME")]))
-
-
-def tasks_trained(tasks: Sequence[Task], result: TrainingResult) -> list[dict[str, Any]]:
-    """Return what training on several tasks came to, for each of them. Names are not part of keys, so no file of an artifact holds one."""
-    return [
-        {
-            "kind": task.kind,
-            "labels": list(task.labels),
-            "metric": task.metric,
-            "validation": score,
-            "train_rows": len(task.train),
-            "examples": examples,
-        }
-        for task, score, examples in zip(tasks, result.scores, result.examples, strict=True)
-    ]
 
 
 def scores_told(names: Sequence[str], result: JSON) -> str:

@@ -15,8 +15,8 @@ from prefixbank.errors import UsageError, raise_faults
 from prefixbank.steps import combine
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
+from prefixbank.steps.prefix_files import length_of
 from prefixbank.steps.units import Waiting
-from prefixbank.steps.warm_start import length_of
 from prefixbank.steps.what_embeds import ref_of
 from prefixbank.store.artifact import Entry
 

@@ -20,9 +20,9 @@ from prefixbank.steps import train_prefix
 from prefixbank.steps.context import Context
 from prefixbank.steps.events import Event
 from prefixbank.steps.mixture import setting_in
+from prefixbank.steps.prefix_files import EMBEDDING
 from prefixbank.steps.task_embeddings import Comparison, incomparable, unreadable
 from prefixbank.steps.units import Unit, Waiting
-from prefixbank.steps.warm_start import EMBEDDING
 from prefixbank.steps.what_embeds import ref_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, key_of

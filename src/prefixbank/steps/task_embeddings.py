@@ -16,7 +16,7 @@ import numpy as np
 
 from prefixbank.config.commands import Measure, Reading
 from prefixbank.errors import UsageError
-from prefixbank.steps.warm_start import EMBEDDING
+from prefixbank.steps.prefix_files import EMBEDDING
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
 

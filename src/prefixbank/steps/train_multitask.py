@@ -18,7 +18,7 @@ from prefixbank.errors import UsageError
 from prefixbank.steps.context import Context
 from prefixbank.steps.embed import pooling_of
 from prefixbank.steps.json_files import read_json, write_json, write_json_lines
-from prefixbank.steps.mixture import scores_told, tasks_trained
+from prefixbank.steps.mixture import scores_told
 from prefixbank.steps.units import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
@@ -137,6 +137,7 @@ def load_plain(entry: Entry) -> Bank:
 
 def _write(out: Path, tasks: Sequence[Task], files: EncoderFiles, result: MultitaskResult, facts: dict[str, Any]) -> None:
     """Write the artifact: encoder and heads apart, the learning curve, and what training came to."""
+    from prefixbank.steps.mixing import tasks_trained
     from prefixbank.steps.multitasking import write_encoder
     from prefixbank.steps.tensors import write_heads
 

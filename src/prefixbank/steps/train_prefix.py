@@ -12,9 +12,10 @@ from prefixbank.data.tasks import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.steps.context import Context
 from prefixbank.steps.json_files import read_json, write_json, write_json_lines
-from prefixbank.steps.mixture import Mixture, cut_told, scores_told, tasks_trained
+from prefixbank.steps.mixture import Mixture, cut_told, scores_told
+from prefixbank.steps.prefix_files import EMBEDDING
 from prefixbank.steps.units import Unit
-from prefixbank.steps.warm_start import EMBEDDING, WORDS, WarmStart, start_of
+from prefixbank.steps.warm_start import WORDS, WarmStart, start_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
@@ -171,6 +172,7 @@ def describe(entry: Entry) -> str:
 
 def _write(out: Path, mixture: Mixture, result: FitResult, facts: dict[str, Any]) -> None:
     """Write the artifact: prefix, heads and task embedding apart, the learning curve, and what training came to."""
+    from prefixbank.steps.mixing import tasks_trained
     from prefixbank.steps.tensors import prefix_tensors, write_heads, write_tensors
 
     write_tensors(out / "prefix.safetensors", prefix_tensors(result.prefix))

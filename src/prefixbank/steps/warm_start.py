@@ -13,6 +13,7 @@ from prefixbank.config.schema import PrefixConfig, PrefixRecipe, effective
 from prefixbank.data.encoder_files import EncoderFiles
 from prefixbank.errors import UsageError, did_you_mean, raise_faults
 from prefixbank.steps.mixture import setting_in
+from prefixbank.steps.prefix_files import TENSORS, called, length_of
 from prefixbank.steps.what_embeds import ref_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
@@ -30,9 +31,6 @@ DRAWN = ("random", *WORDS)
 
 TRAINED = "prefix"
 """What `prefix.init` is in a key if it names a prefix: names reach no key."""
-
-TENSORS, EMBEDDING = "prefix.safetensors", "task_embedding.safetensors"
-"""Files of a prefix artifact: the prefix, and as it stood early on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +106,6 @@ def _named(store: Store, init: str) -> Entry:
         ) from None
 
 
-def length_of(entry: Entry) -> int:
-    """Return the slots of a prefix artifact."""
-    return int(entry.document["config"]["prefix"]["length"])
-
-
 def _fit_needed(length: int, have: int) -> Literal["exact", "truncate", "tile"]:
     """Return the `init_fit` that leads from `have` slots to `length`: others that were allowed and do the same reach no key."""
     return "exact" if have == length else "truncate" if have > length else "tile"
@@ -174,8 +167,3 @@ def _other_length(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
         expected="as many slots" if config.init_fit == "exact" else f"{length} slots or more",
         fix=f"prefix.length={have}    or {change}",
     )
-
-
-def called(entry: Entry) -> str:
-    """Return what messages call a prefix artifact."""
-    return f"prefix '{entry.info['task']}' {entry.short_key}"
