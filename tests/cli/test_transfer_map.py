@@ -157,8 +157,8 @@ def test_map_that_means_nothing_is_refused(cli, settings: list[str], what: str):
 @pytest.mark.timeout(240)
 def test_smoke_map_on_the_starter_suite(cli):
     result = cli.done("transfer", "map", "experiment=transfer-map-smoke", "encoder=tiny").result
-    assert result["targets"] == ["emotion", "similarity"] and len(result["correlations"]) == 2 * 2 * (1 + 2)
-    assert {row["reading"] for row in result["correlations"]} == {"values", "movement"}
+    assert result["targets"] == ["emotion", "similarity"] and len(result["correlations"]) == (2 * 2 + 1) * (1 + 2)
+    assert {row["reading"] for row in result["correlations"]} == {"values", "movement", "source alone"}
     charts = {name for name in Path(result["path"]).iterdir() if name.suffix == ".png"}
     assert {chart.name for chart in charts} == {"gains.png", "scatter.png", "similarity.png"}
     assert json.loads((Path(result["path"]) / "report.json").read_text(encoding="utf-8"))["gains"] == result["gains"]

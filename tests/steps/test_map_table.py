@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 
 from prefixbank.errors import DataError, UsageError
 from prefixbank.steps.map_retrieval import BOUND, COLD, ORACLE, random, top
@@ -233,8 +234,26 @@ def test_correlation_within_targets_is_over_the_sources_of_each(table):
 
 def test_both_measures_of_both_readings_have_all_layers_and_each_alone(table):
     measures = itertools.product(("values", "movement"), ("average_tokens", "per_token"))
-    expected = [(reading, measure, layer) for reading, measure in measures for layer in ("all", *range(SHAPE[0]))]
+    ways = [*measures, ("source alone", "least_movement")]
+    expected = [(reading, measure, layer) for reading, measure in ways for layer in ("all", *range(SHAPE[0]))]
     assert [(row["reading"], row["measure"], row["layer"]) for row in table["correlations"]] == expected
+
+
+@pytest.mark.parametrize("layer", ["all", 0, 2])
+def test_control_ranks_sources_by_how_little_they_moved_whatever_the_target(table, layer):
+    (row,) = (row for row in table["correlations"] if (row["measure"], row["layer"]) == ("least_movement", layer))
+    layers = slice(None) if layer == "all" else slice(layer, layer + 1)
+
+    def moved(source: str) -> float:
+        lengths = []
+        for seed in SEEDS:
+            torch.manual_seed(seed)
+            lengths.append(float((embedding(source, seed) - torch.randn(*SHAPE) * 0.5)[layers].norm()))
+        return float(np.mean(lengths))
+
+    x, y = [-moved(source) for source, _ in pairs()], [reduction(*pair) for pair in pairs()]
+    assert row["spearman"]["value"] == pytest.approx(scipy.stats.spearmanr(x, y).statistic)
+    assert row["pearson"]["value"] == pytest.approx(scipy.stats.pearsonr(x, y).statistic, abs=1e-5)
 
 
 def test_movement_is_left_out_where_a_start_is_not_known(put):

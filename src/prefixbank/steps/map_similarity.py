@@ -14,13 +14,15 @@ from prefixbank.core.similarity import similarity_matrix, similarity_matrix_by_l
 from prefixbank.core.transfer_stats import CorrelationKind, correlation, correlation_over_tasks
 from prefixbank.steps.json_files import number_or_none
 from prefixbank.steps.map_report import TransferMap
-from prefixbank.steps.task_embeddings import Comparison, read_embedding, unreadable
+from prefixbank.steps.task_embeddings import read_embedding, unreadable
 from prefixbank.store.key import JSON
 
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 READINGS: tuple[Reading, ...] = get_args(Reading)
 KINDS: tuple[CorrelationKind, ...] = get_args(CorrelationKind)
 ALL_LAYERS = "all"
+SOURCE_ALONE = {"measure": "least_movement", "reading": "source alone"}
+"""What the control is called that ranks sources without looking at targets."""
 
 Embeddings = Sequence[Mapping[int, Tensor]]
 """Of each task, seed to its embedding: [L, 2, H, P, D] or [P, E]."""
@@ -69,12 +71,25 @@ class TaskEmbeddings:
         """Compare sources with targets."""
         return compare(measure, list(self.sources.values()), list(self.targets.values()), self.seeds)
 
+    def stillness(self) -> Similarities:
+        """Return how little each source has moved, whatever the target: what similarity has to beat. Only of movement."""
+        of_layers = np.array(
+            [[[float(layer.norm()) for layer in _layers(one[seed])] for one in self.sources.values()] for seed in self.seeds]
+        )
+        layers = -np.repeat(of_layers[:, :, None], len(self.targets), axis=2)
+        return Similarities(whole=-np.sqrt((layers**2).sum(axis=-1)), layers=layers)
+
     def between(self, measure: Measure) -> JSON:
         """Compare all tasks with each other, mean over seeds. A source that also is a target is there once, as the source."""
         tasks = {**self.targets, **self.sources}
         names = list(dict.fromkeys((*self.sources, *self.targets)))
         whole = compare(measure, [tasks[name] for name in names], [tasks[name] for name in names], self.seeds).whole.mean(axis=0)
         return {"tasks": names, "similarity": whole.tolist()}
+
+
+def _layers(embedding: Tensor) -> Tensor:
+    """Return an embedding by layer; a soft prompt is one."""
+    return embedding.double() if embedding.ndim > 2 else embedding.double()[None]
 
 
 def readings_of(study: TransferMap) -> list[Reading]:
@@ -85,12 +100,12 @@ def readings_of(study: TransferMap) -> list[Reading]:
 
 
 def correlations(
-    found: Mapping[Comparison, Similarities], reductions: np.ndarray, gains: np.ndarray, study: TransferMap, resamples: int
+    found: Sequence[tuple[JSON, Similarities]], reductions: np.ndarray, gains: np.ndarray, study: TransferMap, resamples: int
 ) -> list[JSON]:
     """Return for each comparison and layer how similarity goes with relative error reduction.
 
     Args:
-        found: comparison to similarities of sources and targets.
+        found: names of a comparison, and the similarities of sources and targets by it.
         reductions: [S, T] relative error reductions, NaN where there is none.
         gains: [S, T], NaN where a target lacks a source. They rank the sources of one target as reductions do, and are always defined.
         study: names the tasks.
@@ -98,13 +113,13 @@ def correlations(
     """
     tasks = (list(study.sources), list(study.cold))
     rows = []
-    for comparison, similarities in found.items():
+    for names, similarities in found:
         for layer, values in _by_layer(similarities):
             over_tasks: JSON = {
                 kind: _finite(asdict(correlation_over_tasks(kind, values, reductions, *tasks, resamples=resamples, seed=0)))
                 for kind in KINDS
             }
-            rows.append({**asdict(comparison), "layer": layer, **over_tasks, "within": _within(values, gains, tasks[1])})
+            rows.append({**names, "layer": layer, **over_tasks, "within": _within(values, gains, tasks[1])})
     return rows
 
 

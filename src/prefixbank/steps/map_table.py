@@ -12,7 +12,7 @@ from prefixbank.steps.json_files import number_or_none
 from prefixbank.steps.map_report import TransferMap
 from prefixbank.steps.map_retrieval import comparisons, regimes_of, retrieval
 from prefixbank.steps.map_scores import TargetScores, target_scores
-from prefixbank.steps.map_similarity import MEASURES, TaskEmbeddings, correlations, readings_of
+from prefixbank.steps.map_similarity import MEASURES, SOURCE_ALONE, TaskEmbeddings, correlations, readings_of
 from prefixbank.steps.map_speed import speed
 from prefixbank.steps.report_table import LEVEL, MEAN, RESAMPLES_PER_TEST
 from prefixbank.steps.task_embeddings import Comparison
@@ -27,6 +27,8 @@ def tabulate(study: TransferMap, resamples: int) -> JSON:
     compared = [Comparison(measure=measure, reading=reading) for reading in embeddings for measure in MEASURES]
     similarities = {one: embeddings[one.reading].compared(one.measure) for one in compared}
     ranking = similarities[study.comparison].whole
+    rows = [(asdict(one), found_by) for one, found_by in similarities.items()]
+    rows += [(SOURCE_ALONE, embeddings["movement"].stillness())] if "movement" in embeddings else []
     places = {source: place for place, source in enumerate(study.sources)}
     near = {
         target: ranking[:, [places[source] for source in scores.sources], place] for place, (target, scores) in enumerate(found.items())
@@ -48,7 +50,7 @@ def tabulate(study: TransferMap, resamples: int) -> JSON:
         "headline": regimes[0],
         "regimes": {regime: retrieval(found, near, regime, study.tops) for regime in regimes},
         "similarity": _by_source(study, ranking.mean(axis=0)),
-        "correlations": correlations(similarities, reductions, gains, study, resamples),
+        "correlations": correlations(rows, reductions, gains, study, resamples),
         "between": embeddings[study.comparison.reading].between(study.comparison.measure),
         "speed": speed(study, gains),
         "level": LEVEL,

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prefixbank.steps.map_similarity import ALL_LAYERS
+from prefixbank.steps.map_similarity import ALL_LAYERS, SOURCE_ALONE
 from prefixbank.steps.report_text_parts import MARK, few_seeds, grid, interval, number
 from prefixbank.store.key import JSON
 
+CONTROL = (
+    f"`{SOURCE_ALONE['measure']}` of `{SOURCE_ALONE['reading']}` is a control: it ranks sources by how little training moved them from "
+    "their start, whatever the target. A similarity that does no better may tell of sources alone."
+)
 SPEED = {"positive": "pairs that gain on test rows", "all": "all pairs"}
 
 
@@ -31,6 +35,7 @@ def correlations(table: JSON) -> list[str]:
         "",
         *grid(["measure", "of", "layer", "Pearson", "Spearman", "Spearman within a target"], rows),
         "",
+        *([CONTROL, ""] if any(row["measure"] == SOURCE_ALONE["measure"] for row in table["correlations"]) else []),
         *(["`-`: undefined, because similarity or error reduction does not differ, or of too few pairs.", ""] if undefined else []),
         *_shown(table),
         "",
