@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from prefixbank.steps import average
 from prefixbank.store import Store
 from prefixbank.store.artifact import Entry
+from prefixbank.store.key import key_of
 from tests.cli.command import CommandLine, Fault, Ran, faults_in
 from tests.prepared import SMALL, write_task
 
@@ -67,10 +69,10 @@ def test_weighted_starts_from_the_mean_of_the_best_prefixes_by_similarity_of_the
     weights = {row["task"]: max(row["similarity"], 0.0) for row in similar(cli, *by_movement)}
     total = sum(weights.values())
     expected = sum(weight / total * prefix_of(named(cli, f"prefix/{task}")) for task, weight in weights.items())
-    (average,) = Store(cli.store).entries("average")
-    assert prefix_of(average) == pytest.approx(expected, abs=1e-3)
+    (mean,) = Store(cli.store).entries("average")
+    assert prefix_of(mean) == pytest.approx(expected, abs=1e-3)
     equal = sum(prefix_of(named(cli, f"prefix/{task}")) for task in weights) / len(weights)
-    assert prefix_of(average) != pytest.approx(equal, abs=1e-3)
+    assert prefix_of(mean) != pytest.approx(equal, abs=1e-3)
 
 
 def test_weighted_training_is_a_hit_the_second_time_and_shows_where_it_came_from(cli):
@@ -78,12 +80,12 @@ def test_weighted_training_is_a_hit_the_second_time_and_shows_where_it_came_from
     second = cli.done(*args_of(cli, "method=weighted"))
     assert made(first) == ["task-embedding", "average", "train-prefix"] and made(second) == []
     assert first.result == second.result
-    (average,) = Store(cli.store).entries("average")
+    (mean,) = Store(cli.store).entries("average")
     entry = named(cli, "prefix/gamma")
-    assert entry.document["inputs"]["init"] == average.files["prefix.safetensors"].sha256
-    assert entry.info["init"]["task"] == "+".join(row["task"] for row in similar(cli))
+    assert entry.document["inputs"]["init"] == mean.files["prefix.safetensors"].sha256
+    assert entry.info["init"]["task"] == "alpha+beta" and {row["task"] for row in similar(cli)} == {"alpha", "beta"}
     cli.done("cache", "gc", "--yes", "--grace-days", "0")
-    assert {one.key for one in Store(cli.store).entries("average")} == {average.key}
+    assert {one.key for one in Store(cli.store).entries("average")} == {mean.key}
 
 
 def test_plan_says_what_waits_for_the_short_run(cli):
@@ -162,3 +164,17 @@ def test_mixture_is_of_the_kind_of_the_nearest_source(cli):
     assert set(mixture.info["tasks"]) == {"alpha", "beta"}
     (fault,) = refused(cli, "sources=[alpha,similarity]", "name=other")
     assert fault.what.startswith("k=2, but 1 prefixes can be compared with other and are of the kind of")
+
+
+def test_mixture_finds_the_rows_of_its_sources_wherever_those_of_the_task_are(cli, tmp_path):
+    write_task(tmp_path / "elsewhere" / "gamma")
+    settings = (*SMALL, "k=2", "method=mixture", f"run.data_root={tmp_path / 'elsewhere'}")
+    cli.done("transfer", "retrieve", "task=folder", "task.name=gamma", *settings)
+    (mixture,) = [one for one in Store(cli.store).entries("train_prefix") if "tasks" in one.info]
+    assert set(mixture.info["tasks"]) == {"alpha", "beta"}
+
+
+def test_mean_does_not_depend_on_the_order_of_its_prefixes(cli):
+    alpha, beta = (named(cli, f"prefix/{name}") for name in ("alpha", "beta"))
+    first, second = average.unit([alpha, beta], [0.25, 0.75], "a"), average.unit([beta, alpha], [0.75, 0.25], "b")
+    assert key_of(first.document) == key_of(second.document) != key_of(average.unit([alpha, beta], [0.75, 0.25], "c").document)

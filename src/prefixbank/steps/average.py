@@ -60,7 +60,7 @@ def unit(prefixes: Sequence[Entry], weights: Sequence[float], name: str) -> Unit
 
         mean = _mean([prefix_from(read_tensors(entry, TENSORS)) for entry in prefixes], rounded)
         write_tensors(out / TENSORS, prefix_tensors(mean))
-        return {"task": "+".join(entry.info["task"] for entry in prefixes), "encoder": prefixes[0].info["encoder"]}
+        return {"task": "+".join(sorted(entry.info["task"] for entry in prefixes)), "encoder": prefixes[0].info["encoder"]}
 
     inputs = {
         "encoder": prefixes[0].document["inputs"]["encoder"],
