@@ -237,8 +237,9 @@ def test_compose_task_reads_one_task(conf_dir: Path):
 
 
 def test_compose_task_names_the_near_task(conf_dir: Path):
-    with pytest.raises(UsageError, match="task has no option 'samples'; did you mean 'sample'?"):
+    with pytest.raises(UsageError, match="task has no option 'samples'; did you mean 'sample'?") as caught:
         compose_task("samples", conf_dir=conf_dir)
+    assert caught.value.fix == "sample in place of samples"
 
 
 def test_show_is_yaml_of_the_whole_config(conf_dir: Path):

@@ -129,3 +129,11 @@ def test_check_tells_each_fault_where_it_is(write: Write, conf_dir: Path):
         "run experiment=mine": "task has no option 'nothing'",
         "transfer map experiment=mine": "task has no option 'nothing'",
     }
+
+
+@pytest.mark.usefixtures("small_root")
+def test_check_looks_up_the_tasks_of_a_mixture(write: Write, conf_dir: Path):
+    write("task/several", "mixture: [sample, nothing]\n")
+    wrong = {finding.what: finding.error for finding in check(conf_dir) if finding.error}
+    fault = wrong["train-prefix task=several"]
+    assert fault.what == "task has no option 'nothing'" and fault.fix.endswith(" in place of nothing")

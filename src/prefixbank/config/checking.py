@@ -9,7 +9,7 @@ from prefixbank.config import commands
 from prefixbank.config.compose import groups, resolve
 from prefixbank.config.faults import unknown_option
 from prefixbank.config.overrides import Request
-from prefixbank.config.settings import CONFIGS, Command, names_at, typed_name
+from prefixbank.config.settings import CONFIGS, Command, CommandConfig, names_at, typed_name
 from prefixbank.errors import PrefixbankError, raise_faults
 
 
@@ -38,10 +38,18 @@ def _check_one(command: Command, group: str, option: str, conf_dir: Path | None)
     error: PrefixbankError | None = None
     try:
         config = resolve(command, Request(choices={group: option}), conf_dir, complete=False)
-        if isinstance(config, commands.RunExperimentConfig):
-            tasks = groups(conf_dir)["task"]
-            named = [*config.experiment.sources, *config.experiment.targets]
-            raise_faults([unknown_option(command, "task", name, tasks) for name in named if name not in tasks])
+        tasks = groups(conf_dir)["task"]
+        raise_faults([unknown_option(command, "task", name, tasks, listed=True) for name in _tasks_in(config) if name not in tasks])
     except PrefixbankError as found:
         error = found
     return Checked(f"{typed_name(command)} {group}={option}", error)
+
+
+def _tasks_in(config: CommandConfig) -> list[str]:
+    """Return the tasks that settings name as files of `conf/task/`."""
+    match config:
+        case commands.RunExperimentConfig():
+            return [*config.experiment.sources, *config.experiment.targets]
+        case commands.TrainPrefixConfig():
+            return list(config.task.mixture)
+    return []

@@ -94,7 +94,7 @@ def compose_task(name: str, *, conf_dir: Path | None = None) -> TaskConfig:
     """
     options = groups(conf_dir)["task"]
     if name not in options:
-        raise unknown_option("train_prefix", "task", name, options)
+        raise unknown_option("train_prefix", "task", name, options, listed=True)
     config = resolve("probe", Request(choices={"task": name}), conf_dir)
     assert isinstance(config, commands.ProbeCommandConfig)
     return config.task

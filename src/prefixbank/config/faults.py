@@ -61,10 +61,20 @@ def unknown_setting(command: Command, name: str) -> UsageError:
     return UsageError(f"unknown setting '{name}'" + (f"; did you mean '{near}'?" if near else ""), expected=expected, fix=fix)
 
 
-def unknown_option(command: Command, group: str, text: str, options: list[str]) -> UsageError:
-    """Return the fault of a group's option that has no YAML file."""
+def unknown_option(command: Command, group: str, text: str, options: list[str], *, listed: bool = False) -> UsageError:
+    """Return the fault of a group's option that has no YAML file.
+
+    Args:
+        command: the command.
+        group: `task`, `encoder`, ...
+        text: what was given.
+        options: what exists.
+        listed: it stands among others, in a list of tasks, so that the fix is about that name alone.
+    """
     near = nearest(Path(text).name.removesuffix(".yaml"), options)
-    if text.startswith("{"):
+    if listed:
+        fix = f"{near or 'one of these'} in place of {text}"
+    elif text.startswith("{"):
         fix = f"set single values by their full name: {example(CONFIGS[command], [group])}"
     else:
         fix = f"{group}={near or (options[0] if options else 'NAME')}"
