@@ -15,22 +15,12 @@ from typer.testing import CliRunner
 
 from prefixbank.cli.app import app
 from prefixbank.config import compose
+from prefixbank.config.settings import CONFIGS, typed_name
 from prefixbank.errors import PrefixbankError
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONFIGURED = {
-    "transfer map",
-    "transfer retrieve",
-    "transfer similar",
-    "train-prefix",
-    "train-multitask",
-    "combine",
-    "embed",
-    "search",
-    "probe",
-    "run",
-}
+CONFIGURED = {typed_name(command) for command in CONFIGS}
 OTHERS = {"cache", "config", "doctor"}
 
 

@@ -197,3 +197,10 @@ def test_equal_similarities_weigh_the_same(three, monkeypatch):
 
     monkeypatch.setattr(similarity, "similarity_matrix", lambda measure, sources, targets: np.full((len(sources), 1), 0.9))
     assert three.done(*similar_to(three, "name=near")).result["weights"] == pytest.approx([1 / 3] * 3)
+
+
+def test_mean_of_prefixes_is_of_one_length(three):
+    three.train("omega", "prefix.length=3", "name=longer")
+    settings = ("combine=mean_prefixes", "reading=movement", "k=2", "name=near")
+    fault = three.expect_fault(2, *similar_to(three, *settings, "prefixes=[alpha,longer]"))
+    assert fault.what.endswith("has 3 slots, the run on the task 2") and not Store(three.store).entries("task_embedding")

@@ -146,6 +146,10 @@ def test_workers_make_the_same_map(cli, monkeypatch, tmp_path: Path):
         (['experiment.transfer.change=["prefix.init=alpha"]'], "prefix.init=alpha for target gamma"),
         (['experiment.transfer.change=["optim.lrr=1"]'], "experiment.transfer.change: unknown setting 'optim.lrr'"),
         (['experiment.change.delta=["optim.lr=1"]'], "experiment.change names 'delta'"),
+        (
+            ['experiment.transfer.change=["prefix.init_scale=1.0"]'],
+            "experiment.transfer.reading=values with prefix.init_scale of 0.5 and 1.0",
+        ),
         (["experiment.transfer.reading=moved"], "experiment.transfer.reading = 'moved'"),
     ],
 )

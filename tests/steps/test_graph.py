@@ -132,3 +132,10 @@ def test_targets_vectors_are_stored_as_asked(graph):
     made, _ = graph("vectors=binary")
     entry = made.vectors("beta", None, "plain encoder")
     assert set(np.unique(of_test(entry))) == {-1.0, 1.0} and (entry.path / "calibration.safetensors").is_file()
+
+
+def test_mixture_of_one_source_is_its_own_prefix(graph):
+    made, _ = graph('experiment.change.alpha=["optim.lr=0.01"]')
+    assert made.mixture(["alpha"], "one", 0).key == made.prefix("alpha", 0).key
+    both = made.mixture(["alpha", "beta"], "both", 0)
+    assert both.info["tasks"] == ["alpha", "beta"] and both.document["config"]["optim"]["lr"] == 0.03

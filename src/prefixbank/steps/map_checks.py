@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from prefixbank.config.commands import ExperimentConfig, TransferConfig
-from prefixbank.config.schema import PrefixConfig
+from prefixbank.config.schema import PrefixConfig, effective
 from prefixbank.errors import UsageError, raise_faults
 from prefixbank.steps.experiment_checks import check_lists, check_starts
+from prefixbank.steps.task_embeddings import START
 from prefixbank.steps.warm_start import DRAWN
 
 FORM = ("kind", "gate")
@@ -114,9 +115,20 @@ def _fits(have: int, prefix: PrefixConfig) -> bool:
 
 
 def _readings(transfer: TransferConfig, prefixes: Prefixes) -> Iterator[UsageError]:
-    """Find prefixes whose movement is not known."""
+    """Find prefixes whose movement is not known, or whose values started elsewhere than those of others. Lengths are checked apart."""
+    if transfer.reading == "values":
+        settled = [effective(prefix) for prefix in prefixes.values()]
+        for key in [key for key in START if key not in ("kind", "length")]:
+            found = sorted({str(getattr(prefix, key)) for prefix in settled})
+            if len(found) > 1:
+                yield UsageError(
+                    f"experiment.transfer.reading=values with prefix.{key} of {' and '.join(found)}",
+                    expected="the same start values on all sources and targets where values are compared",
+                    fix="experiment.transfer.reading=movement    or set it for the whole map",
+                )
+        return
     for name, prefix in prefixes.items():
-        if transfer.reading == "movement" and (prefix.init, prefix.reparameterisation) != ("random", "none"):
+        if (prefix.init, prefix.reparameterisation) != ("random", "none"):
             yield UsageError(
                 f"experiment.transfer.reading=movement with prefix.init={prefix.init}, "
                 f"prefix.reparameterisation={prefix.reparameterisation} for {name}",

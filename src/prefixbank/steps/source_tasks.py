@@ -15,6 +15,7 @@ from prefixbank.steps.context import Context
 from prefixbank.steps.json_files import read_json
 from prefixbank.steps.mixture import Mixture, setting_in
 from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON
 
 SIZE_CAP = TaskConfig().size_cap
 
@@ -55,8 +56,8 @@ def mixture_behind(context: Context, sources: Sequence[Entry]) -> Mixture:
     return Mixture(tasks=tuple(tasks.values()), size_cap=SIZE_CAP)
 
 
-def _config_of(origin: object) -> TaskConfig:
-    config, wrong = validate(TaskConfig, origin, lambda path: None)  # type: ignore[arg-type]  # JSON
+def _config_of(origin: JSON) -> TaskConfig:
+    config, wrong = validate(TaskConfig, origin, lambda path: None)
     raise_faults(wrong)
     assert config is not None
     return config
