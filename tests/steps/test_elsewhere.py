@@ -73,6 +73,14 @@ def test_several_faults_of_a_worker_stay_several():
     assert str(error_in(failed_with(faults))) == str(faults)
 
 
+def test_note_that_another_worker_passed_on_is_no_news(monkeypatch):
+    elsewhere = elsewhere_with(Inline(), monkeypatch, lambda values: {})
+    note, done = Event(kind="note", step="task", name="a", text="5 of 9 rows"), Event(kind="done", step="probe", name="a")
+    heard = [note, replace(note, name="b"), done]
+    assert list(elsewhere.news_in(outcome_of(lambda: None, heard))) == heard
+    assert list(elsewhere.news_in(outcome_of(lambda: None, [note, done]))) == [done]
+
+
 def test_mistake_in_the_code_is_raised_with_the_workers_traceback():
     with pytest.raises(RuntimeError, match="in raise_it|in make") as caught:
         error_in(outcome_of(raise_it(ZeroDivisionError("by nothing")), []))

@@ -14,7 +14,7 @@ from prefixbank.config.running import RunConfig
 from prefixbank.drivers.driver import DIED, Driver, Work, open_driver
 from prefixbank.errors import DeviceError
 from prefixbank.steps.events import Emit, Event
-from prefixbank.steps.jobs import Job, failed_with
+from prefixbank.steps.jobs import Job, events_in, failed_with
 from prefixbank.store.key import JSON
 
 Item = TypeVar("Item")
@@ -35,6 +35,7 @@ class Elsewhere:
     def __init__(self, job: Job, run: RunConfig, work: Work) -> None:
         self._job, self._run, self._work = job, run, work
         self._driver: Driver | None = None
+        self._notes: set[Event] = set()
 
     @property
     def driver(self) -> Driver:
@@ -100,6 +101,14 @@ class Elsewhere:
                 fix="fewer workers at a time (run.workers=1), or more memory or time for each",
             )
             yield job, failed_with(error)
+
+    def news_in(self, outcome: JSON) -> Iterator[Event]:
+        """Yield what a worker heard, but for notes that another one has passed on: each reads the same tasks, and notes the same of them."""
+        for event in events_in(outcome):
+            if event not in self._notes:
+                yield event
+            if event.kind == "note":
+                self._notes.add(event)
 
     def _shares(self, items: tuple[Item, ...]) -> list[tuple[Item, ...]]:
         """Deal out items: one for each job, or where a job is dear to start, about as many for each worker."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prefixbank.errors import PrefixbankError, raise_faults
 from prefixbank.steps.elsewhere import Elsewhere
 from prefixbank.steps.events import Event
-from prefixbank.steps.jobs import Job, error_in, events_in
+from prefixbank.steps.jobs import Job, error_in
 
 if TYPE_CHECKING:
     from prefixbank.steps.context import Context
@@ -51,7 +51,7 @@ def do_jobs(context: Context, elsewhere: Elsewhere, jobs: Sequence[Job], keys: S
     """
     faults: dict[str, PrefixbankError] = {}
     for job, outcome in elsewhere.outcomes(jobs, context.emit):
-        for event in events_in(outcome):
+        for event in elsewhere.news_in(outcome):
             context.emit(event)
         error = error_in(outcome)
         if error is not None:
