@@ -5,6 +5,7 @@ VENV ?= .venv
 WORKERS ?= 2
 DATA_ROOT ?= data
 OUT ?= outputs/study
+SPOT ?= outputs/spot
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
@@ -14,7 +15,7 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint type test-all test-wheel bench study docs clean
+.PHONY: help demo test check lint type test-all test-wheel bench study spot docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -66,6 +67,11 @@ study: $(INSTALLED) ## measure docs/results/transfer.md again: make study DATA_R
 	  'experiment.representations=[plain,multitask,bank,mean_prefixes,mean_vectors,plain_and_bank,random]' --out $(OUT)/four-layers
 	$(BIN)/prefixbank run experiment=update run.data_root=$(DATA_ROOT) --out $(OUT)/update
 	$(BIN)/python benchmarks/combination.py transfer-seed0 --data-root $(DATA_ROOT) --rows 200 --out $(OUT)/combination.json
+
+spot: $(INSTALLED) ## measure docs/results/spot.md again: make spot DATA_ROOT=folder of task folders
+	$(BIN)/prefixbank transfer map experiment=transfer-map run.data_root=$(DATA_ROOT) run.workers=$(WORKERS) --out $(SPOT)/map
+	$(BIN)/python -m benchmarks.selection optim.epochs=2 --data-root $(DATA_ROOT) --rows 500 --draws 2 --random-draws 3 --out $(SPOT)/selection \
+	  --sources sst2,snli,qqp,qnli,ag_news,yelp_sent,goemotions,sick_r --targets trec6,mpqa,rte,mrpc,cola,wic,tweet_irony,tweet_sentiment
 
 docs: $(INSTALLED) ## check what README.md and docs/ claim against the code
 	$(PYTEST) -q tests/test_docs.py

@@ -44,6 +44,7 @@ from prefixbank.data.splits import sample, strata_of
 from prefixbank.data.tasks import Task
 from prefixbank.steps import combine, embed, train_prefix
 from prefixbank.steps.context import Context
+from prefixbank.steps.json_files import read_json
 from prefixbank.steps.selection import DIGITS
 from prefixbank.steps.similar import Source, nearest
 from prefixbank.steps.task_embeddings import Comparison
@@ -80,7 +81,7 @@ class Study:
         task: the target.
         sources: the prefixes that banks are made of.
         comparison: how near a source is.
-        embedding_steps: optimiser steps of the short run, however few its rows are.
+        embedding_steps: optimiser steps of the short run, however few its rows are: those of the sources' task embeddings.
     """
 
     context: Context
@@ -244,7 +245,7 @@ def study_of(asked: argparse.Namespace, target: str, seed: int) -> Study:
         task=context.task(config.task),
         sources=sources,
         comparison=Comparison(measure=asked.measure, reading=asked.reading),
-        embedding_steps=asked.embedding_steps,
+        embedding_steps=max(read_json(source.entry, "result.json")["task_embedding_step"] for source in sources),
     )
 
 
@@ -270,7 +271,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=0, help="train rows of each target at most")
     parser.add_argument("--measure", choices=get_args(Measure), default="average_tokens")
     parser.add_argument("--reading", choices=get_args(Reading), default="values")
-    parser.add_argument("--embedding-steps", type=int, default=60, help="of the short run")
     parser.add_argument("--weighted", action="store_true", help="also weigh the nearest by similarity")
     parser.add_argument("--data-root")
     parser.add_argument("--store")
@@ -302,7 +302,6 @@ def main() -> None:
             "rows",
             "measure",
             "reading",
-            "embedding_steps",
             "settings",
         )
     }
