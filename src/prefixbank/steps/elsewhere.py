@@ -103,7 +103,7 @@ class Elsewhere:
             yield job, failed_with(error)
 
     def news_in(self, outcome: JSON) -> Iterator[Event]:
-        """Yield what a worker heard, but for notes that another one has passed on: each reads the same tasks, and notes the same of them."""
+        """Yield what a worker heard, but for notes that another has passed on: each reads the same tasks and notes the same of them."""
         for event in events_in(outcome):
             if event not in self._notes:
                 yield event
