@@ -12,6 +12,8 @@ from prefixbank.config.checking import Checked, check
 from prefixbank.config.compose import compose, compose_task, conf_root
 from prefixbank.config.schema import EncoderConfig
 
+pytestmark = pytest.mark.timeout(400)  # hundreds of compositions: a minute, on a busy machine several
+
 FILES = sorted(conf_root().rglob("*.yaml"))
 IDS = [file.relative_to(conf_root()).as_posix() for file in FILES]
 

@@ -8,7 +8,7 @@ from torch import nn
 from transformers import BertModel
 
 from prefixbank.core import packed
-from prefixbank.core.packed import PackedLinear, pack_linear_layers, packable
+from prefixbank.core.packed import PackedLinear, multiplies_bf16, pack_linear_layers, packable
 from tests.core.toys import distance, inputs_of, new_bert, run
 
 pytestmark = pytest.mark.skipif(not packable(nn.Linear(1, 1), torch.float32), reason="linear layers are packed on x86 CPUs only")
@@ -32,6 +32,7 @@ def test_packed_model_equals_the_model(bert: BertModel):
     assert distance(run(pack_linear_layers(bert, torch.float32), inputs), run(bert, inputs)) < 1e-5
 
 
+@pytest.mark.skipif(not multiplies_bf16(), reason="this CPU has no bf16 products")
 def test_packed_model_in_bf16_equals_autocast(bert: BertModel):
     inputs = inputs_of((6, 2, 4))
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -66,3 +67,9 @@ def test_packing_is_for_x86(monkeypatch, machine: str, dtype: torch.dtype, expec
 
 def test_precision_that_cpus_do_not_multiply_is_not_packed():
     assert not packable(nn.Linear(1, 1), torch.float16)
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_bf16_is_packed_where_the_cpu_multiplies_it(monkeypatch, supported: bool):
+    monkeypatch.setattr(packed, "multiplies_bf16", lambda: supported)
+    assert packable(nn.Linear(1, 1), torch.bfloat16) == supported and packable(nn.Linear(1, 1), torch.float32)

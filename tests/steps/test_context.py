@@ -8,7 +8,7 @@ from torch import nn
 
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, TaskConfig
-from prefixbank.core.packed import PackedLinear, packable
+from prefixbank.core.packed import PackedLinear, multiplies_bf16, packable
 from prefixbank.data import encoder as encoder_module
 from prefixbank.data import load as load_module
 from prefixbank.data import prompts as prompts_module
@@ -93,7 +93,8 @@ def test_cpu_reads_with_packed_layers_made_once_for_each_precision(context):
     files = context.encoder_files(TINY)
     readers = [context.reader(files, precision) for precision in ("fp32", "bf16", "fp32")]
     assert readers[0] is readers[2] is not readers[1]
-    assert all(any(isinstance(module, PackedLinear) for module in reader.modules()) for reader in readers)
+    packed = [any(isinstance(module, PackedLinear) for module in reader.modules()) for reader in readers]
+    assert packed == [True, multiplies_bf16(), True]
     assert not any(isinstance(module, PackedLinear) for module in context.load(files).model.modules())
 
 

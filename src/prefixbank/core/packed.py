@@ -32,14 +32,19 @@ class PackedLinear(nn.Module):
 
 
 def packable(model: nn.Module, dtype: torch.dtype) -> bool:
-    """Tell whether `pack_linear_layers` helps: on x86 CPUs, for numbers that oneDNN multiplies."""
+    """Tell whether `pack_linear_layers` helps: on x86 CPUs, for numbers that oneDNN multiplies there."""
     device = next(model.parameters()).device.type
     return (
         device == "cpu"
         and platform.machine().lower() in X86
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch has not annotated it
-        and dtype in (torch.float32, torch.bfloat16)
+        and (dtype == torch.float32 or (dtype == torch.bfloat16 and multiplies_bf16()))
     )
+
+
+def multiplies_bf16() -> bool:
+    """Tell whether oneDNN has bf16 products for this CPU: without AVX-512 or AVX-NE-CONVERT it refuses to lay weights out for them."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def pack_linear_layers(model: nn.Module, dtype: torch.dtype) -> nn.Module:
