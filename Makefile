@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
 STUDY := experiment=transfer run.data_root=$(DATA_ROOT)
+MAP := experiment=transfer-map run.data_root=$(DATA_ROOT) run.workers=$(WORKERS)
 
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -69,9 +70,8 @@ study: $(INSTALLED) ## measure docs/results/transfer.md again: make study DATA_R
 	$(BIN)/python benchmarks/combination.py transfer-seed0 --data-root $(DATA_ROOT) --rows 200 --out $(OUT)/combination.json
 
 spot: $(INSTALLED) ## measure docs/results/spot.md again: make spot DATA_ROOT=folder of task folders
-	$(BIN)/prefixbank transfer map experiment=transfer-map run.data_root=$(DATA_ROOT) run.workers=$(WORKERS) --out $(SPOT)/map
-	$(BIN)/python -m benchmarks.selection optim.epochs=2 --data-root $(DATA_ROOT) --rows 500 --draws 2 --random-draws 3 --out $(SPOT)/selection \
-	  --sources sst2,snli,qqp,qnli,ag_news,yelp_sent,goemotions,sick_r --targets trec6,mpqa,rte,mrpc,cola,wic,tweet_irony,tweet_sentiment
+	$(BIN)/prefixbank transfer map $(MAP) --out $(SPOT)/map
+	$(BIN)/prefixbank transfer map $(MAP) 'experiment.seeds=[0]' 'experiment.transfer.methods=[weighted]' --out $(SPOT)/weighted
 
 docs: $(INSTALLED) ## check what README.md and docs/ claim against the code
 	$(PYTEST) -q tests/test_docs.py

@@ -138,3 +138,13 @@ def test_means_on_the_page_of_the_study_are_those_of_its_report(reading):
     for name in table["columns"]:
         cell = table["rows"]["mean"]["columns"][name]
         assert f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]" in page
+
+
+def test_rows_on_prompt_transfer_are_those_that_its_commands_wrote():
+    folder = ROOT / "docs/results/spot"
+    written = {line for name in ("report.md", "weighted/report.md") for line in (folder / name).read_text(encoding="utf-8").splitlines()}
+    page = (ROOT / "docs/results/spot.md").read_text(encoding="utf-8")
+    shown = [line for line in page.splitlines() if re.match(r"\| .*\d\.\d", line)]
+    in_readme = [line for line in README.split("**Prompt transfer.**")[1].splitlines() if line.startswith("| ") and line in written]
+    assert len(shown) > 20 and not [line for line in shown if line not in written]
+    assert len(in_readme) >= 4
