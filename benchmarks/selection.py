@@ -254,7 +254,7 @@ def words(text: str) -> list[str]:
     return [word for word in text.split(",") if word]
 
 
-def arguments() -> argparse.Namespace:
+def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -275,12 +275,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data-root")
     parser.add_argument("--store")
     parser.add_argument("--out", type=Path, default=RESULTS / "selection", help="without suffix: .json and .md are added")
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
-def main() -> None:
-    """Parse, measure, write."""
-    asked = arguments()
+def main(given: Sequence[str] | None = None) -> None:
+    """Parse the command line, or these words, measure, write."""
+    asked = arguments(given)
     sizes = Sizes(k=asked.k, labels=tuple(asked.labels), draws=asked.draws, random_draws=asked.random_draws)
     columns = (*COLUMNS, WEIGHTED) if asked.weighted else COLUMNS
     table: dict[str, dict[str, list[dict[str, Any]]]] = {labels: {target: [] for target in asked.targets} for labels in sizes.labels}
