@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -288,8 +289,12 @@ def main(given: Sequence[str] | None = None) -> None:
         for seed in asked.seeds:
             study = study_of(asked, target, int(seed))
             for labels in sizes.labels:
-                table[labels][target] += scores_of(study, sizes, labels, weighted=asked.weighted)
-    means = {labels: means_of(of_size, columns) for labels, of_size in table.items()}
+                found = scores_of(study, sizes, labels, weighted=asked.weighted)
+                table[labels][target] += found
+                means = {column: np.mean([one["scores"][column] for one in found]) for column in columns}
+                told = "  ".join(f"{column} {mean:.3f}" for column, mean in means.items())
+                print(f"{target}, seed {seed}, {labels} labels: {told}", file=sys.stderr, flush=True)
+    summary = {labels: means_of(of_size, columns) for labels, of_size in table.items()}
     asked_for = {
         name: getattr(asked, name)
         for name in (
@@ -305,7 +310,7 @@ def main(given: Sequence[str] | None = None) -> None:
             "settings",
         )
     }
-    result = {**asked_for, "columns": columns, "means": means, "draws_of": table}
+    result = {**asked_for, "columns": columns, "means": summary, "draws_of": table}
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     asked.out.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
