@@ -71,7 +71,9 @@ study: $(INSTALLED) ## measure docs/results/transfer.md again: make study DATA_R
 
 spot: $(INSTALLED) ## measure docs/results/spot.md again: make spot DATA_ROOT=folder of task folders
 	$(BIN)/prefixbank transfer map $(MAP) --out $(SPOT)/map
-	$(BIN)/prefixbank transfer map $(MAP) 'experiment.seeds=[0]' 'experiment.transfer.methods=[weighted]' --out $(SPOT)/weighted
+	$(BIN)/python -m benchmarks.selection optim.epochs=2 --data-root $(DATA_ROOT) --rows 500 --draws 2 --random-draws 3 --out $(SPOT)/selection \
+	  --sources sst2,snli,qqp,qnli,ag_news,yelp_sent,goemotions,sick_r \
+	  --targets trec6,mpqa,cola,tweet_irony,wic,tweet_sentiment,rte,mrpc
 
 docs: $(INSTALLED) ## check what README.md and docs/ claim against the code
 	$(PYTEST) -q tests/test_docs.py
