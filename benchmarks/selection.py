@@ -199,7 +199,7 @@ def scores_of(study: Study, sizes: Sizes, labels: str, *, weighted: bool) -> lis
 
 
 def means_of(table: Mapping[str, Sequence[dict[str, Any]]], columns: Iterable[str]) -> dict[str, dict[str, list[float]]]:
-    """Return each column's mean over targets, and its mean difference to the full bank, with their intervals (value, low, high).
+    """Return each column's mean over targets and its mean differences to the full bank and to random ones, each as value, low, high.
 
     Args:
         table: what was found in each draw, by target.
@@ -211,18 +211,22 @@ def means_of(table: Mapping[str, Sequence[dict[str, Any]]], columns: Iterable[st
     def summed(values: np.ndarray) -> list[float]:
         return [float(values.mean()), *percentile_interval(values[drawn].mean(axis=1))]
 
-    return {column: {"score": summed(values), "to_full": summed(values - by_target["full"])} for column, values in by_target.items()}
+    return {
+        column: {"score": summed(values), **{f"to_{other}": summed(values - by_target[other]) for other in ("full", "random")}}
+        for column, values in by_target.items()
+    }
 
 
 def markdown(result: Mapping[str, Any]) -> str:
     """Return the means as a table: a row for each number of labels, a column for each bank."""
     columns = result["columns"]
-    lines = [f"Test scores, means over {len(result['targets'])} targets; below the difference to the full bank; k = {result['k']}.", ""]
+    over = f"means over {len(result['targets'])} targets, k = {result['k']}"
+    lines = [f"Test scores, {over}; below each row its differences to the full bank and to random ones.", ""]
     lines += ["| labels | " + " | ".join(column.replace("_", " ") for column in columns) + " |", "|---|" + "---|" * len(columns)]
     for labels, means in result["means"].items():
-        for row, sign in (("score", ""), ("to_full", "+")):
+        for row, sign in (("score", ""), ("to_full", "+"), ("to_random", "+")):
             cells = ["{:{sign}.3f} [{:{sign}.3f}, {:{sign}.3f}]".format(*means[column][row], sign=sign) for column in columns]
-            lines.append(f"| {labels if row == 'score' else ''} | " + " | ".join(cells) + " |")
+            lines.append(f"| {labels if row == 'score' else 'minus ' + row.removeprefix('to_')} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -142,7 +142,7 @@ def test_means_on_the_page_of_the_study_are_those_of_its_report(reading):
 
 def test_rows_on_prompt_transfer_are_those_that_its_commands_wrote():
     folder = ROOT / "docs/results/spot"
-    written = {line for name in ("report.md",) for line in (folder / name).read_text(encoding="utf-8").splitlines()}
+    written = {line for name in ("report.md", "selection.md") for line in (folder / name).read_text(encoding="utf-8").splitlines()}
     page = (ROOT / "docs/results/spot.md").read_text(encoding="utf-8")
     shown = [line for line in page.splitlines() if re.match(r"\| .*\d\.\d", line)]
     in_readme = [line for line in README.split("**Prompt transfer.**")[1].splitlines() if line.startswith("| ") and line in written]

@@ -67,13 +67,14 @@ def test_banks_of_all_sources_are_one_however_they_were_chosen(three, tmp_path):
     assert len(draws) == 2 and all(len({one["scores"][name] for name in ("full", "similar", "random")}) == 1 for one in draws)
 
 
-def test_means_are_over_draws_and_their_differences_to_the_full_bank(three, tmp_path):
+def test_means_are_over_draws_and_so_are_differences_to_other_banks(three, tmp_path):
     result = measured(three, tmp_path / "out", "--labels", "8,16", "--k", "1", "--draws", "3")
     for labels, columns in result["means"].items():
         draws = [one["scores"] for one in result["draws_of"][labels]["gamma"]]
         for name, means in columns.items():
             assert means["score"][0] == pytest.approx(np.mean([one[name] for one in draws]))
-            assert means["to_full"][0] == pytest.approx(np.mean([one[name] - one["full"] for one in draws]))
+            for other in ("full", "random"):
+                assert means[f"to_{other}"][0] == pytest.approx(np.mean([one[name] - one[other] for one in draws]))
     text = (tmp_path / "out.md").read_text(encoding="utf-8")
     assert f"| 16 | {result['means']['16']['plain']['score'][0]:.3f} " in text
 
