@@ -47,7 +47,7 @@ from prefixbank.steps import combine, embed, train_prefix
 from prefixbank.steps.context import Context
 from prefixbank.steps.json_files import read_json
 from prefixbank.steps.selection import DIGITS
-from prefixbank.steps.similar import Source, nearest
+from prefixbank.steps.similar import Source, check_k, nearest
 from prefixbank.steps.task_embeddings import Comparison
 from prefixbank.steps.vectors import read_vectors
 from prefixbank.store.artifact import Entry
@@ -241,6 +241,7 @@ def study_of(asked: argparse.Namespace, target: str, seed: int) -> Study:
     config = config_of(asked, target, seed)
     context = Options(store=asked.store).context(config.run)
     names = [asked.prefix.format(source=source, seed=seed) for source in asked.sources if source != target]
+    check_k(asked.k, names, target)
     sources = [Source(named=name, entry=context.store.resolve("prefix", name)) for name in names]
     files = context.encoder_files(config.encoder)
     return Study(

@@ -13,6 +13,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from benchmarks import selection
+from prefixbank.errors import UsageError
 from tests.cli.command import CommandLine
 from tests.prepared import ROWS, SMALL, rows_of, write_task
 
@@ -84,3 +85,9 @@ def test_draws_are_of_different_rows_and_all_rows_are_one_draw(three, tmp_path):
     draws = selection.draw_rows(task, "8", 3)
     assert [len(set(rows.tolist())) for rows in draws] == [8, 8, 8] and len({tuple(rows) for rows in draws}) == 3
     assert [len(rows) for rows in selection.draw_rows(task, "all", 3)] == [40]
+
+
+def test_more_members_than_sources_are_refused(three, tmp_path):
+    with pytest.raises(UsageError, match="k=4, but 3 prefixes can be compared with gamma"):
+        measured(three, tmp_path / "out", "--labels", "8", "--k", "4")
+    assert not list(tmp_path.glob("out.*"))
