@@ -15,8 +15,8 @@ ABLE = api.work
 
 def work(job: dict[str, Any]) -> dict[str, Any]:
     """Do a job; the first worker that gets to a checkpoint, or to a finished part of a corpus, is killed there."""
-    FolderCheckpoint.save = die_or(FolderCheckpoint.save)  # type: ignore[method-assign]
-    Path.replace = die_or(Path.replace, "part-00002.new")  # type: ignore[method-assign]
+    FolderCheckpoint.save = die_or(FolderCheckpoint.save)  # type: ignore[method-assign]  # in place of the method, in this process alone
+    Path.replace = die_or(Path.replace, "part-00002.new")  # type: ignore[method-assign]  # the same
     return ABLE(job)
 
 
