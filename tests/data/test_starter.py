@@ -15,12 +15,20 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from prefixbank.data.starter import HELD_OUT_SHARE, SPLIT_ROWS, STARTER_SOURCES, STARTER_TARGETS, SUITE, starter_rows, starter_task
-from prefixbank.data.starter_phrases.grammar import Phrases, compose, polish, table
+from prefixbank.data.starter.grammar import Phrases, Row, compose, polish
+from prefixbank.data.starter.phrase_files import load_phrases
+from prefixbank.data.starter.suite import (
+    HELD_OUT_SHARE,
+    SPLIT_ROWS,
+    STARTER_SOURCES,
+    STARTER_TARGETS,
+    STARTER_TASKS,
+    draw_rows,
+    starter_task,
+)
 from prefixbank.data.tasks import Examples, Task
 from prefixbank.errors import UsageError
 
-EVERY = STARTER_SOURCES + STARTER_TARGETS
 PAIRED = ("entailment", "paraphrase", "answer", "similarity")
 LABELS = {
     "polarity": ("negative", "positive"),
@@ -33,9 +41,20 @@ LABELS = {
     "similarity": (),
     "complaint": ("fine", "complaint"),
 }
+DIGESTS = {
+    "polarity": "575d9fe3fa3a937043264d658818deaa9f9357acecc932f295b497df74133bff",
+    "entailment": "a0199b0d8575b472a8f5e03217fefc9e3a7612bbfd7e5a51f9ce04fd51eca706",
+    "paraphrase": "f7775d31fb012e51924c1fe4ab55c74f8a96df27f51e3156d41423ae536159d2",
+    "topic": "409b5feeca8d2f495935c7af84e95624576e0e252dc72313c7f271cd70dbb4a8",
+    "answer": "c70b68b5250a900187879b69400b8c3ec2fd0a01efd69849479065a93bff35f2",
+    "question_type": "98b98b79d463643c106eca4245b3c92162dfac32a8027f65b8ee8f85cb4335c0",
+    "emotion": "da1e2514e040ce0e05084815368efb7bf31e211d9a699be8a75126333fd7fe1a",
+    "similarity": "7407d72ca940e3ffae7e15818c582abd05e69aebd29c8e26a41c18daa079ae45",
+    "complaint": "73ba1902a69119d380bb4ed2cacd54af421eb0669b98bc50ecd0a8a9e272f545",
+}
 PRINT_DIGESTS = """
-from prefixbank.data.starter import SUITE, starter_task
-print(*(starter_task(name).digest("train", "validation", "test") for name in SUITE))
+from prefixbank.data.starter.suite import STARTER_TASKS, starter_task
+print(*(starter_task(name).digest() for name in STARTER_TASKS))
 """
 
 
@@ -53,6 +72,10 @@ def joined(examples: Examples) -> list[str]:
     return [f"{text} [SEP] {pair}" for text, pair in zip(examples.texts, examples.pairs, strict=True)]
 
 
+def starter_rows(name: str) -> dict[str, tuple[Row, ...]]:
+    return draw_rows(name, load_phrases(name))
+
+
 def frames_for_test(phrases: Phrases) -> set[str]:
     return {frame for frames in phrases.test_frames.values() for frame in frames}
 
@@ -62,7 +85,7 @@ def test_starter_suite_has_five_sources_and_four_targets() -> None:
     assert STARTER_TARGETS == ("question_type", "emotion", "similarity", "complaint")
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", STARTER_TASKS)
 def test_starter_task_declares_its_kind_and_labels(name: str) -> None:
     task = starter_task(name)
     graded = name == "similarity"
@@ -70,18 +93,18 @@ def test_starter_task_declares_its_kind_and_labels(name: str) -> None:
     assert (task.name, task.kind, task.metric, task.labels) == (name, kind, metric, LABELS[name])
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", STARTER_TASKS)
 def test_starter_task_has_the_promised_rows(name: str) -> None:
     lengths = {split: len(examples) for split, examples in splits_of(starter_task(name)).items()}
     assert lengths == {"train": 800, "validation": 200, "test": 400}
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", STARTER_TASKS)
 def test_starter_task_is_paired_only_when_it_compares(name: str) -> None:
     assert [examples.pairs is not None for examples in splits_of(starter_task(name)).values()] == [name in PAIRED] * 3
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", STARTER_TASKS)
 def test_starter_labels_are_balanced_in_every_split(name: str) -> None:
     for examples in splits_of(starter_task(name)).values():
         counts = Counter(examples.labels.tolist())
@@ -93,13 +116,13 @@ def test_similarity_is_graded_from_zero_to_five() -> None:
     assert np.unique(starter_task("similarity").train.labels).tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", STARTER_TASKS)
 def test_starter_splits_share_no_single_text(name: str) -> None:
     train, validation, test = (all_texts(examples) for examples in splits_of(starter_task(name)).values())
     assert not (train & validation or train & test or validation & test)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", STARTER_TASKS)
 def test_starter_rows_are_not_repeated(name: str) -> None:
     for examples in splits_of(starter_task(name)).values():
         assert len(set(joined(examples))) == len(examples)
@@ -117,30 +140,36 @@ def test_target_shares_no_frame_with_a_source(target: str) -> None:
         frames = [frame for group in (phrases.frames, phrases.test_frames) for each in group.values() for frame in each]
         return {re.sub(r"\{[^}]*\}", "{}", frame) for frame in frames}
 
-    assert not wording(SUITE[target]) & set().union(*(wording(SUITE[name]) for name in STARTER_SOURCES))
+    of_sources = set().union(*(wording(load_phrases(name)) for name in STARTER_SOURCES))
+    assert not wording(load_phrases(target)) & of_sources
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", STARTER_TASKS)
 def test_some_frames_occur_in_the_test_split_alone(name: str) -> None:
     rows = starter_rows(name)
     seen = {row.frame for split in ("train", "validation") for row in rows[split]}
-    kept = frames_for_test(SUITE[name])
+    kept = frames_for_test(load_phrases(name))
     share = sum(row.frame in kept for row in rows["test"]) / len(rows["test"])
     assert not seen & kept
     assert abs(share - HELD_OUT_SHARE) < 0.1
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", STARTER_TASKS)
 def test_starter_rows_become_examples_in_order(name: str) -> None:
     test = starter_task(name).test
     expected = [(row.text, row.pair, row.label) for row in starter_rows(name)["test"]]
     assert list(zip(test.texts, test.pairs or [""] * len(test), test.labels.tolist(), strict=True)) == expected
 
 
+@pytest.mark.parametrize("name", STARTER_TASKS)
+def test_starter_task_holds_the_examples_it_always_held(name: str) -> None:
+    assert starter_task(name).digest() == DIGESTS[name]
+
+
 def test_starter_suite_is_the_same_in_another_process() -> None:
     env = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     other = subprocess.run([sys.executable, "-c", PRINT_DIGESTS], env=env, check=True, capture_output=True, text=True, encoding="utf-8")
-    assert other.stdout.split() == [starter_task(name).digest("train", "validation", "test") for name in SUITE]
+    assert other.stdout.split() == list(DIGESTS.values())
 
 
 def test_generating_a_starter_task_is_quick() -> None:
@@ -150,14 +179,14 @@ def test_generating_a_starter_task_is_quick() -> None:
     assert sum(map(len, rows.values())) == sum(SPLIT_ROWS.values())
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", STARTER_TASKS)
 def test_starter_texts_are_whole_sentences(name: str) -> None:
     for examples in splits_of(starter_task(name)).values():
         bad = [text for text in all_texts(examples) if not re.fullmatch(r"[A-Z\d][^{}|_=]*[.?]", text) or "  " in text]
         assert bad == []
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", STARTER_TASKS)
 def test_starter_texts_have_a_length_people_write(name: str) -> None:
     words = [len(text.split()) for text in joined(starter_task(name).train)]
     assert min(words) >= 5
@@ -196,7 +225,7 @@ def test_frame_fills_roles_by_label(label: int, text: str) -> None:
 
 
 def test_frame_takes_forms_and_says_again_from_the_second_time_on() -> None:
-    lexicon = {"item": table("word/again/many", "the key/it/keys")}
+    lexicon = {"item": [{"word": "the key", "again": "it", "many": "keys"}]}
     phrases = Phrases(labels=("x", "y"), frames={"*": ("{item}, {item}, {item.many} || {item}",)}, test_frames={}, lexicon=lexicon)
     row = compose(phrases, random.Random(0), 0, held_out=False)
     assert (row.text, row.pair) == ("The key, it, keys", "It")

@@ -12,7 +12,7 @@ from prefixbank.core.shapes import EncoderShape
 from prefixbank.data.batches import tokenize
 from prefixbank.data.encoder import Encoder, load_encoder
 from prefixbank.data.encoder_files import EncoderFiles, describe_folder
-from prefixbank.data.starter import STARTER_SOURCES, starter_task
+from prefixbank.data.starter.suite import STARTER_SOURCES, starter_task
 from prefixbank.data.tiny import SPECIAL, WORDS, write_tiny_encoder
 
 

@@ -52,7 +52,7 @@ def load_task(config: TaskConfig, *, data_root: str = "") -> Task:
         return dataclasses.replace(_build(read_folder(folder, name, config), config), origin=origin)
     match config.source:
         case "starter":
-            from prefixbank.data.starter import starter_task
+            from prefixbank.data.starter.suite import starter_task
 
             return _finish(starter_task(name), config)
         case "folder":

@@ -10,7 +10,7 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizer
 from transformers.utils import logging as transformers_logging
 
-from prefixbank.data.starter import STARTER_SOURCES, STARTER_TARGETS, starter_task
+from prefixbank.data.starter.suite import STARTER_TASKS, starter_task
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORDS = 2000
@@ -40,7 +40,7 @@ def write_tiny_encoder(folder: Path) -> None:
 def _vocabulary() -> list[str]:
     """Return special tokens, single characters alone and inside words, and the most frequent words of the starter suite's train splits."""
     counts: Counter[str] = Counter()
-    for name in (*STARTER_SOURCES, *STARTER_TARGETS):
+    for name in STARTER_TASKS:
         train = starter_task(name).train
         for text in (*train.texts, *(train.pairs or ())):
             counts.update(re.findall(r"\w+|[^\w\s]", text.lower()))

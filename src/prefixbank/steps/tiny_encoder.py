@@ -8,7 +8,7 @@ from prefixbank.steps.units import Unit
 from prefixbank.store.key import JSON, document
 
 VERSION = 1  # 1: first
-CODE = ("data.tiny", "data.starter")
+CODE = ("data.tiny", "data.starter.suite", "data.starter.grammar", "data.starter.phrase_files")
 
 
 def unit() -> Unit:

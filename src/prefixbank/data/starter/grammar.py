@@ -1,8 +1,10 @@
 """A small phrase grammar: frames with slots, words that fill them, and one seeded draw.
 
-A frame is a text with slots in braces. `{place}` draws an entry of the lexicon `place`; the same slot again repeats it, `{place2}` draws another
-one. `{verb.past}` takes one form of an entry; without a form it is `word`, and from the second time on `again` if there is one. `{clause=}` draws from `clause_<label of the row>`, `{clause!}` from `clause_<some other label>`:
-so one frame serves every label, and words alone say little about the label. ` || ` parts the two texts of a pair.
+A frame is a text with slots in braces. `{place}` draws an entry of the lexicon `place`; the same
+slot again repeats it, `{place2}` draws another one. `{verb.past}` takes one form of an entry;
+without a form it is `word`, and from the second time on `again` if there is one. `{clause=}` draws
+from `clause_<label of the row>`, `{clause!}` from `clause_<some other label>`: so one frame serves
+every label, and words alone say little about the label. ` || ` parts the two texts of a pair.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ Lexicon = Mapping[str, Sequence[Entry]]
 Item = TypeVar("Item")
 
 SLOT = re.compile(r"\{([a-z_]+)([=!]?)(\d?)(?:\.([a-z]+))?\}")
-ARTICLE = re.compile(r"\b([Aa]) (?=(?:[aeio]|u(?!ni(?:[^mn]|$)|s[eu]|t[ei]|k))|(?:hour|hono|hones|heir))(?!one\b|once\b|eu)")
+ARTICLE = re.compile(
+    r"\b([Aa]) (?=(?:[aeio]|u(?!ni(?:[^mn]|$)|s[eu]|t[ei]|k))|(?:hour|hono|hones|heir))"
+    r"(?!one\b|once\b|eu)"
+)
 SENTENCE = re.compile(r"(^|[.?!] )([a-z])")
 PAIR = " || "
 
@@ -46,7 +51,7 @@ class Phrases:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One example: `pair` is empty for a single text; `label` counts from 0; `frame` is the frame it came from."""
+    """One example: `pair` is empty for a single text, `label` counts from 0, `frame` made it."""
 
     text: str
     pair: str
@@ -72,9 +77,12 @@ class Draw:
         again = (key, index) in self.bound
         if not again:
             taken = [entry for (other, _), entry in self.bound.items() if other == key]
-            self.bound[key, index] = pick(self.rng, [entry for entry in self.lexicon[key] if entry not in taken])
+            free = [entry for entry in self.lexicon[key] if entry not in taken]
+            self.bound[key, index] = pick(self.rng, free)
         entry = self.bound[key, index]
-        return entry if isinstance(entry, str) else entry[form or ("again" if again and "again" in entry else "word")]
+        if isinstance(entry, str):
+            return entry
+        return entry[form or ("again" if again and "again" in entry else "word")]
 
 
 def pick(rng: random.Random, items: Sequence[Item]) -> Item:
@@ -82,14 +90,8 @@ def pick(rng: random.Random, items: Sequence[Item]) -> Item:
     return items[int(rng.random() * len(items))]
 
 
-def table(forms: str, *rows: str) -> tuple[dict[str, str], ...]:
-    """Return entries with named forms, for example `table("base/past", "go/went")`."""
-    names = forms.split("/")
-    return tuple(dict(zip(names, row.split("/"), strict=True)) for row in rows)
-
-
 def polish(text: str) -> str:
-    """Return the text with `a` made `an` where it must be, and each sentence begun with a capital."""
+    """Return the text with `a` made `an` where it must be, and capitals where sentences begin."""
     return SENTENCE.sub(lambda found: found[1] + found[2].upper(), ARTICLE.sub(r"\1n ", text))
 
 

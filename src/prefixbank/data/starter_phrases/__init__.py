@@ -1,1 +1,0 @@
-"""The words of the starter suite: one module for each task."""
