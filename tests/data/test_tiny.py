@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from prefixbank.data.batches import tokenize
 from prefixbank.data.encoder import Encoder, load_encoder
 from prefixbank.data.encoder_files import EncoderFiles, describe_folder
 from prefixbank.data.starter.suite import STARTER_SOURCES, starter_task
-from prefixbank.data.tiny import SPECIAL, WORDS, write_tiny_encoder
+from prefixbank.data.tiny import write_tiny_encoder
+from prefixbank.data.tiny_vocabulary import SPECIAL, WORDS, vocabulary_digest
 
 
 def write(folder: Path) -> EncoderFiles:
@@ -47,6 +49,11 @@ def test_writing_leaves_the_global_random_state_alone(tmp_path: Path):
 def test_tiny_encoder_loads_and_takes_prefixes(encoder: Encoder):
     assert encoder.shape == EncoderShape(layers=2, heads=4, kv_heads=4, head_size=16, hidden_size=64)
     assert encoder.max_tokens == 128
+
+
+def test_vocabulary_digest_is_that_of_the_file(files: EncoderFiles):
+    written = (files.folder / "vocab.txt").read_bytes()
+    assert vocabulary_digest() == hashlib.sha256(written).hexdigest()
 
 
 def test_vocabulary_starts_with_the_special_tokens(encoder: Encoder):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from prefixbank.data.tiny_vocabulary import vocabulary_digest
 from prefixbank.steps.units import Unit
 from prefixbank.store.key import JSON, document
 
 VERSION = 1  # 1: first
-CODE = ("data.tiny", "data.starter.suite", "data.starter.grammar", "data.starter.phrase_files")
+CODE = ("data.tiny",)
 
 
 def unit() -> Unit:
-    """Return the unit; nothing but the code determines it."""
+    """Return the unit; the code and the vocabulary, words of the starter suite, determine it."""
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.data.tiny import write_tiny_encoder
@@ -23,7 +24,12 @@ def unit() -> Unit:
     return Unit(
         step="tiny-encoder",
         name="tiny",
-        document=document(step="tiny_encoder", version=VERSION, config={}, inputs={}),
+        document=document(
+            step="tiny_encoder",
+            version=VERSION,
+            config={},
+            inputs={"vocabulary": vocabulary_digest()},
+        ),
         make=make,
         here=True,
     )

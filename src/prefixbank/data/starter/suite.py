@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from prefixbank.data.starter.grammar import Phrases, Row, compose, pick
+from prefixbank.data.starter.grammar import Phrases, Row, compose
 from prefixbank.data.starter.phrase_files import load_phrases
 from prefixbank.data.tasks import Examples, Task
 from prefixbank.errors import UsageError, did_you_mean
@@ -76,7 +76,7 @@ def _draw_split(
         if row.text not in used and row.pair not in used:
             rows.setdefault((row.text, row.pair), row)
     rest = list(rows.values())
-    return tuple(rest.pop(rest.index(pick(rng, rest))) for _ in range(count))
+    return tuple(rest.pop(int(rng.random() * len(rest))) for _ in range(count))
 
 
 def _examples(phrases: Phrases, rows: tuple[Row, ...]) -> Examples:
