@@ -28,7 +28,9 @@ CODE = (
     "core.shapes",
     "core.shared_prefix",
     "core.workers",
+    "steps.embed",
     "steps.joining",
+    "steps.json_files",
     "steps.vectors",
 )
 

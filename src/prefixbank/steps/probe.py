@@ -16,9 +16,19 @@ from prefixbank.store.key import JSON, document
 STEP = "probe"
 VERSION = 2  # 1: first; 2: MLP, nested cross-validation, choice of the layer
 CODE = (
+    "core.attention",
     "core.bootstrap",
+    "core.combine",
+    "core.embed",
+    "core.fit_types",
+    "core.heads",
     "core.linear",
     "core.metrics",
+    "core.optimizers",
+    "core.pairs",
+    "core.pooling",
+    "core.precision",
+    "core.prefix",
     "core.probe",
     "core.probe_layers",
     "core.probe_linear",
@@ -26,8 +36,18 @@ CODE = (
     "core.probe_model",
     "core.probe_nested",
     "core.probe_rows",
+    "core.prompt",
+    "core.quantize",
+    "core.schedule",
     "core.shapes",
+    "core.shared_prefix",
+    "core.workers",
+    "data.tasks",
+    "steps.embed",
+    "steps.json_files",
     "steps.probing",
+    "steps.tensors",
+    "steps.vectors",
 )
 
 

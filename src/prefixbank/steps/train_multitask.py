@@ -40,6 +40,7 @@ CODE = (
     "core.metrics",
     "core.multitask",
     "core.optimizers",
+    "core.packed",
     "core.pooling",
     "core.precision",
     "core.prefix",
@@ -53,10 +54,17 @@ CODE = (
     "core.workers",
     "data.batches",
     "data.encoder",
+    "data.encoder_files",
+    "data.prompts",
+    "data.tasks",
+    "steps.context",
     "steps.fitting",
     "steps.flops",
+    "steps.json_files",
     "steps.mixing",
+    "steps.mixture",
     "steps.multitasking",
+    "steps.tensors",
 )
 FOLDER, LISTING = "encoder", "encoder.files"
 
