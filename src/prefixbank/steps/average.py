@@ -23,24 +23,6 @@ if TYPE_CHECKING:
 
 STEP = "average"
 VERSION = 1  # 1: first
-CODE = (
-    "core.attention",
-    "core.combine",
-    "core.fit_types",
-    "core.heads",
-    "core.metrics",
-    "core.optimizers",
-    "core.pooling",
-    "core.precision",
-    "core.prefix",
-    "core.prompt",
-    "core.schedule",
-    "core.shapes",
-    "core.shared_prefix",
-    "core.warm_start",
-    "steps.prefix_files",
-    "steps.tensors",
-)
 DIGITS = 6
 """Weights are rounded to this: their last digits depend on the machine that computed them, and keys must not."""
 FORM = ("kind", "length", "gate")

@@ -20,24 +20,6 @@ if TYPE_CHECKING:
 
 STEP = "combine"
 VERSION = 1  # 1: first
-CODE = (
-    "core.attention",
-    "core.combine",
-    "core.fit_types",
-    "core.heads",
-    "core.metrics",
-    "core.optimizers",
-    "core.pooling",
-    "core.precision",
-    "core.prefix",
-    "core.prompt",
-    "core.schedule",
-    "core.shapes",
-    "core.shared_prefix",
-    "steps.banks",
-    "steps.json_files",
-    "steps.tensors",
-)
 
 
 def unit(store: Store, prefixes: Sequence[Entry], recipe: BankRecipe, name: str, refs: Sequence[str] = ()) -> Unit:

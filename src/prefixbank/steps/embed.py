@@ -25,45 +25,6 @@ if TYPE_CHECKING:
 STEP = "embed"
 FACTS, CALIBRATION = "embeddings.json", "calibration.safetensors"
 VERSION = 3  # 1: first; 2: pairs can be embedded apart, embeddings.json says how vectors were pooled; 3: faster products, other last digits
-CODE = (
-    "core.attention",
-    "core.combine",
-    "core.embed",
-    "core.fit_types",
-    "core.heads",
-    "core.metrics",
-    "core.optimizers",
-    "core.packed",
-    "core.pairs",
-    "core.pooling",
-    "core.precision",
-    "core.prefix",
-    "core.prompt",
-    "core.quantize",
-    "core.sampling",
-    "core.schedule",
-    "core.shapes",
-    "core.shared_prefix",
-    "core.workers",
-    "data.batches",
-    "data.corpus",
-    "data.corpus_rows",
-    "data.encoder",
-    "data.encoder_files",
-    "data.prompts",
-    "data.raw",
-    "data.tasks",
-    "data.texts",
-    "steps.banks",
-    "steps.context",
-    "steps.embed_corpus",
-    "steps.embed_parts",
-    "steps.json_files",
-    "steps.reuse",
-    "steps.reuse_index",
-    "steps.tensors",
-    "steps.vectors",
-)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,40 +15,6 @@ from prefixbank.store.key import JSON, document
 
 STEP = "probe"
 VERSION = 2  # 1: first; 2: MLP, nested cross-validation, choice of the layer
-CODE = (
-    "core.attention",
-    "core.bootstrap",
-    "core.combine",
-    "core.embed",
-    "core.fit_types",
-    "core.heads",
-    "core.linear",
-    "core.metrics",
-    "core.optimizers",
-    "core.pairs",
-    "core.pooling",
-    "core.precision",
-    "core.prefix",
-    "core.probe",
-    "core.probe_layers",
-    "core.probe_linear",
-    "core.probe_mlp",
-    "core.probe_model",
-    "core.probe_nested",
-    "core.probe_rows",
-    "core.prompt",
-    "core.quantize",
-    "core.schedule",
-    "core.shapes",
-    "core.shared_prefix",
-    "core.workers",
-    "data.tasks",
-    "steps.embed",
-    "steps.json_files",
-    "steps.probing",
-    "steps.tensors",
-    "steps.vectors",
-)
 
 
 def unit(embeddings: Entry, task: Task, config: ProbeConfig, name: str, ref: tuple[str, str] | None = None) -> Unit:

@@ -17,42 +17,6 @@ from prefixbank.store.key import JSON, document
 STEP = "score-prefix"
 SCORE, PREDICTIONS = "score.json", "predictions.safetensors"
 VERSION = 1  # 1: first
-CODE = (
-    "core.attention",
-    "core.bootstrap",
-    "core.combine",
-    "core.embed",
-    "core.fit_types",
-    "core.heads",
-    "core.linear",
-    "core.metrics",
-    "core.optimizers",
-    "core.packed",
-    "core.pairs",
-    "core.pooling",
-    "core.precision",
-    "core.prefix",
-    "core.probe_model",
-    "core.prompt",
-    "core.quantize",
-    "core.sampling",
-    "core.schedule",
-    "core.shapes",
-    "core.shared_prefix",
-    "core.workers",
-    "data.batches",
-    "data.encoder",
-    "data.encoder_files",
-    "data.prompts",
-    "data.tasks",
-    "data.texts",
-    "steps.context",
-    "steps.embed",
-    "steps.json_files",
-    "steps.scoring",
-    "steps.tensors",
-    "steps.vectors",
-)
 
 
 def unit(context: Context, trained: Entry, task: Task, files: EncoderFiles, name: str, *, resamples: int, split: str = "test") -> Unit:

@@ -8,21 +8,6 @@ from prefixbank.steps.units import Unit
 from prefixbank.store.key import JSON, document
 
 VERSION = 1  # 1: first
-CODE = (
-    "data.starter",
-    "data.starter_phrases.answer",
-    "data.starter_phrases.complaint",
-    "data.starter_phrases.emotion",
-    "data.starter_phrases.entailment",
-    "data.starter_phrases.grammar",
-    "data.starter_phrases.paraphrase",
-    "data.starter_phrases.polarity",
-    "data.starter_phrases.question_type",
-    "data.starter_phrases.similarity",
-    "data.starter_phrases.topic",
-    "data.tasks",
-    "data.tiny",
-)
 
 
 def unit() -> Unit:

@@ -29,43 +29,6 @@ if TYPE_CHECKING:
 
 STEP = "train-multitask"
 VERSION = 1  # 1: first
-CODE = (
-    "core.attention",
-    "core.combine",
-    "core.embed",
-    "core.fit",
-    "core.fit_types",
-    "core.flops",
-    "core.heads",
-    "core.metrics",
-    "core.multitask",
-    "core.optimizers",
-    "core.packed",
-    "core.pooling",
-    "core.precision",
-    "core.prefix",
-    "core.prompt",
-    "core.sampling",
-    "core.schedule",
-    "core.shapes",
-    "core.shared_prefix",
-    "core.task_heads",
-    "core.training",
-    "core.workers",
-    "data.batches",
-    "data.encoder",
-    "data.encoder_files",
-    "data.prompts",
-    "data.tasks",
-    "steps.context",
-    "steps.fitting",
-    "steps.flops",
-    "steps.json_files",
-    "steps.mixing",
-    "steps.mixture",
-    "steps.multitasking",
-    "steps.tensors",
-)
 FOLDER, LISTING = "encoder", "encoder.files"
 
 
