@@ -249,8 +249,8 @@ class Step:
 class _Walk:
     """Follows names, nearest first.
 
-    A method of a reached class is reached if an attribute of its name is used in reached code.
-    A method of a reached class is reached if an attribute of its name is used in code that is.
+    A method of a reached class is reached if reached code uses an attribute of its name. Where it
+    is known whose attribute that is, only the methods of that class and its subclasses count.
     """
 
     def __init__(self, code: Code) -> None:
