@@ -23,16 +23,6 @@ if TYPE_CHECKING:
 
 STEP = "average"
 VERSION = 1  # 1: first
-CODE = (
-    "core.attention",
-    "core.combine",
-    "core.pooling",
-    "core.prefix",
-    "core.prompt",
-    "core.shapes",
-    "core.shared_prefix",
-    "core.warm_start",
-)
 DIGITS = 6
 """Weights are rounded to this: their last digits depend on the machine that computed them, and keys must not."""
 FORM = ("kind", "length", "gate")

@@ -20,16 +20,6 @@ if TYPE_CHECKING:
 
 STEP = "combine"
 VERSION = 1  # 1: first
-CODE = (
-    "core.attention",
-    "core.combine",
-    "core.pooling",
-    "core.prefix",
-    "core.prompt",
-    "core.shapes",
-    "core.shared_prefix",
-    "steps.banks",
-)
 
 
 def unit(store: Store, prefixes: Sequence[Entry], recipe: BankRecipe, name: str, refs: Sequence[str] = ()) -> Unit:

@@ -25,27 +25,6 @@ if TYPE_CHECKING:
 STEP = "embed"
 FACTS, CALIBRATION = "embeddings.json", "calibration.safetensors"
 VERSION = 3  # 1: first; 2: pairs can be embedded apart, embeddings.json says how vectors were pooled; 3: faster products, other last digits
-CODE = (
-    "core.attention",
-    "core.combine",
-    "core.embed",
-    "core.packed",
-    "core.pairs",
-    "core.pooling",
-    "core.prefix",
-    "core.prompt",
-    "core.quantize",
-    "core.sampling",
-    "core.shapes",
-    "core.shared_prefix",
-    "core.workers",
-    "data.batches",
-    "data.encoder",
-    "steps.embed_parts",
-    "steps.reuse",
-    "steps.reuse_index",
-    "steps.vectors",
-)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,21 +16,6 @@ from prefixbank.store.key import JSON, document
 
 STEP = "join"
 VERSION = 1  # 1: first
-CODE = (
-    "core.attention",
-    "core.combine",
-    "core.embed",
-    "core.pairs",
-    "core.pooling",
-    "core.prefix",
-    "core.prompt",
-    "core.quantize",
-    "core.shapes",
-    "core.shared_prefix",
-    "core.workers",
-    "steps.joining",
-    "steps.vectors",
-)
 
 Join = Literal["concat", "mean"]
 

@@ -22,38 +22,6 @@ from prefixbank.store.key import JSON, document
 
 STEP = "map-report"
 VERSION = 1  # 1: first
-CODE = (
-    "core.attention",
-    "core.bootstrap",
-    "core.holm",
-    "core.metrics",
-    "core.prefix",
-    "core.prompt",
-    "core.retrieval",
-    "core.shapes",
-    "core.shared_prefix",
-    "core.similarity",
-    "core.transfer_stats",
-    "core.warm_speed",
-    "steps.map_chart_scatter",
-    "steps.map_chart_similarity",
-    "steps.map_files",
-    "steps.map_retrieval",
-    "steps.map_scores",
-    "steps.map_similarity",
-    "steps.map_speed",
-    "steps.map_table",
-    "steps.map_text",
-    "steps.map_text_parts",
-    "steps.report",
-    "steps.report_chart_sources",
-    "steps.report_samples",
-    "steps.report_style",
-    "steps.report_table",
-    "steps.report_text_parts",
-    "steps.report_update",
-    "steps.task_embeddings",
-)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,20 +15,6 @@ from prefixbank.store.key import JSON, document
 
 STEP = "probe"
 VERSION = 2  # 1: first; 2: MLP, nested cross-validation, choice of the layer
-CODE = (
-    "core.bootstrap",
-    "core.linear",
-    "core.metrics",
-    "core.probe",
-    "core.probe_layers",
-    "core.probe_linear",
-    "core.probe_mlp",
-    "core.probe_model",
-    "core.probe_nested",
-    "core.probe_rows",
-    "core.shapes",
-    "steps.probing",
-)
 
 
 def unit(embeddings: Entry, task: Task, config: ProbeConfig, name: str, ref: tuple[str, str] | None = None) -> Unit:

@@ -14,22 +14,6 @@ from prefixbank.store.key import JSON, document
 
 STEP = "report"
 VERSION = 2  # 1: first; 2: seeds in the intervals, Holm's correction, single prefixes, left-out sources, update cost, learning curves
-CODE = (
-    "core.bootstrap",
-    "core.holm",
-    "core.metrics",
-    "steps.report_chart_curves",
-    "steps.report_chart_scores",
-    "steps.report_chart_sources",
-    "steps.report_chart_update",
-    "steps.report_files",
-    "steps.report_samples",
-    "steps.report_style",
-    "steps.report_table",
-    "steps.report_text",
-    "steps.report_text_parts",
-    "steps.report_update",
-)
 
 Seeds = Mapping[int, Entry]
 """Artifacts of the same making, by training seed."""

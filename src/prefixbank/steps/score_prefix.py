@@ -17,30 +17,6 @@ from prefixbank.store.key import JSON, document
 STEP = "score-prefix"
 SCORE, PREDICTIONS = "score.json", "predictions.safetensors"
 VERSION = 1  # 1: first
-CODE = (
-    "core.attention",
-    "core.bootstrap",
-    "core.combine",
-    "core.embed",
-    "core.heads",
-    "core.linear",
-    "core.metrics",
-    "core.packed",
-    "core.pairs",
-    "core.pooling",
-    "core.prefix",
-    "core.probe_model",
-    "core.prompt",
-    "core.quantize",
-    "core.sampling",
-    "core.shapes",
-    "core.shared_prefix",
-    "core.workers",
-    "data.batches",
-    "data.encoder",
-    "steps.scoring",
-    "steps.vectors",
-)
 
 
 def unit(context: Context, trained: Entry, task: Task, files: EncoderFiles, name: str, *, resamples: int, split: str = "test") -> Unit:

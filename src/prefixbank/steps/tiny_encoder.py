@@ -9,7 +9,6 @@ from prefixbank.steps.units import Unit
 from prefixbank.store.key import JSON, document
 
 VERSION = 1  # 1: first
-CODE = ("data.tiny",)
 
 
 def unit() -> Unit:

@@ -29,35 +29,6 @@ if TYPE_CHECKING:
 
 STEP = "train-multitask"
 VERSION = 1  # 1: first
-CODE = (
-    "core.attention",
-    "core.combine",
-    "core.embed",
-    "core.fit",
-    "core.fit_types",
-    "core.flops",
-    "core.heads",
-    "core.metrics",
-    "core.multitask",
-    "core.optimizers",
-    "core.pooling",
-    "core.precision",
-    "core.prefix",
-    "core.prompt",
-    "core.sampling",
-    "core.schedule",
-    "core.shapes",
-    "core.shared_prefix",
-    "core.task_heads",
-    "core.training",
-    "core.workers",
-    "data.batches",
-    "data.encoder",
-    "steps.fitting",
-    "steps.flops",
-    "steps.mixing",
-    "steps.multitasking",
-)
 FOLDER, LISTING = "encoder", "encoder.files"
 
 

@@ -26,35 +26,6 @@ if TYPE_CHECKING:
 
 STEP, EARLY_STEP = "train-prefix", "task-embedding"
 VERSION = 3  # 1: first; 2: result.json counts the rows that training processed; 3: soft prompts, start values, task embeddings
-CODE = (
-    "core.attention",
-    "core.combine",
-    "core.embed",
-    "core.fit",
-    "core.fit_types",
-    "core.flops",
-    "core.heads",
-    "core.metrics",
-    "core.optimizers",
-    "core.pooling",
-    "core.precision",
-    "core.prefix",
-    "core.prompt",
-    "core.sampling",
-    "core.schedule",
-    "core.shapes",
-    "core.shared_prefix",
-    "core.task_heads",
-    "core.training",
-    "core.workers",
-    "data.batches",
-    "data.encoder",
-    "data.prompts",
-    "steps.fitting",
-    "steps.flops",
-    "steps.mixing",
-    "steps.warm_start",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
