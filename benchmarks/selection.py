@@ -108,7 +108,7 @@ class Study:
 
     def _bank(self, members: Sequence[int], weights: tuple[float, ...], name: str) -> Entry:
         recipe = BankRecipe(combine=CombineConfig(weights=weights), pooling=self.recipe.pooling)
-        unit = combine.unit(self.context.store, [self.sources[one].entry for one in members], recipe, "selection")
+        unit = combine.unit([self.sources[one].entry for one in members], recipe, "selection")
         made = self.context.do(replace(unit, name=name, ref=None))
         assert isinstance(made, Entry)
         return made

@@ -119,7 +119,7 @@ def combine(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
         members = selection.members_of(context, config)
         if isinstance(members, Waiting):
             return members
-        return context.do(combine_step.unit(context.store, members.prefixes, members.recipe, members.name, members.refs))
+        return context.do(combine_step.unit(members.prefixes, members.recipe, members.name, members.refs))
 
 
 def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:

@@ -62,11 +62,9 @@ def test_plain_bank_has_no_prefixes_and_pools_as_asked():
     assert (bank.prefixes, bank.weights, bank.pooling.position) == ((), (), "cls")
 
 
-def test_key_follows_the_bytes_of_the_prefixes_and_their_order(store, prefixes):
+def test_key_follows_the_bytes_of_the_prefixes_and_their_order(prefixes):
     entries, _ = prefixes
-    documents = [
-        combine.unit(store, order, RECIPE, name).document for order, name in ((entries, "a"), (entries, "b"), (entries[::-1], "a"))
-    ]
+    documents = [combine.unit(order, RECIPE, name).document for order, name in ((entries, "a"), (entries, "b"), (entries[::-1], "a"))]
     assert documents[0] == documents[1] != documents[2]
     assert documents[0]["inputs"]["prefixes"] == [entry.digest for entry in entries]
 

@@ -102,7 +102,7 @@ def test_no_key_follows_a_setting_without_effect(context: Context, prepared):
         units = [
             train_prefix.unit(context, task, files, replace(QUICK, pooling=pooling)),
             train_multitask.unit(context, [task], files, MultitaskRecipe(pooling=pooling)),
-            combine.unit(context.store, [prefix], BankRecipe(combine=weights, pooling=pooling), "one", ["prefix/alpha"]),
+            combine.unit([prefix], BankRecipe(combine=weights, pooling=pooling), "one", ["prefix/alpha"]),
             embed.unit(context, replace(plain, pooling=pooling), texts, "alpha"),
             probe.unit(vectors, task, probing, "alpha"),
         ]

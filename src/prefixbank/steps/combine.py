@@ -13,7 +13,6 @@ from prefixbank.steps.mixture import setting_in
 from prefixbank.steps.units import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
-from prefixbank.store.store import Store
 
 if TYPE_CHECKING:
     from prefixbank.core.combine import Bank
@@ -22,11 +21,10 @@ STEP = "combine"
 VERSION = 1  # 1: first
 
 
-def unit(store: Store, prefixes: Sequence[Entry], recipe: BankRecipe, name: str, refs: Sequence[str] = ()) -> Unit:
+def unit(prefixes: Sequence[Entry], recipe: BankRecipe, name: str, refs: Sequence[str] = ()) -> Unit:
     """Return the unit that combines `prefixes`, in this order; ref `bank/<name>`.
 
     Args:
-        store: only read.
         prefixes: finished prefix artifacts of one encoder.
         recipe: rule, weights and pooling.
         name: of the bank.

@@ -163,7 +163,7 @@ class Graph:
             if isinstance(prefix, Waiting):
                 return self.waits(combine.STEP, name, prefix)
         made = [prefix for prefix in prefixes.values() if isinstance(prefix, Entry)]
-        unit = combine.unit(self.context.store, made, BankRecipe(combine=combination, pooling=self.reading), name, refs)
+        unit = combine.unit(made, BankRecipe(combine=combination, pooling=self.reading), name, refs)
         return self.do(unit if refs else replace(unit, ref=None))
 
     def multitask(self, tasks: Sequence[Task], name: str, seed: int, *, published: bool = False) -> Outcome:
