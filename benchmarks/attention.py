@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.measure import in_turns, save
-from prefixbank.core.attention import Slots, prefix_attention
-from prefixbank.core.shared_prefix import attend_in_two_parts, lowest
+from prefixbank.core.attention.prefix_attention import Slots, prefix_attention
+from prefixbank.core.attention.two_parts import attend_in_two_parts, lowest
 
 HEADS, HEAD_SIZE, TOKENS = 12, 32, 1024
 SLOTS, LENGTHS = (8, 16, 32, 64, 128, 512), (8, 16, 32, 64, 128, 256)

@@ -23,20 +23,19 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from prefixbank.api import Options
+from prefixbank.artifacts.bank import pooling_from, pooling_of, read_bank
+from prefixbank.artifacts.tensors import read_tensors
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, TaskConfig
-from prefixbank.core.attention import ATTENTION, Slots, prefix_attention
+from prefixbank.core.attention.prefix_attention import ATTENTION, Slots, prefix_attention
 from prefixbank.core.combine import Bank
 from prefixbank.core.embed import embed_batches
-from prefixbank.core.heads import predictions_of
-from prefixbank.core.metrics import score
-from prefixbank.data.batches import budget_batches, tokenize
-from prefixbank.data.encoder import Encoder
-from prefixbank.data.tasks import Task
-from prefixbank.steps import embed, fitting
-from prefixbank.steps.banks import read_bank
-from prefixbank.steps.context import Context
-from prefixbank.steps.tensors import read_tensors
+from prefixbank.core.stats.metrics import score
+from prefixbank.core.training.heads import predictions_of
+from prefixbank.data.encoders.batches import budget_batches, tokenize
+from prefixbank.data.encoders.encoder import Encoder
+from prefixbank.data.tasks.task import Task
+from prefixbank.runtime.context import Context
 from prefixbank.store.artifact import Entry
 
 TOKENS = 2048
@@ -97,7 +96,7 @@ def measure(context: Context, name: str, rows: int) -> dict[str, Any]:
     for place, name_of_prefix in enumerate(entry.info["named"]):
         prefix = context.store.resolve("prefix", entry.info["from"].get(f"prefix/{name_of_prefix}", name_of_prefix))
         task = context.task(TaskConfig(name=prefix.info["task"], max_validation_rows=rows))
-        pooling = fitting.pooling_of(embed.pooling_of(prefix))  # as the head was trained; the bank may be read in another way
+        pooling = pooling_from(pooling_of(prefix))  # as the head was trained; the bank may be read in another way
         alone = Bank(prefixes=(bank.prefixes[place],), weights=(1.0,), rule="concat_prefixes", pooling=pooling)
         plain = Bank(prefixes=(), weights=(), rule="concat_prefixes", pooling=pooling)
         own, in_bank = vectors_of(encoder, alone, task), vectors_of(encoder, replace(bank, pooling=pooling), task)

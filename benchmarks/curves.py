@@ -23,8 +23,8 @@ from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig
 from prefixbank.core.embed import embed_batches
 from prefixbank.core.shapes import Batch
-from prefixbank.data.encoder import Encoder
-from prefixbank.steps.context import Context
+from prefixbank.data.encoders.encoder import Encoder
+from prefixbank.runtime.context import Context
 from prefixbank.store.store import Store
 
 SLOTS = (0, 16, 32, 64, 128, 256, 512)

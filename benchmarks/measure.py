@@ -21,12 +21,12 @@ from prefixbank.config.schema import TaskConfig
 from prefixbank.core.combine import Bank, default_weights
 from prefixbank.core.embed import encode
 from prefixbank.core.packed import pack_linear_layers, packable
+from prefixbank.core.parallel import map_pieces
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import Prefix
 from prefixbank.core.shapes import Batch
-from prefixbank.core.workers import map_pieces
-from prefixbank.data.encoder import Encoder
-from prefixbank.data.load import load_task
+from prefixbank.data.encoders.encoder import Encoder
+from prefixbank.data.tasks.load import load_task
 
 MEAN = Pooling(position="mean", layers="last", last_k=1, layer=0)
 RESULTS = Path(__file__).with_name("results")

@@ -26,10 +26,10 @@ from transformers import AutoModel
 from benchmarks.measure import in_turns, matrix_work, mixed_texts, operations, random_bank, ratio, save
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig
-from prefixbank.data.batches import budget_batches, tokenize
-from prefixbank.data.texts import Texts
-from prefixbank.steps.context import Context
-from prefixbank.steps.vectors import embed_rows
+from prefixbank.data.corpus.texts import Texts
+from prefixbank.data.encoders.batches import budget_batches, tokenize
+from prefixbank.runtime.context import Context
+from prefixbank.steps.embed.rows import embed_rows
 from prefixbank.store.store import Store
 
 MAX_TOKENS, SLOTS, PEER_BATCH = 256, 16, 32

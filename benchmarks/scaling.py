@@ -24,7 +24,7 @@ from benchmarks.measure import mixed_texts, save
 from benchmarks.memory import write_lines
 from prefixbank import api
 from prefixbank.config.commands import CorpusConfig
-from prefixbank.data.corpus import open_corpus, shards_of
+from prefixbank.data.corpus.corpus import open_corpus, shards_of
 
 LINES, GROUP_ROWS = 500_000, 50_000
 SHARD_ROWS, SHARDS = 256, (4, 12)

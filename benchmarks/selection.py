@@ -32,25 +32,28 @@ import numpy as np
 
 from benchmarks.measure import RESULTS
 from prefixbank.api import Options
+from prefixbank.artifacts.embeddings import read_vectors
+from prefixbank.artifacts.json_files import read_json
 from prefixbank.config.commands import Measure, Reading, TransferSimilarConfig
 from prefixbank.config.compose import compose
 from prefixbank.config.schema import BankRecipe, CombineConfig, EmbedRecipe, PrefixRecipe, ProbeConfig, recipe_of
-from prefixbank.core.bootstrap import percentile_interval
-from prefixbank.core.metrics import score
-from prefixbank.core.probe import fit_probe
-from prefixbank.core.probe_model import ProbeModel
-from prefixbank.core.warm_start import retrieval_weights
-from prefixbank.data.encoder_files import EncoderFiles
-from prefixbank.data.splits import sample, strata_of
-from prefixbank.data.tasks import Task
-from prefixbank.steps import combine, embed, train_prefix
-from prefixbank.steps.context import Context
-from prefixbank.steps.json_files import read_json
-from prefixbank.steps.selection import DIGITS
-from prefixbank.steps.similar import Source, check_k, nearest
-from prefixbank.steps.task_embeddings import Comparison
-from prefixbank.steps.vectors import read_vectors
+from prefixbank.core.average import retrieval_weights
+from prefixbank.core.probe.fit import fit_probe
+from prefixbank.core.probe.model import ProbeModel
+from prefixbank.core.stats.bootstrap import percentile_interval
+from prefixbank.core.stats.metrics import score
+from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.data.tasks.splits import sample, strata_of
+from prefixbank.data.tasks.task import Task
+from prefixbank.runtime.context import Context
+from prefixbank.steps import combine
+from prefixbank.steps.embed import step as embed
+from prefixbank.steps.embed.reading import Reading
+from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.store.artifact import Entry
+from prefixbank.transfer.select import DIGITS
+from prefixbank.transfer.sources import Source, check_k, nearest
+from prefixbank.transfer.task_embeddings import Comparison
 
 COLUMNS = ("plain", "full", "similar", "random", "leave_one_out")
 WEIGHTED = "similar_weighted"
@@ -100,7 +103,7 @@ class Study:
         if name not in self.seen:
             bank = self._bank(members, weights, name) if members else None
             recipe = EmbedRecipe(max_length_tokens=self.recipe.max_length_tokens)
-            reading = embed.Reading(bank=bank, files=self.files, recipe=recipe, pooling=self.recipe.pooling)
+            reading = Reading(bank=bank, files=self.files, recipe=recipe, pooling=self.recipe.pooling)
             made = self.context.do(embed.unit(self.context, reading, embed.parts_of_task(self.task, ("train", "test")), name))
             assert isinstance(made, Entry)
             self.seen[name] = (read_vectors(made, "train"), read_vectors(made, "test"))

@@ -21,11 +21,11 @@ from torch.nn import functional
 
 from prefixbank.config.schema import EncoderConfig
 from prefixbank.core.embed import encode
-from prefixbank.core.heads import new_head
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import PrefixStart, TrainablePrefix
-from prefixbank.data.encoder import Encoder, load_encoder
-from prefixbank.data.encoder_files import locate_encoder
+from prefixbank.core.training.heads import new_head
+from prefixbank.data.encoders.encoder import Encoder, load_encoder
+from prefixbank.data.encoders.files import locate_encoder
 
 ROWS = 32
 PREFIX_LENGTH = 16

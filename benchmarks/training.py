@@ -23,12 +23,12 @@ from transformers import AutoModelForSequenceClassification, DataCollatorWithPad
 from benchmarks.measure import in_turns, mixed_texts, ratio, save
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, OptimConfig, PrefixRecipe
-from prefixbank.core.fit import fit_prefix
-from prefixbank.data.batches import epoch_batches, tokenize
-from prefixbank.data.encoder import Encoder
-from prefixbank.data.tasks import Examples, Task
-from prefixbank.steps.context import Context
-from prefixbank.steps.fitting import settings
+from prefixbank.core.training.fit import fit_prefix
+from prefixbank.data.encoders.batches import epoch_batches, tokenize
+from prefixbank.data.encoders.encoder import Encoder
+from prefixbank.data.tasks.task import Examples, Task
+from prefixbank.runtime.context import Context
+from prefixbank.steps.train_prefix.make import settings
 from prefixbank.store.store import Store
 
 MAX_TOKENS, SLOTS, BATCH = 128, 16, 8

@@ -16,18 +16,18 @@ import numpy as np
 
 from benchmarks.measure import save
 from prefixbank.api import Options
+from prefixbank.artifacts.embeddings import read_vectors
+from prefixbank.artifacts.json_files import read_json
 from prefixbank.config.compose import compose
 from prefixbank.config.schema import PrefixRecipe, TaskConfig, recipe_of
-from prefixbank.core.metrics import score
-from prefixbank.core.probe import fit_probe
-from prefixbank.core.probe_layers import LayerBlocks
+from prefixbank.core.probe.fit import fit_probe
+from prefixbank.core.probe.layers import LayerBlocks
 from prefixbank.core.quantize import VectorType, bytes_per_vector, calibrate, dequantize, needs_calibration, quantize
-from prefixbank.data.tasks import Task
-from prefixbank.steps.embed import VERSION
-from prefixbank.steps.graph import Experiment, Graph
-from prefixbank.steps.json_files import read_json
-from prefixbank.steps.vectors import read_vectors
+from prefixbank.core.stats.metrics import score
+from prefixbank.data.tasks.task import Task
+from prefixbank.steps.embed.reading import VERSION
 from prefixbank.store.artifact import Entry
+from prefixbank.studies.graph import Experiment, Graph
 
 REPRESENTATIONS = ("plain encoder", "bank")
 KINDS = get_args(VectorType)

@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 import prefixbank
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig
-from prefixbank.core.attention import Slots
-from prefixbank.data.encoder import load_encoder
-from prefixbank.data.encoder_files import describe_folder
+from prefixbank.core.attention.prefix_attention import Slots
+from prefixbank.data.encoders.encoder import load_encoder
+from prefixbank.data.encoders.files import describe_folder
 from prefixbank.errors import PrefixbankError, UsageError
-from prefixbank.steps.events import Event
-from prefixbank.steps.units import Waiting
+from prefixbank.runtime.events import Event
+from prefixbank.runtime.unit import Waiting
 from prefixbank.store import Entry, Store
 from tests.prepared import SMALL, Prepared, copy_store, prepare
 
@@ -78,7 +78,7 @@ def test_pairs_are_read_jointly(bank):
 
 def test_encoder_is_loaded_once_for_many_calls(bank, monkeypatch):
     bank.embed(TEXTS)
-    monkeypatch.setattr("prefixbank.data.encoder.load_encoder", None)
+    monkeypatch.setattr("prefixbank.data.encoders.encoder.load_encoder", None)
     assert bank.embed(TEXTS).shape == (3, 64)
 
 

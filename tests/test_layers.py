@@ -173,7 +173,7 @@ def test_rule_reports_a_breach(rule: Rule):
     [
         ("import torch.nn as nn", "torch.nn"),
         ("from prefixbank import data", "prefixbank.data"),
-        ("from ..data import tasks", "prefixbank.data.tasks"),
+        ("from ..data import tasks", "prefixbank.data.tasks.task"),
         ("from . import shapes", "prefixbank.core.shapes"),
         ("from .. import store", "prefixbank.store"),
         ("if TYPE_CHECKING:\n    from transformers import AutoModel", "transformers.AutoModel"),

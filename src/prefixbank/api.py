@@ -15,32 +15,36 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from prefixbank.artifacts.embeddings import STEP as EMBED_STEP
+from prefixbank.artifacts.encoder import encoder_of, is_encoder
 from prefixbank.config.commands import RunExperimentConfig, TrainPrefixConfig
 from prefixbank.config.compose import change_recipe, compose, compose_task
 from prefixbank.config.mixture import find_tasks, tasks_of
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig, MultitaskRecipe, PrefixRecipe, TaskConfig, recipe_of
-from prefixbank.data.tasks import Task
+from prefixbank.data.tasks.task import Task
 from prefixbank.env import store_root
+from prefixbank.runtime.context import Context
+from prefixbank.runtime.events import Emit, Event, silent
+from prefixbank.runtime.jobs import Job, listener, outcome_of
+from prefixbank.runtime.unit import Waiting
+from prefixbank.runtime.worker import worker_context, worker_shards, working_folder
+from prefixbank.runtime.workers import Elsewhere
 from prefixbank.steps import combine as combine_step
-from prefixbank.steps import embed as embed_step
-from prefixbank.steps import probe as probe_step
-from prefixbank.steps import selection
-from prefixbank.steps import train_multitask as train_multitask_step
-from prefixbank.steps import train_prefix as train_prefix_step
-from prefixbank.steps.context import Context
-from prefixbank.steps.elsewhere import Elsewhere
-from prefixbank.steps.events import Emit, Event, silent
-from prefixbank.steps.experiment import Experiment, run_experiment
-from prefixbank.steps.jobs import Job, listener, outcome_of
-from prefixbank.steps.loaded_bank import LoadedBank
-from prefixbank.steps.mixture import Mixture
-from prefixbank.steps.units import Waiting
-from prefixbank.steps.what_embeds import PLAIN, is_encoder, resolve_bank, what_embeds
-from prefixbank.steps.working import worker_context, worker_shards, working_folder
+from prefixbank.steps.embed import step as embed_step
+from prefixbank.steps.embed.loaded_bank import LoadedBank
+from prefixbank.steps.embed.reading import Reading
+from prefixbank.steps.embed.source import PLAIN, resolve_bank, what_embeds
+from prefixbank.steps.probe import step as probe_step
+from prefixbank.steps.probe.make import splits_of
+from prefixbank.steps.train_multitask import step as train_multitask_step
+from prefixbank.steps.train_prefix import step as train_prefix_step
+from prefixbank.steps.train_prefix.mixture import Mixture
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
 from prefixbank.store.store import Store
+from prefixbank.studies.experiment import Experiment, run_experiment
+from prefixbank.transfer import select as selection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,19 +128,19 @@ def combine(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
 
 def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Embed a corpus; `prefixbank embed`."""
-    from prefixbank.data.corpus import open_corpus
-    from prefixbank.steps import embed_corpus
-    from prefixbank.steps.reuse import Earlier
+    from prefixbank.data.corpus.corpus import open_corpus
+    from prefixbank.steps.embed import corpus as embed_corpus
+    from prefixbank.steps.embed.reuse import Earlier
 
     config = compose("embed", overrides, conf_dir=options.conf_dir)
     with options.context(config.run, "embed", overrides) as context:
         bank, files, pooling = what_embeds(context, config)
         name = config.name or f"{_name_of(config.corpus.path)}@{_short(config.bank)}"
         reuse = Earlier(context.store, force=context.force) if config.reuse else None
-        reading = embed_step.Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling, reuse=reuse)
+        reading = Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling, reuse=reuse)
         if options.job is not None and options.job.shards:
             embed_corpus.make_shards(context, reading, worker_shards(config.corpus, options.job.folder), options.job.shards)
-            return Waiting(step=embed_step.STEP, name=name)
+            return Waiting(step=EMBED_STEP, name=name)
         with open_corpus(config.corpus, getattr(sys.stdin, "buffer", None) or io.BytesIO()) as corpus:
             return context.do(embed_corpus.unit(context, reading, corpus, name, ("embeddings", name)))
 
@@ -150,8 +154,8 @@ def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
         probe_step.check_layers(config.probe, pooling.layers)
         task = context.task(config.task)
         name = config.name or f"{task.name}@{_short(config.bank)}"
-        parts = embed_step.parts_of_task(task, probe_step.splits_of(config.probe))
-        reading = embed_step.Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling)
+        parts = embed_step.parts_of_task(task, splits_of(config.probe))
+        reading = Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling)
         embeddings = context.do(embed_step.unit(context, reading, parts, name))
         if isinstance(embeddings, Waiting):
             return context.waits(probe_step.STEP, name, embeddings)
@@ -160,8 +164,8 @@ def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
 
 def search(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object]]:
     """Find the nearest neighbours of texts in embeddings; `prefixbank search`. Returns a row for each neighbour, nearest first."""
-    from prefixbank.data.corpus import open_corpus
-    from prefixbank.steps.searching import Embeddings, check_queries, neighbours
+    from prefixbank.data.corpus.corpus import open_corpus
+    from prefixbank.steps.search import Embeddings, check_queries, neighbours
 
     config = compose("search", overrides, conf_dir=options.conf_dir)
     check_queries(config.queries)
@@ -173,8 +177,8 @@ def search(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object
 
 def transfer_similar(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object]]:
     """Rank source prefixes by their similarity to a task; `prefixbank transfer similar`. Returns a row for each, the nearest first."""
-    from prefixbank.steps.similar import Target, find_sources, ranked
-    from prefixbank.steps.task_embeddings import Comparison
+    from prefixbank.transfer.sources import Target, find_sources, ranked
+    from prefixbank.transfer.task_embeddings import Comparison
 
     config = compose("transfer_similar", overrides, conf_dir=options.conf_dir)
     with options.context(config.run) as context:
@@ -188,7 +192,7 @@ def transfer_similar(*overrides: str, options: Options = DEFAULT) -> list[dict[s
 
 def transfer_map(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Train each target from each source and from a cold start; `prefixbank transfer map`. Returns the report."""
-    from prefixbank.steps.transfer_map import run_map
+    from prefixbank.studies.transfer_map import run_map
 
     config = compose("transfer_map", overrides, conf_dir=options.conf_dir)
     with options.context(config.run, "transfer_map", overrides) as context:
@@ -197,7 +201,7 @@ def transfer_map(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting
 
 def transfer_retrieve(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Train a task from the sources that are most similar to it; `prefixbank transfer retrieve`. Returns the task's prefix."""
-    from prefixbank.steps.retrieve import retrieve
+    from prefixbank.transfer.retrieve import retrieve
 
     config = compose("transfer_retrieve", overrides, conf_dir=options.conf_dir)
     with options.context(config.run, "transfer_retrieve", overrides) as context:
@@ -257,7 +261,7 @@ def load_bank(name: str, *, options: Options = DEFAULT, run: RunConfig | None = 
     context = options.context(run or RunConfig())
     entry = resolve_bank(context.store, name)
     own = EncoderConfig(source="bank")
-    files = train_multitask_step.encoder_of(entry) if is_encoder(entry) else context.encoder_of_bank(entry, own)
+    files = encoder_of(entry) if is_encoder(entry) else context.encoder_of_bank(entry, own)
     return LoadedBank(context, entry, files, recipe or EmbedRecipe())
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prefixbank import api
-from prefixbank.steps.tensors import FolderCheckpoint
+from prefixbank.runtime.checkpoint import FolderCheckpoint
 
 ABLE = api.work
 

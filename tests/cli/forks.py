@@ -21,9 +21,9 @@ FORKS = multiprocessing.get_context("forkserver")
 PRELOADED = [
     "prefixbank.api",
     "prefixbank.cli.app",
-    "prefixbank.data.encoder",
-    "prefixbank.steps.fitting",
-    "prefixbank.steps.vectors",
+    "prefixbank.data.encoders.encoder",
+    "prefixbank.steps.train_prefix.make",
+    "prefixbank.steps.embed.rows",
     "transformers.models.bert.modeling_bert",
 ]
 CHECKPOINT = 7
@@ -139,7 +139,7 @@ def killed_at_random(folder: Path) -> None:
 
 def waiting_in_training(folder: Path) -> None:
     """Say `started` after the first checkpoint, and wait for `go`."""
-    from prefixbank.steps.tensors import FolderCheckpoint
+    from prefixbank.runtime.checkpoint import FolderCheckpoint
 
     save = FolderCheckpoint.save
 
@@ -154,7 +154,7 @@ def waiting_in_training(folder: Path) -> None:
 
 def after_checkpoint(number: int, ending: signal.Signals) -> None:
     """Send a signal when the checkpoint of this number is in place."""
-    from prefixbank.steps.tensors import FolderCheckpoint
+    from prefixbank.runtime.checkpoint import FolderCheckpoint
 
     save, saved = FolderCheckpoint.save, iter(range(1, 1000))
 

@@ -14,7 +14,7 @@ import typer
 from prefixbank.cli import console
 from prefixbank.cli.console import Steps, chosen_format, line_of, print_rows, reported
 from prefixbank.errors import DamagedError, PrefixbankError, UsageError
-from prefixbank.steps.events import Event
+from prefixbank.runtime.events import Event
 from tests.cli.command import faults_in
 
 ROWS = [{"name": "a", "score": 0.12345, "list": [1, 2]}, {"name": "b", "other": None}]

@@ -13,8 +13,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 import prefixbank
+from prefixbank.artifacts.embeddings import read_calibration, read_stored, read_vectors
 from prefixbank.core.quantize import calibrate, dequantize, quantize
-from prefixbank.steps.vectors import read_calibration, read_stored, read_vectors
 from prefixbank.store import Store
 
 TEXTS = ["the food was good", "a bad and noisy place", "warm"]

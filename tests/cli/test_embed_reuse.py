@@ -11,12 +11,16 @@ import pyarrow.parquet as parquet
 import pytest
 
 import prefixbank
+from prefixbank.artifacts.embeddings import read_vectors
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig
-from prefixbank.data.encoder_files import EncoderFiles
-from prefixbank.steps import embed, embed_corpus, embed_parts, vectors
-from prefixbank.steps.context import Context
-from prefixbank.steps.reuse import Earlier
-from prefixbank.steps.vectors import read_vectors
+from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.runtime.context import Context
+from prefixbank.steps.embed import corpus as embed_corpus
+from prefixbank.steps.embed import make as embed_parts
+from prefixbank.steps.embed import rows as vectors
+from prefixbank.steps.embed import step as embed
+from prefixbank.steps.embed.reading import VERSION, Reading
+from prefixbank.steps.embed.reuse import Earlier
 from prefixbank.store import Store
 from prefixbank.store.key import key_of
 from tests.cli.command import Ran
@@ -161,7 +165,7 @@ def test_what_was_made_without_reuse_is_not_taken_over(embed_texts):
 
 def test_what_another_version_made_is_not_taken_over(embed_texts, monkeypatch):
     embed_texts(TEXTS)
-    monkeypatch.setattr(embed, "VERSION", embed.VERSION + 1)
+    monkeypatch.setattr(embed, "VERSION", VERSION + 1)
     assert embed_texts(TEXTS[1:]).result["reused_rows"] == 0
 
 
@@ -185,7 +189,7 @@ def test_keys_without_reuse_are_those_of_old(kind, monkeypatch):
     monkeypatch.setattr(embed, "VERSION", 3)
     files = EncoderFiles(folder=Path(), digest="e" * 64, label="tiny", source=EncoderConfig())
     recipe = EmbedRecipe(vectors=kind) if kind else EmbedRecipe()
-    reading = embed.Reading(bank=None, files=files, recipe=recipe, pooling=PoolingConfig())
+    reading = Reading(bank=None, files=files, recipe=recipe, pooling=PoolingConfig())
     assert key_of(reading.document({"part-00000": "a" * 64})) == GOLDEN[kind]
 
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from prefixbank.steps import memory
+from prefixbank.runtime import device as memory
 from prefixbank.store import Store
 from tests.cli.command import faults_in
 from tests.prepared import SMALL, contents
@@ -166,7 +166,7 @@ def test_full_disk_while_saving_a_checkpoint_is_said(cli, train, monkeypatch):
 def test_full_disk_while_embedding_loses_nothing(cli, lines, monkeypatch):
     before = contents(cli.store)
     with monkeypatch.context() as patch:
-        patch.setattr("prefixbank.steps.vectors.parquet.write_table", full_disk)
+        patch.setattr("prefixbank.steps.embed.rows.parquet.write_table", full_disk)
         cli.expect_fault(1, "embed", "bank=demo", f"corpus.path={lines}")
     cli.done("embed", "bank=demo", f"corpus.path={lines}")
     assert before.items() <= contents(cli.store).items() and len(Store(cli.store).entries("embed")) == 1

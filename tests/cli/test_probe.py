@@ -45,7 +45,7 @@ def test_labels_are_those_of_the_test_split(cli):
 
 def test_predictions_follow_from_the_stored_model_and_vectors(cli):
     path = Path(probe_gamma(cli).result["path"])
-    from prefixbank.steps.vectors import read_vectors
+    from prefixbank.artifacts.embeddings import read_vectors
 
     store = Store(cli.store)
     (vectors,) = (read_vectors(entry, "test") for entry in store.entries("embed"))

@@ -13,7 +13,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from prefixbank import api
-from prefixbank.steps.events import Event
+from prefixbank.runtime.events import Event
 from prefixbank.store import Store
 from prefixbank.store.artifact import Entry
 from tests.cli import forks

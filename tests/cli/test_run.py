@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from prefixbank import api
-from prefixbank.steps.events import Event
+from prefixbank.runtime.events import Event
 from prefixbank.store import Store
 from tests.prepared import SMALL, contents
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from prefixbank import api
-from prefixbank.steps.units import Waiting
+from prefixbank.runtime.unit import Waiting
 from prefixbank.store import Store
 from tests.cli.command import CommandLine, Ran
 from tests.prepared import SMALL, contents
@@ -193,7 +193,7 @@ def test_settings_without_effect_are_refused_with_all_others(cli):
 
 
 def test_equal_similarities_weigh_the_same(three, monkeypatch):
-    from prefixbank.core import similarity
+    from prefixbank.core.stats import similarity
 
     monkeypatch.setattr(similarity, "similarity_matrix", lambda measure, sources, targets: np.full((len(sources), 1), 0.9))
     assert three.done(*similar_to(three, "name=near")).result["weights"] == pytest.approx([1 / 3] * 3)

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import prefixbank
+from prefixbank.artifacts.embeddings import read_vectors
 from prefixbank.config.schema import EncoderConfig
-from prefixbank.data.encoder import load_encoder
-from prefixbank.data.encoder_files import describe_folder
-from prefixbank.steps.vectors import read_vectors
+from prefixbank.data.encoders.encoder import load_encoder
+from prefixbank.data.encoders.files import describe_folder
 from prefixbank.store import Store
 from tests.cli.command import CommandLine, Ran
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prefixbank.steps import tracking
+from prefixbank.runtime import tracking
 from tests.prepared import SMALL
 
 

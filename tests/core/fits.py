@@ -14,10 +14,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prefixbank.core import training as training_module
-from prefixbank.core.fit import Checkpoint, FitEvent, FitResult, State, fit_prefix
-from prefixbank.core.precision import MixedPrecision
 from prefixbank.core.shapes import Batch
+from prefixbank.core.training import loop as training_module
+from prefixbank.core.training.fit import Checkpoint, FitEvent, FitResult, State, fit_prefix
+from prefixbank.core.training.precision import MixedPrecision
 from tests.core.toys import SETTINGS, SHAPE, batch_of, epochs_of, texts_of
 
 TRAIN, TRAIN_CLASSES = texts_of(40, seed=1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertModel, DynamicCache, LlamaConfig, LlamaModel
 
-from prefixbank.core.attention import ATTENTION, AttentionCall, Slots, prefix_attention, trace_attention
+from prefixbank.core.attention.prefix_attention import ATTENTION, AttentionCall, Slots, prefix_attention, trace_attention
 from tests.core.toys import SHAPE, distance, inputs_of, new_bert, new_prefix, run
 
 ROWS, TOKENS, SLOTS, SIZE, HEADS = 3, 5, 4, 8, 4

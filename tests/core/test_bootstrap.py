@@ -5,8 +5,8 @@ import pytest
 import scipy.stats
 import sklearn.metrics as sk
 
-from prefixbank.core import bootstrap
-from prefixbank.core.bootstrap import (
+from prefixbank.core.stats import bootstrap
+from prefixbank.core.stats.bootstrap import (
     bootstrap_interval,
     draw_seeds,
     paired_bootstrap,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertModel
 
-from prefixbank.core.attention import Slots, prefix_attention
+from prefixbank.core.attention.prefix_attention import Slots, prefix_attention
 from prefixbank.core.combine import Bank, Rule, check_shapes, check_weights, default_weights
 from prefixbank.core.embed import encode
 from prefixbank.core.prefix import Prefix

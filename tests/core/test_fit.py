@@ -17,17 +17,17 @@ from torch.nn import functional
 from transformers import BertModel
 
 from prefixbank.config.schema import PrefixRecipe
-from prefixbank.core import training
-from prefixbank.core.attention import Slots
-from prefixbank.core.fit import FitEvent, FitResult
-from prefixbank.core.heads import new_head
+from prefixbank.core.attention.prefix_attention import Slots
 from prefixbank.core.prefix import TrainablePrefix
-from prefixbank.core.schedule import rate_factor
 from prefixbank.core.shapes import Batch
-from prefixbank.data.tasks import Examples, Task
+from prefixbank.core.training import loop as training
+from prefixbank.core.training.fit import FitEvent, FitResult
+from prefixbank.core.training.heads import new_head
+from prefixbank.core.training.schedule import rate_factor
+from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.errors import EncoderError, TrainingError
-from prefixbank.steps.fitting import settings
-from prefixbank.steps.tensors import FolderCheckpoint
+from prefixbank.runtime.checkpoint import FolderCheckpoint
+from prefixbank.steps.train_prefix.make import settings
 from tests.core.fits import (
     TRAIN,
     TRAIN_CLASSES,

@@ -12,12 +12,12 @@ import torch
 from torch.nn import functional
 from transformers import BertModel
 
-from prefixbank.core.attention import Slots
-from prefixbank.core.fit import FitResult, embed_task, fit_prefix
-from prefixbank.core.heads import new_head
+from prefixbank.core.attention.prefix_attention import Slots
 from prefixbank.core.prefix import TrainablePrefix
-from prefixbank.core.schedule import rate_factor
 from prefixbank.core.shapes import Batch
+from prefixbank.core.training.fit import FitResult, embed_task, fit_prefix
+from prefixbank.core.training.heads import new_head
+from prefixbank.core.training.schedule import rate_factor
 from tests.core.fits import VALIDATION, VALIDATION_CLASSES, Killed, MemoryCheckpoint, labels_of, losses_of, script_scores, seed_global_state
 from tests.core.test_multitask import CLASSES, mixed
 from tests.core.toys import SETTINGS, SHAPE, START, batch_of, distance, run

@@ -13,11 +13,11 @@ from torch.nn import functional
 from transformers import BertModel
 from transformers.optimization import Adafactor
 
-from prefixbank.core.fit_types import FitResult
-from prefixbank.core.heads import new_head
-from prefixbank.core.optimizers import OptimizerName, new_optimizer, restore, state_of
 from prefixbank.core.prefix import trainable
 from prefixbank.core.prompt import SoftPrompt, TrainablePrompt
+from prefixbank.core.training.heads import new_head
+from prefixbank.core.training.optimizers import OptimizerName, new_optimizer, restore, state_of
+from prefixbank.core.training.settings import FitResult
 from tests.core.fits import TRAIN, TRAIN_CLASSES, Killed, MemoryCheckpoint, everything, fit, losses_of, script_scores, seed_global_state
 from tests.core.toys import SHAPE, START, distance, epochs_of, state_bytes
 

@@ -12,13 +12,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertModel
 
-from prefixbank.core import flops
-from prefixbank.core.attention import ATTENTION
+from prefixbank.core.attention.prefix_attention import ATTENTION
 from prefixbank.core.embed import encode
-from prefixbank.core.flops import finetune_flops, prefix_flops, shapes_of
-from prefixbank.core.heads import loss_of, new_head
 from prefixbank.core.prefix import PrefixStart, trainable
 from prefixbank.core.shapes import EncoderShape
+from prefixbank.core.training import flops
+from prefixbank.core.training.flops import finetune_flops, prefix_flops, shapes_of
+from prefixbank.core.training.heads import loss_of, new_head
 from tests.core.toys import MEAN, SHAPE, START, batch_of, new_bert, state_bytes, texts_of
 from tests.data.encoders import FAMILIES
 

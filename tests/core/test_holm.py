@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from prefixbank.core.holm import holm
+from prefixbank.core.stats.holm import holm
 
 
 def step_down(p_values: list[float], level: float) -> list[bool]:

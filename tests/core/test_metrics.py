@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefixbank.config import schema
-from prefixbank.core import metrics
-from prefixbank.core.metrics import METRICS_OF, all_metrics, check_values, score, weighted_score
+from prefixbank.core.stats import metrics
+from prefixbank.core.stats.metrics import METRICS_OF, all_metrics, check_values, score, weighted_score
 from prefixbank.errors import DataError, UsageError
 
 CLASS_METRICS = METRICS_OF["classification"]

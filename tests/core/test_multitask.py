@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertModel
 
-from prefixbank.core.fit_types import FitEvent, MultitaskResult, TaskSettings, TrainingSettings
-from prefixbank.core.heads import new_head
-from prefixbank.core.multitask import fit_multitask
-from prefixbank.core.schedule import rate_factor
 from prefixbank.core.shapes import Batch
+from prefixbank.core.training.heads import new_head
+from prefixbank.core.training.multitask import fit_multitask
+from prefixbank.core.training.schedule import rate_factor
+from prefixbank.core.training.settings import FitEvent, MultitaskResult, TaskSettings, TrainingSettings
 from prefixbank.errors import TrainingError
 from tests.core.fits import (
     TRAIN,

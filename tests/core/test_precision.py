@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import BertModel
 
-from prefixbank.core.precision import MixedPrecision, Precision, checkpointed_layers
+from prefixbank.core.training.precision import MixedPrecision, Precision, checkpointed_layers
 from prefixbank.errors import EncoderError
 from tests.core.fits import Killed, MemoryCheckpoint, fit, losses_of
 from tests.core.toys import distance, inputs_of, new_albert, new_bert, new_prefix, run

@@ -15,12 +15,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from prefixbank.core import probe_linear
-from prefixbank.core.bootstrap import bootstrap_interval
-from prefixbank.core.linear import NEVER
-from prefixbank.core.probe import fit_probe
-from prefixbank.core.probe_model import ProbeModel, evaluate
-from prefixbank.core.probe_rows import assign_folds, sample_shots
+from prefixbank.core.probe import linear as probe_linear
+from prefixbank.core.probe.fit import fit_probe
+from prefixbank.core.probe.model import ProbeModel, evaluate
+from prefixbank.core.probe.rows import assign_folds, sample_shots
+from prefixbank.core.probe.solution import NEVER
+from prefixbank.core.stats.bootstrap import bootstrap_interval
 from prefixbank.errors import DataError, UsageError
 from tests.core.problems import FEATURES, classification, multilabel, regression
 

@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from prefixbank.core.probe import fit_probe
-from prefixbank.core.probe_layers import LayerBlocks, best_place, fit_layers
+from prefixbank.core.probe.fit import fit_probe
+from prefixbank.core.probe.layers import LayerBlocks, best_place, fit_layers
 from prefixbank.core.shapes import ShapeError
 from tests.core.problems import classification
 

@@ -11,10 +11,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from prefixbank.core import probe, probe_mlp
-from prefixbank.core.linear import NEVER
-from prefixbank.core.probe import fit_probe
-from prefixbank.core.probe_model import ProbeModel
+from prefixbank.core.probe import fit as probe
+from prefixbank.core.probe import mlp as probe_mlp
+from prefixbank.core.probe.fit import fit_probe
+from prefixbank.core.probe.model import ProbeModel
+from prefixbank.core.probe.solution import NEVER
 from tests.core.problems import FEATURES, classification, multilabel, regression
 
 HIDDEN = 5

@@ -13,9 +13,9 @@ from sklearn.model_selection import GridSearchCV, PredefinedSplit, cross_val_pre
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from prefixbank.core.probe import fit_probe
-from prefixbank.core.probe_nested import nested_predictions
-from prefixbank.core.probe_rows import assign_folds
+from prefixbank.core.probe.fit import fit_probe
+from prefixbank.core.probe.nested import nested_predictions
+from prefixbank.core.probe.rows import assign_folds
 from prefixbank.errors import DataError
 from tests.core.problems import classification, multilabel, regression
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefixbank.core.retrieval import (
+from prefixbank.core.shapes import ShapeError
+from prefixbank.core.stats.retrieval import (
     Candidates,
     Choice,
     best_of_k,
@@ -20,7 +21,6 @@ from prefixbank.core.retrieval import (
     oracle_by_validation,
     share_of_oracle_gain,
 )
-from prefixbank.core.shapes import ShapeError
 from prefixbank.errors import DataError, UsageError
 
 VALIDATION = np.array([0.5, 0.9, 0.7, 0.6])

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from prefixbank.core.sampling import BUCKET_BATCHES, epoch_plan, length_groups, rows_each_epoch, rows_shown
+from prefixbank.core.training.sampling import BUCKET_BATCHES, epoch_plan, length_groups, rows_each_epoch, rows_shown
 
 RULES = [
     {"sampling": "proportional", "temperature": 2.0, "size_cap": 0},

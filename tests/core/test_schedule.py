@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from prefixbank.core.schedule import Schedule, rate_factor
+from prefixbank.core.training.schedule import Schedule, rate_factor
 
 
 def factors(schedule: Schedule, total_steps: int, warmup_share: float) -> list[float]:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from prefixbank.core.attention import Slots, prefix_attention
-from prefixbank.core.shared_prefix import LONG_PREFIX, attend_in_two_parts, lowest, two_parts_apply
+from prefixbank.core.attention.prefix_attention import Slots, prefix_attention
+from prefixbank.core.attention.two_parts import LONG_PREFIX, attend_in_two_parts, lowest, two_parts_apply
 from tests.core.toys import distance
 
 ROWS, HEADS, TOKENS, SIZE, SLOTS = 3, 2, 6, 8, 70

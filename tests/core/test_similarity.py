@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from prefixbank.core.shapes import ShapeError
-from prefixbank.core.similarity import (
+from prefixbank.core.stats.similarity import (
     Measure,
     average_tokens,
     average_tokens_by_layer,

@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import BertModel
 
-from prefixbank.core.fit import FitEvent, embed_task
-from prefixbank.core.schedule import early_step
 from prefixbank.core.shapes import Batch
+from prefixbank.core.training.fit import FitEvent, embed_task
+from prefixbank.core.training.schedule import early_step
 from tests.core.fits import TRAIN, TRAIN_CLASSES, Killed, MemoryCheckpoint, everything, fit, script_scores
 from tests.core.toys import epochs_of
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefixbank.core.shapes import ShapeError
-from prefixbank.core.transfer_stats import CorrelationKind, correlation, correlation_over_tasks, relative_error_reduction
+from prefixbank.core.stats.transfer import CorrelationKind, correlation, correlation_over_tasks, relative_error_reduction
 from prefixbank.errors import DataError, UsageError
 
 SOURCES = ("mnli", "qqp", "squad", "cola", "sst2")
@@ -119,7 +119,7 @@ def test_one_resample_counts_a_pair_by_the_draws_of_both_tasks(kind: Correlation
     draw = ["mnli", "mnli", "qqp", "cola", "cola", "rte", "rte", "rte"]
     tasks = list(dict.fromkeys((*SOURCES, *TARGETS)))
     counts = np.array([[draw.count(task) for task in tasks]], dtype=np.float64)
-    monkeypatch.setattr("prefixbank.core.transfer_stats.draw_weights", lambda *_: iter([counts]))
+    monkeypatch.setattr("prefixbank.core.stats.transfer.draw_weights", lambda *_: iter([counts]))
     x, y = pairs(2)
     rows = drawn_pairs(draw)
     expected = REFERENCES[kind]([x[row] for row in rows], [y[row] for row in rows]).statistic

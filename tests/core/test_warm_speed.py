@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from prefixbank.core.fit_types import FitEvent
-from prefixbank.core.warm_speed import ratio_of_steps, steps_to_reach
+from prefixbank.core.stats.convergence import ratio_of_steps, steps_to_reach
+from prefixbank.core.training.settings import FitEvent
 from prefixbank.errors import DataError
 
 

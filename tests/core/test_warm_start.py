@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prefixbank.core.average import average_prefixes, average_prompts, retrieval_weights
 from prefixbank.core.combine import Bank
 from prefixbank.core.prefix import Prefix
 from prefixbank.core.shapes import ShapeError
-from prefixbank.core.warm_start import average_prefixes, average_prompts, retrieval_weights
 from prefixbank.errors import UsageError
 from tests.core.toys import MEAN, new_prefix
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from prefixbank.core.workers import AHEAD, map_pieces
+from prefixbank.core.parallel import AHEAD, map_pieces
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])

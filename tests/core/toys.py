@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from transformers import AlbertConfig, AlbertModel, BertConfig, BertModel
 
-from prefixbank.core.attention import ATTENTION, Slots
-from prefixbank.core.fit import FitSettings
-from prefixbank.core.fit_types import TaskSettings
+from prefixbank.core.attention.prefix_attention import ATTENTION, Slots
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import Prefix, PrefixStart
 from prefixbank.core.shapes import Batch, EncoderShape
+from prefixbank.core.training.fit import FitSettings
+from prefixbank.core.training.settings import TaskSettings
 
 SHAPE = EncoderShape(layers=3, heads=4, kv_heads=4, head_size=8, hidden_size=32)
 WORDS = 60

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from prefixbank.config.schema import EncoderConfig
-from prefixbank.data.encoder_files import EncoderFiles, locate_encoder
+from prefixbank.data.encoders.files import EncoderFiles, locate_encoder
 
 MAX_TOKENS = 64
 TEXT_WORDS = "a text somewhat longer , so that the first one is padded good bad red green blue".split()

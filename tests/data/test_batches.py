@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from prefixbank.core.sampling import BUCKET_BATCHES
 from prefixbank.core.shapes import Batch
-from prefixbank.data.batches import Tokens, budget_batches, epoch_batches, tokenize
+from prefixbank.core.training.sampling import BUCKET_BATCHES
+from prefixbank.data.encoders.batches import Tokens, budget_batches, epoch_batches, tokenize
 from prefixbank.errors import UsageError
 from tests.data.encoders import PAD, WORDS, new_tokenizer
 

@@ -11,9 +11,9 @@ import pyarrow.parquet as parquet
 import pytest
 
 from prefixbank.config.commands import CorpusConfig
-from prefixbank.data.corpus import open_corpus, shards_of
-from prefixbank.data.row_faults import ENOUGH
-from prefixbank.data.texts import Texts
+from prefixbank.data.corpus.corpus import open_corpus, shards_of
+from prefixbank.data.corpus.row_faults import ENOUGH
+from prefixbank.data.corpus.texts import Texts
 from prefixbank.errors import DataError, Faults
 
 ROWS = (("a", "first text", "its pair"), ("b", "second, with a comma", "2"), ("c", "dritter Text: größer", "x"))

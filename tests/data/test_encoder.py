@@ -18,17 +18,17 @@ from transformers import AttentionInterface, AttentionMaskInterface, AutoModel, 
 from transformers.masking_utils import eager_mask
 
 from prefixbank.config.schema import EncoderConfig
-from prefixbank.core.attention import Slots
+from prefixbank.core.attention.prefix_attention import Slots
 from prefixbank.core.combine import Bank, Rule, default_weights
 from prefixbank.core.embed import embed_batches, encode
 from prefixbank.core.pooling import Pooling
-from prefixbank.core.precision import checkpointed_layers
 from prefixbank.core.prefix import Prefix
 from prefixbank.core.shapes import EncoderShape
-from prefixbank.data import encoder as encoder_module
-from prefixbank.data.batches import budget_batches, tokenize
-from prefixbank.data.encoder import Encoder, load_encoder
-from prefixbank.data.encoder_files import locate_encoder
+from prefixbank.core.training.precision import checkpointed_layers
+from prefixbank.data.encoders import encoder as encoder_module
+from prefixbank.data.encoders.batches import budget_batches, tokenize
+from prefixbank.data.encoders.encoder import Encoder, load_encoder
+from prefixbank.data.encoders.files import locate_encoder
 from prefixbank.errors import EncoderError, UsageError
 from tests.data.encoders import FAMILIES, MAX_TOKENS, REFUSED, WORDS, change_json, files_in, new_tokenizer, write_encoder
 

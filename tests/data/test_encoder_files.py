@@ -14,7 +14,7 @@ import huggingface_hub.errors as hub_errors
 import pytest
 
 from prefixbank.config.schema import EncoderConfig
-from prefixbank.data.encoder_files import SHARDED_WEIGHTS, describe_folder, locate_encoder
+from prefixbank.data.encoders.files import SHARDED_WEIGHTS, describe_folder, locate_encoder
 from prefixbank.errors import EncoderError, HubError, PrefixbankError
 from tests.data.encoders import change_json, files_in
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from prefixbank.config.compose import compose_task
 from prefixbank.config.schema import Kind, TaskConfig
-from prefixbank.core.metrics import METRICS_OF
+from prefixbank.core.stats.metrics import METRICS_OF
 
 FOLDER = Path(__file__).parents[2] / "conf" / "task"
 HUB = sorted(path.stem for path in FOLDER.glob("*.yaml") if "source: hub" in path.read_text(encoding="utf-8"))

@@ -11,8 +11,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 from prefixbank.config.schema import ColumnNames, SplitNames, TaskConfig
-from prefixbank.data.load import load_task
-from prefixbank.data.tasks import Task
+from prefixbank.data.tasks.load import load_task
+from prefixbank.data.tasks.task import Task
 from prefixbank.errors import DataError, Faults, PrefixbankError
 from tests.data.tables import rows, write_lines
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from prefixbank.config.schema import ColumnNames, TaskConfig
-from prefixbank.data.load import load_task
 from prefixbank.data.starter.suite import starter_task
+from prefixbank.data.tasks.load import load_task
 from prefixbank.errors import DataError, Faults, PrefixbankError
 from tests.data.tables import rows, write_folder
 

@@ -11,9 +11,9 @@ import pyarrow.parquet as parquet
 import pytest
 
 from prefixbank.config.schema import ColumnNames, SplitNames, TaskConfig
-from prefixbank.data.check import build_examples
-from prefixbank.data.load import load_task
-from prefixbank.data.raw import RawSplit
+from prefixbank.data.tasks.check import build_examples
+from prefixbank.data.tasks.load import load_task
+from prefixbank.data.tasks.raw import RawSplit
 from prefixbank.errors import DataError, Faults, HubError
 
 CARD = """---

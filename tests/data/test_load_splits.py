@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from prefixbank.config.schema import TaskConfig
-from prefixbank.data.load import load_task
-from prefixbank.data.splits import hold_out, sample, strata_of
-from prefixbank.data.tasks import Examples, Task
+from prefixbank.data.tasks.load import load_task
+from prefixbank.data.tasks.splits import hold_out, sample, strata_of
+from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.errors import DataError
 from tests.data.tables import rows, write_folder
 

@@ -16,8 +16,8 @@ from prefixbank.core.combine import Bank
 from prefixbank.core.embed import encode
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prompt import PromptVectors, SoftPrompt, prompted, text_positions, word_embeddings
-from prefixbank.data.encoder import Encoder, load_encoder
-from prefixbank.data.prompts import check_prompt, prompt_words
+from prefixbank.data.encoders.encoder import Encoder, load_encoder
+from prefixbank.data.encoders.prompts import check_prompt, prompt_words
 from prefixbank.errors import EncoderError
 from tests.data.encoders import FAMILIES, PAD, WORDS, files_in, new_tokenizer, write_encoder
 

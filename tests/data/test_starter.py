@@ -26,7 +26,7 @@ from prefixbank.data.starter.suite import (
     draw_rows,
     starter_task,
 )
-from prefixbank.data.tasks import Examples, Task
+from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.errors import UsageError
 
 PAIRED = ("entailment", "paraphrase", "answer", "similarity")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prefixbank.data.tasks import Examples, Task
+from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.errors import DataError, UsageError
 
 

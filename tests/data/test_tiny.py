@@ -10,12 +10,12 @@ import torch
 
 from prefixbank.config.schema import EncoderConfig
 from prefixbank.core.shapes import EncoderShape
-from prefixbank.data.batches import tokenize
-from prefixbank.data.encoder import Encoder, load_encoder
-from prefixbank.data.encoder_files import EncoderFiles, describe_folder
+from prefixbank.data.encoders.batches import tokenize
+from prefixbank.data.encoders.encoder import Encoder, load_encoder
+from prefixbank.data.encoders.files import EncoderFiles, describe_folder
+from prefixbank.data.encoders.tiny import write_tiny_encoder
+from prefixbank.data.encoders.tiny_vocabulary import SPECIAL, WORDS, vocabulary_digest
 from prefixbank.data.starter.suite import STARTER_SOURCES, starter_task
-from prefixbank.data.tiny import write_tiny_encoder
-from prefixbank.data.tiny_vocabulary import SPECIAL, WORDS, vocabulary_digest
 
 
 def write(folder: Path) -> EncoderFiles:

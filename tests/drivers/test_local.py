@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from prefixbank import worker
 from prefixbank.config.running import RunConfig
 from prefixbank.drivers import local
 from prefixbank.drivers.local import LocalDriver
 from prefixbank.errors import PrefixbankError
-from prefixbank.steps.jobs import Job, error_in, failed_with
+from prefixbank.runtime import worker_process as worker
+from prefixbank.runtime.jobs import Job, error_in, failed_with
 
 QUICK = """
 import json, os, signal, sys, time
@@ -184,7 +184,7 @@ def test_what_is_printed_in_a_worker_is_no_answer(tmp_path):
 def ask_worker(*jobs: dict) -> list[dict]:
     """Give jobs to a worker as it is, and return its answers."""
     lines = "".join(json.dumps(job) + "\n" for job in jobs)
-    with python("-P", "-m", "prefixbank.worker") as process:
+    with python("-P", "-m", "prefixbank.runtime.worker_process") as process:
         process.stdin.write(lines)
         process.stdin.flush()
         answers = [json.loads(process.stdout.readline()) for _ in jobs]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prefixbank.steps.json_files import write_json
+from prefixbank.artifacts.json_files import write_json
 from prefixbank.store import JSON, Entry, Store, document
 from tests.prepared import Prepared, prepare
 

@@ -12,7 +12,7 @@ import pytest
 
 from prefixbank.config.running import RunConfig
 from prefixbank.drivers.driver import Work
-from prefixbank.steps import elsewhere
+from prefixbank.runtime import workers as elsewhere
 
 
 class Inline:

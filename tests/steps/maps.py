@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
+from prefixbank.artifacts.json_files import write_json, write_json_lines
+from prefixbank.artifacts.tensors import prefix_tensors, write_tensors
 from prefixbank.core.prefix import Prefix
-from prefixbank.steps.json_files import write_json, write_json_lines
-from prefixbank.steps.map_report import Trained, TransferMap
-from prefixbank.steps.map_table import tabulate
-from prefixbank.steps.report import Facts
-from prefixbank.steps.task_embeddings import Comparison
-from prefixbank.steps.tensors import prefix_tensors, write_tensors
+from prefixbank.reports.study import Facts
+from prefixbank.reports.transfer_map.study import Trained, TransferMap
+from prefixbank.reports.transfer_map.table import tabulate
 from prefixbank.store import JSON, Entry
+from prefixbank.transfer.task_embeddings import Comparison
 from tests.steps.studies import Put, put_into
 
 SEEDS = (0, 1, 2)

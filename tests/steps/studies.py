@@ -11,9 +11,9 @@ from unittest.mock import patch
 import numpy as np
 from safetensors.numpy import save_file
 
-from prefixbank.steps.json_files import write_json
-from prefixbank.steps.report import Column, Facts, Study
-from prefixbank.steps.report_table import tabulate
+from prefixbank.artifacts.json_files import write_json
+from prefixbank.reports.study import Column, Facts, Study
+from prefixbank.reports.table import tabulate
 from prefixbank.store import JSON, Entry, Store, document
 
 Put = Callable[..., Entry]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from prefixbank.artifacts.bank import plain_bank, read_bank, write_bank
+from prefixbank.artifacts.tensors import prefix_tensors, write_tensors
 from prefixbank.config.schema import BankRecipe, CombineConfig, PoolingConfig
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import Prefix
 from prefixbank.errors import UsageError
 from prefixbank.steps import combine
-from prefixbank.steps.banks import plain_bank, read_bank, write_bank
-from prefixbank.steps.tensors import prefix_tensors, write_tensors
 
 RECIPE = BankRecipe(combine=CombineConfig(rule="mean_vectors", weights=(1.0, 3.0)), pooling=PoolingConfig(layers="mean_last", last_k=2))
 

@@ -9,13 +9,14 @@ from torch import nn
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, TaskConfig
 from prefixbank.core.packed import PackedLinear, multiplies_bf16, packable
-from prefixbank.data import encoder as encoder_module
-from prefixbank.data import load as load_module
-from prefixbank.data import prompts as prompts_module
+from prefixbank.data.encoders import encoder as encoder_module
+from prefixbank.data.encoders import prompts as prompts_module
+from prefixbank.data.tasks import load as load_module
 from prefixbank.errors import DeviceError, EncoderError
-from prefixbank.steps.context import Context, Latest
-from prefixbank.steps.events import Event
-from prefixbank.steps.units import Waiting
+from prefixbank.runtime.context import Context
+from prefixbank.runtime.events import Event
+from prefixbank.runtime.loaded import Latest
+from prefixbank.runtime.unit import Waiting
 from prefixbank.store import Store
 
 TINY = EncoderConfig(name="tiny", source="tiny")

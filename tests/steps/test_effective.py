@@ -24,11 +24,16 @@ from prefixbank.config.schema import (
     TaskConfig,
     effective,
 )
-from prefixbank.data.texts import Texts
-from prefixbank.steps import combine, embed, probe, train_multitask, train_prefix
-from prefixbank.steps.context import Context
-from prefixbank.steps.fitting import fit, progress_of
-from prefixbank.steps.mixture import Mixture
+from prefixbank.data.corpus.texts import Texts
+from prefixbank.runtime.context import Context
+from prefixbank.steps import combine
+from prefixbank.steps.embed import step as embed
+from prefixbank.steps.embed.reading import Reading
+from prefixbank.steps.probe import step as probe
+from prefixbank.steps.train_multitask import step as train_multitask
+from prefixbank.steps.train_prefix import step as train_prefix
+from prefixbank.steps.train_prefix.make import fit, progress_of
+from prefixbank.steps.train_prefix.mixture import Mixture
 from prefixbank.store import Store
 from prefixbank.store.key import key_of
 
@@ -94,7 +99,7 @@ def test_training_is_the_same_whatever_a_setting_without_effect_says(context: Co
 def test_no_key_follows_a_setting_without_effect(context: Context, prepared):
     task, files = context.task(TaskConfig(name="alpha")), context.encoder_files(EncoderConfig(source="tiny"))
     prefix = context.do(train_prefix.unit(context, task, files, QUICK))
-    plain = embed.Reading(bank=None, files=files, recipe=EmbedRecipe(), pooling=PoolingConfig())
+    plain = Reading(bank=None, files=files, recipe=EmbedRecipe(), pooling=PoolingConfig())
     vectors = context.do(embed.unit(context, plain, embed.parts_of_task(task), "alpha"))
     texts, pooling = {"a": Texts(texts=("x",))}, PoolingConfig(last_k=2, layer=1)
 

@@ -15,10 +15,10 @@ import pytest
 from prefixbank import api
 from prefixbank.config.running import RunConfig
 from prefixbank.errors import DataError, DeviceError, Faults, PrefixbankError, UsageError
-from prefixbank.steps.elsewhere import ATTEMPTS, Elsewhere
-from prefixbank.steps.events import Event, silent
-from prefixbank.steps.jobs import Job, error_in, events_in, failed_with, listener, outcome_of
-from prefixbank.steps.working import worker_context
+from prefixbank.runtime.events import Event, silent
+from prefixbank.runtime.jobs import Job, error_in, events_in, failed_with, listener, outcome_of
+from prefixbank.runtime.worker import worker_context
+from prefixbank.runtime.workers import ATTEMPTS, Elsewhere
 from prefixbank.store import Store
 from tests.prepared import SMALL, copy_store
 from tests.steps.inline import Inline

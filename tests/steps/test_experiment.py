@@ -10,10 +10,10 @@ from safetensors.numpy import load_file
 
 from prefixbank.config.compose import change_recipe, compose
 from prefixbank.config.schema import TaskConfig
-from prefixbank.steps.context import Context
-from prefixbank.steps.events import Event
-from prefixbank.steps.experiment import Experiment, run_experiment
+from prefixbank.runtime.context import Context
+from prefixbank.runtime.events import Event
 from prefixbank.store import Store
+from prefixbank.studies.experiment import Experiment, run_experiment
 from tests.prepared import SMALL, copy_store
 
 QUICK = (

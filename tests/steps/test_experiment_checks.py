@@ -6,7 +6,7 @@ import pytest
 
 from prefixbank.config.commands import ExperimentConfig, UpdateConfig
 from prefixbank.errors import Faults, UsageError
-from prefixbank.steps.experiment_checks import check_experiment, has_update
+from prefixbank.studies.checks import check_experiment, has_update
 
 GOOD = {"sources": ("alpha", "beta"), "targets": ("gamma",)}
 

@@ -9,10 +9,11 @@ import pytest
 
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import OptimConfig, PoolingConfig, PrefixConfig, PrefixRecipe
-from prefixbank.data.tasks import Examples, Task
+from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.errors import DeviceError
-from prefixbank.steps.context import Context
-from prefixbank.steps.fitting import check_precision, settings
+from prefixbank.runtime.context import Context
+from prefixbank.runtime.device import check_precision
+from prefixbank.steps.train_prefix.make import settings
 
 
 def task_of(kind: str, labels: np.ndarray) -> Task:

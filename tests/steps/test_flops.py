@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from prefixbank.core.flops import finetune_flops, prefix_flops
 from prefixbank.core.shapes import Batch
+from prefixbank.core.training.flops import finetune_flops, prefix_flops
 from prefixbank.steps import flops
 from prefixbank.steps.flops import batches_seen, finetuning_flops, prefix_training_flops
 from tests.core.toys import MEAN, SETTINGS, SHAPE, START, new_bert

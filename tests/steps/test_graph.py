@@ -8,15 +8,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from prefixbank.artifacts.embeddings import read_vectors
 from prefixbank.config.compose import change_recipe, compose
 from prefixbank.config.schema import TaskConfig
-from prefixbank.steps.context import Context
-from prefixbank.steps.events import Event
-from prefixbank.steps.graph import Experiment, Graph, shuffled
-from prefixbank.steps.representations import seeds_of, vectors, without
-from prefixbank.steps.units import Waiting
-from prefixbank.steps.vectors import read_vectors
+from prefixbank.runtime.context import Context
+from prefixbank.runtime.events import Event
+from prefixbank.runtime.unit import Waiting
 from prefixbank.store import Store
+from prefixbank.studies.graph import Experiment, Graph, shuffled
+from prefixbank.studies.representations import seeds_of, vectors, without
 from tests.prepared import SMALL, copy_store
 
 SETTINGS = ("experiment=smoke", "experiment.sources=[alpha,beta]", "experiment.targets=[gamma]", "finetune.epochs=1", *SMALL)

@@ -7,13 +7,15 @@ import pyarrow as pa
 import pytest
 
 from prefixbank import api
+from prefixbank.artifacts.embeddings import Join, read_vectors, write_part
+from prefixbank.artifacts.json_files import read_json, write_json
 from prefixbank.config.schema import EmbedRecipe, PoolingConfig
-from prefixbank.data.texts import Texts
-from prefixbank.steps import embed, join
-from prefixbank.steps.context import Context
-from prefixbank.steps.json_files import read_json, write_json
-from prefixbank.steps.units import run_unit
-from prefixbank.steps.vectors import read_vectors, write_part
+from prefixbank.data.corpus.texts import Texts
+from prefixbank.runtime.context import Context
+from prefixbank.runtime.unit import run_unit
+from prefixbank.steps.embed import step as embed
+from prefixbank.steps.embed.reading import Reading
+from prefixbank.steps.join import step as join
 from prefixbank.store import Store
 from tests.prepared import copy_store
 
@@ -39,7 +41,7 @@ def embeddings(put):
     return [put("embed", files(number), config={"number": number}, name=f"n{number}", encoder={}) for number in range(2)], vectors
 
 
-def joined(store: Store, entries, rule: join.Join):
+def joined(store: Store, entries, rule: Join):
     return run_unit(store, join.unit(entries, rule, "joined"), silent)
 
 
@@ -80,5 +82,5 @@ def test_joined_passes_equal_the_bank_of_many_passes(prepared, tmp_path, rule, j
 
 def embedded(context: Context, bank, texts):
     files = context.encoder_of_bank(bank, api.EncoderConfig(source="bank"))
-    reading = embed.Reading(bank=bank, files=files, recipe=EmbedRecipe(), pooling=PoolingConfig())
+    reading = Reading(bank=bank, files=files, recipe=EmbedRecipe(), pooling=PoolingConfig())
     return context.do(embed.unit(context, reading, texts, bank.key))

@@ -9,9 +9,9 @@ import pytest
 from matplotlib.text import Text
 from scipy.cluster.hierarchy import leaves_list, linkage
 
-from prefixbank.steps.map_chart_scatter import scatter_chart
-from prefixbank.steps.map_chart_similarity import clusters, similarity_chart
-from prefixbank.steps.map_files import gains_chart
+from prefixbank.reports.charts.clusters import clusters, similarity_chart
+from prefixbank.reports.charts.scatter import scatter_chart
+from prefixbank.reports.transfer_map.make import gains_chart
 from tests.steps.maps import ROWS, SOURCES, made_map, sources_of
 from tests.steps.test_report_charts import drawn
 

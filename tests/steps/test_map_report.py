@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from prefixbank.steps import map_report
-from prefixbank.steps.events import silent
-from prefixbank.steps.map_report import Trained
-from prefixbank.steps.map_table import tabulate
-from prefixbank.steps.units import run_unit
+from prefixbank.reports.transfer_map import step as map_report
+from prefixbank.reports.transfer_map.study import Trained
+from prefixbank.reports.transfer_map.table import tabulate
+from prefixbank.runtime.events import silent
+from prefixbank.runtime.unit import run_unit
 from tests.steps.maps import answers, put_prefix, put_score, whole_map
 
 PARTS = ["facts", "measure", "reading", "tops", "sources", "cold", "score", "warm", "combined", "order of sources", "order of targets"]

@@ -11,10 +11,9 @@ import scipy.stats
 import torch
 
 from prefixbank.errors import DataError, UsageError
-from prefixbank.steps.map_retrieval import BOUND, COLD, ORACLE, random, top
-from prefixbank.steps.map_speed import speed
-from prefixbank.steps.map_table import tabulate
-from prefixbank.steps.report_table import MEAN
+from prefixbank.reports.table import MEAN
+from prefixbank.reports.transfer_map.retrieval import BOUND, COLD, ORACLE, random, top
+from prefixbank.reports.transfer_map.table import speed, tabulate
 from tests.core.test_holm import step_down
 from tests.steps.maps import (
     RESAMPLES,

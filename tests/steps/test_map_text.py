@@ -6,10 +6,10 @@ from copy import deepcopy
 
 import pytest
 
-from prefixbank.steps.map_retrieval import BOUND, COLD, ORACLE, random, top
-from prefixbank.steps.map_table import tabulate
-from prefixbank.steps.map_text import markdown
-from prefixbank.steps.report_text_parts import interval, number, with_p_value
+from prefixbank.reports.text import interval, number, with_p_value
+from prefixbank.reports.transfer_map.retrieval import BOUND, COLD, ORACLE, random, top
+from prefixbank.reports.transfer_map.table import tabulate
+from prefixbank.reports.transfer_map.text import markdown
 from tests.steps.maps import ROWS, SOURCES, made_map, whole_map
 from tests.steps.test_report_text import headings, section
 

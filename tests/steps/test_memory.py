@@ -9,7 +9,7 @@ import torch
 from prefixbank.config.schema import OptimConfig, PrefixConfig, PrefixRecipe
 from prefixbank.core.shapes import EncoderShape
 from prefixbank.errors import DeviceError
-from prefixbank.steps.memory import check_memory, free_bytes, memory_errors
+from prefixbank.runtime.device import check_memory, free_bytes, memory_errors
 
 SHAPE = EncoderShape(layers=2, heads=4, kv_heads=4, head_size=16, hidden_size=64)
 PER_SLOT = 2 * 4 * 2 * 4 * 32 * 10

@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from prefixbank.artifacts.prefix import setting_in
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, OptimConfig, PrefixConfig, PrefixRecipe, TaskConfig
-from prefixbank.data.prompts import prompt_words
-from prefixbank.data.tasks import Task
+from prefixbank.data.encoders.prompts import prompt_words
+from prefixbank.data.tasks.task import Task
 from prefixbank.errors import DeviceError, Faults, UsageError
-from prefixbank.steps import fitting, score_prefix, train_prefix
-from prefixbank.steps.context import Context
-from prefixbank.steps.fitting import prepare
-from prefixbank.steps.mixture import Mixture, setting_in
+from prefixbank.runtime.context import Context
+from prefixbank.steps.score_prefix import step as score_prefix
+from prefixbank.steps.train_prefix import make as fitting
+from prefixbank.steps.train_prefix import step as train_prefix
+from prefixbank.steps.train_prefix.make import prepare
+from prefixbank.steps.train_prefix.mixture import Mixture
 from prefixbank.store import Entry, Store
 from prefixbank.store.key import key_of
 

@@ -6,18 +6,22 @@ import numpy as np
 import pytest
 
 from prefixbank import api
+from prefixbank.artifacts.bank import plain_bank
+from prefixbank.artifacts.embeddings import finished_part, publish_part, read_vectors
+from prefixbank.artifacts.json_files import read_json
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig
 from prefixbank.core.combine import Bank
 from prefixbank.core.pairs import pair_features
-from prefixbank.data.texts import Texts
+from prefixbank.data.corpus.texts import Texts
 from prefixbank.errors import UsageError
-from prefixbank.steps import embed, embed_parts, vectors
-from prefixbank.steps.banks import plain_bank
-from prefixbank.steps.context import Context
-from prefixbank.steps.json_files import read_json
-from prefixbank.steps.units import Waiting
-from prefixbank.steps.vectors import embed_rows, finished_part, read_vectors
+from prefixbank.runtime.context import Context
+from prefixbank.runtime.unit import Waiting
+from prefixbank.steps.embed import make as embed_parts
+from prefixbank.steps.embed import rows as vectors
+from prefixbank.steps.embed import step as embed
+from prefixbank.steps.embed.reading import Reading
+from prefixbank.steps.embed.rows import embed_rows
 from prefixbank.store import Store
 from tests.prepared import copy_store
 
@@ -101,7 +105,7 @@ def test_single_texts_are_refused_before_anything_is_read(read, context, files, 
 
 
 def unit_of(context, files, rows: Texts, pairs: str, pooling: PoolingConfig | None = None):
-    reading = embed.Reading(bank=None, files=files, recipe=EmbedRecipe(pairs=pairs), pooling=pooling or PoolingConfig())
+    reading = Reading(bank=None, files=files, recipe=EmbedRecipe(pairs=pairs), pooling=pooling or PoolingConfig())
     return embed.unit(context, reading, {"a": rows, "b": rows}, "toy")
 
 
@@ -143,7 +147,7 @@ def test_killed_run_goes_on_at_the_part_it_was_in(context, files, monkeypatch):
 
 
 def test_truncated_rows_of_a_finished_part_are_remembered(context, files, tmp_path):
-    vectors.publish_part(tmp_path / "a.parquet", PAIRS, np.zeros((4, 2), np.float32), 3, 2)
+    publish_part(tmp_path / "a.parquet", PAIRS, np.zeros((4, 2), np.float32), 3, 2)
     assert finished_part(tmp_path / "a.parquet") == (3, 2)
 
 

@@ -9,17 +9,18 @@ import pyarrow as pa
 import pytest
 from safetensors.numpy import load_file
 
+from prefixbank.artifacts.embeddings import write_part
+from prefixbank.artifacts.json_files import read_json, write_json
+from prefixbank.artifacts.summary import summary
 from prefixbank.config.schema import ProbeConfig
-from prefixbank.core.bootstrap import bootstrap_interval
-from prefixbank.core.metrics import score
-from prefixbank.data.tasks import Examples, Task
+from prefixbank.core.stats.bootstrap import bootstrap_interval
+from prefixbank.core.stats.metrics import score
+from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.errors import DataError, UsageError
-from prefixbank.steps import probe
-from prefixbank.steps.json_files import read_json, write_json
-from prefixbank.steps.report_samples import sample_target
-from prefixbank.steps.summary import summary
-from prefixbank.steps.units import run_unit
-from prefixbank.steps.vectors import write_part
+from prefixbank.reports.samples import sample_target
+from prefixbank.runtime.unit import run_unit
+from prefixbank.steps.probe import step as probe
+from prefixbank.steps.probe.make import splits_of
 
 ROWS = {"train": 40, "validation": 10, "test": 22}
 ALL_ROWS = sum(ROWS.values())
@@ -232,7 +233,7 @@ def test_validation_score_leaves_the_test_rows_alone(probed):
 
 
 def test_probe_scored_on_validation_does_not_depend_on_test_rows():
-    assert probe.splits_of(ProbeConfig(score_on="validation")) == ("train", "validation")
+    assert splits_of(ProbeConfig(score_on="validation")) == ("train", "validation")
 
 
 def test_one_split_is_refused_with_nested_folds():

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from prefixbank.artifacts.summary import flat_rows, summary
 from prefixbank.errors import UsageError
-from prefixbank.steps import report
-from prefixbank.steps.events import silent
-from prefixbank.steps.summary import flat_rows, summary
-from prefixbank.steps.units import run_unit
+from prefixbank.reports import step as report
+from prefixbank.reports.study import Column
+from prefixbank.runtime.events import silent
+from prefixbank.runtime.unit import run_unit
 from tests.steps.studies import RIGHT, ROWS, UPDATE, put_curve, put_probes, table_of, update_study, whole_study
 
 
@@ -25,7 +26,7 @@ def changed(put, study, part: str):
         "without": {"without": put_probes(put, shares)},
         "curves": {"curves": {"alpha": {0: put_curve(put, "alpha", [0.1])}}},
         "update": {"update": UPDATE[:2]},
-        "columns": {"columns": {**study.columns, "bank": report.Column(title="the bank", passes=8)}},
+        "columns": {"columns": {**study.columns, "bank": Column(title="the bank", passes=8)}},
         "order of columns": {"columns": dict(reversed(study.columns.items()))},
         "order of targets": {"probes": dict(reversed(study.probes.items()))},
         "order of sources": {"singles": {target: dict(reversed(of.items())) for target, of in study.singles.items()}},

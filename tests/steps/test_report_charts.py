@@ -11,14 +11,14 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from prefixbank.steps.report import Column, Study
-from prefixbank.steps.report_chart_curves import curves_chart
-from prefixbank.steps.report_chart_scores import scores_chart
-from prefixbank.steps.report_chart_sources import heat_map, ink
-from prefixbank.steps.report_chart_update import update_chart
-from prefixbank.steps.report_files import write_report
-from prefixbank.steps.report_style import broken, panels, styled
-from prefixbank.steps.report_table import MEAN
+from prefixbank.reports.charts.costs import update_chart
+from prefixbank.reports.charts.curves import curves_chart
+from prefixbank.reports.charts.heatmap import heat_map, ink
+from prefixbank.reports.charts.scores import scores_chart
+from prefixbank.reports.charts.style import broken, panels, styled
+from prefixbank.reports.make import write_report
+from prefixbank.reports.study import Column, Study
+from prefixbank.reports.table import MEAN
 from tests.steps.studies import RIGHT, ROWS, made_once, put_probes, table_of, update_study, whole_study
 
 CHARTS = {"report.png": scores_chart, "heatmap.png": heat_map, "update.png": update_chart, "curves.png": curves_chart}

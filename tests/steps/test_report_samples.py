@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from prefixbank.core.bootstrap import draw_seeds
+from prefixbank.core.stats.bootstrap import draw_seeds
 from prefixbank.errors import DataError
-from prefixbank.steps.report_samples import Sampled, mean_over_targets, sample_target, shared_seeds
+from prefixbank.reports.samples import Sampled, mean_over_targets, sample_target, shared_seeds
 from tests.steps.studies import answers, labels_of, put_probe
 
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prefixbank.steps.report_table import MEAN
-from prefixbank.steps.report_update import ratios
+from prefixbank.reports.table import MEAN, ratios
 from tests.core.test_holm import step_down
 from tests.steps.studies import (
     FACTS,

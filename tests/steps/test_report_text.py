@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from prefixbank.steps.report_table import MEAN
-from prefixbank.steps.report_text import markdown
-from prefixbank.steps.report_text_parts import interval, number
+from prefixbank.reports.table import MEAN
+from prefixbank.reports.text import interval, markdown, number
 from tests.steps.studies import labels_of, made_once, put_probe, small_study, table_of, update_study, whole_study
 
 CHARTS = (("report.png", "Scores"),)

@@ -10,10 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from prefixbank.data.texts import Texts
+from prefixbank.data.corpus.texts import Texts
 from prefixbank.errors import DamagedError
-from prefixbank.steps.reuse import Earlier, publish_reusing
-from prefixbank.steps.reuse_index import RowIndex, distinct, row_digests
+from prefixbank.steps.embed.reuse import Earlier, RowIndex, distinct, publish_reusing, row_digests
 from prefixbank.store import Store
 from prefixbank.store.key import document
 

@@ -10,12 +10,12 @@ import torch
 from safetensors.numpy import load_file
 
 from prefixbank import api
+from prefixbank.artifacts.json_files import read_json
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, TaskConfig
-from prefixbank.data.tasks import Task
-from prefixbank.steps import score_prefix
-from prefixbank.steps.context import Context
-from prefixbank.steps.json_files import read_json
+from prefixbank.data.tasks.task import Task
+from prefixbank.runtime.context import Context
+from prefixbank.steps.score_prefix import step as score_prefix
 from prefixbank.store import Entry, Store
 from prefixbank.store.key import key_of
 from tests.prepared import SMALL, copy_store
@@ -68,7 +68,7 @@ def test_regression_is_predicted_in_the_labels_own_units(context):
     wanted = replace(task, kind="regression", metric="pearson", labels=(), **rows)
     from prefixbank.config.compose import compose
     from prefixbank.config.schema import PrefixRecipe, recipe_of
-    from prefixbank.steps import train_prefix
+    from prefixbank.steps.train_prefix import step as train_prefix
 
     recipe = recipe_of(compose("train_prefix", ["task=folder", *SMALL]), PrefixRecipe)
     files = context.encoder_files(EncoderConfig(source="tiny"))

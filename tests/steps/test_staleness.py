@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 import pytest
 
+from prefixbank.artifacts.staleness import moved_refs, refresh_command, refuse_stale
 from prefixbank.config.compose import compose
 from prefixbank.config.schema import BankRecipe, CombineConfig, PoolingConfig
 from prefixbank.errors import UsageError
-from prefixbank.steps.staleness import moved_refs, refresh_command, refuse_stale
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prefixbank.steps.summary import flat_rows, summary
+from prefixbank.artifacts.summary import flat_rows, summary
 
 RESULT = {
     "metric": "accuracy",

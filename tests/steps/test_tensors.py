@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from prefixbank.artifacts.tensors import prefix_from, prefix_tensors, read_tensors, write_tensors
 from prefixbank.core.prefix import Prefix
-from prefixbank.steps.tensors import FolderCheckpoint, prefix_from, prefix_tensors, read_tensors, write_tensors
+from prefixbank.runtime.checkpoint import FolderCheckpoint
 
 TENSORS = {"b": torch.arange(6.0).reshape(2, 3).T, "a": torch.tensor([1, 2])}
 STATE = ({"weight": torch.arange(4.0)}, {"step": 7, "name": "é", "curve": [{"loss": 0.5}]})

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from prefixbank.data.encoders.tiny_vocabulary import tiny_vocabulary
 from prefixbank.data.starter import phrase_files
 from prefixbank.data.starter.suite import starter_task
-from prefixbank.data.tiny_vocabulary import tiny_vocabulary
-from prefixbank.steps import tiny_encoder
+from prefixbank.runtime import tiny_encoder
 from prefixbank.store.key import key_of
 
 PLAN = """
@@ -34,9 +34,7 @@ def key() -> str:
 
 
 @pytest.fixture
-def key_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str, str], str]]:
+def key_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], str]]:
     """Gives the key with one text of the phrases of `topic` replaced by another."""
     folder = tmp_path / "phrases"
     shutil.copytree(phrase_files.FOLDER, folder)
@@ -65,14 +63,12 @@ def test_comment_in_a_phrase_file_does_not_change_the_key(key_with):
 
 def test_another_number_of_words_changes_the_key(monkeypatch):
     before = key()
-    monkeypatch.setattr("prefixbank.data.tiny_vocabulary.WORDS", 100)
+    monkeypatch.setattr("prefixbank.data.encoders.tiny_vocabulary.WORDS", 100)
     forget()
     assert key() != before
     forget()
 
 
 def test_planning_loads_no_torch_and_gives_the_same_key():
-    done = subprocess.run(
-        [sys.executable, "-c", PLAN], capture_output=True, encoding="utf-8", check=True
-    )
+    done = subprocess.run([sys.executable, "-c", PLAN], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.split() == [key()]

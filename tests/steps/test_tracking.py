@@ -6,10 +6,10 @@ import pytest
 
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import MultitaskConfig, MultitaskRecipe, OptimConfig, PrefixRecipe
-from prefixbank.core.fit import FitEvent
+from prefixbank.core.training.fit import FitEvent
 from prefixbank.errors import UsageError
-from prefixbank.steps import tracking
-from prefixbank.steps.tracking import tracked
+from prefixbank.runtime import tracking
+from prefixbank.runtime.tracking import tracked
 
 STEP = FitEvent(step=1, total_steps=2, epoch=0, loss=0.7, lr=0.1)
 EPOCH = FitEvent(step=2, total_steps=2, epoch=1, loss=0.6, lr=0.0, validation=0.5)

@@ -13,18 +13,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from prefixbank.artifacts.bank import pooling_of
+from prefixbank.artifacts.encoder import encoder_of
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, FineTuneConfig, MultitaskConfig, MultitaskRecipe, PoolingConfig, TaskConfig
-from prefixbank.core.heads import new_head
-from prefixbank.data.encoder import load_encoder
-from prefixbank.data.encoder_files import describe_folder
-from prefixbank.data.tasks import Examples, Task
+from prefixbank.core.training.heads import new_head
+from prefixbank.data.encoders.encoder import load_encoder
+from prefixbank.data.encoders.files import describe_folder
+from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.errors import DamagedError, UsageError
-from prefixbank.steps import embed, multitasking, train_multitask
-from prefixbank.steps.context import Context
-from prefixbank.steps.embed import pooling_of
-from prefixbank.steps.multitasking import settings
-from prefixbank.steps.train_multitask import check_tasks, encoder_of, unit
+from prefixbank.runtime.context import Context
+from prefixbank.steps.embed import step as embed
+from prefixbank.steps.embed.reading import Reading
+from prefixbank.steps.train_multitask import make as multitasking
+from prefixbank.steps.train_multitask import step as train_multitask
+from prefixbank.steps.train_multitask.make import settings
+from prefixbank.steps.train_multitask.step import check_tasks, unit
 from prefixbank.store import Entry, Store
 from prefixbank.store.key import key_of
 
@@ -165,7 +169,7 @@ def test_embeddings_keep_their_encoder_out_of_gc(train, context, store):
     entry = train("alpha")
     parts = embed.parts_of_task(context.task(TaskConfig(name="beta")))
     recipe = embed.EmbedRecipe()
-    reading = embed.Reading(bank=None, files=encoder_of(entry), recipe=recipe, pooling=pooling_of(entry))
+    reading = Reading(bank=None, files=encoder_of(entry), recipe=recipe, pooling=pooling_of(entry))
     made = context.do(embed.unit(context, reading, parts, "beta", ref=("embeddings", "beta")))
     store.remove_ref("multitask", "alpha")
     later = datetime.now(UTC) + timedelta(days=1000)

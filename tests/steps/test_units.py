@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from prefixbank.errors import DamagedError, TrainingError, UsageError
-from prefixbank.steps.events import Event, silent
-from prefixbank.steps.units import Unit, Waiting, plan_unit, run_unit, why_missing
+from prefixbank.runtime.events import Event, silent
+from prefixbank.runtime.unit import Unit, Waiting, plan_unit, run_unit, why_missing
 from prefixbank.store import JSON, document
 
 

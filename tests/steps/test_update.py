@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from prefixbank.steps.report import Study
-from prefixbank.steps.update import Change, others_unchanged, rows
+from prefixbank.reports.study import Study
 from prefixbank.store import Entry
+from prefixbank.studies.update import Change, others_unchanged, rows
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from prefixbank.data.texts import Texts
-from prefixbank.steps.json_files import write_json
-from prefixbank.steps.vectors import finished_part, publish_part, read_vectors
+from prefixbank.artifacts.embeddings import finished_part, publish_part, read_vectors
+from prefixbank.artifacts.json_files import write_json
+from prefixbank.data.corpus.texts import Texts
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(3, 4)
 ROWS = Texts(texts=("a", "b", "c"))

@@ -78,13 +78,11 @@ USES = {
         {"mean"},
     ),
     "method of another type": (
-        "class A:\n    def f(self): ...\nclass B:\n    def f(self): ...\n"
-        "def mean(x: A):\n    B\n    x.f()\n",
+        "class A:\n    def f(self): ...\nclass B:\n    def f(self): ...\ndef mean(x: A):\n    B\n    x.f()\n",
         {"mean", "A", "A.f", "B"},
     ),
     "method of a subclass": (
-        "class A:\n    def f(self): ...\nclass B(A):\n    def f(self): ...\n"
-        "def mean(x: A):\n    B\n    x.f()\n",
+        "class A:\n    def f(self): ...\nclass B(A):\n    def f(self): ...\ndef mean(x: A):\n    B\n    x.f()\n",
         {"mean", "A", "A.f", "B", "B.f"},
     ),
     "method of what implements a protocol": (
@@ -97,8 +95,7 @@ USES = {
         {"mean", "A", "A.__len__"},
     ),
     "any method of a foreign class's subclass": (
-        "from torch import nn\nclass A(nn.Module):\n    def forward(self): ...\n"
-        "def mean(x: A): ...\n",
+        "from torch import nn\nclass A(nn.Module):\n    def forward(self): ...\ndef mean(x: A): ...\n",
         {"mean", "A", "A.forward"},
     ),
     "property of what a property gives": (
@@ -231,7 +228,7 @@ def test_unit_belongs_to_the_nearest_version():
     first = plan("from prefixbank.steps import other\nother.unit(1)")
     steps = code(first, other, module("pool.py", POOL)).steps
     assert {name: step.plans for name, step in steps.items()} == {
-        "embed": {"prefixbank.steps.embed.unit"},
+        "embed": {"prefixbank.steps.embed.step.unit"},
         "other": {"prefixbank.steps.other.unit"},
     }
 
@@ -240,7 +237,7 @@ def test_version_may_be_away_from_the_unit():
     text = PLAN.format(body="...").replace("VERSION: int = 1", "from .spec import VERSION")
     spec = module("steps/embed/spec.py", 'STEP = "embed"\nVERSION = 2\n')
     step = code(module("steps/embed/step.py", text), spec, module("pool.py", POOL)).steps["embed"]
-    assert (step.version, step.plans) == (2, {"prefixbank.steps.embed.step.unit"})
+    assert (step.version, step.plans) == (2, {"prefixbank.steps.embed.step.step.unit"})
 
 
 def test_why_prints_the_shortest_way():

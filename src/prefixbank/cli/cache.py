@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
+from prefixbank.artifacts.staleness import moved_refs, refresh_command
 from prefixbank.cli import options as flag
 from prefixbank.cli.console import Format, Row, chosen_format, print_rows, report, reported
 from prefixbank.env import store_root
 from prefixbank.errors import DamagedError, UsageError
-from prefixbank.steps.staleness import moved_refs, refresh_command
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import diff_documents
 from prefixbank.store.store import GRACE_DAYS, Store

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from prefixbank.errors import PrefixbankError
-from prefixbank.steps.events import Event
+from prefixbank.runtime.events import Event
 
 Format = Literal["table", "json", "csv"]
 Row = dict[str, Any]

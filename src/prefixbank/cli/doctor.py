@@ -62,7 +62,7 @@ def _versions() -> list[Row]:
 
 
 def _devices() -> list[Row]:
-    from prefixbank.steps.machine import processors
+    from prefixbank.runtime.device import processors
 
     rows = [_row(name, described) for name, described in processors().items()]
     return rows if len(rows) > 1 else [*rows, _row("cuda", "none", "absent", "optional: a GPU and a torch build for it")]

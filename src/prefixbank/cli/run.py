@@ -48,7 +48,7 @@ def run_command(command: str, overrides: list[str] | None, flags: Flags, *, text
         if rows and text is not None and form == "table":
             typer.echo("\n\n".join(text(row) for row in rows))
         elif rows:
-            from prefixbank.steps.summary import flat_rows
+            from prefixbank.artifacts.summary import flat_rows
 
             shown = [line for row in rows for line in flat_rows(row)] if form == "csv" else rows
             print_rows(shown, form, single=not flags.sweep)
@@ -90,8 +90,8 @@ def _run_all(command: str, overrides: list[str], flags: Flags) -> tuple[list[Row
 def _run_one(command: str, settings: list[str], flags: Flags, options: Options, error: PrefixbankError | None) -> list[Row]:
     """Run one unit, unless a worker has and met an error; no row for a dry run that is no hit."""
     from prefixbank import api
-    from prefixbank.steps.summary import summary
-    from prefixbank.steps.units import Waiting
+    from prefixbank.artifacts.summary import summary
+    from prefixbank.runtime.unit import Waiting
 
     if error is not None:
         raise error

@@ -19,8 +19,8 @@ Command = Literal["train_prefix", "train_multitask", "probe"]
 def make_ahead(command: str, combinations: Sequence[list[str]], options: Options) -> dict[int, PrefixbankError | None]:
     """Have workers make what they can; return the places of the combinations they went through, each with the error that ended it."""
     from prefixbank.api import work
-    from prefixbank.steps.elsewhere import Elsewhere
-    from prefixbank.steps.jobs import error_in, events_in
+    from prefixbank.runtime.jobs import error_in, events_in
+    from prefixbank.runtime.workers import Elsewhere
 
     if command not in get_args(Command) or len(combinations) < 2 or options.dry_run:
         return {}
@@ -44,7 +44,7 @@ def make_ahead(command: str, combinations: Sequence[list[str]], options: Options
 
 def after(options: Options) -> Options:
     """Return options for going through what workers have made and told of."""
-    from prefixbank.steps.events import silent
+    from prefixbank.runtime.events import silent
 
     return replace(options, force=False, emit=silent)
 

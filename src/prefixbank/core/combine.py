@@ -10,7 +10,7 @@ from typing import Literal, assert_never
 import torch
 from torch import Tensor
 
-from prefixbank.core.attention import Slots
+from prefixbank.core.attention.prefix_attention import Slots
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import Prefix
 from prefixbank.core.prompt import PromptVectors, SoftPrompt

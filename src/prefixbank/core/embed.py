@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prefixbank.core.attention import Slots
+from prefixbank.core.attention.prefix_attention import Slots
 from prefixbank.core.combine import Bank
+from prefixbank.core.parallel import map_pieces
 from prefixbank.core.pooling import Pooling, pool
 from prefixbank.core.prompt import PromptVectors, prompted
 from prefixbank.core.shapes import Batch
-from prefixbank.core.workers import map_pieces
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -9,7 +9,7 @@ from typing import Literal, assert_never
 import torch
 from torch import Tensor, nn
 
-from prefixbank.core.attention import Slots
+from prefixbank.core.attention.prefix_attention import Slots
 from prefixbank.core.prompt import SoftPrompt, TrainablePrompt, word_table
 from prefixbank.core.shapes import EncoderShape, ShapeError
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, assert_never
-
-from prefixbank.config.running import RunConfig
+from typing import Any, Protocol
 
 JSON = dict[str, Any]
 Work = Callable[[JSON], JSON]
@@ -33,26 +31,3 @@ class Driver(Protocol):
 
     def close(self) -> None:
         """End what is still running."""
-
-
-def open_driver(run: RunConfig, work: Work) -> Driver:
-    """Return the driver that `run` asks for.
-
-    Raises:
-        UsageError: its package is not installed.
-        DeviceError: there is no such cluster, or no such device.
-    """
-    match run.driver:
-        case "local":
-            from prefixbank.drivers.local import LocalDriver
-
-            return LocalDriver(run)
-        case "submitit":
-            from prefixbank.drivers.slurm import SlurmDriver
-
-            return SlurmDriver(run, work)
-        case "ray":
-            from prefixbank.drivers.ray_cluster import RayDriver
-
-            return RayDriver(run, work)
-    assert_never(run.driver)

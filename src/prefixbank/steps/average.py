@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prefixbank.artifacts.prefix import TENSORS, called
 from prefixbank.errors import UsageError, raise_faults
-from prefixbank.steps.prefix_files import TENSORS, called
-from prefixbank.steps.units import Unit
+from prefixbank.runtime.unit import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from prefixbank.core.prefix import Prefix
     from prefixbank.core.prompt import SoftPrompt
+
 
 STEP = "average"
 VERSION = 1  # 1: first
@@ -46,7 +47,7 @@ def unit(prefixes: Sequence[Entry], weights: Sequence[float], name: str) -> Unit
     raise_faults([_other_form(prefixes[0], entry) for entry in prefixes[1:] if _form(entry) != form])
 
     def make(out: Path, work: Path) -> JSON:
-        from prefixbank.steps.tensors import prefix_from, prefix_tensors, read_tensors, write_tensors
+        from prefixbank.artifacts.tensors import prefix_from, prefix_tensors, read_tensors, write_tensors
 
         mean = _mean([prefix_from(read_tensors(entry, TENSORS)) for entry in prefixes], rounded)
         write_tensors(out / TENSORS, prefix_tensors(mean))
@@ -62,16 +63,16 @@ def unit(prefixes: Sequence[Entry], weights: Sequence[float], name: str) -> Unit
 
 def unit_of_nearest(sources: Sequence[Entry], similar: np.ndarray, name: str) -> Unit:
     """Return the unit that averages the prefixes of sources, weighted by their similarity [k] with a target."""
-    from prefixbank.core.warm_start import retrieval_weights
+    from prefixbank.core.average import retrieval_weights
 
     return unit(sources, retrieval_weights(similar).tolist(), name)
 
 
 def _mean(prefixes: Sequence[Prefix | SoftPrompt], weights: Sequence[float]) -> Prefix | SoftPrompt:
     """Average prefixes of one kind."""
+    from prefixbank.core.average import average_prefixes, average_prompts
     from prefixbank.core.prefix import Prefix
     from prefixbank.core.prompt import SoftPrompt
-    from prefixbank.core.warm_start import average_prefixes, average_prompts
 
     deep = [prefix for prefix in prefixes if isinstance(prefix, Prefix)]
     if deep:

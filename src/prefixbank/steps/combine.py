@@ -7,15 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prefixbank.artifacts.prefix import setting_in
 from prefixbank.config.schema import BankRecipe, effective
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
-from prefixbank.steps.mixture import setting_in
-from prefixbank.steps.units import Unit
+from prefixbank.runtime.unit import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
 if TYPE_CHECKING:
     from prefixbank.core.combine import Bank
+
 
 STEP = "combine"
 VERSION = 1  # 1: first
@@ -35,7 +36,7 @@ def unit(prefixes: Sequence[Entry], recipe: BankRecipe, name: str, refs: Sequenc
     recipe = effective(recipe)
 
     def make(out: Path, work: Path) -> JSON:
-        from prefixbank.steps.banks import write_bank
+        from prefixbank.artifacts.bank import write_bank
 
         write_bank(out, prefixes, recipe)
         given = refs or [""] * len(prefixes)
@@ -108,6 +109,6 @@ def _other_kind(first: Entry, other: Entry) -> UsageError:
 
 def load_bank(entry: Entry) -> Bank:
     """Return the bank in an artifact."""
-    from prefixbank.steps.banks import read_bank
+    from prefixbank.artifacts.bank import read_bank
 
     return read_bank(entry)

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
-from prefixbank.core.fit_types import FitSettings, TrainingSettings
-from prefixbank.core.flops import finetune_flops, prefix_flops, shapes_of
 from prefixbank.core.shapes import Batch
-from prefixbank.data.encoder import Encoder
+from prefixbank.core.training.flops import finetune_flops, prefix_flops, shapes_of
+from prefixbank.core.training.settings import FitSettings, TrainingSettings
+from prefixbank.data.encoders.encoder import Encoder
 
 
 def prefix_training_flops(encoder: Encoder, settings: FitSettings, train: Callable[[int], Sequence[Batch]], steps: int) -> int | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from prefixbank.data.starter.grammar import Phrases, Row, compose
 from prefixbank.data.starter.phrase_files import load_phrases
-from prefixbank.data.tasks import Examples, Task
+from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.errors import UsageError, did_you_mean
 
 STARTER_SOURCES = ("polarity", "entailment", "paraphrase", "topic", "answer")
@@ -65,9 +65,7 @@ def draw_rows(name: str, phrases: Phrases) -> dict[str, tuple[Row, ...]]:
     return found
 
 
-def _draw_split(
-    phrases: Phrases, rng: random.Random, count: int, used: set[str], *, held_out_share: float
-) -> tuple[Row, ...]:
+def _draw_split(phrases: Phrases, rng: random.Random, count: int, used: set[str], *, held_out_share: float) -> tuple[Row, ...]:
     """Return `count` rows in random order: labels in equal number, none repeated, no used text."""
     rows: dict[tuple[str, str], Row] = {}
     while len(rows) < count:

@@ -1,0 +1,1 @@
+"""What each artifact holds: written and read."""

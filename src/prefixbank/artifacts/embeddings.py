@@ -1,0 +1,114 @@
+"""Embeddings as artifacts: their files, written and read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+from safetensors.torch import load_file
+
+from prefixbank.artifacts.json_files import read_json
+from prefixbank.core.quantize import Calibration, VectorType, dequantize, needs_calibration
+from prefixbank.data.corpus.texts import Texts
+from prefixbank.store.artifact import Entry
+
+if TYPE_CHECKING:
+    pass
+
+
+STEP = "embed"
+FACTS, CALIBRATION = "embeddings.json", "calibration.safetensors"
+
+TRUNCATED, FEATURES = b"truncated_rows", b"features"
+
+
+def publish_part(
+    path: Path,
+    rows: Texts,
+    stored: np.ndarray,
+    truncated: int,
+    features: int,
+    *,
+    columns: Mapping[str, pa.Array] | None = None,
+) -> None:
+    """Write one part of `rows`, named by their ids or numbers.
+
+    Args:
+        path: the file.
+        rows: N texts.
+        stored: [N, S] what `quantize` made of the vectors.
+        truncated: rows of which a text was cut.
+        features: F of the vectors.
+        columns: further columns.
+    """
+    ids = _numbers(rows.first_row, len(rows)) if rows.ids is None else pa.array(rows.ids, pa.string())
+    write_part(path, ids, stored, truncated, features, first_row=rows.first_row, columns=columns)
+
+
+def _numbers(first: int, count: int) -> pa.Array:
+    return pa.array(np.arange(first, first + count), pa.int64())
+
+
+def write_part(
+    path: Path,
+    ids: pa.Array,
+    stored: np.ndarray,
+    truncated: int,
+    features: int = 0,
+    *,
+    first_row: int = 0,
+    columns: Mapping[str, pa.Array] | None = None,
+) -> None:
+    """Write one part and give it its name only when it is whole."""
+    column = pa.FixedSizeListArray.from_arrays(pa.array(stored.reshape(-1)), stored.shape[1])
+    table = pa.table({"id": ids, "row": _numbers(first_row, len(stored)), "vector": column, **(columns or {})})
+    table = table.replace_schema_metadata({TRUNCATED: str(truncated).encode(), FEATURES: str(features or stored.shape[1]).encode()})
+    fresh = path.with_suffix(".new")
+    parquet.write_table(table, fresh, compression="none", use_dictionary=False)
+    fresh.replace(path)
+
+
+def finished_part(path: Path) -> tuple[int, int] | None:
+    """Return the number of truncated rows and F of a part that an earlier run finished, None if there is none."""
+    if not path.is_file():
+        return None
+    facts = parquet.read_schema(path).metadata
+    return int(facts[TRUNCATED]), int(facts[FEATURES])
+
+
+def read_stored(entry: Entry, stem: str) -> np.ndarray:
+    """Return one part of an embeddings artifact as it is stored, [N, S]."""
+    return stored_in(parquet.read_table(entry.file(f"{stem}.parquet"), columns=["vector"]))
+
+
+def stored_in(table: pa.Table) -> np.ndarray:
+    """Return the vectors of a part's rows as they are stored, [N, S]."""
+    column = table.column("vector").combine_chunks()
+    flat: np.ndarray = column.values.to_numpy(zero_copy_only=False)
+    return flat.reshape(len(column), column.type.list_size)
+
+
+def read_vectors(entry: Entry, stem: str) -> np.ndarray:
+    """Return the vectors [N, F] float32 of one part of an embeddings artifact, whatever they are stored as."""
+    stored = read_stored(entry, stem)
+    kind, features = stored_type(entry)
+    calibration = read_calibration(entry.file(CALIBRATION)) if needs_calibration(kind) else None
+    return dequantize(stored, kind, calibration, features or stored.shape[1])
+
+
+def stored_type(entry: Entry) -> tuple[VectorType, int]:
+    """Return what vectors are stored as, and F (0 for joined vectors, which are stored as they are)."""
+    facts = read_json(entry, FACTS).get("vectors", {"type": "float32", "features": 0})
+    return facts["type"], facts["features"]
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Return the calibration in a file."""
+    return Calibration(**{name: tensor.numpy() for name, tensor in load_file(path).items()})
+
+
+Join = Literal["concat", "mean"]

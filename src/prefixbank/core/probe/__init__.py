@@ -1,0 +1,1 @@
+"""Light models on frozen vectors."""

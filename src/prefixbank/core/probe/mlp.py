@@ -1,0 +1,90 @@
+"""MLP probes: one hidden layer of H tanh units, at each strength of a path.
+
+Objectives, on standardised vectors, S the strength, W all weights of both layers, biases never penalised:
+
+* classification: sum over rows of the softmax cross-entropy + |W|^2 / (2 S);
+* multilabel: the same with the sum of one logistic loss for each label; the labels share the hidden layer;
+* regression: sum over rows of squared errors of the standardised labels + |W|^2 / S.
+
+So S means what it means for a linear probe. scikit-learn divides the whole by N: its `alpha` is 1 / S. The solver is L-BFGS on all rows at
+once: no learning rate, no batches, and with a seed nothing random. tanh, since L-BFGS wants a smooth loss (with ReLU it often does not
+converge). Each strength starts from the same seeded weights: strong regularisation shrinks all weights to 0, from where no fit gets away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import assert_never
+
+import numpy as np
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+from prefixbank.core.probe.linear import fit_quietly
+from prefixbank.core.probe.solution import NEVER, Solution, spread_classes
+from prefixbank.core.stats.metrics import Kind
+
+MAX_ITERATIONS = 500
+"""Limit of one fit. Sentence vectors of a thousand rows need tens to hundreds."""
+
+TOLERANCE = 1e-4
+"""Largest gradient component (of the mean loss) at which a fit stops."""
+
+
+def solve_mlp(
+    kind: Kind, x: np.ndarray, labels: np.ndarray, path: list[float], num_outputs: int, *, hidden_size: int, seed: int
+) -> list[Solution]:
+    """Fit standardised x [N, F] at every strength of the path, each from the same start."""
+    return [_solve_one(kind, x, labels, strength, num_outputs, hidden_size, seed) for strength in path]
+
+
+def _solve_one(kind: Kind, x: np.ndarray, labels: np.ndarray, strength: float, num_outputs: int, hidden_size: int, seed: int) -> Solution:
+    match kind:
+        case "classification":
+            classes = np.unique(labels)
+            fitted = _fit(x, labels, strength, hidden_size, seed, regression=False) if len(classes) > 1 else _constant(x, np.zeros(1))
+            return spread_classes(fitted, classes, num_outputs)
+        case "multilabel":
+            return _solve_labels(x, labels, strength, hidden_size, seed)
+        case "regression":
+            mean, scale = float(labels.mean()), float(labels.std())
+            if labels.min() == labels.max():
+                return _constant(x, np.full(1, mean))
+            fitted = _fit(x, (labels - mean) / scale, strength, hidden_size, seed, regression=True)
+            return replace(fitted, weights=fitted.weights * scale, bias=fitted.bias * scale + mean)
+    assert_never(kind)
+
+
+def _solve_labels(x: np.ndarray, labels: np.ndarray, strength: float, hidden_size: int, seed: int) -> Solution:
+    """Fit the labels [N, C] that vary together; a label that no row or every row has gets a bias of `NEVER` or `-NEVER`."""
+    varies = labels.min(axis=0) < labels.max(axis=0)
+    bias = np.where(labels[0] > 0, -NEVER, NEVER)
+    if not varies.any():
+        return _constant(x, bias)
+    # One column has to go in flat, or scikit-learn warns.
+    fitted = _fit(x, labels[:, varies] if varies.sum() > 1 else labels[:, varies][:, 0], strength, hidden_size, seed, regression=False)
+    weights = np.zeros((len(fitted.weights), len(varies)))
+    weights[:, varies], bias[varies] = fitted.weights, fitted.bias
+    return replace(fitted, weights=weights, bias=bias)
+
+
+def _fit(x: np.ndarray, labels: np.ndarray, strength: float, hidden_size: int, seed: int, *, regression: bool) -> Solution:
+    """Fit what varies: [N] values, [N] classes (one column for two of them, the logit of the second) or [N, C] labels."""
+    settings = {
+        "hidden_layer_sizes": (hidden_size,),
+        "activation": "tanh",
+        "solver": "lbfgs",
+        "alpha": 1 / strength,
+        "max_iter": MAX_ITERATIONS,
+        "tol": TOLERANCE,
+        "random_state": seed,
+    }
+    model = MLPRegressor(**settings) if regression else MLPClassifier(**settings)
+    unconverged = fit_quietly(model, x.astype(np.float64), labels)
+    (hidden_weights, weights), (hidden_bias, bias) = model.coefs_, model.intercepts_
+    return Solution(weights=weights, bias=bias, hidden_weights=hidden_weights, hidden_bias=hidden_bias, unconverged=unconverged)
+
+
+def _constant(x: np.ndarray, bias: np.ndarray) -> Solution:
+    """Return the answer that no vector changes: a hidden layer of one unit at 0."""
+    hidden_weights, hidden_bias = np.zeros((x.shape[1], 1)), np.zeros(1)
+    return Solution(weights=np.zeros((1, len(bias))), bias=bias, hidden_weights=hidden_weights, hidden_bias=hidden_bias)

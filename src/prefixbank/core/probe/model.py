@@ -1,0 +1,124 @@
+"""Fitted probes and their scores. numpy only, so that a stored probe can be used without scikit-learn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from prefixbank.core.probe.solution import Solution, predictions_from, standardise
+from prefixbank.core.stats.bootstrap import bootstrap_interval
+from prefixbank.core.stats.metrics import Kind, Metric, all_metrics, check_metric, score
+from prefixbank.errors import DataError
+
+
+class Predictor(Protocol):
+    """What can be scored: anything that turns vectors into predictions."""
+
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """Return int64 [N] classes, uint8 [N, C] labels or float64 [N] values for vectors [N, F]."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProbeModel:
+    """A fitted probe: `decision = hidden @ weights + bias`.
+
+    With x = `(vectors - mean) / scale`, `hidden` is x for a linear probe and `tanh(x @ hidden_weights + hidden_bias)` for an MLP.
+    Arrays are float64 and the rest is JSON, so that a probe is stored without pickle.
+    """
+
+    kind: Kind
+    weights: np.ndarray
+    """[F, C] on standardised features, of an MLP [H, C]; C is 1 for regression and 2 for a task of two classes."""
+    bias: np.ndarray
+    """[C]; `NEVER` for a class that no train row has."""
+    hidden_weights: np.ndarray | None = None
+    """[F, H] of an MLP."""
+    hidden_bias: np.ndarray | None = None
+    """[H] of an MLP."""
+    mean: np.ndarray
+    """[F] of the train rows."""
+    scale: np.ndarray
+    """[F] standard deviation of the train rows; 1 for a constant feature."""
+    strength: float
+    """The chosen inverse regularisation strength S."""
+    cv_scores: dict[str, float]
+    """Cross-validation score of each strength, by `repr(strength)`; empty when there were too few rows to cross-validate."""
+    unconverged_fits: int
+    """How many iterative fits, cross-validation included, stopped before they converged."""
+
+    @property
+    def cv_score(self) -> float | None:
+        """The cross-validation score of the chosen strength, if there is one."""
+        return self.cv_scores.get(repr(self.strength))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays by name, those of the hidden layer only where there is one."""
+        named = {name: getattr(self, name) for name in ("weights", "bias", "hidden_weights", "hidden_bias", "mean", "scale")}
+        return {name: array for name, array in named.items() if array is not None}
+
+    def decision(self, vectors: np.ndarray) -> np.ndarray:
+        """Return float64 [N, C]: logits (classification, multilabel) or the predicted value (regression) of vectors [N, F]."""
+        solution = Solution(weights=self.weights, bias=self.bias, hidden_weights=self.hidden_weights, hidden_bias=self.hidden_bias)
+        return solution.decision(standardise(vectors, self.mean, self.scale))
+
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """Return int64 [N] classes, uint8 [N, C] labels or float64 [N] values for vectors [N, F]."""
+        return predictions_from(self.kind, self.decision(vectors))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Score of a probe on n rows, its 95 % bootstrap interval, and all metrics that fit the kind."""
+
+    score: float
+    low: float
+    high: float
+    metrics: dict[str, float]
+    n: int
+
+
+def evaluate(model: ProbeModel, vectors: np.ndarray, labels: np.ndarray, *, metric: Metric, resamples: int, seed: int) -> Evaluation:
+    """Score a probe on rows it was not fitted on.
+
+    Args:
+        model: the probe.
+        vectors: float [N, F].
+        labels: the truth, as in `fit_probe`.
+        metric: the score that gets the interval.
+        resamples: bootstrap draws behind the interval.
+        seed: of the draws.
+
+    Raises:
+        UsageError, DataError: as `metrics.score`.
+    """
+    check_vectors(vectors, len(labels))
+    check_metric(model.kind, metric)
+    predictions, outputs = model.predict(vectors), len(model.bias)
+    return evaluate_predictions(model.kind, predictions, labels, outputs, metric=metric, resamples=resamples, seed=seed)
+
+
+def evaluate_predictions(
+    kind: Kind, predictions: np.ndarray, labels: np.ndarray, num_outputs: int, *, metric: Metric, resamples: int, seed: int
+) -> Evaluation:
+    """Score predictions of rows that whoever predicted them had not seen. See `evaluate`; num_outputs is C, 1 for regression."""
+    low, high = bootstrap_interval(metric, predictions, labels, num_outputs, resamples=resamples, seed=seed)
+    return Evaluation(
+        score=score(metric, predictions, labels, num_outputs),
+        low=low,
+        high=high,
+        metrics=all_metrics(kind, predictions, labels, num_outputs),
+        n=len(labels),
+    )
+
+
+def check_vectors(vectors: np.ndarray, rows: int) -> None:
+    """Raise DataError unless there are `rows` finite vectors of one size or more."""
+    if vectors.ndim != 2 or len(vectors) != rows or not vectors.shape[1]:
+        what = f"vectors of shape {list(vectors.shape)} for {rows} labels"
+        raise DataError(what, expected="one vector for each label, shape [N, F]", fix="embed the texts that the labels belong to")
+    if not np.isfinite(vectors).all():
+        rows_hit = int((~np.isfinite(vectors)).any(axis=1).sum())
+        what = f"{rows_hit} of {rows} vectors hold infinities or are not numbers"
+        raise DataError(what, expected="finite vectors", fix="embed again with precision=fp32")

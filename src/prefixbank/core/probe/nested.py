@@ -1,0 +1,53 @@
+"""Nested cross-validation: a held-out prediction for every row of a task that has no test split of its own.
+
+Source: SentEval (Conneau & Kiela 2018, arXiv 1803.05449), its protocol for MR, CR, MPQA and SUBJ. There the score is the mean over the
+outer folds; here it is the metric over all rows, which for accuracy is the same up to the sizes of the folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from prefixbank.core.probe.model import Predictor
+from prefixbank.core.probe.rows import assign_folds
+from prefixbank.core.stats.metrics import Kind
+from prefixbank.errors import DataError
+
+P = TypeVar("P", bound=Predictor)
+
+
+def nested_predictions(
+    vectors: np.ndarray, labels: np.ndarray, fit: Callable[[np.ndarray, np.ndarray], P], *, kind: Kind, outer_folds: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, list[P]]:
+    """Predict every row by a probe that was fitted, and its strength chosen, on the rows of the other outer folds.
+
+    Args:
+        vectors: float [N, F].
+        labels: [N] or [N, C], as in `fit_probe`.
+        fit: chooses and fits a probe on some rows; called once for each outer fold.
+        kind: kind of the task.
+        outer_folds: wanted number of outer folds, see `assign_folds`.
+        seed: of the assignment of rows to outer folds.
+
+    Returns:
+        predictions [N] or [N, C], the outer fold int64 [N] of each row, and the probe of each fold.
+
+    Raises:
+        DataError: no class (else: not the whole) has two rows, so that none can be held out.
+    """
+    fold_of = assign_folds(labels, kind=kind, folds=outer_folds, seed=seed)
+    if not fold_of.any():
+        what = f"nested cross-validation of {len(labels)} rows"
+        raise DataError(what, expected="two rows or more of one class", fix="probe.protocol=split")
+    predicted = np.zeros(labels.shape, dtype={"classification": np.int64, "multilabel": np.uint8, "regression": np.float64}[kind])
+    probes = []
+    with threadpool_limits(1):
+        for fold in range(int(fold_of.max()) + 1):
+            held = fold_of == fold
+            probes.append(fit(vectors[~held], labels[~held]))
+            predicted[held] = probes[-1].predict(vectors[held])
+    return predicted, fold_of, probes

@@ -1,0 +1,94 @@
+"""Solutions of light models on standardised vectors: decision values and classes; ridge regression, which needs no solver. numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+import numpy as np
+
+from prefixbank.core.stats.metrics import Kind
+
+NEVER = -1e30
+"""Bias of a class or label that no train row has: finite, so that it survives JSON, and below any decision value of another class.
+A label that every train row has gets `-NEVER`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution:
+    """Weights [F, C] and bias [C] at one strength, on standardised vectors; with a hidden layer [F, H] and [H], weights are [H, C]."""
+
+    weights: np.ndarray
+    bias: np.ndarray
+    hidden_weights: np.ndarray | None = None
+    hidden_bias: np.ndarray | None = None
+    unconverged: int = 0
+
+    def decision(self, x: np.ndarray) -> np.ndarray:
+        """Return float64 [N, C] of standardised vectors [N, F]."""
+        if self.hidden_weights is not None:
+            x = np.tanh(x @ self.hidden_weights + self.hidden_bias)
+        decision: np.ndarray = x @ self.weights + self.bias
+        return decision
+
+
+def predictions_from(kind: Kind, decision: np.ndarray) -> np.ndarray:
+    """Turn decision values [N, C] into int64 [N] classes, uint8 [N, C] labels or float64 [N] values."""
+    match kind:
+        case "classification":
+            classes: np.ndarray = decision.argmax(axis=1)
+            return classes
+        case "multilabel":
+            chosen: np.ndarray = decision > 0
+            return chosen.astype(np.uint8)
+        case "regression":
+            return decision[:, 0]
+    assert_never(kind)
+
+
+def mean_and_scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return float64 [F] mean and standard deviation; a constant feature gets its value and 1, so that it becomes exactly 0."""
+    values = vectors.astype(np.float64)
+    deviation = values.std(axis=0)
+    varies = (values.max(axis=0) > values.min(axis=0)) & (deviation > 0)
+    return np.where(varies, values.mean(axis=0), values[0]), np.where(varies, deviation, 1.0)
+
+
+def standardise(vectors: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return float64 `(vectors - mean) / scale` of vectors [N, F]."""
+    standard: np.ndarray = (vectors.astype(np.float64) - mean) / scale
+    return standard
+
+
+def spread_classes(fitted: Solution, classes: np.ndarray, num_outputs: int) -> Solution:
+    """Give every class its column: two opposite halves for a binary fit, `NEVER` for classes without a train row."""
+    weights, bias = fitted.weights, fitted.bias
+    if len(classes) == 2:
+        weights, bias = weights * [-0.5, 0.5], bias * [-0.5, 0.5]
+    all_weights, all_bias = np.zeros((len(weights), num_outputs)), np.full(num_outputs, NEVER)
+    all_weights[:, classes], all_bias[classes] = weights, bias
+    return replace(fitted, weights=all_weights, bias=all_bias)
+
+
+def join_columns(columns: Sequence[Solution]) -> Solution:
+    """Put one-column solutions side by side."""
+    return Solution(
+        weights=np.hstack([column.weights for column in columns]),
+        bias=np.concatenate([column.bias for column in columns]),
+        unconverged=sum(column.unconverged for column in columns),
+    )
+
+
+def ridge_path(x: np.ndarray, labels: np.ndarray, path: list[float]) -> list[Solution]:
+    """Solve ridge exactly at every strength from one eigendecomposition, of the smaller of x'x and xx'. Columns of x have mean 0."""
+    target = labels - labels.mean()
+    tall = x.shape[0] >= x.shape[1]
+    eigenvalues, basis = np.linalg.eigh(x.T @ x if tall else x @ x.T)
+    projected = basis.T @ (x.T @ target if tall else target)
+    solutions = []
+    for strength in path:
+        shrunk = basis @ (projected / (np.maximum(eigenvalues, 0) + 1 / strength))
+        weights = (shrunk if tall else x.T @ shrunk)[:, None]
+        solutions.append(Solution(weights=weights, bias=labels.mean(keepdims=True)))
+    return solutions

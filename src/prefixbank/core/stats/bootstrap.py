@@ -1,0 +1,169 @@
+"""How sure a score is: percentile bootstrap over test rows, and over training seeds, for one prediction and for the difference of two.
+
+numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from prefixbank.core.stats.metrics import Metric, check_scorable, merge_rows, score, weighted_score
+from prefixbank.errors import UsageError
+
+CELLS_AT_ONCE = 1 << 18
+"""Weights (resamples x rows) held at a time: 2 MiB stay in the processor's cache while every model is scored with them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedDifference:
+    """How much better a is than b on the same rows.
+
+    `difference` is score(a) - score(b); `low` and `high` bound its 95 % percentile interval; `p_value` is two-sided.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+def bootstrap_interval(
+    metric: Metric,
+    predictions: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    *,
+    resamples: int,
+    seed: int,
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval (low, high) of a score over test rows.
+
+    Args:
+        metric: see `score`, as are predictions, labels and num_classes.
+        predictions: [N] or [N, C].
+        labels: [N] or [N, C].
+        num_classes: C.
+        resamples: R, number of draws of N rows with replacement.
+        seed: of the draws.
+        confidence: share of resampled scores between low and high.
+
+    Raises:
+        UsageError, DataError: as `score`; also when resamples < 1.
+    """
+    scores = resampled_scores(metric, (predictions,), labels, num_classes, resamples, seed)
+    return percentile_interval(scores[0], confidence)
+
+
+def percentile_interval(samples: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    """Return (low, high) between which the share `confidence` of samples [R] lies, as much of the rest below as above."""
+    low, high = np.quantile(samples, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def two_sided_p(differences: np.ndarray) -> float:
+    """Return the p-value of resampled differences [R]: twice the smaller share on one side of zero.
+
+    Zeros count on both sides; one is added to numerator and denominator (so the smallest p-value is 2 / (R + 1)); at most 1. It inverts the
+    percentile interval.
+    """
+    one_side = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    return min(1.0, 2 * (one_side + 1) / (len(differences) + 1))
+
+
+def paired_bootstrap(
+    metric: Metric,
+    predictions_a: np.ndarray,
+    predictions_b: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    *,
+    resamples: int,
+    seed: int,
+) -> PairedDifference:
+    """Compare two predictions of the same rows, drawing each row together with both of its predictions.
+
+    The p-value is that of `two_sided_p`. Equal predictions give difference 0 and p-value 1.
+
+    Raises:
+        UsageError, DataError: as `bootstrap_interval`.
+    """
+    scores = resampled_scores(metric, (predictions_a, predictions_b), labels, num_classes, resamples, seed)
+    differences = scores[0] - scores[1]
+    low, high = percentile_interval(differences)
+    return PairedDifference(
+        difference=score(metric, predictions_a, labels, num_classes) - score(metric, predictions_b, labels, num_classes),
+        low=low,
+        high=high,
+        p_value=two_sided_p(differences),
+    )
+
+
+def resampled_scores(
+    metric: Metric, predictions: tuple[np.ndarray, ...], labels: np.ndarray, num_classes: int, resamples: int, seed: int
+) -> np.ndarray:
+    """Score every resample of the rows, each row drawn together with the predictions of all models.
+
+    Args:
+        metric: see `score`, as are labels and num_classes.
+        predictions: one array [N] or [N, C] for each of M models.
+        labels: [N] or [N, C].
+        num_classes: C.
+        resamples: R.
+        seed: of the draws.
+
+    Returns:
+        float64 [M, R].
+
+    Raises:
+        UsageError, DataError: as `score`; also when resamples < 1.
+    """
+    check_scorable(metric, predictions, labels, num_classes)
+    if resamples < 1:
+        raise UsageError(f"{resamples} bootstrap resamples", expected="1 or more", fix="set probe.resamples=2000")
+    merged = merge_rows(metric, predictions, labels, num_classes)
+    chunks = [
+        [weighted_score(metric, weights, values, merged.labels, num_classes) for values in merged.predictions]
+        for weights in draw_weights(merged.counts, resamples, seed)
+    ]
+    return np.concatenate(chunks, axis=1)
+
+
+def draw_weights(counts: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Draw with replacement, as many as there are, from K kinds of rows.
+
+    Args:
+        counts: int [K], how many rows there are of each kind.
+        resamples: R.
+        seed: of the draws.
+
+    Yields:
+        float64 [r, K], how often each kind was drawn in r resamples at a time, r as large as memory allows. The draws do not depend on r.
+    """
+    generator = np.random.default_rng(seed)
+    total = int(counts.sum())
+    at_once = max(1, CELLS_AT_ONCE // len(counts))
+    for start in range(0, resamples, at_once):
+        size = min(at_once, resamples - start)
+        yield generator.multinomial(total, counts / total, size=size).astype(np.float64)
+
+
+def draw_seeds(seeds: tuple[int, ...], resamples: int) -> np.ndarray:
+    """Draw training seeds with replacement, as many as there are, for the upper level of a bootstrap over seeds and test rows.
+
+    The draw is a function of the seeds' names: all that was trained with the same seeds shares it, on every target, so that differences
+    are paired.
+
+    Args:
+        seeds: S of them, at least one, none negative.
+        resamples: R.
+
+    Returns:
+        float64 [R, S], the share of each seed in each draw. Rows sum to 1; a seed that is alone has them all.
+    """
+    generator = np.random.default_rng([len(seeds), *seeds])
+    counts = generator.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=resamples)
+    return counts / len(seeds)

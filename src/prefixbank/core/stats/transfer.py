@@ -1,0 +1,171 @@
+"""What a target gains from a source, and whether similarity tells it beforehand. numpy only.
+
+Scores are those of one pair of tasks, averaged over training seeds before they come here: seeds of one pair are not new evidence about
+tasks. Pairs share tasks, so intervals come from drawing tasks, not pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+import numpy as np
+
+from prefixbank.core.shapes import ShapeError
+from prefixbank.core.stats.bootstrap import draw_weights, percentile_interval
+from prefixbank.core.stats.metrics import weighted_score
+from prefixbank.errors import DataError, UsageError
+
+Scale = Literal["share", "percent"]
+CorrelationKind = Literal["pearson", "spearman"]
+
+
+def relative_error_reduction(transfer: np.ndarray | float, cold: np.ndarray | float, *, scale: Scale) -> np.ndarray:
+    """Return the share of the cold start's error that transfer takes away: (transfer - cold) / (ceiling - cold).
+
+    Negative where transfer hurts. NaN where the cold start is at the ceiling (there is no error to take away), and where a score is NaN.
+
+    Args:
+        transfer: scores of training that starts from a source, any shape, for example [S, T].
+        cold: scores of training from a random start, of a shape that broadcasts, for example [T].
+        scale: `share` has its ceiling at 1, `percent` at 100.
+
+    Returns:
+        float64 of the broadcast shape.
+
+    Raises:
+        DataError: a score is above the ceiling, so that the scale cannot be right.
+    """
+    ceiling = _ceiling(scale)
+    above, below = np.broadcast_arrays(np.asarray(transfer, dtype=np.float64), np.asarray(cold, dtype=np.float64))
+    highest = np.fmax.reduce(np.fmax(above, below), axis=None, initial=-np.inf)
+    if highest > ceiling:
+        raise DataError(
+            f"score {highest:g} is above {ceiling:g}",
+            expected=f"scores of at most {ceiling:g} (scale '{scale}')",
+            fix="scale='percent' for scores up to 100, scale='share' for scores up to 1",
+        )
+    reduction = np.full(above.shape, np.nan)
+    np.divide(above - below, ceiling - below, out=reduction, where=below < ceiling)
+    return reduction
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskCorrelation:
+    """A correlation over pairs of tasks, and how sure it is.
+
+    `value` is NaN where there are fewer than two pairs or one side is constant. `low` and `high` bound the percentile interval over
+    `resamples` draws of tasks; they are NaN where no draw has a correlation. `pairs` says how many pairs were compared.
+    """
+
+    value: float
+    low: float
+    high: float
+    pairs: int
+    resamples: int
+
+
+def correlation(kind: CorrelationKind, x: np.ndarray, y: np.ndarray) -> float:
+    """Return the correlation of x [N] and y [N], ties sharing their average rank; NaN where N < 2 or either side is constant."""
+    weights = np.ones((1, len(x)))
+    if not _defined(weights, x, y)[0]:
+        return math.nan
+    return float(weighted_score(kind, weights, x, y, 1)[0])
+
+
+def correlation_over_tasks(
+    kind: CorrelationKind,
+    x: np.ndarray,
+    y: np.ndarray,
+    source_tasks: Sequence[str],
+    target_tasks: Sequence[str],
+    *,
+    resamples: int,
+    seed: int,
+    confidence: float = 0.95,
+) -> TaskCorrelation:
+    """Correlate two values of pairs of tasks, with a percentile interval by a bootstrap over the tasks.
+
+    A resample draws as many tasks as there are, with replacement, out of all that are a source, a target or both, and takes all pairs of
+    the drawn tasks: a pair counts as often as its source was drawn times as often as its target was. Draws without a correlation (no pair,
+    or one side constant) are left out.
+
+    Pairs of a task with itself are left out, since that is no transfer, and so are pairs with NaN in x or y.
+
+    Args:
+        kind: `pearson` or `spearman`.
+        x: [S, T], for example similarities of sources and targets.
+        y: [S, T], for example relative error reductions, averaged over seeds.
+        source_tasks: S names.
+        target_tasks: T names; equal names are the same task.
+        resamples: R.
+        seed: of the draws.
+        confidence: share of resampled correlations between low and high.
+
+    Raises:
+        ShapeError: x or y is not [S, T].
+        UsageError: a name occurs twice among sources or among targets, or resamples < 1.
+        DataError: a value is infinite.
+    """
+    _check_pairs(x, y, source_tasks, target_tasks, resamples)
+    tasks = list(dict.fromkeys((*source_tasks, *target_tasks)))
+    places = {task: place for place, task in enumerate(tasks)}
+    left, right = np.meshgrid([places[task] for task in source_tasks], [places[task] for task in target_tasks], indexing="ij")
+    kept = (left != right) & ~np.isnan(x) & ~np.isnan(y)
+    left, right, x_kept, y_kept = left[kept], right[kept], x[kept], y[kept]
+    samples = [np.empty(0)]
+    for drawn in draw_weights(np.ones(len(tasks), dtype=np.int64), resamples, seed):
+        weights = drawn[:, left] * drawn[:, right]
+        defined = _defined(weights, x_kept, y_kept)
+        if defined.any():
+            samples.append(weighted_score(kind, weights[defined], x_kept, y_kept, 1))
+    found = np.concatenate(samples)
+    low, high = percentile_interval(found, confidence) if len(found) else (math.nan, math.nan)
+    return TaskCorrelation(value=correlation(kind, x_kept, y_kept), low=low, high=high, pairs=len(x_kept), resamples=len(found))
+
+
+def _ceiling(scale: Scale) -> float:
+    """Return the best score of a scale."""
+    match scale:
+        case "share":
+            return 1.0
+        case "percent":
+            return 100.0
+    assert_never(scale)
+
+
+def _defined(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return bool [R]: whether x [N] and y [N] both vary among the pairs that weights [R, N] draw."""
+    defined: np.ndarray = _varies(weights, x) & _varies(weights, y)
+    return defined
+
+
+def _varies(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return bool [R]: whether values [N] differ where weights [R, N] are above 0."""
+    drawn = weights > 0
+    highest = np.where(drawn, values, -np.inf).max(axis=1, initial=-np.inf)
+    lowest = np.where(drawn, values, np.inf).min(axis=1, initial=np.inf)
+    varies: np.ndarray = highest > lowest
+    return varies
+
+
+def _check_pairs(x: np.ndarray, y: np.ndarray, source_tasks: Sequence[str], target_tasks: Sequence[str], resamples: int) -> None:
+    """Raise ShapeError, UsageError or DataError unless x and y are values of all pairs, and resamples can be drawn."""
+    shape = (len(source_tasks), len(target_tasks))
+    if x.shape != shape or y.shape != shape or 0 in shape:
+        raise ShapeError(
+            f"values of shapes {list(x.shape)} and {list(y.shape)} for {shape[0]} sources and {shape[1]} targets",
+            expected=f"[S, T] = {list(shape)}, at least one of each",
+            fix="give both values for each pair, NaN where there is none",
+        )
+    for name, tasks in (("source", source_tasks), ("target", target_tasks)):
+        if len(set(tasks)) < len(tasks):
+            raise UsageError(f"{name} tasks {list(tasks)}", expected="each task once", fix="average over seeds first")
+    if resamples < 1:
+        raise UsageError(f"{resamples} bootstrap resamples", expected="1 or more", fix="resamples=2000")
+    if np.isinf(x).any() or np.isinf(y).any():
+        raise DataError(
+            "a value of a pair is infinite", expected="finite numbers, NaN for a pair left out", fix="check scores and prefixes"
+        )

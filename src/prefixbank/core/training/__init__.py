@@ -1,0 +1,1 @@
+"""Training prefixes and encoders."""

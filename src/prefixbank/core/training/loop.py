@@ -1,0 +1,286 @@
+"""The training loop: batches to optimiser steps to epochs, with validation, patience and checkpoints, whatever is trained.
+
+Nothing random survives between two steps: batches come from (seed, epoch) and dropout from (seed, step). A run that was killed therefore
+resumes to the same final bytes from any checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from prefixbank.core.shapes import Batch
+from prefixbank.core.stats.metrics import score
+from prefixbank.core.training.heads import loss_of, predictions_of
+from prefixbank.core.training.optimizers import new_optimizer, restore, state_of
+from prefixbank.core.training.precision import MixedPrecision
+from prefixbank.core.training.schedule import early_step, rate_factor
+from prefixbank.core.training.settings import Checkpoint, FitEvent, State, TaskSettings, TrainingSettings
+from prefixbank.errors import TrainingError
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Everything about a training that is neither a tensor nor a setting. Lists are in the order of the tasks."""
+
+    epoch: int = 0
+    batches_done: int = 0
+    step: int = 0
+    best_score: float = -math.inf
+    best_scores: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+    stale_epochs: int = 0
+    early_step: int = 0
+    examples: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A module that is trained, and its top learning rate."""
+
+    module: nn.Module
+    rate: float
+
+
+class Learner(Protocol):
+    """What is trained, on one task or several.
+
+    Args:
+        parts: the trained modules, by their names in checkpoints.
+        lower: further settings to lower where numbers are not finite.
+    """
+
+    parts: Mapping[str, Part]
+    lower: str
+
+    def outputs(self, batch: Batch, draw: int | None) -> Tensor:
+        """Return the outputs [B, C] of the head of the batch's task, with dropout drawn from `draw`, or without any."""
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return copies of what the result needs, fp32, on the CPU."""
+
+
+class Training:
+    """The state of one training run.
+
+    Args:
+        learner: what to train.
+        settings: how.
+        train: gives the batches of an epoch, the same ones each time it is asked.
+        validation: for each task its batches with labels.
+        checkpoint: where to save and resume.
+        on_event: called after each optimiser step and each epoch.
+        list_scores: write the score of each task into the curve, beside their mean.
+        early_share: also keep what was learned after this share of the schedule's steps, in `early`; 0 keeps nothing.
+        only_early: end as soon as that is kept.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        settings: TrainingSettings,
+        train: Callable[[int], Sequence[Batch]],
+        validation: Sequence[Sequence[Batch]],
+        *,
+        checkpoint: Checkpoint | None,
+        on_event: Callable[[FitEvent], None],
+        list_scores: bool = False,
+        early_share: float = 0.0,
+        only_early: bool = False,
+    ) -> None:
+        self.learner, self.settings, self.train = learner, settings, train
+        self.validation = [[replace(batch, task=task) for batch in batches] for task, batches in enumerate(validation)]
+        self.checkpoint, self.on_event, self.list_scores = checkpoint, on_event, list_scores
+        self.early_share, self.only_early = early_share, only_early
+        self.parameters = {name: list(part.module.parameters()) for name, part in learner.parts.items()}
+        groups = [{"params": self.parameters[name], "rate": part.rate} for name, part in learner.parts.items()]
+        self.precision = MixedPrecision(settings.precision, next(iter(self.parameters.values()))[0].device)
+        optimizer = new_optimizer(settings.optimizer, groups, lr=settings.lr, weight_decay=settings.weight_decay)
+        self.optimizer = self.precision.prepare(optimizer)
+        self.progress = Progress(examples=[0] * len(settings.tasks))
+        self.best: dict[str, Tensor] = {}
+        self.early: dict[str, Tensor] = {}
+        self.resumed = time.monotonic()
+
+    def run(self) -> tuple[Progress, dict[str, Tensor]]:
+        """Train from the start or from the last checkpoint; return how it went, and the snapshot of the best epoch."""
+        self.restore()
+        if not self.best and self.settings.epochs == 0:
+            self.finish_epoch(loss=math.nan)
+        while self.progress.epoch < self.settings.epochs and not self.out_of_patience() and not self.has_all():
+            loss = self.run_epoch()
+            if self.has_all():
+                break
+            self.progress.epoch += 1
+            self.progress.batches_done = 0
+            self.finish_epoch(loss)
+            self.save()
+        self.keep_early(due=True)  # where training ended before that step, or had none
+        self.count_time()
+        return self.progress, self.best
+
+    def has_all(self) -> bool:
+        """Whether nothing more is wanted."""
+        return self.only_early and bool(self.early)
+
+    def out_of_patience(self) -> bool:
+        """Whether too many epochs have passed without a better score."""
+        patience = self.settings.patience_epochs
+        return 0 < patience <= self.progress.stale_epochs
+
+    def run_epoch(self) -> float:
+        """Train on what is left of the current epoch and return the loss of its last step."""
+        batches = self.train(self.progress.epoch)
+        per_step = self.settings.accumulation_steps
+        steps_per_epoch = math.ceil(len(batches) / per_step)
+        loss = math.nan
+        for start in range(self.progress.batches_done, len(batches), per_step):
+            loss = self.run_step(batches[start : start + per_step], steps_per_epoch * self.settings.epochs)
+            if self.has_all():
+                break
+            self.progress.batches_done = min(start + per_step, len(batches))
+            self.save()
+        return loss
+
+    def run_step(self, batches: Sequence[Batch], total_steps: int) -> float:
+        """Do one optimiser step over some batches as if they were one."""
+        factor = rate_factor(self.settings.schedule, self.progress.step, total_steps, self.settings.warmup_share)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["rate"] * factor
+        rows = sum(len(batch.rows) for batch in batches)
+        loss = 0.0
+        for part, batch in enumerate(batches):
+            partial = self.batch_loss(batch, part) * (len(batch.rows) / rows)
+            self.precision.backward(partial)
+            loss += float(partial.detach())
+            self.progress.examples[batch.task] += len(batch.rows)
+        self.check_finite(loss, f"the loss is {loss} at step {self.progress.step + 1} (epoch {self.progress.epoch + 1})")
+        self.precision.clip([one for part in self.parameters.values() for one in part], self.settings.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.progress.step += 1
+        self.keep_early(due=self.progress.step >= early_step(self.early_share, total_steps))
+        self.record(
+            FitEvent(step=self.progress.step, total_steps=total_steps, epoch=self.progress.epoch, loss=loss, lr=self.settings.lr * factor)
+        )
+        return loss
+
+    def batch_loss(self, batch: Batch, part: int) -> Tensor:
+        """Return the mean loss of one batch, the `part`-th of its step."""
+        task = self.settings.tasks[batch.task]
+        draw = (self.settings.seed * 1_000_003 + self.progress.step) * 1_009 + part
+        with self.precision.autocast():
+            outputs = self.learner.outputs(batch, draw)
+        labels: Tensor = batch.labels.to(outputs.device)  # type: ignore[union-attr]  # only batches to embed have none
+        if task.kind == "regression":
+            labels = (labels - task.label_mean) / task.label_scale
+        return loss_of(task.kind, outputs, labels)
+
+    def check_finite(self, value: float, what: str) -> None:
+        """Raise TrainingError unless `value` is finite."""
+        if not math.isfinite(value):
+            raise TrainingError(
+                what,
+                expected="finite numbers",
+                fix=f"lower optim.lr (now {self.settings.lr:g}), {self.learner.lower}, or use optim.precision=fp32",
+            )
+
+    def finish_epoch(self, loss: float) -> None:
+        """Score on validation and keep what was learned if it is the best so far."""
+        scores = [self.validate(task, batches) for task, batches in zip(self.settings.tasks, self.validation, strict=True)]
+        value, progress = sum(scores) / len(scores), self.progress
+        event = FitEvent(step=progress.step, total_steps=progress.step, epoch=progress.epoch, loss=loss, lr=0.0, validation=value)
+        self.record(event if not self.list_scores else replace(event, scores=tuple(scores)))
+        if value > progress.best_score or not self.best:
+            progress.best_score, progress.best_scores, progress.best_epoch, progress.stale_epochs = value, scores, progress.epoch, 0
+            self.best = self.learner.snapshot()
+        else:
+            progress.stale_epochs += 1
+
+    def keep_early(self, *, due: bool) -> None:
+        """Keep what was learned by now, once, if that is asked for and due."""
+        if due and self.early_share > 0 and not self.early:
+            self.early, self.progress.early_step = self.learner.snapshot(), self.progress.step
+
+    def validate(self, task: TaskSettings, batches: Sequence[Batch]) -> float:
+        """Return a task's metric on its validation rows."""
+        predictions, labels = [], []
+        with torch.no_grad(), self.precision.autocast():
+            for batch in batches:
+                outputs = self.learner.outputs(batch, None).float().cpu()
+                largest = float(outputs.abs().max())
+                self.check_finite(
+                    largest, f"an output for validation is {largest} after step {self.progress.step} (epoch {self.progress.epoch})"
+                )
+                predictions.append(_in_label_units(predictions_of(task.kind, outputs), task))
+                labels.append(batch.labels.numpy())  # type: ignore[union-attr]  # only batches to embed have none
+        return score(task.metric, np.concatenate(predictions), np.concatenate(labels), task.num_outputs)
+
+    def record(self, event: FitEvent) -> None:
+        """Add a line to the learning curve and tell the listener."""
+        line = {"step": event.step, "epoch": event.epoch, "loss": event.loss, "lr": event.lr}
+        if event.validation is not None:
+            line = {"step": event.step, "epoch": event.epoch, "validation": event.validation}
+        self.progress.curve.append({**line, "scores": list(event.scores)} if event.scores else line)
+        self.on_event(event)
+
+    def count_time(self) -> None:
+        """Add the time since the last count."""
+        now = time.monotonic()
+        self.progress.seconds += now - self.resumed
+        self.resumed = now
+
+    def save(self) -> None:
+        """Save a checkpoint if it is time."""
+        if self.checkpoint is not None and self.checkpoint.due():
+            self.count_time()
+            self.checkpoint.save(self.state())
+
+    def state(self) -> State:
+        """Return all that a resumed run needs, as plain tensors and JSON values."""
+        tensors = {
+            f"{place}.{name}": tensor.detach()
+            for place, part in self.learner.parts.items()
+            for name, tensor in part.module.state_dict().items()
+        }
+        for place, kept in (("best", self.best), ("early", self.early)):
+            tensors |= {f"{place}.{name}": tensor for name, tensor in kept.items()}
+        moments, numbers = state_of(self.optimizer)
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in moments.items()}
+        return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, {
+            "progress": asdict(self.progress),
+            "scaler": self.precision.state(),
+            "optimizer": numbers,
+        }
+
+    def restore(self) -> None:
+        """Continue from the last checkpoint, if there is one."""
+        state = None if self.checkpoint is None else self.checkpoint.load()
+        if state is None:
+            return
+        tensors, facts = state
+        self.progress = Progress(**facts["progress"])
+        self.precision.restore(facts["scaler"])
+        for place, part in self.learner.parts.items():
+            part.module.load_state_dict(under(place, tensors))
+        self.best, self.early = under("best", tensors), under("early", tensors)
+        restore(self.optimizer, under("optimizer", tensors), facts["optimizer"])
+
+
+def _in_label_units(predictions: np.ndarray, task: TaskSettings) -> np.ndarray:
+    """Undo the standardisation of regression labels."""
+    return predictions * task.label_scale + task.label_mean if task.kind == "regression" else predictions
+
+
+def under(place: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the entries below `place.`, without it."""
+    return {name.removeprefix(f"{place}."): tensor for name, tensor in tensors.items() if name.startswith(f"{place}.")}

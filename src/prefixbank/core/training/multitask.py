@@ -1,0 +1,93 @@
+"""Fine-tuning a whole encoder on several tasks together, with a head for each.
+
+Source: Du et al. 2020 (2004.14287), section 3: the shared encoder that independent prefixes are compared with.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from prefixbank.core.embed import encode
+from prefixbank.core.shapes import Batch
+from prefixbank.core.training.loop import Part, Training, under
+from prefixbank.core.training.precision import checkpointed_layers
+from prefixbank.core.training.settings import Checkpoint, FitEvent, MultitaskResult, TrainingSettings
+from prefixbank.core.training.task_heads import heads_snapshot, new_heads, outcome
+
+
+def fit_multitask(
+    model: nn.Module,
+    hidden_size: int,
+    train: Callable[[int], Sequence[Batch]],
+    validation: Sequence[Sequence[Batch]],
+    settings: TrainingSettings,
+    *,
+    checkpoint: Checkpoint | None = None,
+    on_event: Callable[[FitEvent], None] = lambda event: None,
+) -> MultitaskResult:
+    """Train a copy of an encoder and a head for each task; return those of the epoch with the best mean of the validation scores.
+
+    The encoder's own dropout is on while it trains, as is usual where all weights are trained; its masks follow from seed and step, so
+    that a run that was killed resumes to the same bytes. A step moves no head but those of the tasks whose rows are in it.
+
+    Args:
+        model: encoder, on its device; it is not changed.
+        hidden_size: E.
+        train: gives the batches of an epoch, each of one task (`Batch.task`), the same ones each time it is asked.
+        validation: for each task its batches with labels.
+        settings: what to train on and how, `lr` the rate of the encoder; `epochs=0` returns the encoder as it was.
+        checkpoint: where to save and resume.
+        on_event: called after each optimiser step and each epoch.
+    Raises:
+        TrainingError: the loss, or an output for validation, is not finite.
+    """
+    learner = _MultitaskLearner(copy.deepcopy(model).requires_grad_(True), hidden_size, settings)
+    training = Training(learner, settings, train, validation, checkpoint=checkpoint, on_event=on_event, list_scores=True)
+    with checkpointed_layers(learner.model, enabled=settings.gradient_checkpointing):
+        progress, best = training.run()
+    return MultitaskResult(encoder=under("encoder", best), **outcome(progress, best))
+
+
+class _MultitaskLearner:
+    """An encoder of which every weight is trained, and its heads."""
+
+    lower: str = "optim.head_lr"
+
+    def __init__(self, model: nn.Module, hidden_size: int, settings: TrainingSettings) -> None:
+        self.model, self.settings = model, settings
+        self.device = next(model.parameters()).device
+        self.heads = new_heads(settings, hidden_size, self.device)
+        self.parts: Mapping[str, Part] = {
+            "encoder": Part(module=model, rate=settings.lr),
+            "head": Part(module=self.heads, rate=settings.head_lr),
+        }
+
+    def outputs(self, batch: Batch, draw: int | None) -> Tensor:
+        """Return the outputs [B, C] of the head of the batch's task."""
+        inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs.items()}
+        with _dropout(self.model, draw, self.device):
+            vectors = encode(self.model, inputs, None, self.settings.pooling)
+        outputs: Tensor = self.heads[batch.task](vectors)
+        return outputs
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return a copy of the encoder, and the heads in the labels' own units."""
+        tensors = {f"encoder.{name}": tensor.detach().to("cpu", copy=True) for name, tensor in self.model.state_dict().items()}
+        return {**tensors, **heads_snapshot(self.heads, self.settings.tasks)}
+
+
+@contextmanager
+def _dropout(model: nn.Module, draw: int | None, device: torch.device) -> Iterator[None]:
+    """Let the model drop out what `draw` says, or nothing without it, and leave the global random state alone."""
+    model.train(draw is not None)
+    if draw is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(draw)
+        yield

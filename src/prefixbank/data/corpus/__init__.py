@@ -1,0 +1,1 @@
+"""Texts without labels, of any size."""

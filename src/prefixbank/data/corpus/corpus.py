@@ -1,0 +1,259 @@
+"""A corpus: texts without labels, from txt, CSV, TSV, JSONL, Parquet, or lines of standard input, of any size.
+
+It is read once to check every row and to know its shards by their digests, and a second time, shard by shard, to be embedded.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import BinaryIO, ClassVar
+
+from prefixbank.config.commands import CorpusConfig
+from prefixbank.config.schema import ColumnNames
+from prefixbank.data.corpus.row_faults import RowFaults
+from prefixbank.data.corpus.rows import UNREADABLE, Row, delimited_rows, json_rows, line_rows, parquet_rows
+from prefixbank.data.corpus.texts import Texts
+from prefixbank.data.tasks.read_files import SUFFIXES
+from prefixbank.errors import DataError, raise_faults
+
+STDIN = "-"
+
+
+class CorpusColumns(ColumnNames):
+    """The columns of a corpus, by the names that the reader of tasks knows; the id stands in the label's place."""
+
+    SETTINGS: ClassVar[dict[str, str]] = {"text": "corpus.column", "text_pair": "corpus.column_pair", "label": "corpus.id_column"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """Where rows come from.
+
+    Args:
+        path: the file; of standard input, a copy.
+        where: what errors call it.
+        config: which columns.
+        suffix: ending that says its form.
+    """
+
+    path: Path
+    where: str
+    config: CorpusConfig
+    suffix: str
+
+    def rows(self, faults: RowFaults, first: int = 0) -> Iterator[Row]:
+        """Yield the rows, unchecked, from row `first` on. Of a Parquet file, row groups before it are not read."""
+        columns = CorpusColumns(text=self.config.column, text_pair=self.config.column_pair, label=self.config.id_column)
+        if self.suffix == ".parquet":
+            yield from parquet_rows(self.path, columns, first)
+            return
+        with self.path.open("rb") as file:
+            match self.suffix:
+                case ".txt":
+                    rows = line_rows(file, self.where)
+                case ".csv" | ".tsv":
+                    rows = delimited_rows(file, self.where, columns, faults, tabs=self.suffix == ".tsv")
+                case _:
+                    rows = json_rows(file, self.where, columns, faults)
+            yield from islice(rows, first, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """A corpus that was read once and found right.
+
+    Args:
+        rows: N, all rows.
+        digests: digest of each shard's texts.
+        source: where they come from.
+    """
+
+    rows: int
+    digests: tuple[str, ...]
+    source: _Source
+
+    @property
+    def shard_rows(self) -> int:
+        """Rows of every shard but the last."""
+        return self.source.config.shard_rows
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it is a copy of standard input, which is gone when the command ends."""
+        return self.source.config.path == STDIN
+
+    def rows_of(self, number: int) -> int:
+        """Return the rows of a shard."""
+        return min(self.shard_rows, self.rows - number * self.shard_rows)
+
+    def shards(self) -> Iterator[Texts]:
+        """Yield the shards in order, read again.
+
+        Raises:
+            DataError: the file is not the one that was checked.
+        """
+        read = Shards(self.source)
+        for number, digest in enumerate(self.digests):
+            yield read(number, digest)
+
+
+class Shards:
+    """Reads shards of a corpus that was found right, each by its number. Quick when numbers rise: no row is read twice."""
+
+    def __init__(self, source: _Source) -> None:
+        self._source = source
+        self._rows: Iterator[Row] = iter(())
+        self._next: int | None = None
+
+    def __call__(self, number: int, digest: str) -> Texts:
+        """Return a shard.
+
+        Raises:
+            DataError: its digest is another one: the file is not the one that was checked.
+        """
+        size = self._source.config.shard_rows
+        if self._next is None or number < self._next:
+            self._rows, self._next = self._source.rows(RowFaults(self._source.where), number * size), number
+        rows = list(islice(self._rows, (number - self._next) * size, (number - self._next + 1) * size))
+        self._next = number + 1
+        texts = _RowCheck(self._source, RowFaults(self._source.where)).texts(rows, number * size)
+        if texts.digest() != digest:
+            raise DataError(
+                f"{self._source.where} changed while it was read",
+                expected="a file that nothing writes to; finished shards are kept",
+                fix="run the same command again",
+            )
+        return texts
+
+
+def shards_of(config: CorpusConfig) -> Shards:
+    """Return what reads shards of a file that somebody else has read through.
+
+    Raises:
+        DataError: there is no such file here.
+    """
+    return Shards(_file(config))
+
+
+@contextmanager
+def open_corpus(config: CorpusConfig, stdin: BinaryIO) -> Iterator[Corpus]:
+    """Read a corpus through, checking every row, and keep it at hand: standard input is copied to a file, since it can be read only once.
+
+    Args:
+        config: path and columns; a path of `-` reads one text for each line of `stdin`.
+        stdin: bytes of standard input.
+
+    Raises:
+        DataError: no such file, an unknown ending, no rows, a missing column, rows without text, bytes that are not UTF-8.
+        Faults: several of these.
+    """
+    if config.path == STDIN:
+        _refuse_columns(config, "standard input")
+        with NamedTemporaryFile(prefix="prefixbank-", suffix=".txt") as copy:
+            shutil.copyfileobj(stdin, copy)
+            copy.flush()
+            yield _read_through(_Source(path=Path(copy.name), where="standard input", config=config, suffix=".txt"))
+    else:
+        yield _read_through(_file(config))
+
+
+def _read_through(source: _Source) -> Corpus:
+    faults = RowFaults(source.where)
+    rows, digests = 0, []
+    for texts in _shards(source, faults):
+        rows += len(texts)
+        digests.append(texts.digest())
+    raise_faults(faults.found())
+    if rows == 0:
+        raise DataError(f"{source.where} has no rows", expected="a text in each row", fix="name a file with rows")
+    return Corpus(rows=rows, digests=tuple(digests), source=source)
+
+
+def _file(config: CorpusConfig) -> _Source:
+    """Find the file and see what it is."""
+    if not config.path:
+        raise DataError(
+            "no corpus given", expected="corpus.path=FILE, or corpus.path=- for lines of standard input", fix="corpus.path=texts.txt"
+        )
+    path = Path(config.path).expanduser()
+    if not path.is_file():
+        raise DataError(f"no file '{config.path}'", expected=f"a file ending in .txt, {', '.join(SUFFIXES)}", fix="corpus.path=FILE")
+    if path.suffix.lower() not in (".txt", *SUFFIXES):
+        raise DataError(
+            f"'{path}' has an ending that says nothing about its form",
+            expected=f".txt, {', '.join(SUFFIXES)}",
+            fix=f"mv '{path}' '{path}.txt'",
+        )
+    if path.suffix.lower() == ".txt":
+        _refuse_columns(config, f"'{path}'")
+    elif not config.column:
+        raise DataError("corpus.column is empty", expected="the name of the column that holds the texts", fix="corpus.column=text")
+    return _Source(path=path, where=f"'{path}'", config=config, suffix=path.suffix.lower())
+
+
+def _refuse_columns(config: CorpusConfig, where: str) -> None:
+    """Refuse settings that lines of text cannot follow."""
+    for setting, name in (("corpus.column_pair", config.column_pair), ("corpus.id_column", config.id_column)):
+        if name:
+            raise DataError(
+                f"{setting}={name}, but {where} holds one text in each line",
+                expected=f"columns in a file ending in {', '.join(SUFFIXES)}",
+                fix=f"drop {setting}    or write a table",
+            )
+
+
+def _shards(source: _Source, faults: RowFaults) -> Iterator[Texts]:
+    """Yield rows in shards; rows that are not right are noted and counted, so that row numbers are those of the file."""
+    check = _RowCheck(source, faults)
+    held: list[Row] = []
+    first = 0
+    for row in source.rows(faults):
+        if row is not UNREADABLE:
+            check(first + len(held) + 1, row)
+        if faults.enough:
+            return
+        held.append(row)
+        if len(held) == source.config.shard_rows:
+            yield check.texts(held, first)
+            first, held = first + len(held), []
+    if source.suffix == ".txt" and first == 0 and held == [("",)]:  # a file of one empty line has no rows
+        faults.clear()
+        return
+    if held:
+        yield check.texts(held, first)
+
+
+class _RowCheck:
+    """Checks rows and turns right ones into texts."""
+
+    def __init__(self, source: _Source, faults: RowFaults) -> None:
+        self._faults = faults
+        self._config = source.config
+        self._pairs, self._ids = bool(source.config.column_pair), bool(source.config.id_column)
+
+    def __call__(self, number: int, row: Row) -> None:
+        """Note what is wrong with a row."""
+        names = (self._config.column, *([self._config.column_pair] if self._pairs else []))
+        for name, value in zip(names, row, strict=False):
+            if not isinstance(value, str):
+                problem = f"without text in column '{name}'"
+                self._faults.add(number, problem, value, expected="a text in every row", fix="fill or drop these rows")
+            elif not value or value.isspace():
+                self._faults.add(number, "empty or only spaces", value, expected="a text in every row", fix="drop these rows")
+        if self._ids and (row[-1] is None or row[-1] == ""):
+            problem = f"without an id in column '{self._config.id_column}'"
+            fix = "fill these, or corpus.id_column='' to number rows"
+            self._faults.add(number, problem, None, expected="an id in every row", fix=fix)
+
+    def texts(self, rows: list[Row], first: int) -> Texts:
+        """Return rows as texts, the first of them of number `first` from 0."""
+        columns = list(zip(*(row for row in rows if row is not UNREADABLE), strict=True)) or [()] * 3
+        pairs = tuple(map(str, columns[1])) if self._pairs else None
+        ids = tuple(map(str, columns[-1])) if self._ids else None
+        return Texts(texts=tuple(map(str, columns[0])), pairs=pairs, ids=ids, first_row=first)

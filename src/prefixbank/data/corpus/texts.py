@@ -1,0 +1,49 @@
+"""Texts without labels: what embedding reads."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from prefixbank.data.tasks.task import Examples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """Rows to embed.
+
+    Args:
+        texts: N texts.
+        pairs: N second texts, read jointly with the first; None for single texts.
+        ids: N names of the rows; None: their numbers, from `first_row`.
+        first_row: number of the first row in the whole corpus.
+    """
+
+    texts: tuple[str, ...]
+    pairs: tuple[str, ...] | None = None
+    ids: tuple[str, ...] | None = None
+    first_row: int = 0
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.texts)
+
+    def digest(self) -> str:
+        """Return the sha256 hex of texts, pairs, names and numbers."""
+        numbers = np.arange(self.first_row, self.first_row + len(self), dtype=np.int64)
+        columns = [Examples(texts=self.texts, pairs=self.pairs, labels=numbers)]
+        if self.ids is not None:
+            columns.append(Examples(texts=self.ids, pairs=None, labels=numbers))
+        return hashlib.sha256("".join(column.digest() for column in columns).encode("ascii")).hexdigest()
+
+    def part(self, start: int, stop: int) -> Texts:
+        """Return rows start..stop-1, which keep their numbers."""
+        cut = slice(start, stop)
+        return Texts(
+            texts=self.texts[cut],
+            pairs=None if self.pairs is None else self.pairs[cut],
+            ids=None if self.ids is None else self.ids[cut],
+            first_row=self.first_row + start,
+        )

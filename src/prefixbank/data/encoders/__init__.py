@@ -1,0 +1,1 @@
+"""Encoders, their files and their tokens."""

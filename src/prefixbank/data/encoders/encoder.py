@@ -1,0 +1,184 @@
+"""Load an encoder frozen, and prove at load that prefixes work in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from prefixbank.core.attention.prefix_attention import ATTENTION, AttentionCall, Slots, trace_attention
+from prefixbank.core.shapes import EncoderShape
+from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.errors import EncoderError, UsageError
+
+FAMILIES = "BERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, DistilBERT, ALBERT, ModernBERT, EuroBERT"
+CHECK_TEXTS = ("a text", "a somewhat longer text, so that the first one is padded")
+TOLERANCE = 1e-4
+UNREADABLE = (ValueError, OSError, ImportError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError)
+"""What transformers raises over files that are damaged or do not fit together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """A frozen model in evaluation mode with its tokenizer.
+
+    Args:
+        model: loaded with prefix attention, on its device, no parameter asks for gradients.
+        tokenizer: the one it was trained with.
+        shape: sizes that prefixes must have.
+        max_tokens: longest input in tokens.
+        files: where it came from.
+    """
+
+    model: nn.Module
+    tokenizer: Any
+    shape: EncoderShape
+    max_tokens: int
+    files: EncoderFiles
+
+    def check_length(self, max_length_tokens: int) -> None:
+        """Refuse a limit beyond the positions that the encoder knows."""
+        if max_length_tokens > self.max_tokens:
+            raise UsageError(
+                f"max_length_tokens={max_length_tokens} with encoder {self.files.label}",
+                expected=f"at most {self.max_tokens}, the positions it was trained with",
+                fix=f"max_length_tokens={self.max_tokens}",
+            )
+
+
+def load_encoder(files: EncoderFiles, device: str) -> Encoder:
+    """Load model and tokenizer from local files; no code of a repository is run, no pickle is opened.
+
+    Raises:
+        EncoderError: prefixes cannot work in this model, or the files do not hold all of it.
+    """
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    tokenizer = _load_tokenizer(files)
+    model = _load_model(files)
+    calls = _trace(model, tokenizer, files)
+    shape = _shape(model, tokenizer, calls, files)
+    _check_prefix_and_padding(model, tokenizer, shape, files)
+    return Encoder(model=model.to(device), tokenizer=tokenizer, shape=shape, max_tokens=_max_tokens(model, tokenizer), files=files)
+
+
+def _load_tokenizer(files: EncoderFiles) -> Any:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True)
+    except UNREADABLE as error:
+        raise _unreadable(files, "tokenizer", error) from error
+    if not tokenizer.is_fast:
+        raise EncoderError(
+            f"the tokenizer of {files.label} ({type(tokenizer).__name__}) has no fast form",
+            expected="a tokenizer of the tokenizers library, which counts truncated texts",
+            fix="encoder=minilm, or another encoder with a tokenizer.json",
+        )
+    if tokenizer.pad_token_id is None:
+        raise EncoderError(
+            f"the tokenizer of {files.label} has no padding token",
+            expected="a tokenizer that can pad",
+            fix="set tokenizer.pad_token and save it again",
+        )
+    return tokenizer
+
+
+def _load_model(files: EncoderFiles) -> nn.Module:
+    """Load the weights and freeze them."""
+    try:
+        config = AutoConfig.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True)
+        model, report = AutoModel.from_pretrained(
+            files.folder,
+            config=config,
+            attn_implementation=ATTENTION,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except UNREADABLE as error:
+        raise _unreadable(files, "model", error) from error
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise EncoderError(
+            f"{files.label} lacks {len(missing)} weights of {type(model).__name__}, such as {missing[0]}",
+            expected="a checkpoint that holds the whole encoder",
+            fix="use the pre-trained model's own folder or hub id",
+        )
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    frozen: nn.Module = model.eval().requires_grad_(False)
+    return frozen
+
+
+def _unreadable(files: EncoderFiles, part: str, error: Exception) -> EncoderError:
+    reason = str(error).strip().split("\n")[0]
+    return EncoderError(
+        f"cannot read the {part} of {files.label}: {reason}",
+        expected=f"an encoder of one of {FAMILIES}",
+        fix="encoder=minilm, or another encoder.path",
+    )
+
+
+def check_inputs(tokenizer: Any, texts: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """Return texts for a self-check as the model's keyword arguments, padded on the right."""
+    encoded = tokenizer(list(texts), padding=True, padding_side="right", return_tensors="pt")
+    return {name: encoded[name] for name in tokenizer.model_input_names}
+
+
+def _trace(model: nn.Module, tokenizer: Any, files: EncoderFiles) -> list[AttentionCall]:
+    """Return the attention calls of one pass, all of one shape."""
+    refusal = EncoderError(
+        f"{type(model).__name__} ({files.label}) does not hand its attention to transformers' attention interface",
+        expected=f"an encoder of one of {FAMILIES}; MPNet, DeBERTa, ConvBERT and the like have attention code of their own",
+        fix="encoder=minilm, encoder=roberta_base, or encoder=folder encoder.path=FOLDER",
+    )
+    try:
+        calls = trace_attention(model, check_inputs(tokenizer, CHECK_TEXTS))
+    except TypeError as error:
+        raise refusal from error
+    if not calls or len({(call.heads, call.kv_heads, call.head_size) for call in calls}) > 1:
+        raise refusal
+    return calls
+
+
+def _shape(model: nn.Module, tokenizer: Any, calls: list[AttentionCall], files: EncoderFiles) -> EncoderShape:
+    with torch.no_grad():
+        hidden = model(**check_inputs(tokenizer, CHECK_TEXTS[:1]), attention_calls=[]).last_hidden_state
+    call = calls[0]
+    return EncoderShape(layers=len(calls), heads=call.heads, kv_heads=call.kv_heads, head_size=call.head_size, hidden_size=hidden.shape[-1])
+
+
+def _check_prefix_and_padding(model: nn.Module, tokenizer: Any, shape: EncoderShape, files: EncoderFiles) -> None:
+    """Prove that a random prefix changes the output of every text, and that padding does not."""
+    generator = torch.Generator().manual_seed(0)
+    tensor = torch.randn(shape.prefix_shape(4), generator=generator)
+    slots = Slots(keys=tensor[:, 0], values=tensor[:, 1])
+    alone, padded = check_inputs(tokenizer, CHECK_TEXTS[:1]), check_inputs(tokenizer, CHECK_TEXTS)
+    real = padded["attention_mask"][0].bool()
+    with torch.no_grad():
+        plain = model(**alone, attention_calls=[]).last_hidden_state[0]
+        single = model(**alone, attention_calls=[], prefix_slots=slots).last_hidden_state[0]
+        inside = model(**padded, attention_calls=[], prefix_slots=slots).last_hidden_state[0][real]
+    change, drift = float((plain - single).abs().max()), float((single - inside).abs().max())
+    if change <= TOLERANCE or drift > TOLERANCE * max(1.0, float(single.abs().max())):
+        raise EncoderError(
+            f"the self-check of {files.label} failed: a random prefix changes the output by {change:.1e}, padding by {drift:.1e}",
+            expected=f"a prefix that is read and padding that is not (families known to work: {FAMILIES})",
+            fix="use another encoder; with a known family, check the versions that `prefixbank doctor` prints",
+        )
+
+
+def _max_tokens(model: nn.Module, tokenizer: Any) -> int:
+    """Return the longest input: the tokenizer's limit or the position table's size, whichever is smaller."""
+    positions = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
+    embeddings = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    if embeddings is not None and embeddings.padding_idx is not None:
+        positions -= embeddings.padding_idx + 1
+    return int(min(positions, tokenizer.model_max_length))

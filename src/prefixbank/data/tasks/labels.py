@@ -1,0 +1,217 @@
+r"""Read a label column: class indices, label names, sets of labels or numbers.
+
+A value is taken as an index or as a name by the declared label names alone, never by the other rows:
+
+* if a label name is itself a whole number ("1", "2"), whole numbers are names;
+* otherwise whole numbers (3, 3.0, "3") are indices from 0, and every other text is a name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any, Final, assert_never
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from prefixbank.config.schema import Kind
+from prefixbank.data.tasks.raw import Column
+from prefixbank.errors import DataError, PrefixbankError, did_you_mean, raise_faults
+
+WHOLE: Final = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
+NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+SEPARATOR: Final = "|"
+"""Between the label names of a multilabel row in a text column."""
+
+MISSING, UNKNOWN = -1, -2
+
+
+def read_labels(column: Column, kind: Kind, labels: tuple[str, ...]) -> NDArray[np.generic]:
+    """Turn a label column into numbers.
+
+    Args:
+        column: N values: whole numbers, names or truth values (classification); lists of these, or text such as "a|b",
+            empty for no label (multilabel); numbers or text that is one (regression).
+        kind: what the labels are.
+        labels: label names in order; empty for a regression.
+
+    Returns:
+        int64 [N], uint8 [N, C] or float64 [N].
+
+    Raises:
+        DataError: values of the wrong type, missing, or not listed.
+        Faults: several of these.
+    """
+    match kind:
+        case "classification":
+            _refuse_nested(column)
+            codes = _codes(column.values, labels)
+            raise_faults(_label_faults(column, codes, labels))
+            return codes
+        case "multilabel":
+            return _sets(column, labels)
+        case "regression":
+            return _numbers(column)
+    assert_never(kind)
+
+
+def discover_labels(column: Column, kind: Kind) -> tuple[str, ...]:
+    """Return the label names found in a column: numbers in numerical order, names in alphabetical order.
+
+    Raises:
+        DataError: a classification whose labels are fractions, or values of the wrong type.
+    """
+    if kind == "classification":
+        _refuse_nested(column)
+    single = _flatten(column)[0] if kind == "multilabel" else column.values
+    values = [value for value in single.unique().to_pylist() if not _is_missing(value)]
+    fractions = [value for value in values if isinstance(value, float) and not value.is_integer()]
+    if fractions:
+        raise DataError(
+            f"{column.where}: column '{column.name}' holds fractions such as {fractions[0]}",
+            expected="whole numbers or names as labels of a classification",
+            fix="task.kind=regression task.metric=spearman    or name another column: task.columns.label=NAME",
+        )
+    names = {_name(value) for value in values}
+    if all(WHOLE.fullmatch(label) for label in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a column of this type holds texts."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def unlabelled_rows(values: pa.Array, kind: Kind) -> NDArray[np.bool_]:
+    """Find the rows that the hub's convention marks as not labelled.
+
+    Args:
+        values: N labels.
+        kind: classification: integer labels of -1. Regression: all rows, if every label is -1. Multilabel: none.
+
+    Returns:
+        bool [N].
+    """
+    none = np.zeros(len(values), dtype=bool)
+    if not (pa.types.is_integer(values.type) or (kind == "regression" and pa.types.is_floating(values.type))):
+        return none
+    marked = np.asarray(pc.equal(values, -1).fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
+    return marked if kind == "classification" or (kind == "regression" and marked.all()) else none
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
+def _name(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _code(value: Any, index_of: dict[str, int], whole_are_names: bool) -> int:
+    """Return the class index of one value, `MISSING` or `UNKNOWN`."""
+    if _is_missing(value):
+        return MISSING
+    if isinstance(value, bool):
+        named = index_of.get(str(value), int(value))
+        return named if named < len(index_of) else UNKNOWN
+    text = _name(value)
+    if text in index_of:
+        return index_of[text]
+    if whole_are_names or not WHOLE.fullmatch(text):
+        return UNKNOWN
+    return int(text) if 0 <= int(text) < len(index_of) else UNKNOWN
+
+
+def _codes(column: pa.Array, labels: tuple[str, ...]) -> NDArray[np.int64]:
+    index_of = {label: index for index, label in enumerate(labels)}
+    whole_are_names = any(WHOLE.fullmatch(label) for label in labels)
+    encoded = column.dictionary_encode()
+    codes = [_code(value, index_of, whole_are_names) for value in encoded.dictionary.to_pylist()]
+    indices = encoded.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
+    return np.asarray(np.array([*codes, MISSING], dtype=np.int64)[indices])
+
+
+def _label_faults(column: Column, codes: NDArray[np.int64], labels: tuple[str, ...]) -> list[PrefixbankError]:
+    faults: list[PrefixbankError] = []
+    missing, unknown = codes == MISSING, codes == UNKNOWN
+    if missing.any():
+        expected, fix = "a label in every row", "remove these rows, or fill in the label"
+        faults.append(column.fault("without label", missing, expected=expected, fix=fix))
+    if unknown.any():
+        first = column.values.filter(pa.array(unknown))[0].as_py()
+        listed = ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")
+        expected = f"one of {len(labels)} labels: {listed} (or its index, 0 to {len(labels) - 1}){did_you_mean(str(first), labels)}"
+        fix = "correct the label, or list every label in order: task.labels='[...]'"
+        faults.append(column.fault("with a label that is not listed", unknown, expected=expected, fix=fix))
+    return faults
+
+
+def _refuse_nested(column: Column) -> None:
+    kind = column.values.type
+    if pa.types.is_nested(kind) or pa.types.is_temporal(kind) or pa.types.is_binary(kind):
+        fix = "task.kind=multilabel    if a row may have several labels, or name another column: task.columns.label=NAME"
+        raise column.wrong_type(expected="one whole number or one name in each row", fix=fix)
+
+
+def _flatten(column: Column) -> tuple[pa.Array, NDArray[np.int64]]:
+    """Return the single labels of all rows, and the row index of each; rows without label have none."""
+    lists = column.values
+    if is_text(lists.type):
+        trimmed = pc.utf8_trim_whitespace(lists)
+        lists = pc.if_else(pc.equal(trimmed, ""), None, pc.split_pattern(trimmed, SEPARATOR))
+    if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type) or pa.types.is_fixed_size_list(lists.type)):
+        expected = f"a list of labels in each row, or text such as a{SEPARATOR}b"
+        raise column.wrong_type(expected=expected, fix="task.kind=classification    if every row has exactly one label")
+    values = pc.list_flatten(lists)
+    values = pc.utf8_trim_whitespace(values) if is_text(values.type) else values
+    return values, pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _sets(column: Column, labels: tuple[str, ...]) -> NDArray[np.uint8]:
+    values, parents = _flatten(column)
+    codes = _codes(values, labels)
+    faults = _label_faults(dataclasses.replace(column, values=values, rows=column.rows[parents]), codes, labels)
+    absent = column.values.is_null().to_numpy(zero_copy_only=False)
+    if absent.any():
+        expected, fix = "a list of labels in every row; an empty list for none", "write an empty list, or remove these rows"
+        faults.append(column.fault("without label", absent, expected=expected, fix=fix))
+    raise_faults(faults)
+    counts = np.zeros((len(column.values), len(labels)), dtype=np.int64)
+    np.add.at(counts, (parents, codes), 1)
+    repeated = np.asarray((counts > 1).any(axis=1), dtype=bool)
+    if repeated.any():
+        expected = "lists of labels or of their indices, each at most once; not vectors of zeros and ones"
+        fix = "write the list of the labels that a row has: [0, 3], [] for none"
+        raise column.fault("with a label twice", repeated, expected=expected, fix=fix)
+    return counts.astype(np.uint8)
+
+
+def _numbers(column: Column) -> NDArray[np.float64]:
+    kind = column.values.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind) or is_text(kind)):
+        fix = "task.kind=classification    or name another column: task.columns.label=NAME"
+        raise column.wrong_type(expected="a number in every row of a regression", fix=fix)
+    values = column.values.to_pylist()
+    numbers = np.array([_number(value) for value in values], dtype=np.float64)
+    missing = np.array([_is_missing(value) or str(value).strip().lower() == "nan" for value in values], dtype=bool)
+    wrong = ~missing & ~np.isfinite(numbers)
+    faults: list[PrefixbankError] = []
+    if missing.any():
+        expected, fix = "a number in every row", "remove these rows, or fill in the number"
+        faults.append(column.fault("without label", missing, expected=expected, fix=fix))
+    if wrong.any():
+        expected, fix = "a finite number such as 3.5 in every row", "write a point, not a comma; for names, task.kind=classification"
+        faults.append(column.fault("with a label that is not a number", wrong, expected=expected, fix=fix))
+    raise_faults(faults)
+    return numbers
+
+
+def _number(value: Any) -> float:
+    """Return the number, or NaN for what is none."""
+    if isinstance(value, str):
+        return float(value) if NUMBER.fullmatch(value.strip()) else np.nan
+    return np.nan if value is None else float(value)

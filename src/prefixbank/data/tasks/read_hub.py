@@ -1,0 +1,113 @@
+"""Read a task from a data set repository of the Hugging Face hub. Code from a repository is never run."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import TYPE_CHECKING, Any
+
+from prefixbank.config.schema import TaskConfig
+from prefixbank.data.tasks.raw import FaultList, RawSplit, RawTask, missing_columns, wanted_columns
+from prefixbank.errors import DataError, HubError, did_you_mean, raise_faults
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+
+OFFLINE_FIX = (
+    "check the name and the network; without network, set HF_HUB_OFFLINE=1 with a cache filled earlier, "
+    "or download the files and use task=files task.path=FOLDER (or task=folder)"
+)
+
+SCRIPT_FIX = "task.revision=refs/convert/parquet    where the hub keeps a Parquet copy, or name another repository"
+
+
+def read_hub(config: TaskConfig, name: str) -> RawTask:
+    """Load a hub data set and pick splits and columns.
+
+    Args:
+        config: with `hub_id` (a repository, or a folder laid out as one), `hub_config`, `revision`, `splits` and `columns`.
+        name: name of the task.
+
+    Returns:
+        The task as read. Rows with the integer label -1 count as not labelled. Labels that the configuration does not
+        list are taken from the data set's label feature where it has one.
+
+    Raises:
+        HubError: the repository cannot be reached, does not exist, or needs code of its own to be run.
+        DataError: no `hub_id`, a split or column that is not there, or more or fewer labels than the data set declares.
+        Faults: several of these.
+    """
+    if not config.hub_id:
+        raise DataError(
+            f"task '{name}' has no task.hub_id", expected="a data set repository such as nyu-mll/glue", fix="task.hub_id=OWNER/NAME"
+        )
+    found = _load(config)
+    faults = FaultList()
+    splits: dict[str, RawSplit] = {}
+    for split, wanted in dataclasses.asdict(config.splits).items():
+        if wanted:
+            with faults:
+                splits[split] = _pick(config, found, split, wanted)
+    raise_faults(faults.found)
+    labels = _labels(config, found[config.splits.train]) if "train" in splits else config.labels
+    return RawTask(name=name, kind=config.kind, metric=config.metric, labels=labels, splits=splits)
+
+
+def _load(config: TaskConfig) -> DatasetDict:
+    import datasets
+    import huggingface_hub.errors
+
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+
+    lost: tuple[type[Exception], ...] = (
+        OSError,
+        ValueError,
+        RuntimeError,
+        datasets.exceptions.DatasetsError,
+        huggingface_hub.errors.HfHubHTTPError,
+    )
+    try:
+        return datasets.load_dataset(config.hub_id, config.hub_config or None, revision=config.revision)
+    except lost as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        expected = "a public (or permitted) repository with data files such as Parquet; repositories that need a script are not run"
+        fix = SCRIPT_FIX if "script" in reason else OFFLINE_FIX
+        raise HubError(f"cannot load {_called(config)}: {reason}", expected=expected, fix=fix) from error
+
+
+def _called(config: TaskConfig) -> str:
+    return f"'{config.hub_id}'" + (f" ({config.hub_config})" if config.hub_config else "") + f" at revision {config.revision}"
+
+
+def _pick(config: TaskConfig, found: DatasetDict, split: str, wanted: str) -> RawSplit:
+    if wanted not in found:
+        raise DataError(
+            f"{_called(config)} has no split '{wanted}'{did_you_mean(wanted, found)}",
+            expected=f"one of its splits: {', '.join(found)}",
+            fix=f"task.splits.{split}=NAME" + ("" if split == "train" else f"    or have it split from train: task.splits.{split}=''"),
+        )
+    where = f"{config.hub_id} {wanted}"
+    rows = found[wanted]
+    raise_faults(missing_columns(where, config.columns, rows.column_names))
+    names = list(dict.fromkeys(wanted_columns(config.columns).values()))
+    table = rows.select_columns(names).with_format("arrow")[:]
+    return RawSplit(where=where, table=table, columns=config.columns, skip_unlabelled=True)
+
+
+def _labels(config: TaskConfig, train: Dataset) -> tuple[str, ...]:
+    declared = tuple(_class_names(train.features[config.columns.label]))
+    if config.labels and declared and len(config.labels) != len(declared):
+        raise DataError(
+            f"task.labels lists {len(config.labels)} labels, {_called(config)} declares {len(declared)}: {', '.join(declared)}",
+            expected="the same number of labels in the same order",
+            fix="correct task.labels, or leave it empty to take the data set's own",
+        )
+    return config.labels or declared
+
+
+def _class_names(feature: Any) -> list[str]:
+    """Return the names of a label feature, or of the label feature inside a list, else nothing."""
+    inner = getattr(feature, "feature", feature)
+    return list(getattr(inner, "names", None) or [])

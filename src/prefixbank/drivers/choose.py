@@ -1,0 +1,31 @@
+"""Open the driver that the settings ask for."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from prefixbank.config.running import RunConfig
+from prefixbank.drivers.driver import Driver, Work
+
+
+def open_driver(run: RunConfig, work: Work) -> Driver:
+    """Return the driver that `run` asks for.
+
+    Raises:
+        UsageError: its package is not installed.
+        DeviceError: there is no such cluster, or no such device.
+    """
+    match run.driver:
+        case "local":
+            from prefixbank.drivers.local import LocalDriver
+
+            return LocalDriver(run)
+        case "submitit":
+            from prefixbank.drivers.slurm import SlurmDriver
+
+            return SlurmDriver(run, work)
+        case "ray":
+            from prefixbank.drivers.ray_cluster import RayDriver
+
+            return RayDriver(run, work)
+    assert_never(run.driver)

@@ -1,0 +1,1 @@
+"""What is printed of a study: tables, text, charts."""

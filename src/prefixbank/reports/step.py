@@ -1,0 +1,59 @@
+"""Step `report`: what a study made, to tables, text and charts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from prefixbank.reports.study import Study
+from prefixbank.runtime.unit import Unit
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON, document
+
+STEP = "report"
+VERSION = 2  # 1: first; 2: seeds in the intervals, Holm's correction, single prefixes, left-out sources, update cost, learning curves
+
+
+def unit(study: Study, *, resamples: int) -> Unit:
+    """Return the unit that reports on a study; ref `report/<experiment>`.
+
+    Args:
+        study: what was made.
+        resamples: bootstrap resamples behind the intervals, at the least; there are more where many comparisons are corrected together.
+    """
+
+    def make(out: Path, work: Path) -> JSON:
+        from prefixbank.reports.make import write_report
+        from prefixbank.reports.table import tabulate
+
+        write_report(out, tabulate(study, resamples))
+        return {"experiment": study.facts.experiment}
+
+    made_of = document(step="report", version=VERSION, config=_config(study, resamples), inputs=_inputs(study))
+    return Unit(step=STEP, name=study.facts.experiment, document=made_of, make=make, ref=("report", study.facts.experiment), here=True)
+
+
+def _config(study: Study, resamples: int) -> JSON:
+    """Return what is said and in which order; a document does not keep the order of names, so orders are lists."""
+    return {
+        **asdict(study.facts),
+        "resamples": resamples,
+        "columns": [{"name": name, **asdict(column)} for name, column in study.columns.items()],
+        "baselines": study.baselines,
+        "bank": study.bank,
+        "targets": list(study.probes),
+        "singles": [list(of_source) for of_source in study.singles.values()][:1],
+        "without": [list(of_source) for of_source in study.without.values()][:1],
+        "curves": list(study.curves),
+        "update": list(study.update),
+    }
+
+
+def _inputs(study: Study) -> JSON:
+    """Return the digest of every artifact that is read."""
+    return {name: _digests(getattr(study, name)) for name in ("probes", "singles", "without", "curves")}
+
+
+def _digests(tree: Any) -> Any:
+    return tree.digest if isinstance(tree, Entry) else {str(name): _digests(part) for name, part in tree.items()}

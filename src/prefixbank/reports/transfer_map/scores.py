@@ -1,0 +1,96 @@
+"""Scores of a transfer map, target by target: on validation rows, by which sources are chosen, and on test rows, which are reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from prefixbank.artifacts.json_files import read_json
+from prefixbank.reports.samples import Sampled, Scored, sample_rows
+from prefixbank.reports.transfer_map.study import Trained, TransferMap
+from prefixbank.store.key import JSON
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetScores:
+    """What the trainings of one target score. S sources, N seeds, R resamples of the test rows.
+
+    Args:
+        facts: `metric`, `test_rows`.
+        seeds: N, ascending.
+        sources: S names, in the order of the map's.
+        validation: [S, N] of the trainings from a source.
+        test: [S, N].
+        samples: [S, N, R] test scores of resampled rows; resample r is the same rows for all.
+        cold: test scores of the cold start.
+        cold_validation: [N].
+        combined: test scores of the trainings from a combination of sources.
+    """
+
+    facts: JSON
+    seeds: tuple[int, ...]
+    sources: tuple[str, ...]
+    validation: np.ndarray
+    test: np.ndarray
+    samples: np.ndarray
+    cold: Sampled
+    cold_validation: np.ndarray
+    combined: Mapping[str, Sampled]
+
+    @property
+    def cold_test(self) -> np.ndarray:
+        """Test scores of the cold start, [N]."""
+        return np.array([self.cold.scores[seed] for seed in self.seeds])
+
+    def weighted(self, chances: Mapping[int, np.ndarray]) -> Sampled:
+        """Return what a source drawn with chances [S], which may differ from seed to seed, is expected to score in each seed."""
+        places = {seed: place for place, seed in enumerate(self.seeds)}
+        return Sampled(
+            scores={seed: float(each @ self.test[:, places[seed]]) for seed, each in chances.items()},
+            samples={seed: each @ self.samples[:, places[seed]] for seed, each in chances.items()},
+        )
+
+
+def target_scores(study: TransferMap, target: str, resamples: int, number: int) -> TargetScores:
+    """Read and resample the scores of one target, the `number`-th.
+
+    Raises:
+        DataError: its trainings were not scored on the same rows.
+    """
+    seeds = tuple(sorted(study.facts.seeds))
+    cold, warm = study.cold[target], study.warm[target]
+    sources = tuple(source for source in study.sources if source in warm)
+    entries = {one.score.digest: one.score for one in _trainings(study, target)}
+    result = read_json(cold[seeds[0]].prefix, "result.json")
+    rows, scored, _ = sample_rows(target, entries, result["metric"], len(result["labels"]) or 1, resamples, number)
+    found = [[scored[warm[source][seed].score.digest] for seed in seeds] for source in sources]
+    return TargetScores(
+        facts={"metric": result["metric"], "test_rows": rows},
+        seeds=seeds,
+        sources=sources,
+        validation=np.array([[_validation(warm[source][seed]) for seed in seeds] for source in sources]),
+        test=np.array([[score for score, _ in of_source] for of_source in found]),
+        samples=np.array([[samples for _, samples in of_source] for of_source in found]),
+        cold=_sampled(cold, scored),
+        cold_validation=np.array([_validation(cold[seed]) for seed in seeds]),
+        combined={name: _sampled(of_target[target], scored) for name, of_target in study.combined.items()},
+    )
+
+
+def _trainings(study: TransferMap, target: str) -> Iterator[Trained]:
+    yield from study.cold[target].values()
+    for of_seed in (*study.warm[target].values(), *(of_target[target] for of_target in study.combined.values())):
+        yield from of_seed.values()
+
+
+def _sampled(of_seed: Mapping[int, Trained], scored: Scored) -> Sampled:
+    return Sampled(
+        scores={seed: scored[one.score.digest][0] for seed, one in of_seed.items()},
+        samples={seed: scored[one.score.digest][1] for seed, one in of_seed.items()},
+    )
+
+
+def _validation(trained: Trained) -> float:
+    return float(read_json(trained.prefix, "result.json")["validation"])

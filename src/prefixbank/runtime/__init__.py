@@ -1,0 +1,1 @@
+"""Plan, run, resume and share out the units of a command."""

@@ -1,0 +1,52 @@
+"""Checkpoints of a training, in a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+
+class FolderCheckpoint:
+    """A fit's state as two files in a work folder, replaced together by one rename."""
+
+    def __init__(self, folder: Path, every_s: float) -> None:
+        """Keep states in `folder`, at most one each `every_s` seconds."""
+        import time
+
+        self.folder, self.every_s, self.clock = folder, every_s, time.monotonic
+        self.last = self.clock()
+
+    @property
+    def path(self) -> Path:
+        """The one file that holds a state."""
+        return self.folder / "training.safetensors"
+
+    def due(self) -> bool:
+        """Say whether `every_s` seconds have passed."""
+        return self.clock() - self.last >= self.every_s
+
+    def save(self, state: tuple[dict[str, Tensor], dict[str, Any]]) -> None:
+        """Write a state; a kill in the middle leaves the one before."""
+        tensors, facts = state
+        packed = torch.frombuffer(bytearray(json.dumps(facts).encode()), dtype=torch.uint8)
+        fresh = self.path.with_suffix(".new")
+        fresh.write_bytes(save({**tensors, "facts": packed}))
+        fresh.replace(self.path)
+        self.last = self.clock()
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return the last state, if there is a whole one."""
+        if not self.path.is_file():
+            return None
+        try:
+            tensors = load_file(self.path)
+        except SafetensorError:
+            return None
+        facts = json.loads(bytes(tensors.pop("facts").tolist()))
+        return tensors, facts

@@ -1,0 +1,31 @@
+"""What a session keeps loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    pass
+
+
+Thing = TypeVar("Thing")
+
+ENCODERS_KEPT = 2
+"""A study goes through many fine-tuned encoders, one after the other, and comes back to the frozen one."""
+
+
+class Latest(Generic[Thing]):
+    """The things used last, by name; the one that was not used for longest makes room."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._things: dict[str, Thing] = {}
+
+    def get(self, name: str, make: Callable[[], Thing]) -> Thing:
+        """Return the thing of this name, made if it is not there."""
+        thing = self._things.pop(name) if name in self._things else make()
+        self._things[name] = thing
+        if len(self._things) > self._size:
+            del self._things[next(iter(self._things))]
+        return thing

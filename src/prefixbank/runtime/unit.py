@@ -1,0 +1,115 @@
+"""Units of work: what one artifact is determined by, how it is made, and whether the store has it already."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from prefixbank.runtime.events import Emit, Event
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON, diff_documents, key_of
+from prefixbank.store.names import check_name
+from prefixbank.store.store import Store
+
+REASONS_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One artifact to be.
+
+    Args:
+        step: command-like name, `train-prefix`.
+        name: what messages call it, `snli`.
+        document: what determines it; its key is the hash of this.
+        make: writes the artifact's files into its first argument, may keep checkpoints in its second, and returns free facts for
+            entry.json.
+        ref: (kind, name) to point at the artifact, if any.
+        note: what to add to the line when it is done, from the finished artifact.
+        here: whether it is so quickly made that no worker is asked to.
+    """
+
+    step: str
+    name: str
+    document: JSON
+    make: Callable[[Path, Path], JSON]
+    ref: tuple[str, str] | None = None
+    note: Callable[[Entry], str] = lambda entry: ""
+    here: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a name that no ref can have, before any work is done."""
+        if self.ref is not None:
+            check_name(*self.ref)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """Stands for an artifact that a plan cannot name yet, because something before it is still to be made."""
+
+    step: str
+    name: str
+
+
+def plan_unit(store: Store, unit: Unit, emit: Emit, *, force: bool = False, explain: bool = True) -> Entry | Waiting:
+    """Say whether `unit` is a hit, and if not why, without making anything; the arguments are those of `run_unit`."""
+    key = key_of(unit.document)
+    entry = None if force else store.get(key)
+    if entry is not None:
+        emit(Event(kind="hit", step=unit.step, name=unit.name, key=key, text=unit.note(entry), size_bytes=entry.size_bytes))
+        return entry
+    emit(Event(kind="miss", step=unit.step, name=unit.name, key=key, text=_why(store, unit, force=force, explain=explain)))
+    return Waiting(step=unit.step, name=unit.name)
+
+
+def run_unit(store: Store, unit: Unit, emit: Emit, *, force: bool = False, explain: bool = True) -> Entry:
+    """Return the unit's artifact, made now if the store lacks it, and point its ref at it.
+
+    Args:
+        store: where to look and publish.
+        unit: what to make.
+        emit: gets every event.
+        force: make it even if it is there.
+        explain: say why a miss is a miss, for which all entries of the step are read.
+    """
+    started = time.monotonic()
+    key = key_of(unit.document)
+    present = None if force else store.get(key)
+    if present is None:
+        emit(Event(kind="miss", step=unit.step, name=unit.name, key=key, text=_why(store, unit, force=force, explain=explain)))
+        entry, hit = store.build(unit.document, _named(unit), force=force, on_wait=lambda: _say_waiting(unit, emit))
+    else:
+        entry, hit = present, True
+    if unit.ref is not None:
+        store.set_ref(*unit.ref, entry.key)
+    done = Event(kind="hit" if hit else "done", step=unit.step, name=unit.name, key=key, text=unit.note(entry), size_bytes=entry.size_bytes)
+    emit(replace(done, seconds=time.monotonic() - started))
+    return entry
+
+
+def _named(unit: Unit) -> Callable[[Path, Path], JSON]:
+    """Return the unit's maker, with the unit's name among the facts."""
+    return lambda out, work: {"name": unit.name, **unit.make(out, work)}
+
+
+def _why(store: Store, unit: Unit, *, force: bool, explain: bool) -> str:
+    if force:
+        return "--force"
+    return why_missing(store, unit) if explain else ""
+
+
+def why_missing(store: Store, unit: Unit) -> str:
+    """Name what differs from the most similar artifact that the same step made under the same name."""
+    namesakes = [entry for entry in reversed(store.entries(unit.document["step"])) if entry.info.get("name") == unit.name]
+    if not namesakes:
+        return "first of this name"
+    nearest = min(namesakes, key=lambda entry: len(diff_documents(entry.document, unit.document)))
+    lines = diff_documents(nearest.document, unit.document)
+    more = f" and {len(lines) - REASONS_SHOWN} more" if len(lines) > REASONS_SHOWN else ""
+    return ", ".join(lines[:REASONS_SHOWN]) + more
+
+
+def _say_waiting(unit: Unit, emit: Emit) -> None:
+    emit(Event(kind="note", step=unit.step, name=unit.name, text="another process is making this; waiting for it"))

@@ -1,0 +1,63 @@
+"""Go through a graph of units: plan all of it, say how much is there, and make the rest, here or by workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prefixbank.runtime.context import Context
+from prefixbank.runtime.events import Event, silent
+from prefixbank.runtime.unit import Unit, Waiting
+from prefixbank.runtime.workers import Elsewhere, make_units
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import key_of
+
+Walk = Callable[[Context], Entry | Waiting]
+"""Gives a context every unit in order, an input before what is made of it; a context that plans makes none of them."""
+
+
+def run_walk(context: Context, name: str, walk: Walk) -> Entry | Waiting:
+    """Return what the walk comes to.
+
+    Args:
+        context: how to run. One that plans gets the whole plan; a worker's makes its share in silence.
+        name: what messages call it.
+        walk: the graph.
+    """
+    if context.is_share:
+        return walk(context)
+    planned: list[Event] = []
+    missing: list[Unit] = []
+    outcome = walk(context.planning(planned.append, missing))
+    units = [event for event in planned if event.kind in ("hit", "miss", "waits")]
+    hits = sum(event.kind == "hit" for event in units)
+    context.emit(Event(kind="note", step="run", name=name, text=f"{len(units)} units: {hits} hits, {len(units) - hits} to run"))
+    if context.dry_run:
+        for event in units:
+            context.emit(event)
+        return outcome
+    if context.elsewhere is not None:
+        _make_in_waves(context, context.elsewhere, name, walk, missing)
+    return walk(context)
+
+
+def _make_in_waves(context: Context, elsewhere: Elsewhere, name: str, walk: Walk, missing: list[Unit]) -> None:
+    """Have workers make what is missing: whatever has all its inputs, and then what that makes possible.
+
+    Args:
+        context: how to run.
+        elsewhere: the workers; without any, nothing is made here.
+        name: what messages call it.
+        walk: the graph.
+        missing: units that have all their inputs.
+    """
+    while missing:
+        own = [unit for unit in missing if unit.here]
+        if not own and not elsewhere.takes(2):
+            return
+        keys = [key_of(unit.document) for unit in own or missing]
+        if own or not elsewhere.takes(len(keys)):
+            walk(context.making(keys, context.emit))
+        else:
+            make_units(context, elsewhere, keys, name)
+        missing = []
+        walk(context.planning(silent, missing))

@@ -1,0 +1,1 @@
+"""Embedding: texts and a bank to vectors."""

@@ -1,0 +1,51 @@
+"""A bank in memory, for embedding from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from prefixbank.artifacts.encoder import is_encoder, load_plain
+from prefixbank.config.schema import EmbedRecipe
+from prefixbank.data.corpus.texts import Texts
+from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.errors import UsageError
+from prefixbank.runtime.context import Context
+from prefixbank.steps import combine
+from prefixbank.store.artifact import Entry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class LoadedBank:
+    """A bank, or a multi-task encoder, in memory. Made by `prefixbank.load_bank`."""
+
+    def __init__(self, context: Context, entry: Entry, files: EncoderFiles, recipe: EmbedRecipe) -> None:
+        self.entry = entry
+        self._context, self._files, self._recipe = context, files, recipe
+        self._bank = load_plain(entry) if is_encoder(entry) else combine.load_bank(entry)
+
+    def embed(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
+        """Return one vector for each text, or for each pair of texts as the recipe reads them: float32 [N, F].
+
+        Raises:
+            UsageError: no texts, another number of second texts, or a single text, which Python would read as a list of letters.
+        """
+        from prefixbank.steps.embed.rows import embed_rows
+
+        rows = _rows_of(texts, pairs)
+        return embed_rows(self._context, self._bank, self._files, rows, self._recipe)[0]
+
+
+def _rows_of(texts: Sequence[str], pairs: Sequence[str] | None) -> Texts:
+    """Check what `LoadedBank.embed` is given."""
+    if isinstance(texts, str) or isinstance(pairs, str):
+        raise UsageError("one text instead of a list of texts", expected="a list, also for one text", fix='bank.embed(["a text"])')
+    if len(texts) == 0:
+        raise UsageError("no texts to embed", expected="one text or more", fix='bank.embed(["a text"])')
+    if pairs is not None and len(pairs) != len(texts):
+        raise UsageError(
+            f"{len(texts)} texts and {len(pairs)} second texts", expected="a second text for each", fix="bank.embed(texts, pairs)"
+        )
+    return Texts(texts=tuple(texts), pairs=None if pairs is None else tuple(pairs))

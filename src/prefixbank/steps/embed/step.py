@@ -1,0 +1,70 @@
+"""Step `embed`: a bank and texts to one vector for each text, as Parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefixbank.artifacts.embeddings import FACTS, STEP
+from prefixbank.artifacts.json_files import read_json
+from prefixbank.data.corpus.texts import Texts
+from prefixbank.data.tasks.task import SPLITS, Task
+from prefixbank.runtime.context import Context
+from prefixbank.runtime.unit import Unit
+from prefixbank.steps.embed.reading import Reading
+from prefixbank.steps.embed.rows import check_pairs
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON
+
+if TYPE_CHECKING:
+    pass
+
+
+def unit(
+    context: Context,
+    reading: Reading,
+    parts: Mapping[str, Texts],
+    name: str,
+    *,
+    ref: tuple[str, str] | None = None,
+    calibration: Entry | None = None,
+) -> Unit:
+    """Return the unit that embeds `parts`, one file each.
+
+    Args:
+        context: how to run.
+        reading: with what.
+        parts: file stem to its rows.
+        name: what messages call it.
+        ref: what to point at the result, if anything.
+        calibration: as in `Reading.document`.
+
+    Raises:
+        UsageError: texts without a second one are to be compared.
+    """
+    check_pairs(reading.recipe, parts.values(), name)
+
+    def make(out: Path, work: Path) -> JSON:
+        from prefixbank.steps.embed.make import make_parts
+
+        make_parts(context, reading, parts, calibration, name, (out, work))
+        return reading.info()
+
+    made_of = reading.document({stem: rows.digest() for stem, rows in parts.items()}, calibration)
+    return Unit(step=STEP, name=name, document=made_of, make=make, ref=ref, note=describe)
+
+
+def parts_of_task(task: Task, splits: Sequence[str] = SPLITS) -> dict[str, Texts]:
+    """Return splits of a task as parts."""
+    rows = {name: task.split(name) for name in splits}
+    return {name: Texts(texts=of_split.texts, pairs=of_split.pairs) for name, of_split in rows.items()}
+
+
+def describe(entry: Entry) -> str:
+    """Return what the line of finished embeddings says."""
+    facts = read_json(entry, FACTS)
+    cut = f", {facts['truncated_share']:.1%} of rows truncated" if facts["truncated_share"] else ""
+    stored = f" as {facts['vectors']['type']}" if facts["vectors"]["type"] != "float32" else ""
+    reused = f", {facts['reused_rows']} reused" if "reused_rows" in facts else ""
+    return f"{facts['rows']} rows{stored}{reused}{cut}"

@@ -1,0 +1,1 @@
+"""Join the vectors of several embeddings."""

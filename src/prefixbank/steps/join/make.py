@@ -1,0 +1,31 @@
+"""Join the vectors of one part of several embeddings artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import assert_never
+
+import numpy as np
+import pyarrow.parquet as parquet
+
+from prefixbank.artifacts.embeddings import TRUNCATED, Join, read_vectors, write_part
+from prefixbank.store.artifact import Entry
+
+
+def join_part(path: Path, embeddings: Sequence[Entry], stem: str, rule: Join) -> None:
+    """Write part `stem` of the joined vectors; ids and the count of truncated rows are those of the first."""
+    first = parquet.read_table(embeddings[0].file(f"{stem}.parquet"), columns=["id"])
+    vectors = [read_vectors(entry, stem) for entry in embeddings]
+    write_part(path, first.column("id").combine_chunks(), join_vectors(vectors, rule), int(first.schema.metadata[TRUNCATED]))
+
+
+def join_vectors(vectors: Sequence[np.ndarray], rule: Join) -> np.ndarray:
+    """Return [N, F] vectors side by side or their mean, float32."""
+    match rule:
+        case "concat":
+            return np.concatenate(vectors, axis=1)
+        case "mean":
+            mean: np.ndarray = np.stack(vectors).mean(axis=0, dtype=np.float64)
+            return mean.astype(np.float32)
+    assert_never(rule)

@@ -1,0 +1,1 @@
+"""Probes: light models on frozen vectors."""

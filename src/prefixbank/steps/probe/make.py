@@ -1,0 +1,214 @@
+"""Fit and score probes: once, for several few-shot draws, or for each outer fold; write them as arrays and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, assert_never
+
+import numpy as np
+import torch
+
+from prefixbank.artifacts.embeddings import read_vectors
+from prefixbank.artifacts.json_files import read_json, write_json
+from prefixbank.artifacts.tensors import write_tensors
+from prefixbank.config.schema import ProbeConfig
+from prefixbank.core.probe.fit import fit_probe
+from prefixbank.core.probe.layers import LayerBlocks, LayeredProbe, fit_layers
+from prefixbank.core.probe.model import Evaluation, ProbeModel, check_vectors, evaluate_predictions
+from prefixbank.core.probe.nested import nested_predictions
+from prefixbank.core.probe.rows import sample_shots
+from prefixbank.core.stats.metrics import score
+from prefixbank.data.tasks.task import SPLITS, Examples, Task
+from prefixbank.errors import UsageError
+from prefixbank.store.artifact import Entry
+
+
+def splits_of(config: ProbeConfig) -> tuple[str, ...]:
+    """Return the splits whose rows are needed."""
+    return SPLITS if config.score_on == "test" else tuple(split for split in SPLITS if split != "test")
+
+
+Probe = ProbeModel | LayeredProbe
+Fit = Callable[[np.ndarray, np.ndarray], Probe]
+"""Vectors and labels of some rows to a probe whose strength, and layer, they chose."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What a protocol gives.
+
+    Args:
+        facts: its part of probe.json.
+        probes: one, one for each draw, or one for each outer fold.
+        arrays: labels and predictions of the rows that were scored.
+    """
+
+    facts: dict[str, Any]
+    probes: Sequence[Probe]
+    arrays: dict[str, np.ndarray]
+
+
+def probe(out: Path, embeddings: Entry, task: Task, config: ProbeConfig) -> None:
+    """Write `probe.json` (scores), `probe.safetensors` (models) and `predictions.safetensors` (held-out predictions and labels).
+
+    In the files of arrays, names begin with the number of the draw or, for models, of the outer fold.
+    """
+    vectors = {split: read_vectors(embeddings, split) for split in splits_of(config)}
+    for split, of_split in vectors.items():
+        check_vectors(of_split, len(task.split(split)))
+    if config.layers == "last":
+        vectors = {split: _blocks(embeddings).split(of_split)[-1] for split, of_split in vectors.items()}
+    fit = _fitter(embeddings, task, config)
+    match config.protocol:
+        case "split":
+            scored = _on_one_split(vectors, task, config, fit)
+        case "nested_cv":
+            scored = _nested(vectors, task, config, fit)
+        case _:
+            assert_never(config.protocol)
+    validation = vectors["validation"] if config.protocol == "split" else None
+    fits = [_describe(one, validation, task) for one in scored.probes]
+    layers = {name: fits[0][name] for name in ("layers", "chosen_layer") if name in fits[0]} if len(fits) == 1 else {}
+    summary = {"kind": task.kind, "metric": task.metric, "labels": list(task.labels), "model": config.model, "protocol": config.protocol}
+    write_json(out / "probe.json", {**summary, **scored.facts, "fits": fits, **layers})
+    write_tensors(out / "predictions.safetensors", {name: torch.from_numpy(array) for name, array in scored.arrays.items()})
+    write_tensors(out / "probe.safetensors", _model_tensors(scored.probes))
+
+
+def _fitter(embeddings: Entry, task: Task, config: ProbeConfig) -> Fit:
+    """Return what fits one probe."""
+    fit = partial(
+        fit_probe,
+        kind=task.kind,
+        metric=task.metric,
+        num_outputs=task.num_outputs,
+        strengths=config.strengths,
+        folds=config.folds,
+        seed=config.seed,
+        model=config.model,
+        hidden_size=config.mlp_hidden_size,
+    )
+    return partial(fit_layers, blocks=_blocks(embeddings), fit=fit) if config.layers == "best" else fit
+
+
+def _blocks(embeddings: Entry) -> LayerBlocks:
+    """Return where in a vector each layer is."""
+    found = read_json(embeddings, "embeddings.json")["layer_blocks"]
+    return LayerBlocks(layers=tuple(found["layers"]), size=found["size"])
+
+
+def _on_one_split(vectors: Mapping[str, np.ndarray], task: Task, config: ProbeConfig, fit: Fit) -> Scored:
+    """Fit on train, or on draws of it; score on test, or on validation. Validation rows choose nothing here."""
+    rows = task.split(config.score_on)
+    labels = np.asarray(rows.labels)
+    probes = [_fit_draw(vectors["train"], task, config, draw, fit) for draw in range(config.draws if config.shots else 1)]
+    predictions = [one.predict(vectors[config.score_on]) for one in probes]
+    tests = [_evaluate(predicted, labels, task, config) for predicted in predictions]
+    validations = [_score(one.predict(vectors["validation"]), task.validation, task) for one in probes]
+    facts = {
+        "split": config.score_on,
+        "outer_folds": None,
+        "train_rows": _rows(task, config),
+        "draws": len(probes),
+        "test": _joint(tests, config),
+        "validation": float(np.mean(validations)),
+    }
+    arrays = {"labels": labels, **{f"{draw}.predictions": array for draw, array in enumerate(predictions)}}
+    return Scored(facts=facts, probes=probes, arrays=arrays)
+
+
+def _nested(vectors: Mapping[str, np.ndarray], task: Task, config: ProbeConfig, fit: Fit) -> Scored:
+    """Predict every row of the three splits by a probe of the other outer folds."""
+    everything = np.concatenate([vectors[split] for split in SPLITS])
+    labels = np.concatenate([task.split(split).labels for split in SPLITS])
+    predictions, fold_of, probes = nested_predictions(
+        everything, labels, fit, kind=task.kind, outer_folds=config.outer_folds, seed=config.seed
+    )
+    facts = {
+        "split": "cross-validated",
+        "outer_folds": len(probes),
+        "train_rows": len(labels) - int(np.bincount(fold_of).max()),
+        "draws": 1,
+        "test": {**asdict(_evaluate(predictions, labels, task, config)), "interval": "all rows"},
+        "validation": None,
+    }
+    return Scored(facts=facts, probes=probes, arrays={"labels": labels, "0.predictions": predictions, "folds": fold_of})
+
+
+def _fit_draw(vectors: np.ndarray, task: Task, config: ProbeConfig, draw: int, fit: Fit) -> Probe:
+    """Fit on all train rows, or on the few of one draw."""
+    labels = np.asarray(task.train.labels)
+    if config.shots:
+        try:
+            rows = sample_shots(labels, kind=task.kind, shots=config.shots, seed=config.seed + draw)
+        except ValueError as error:
+            raise UsageError(
+                f"probe.shots={config.shots} on task '{task.name}': {error}",
+                expected="at most the rows of the rarest class",
+                fix="probe.shots=8",
+            ) from error
+        vectors, labels = vectors[rows], labels[rows]
+    return fit(vectors, labels)
+
+
+def _evaluate(predictions: np.ndarray, labels: np.ndarray, task: Task, config: ProbeConfig) -> Evaluation:
+    return evaluate_predictions(
+        task.kind, predictions, labels, task.num_outputs, metric=task.metric, resamples=config.resamples, seed=config.seed
+    )
+
+
+def _score(predictions: np.ndarray, rows: Examples, task: Task) -> float:
+    return score(task.metric, predictions, np.asarray(rows.labels), task.num_outputs)
+
+
+def _rows(task: Task, config: ProbeConfig) -> int:
+    """Return the number of rows that each probe was fitted on."""
+    if not config.shots:
+        return len(task.train)
+    return config.shots * (len(np.unique(task.train.labels)) if task.kind == "classification" else 1)
+
+
+def _joint(tests: list[Evaluation], config: ProbeConfig) -> dict[str, Any]:
+    """Return the test result: of the one probe, with its interval over rows; of several draws their mean, with its interval over draws."""
+    if len(tests) == 1:
+        return {**asdict(tests[0]), "interval": f"{config.score_on} rows"}
+    scores = np.array([test.score for test in tests])
+    drawn = np.random.default_rng(config.seed).choice(scores, size=(config.resamples, len(scores))).mean(axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    metrics = {name: float(np.mean([test.metrics[name] for test in tests])) for name in tests[0].metrics}
+    return {
+        "score": float(scores.mean()),
+        "low": float(low),
+        "high": float(high),
+        "metrics": metrics,
+        "n": tests[0].n,
+        "interval": "draws",
+        "scores": scores.tolist(),
+    }
+
+
+def _describe(probe: Probe, validation: np.ndarray | None, task: Task) -> dict[str, Any]:
+    """Return what is worth knowing about one fit; of a sweep over layers, about each, and which one was chosen."""
+    if isinstance(probe, ProbeModel):
+        return {"strength": probe.strength, "cv_scores": probe.cv_scores, "unconverged_fits": probe.unconverged_fits}
+    blocks = [None] * len(probe.models) if validation is None else probe.blocks.split(validation)
+    layers = [
+        {
+            "layer": layer,
+            "strength": model.strength,
+            "cv_score": model.cv_score,
+            "validation": None if block is None else _score(model.predict(block), task.validation, task),
+            "unconverged_fits": model.unconverged_fits,
+        }
+        for layer, model, block in zip(probe.blocks.layers, probe.models, blocks, strict=True)
+    ]
+    return {**_describe(probe.chosen, None, task), "layers": layers, "chosen_layer": probe.layer}
+
+
+def _model_tensors(probes: Sequence[Probe]) -> dict[str, torch.Tensor]:
+    """Return the arrays of each probe, named `<number>.<array>`; of a sweep over layers those of the chosen one, for its block alone."""
+    models = [one.chosen if isinstance(one, LayeredProbe) else one for one in probes]
+    return {f"{number}.{name}": torch.from_numpy(array) for number, model in enumerate(models) for name, array in model.arrays().items()}

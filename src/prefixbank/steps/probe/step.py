@@ -1,0 +1,82 @@
+"""Step `probe`: embeddings and labels of a target task to a light model and its score."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from prefixbank.artifacts.json_files import read_json
+from prefixbank.config.schema import PoolingLayers, ProbeConfig, effective
+from prefixbank.data.tasks.task import Task
+from prefixbank.errors import UsageError
+from prefixbank.runtime.unit import Unit
+from prefixbank.steps.probe.make import splits_of
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON, document
+
+STEP = "probe"
+VERSION = 2  # 1: first; 2: MLP, nested cross-validation, choice of the layer
+
+
+def unit(embeddings: Entry, task: Task, config: ProbeConfig, name: str, ref: tuple[str, str] | None = None) -> Unit:
+    """Return the unit that fits and scores a probe for `task` on `embeddings` of its three splits.
+
+    Raises:
+        UsageError: settings that do not go together, or a choice of the layer where vectors hold one only.
+    """
+    check_settings(config)
+    if config.layers != "joined":
+        check_layers(config, read_json(embeddings, "embeddings.json")["pooling"]["layers"])
+    config = effective(config)
+
+    def make(out: Path, work: Path) -> JSON:
+        from prefixbank.steps.probe.make import probe
+
+        probe(out, embeddings, task, config)
+        return {"task": task.name, "bank": embeddings.info["bank"], "encoder": embeddings.info["encoder"], "notes": list(task.notes)}
+
+    inputs = {"embeddings": embeddings.digest, "examples": task.digest(*splits_of(config))}
+    made_of = document(step="probe", version=VERSION, config=asdict(config), inputs=inputs)
+    return Unit(step=STEP, name=name, document=made_of, make=make, ref=ref, note=describe)
+
+
+def check_settings(config: ProbeConfig) -> None:
+    """Refuse few-shot draws, or a single split, in nested cross-validation. Needs no embeddings, so it can be asked before any work.
+
+    Raises:
+        UsageError: `shots` or `score_on` together with `nested_cv`.
+    """
+    if config.score_on != "test" and config.protocol == "nested_cv":
+        raise UsageError(
+            f"probe.score_on={config.score_on} with probe.protocol=nested_cv, which scores every row",
+            expected="one of the two",
+            fix="drop probe.score_on, or use probe.protocol=split",
+        )
+    if config.shots and config.protocol == "nested_cv":
+        raise UsageError(
+            f"probe.shots={config.shots} with probe.protocol=nested_cv",
+            expected="one of them: nested cross-validation fits all rows but those of one fold",
+            fix="probe.shots=0, or probe.protocol=split",
+        )
+
+
+def check_layers(config: ProbeConfig, pooled: PoolingLayers) -> None:
+    """Refuse to choose among layers where vectors hold one block only. Needs no embeddings, like `check_settings`.
+
+    Raises:
+        UsageError: `layers` other than `joined` without `concat_last`.
+    """
+    if config.layers != "joined" and pooled != "concat_last":
+        raise UsageError(
+            f"probe.layers={config.layers} on vectors pooled with pooling.layers={pooled}",
+            expected="pooling.layers=concat_last, which keeps the layers apart (a bank brings its own pooling)",
+            fix="pooling.layers=concat_last pooling.last_k=4    (with a bank: in prefixbank combine; in a study: experiment.keep_layers=4)",
+        )
+
+
+def describe(entry: Entry) -> str:
+    """Return what the line of a finished probe says: its test score with its interval, and the layer if one was chosen."""
+    result = read_json(entry, "probe.json")
+    test = result["test"]
+    layer = f", layer {result['chosen_layer']}" if "chosen_layer" in result else ""
+    return f"{result['metric']} {test['score']:.3f} [{test['low']:.3f}, {test['high']:.3f}]{layer}"

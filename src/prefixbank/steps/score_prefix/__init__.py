@@ -1,0 +1,1 @@
+"""Score a prefix with its own head on test rows."""

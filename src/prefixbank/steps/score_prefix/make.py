@@ -1,0 +1,48 @@
+"""Predict with a trained prefix and its head, and score the predictions."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from prefixbank.artifacts.bank import pooling_from
+from prefixbank.artifacts.json_files import write_json
+from prefixbank.artifacts.prefix import PREDICTIONS, SCORE
+from prefixbank.artifacts.tensors import prefix_from, read_tensors, write_tensors
+from prefixbank.config.schema import EmbedRecipe, PoolingConfig
+from prefixbank.core.combine import Bank
+from prefixbank.core.probe.model import evaluate_predictions
+from prefixbank.core.training.heads import predictions_of
+from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.data.tasks.task import Task
+from prefixbank.runtime.context import Context
+from prefixbank.steps.embed.rows import embed_rows
+from prefixbank.steps.embed.step import parts_of_task
+from prefixbank.store.artifact import Entry
+
+
+def score_prefix(out: Path, context: Context, trained: Entry, task: Task, files: EncoderFiles, *, split: str, resamples: int) -> None:
+    """Write `score.json`, with a 95 % bootstrap interval over rows, and `predictions.safetensors` with predictions and labels.
+
+    The prefix reads as in training: alone, at weight 1. Its head, a linear layer on the pooled vector, predicts in the labels' own units.
+    """
+    recipe = trained.document["config"]
+    bank = Bank(
+        prefixes=(prefix_from(read_tensors(trained, "prefix.safetensors")),),
+        weights=(1.0,),
+        rule="concat_prefixes",
+        pooling=pooling_from(PoolingConfig(**recipe["pooling"])),
+    )
+    texts = parts_of_task(task, (split,))[split]
+    vectors, cut = embed_rows(context, bank, files, texts, EmbedRecipe(max_length_tokens=recipe["max_length_tokens"]))
+    head = read_tensors(trained, "head.safetensors")
+    predictions = predictions_of(task.kind, torch.from_numpy(vectors) @ head["weight"].T + head["bias"])
+    labels = np.asarray(task.split(split).labels)
+    found = evaluate_predictions(
+        task.kind, predictions, labels, task.num_outputs, metric=task.metric, resamples=resamples, seed=recipe["seed"]
+    )
+    write_json(out / SCORE, {"metric": task.metric, "split": split, "truncated_share": float(cut.mean()), **asdict(found)})
+    write_tensors(out / PREDICTIONS, {"predictions": torch.from_numpy(predictions), "labels": torch.from_numpy(labels)})

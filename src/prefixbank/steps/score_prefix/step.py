@@ -1,0 +1,58 @@
+"""Step `score-prefix`: a trained prefix and its own head to their score on rows that training did not see."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from prefixbank.artifacts.json_files import read_json
+from prefixbank.artifacts.prefix import SCORE
+from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.data.tasks.task import Task
+from prefixbank.errors import UsageError
+from prefixbank.runtime.context import Context
+from prefixbank.runtime.unit import Unit
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON, document
+
+STEP = "score-prefix"
+VERSION = 1  # 1: first
+
+
+def unit(context: Context, trained: Entry, task: Task, files: EncoderFiles, name: str, *, resamples: int, split: str = "test") -> Unit:
+    """Return the unit that scores `trained` on one split of its task.
+
+    Args:
+        context: how to run.
+        trained: prefix artifact.
+        task: the task that it was trained on.
+        files: its encoder.
+        name: what messages call it.
+        resamples: bootstrap draws behind the interval.
+        split: which rows.
+
+    Raises:
+        UsageError: the prefix was trained on several tasks.
+    """
+    if "tasks" in trained.info:
+        raise UsageError(
+            f"prefix '{trained.info['task']}' {trained.short_key} has a head for each of {len(trained.info['tasks'])} tasks",
+            expected="a prefix that was trained on one task",
+            fix=f"prefixbank train-prefix task={task.name}",
+        )
+
+    def make(out: Path, work: Path) -> JSON:
+        from prefixbank.steps.score_prefix.make import score_prefix
+
+        score_prefix(out, context, trained, task, files, split=split, resamples=resamples)
+        return {"task": task.name, "prefix": trained.key, "encoder": asdict(files.source)}
+
+    inputs = {"prefix": trained.digest, "encoder": files.digest, "examples": task.digest(split)}
+    made_of = document(step="score_prefix", version=VERSION, config={"resamples": resamples}, inputs=inputs)
+    return Unit(step=STEP, name=name, document=made_of, make=make, note=describe)
+
+
+def describe(entry: Entry) -> str:
+    """Return what the line of a finished score says."""
+    found = read_json(entry, SCORE)
+    return f"{found['metric']} {found['score']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"

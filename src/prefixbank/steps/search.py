@@ -1,0 +1,202 @@
+"""Look at embeddings: which rows are nearest to a text."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as parquet
+
+from prefixbank.artifacts.bank import plain_bank, read_bank
+from prefixbank.artifacts.embeddings import CALIBRATION, FACTS, read_calibration, read_stored, read_vectors
+from prefixbank.artifacts.encoder import encoder_of, listing_of
+from prefixbank.artifacts.json_files import read_json
+from prefixbank.config.commands import CorpusConfig, SearchConfig
+from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig
+from prefixbank.core.combine import Bank
+from prefixbank.core.quantize import quantize
+from prefixbank.data.corpus.corpus import open_corpus
+from prefixbank.data.corpus.texts import Texts
+from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.errors import DataError, PrefixbankError, UsageError
+from prefixbank.runtime.context import Context
+from prefixbank.steps.embed.rows import embed_rows
+from prefixbank.store.artifact import Entry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embeddings:
+    """An embeddings artifact, with what it was made by.
+
+    Args:
+        context: the store and how to run.
+        entry: the artifact.
+        bank: what read the texts.
+        files: its encoder.
+        recipe: how it read.
+    """
+
+    context: Context
+    entry: Entry
+    bank: Bank
+    files: EncoderFiles
+    recipe: EmbedRecipe
+
+    @classmethod
+    def named(cls, context: Context, name: str) -> Embeddings:
+        """Find embeddings by ref or key, and what they were made by.
+
+        Raises:
+            UsageError: no name, no such embeddings, or of pairs that are read apart; their bank is gone.
+        """
+        if not name:
+            raise UsageError(
+                "no embeddings given", expected="embeddings=NAME", fix="prefixbank cache ls embed    lists the embeddings there are"
+            )
+        entry = context.store.resolve("embeddings", name)
+        if entry.step != "embed":
+            raise UsageError(
+                f"{name} is no embeddings but {entry.step}", expected="what `prefixbank embed` made", fix="prefixbank cache ls embed"
+            )
+        config = dict(entry.document["config"])
+        pooling = config.pop("pooling", None)
+        config.pop("reuse", None)
+        recipe = EmbedRecipe(**config)
+        if recipe.pairs != "joint":
+            raise UsageError(
+                f"{name} holds comparisons of pairs (pairs={recipe.pairs})", expected="embeddings of texts", fix="embed with pairs=joint"
+            )
+        bank = plain_bank(PoolingConfig(**pooling)) if entry.info["bank"] is None else read_bank(_bank_of(context, entry))
+        return cls(context=context, entry=entry, bank=bank, files=_encoder_of(context, entry), recipe=recipe)
+
+    @property
+    def parts(self) -> list[str]:
+        """Stems of the files, in order."""
+        stems: list[str] = read_json(self.entry, FACTS)["parts"]
+        return stems
+
+    def vectors(self) -> Iterator[np.ndarray]:
+        """Yield vectors float32 [N, F], part after part."""
+        return (read_vectors(self.entry, stem) for stem in self.parts)
+
+    def bits(self) -> Iterator[np.ndarray]:
+        """Yield packed bits uint8 [N, S], part after part."""
+        return (read_stored(self.entry, stem) for stem in self.parts)
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the vectors of other texts, float32 [Q, F]."""
+        return embed_rows(self.context, self.bank, self.files, Texts(texts=tuple(texts)), self.recipe)[0]
+
+    def names(self, places: np.ndarray) -> dict[int, tuple[Any, int]]:
+        """Return id and row number of rows given by their place among all."""
+        found, first = {}, 0
+        for stem in self.parts:
+            table = parquet.read_table(self.entry.file(f"{stem}.parquet"), columns=["id", "row"])
+            here = np.unique(places[(places >= first) & (places < first + len(table))])
+            picked = table.take(here - first).to_pylist()
+            found.update({int(place): (row["id"], row["row"]) for place, row in zip(here, picked, strict=True)})
+            first += len(table)
+        return found
+
+
+def check_queries(queries: CorpusConfig) -> None:
+    """Refuse pairs: a query is one text."""
+    if queries.column_pair:
+        raise UsageError(f"queries.column_pair={queries.column_pair}", expected="queries of one text each", fix="drop queries.column_pair")
+
+
+def neighbours(embeddings: Embeddings, queries: Sequence[str], config: SearchConfig) -> list[dict[str, Any]]:
+    """Return one row for each query and neighbour: rank, id, row, cosine, and the text where the corpus is given.
+
+    Raises:
+        UsageError: the extra that searches is not installed.
+        DataError: `corpus` is not the one that was embedded.
+    """
+    try:
+        from prefixbank.core import search
+    except ImportError as error:
+        raise UsageError(
+            "searching needs faiss, which is not here", expected="the extra 'search'", fix="pip install 'prefixbank[search]'"
+        ) from error
+
+    texts = None if not config.corpus.path else _Texts(embeddings.entry, config.corpus)
+    vectors = embeddings.embed(queries)
+    if embeddings.recipe.vectors == "binary":
+        calibration = read_calibration(embeddings.entry.file(CALIBRATION))
+        bits = quantize(vectors, "binary", calibration, embeddings.recipe.binary_threshold)
+        candidates = search.nearest_bits(bits, embeddings.bits(), config.k * config.rescore)
+        centred = vectors - calibration.threshold(embeddings.recipe.binary_threshold)
+        found = search.rescored(centred, embeddings.vectors(), candidates, config.k)
+    else:
+        found = search.nearest(vectors, embeddings.vectors(), config.k)
+    names = embeddings.names(found.rows)
+    shown = {} if texts is None else texts.at({names[place][1] for place in names})
+    return [
+        {
+            "query": query,
+            "rank": rank,
+            "id": names[place][0],
+            "row": names[place][1],
+            "score": float(score),
+            **({"text": shown[names[place][1]]} if texts is not None else {}),
+        }
+        for query, places, scores in zip(queries, found.rows.tolist(), found.scores.tolist(), strict=True)
+        for rank, (place, score) in enumerate(zip(places, scores, strict=True), start=1)
+        if place >= 0
+    ]
+
+
+class _Texts:
+    """The texts of an embedded corpus, read again."""
+
+    def __init__(self, entry: Entry, config: CorpusConfig) -> None:
+        stem = next(iter(entry.document["inputs"]["texts"]))
+        shard_rows = parquet.read_metadata(entry.file(f"{stem}.parquet")).num_rows
+        self._config = replace(config, shard_rows=shard_rows)
+        with open_corpus(self._config, io.BytesIO()) as corpus:
+            if list(corpus.digests) != list(entry.document["inputs"]["texts"].values()):
+                raise DataError(
+                    f"'{config.path}' is not the corpus of these embeddings",
+                    expected="the same rows and columns as when they were embedded",
+                    fix="leave corpus.path out, or name the file that was embedded",
+                )
+
+    def at(self, rows: set[int]) -> dict[int, str]:
+        """Return the texts of these rows."""
+        with open_corpus(self._config, io.BytesIO()) as corpus:
+            return {
+                shard.first_row + place: text
+                for shard in corpus.shards()
+                for place, text in enumerate(shard.texts)
+                if shard.first_row + place in rows
+            }
+
+
+def _bank_of(context: Context, entry: Entry) -> Entry:
+    bank = context.store.get(entry.info["bank"])
+    if bank is None:
+        raise UsageError(
+            f"the bank {entry.info['bank'][:8]} that made these embeddings is gone",
+            expected="its bank in the same store",
+            fix="combine it again, then embed again",
+        )
+    return bank
+
+
+def _encoder_of(context: Context, entry: Entry) -> EncoderFiles:
+    """Return the encoder that read the texts: as its settings find it, or the one in a multi-task artifact."""
+    wanted = entry.document["inputs"]["encoder"]
+    for made in context.store.entries("train_multitask"):
+        if listing_of(made) == wanted:
+            return encoder_of(made)
+    files = context.encoder_files(EncoderConfig(**entry.info["encoder"]))
+    if files.digest != wanted:
+        raise PrefixbankError(
+            f"the encoder {files.label} here is not the one that made these embeddings",
+            expected=f"its files of then, digest {wanted[:8]}",
+            fix="put them back, or embed again",
+        )
+    return files

@@ -1,0 +1,1 @@
+"""Fine-tune a whole encoder on several tasks."""

@@ -1,0 +1,57 @@
+"""From configuration, tasks and encoder to a call of `core.multitask`, and the artifact's tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefixbank.config.schema import MultitaskRecipe
+from prefixbank.core.training.multitask import fit_multitask
+from prefixbank.core.training.sampling import rows_each_epoch
+from prefixbank.core.training.settings import FitEvent, MultitaskResult, TrainingSettings
+from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.data.tasks.task import Task
+from prefixbank.runtime.checkpoint import FolderCheckpoint
+from prefixbank.runtime.context import Context
+from prefixbank.runtime.device import check_precision, memory_errors
+from prefixbank.runtime.tracking import tracked
+from prefixbank.steps.flops import finetuning_flops
+from prefixbank.steps.train_prefix.batches import Split, mixed_batches
+from prefixbank.steps.train_prefix.make import smaller, training_of
+
+
+def fit(
+    context: Context,
+    tasks: Sequence[Task],
+    files: EncoderFiles,
+    recipe: MultitaskRecipe,
+    work: Path,
+    name: str,
+    on_event: Callable[[FitEvent], None],
+) -> tuple[MultitaskResult, dict[str, Any]]:
+    """Train; return the result, and what is worth knowing about the rows it saw."""
+    optim = recipe.optim
+    check_precision(context, optim.precision, setting="optim.precision")
+    encoder = context.load(files)
+    encoder.check_length(recipe.max_length_tokens)
+    rows, mixed, wanted = Split.of(encoder, tasks, recipe.max_length_tokens), recipe.multitask, settings(tasks, recipe)
+    counts = rows_each_epoch(rows.sizes, mixed.sampling, temperature=mixed.temperature, size_cap=mixed.size_cap)
+    batches = mixed_batches(rows.train, counts, batch_size=optim.batch_size, seed=recipe.seed)
+    with tracked(context.run, name, recipe, on_event) as listener, memory_errors(smaller(optim)):
+        result = fit_multitask(
+            encoder.model,
+            encoder.shape.hidden_size,
+            batches,
+            [one.scored() for one in rows.validation],
+            wanted,
+            checkpoint=FolderCheckpoint(work, context.run.checkpoint_every_s),
+            on_event=listener,
+        )
+    flops = finetuning_flops(encoder, wanted, batches, result.steps)
+    return result, {"truncated_share": rows.truncated_share, "training_flops": flops}
+
+
+def settings(tasks: Sequence[Task], recipe: MultitaskRecipe) -> TrainingSettings:
+    """Translate tasks and recipe into the words of `core`."""
+    return TrainingSettings(**training_of(tasks, recipe))

@@ -1,0 +1,90 @@
+"""From the rows of one task or several to batches, and what training on them came to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from prefixbank.core.shapes import Batch
+from prefixbank.core.training.sampling import epoch_plan
+from prefixbank.core.training.settings import TrainingResult
+from prefixbank.data.encoders.batches import Tokens, budget_batches, tokenize
+from prefixbank.data.encoders.encoder import Encoder
+from prefixbank.data.tasks.task import Task
+
+VALIDATION_TOKENS = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """One split of a task, tokenised."""
+
+    tokens: Tokens
+    labels: np.ndarray
+
+    def scored(self) -> list[Batch]:
+        """Return the batches that validation reads."""
+        return list(budget_batches(self.tokens, VALIDATION_TOKENS, self.labels))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Train and validation rows of each task, in the order of the tasks."""
+
+    train: list[Rows]
+    validation: list[Rows]
+
+    @staticmethod
+    def of(encoder: Encoder, tasks: Sequence[Task], max_length_tokens: int) -> Split:
+        """Tokenise the rows of tasks."""
+
+        def rows(split: str) -> list[Rows]:
+            return [_rows(encoder, task, split, max_length_tokens) for task in tasks]
+
+        return Split(train=rows("train"), validation=rows("validation"))
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of train rows of each task."""
+        return [len(rows.tokens) for rows in self.train]
+
+    @property
+    def truncated_share(self) -> float:
+        """Share of all rows that were longer than the limit."""
+        every = [rows.tokens for rows in (*self.train, *self.validation)]
+        return sum(tokens.truncated for tokens in every) / sum(len(tokens) for tokens in every)
+
+
+def _rows(encoder: Encoder, task: Task, split: str, max_length_tokens: int) -> Rows:
+    examples = task.split(split)
+    tokens = tokenize(encoder.tokenizer, examples.texts, examples.pairs, max_length_tokens)
+    return Rows(tokens=tokens, labels=np.asarray(examples.labels))
+
+
+def mixed_batches(train: Sequence[Rows], counts: Sequence[int], *, batch_size: int, seed: int) -> Callable[[int], Sequence[Batch]]:
+    """Return what gives the batches of an epoch, each of one task; `counts` are the rows of each task in it."""
+    lengths = [rows.tokens.lengths for rows in train]
+
+    def batches(epoch: int) -> Sequence[Batch]:
+        plan = epoch_plan(lengths, counts, batch_size=batch_size, seed=seed, epoch=epoch)
+        return [replace(train[task].tokens.batch(rows, train[task].labels), task=task) for task, rows in plan]
+
+    return batches
+
+
+def tasks_trained(tasks: Sequence[Task], result: TrainingResult) -> list[dict[str, Any]]:
+    """Return what training on several tasks came to, for each of them. Names are not part of keys, so no file of an artifact holds one."""
+    return [
+        {
+            "kind": task.kind,
+            "labels": list(task.labels),
+            "metric": task.metric,
+            "validation": score,
+            "train_rows": len(task.train),
+            "examples": examples,
+        }
+        for task, score, examples in zip(tasks, result.scores, result.examples, strict=True)
+    ]

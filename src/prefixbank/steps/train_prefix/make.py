@@ -1,0 +1,191 @@
+"""From configuration, tasks and encoder to a call of `core.fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prefixbank.artifacts.bank import pooling_from
+from prefixbank.config.schema import MultitaskRecipe, OptimConfig, PrefixRecipe
+from prefixbank.core.prefix import Prefix, PrefixStart
+from prefixbank.core.prompt import SoftPrompt
+from prefixbank.core.shapes import Batch
+from prefixbank.core.training.fit import FitEvent, FitResult, FitSettings, embed_task, fit_prefix
+from prefixbank.core.training.sampling import rows_each_epoch
+from prefixbank.core.training.settings import TaskSettings, TrainingSettings
+from prefixbank.data.encoders.batches import epoch_batches
+from prefixbank.data.encoders.encoder import Encoder
+from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.data.encoders.prompts import prompt_words
+from prefixbank.data.tasks.task import Examples, Task
+from prefixbank.runtime.checkpoint import FolderCheckpoint
+from prefixbank.runtime.context import Context
+from prefixbank.runtime.device import check_memory, check_precision, free_bytes, memory_errors
+from prefixbank.runtime.events import Event
+from prefixbank.runtime.tracking import tracked
+from prefixbank.steps.flops import prefix_training_flops
+from prefixbank.steps.train_prefix.batches import Split, mixed_batches
+from prefixbank.steps.train_prefix.mixture import Mixture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """Everything that a fit of a prefix needs.
+
+    Args:
+        encoder: frozen, on its device.
+        rows: of each task, tokenised.
+        batches: gives the batches of an epoch.
+        scored: for each task batches of the validation rows.
+        settings: what to fit and how.
+    """
+
+    encoder: Encoder
+    rows: Split
+    batches: Callable[[int], Sequence[Batch]]
+    scored: list[list[Batch]]
+    settings: FitSettings
+
+
+def fit(
+    context: Context,
+    mixture: Mixture,
+    files: EncoderFiles,
+    recipe: PrefixRecipe,
+    work: Path,
+    on_event: Callable[[FitEvent], None],
+    initial: Prefix | SoftPrompt | None = None,
+) -> tuple[FitResult, dict[str, Any]]:
+    """Train, from a prefix if one is given; return the result, and what is worth knowing about the rows it saw."""
+    ready = prepare(context, mixture, files, recipe, initial)
+    encoder = ready.encoder
+    with tracked(context.run, mixture.name, recipe, on_event) as listener, memory_errors(smaller(recipe.optim)):
+        checkpoint = FolderCheckpoint(work, context.run.checkpoint_every_s)
+        result = fit_prefix(
+            encoder.model, encoder.shape, ready.batches, ready.scored, ready.settings, checkpoint=checkpoint, on_event=listener
+        )
+    return result, {
+        "train_rows": sum(ready.rows.sizes),
+        "truncated_share": ready.rows.truncated_share,
+        "training_flops": prefix_training_flops(encoder, ready.settings, ready.batches, result.steps),
+    }
+
+
+def fit_early(
+    context: Context,
+    mixture: Mixture,
+    files: EncoderFiles,
+    recipe: PrefixRecipe,
+    work: Path,
+    on_event: Callable[[FitEvent], None],
+    initial: Prefix | SoftPrompt | None = None,
+) -> tuple[Prefix | SoftPrompt, int]:
+    """Train as `fit` does, no longer than the task embedding needs; return it and its step."""
+    ready = prepare(context, mixture, files, recipe, initial)
+    encoder, checkpoint = ready.encoder, FolderCheckpoint(work, context.run.checkpoint_every_s)
+    with memory_errors(smaller(recipe.optim)):
+        return embed_task(
+            encoder.model, encoder.shape, ready.batches, ready.scored, ready.settings, checkpoint=checkpoint, on_event=on_event
+        )
+
+
+def prepare(context: Context, mixture: Mixture, files: EncoderFiles, recipe: PrefixRecipe, initial: Prefix | SoftPrompt | None) -> Fit:
+    """Load the encoder, tokenise the rows and check that there is memory for them."""
+    check_precision(context, recipe.optim.precision, setting="optim.precision")
+    encoder = context.load(files, prompts=recipe.prefix.kind == "soft")
+    encoder.check_length(recipe.max_length_tokens)
+    rows = Split.of(encoder, mixture.tasks, recipe.max_length_tokens)
+    check_memory(encoder.shape, max(int(one.tokens.lengths.max()) for one in rows.train), recipe, free_bytes(context.device()))
+    return Fit(
+        encoder=encoder,
+        rows=rows,
+        batches=_batches_of(rows, recipe, mixture.cap),
+        scored=[one.scored() for one in rows.validation],
+        settings=settings(mixture.tasks, recipe, initial, _first_words(encoder, mixture.tasks, recipe)),
+    )
+
+
+def _batches_of(rows: Split, recipe: PrefixRecipe, size_cap: int) -> Callable[[int], Sequence[Batch]]:
+    """Return what gives the batches of an epoch: all rows of a single task, in an order of their own; several tasks in proportion."""
+    size, seed = recipe.optim.batch_size, recipe.seed
+    if len(rows.train) == 1:
+        (only,) = rows.train
+        return lambda epoch: epoch_batches(only.tokens, only.labels, batch_size=size, seed=seed, epoch=epoch)
+    counts = rows_each_epoch(rows.sizes, "proportional", temperature=1.0, size_cap=size_cap)
+    return mixed_batches(rows.train, counts, batch_size=size, seed=seed)
+
+
+def smaller(optim: OptimConfig) -> str:
+    """Return settings that need less memory."""
+    size = max(1, optim.batch_size // 4)
+    return f"optim.batch_size={size} optim.accumulation_steps=4, or optim.gradient_checkpointing=true"
+
+
+def settings(
+    tasks: Sequence[Task], recipe: PrefixRecipe, initial: Prefix | SoftPrompt | None = None, words: tuple[int, ...] = ()
+) -> FitSettings:
+    """Translate tasks and recipe into the words of `core`, with the prefix to start from, or the words that a soft prompt starts as."""
+    prefix = recipe.prefix
+    start = PrefixStart(
+        length=prefix.length,
+        init_scale=prefix.init_scale,
+        reparameterisation=prefix.reparameterisation,
+        mlp_hidden_size=prefix.mlp_hidden_size,
+        gated=prefix.gate == "learned",
+        gate_init=prefix.gate_init,
+        dropout=prefix.dropout,
+        initial=initial,
+        soft=prefix.kind == "soft",
+        words=words,
+    )
+    return FitSettings(start=start, embedding_share=prefix.embedding_share, **training_of(tasks, recipe))
+
+
+def _first_words(encoder: Encoder, tasks: Sequence[Task], recipe: PrefixRecipe) -> tuple[int, ...]:
+    """Return the token ids that a soft prompt starts as; none where it starts from other values."""
+    match recipe.prefix.init:
+        case "vocabulary":
+            return prompt_words(encoder, (), recipe.prefix.length, recipe.seed)
+        case "labels":
+            labels = dict.fromkeys(label for task in tasks for label in task.labels)
+            return prompt_words(encoder, tuple(labels), recipe.prefix.length, recipe.seed)
+        case _:
+            return ()
+
+
+def _task_settings(task: Task) -> TaskSettings:
+    """Say what a task's head learns."""
+    mean, scale = (0.0, 1.0) if task.kind != "regression" else _standard(task.train)
+    return TaskSettings(kind=task.kind, metric=task.metric, num_outputs=task.num_outputs, label_mean=mean, label_scale=scale)
+
+
+def training_of(tasks: Sequence[Task], recipe: PrefixRecipe | MultitaskRecipe) -> dict[str, Any]:
+    """Return the fields of `TrainingSettings`, into which all settings of the optimiser go but the batch size, which is in the batches."""
+    known = {field.name for field in fields(TrainingSettings)}
+    return {
+        **{name: value for name, value in asdict(recipe.optim).items() if name in known},
+        "optimizer": recipe.optim.name,
+        "tasks": tuple(_task_settings(task) for task in tasks),
+        "pooling": pooling_from(recipe.pooling),
+        "seed": recipe.seed,
+    }
+
+
+def _standard(examples: Examples) -> tuple[float, float]:
+    """Return mean and standard deviation of regression labels; 1 in place of the deviation where all are equal."""
+    labels = np.asarray(examples.labels, dtype=np.float64)
+    return float(labels.mean()), float(labels.std()) or 1.0
+
+
+def progress_of(context: Context, step: str, name: str) -> Callable[[FitEvent], None]:
+    """Return a listener that passes training events on as progress."""
+
+    def listen(event: FitEvent) -> None:
+        text = f"loss {event.loss:.3f}" if event.validation is None else f"validation {event.validation:.3f}"
+        context.emit(Event(kind="progress", step=step, name=name, done=event.step, total=event.total_steps, text=text))
+
+    return listen

@@ -1,0 +1,1 @@
+"""Whole experiments: the graph of their units."""

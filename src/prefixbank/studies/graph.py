@@ -1,0 +1,237 @@
+"""What an experiment makes from tasks: prefixes, banks, multi-task encoders, vectors and probes, each a unit that the store may have.
+
+Every function returns the artifact, or `Waiting` where a plan cannot go on. Nothing is planned or run twice in one graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from prefixbank.artifacts.embeddings import STEP as EMBED_STEP
+from prefixbank.artifacts.embeddings import Join
+from prefixbank.artifacts.encoder import encoder_of
+from prefixbank.config.commands import RunExperimentConfig
+from prefixbank.config.schema import (
+    BankRecipe,
+    CombineConfig,
+    EmbedRecipe,
+    MultitaskRecipe,
+    OptimConfig,
+    PoolingConfig,
+    PrefixRecipe,
+    TaskConfig,
+    recipe_of,
+)
+from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.data.tasks.task import Task
+from prefixbank.runtime.context import Context
+from prefixbank.runtime.unit import Unit, Waiting
+from prefixbank.steps import combine
+from prefixbank.steps.embed import step as embed
+from prefixbank.steps.embed.reading import Reading
+from prefixbank.steps.join import step as join
+from prefixbank.steps.probe import step as probe
+from prefixbank.steps.probe.make import splits_of
+from prefixbank.steps.train_multitask import step as train_multitask
+from prefixbank.steps.train_prefix import step as train_prefix
+from prefixbank.steps.train_prefix.mixture import Mixture
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import key_of
+from prefixbank.transfer.source_tasks import SIZE_CAP
+
+Outcome = Entry | Waiting
+Training = Literal["trained", "random", "shuffled"]
+
+RANDOM_SEEDS = 1_000_003
+"""Distance between the seeds of two untrained prefixes, so that each starts elsewhere."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """An experiment and what only the caller can look up.
+
+    Args:
+        config: the composed configuration.
+        find_task: task name to its configuration.
+        change: a recipe and `KEY=VALUE` settings to the recipe with these changed.
+    """
+
+    config: RunExperimentConfig
+    find_task: Callable[[str], TaskConfig]
+    change: Callable[[PrefixRecipe, Sequence[str]], PrefixRecipe]
+
+    def recipe_for(self, source: str) -> PrefixRecipe:
+        """Return the recipe of a source task, changes for this one included."""
+        return self.change(recipe_of(self.config, PrefixRecipe), self.config.experiment.change.get(source, ()))
+
+    def target_recipe_for(self, target: str) -> PrefixRecipe:
+        """Return the recipe of training on a target, changes for this one included."""
+        asked = self.config.experiment
+        return self.change(recipe_of(self.config, PrefixRecipe), (*asked.transfer.change, *asked.change.get(target, ())))
+
+
+@dataclass(kw_only=True)
+class Graph:
+    """The units of one experiment, made or planned as the context says."""
+
+    context: Context
+    experiment: Experiment
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    @property
+    def config(self) -> RunExperimentConfig:
+        """Return the experiment's configuration."""
+        return self.experiment.config
+
+    @property
+    def files(self) -> EncoderFiles:
+        """Return the frozen encoder."""
+        return self.context.encoder_files(self.config.encoder)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Return the seeds of trainings."""
+        return self.config.experiment.seeds
+
+    @property
+    def reading(self) -> PoolingConfig:
+        """Return how hidden states become the vectors that are probed; training pools as `pooling` says."""
+        kept = self.config.experiment.keep_layers
+        return replace(self.config.pooling, layers="concat_last", last_k=kept) if kept else self.config.pooling
+
+    def named(self, text: str, seed: int) -> str:
+        """Return a name that tells seeds apart where there are several."""
+        return text if len(self.seeds) == 1 else f"{text}-seed{seed}"
+
+    def do(self, unit: Unit) -> Outcome:
+        """Plan or run a unit, once."""
+        key = key_of(unit.document)
+        if key not in self.outcomes:
+            self.outcomes[key] = self.context.do(unit)
+        return self.outcomes[key]
+
+    def waits(self, step: str, name: str, upstream: Waiting) -> Waiting:
+        """Plan, once, something whose input is still to be made."""
+        place = f"{step} {name}"
+        if place not in self.outcomes:
+            self.outcomes[place] = self.context.waits(step, name, upstream)
+        waiting = self.outcomes[place]
+        assert isinstance(waiting, Waiting)
+        return waiting
+
+    def source(self, name: str) -> Task:
+        """Return a task that something is trained on."""
+        return self.context.task(self.sized(name, self.config.experiment.source_rows))
+
+    def target(self, name: str) -> Task:
+        """Return a task that is probed."""
+        return self.context.task(self.sized(name, self.config.experiment.target_rows))
+
+    def sized(self, name: str, rows: int) -> TaskConfig:
+        """Return a task's configuration, its rows limited as the experiment says; a limit of the task's own counts too if it is smaller."""
+        config = self.experiment.find_task(name)
+        return replace(
+            config,
+            max_rows=_smaller(config.max_rows, rows),
+            max_validation_rows=_smaller(config.max_validation_rows, self.config.experiment.validation_rows),
+        )
+
+    def prefix(self, name: str, seed: int, training: Training = "trained", task: Task | None = None) -> Outcome:
+        """Return the prefix of a source task, or that of another version of its examples."""
+        examples = task or self.source(name)
+        recipe = replace(self.experiment.recipe_for(name), seed=seed)
+        if training == "trained":
+            unit = train_prefix.unit(self.context, examples, self.files, recipe, self.named(name, seed))
+            return self.do(unit if task is None else replace(unit, ref=None))
+        if training == "random":
+            place = self.config.experiment.sources.index(name) + 1
+            start = replace(recipe.prefix, init="random")
+            recipe = replace(recipe, prefix=start, optim=OptimConfig(epochs=0), seed=seed + RANDOM_SEEDS * place)
+        else:
+            examples = shuffled(examples, seed)
+        return self.do(replace(train_prefix.unit(self.context, examples, self.files, recipe, f"{name}-{training}-seed{seed}"), ref=None))
+
+    def mixture(self, names: Sequence[str], name: str, seed: int) -> Outcome:
+        """Return a prefix of several source tasks together, by the experiment's own recipe; of a single one its own prefix."""
+        if len(names) == 1:
+            return self.prefix(names[0], seed)
+        mixture = Mixture(tasks=tuple(self.source(one) for one in names), size_cap=SIZE_CAP)
+        recipe = replace(recipe_of(self.config, PrefixRecipe), seed=seed)
+        return self.do(replace(train_prefix.unit(self.context, mixture, self.files, recipe, name), ref=None))
+
+    def prefixes(self, seed: int, training: Training = "trained") -> dict[str, Outcome]:
+        """Return the prefixes of all sources."""
+        return {name: self.prefix(name, seed, training) for name in self.config.experiment.sources}
+
+    def bank(self, prefixes: Mapping[str, Outcome], name: str, combination: CombineConfig, refs: Sequence[str] = ()) -> Outcome:
+        """Combine prefixes, or wait for the first that is still to be made. Only a bank whose prefixes have refs gets one."""
+        for prefix in prefixes.values():
+            if isinstance(prefix, Waiting):
+                return self.waits(combine.STEP, name, prefix)
+        made = [prefix for prefix in prefixes.values() if isinstance(prefix, Entry)]
+        unit = combine.unit(made, BankRecipe(combine=combination, pooling=self.reading), name, refs)
+        return self.do(unit if refs else replace(unit, ref=None))
+
+    def multitask(self, tasks: Sequence[Task], name: str, seed: int, *, published: bool = False) -> Outcome:
+        """Return an encoder fine-tuned on tasks."""
+        config = self.config
+        recipe = MultitaskRecipe(
+            multitask=config.multitask,
+            optim=config.finetune,
+            pooling=config.pooling,
+            max_length_tokens=config.max_length_tokens,
+            seed=seed,
+        )
+        unit = train_multitask.unit(self.context, tasks, self.files, recipe, name)
+        return self.do(unit if published else replace(unit, ref=None))
+
+    def vectors(self, target: str, bank: Outcome | None, name: str) -> Outcome:
+        """Embed a target's texts with a bank; None is the plain encoder."""
+        if isinstance(bank, Waiting):
+            return self.waits(EMBED_STEP, f"{target} {name}", bank)
+        return self._embedded(target, bank, self.files, name)
+
+    def vectors_of_encoder(self, target: str, encoder: Outcome, name: str) -> Outcome:
+        """Embed a target's texts with a fine-tuned encoder."""
+        if isinstance(encoder, Waiting):
+            return self.waits(EMBED_STEP, f"{target} {name}", encoder)
+        return self._embedded(target, None, encoder_of(encoder), name)
+
+    def _embedded(self, target: str, bank: Entry | None, files: EncoderFiles, name: str) -> Outcome:
+        task = self.target(target)
+        parts = embed.parts_of_task(task, splits_of(self.config.probe))
+        pairs = "joint" if task.train.pairs is None else self.config.pairs  # single texts have nothing to compare
+        recipe = EmbedRecipe(
+            max_length_tokens=self.config.max_length_tokens, precision=self.config.precision, pairs=pairs, vectors=self.config.vectors
+        )
+        reading = Reading(bank=bank, files=files, recipe=recipe, pooling=self.reading)
+        return self.do(embed.unit(self.context, reading, parts, f"{target} {name}"))
+
+    def joined(self, vectors: Sequence[Outcome], rule: Join, name: str) -> Outcome:
+        """Join the vectors of several passes."""
+        for one in vectors:
+            if isinstance(one, Waiting):
+                return self.waits(join.STEP, name, one)
+        return self.do(join.unit([one for one in vectors if isinstance(one, Entry)], rule, name))
+
+    def probe(self, target: str, vectors: Outcome, name: str) -> Outcome:
+        """Probe a target's vectors."""
+        if isinstance(vectors, Waiting):
+            return self.waits(probe.STEP, f"{target} {name}", vectors)
+        return self.do(probe.unit(vectors, self.target(target), self.config.probe, f"{target} {name}"))
+
+
+def _smaller(own: int, limit: int) -> int:
+    """Return the smaller of two limits; 0 is none."""
+    return min(own, limit) if own and limit else own or limit
+
+
+def shuffled(task: Task, seed: int) -> Task:
+    """Return the task with the labels of train and of validation dealt out again at random: nothing to learn but their frequencies."""
+    rng = np.random.default_rng(seed)
+    train, validation = (replace(split, labels=rng.permutation(split.labels)) for split in (task.train, task.validation))
+    return replace(task, train=train, validation=validation)

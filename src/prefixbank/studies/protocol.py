@@ -1,0 +1,77 @@
+"""What a report says, in words, about how its numbers came about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from prefixbank.config.schema import PrefixRecipe
+from prefixbank.data.tasks.task import Task
+from prefixbank.reports.study import Facts
+from prefixbank.studies.checks import has_update
+from prefixbank.studies.graph import Graph
+
+
+def study_facts(graph: Graph) -> Facts:
+    """Return what the report says about the study beside its numbers."""
+    config, asked = graph.config, graph.config.experiment
+    tuned = config.finetune
+    protocol = [
+        f"Train rows: {_rows(graph.source(name) for name in asked.sources)}.",
+        f"Prefixes: {_training(config)}; the epoch with the best validation score of the source task is kept.",
+    ]
+    if "multitask" in asked.representations or has_update(asked):
+        fit = f"{_epochs(tuned.epochs)}, batches of {tuned.batch_size}, learning rate {tuned.lr:g}, {config.multitask.sampling} sampling"
+        protocol.append(f"Multi-task encoder: all weights, {fit}; the epoch with the best mean of the same validation scores is kept.")
+    if asked.targets:
+        protocol.append(f"Target train rows for the probes: {_rows(graph.target(name) for name in asked.targets)}.")
+        protocol.append(f"Vectors: {graph.reading.position} pooling of {_layers_read(graph)}.")
+        fitted = f"strength by {config.probe.folds}-fold cross-validation on train"
+        protocol.append(f"Probe: {config.probe.model}, {fitted}; scored once on {config.probe.score_on}.")
+    return Facts(experiment=asked.name, encoder=graph.files.label, sources=asked.sources, seeds=asked.seeds, protocol=tuple(protocol))
+
+
+def map_facts(graph: Graph) -> Facts:
+    """Return what the report of a transfer map says about it beside its numbers."""
+    asked = graph.config.experiment
+    trainings: dict[str, list[str]] = {}
+    for name in asked.targets:
+        trainings.setdefault(_training(graph.experiment.target_recipe_for(name)), []).append(name)
+    protocol = (
+        f"Train rows of sources: {_rows(graph.source(name) for name in asked.sources)}.",
+        f"Train rows of targets: {_rows(graph.target(name) for name in asked.targets)}.",
+        f"Prefixes of sources: {_training(graph.config)}.",
+        *(f"Prefixes of {', '.join(names)}: {training}." for training, names in trainings.items()),
+        "The epoch with the best validation score is kept, and scored once on test.",
+    )
+    return Facts(experiment=asked.name, encoder=graph.files.label, sources=asked.sources, seeds=asked.seeds, protocol=protocol)
+
+
+def _training(recipe: PrefixRecipe) -> str:
+    """Return in words how a prefix is trained."""
+    prefix, optim = recipe.prefix, recipe.optim
+    return f"{prefix.length} slots, {_epochs(optim.epochs)}, batches of {optim.batch_size}, learning rate {optim.lr:g}"
+
+
+def _layers_read(graph: Graph) -> str:
+    """Return in words which layers the probes are given."""
+    pooling, kept = graph.reading, f"the last {graph.reading.last_k} layers"
+    match pooling.layers:
+        case "concat_last":
+            chosen = f"the one layer of {kept} that cross-validation on train chooses"
+            return {"joined": f"{kept}, side by side", "last": "the last layer", "best": chosen}[graph.config.probe.layers]
+        case "mean_last":
+            return f"{kept}, averaged"
+        case "single":
+            return f"layer {pooling.layer}"
+        case "last":
+            return "the last layer"
+    assert_never(pooling.layers)
+
+
+def _epochs(count: int) -> str:
+    return "1 epoch" if count == 1 else f"{count} epochs"
+
+
+def _rows(tasks: Iterable[Task]) -> str:
+    return ", ".join(f"{task.name} {len(task.train)}" for task in tasks)

@@ -1,0 +1,1 @@
+"""Which sources are near a task, and what to start from."""
