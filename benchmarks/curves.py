@@ -108,7 +108,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         context = Context(Store(Path(folder)), RunConfig(device="cpu"))
         files = context.encoder_files(EncoderConfig())
-        encoder, model, workers = context.load(files), context.reader(files, "fp32"), context.embed_workers()
+        encoder, model, workers = context.load(files), context.inference_model(files, "fp32"), context.embed_workers()
         points = {
             "slots": {str(slots): (slots, LENGTH, BATCH) for slots in SLOTS},
             "tokens in a text": {str(length): (0, length, BATCH) for length in LENGTHS},

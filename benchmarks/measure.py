@@ -21,7 +21,7 @@ from prefixbank.config.schema import TaskConfig
 from prefixbank.core.combine import Bank, default_weights
 from prefixbank.core.embed import encode
 from prefixbank.core.packed import pack_linear_layers, packable
-from prefixbank.core.parallel import map_pieces
+from prefixbank.core.parallel import parallel_map
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import Prefix
 from prefixbank.core.shapes import Batch
@@ -83,7 +83,7 @@ def matrix_work(hidden_size: int, tokens: int, workers: int, products: int = 200
             product(states)
 
     flops = 2.0 * tokens * hidden_size * 4 * hidden_size * products
-    return (lambda: list(map_pieces(multiply, range(products), workers))), flops
+    return (lambda: list(parallel_map(multiply, range(products), workers))), flops
 
 
 def random_bank(encoder: Encoder, prefixes: int, slots: int) -> Bank:

@@ -16,7 +16,7 @@ from prefixbank.config.schema import Precision
 from prefixbank.store.artifact import Entry
 
 PRECISIONS = tuple(name for name in get_args(Precision) if name != "fp16")  # which needs a GPU
-SETTINGS = ("experiment=transfer", "experiment.representations=[plain,bank]", "experiment.once=[]")
+SETTINGS = ("experiment=transfer", "experiment.representations=[plain,bank]", "experiment.single_seed=[]")
 
 
 def scores(precision: Precision, asked: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
@@ -39,7 +39,7 @@ def main() -> None:
     asked = parser.parse_args()
     found = {precision: scores(precision, asked) for precision in PRECISIONS}
     means = {
-        name: {precision: mean(mean(of_target) for of_target in found[precision][name].values()) for precision in PRECISIONS}
+        name: {precision: mean(mean(by_target) for by_target in found[precision][name].values()) for precision in PRECISIONS}
         for name in found[PRECISIONS[0]]
     }
     save("precision", {"experiment": "transfer", "seeds": asked.seeds, "scores": found, "mean": means})

@@ -115,7 +115,7 @@ def bottlenecks(peers: Mapping[str, Any], scaling: Mapping[str, Any], memory: Ma
             "10^8",
             f"{10**8 * hours_for_one / 24:.0f} days",
             "the encoder; a disk for 154 GB of `float32`",
-            "`run.driver=submitit` or `ray`; `vectors=int8` or `binary`",
+            "`run.driver=slurm` or `ray`; `vectors=int8` or `binary`",
         ],
         [
             "10^9",

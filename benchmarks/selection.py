@@ -34,7 +34,7 @@ from benchmarks.measure import RESULTS
 from prefixbank.api import Options
 from prefixbank.artifacts.embeddings import read_vectors
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.config.commands import Measure, Reading, TransferSimilarConfig
+from prefixbank.config.commands import EmbeddingSpec, Similarity, TransferSimilarConfig
 from prefixbank.config.compose import compose
 from prefixbank.config.schema import BankRecipe, CombineConfig, EmbedRecipe, PrefixRecipe, ProbeConfig, recipe_of
 from prefixbank.core.average import retrieval_weights
@@ -48,7 +48,7 @@ from prefixbank.data.tasks.task import Task
 from prefixbank.runtime.context import Context
 from prefixbank.steps import combine
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.reading import Reading
+from prefixbank.steps.embed.reading import EmbeddingSpec
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.store.artifact import Entry
 from prefixbank.transfer.select import DIGITS
@@ -103,8 +103,8 @@ class Study:
         if name not in self.seen:
             bank = self._bank(members, weights, name) if members else None
             recipe = EmbedRecipe(max_length_tokens=self.recipe.max_length_tokens)
-            reading = Reading(bank=bank, files=self.files, recipe=recipe, pooling=self.recipe.pooling)
-            made = self.context.do(embed.unit(self.context, reading, embed.parts_of_task(self.task, ("train", "test")), name))
+            reading = EmbeddingSpec(bank=bank, files=self.files, recipe=recipe, pooling=self.recipe.pooling)
+            made = self.context.ensure(embed.unit(self.context, reading, embed.parts_of_task(self.task, ("train", "test")), name))
             assert isinstance(made, Entry)
             self.seen[name] = (read_vectors(made, "train"), read_vectors(made, "test"))
         return self.seen[name]
@@ -112,7 +112,7 @@ class Study:
     def _bank(self, members: Sequence[int], weights: tuple[float, ...], name: str) -> Entry:
         recipe = BankRecipe(combine=CombineConfig(weights=weights), pooling=self.recipe.pooling)
         unit = combine.unit([self.sources[one].entry for one in members], recipe, "selection")
-        made = self.context.do(replace(unit, name=name, ref=None))
+        made = self.context.ensure(replace(unit, name=name, ref=None))
         assert isinstance(made, Entry)
         return made
 
@@ -125,7 +125,7 @@ class Study:
             kind=task.kind,
             metric=task.metric,
             num_outputs=task.num_outputs,
-            strengths=PROBE.strengths,
+            Cs=PROBE.Cs,
             folds=PROBE.folds,
             seed=PROBE.seed,
         )
@@ -140,7 +140,7 @@ class Study:
         """Return the k nearest sources, in their own order, and the weights of retrieval; the short run sees these rows only."""
         few = self.task.train.take(rows)
         task = replace(self.task, train=few, validation=few)
-        made = self.context.do(train_prefix.early_unit(self.context, task, self.files, self.short_run(len(rows)), task.name))
+        made = self.context.ensure(train_prefix.task_embedding_unit(self.context, task, self.files, self.short_run(len(rows)), task.name))
         assert isinstance(made, Entry)
         similar = self.comparison.of(made, [source.entry for source in self.sources])
         members = sorted(nearest(similar, k))
@@ -152,7 +152,7 @@ class Study:
         epochs = max(self.recipe.optim.epochs, math.ceil(self.embedding_steps / each_epoch))
         share = self.embedding_steps / (epochs * each_epoch)
         recipe = self.recipe
-        return replace(recipe, optim=replace(recipe.optim, epochs=epochs), prefix=replace(recipe.prefix, embedding_share=share))
+        return replace(recipe, optim=replace(recipe.optim, epochs=epochs), prefix=replace(recipe.prefix, task_embedding_fraction=share))
 
     def all_but_one(self, rows: np.ndarray) -> list[int]:
         """Return all sources but the one without which cross-validation on these rows scores best; the first where nothing can be told."""
@@ -253,7 +253,7 @@ def study_of(asked: argparse.Namespace, target: str, seed: int) -> Study:
         recipe=recipe_of(config, PrefixRecipe),
         task=context.task(config.task),
         sources=sources,
-        comparison=Comparison(measure=asked.measure, reading=asked.reading),
+        comparison=Comparison(similarity=asked.similarity, compare=asked.compare),
         embedding_steps=max(read_json(source.entry, "result.json")["task_embedding_step"] for source in sources),
     )
 
@@ -278,8 +278,8 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--draws", type=int, default=5, help="samples of so many labels")
     parser.add_argument("--random-draws", type=int, default=5, help="banks of k random sources")
     parser.add_argument("--rows", type=int, default=0, help="train rows of each target at most")
-    parser.add_argument("--measure", choices=get_args(Measure), default="average_tokens")
-    parser.add_argument("--reading", choices=get_args(Reading), default="values")
+    parser.add_argument("--similarity", choices=get_args(Similarity), default="average_tokens")
+    parser.add_argument("--compare", choices=get_args(Compare), default="weights")
     parser.add_argument("--weighted", action="store_true", help="also weigh the nearest by similarity")
     parser.add_argument("--data-root")
     parser.add_argument("--store")
@@ -313,8 +313,8 @@ def main(given: Sequence[str] | None = None) -> None:
             "draws",
             "random_draws",
             "rows",
-            "measure",
-            "reading",
+            "similarity",
+            "compare",
             "settings",
         )
     }

@@ -30,9 +30,7 @@ from prefixbank.data.encoders.files import locate_encoder
 ROWS = 32
 PREFIX_LENGTH = 16
 POOLING = Pooling(position="mean", layers="last", last_k=1, layer=0)
-START = PrefixStart(
-    length=PREFIX_LENGTH, init_scale=0.5, reparameterisation="none", mlp_hidden_size=512, gated=False, gate_init=0.0, dropout=0.0
-)
+START = PrefixStart(length=PREFIX_LENGTH, init_scale=0.5, projection="none", mlp_hidden_size=512, gated=False, gate_init=0.0, dropout=0.0)
 
 
 def measure(encoder: Encoder, tokens: int, repeats: int) -> dict[str, float]:

@@ -28,7 +28,7 @@ from prefixbank.data.encoders.batches import epoch_batches, tokenize
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.runtime.context import Context
-from prefixbank.steps.train_prefix.make import settings
+from prefixbank.steps.train_prefix.make import fit_settings
 from prefixbank.store.store import Store
 
 MAX_TOKENS, SLOTS, BATCH = 128, 16, 8
@@ -51,7 +51,7 @@ def ours(encoder: Encoder, task: Task) -> Callable[[], object]:
     validation = epoch_batches(
         tokenize(encoder.tokenizer, task.validation.texts, None, MAX_TOKENS), labels[:BATCH], batch_size=BATCH, seed=0, epoch=0
     )
-    fitted = settings([task], recipe)
+    fitted = fit_settings([task], recipe)
 
     def train() -> object:
         def batches(epoch: int) -> Any:

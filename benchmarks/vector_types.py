@@ -58,7 +58,7 @@ def scores_of(entry: Entry, task: Task) -> dict[str, float]:
             kind=task.kind,
             metric=task.metric,
             num_outputs=task.num_outputs,
-            strengths=(1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
+            Cs=(1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
             folds=5,
             seed=0,
         )

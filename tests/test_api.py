@@ -125,7 +125,7 @@ def test_how_to_run_changes_no_vector(bank):
 def test_functions_return_entries(tasks):
     made = prefixbank.train_prefix("task=folder", f"task.path={tasks / 'gamma'}", *SMALL)
     bank = prefixbank.combine("prefixes=[gamma]", "name=own")
-    probe = prefixbank.probe("bank=own", "task=folder", f"task.path={tasks / 'gamma'}", "probe.resamples=10", "probe.strengths=[1]")
+    probe = prefixbank.probe("bank=own", "task=folder", f"task.path={tasks / 'gamma'}", "probe.bootstrap_samples=10", "probe.Cs=[1]")
     assert [entry.step for entry in (made, bank, probe)] == ["train_prefix", "combine", "probe"]
     assert all(isinstance(entry, Entry) for entry in (made, bank, probe))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from prefixbank.artifacts.embeddings import STEP as EMBED_STEP
 from prefixbank.artifacts.encoder import encoder_of, is_encoder
 from prefixbank.config.commands import RunExperimentConfig, TrainPrefixConfig
-from prefixbank.config.compose import change_recipe, compose, compose_task
+from prefixbank.config.compose import compose, compose_task, override_recipe
 from prefixbank.config.mixture import find_tasks, tasks_of
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig, MultitaskRecipe, PrefixRecipe, TaskConfig, recipe_of
@@ -26,15 +26,15 @@ from prefixbank.data.tasks.task import Task
 from prefixbank.env import store_root
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Emit, Event, silent
-from prefixbank.runtime.jobs import Job, listener, outcome_of
+from prefixbank.runtime.jobs import Job, event_collector, run_job
 from prefixbank.runtime.unit import Waiting
 from prefixbank.runtime.worker import worker_context, worker_shards, working_folder
-from prefixbank.runtime.workers import Elsewhere
+from prefixbank.runtime.workers import WorkerPool
 from prefixbank.steps import combine as combine_step
 from prefixbank.steps.embed import step as embed_step
 from prefixbank.steps.embed.loaded_bank import LoadedBank
-from prefixbank.steps.embed.reading import Reading
-from prefixbank.steps.embed.source import PLAIN, resolve_bank, what_embeds
+from prefixbank.steps.embed.reading import EmbeddingSpec
+from prefixbank.steps.embed.source import PLAIN, resolve_bank, resolve_bank_and_encoder
 from prefixbank.steps.probe import step as probe_step
 from prefixbank.steps.probe.make import splits_of
 from prefixbank.steps.train_multitask import step as train_multitask_step
@@ -77,9 +77,9 @@ class Options:
         """
         if self.job is not None:
             return worker_context(self.job, run, self.emit)
-        elsewhere = Elsewhere(self.whole(command, overrides), run, work) if command and not self.dry_run else None
+        workers = WorkerPool(self.whole(command, overrides), run, work) if command and not self.dry_run else None
         store = Store(store_root(self.store))
-        return Context(store, run, emit=self.emit, dry_run=self.dry_run, force=self.force, elsewhere=elsewhere)
+        return Context(store, run, emit=self.emit, dry_run=self.dry_run, force=self.force, workers=workers)
 
     def whole(self, command: str, overrides: Sequence[str]) -> Job:
         """Return a whole command as a job for workers."""
@@ -102,7 +102,7 @@ def train_prefix(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting
     config = compose("train_prefix", overrides, conf_dir=options.conf_dir)
     with options.context(config.run, "train_prefix", overrides) as context:
         task, files = _source(context, config, options), context.encoder_files(config.encoder)
-        return context.do(train_prefix_step.unit(context, task, files, recipe_of(config, PrefixRecipe), config.name))
+        return context.ensure(train_prefix_step.unit(context, task, files, recipe_of(config, PrefixRecipe), config.name))
 
 
 def train_multitask(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
@@ -112,7 +112,7 @@ def train_multitask(*overrides: str, options: Options = DEFAULT) -> Entry | Wait
     with options.context(config.run, "train_multitask", overrides) as context:
         tasks = [context.task(task) for task in find_tasks(config.tasks, _task_finder(config.run, options))]
         files = context.encoder_files(config.encoder)
-        return context.do(train_multitask_step.unit(context, tasks, files, recipe_of(config, MultitaskRecipe), config.name))
+        return context.ensure(train_multitask_step.unit(context, tasks, files, recipe_of(config, MultitaskRecipe), config.name))
 
 
 def combine(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
@@ -123,26 +123,26 @@ def combine(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
         members = selection.members_of(context, config)
         if isinstance(members, Waiting):
             return members
-        return context.do(combine_step.unit(members.prefixes, members.recipe, members.name, members.refs))
+        return context.ensure(combine_step.unit(members.prefixes, members.recipe, members.name, members.refs))
 
 
 def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Embed a corpus; `prefixbank embed`."""
     from prefixbank.data.corpus.corpus import open_corpus
     from prefixbank.steps.embed import corpus as embed_corpus
-    from prefixbank.steps.embed.reuse import Earlier
+    from prefixbank.steps.embed.reuse import VectorReuse
 
     config = compose("embed", overrides, conf_dir=options.conf_dir)
     with options.context(config.run, "embed", overrides) as context:
-        bank, files, pooling = what_embeds(context, config)
+        bank, files, pooling = resolve_bank_and_encoder(context, config)
         name = config.name or f"{_name_of(config.corpus.path)}@{_short(config.bank)}"
-        reuse = Earlier(context.store, force=context.force) if config.reuse else None
-        reading = Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling, reuse=reuse)
+        reuse = VectorReuse(context.store, force=context.force) if config.reuse else None
+        reading = EmbeddingSpec(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling, reuse=reuse)
         if options.job is not None and options.job.shards:
             embed_corpus.make_shards(context, reading, worker_shards(config.corpus, options.job.folder), options.job.shards)
             return Waiting(step=EMBED_STEP, name=name)
         with open_corpus(config.corpus, getattr(sys.stdin, "buffer", None) or io.BytesIO()) as corpus:
-            return context.do(embed_corpus.unit(context, reading, corpus, name, ("embeddings", name)))
+            return context.ensure(embed_corpus.unit(context, reading, corpus, name, ("embeddings", name)))
 
 
 def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
@@ -150,16 +150,16 @@ def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     config = compose("probe", overrides, conf_dir=options.conf_dir)
     probe_step.check_settings(config.probe)
     with options.context(config.run, "probe", overrides) as context:
-        bank, files, pooling = what_embeds(context, config)
+        bank, files, pooling = resolve_bank_and_encoder(context, config)
         probe_step.check_layers(config.probe, pooling.layers)
         task = context.task(config.task)
         name = config.name or f"{task.name}@{_short(config.bank)}"
         parts = embed_step.parts_of_task(task, splits_of(config.probe))
-        reading = Reading(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling)
-        embeddings = context.do(embed_step.unit(context, reading, parts, name))
+        reading = EmbeddingSpec(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling)
+        embeddings = context.ensure(embed_step.unit(context, reading, parts, name))
         if isinstance(embeddings, Waiting):
             return context.waits(probe_step.STEP, name, embeddings)
-        return context.do(probe_step.unit(embeddings, task, config.probe, name, ("probe", name)))
+        return context.ensure(probe_step.unit(embeddings, task, config.probe, name, ("probe", name)))
 
 
 def search(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object]]:
@@ -184,10 +184,10 @@ def transfer_similar(*overrides: str, options: Options = DEFAULT) -> list[dict[s
     with options.context(config.run) as context:
         task, files = context.task(config.task), context.encoder_files(config.encoder)
         target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
-        sources = find_sources(context, target, config.sources, config.reading)
+        sources = find_sources(context, target, config.sources, config.compare)
         own = target.embedding(context)
         assert isinstance(own, Entry)  # nothing here is planned only
-        return ranked(own, sources, Comparison(measure=config.measure, reading=config.reading))
+        return ranked(own, sources, Comparison(similarity=config.similarity, compare=config.compare))
 
 
 def transfer_map(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
@@ -212,13 +212,13 @@ def run(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Run a whole experiment; `prefixbank run`. Returns the report."""
     config = compose("run", overrides, conf_dir=options.conf_dir)
     probe_step.check_settings(config.probe)
-    probe_step.check_layers(config.probe, "concat_last" if config.experiment.keep_layers else config.pooling.layers)
+    probe_step.check_layers(config.probe, "concat_last" if config.experiment.probe_last_layers else config.pooling.layers)
     with options.context(config.run, "run", overrides) as context:
         return run_experiment(context, _experiment(config, options))
 
 
 def _experiment(config: RunExperimentConfig, options: Options) -> Experiment:
-    return Experiment(config=config, find_task=_task_finder(config.run, options), change=change_recipe)
+    return Experiment(config=config, find_task=_task_finder(config.run, options), change=override_recipe)
 
 
 def work(job: JSON) -> JSON:
@@ -226,7 +226,7 @@ def work(job: JSON) -> JSON:
     share = Job.from_json(job)
     heard: list[Event] = []
     conf_dir = Path(share.conf_dir) if share.conf_dir else None
-    options = Options(store=share.store, conf_dir=conf_dir, force=share.force, emit=listener(heard), job=share)
+    options = Options(store=share.store, conf_dir=conf_dir, force=share.force, emit=event_collector(heard), job=share)
     shared = (train_prefix, train_multitask, embed, probe, run, transfer_map, transfer_retrieve)
     command = {one.__name__: one for one in shared}[share.command]
 
@@ -234,7 +234,7 @@ def work(job: JSON) -> JSON:
         with working_folder(share):
             command(*share.overrides, options=options)
 
-    return outcome_of(make, heard)
+    return run_job(make, heard)
 
 
 def _task_finder(run: RunConfig, options: Options) -> Callable[[str], TaskConfig]:

@@ -135,7 +135,7 @@ def test_stale_bank_can_be_used_by_its_key(cli, lines):
 
 
 def test_bank_is_not_stale_when_its_prefix_has_the_same_bytes_under_a_new_key(cli, lines):
-    cli.train("alpha", "optim.patience_epochs=5")
+    cli.train("alpha", "optim.early_stopping_patience=5")
     assert cli.done("embed", "bank=demo", f"corpus.path={lines}").result["rows"] == 3
 
 

@@ -17,7 +17,7 @@ NEEDED = {
     "train_prefix": ["task=polarity"],
     "probe": ["task=emotion"],
     "run": ["experiment=smoke"],
-    "transfer_map": ["experiment=transfer-map-smoke"],
+    "transfer_map": ["experiment=transfer_map_smoke"],
     "transfer_retrieve": ["task=emotion"],
     "transfer_similar": ["task=emotion"],
 }

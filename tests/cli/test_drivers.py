@@ -18,7 +18,7 @@ STUDY = (
     "experiment=smoke",
     "experiment.sources=[alpha,beta]",
     "experiment.targets=[gamma]",
-    "probe.resamples=50",
+    "probe.bootstrap_samples=50",
     *SMALL,
     "optim.epochs=3",
     "run.checkpoint_every_s=0",
@@ -73,13 +73,13 @@ def test_study_by_processes_of_this_machine_is_the_same(cli, study, tmp_path, dy
 
 @pytest.mark.slow
 def test_corpus_by_an_array_of_jobs_is_the_same(cli, corpus, tmp_path, dying_workers):
-    settings = ("run.driver=submitit", "run.slurm.cluster=local", f"run.slurm.folder={tmp_path / 'jobs'}", "run.workers=2")
+    settings = ("run.driver=slurm", "run.slurm.cluster=local", f"run.slurm.folder={tmp_path / 'jobs'}", "run.workers=2")
     expect_same(cli, tmp_path, dying_workers, corpus, *settings)
 
 
 @pytest.mark.slow
 def test_study_by_an_array_of_jobs_is_the_same(cli, study, tmp_path, dying_workers):
-    settings = ("run.driver=submitit", "run.slurm.cluster=local", f"run.slurm.folder={tmp_path / 'jobs'}", "run.workers=2")
+    settings = ("run.driver=slurm", "run.slurm.cluster=local", f"run.slurm.folder={tmp_path / 'jobs'}", "run.workers=2")
     expect_same(cli, tmp_path, dying_workers, study, *settings)
 
 

@@ -19,8 +19,8 @@ from prefixbank.steps.embed import corpus as embed_corpus
 from prefixbank.steps.embed import make as embed_parts
 from prefixbank.steps.embed import rows as vectors
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.reading import VERSION, Reading
-from prefixbank.steps.embed.reuse import Earlier
+from prefixbank.steps.embed.reading import VERSION, EmbeddingSpec
+from prefixbank.steps.embed.reuse import VectorReuse
 from prefixbank.store import Store
 from prefixbank.store.key import key_of
 from tests.cli.command import Ran
@@ -189,7 +189,7 @@ def test_keys_without_reuse_are_those_of_old(kind, monkeypatch):
     monkeypatch.setattr(embed, "VERSION", 3)
     files = EncoderFiles(folder=Path(), digest="e" * 64, label="tiny", source=EncoderConfig())
     recipe = EmbedRecipe(vectors=kind) if kind else EmbedRecipe()
-    reading = Reading(bank=None, files=files, recipe=recipe, pooling=PoolingConfig())
+    reading = EmbeddingSpec(bank=None, files=files, recipe=recipe, pooling=PoolingConfig())
     assert key_of(reading.document({"part-00000": "a" * 64})) == GOLDEN[kind]
 
 
@@ -282,5 +282,5 @@ def test_search_reads_past_the_further_columns(cli, embed_texts):
 
 def test_hit_does_not_look_for_earlier_rows(embed_texts, monkeypatch):
     embed_texts(TEXTS)
-    monkeypatch.setattr(Earlier, "open", None)
+    monkeypatch.setattr(VectorReuse, "open", None)
     assert embed_texts(TEXTS).steps[-1][-1] == "hit"

@@ -14,7 +14,7 @@ from prefixbank import api
 from prefixbank.store import Entry, Store
 from tests.cli.command import CommandLine, Ran
 from tests.prepared import SMALL, copy_store
-from tests.steps.inline import Inline
+from tests.runtime.inline import Inline
 
 STARTER = ("train-prefix", "task.mixture=[polarity,topic]", *SMALL, "task.max_rows=30", "task.max_validation_rows=10")
 
@@ -91,7 +91,7 @@ def test_worker_makes_the_same(cli, tmp_path, monkeypatch):
     settings: Any = args_of(cli)[1:]
     here = api.train_prefix(*settings, options=api.Options(store=copy_store(cli.store, tmp_path / "other")))
     driver = Inline().instead(monkeypatch)
-    there = api.train_prefix(*settings, "run.driver=submitit", options=api.Options(store=cli.store))
+    there = api.train_prefix(*settings, "run.driver=slurm", options=api.Options(store=cli.store))
     assert isinstance(here, Entry) and isinstance(there, Entry)
     assert [job["keys"] for job in driver.jobs] == [(here.key,)]
     assert (there.key, there.digest, there.info["tasks"]) == (here.key, here.digest, here.info["tasks"])

@@ -14,7 +14,7 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 
 from prefixbank.store import Store
 
-QUICK = ("probe.resamples=50", "probe.strengths=[1]")
+QUICK = ("probe.bootstrap_samples=50", "probe.Cs=[1]")
 
 
 def probe_gamma(cli, *settings: str):
@@ -66,14 +66,14 @@ def test_result_counts_rows(cli):
 
 
 def test_few_shots_are_drawn_several_times(cli):
-    ran = probe_gamma(cli, "probe.shots=4", "probe.draws=3")
+    ran = probe_gamma(cli, "probe.shots=4", "probe.few_shot_samples=3")
     found, detail = arrays(ran), json.loads((Path(ran.result["path"]) / "probe.json").read_text(encoding="utf-8"))
     scores = [(found[f"{draw}.predictions"] == found["labels"]).mean() for draw in range(3)]
     assert detail["test"]["scores"] == scores and ran.result["score"] == pytest.approx(np.mean(scores))
 
 
 def test_few_shots_are_counted_for_each_label(cli):
-    result = probe_gamma(cli, "probe.shots=4", "probe.draws=2").result
+    result = probe_gamma(cli, "probe.shots=4", "probe.few_shot_samples=2").result
     assert (result["train_rows"], result["draws"], result["interval_over"]) == (8, 2, "draws")
 
 

@@ -19,8 +19,8 @@ SETTINGS = (
     "experiment=smoke",
     "experiment.sources=[alpha,beta]",
     "experiment.targets=[gamma]",
-    "probe.resamples=50",
-    "probe.strengths=[1]",
+    "probe.bootstrap_samples=50",
+    "probe.Cs=[1]",
     *SMALL,
 )
 UNITS = 8
@@ -76,13 +76,13 @@ def test_plan_is_counted_first(cli, args):
 
 def test_changed_recipe_of_one_source_trains_one_prefix(cli):
     events_of(cli)
-    found = count(events_of(cli, "experiment.change.alpha=[optim.lr=0.5]"))
+    found = count(events_of(cli, "experiment.overrides.alpha=[optim.lr=0.5]"))
     assert (found["train-prefix", "miss"], found["train-prefix", "hit"]) == (1, 1)
 
 
 def test_changed_recipe_of_one_source_makes_its_dependents_again_and_nothing_else(cli):
     events_of(cli)
-    events = events_of(cli, "experiment.change.alpha=[optim.lr=0.5]")
+    events = events_of(cli, "experiment.overrides.alpha=[optim.lr=0.5]")
     missed = [(event.step, event.name) for event in events if event.kind == "miss"]
     hits = {(event.step, event.name) for event in events if event.kind == "hit"}
     assert missed == [
@@ -97,13 +97,15 @@ def test_changed_recipe_of_one_source_makes_its_dependents_again_and_nothing_els
 
 def test_training_again_to_the_same_bytes_stops_there(cli):
     events_of(cli)
-    missed = [event.step for event in events_of(cli, "experiment.change.alpha=[optim.patience_epochs=5]") if event.kind == "miss"]
+    missed = [
+        event.step for event in events_of(cli, "experiment.overrides.alpha=[optim.early_stopping_patience=5]") if event.kind == "miss"
+    ]
     assert missed == ["train-prefix"]
 
 
 def test_new_probe_settings_leave_prefixes_banks_and_embeddings_hits(cli):
     events_of(cli)
-    missed = [event.step for event in events_of(cli, "probe.resamples=60") if event.kind == "miss"]
+    missed = [event.step for event in events_of(cli, "probe.bootstrap_samples=60") if event.kind == "miss"]
     assert missed == ["probe", "probe", "report"]
 
 
@@ -120,7 +122,7 @@ def test_dry_run_makes_nothing_and_names_every_unit(cli, args):
 
 
 def test_dry_run_says_why_each_unit_is_a_miss(cli, args):
-    err = cli.done(*args, "--dry-run", "experiment.change.alpha=[optim.lr=0.5]").err
+    err = cli.done(*args, "--dry-run", "experiment.overrides.alpha=[optim.lr=0.5]").err
     reasons = [line.split("MISS  ")[1] for line in err.splitlines() if "MISS" in line]
     assert reasons[0] == "optim.lr 0.03 -> 0.5" and {"needs train-prefix alpha", "needs combine smoke"} <= set(reasons)
 
@@ -177,8 +179,8 @@ def test_csv_output_has_a_row_for_each_target_and_column(cli, args):
         ("experiment.sources=[]", "without sources"),
         ("experiment.targets=[gamma,gamma]", "names gamma twice"),
         ("experiment.seeds=[1,1]", "names 1 twice"),
-        ("experiment.change.alfa=[optim.lr=0.5]", "names 'alfa'"),
-        ("experiment.change.alpha=[optim.lr=abc]", "experiment.change.alpha: optim.lr"),
+        ("experiment.overrides.alfa=[optim.lr=0.5]", "names 'alfa'"),
+        ("experiment.overrides.alpha=[optim.lr=abc]", "experiment.overrides.alpha: optim.lr"),
         ("experiment.sources=[alpha,delta]", "delta'"),
     ],
 )
@@ -189,7 +191,7 @@ def test_experiment_that_means_nothing_is_refused(cli, args, setting, said):
 def test_choice_of_a_layer_is_refused_before_any_work_where_one_layer_is_kept(cli, args, tmp_path):
     """A plan of a new store gets to no embedding, whose own check would come too late."""
     fault = cli.expect_fault(2, *args, "probe.layers=best", "--dry-run", "--store", str(tmp_path / "new"))
-    assert "experiment.keep_layers" in fault.fix
+    assert "experiment.probe_last_layers" in fault.fix
 
 
 def test_unknown_task_of_an_experiment_is_refused_with_a_near_name(cli):
@@ -199,7 +201,7 @@ def test_unknown_task_of_an_experiment_is_refused_with_a_near_name(cli):
 
 @pytest.mark.timeout(400)  # many trainings; a busy machine takes minutes
 def test_transfer_study_makes_every_part(cli):
-    result = cli.done("run", "experiment=transfer-smoke", "encoder=tiny", "probe.resamples=50").result
+    result = cli.done("run", "experiment=transfer_smoke", "encoder=tiny", "probe.bootstrap_samples=50").result
     files = {path.name for path in Path(result["path"]).iterdir()}
     assert {"report.json", "report.md", "report.png", "heatmap.png", "curves.png", "entry.json"} == files
     assert set(result["targets"]) == {"emotion", "similarity"} and len(result["columns"]) == 10

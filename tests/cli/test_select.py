@@ -74,8 +74,8 @@ def test_weighed_equally_it_is_the_bank_of_these_prefixes_alone(three, weighting
 
 
 def test_candidates_can_be_named_and_measured_otherwise(three):
-    rows = ranking(three, "sources=[omega,alpha]", "measure=per_token")
-    made = three.done(*similar_to(three, "prefixes=[omega,alpha]", "measure=per_token", "k=2", "name=near")).result
+    rows = ranking(three, "sources=[omega,alpha]", "similarity=per_token")
+    made = three.done(*similar_to(three, "prefixes=[omega,alpha]", "similarity=per_token", "k=2", "name=near")).result
     assert made["prefixes"] == [row["task"] for row in rows]
     assert made["weights"] == pytest.approx(shares([row["similarity"] for row in rows]))
 
@@ -186,7 +186,7 @@ def test_weights_that_mean_nothing_are_refused(cli, setting):
 
 
 def test_settings_without_effect_are_refused_with_all_others(cli):
-    settings = ("task=polarity", "k=2", "measure=per_token", "weigh=equally", "encoder=tiny", "optim.lr=0.5")
+    settings = ("task=polarity", "k=2", "similarity=per_token", "weigh=equally", "encoder=tiny", "optim.lr=0.5")
     unnamed, unused = cli.expect_refusal(2, "combine", "prefixes=[alpha,beta]", *settings)
     assert unnamed.expected == "name=NAME"
     assert unused.what == "no effect with select=given: task, k, measure, weigh, encoder, optim"
@@ -201,6 +201,6 @@ def test_equal_similarities_weigh_the_same(three, monkeypatch):
 
 def test_mean_of_prefixes_is_of_one_length(three):
     three.train("omega", "prefix.length=3", "name=longer")
-    settings = ("combine=mean_prefixes", "reading=movement", "k=2", "name=near")
+    settings = ("combine=mean_prefixes", "compare=movement", "k=2", "name=near")
     fault = three.expect_fault(2, *similar_to(three, *settings, "prefixes=[alpha,longer]"))
     assert fault.what.endswith("has 3 slots, the run on the task 2") and not Store(three.store).entries("task_embedding")

@@ -41,7 +41,7 @@ def test_two_prompts_are_trained_combined_embedded_and_probed(cli, lines):
     cli.done("combine", "prefixes=[alpha-soft,beta-soft]", "name=soft")
     embedded = cli.done("embed", "bank=soft", f"corpus.path={lines}")
     assert vectors_of(embedded).shape == (3, 64)
-    probed = cli.done("probe", "bank=soft", "task=folder", f"task.path={cli.tasks / 'gamma'}", "probe.resamples=50", "probe.strengths=[1]")
+    probed = cli.done("probe", "bank=soft", "task=folder", f"task.path={cli.tasks / 'gamma'}", "probe.bootstrap_samples=50", "probe.Cs=[1]")
     assert 0.0 <= probed.result["score"] <= 1.0
 
 
@@ -82,11 +82,11 @@ def test_deep_and_soft_prefixes_do_not_mix(cli):
 
 
 def test_parts_of_deep_prefixes_are_refused_for_soft_ones_all_at_once(cli):
-    settings = ("prefix.kind=soft", "prefix.gate=learned", "prefix.reparameterisation=mlp")
+    settings = ("prefix.kind=soft", "prefix.gate=learned", "prefix.projection=mlp")
     faults = cli.expect_refusal(2, *train_args(cli, "gamma", *settings))
     assert [fault.what for fault in faults] == [
         "prefix.gate=learned with prefix.kind=soft",
-        "prefix.reparameterisation=mlp with prefix.kind=soft",
+        "prefix.projection=mlp with prefix.kind=soft",
     ]
 
 

@@ -20,7 +20,7 @@ from prefixbank.store import Store
 from tests.cli.command import CommandLine, Ran
 
 QUICK = ("encoder=tiny", "optim.epochs=1", "optim.batch_size=20")
-PROBE = ("probe.resamples=20", "probe.strengths=[1]")
+PROBE = ("probe.bootstrap_samples=20", "probe.Cs=[1]")
 
 
 def args(cli: CommandLine, tasks: str = "alpha,beta", *settings: str) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ def test_prefix_of_the_task_itself_is_no_source(cli):
 
 
 def test_sources_can_be_named_and_measured_otherwise(cli):
-    (row,) = rows_of(cli, "sources=[beta]", "measure=per_token")
+    (row,) = rows_of(cli, "sources=[beta]", "similarity=per_token")
     entry = Store(cli.store).resolve("prefix", "beta")
     (target,) = Store(cli.store).entries("task_embedding")
     a, b = (load_file(one.file("task_embedding.safetensors"))["prefix"].astype(np.float64) for one in (entry, target))
@@ -77,9 +77,9 @@ def test_sources_can_be_named_and_measured_otherwise(cli):
 
 
 def test_movement_is_the_task_embedding_without_its_start_values(cli):
-    before = rows_of(cli, "optim.epochs=0", "reading=movement")  # a short run of no steps moves nowhere
+    before = rows_of(cli, "optim.epochs=0", "compare=movement")  # a short run of no steps moves nowhere
     assert [row["similarity"] for row in before] == [0.0, 0.0]
-    rows = rows_of(cli, "reading=movement")
+    rows = rows_of(cli, "compare=movement")
     (target,) = [one for one in Store(cli.store).entries("task_embedding") if one.document["config"]["optim"]["epochs"] == 1]
     for row in rows:
         source = Store(cli.store).get(row["key"])
@@ -109,14 +109,14 @@ def test_values_are_compared_only_with_those_that_started_alike(cli):
         "started from prefix.init=prefix, the run on the task starts from",
     ]
     assert [fault.what.split(" ", 1)[1].startswith(said) for fault, said in zip(faults, started, strict=True)] == [True, True]
-    assert len(json.loads(cli.done(*args_of(cli, "reading=movement")).out)) == 4  # all but the one from a trained prefix
+    assert len(json.loads(cli.done(*args_of(cli, "compare=movement")).out)) == 4  # all but the one from a trained prefix
 
 
 def test_movement_from_another_start_is_refused(cli):
-    (fault,) = cli.expect_refusal(2, *args_of(cli, "reading=movement", "prefix.init=alpha"))
-    assert fault.what.startswith("the run on gamma has prefix.init=prefix") and "reading=values" in fault.fix
+    (fault,) = cli.expect_refusal(2, *args_of(cli, "compare=movement", "prefix.init=alpha"))
+    assert fault.what.startswith("the run on gamma has prefix.init=prefix") and "compare=weights" in fault.fix
     cli.train("omega", "prefix.init=alpha", "name=warm")
-    (fault,) = cli.expect_refusal(2, *args_of(cli, "reading=movement", "sources=[alpha,warm]"))
+    (fault,) = cli.expect_refusal(2, *args_of(cli, "compare=movement", "sources=[alpha,warm]"))
     assert fault.what.startswith("warm has prefix.init=prefix") or fault.what.startswith("prefix/warm has prefix.init=prefix")
 
 
@@ -144,8 +144,10 @@ def test_source_that_is_not_there_is_refused(cli):
 def test_near_task_is_ranked_before_a_far_one(cli, tmp_path: Path):
     near = write_task(tmp_path / "near", "gamma")
     (near / "train.parquet").write_bytes((cli.tasks / "gamma" / "train.parquet").read_bytes())
-    cli.done("train-prefix", "task=folder", f"task.path={near}", *SMALL, "task.max_rows=36", "optim.epochs=4", "prefix.embedding_share=1")
-    rows = rows_of(cli, "optim.epochs=4", "prefix.embedding_share=1")
+    cli.done(
+        "train-prefix", "task=folder", f"task.path={near}", *SMALL, "task.max_rows=36", "optim.epochs=4", "prefix.task_embedding_fraction=1"
+    )
+    rows = rows_of(cli, "optim.epochs=4", "prefix.task_embedding_fraction=1")
     assert rows[0]["source"] == "prefix/near"
 
 

@@ -13,18 +13,18 @@ from prefixbank.store import Store
 from prefixbank.store.artifact import Entry
 from tests.cli.command import CommandLine, Ran
 from tests.prepared import SMALL, copy_store
-from tests.steps.inline import Inline
+from tests.runtime.inline import Inline
 
 ASKED = (
-    "experiment=transfer-map-smoke",
+    "experiment=transfer_map_smoke",
     "experiment.sources=[alpha,beta]",
     "experiment.targets=[gamma,omega]",
     "experiment.seeds=[0,1]",
     "experiment.source_rows=0",
     "experiment.target_rows=20",
     "experiment.validation_rows=0",
-    'experiment.transfer.change=["optim.epochs=2"]',
-    "probe.resamples=50",
+    'experiment.transfer.overrides=["optim.epochs=2"]',
+    "probe.bootstrap_samples=50",
     *SMALL,
 )
 
@@ -85,7 +85,7 @@ def test_report_names_every_way_to_choose(cli):
 
 
 def test_weighted_start_is_the_mean_of_the_seeds_own_sources(cli):
-    cli.done(*args_of(cli, 'experiment.transfer.change=["optim.epochs=0"]'))
+    cli.done(*args_of(cli, 'experiment.transfer.overrides=["optim.epochs=0"]'))
     store = Store(cli.store)
     for average in store.entries("average"):
         files = [(one.files["prefix.safetensors"].sha256, one.file("prefix.safetensors")) for one in store.entries("train_prefix")]
@@ -100,13 +100,13 @@ def test_weighted_start_is_the_mean_of_the_seeds_own_sources(cli):
 
 def test_change_of_one_target_trains_that_one_again(cli):
     cli.done(*args_of(cli))
-    ran = cli.done(*args_of(cli, 'experiment.change.gamma=["optim.lr=0.01"]'))
+    ran = cli.done(*args_of(cli, 'experiment.overrides.gamma=["optim.lr=0.01"]'))
     assert {name.split("-")[0] for step, name, kind in ran.steps if kind == "done" and step == "train-prefix"} == {"gamma"}
 
 
 def test_terminal_shows_the_report_and_where_its_charts_are(cli):
     out = cli.done(*args_of(cli, "--format", "table")).out
-    assert out.startswith("# Transfer map transfer-map-smoke") and out.count("chart:") == 3 and "best of random 1" in out
+    assert out.startswith("# Transfer map transfer_map_smoke") and out.count("chart:") == 3 and "best of random 1" in out
 
 
 def test_csv_has_a_row_for_each_way_to_choose(cli):
@@ -115,42 +115,45 @@ def test_csv_has_a_row_for_each_way_to_choose(cli):
 
 
 def test_workers_make_the_same_map(cli, monkeypatch, tmp_path: Path):
-    elsewhere = CommandLine(store=copy_store(cli.store, tmp_path / "elsewhere"), tasks=cli.tasks)
+    workers = CommandLine(store=copy_store(cli.store, tmp_path / "elsewhere"), tasks=cli.tasks)
     driver = Inline()
     driver.instead(monkeypatch)
-    less = ("experiment.seeds=[0]", "experiment.targets=[gamma]", "experiment.transfer.tops=[2]")
-    ran = elsewhere.done(*args_of(cli, *less, "run.driver=submitit", "--store", str(elsewhere.store)))
+    less = ("experiment.seeds=[0]", "experiment.targets=[gamma]", "experiment.transfer.ks=[2]")
+    ran = workers.done(*args_of(cli, *less, "run.driver=slurm", "--store", str(workers.store)))
     alone = cli.done(*args_of(cli, *less))
     assert driver.jobs and ran.result["gains"] == alone.result["gains"]
-    first, second = ({entry.key: entry.digest for entry in Store(store).entries()} for store in (elsewhere.store, cli.store))
+    first, second = ({entry.key: entry.digest for entry in Store(store).entries()} for store in (workers.store, cli.store))
     assert first == second
 
 
 @pytest.mark.parametrize(
     ("settings", "what"),
     [
-        (["experiment.transfer.tops=[1,3]"], "experiment.transfer.tops=[1, 3] with 2 sources"),
-        (["experiment.transfer.tops=[1,1]"], "experiment.transfer.tops=[1, 1] with 2 sources"),
+        (["experiment.transfer.ks=[1,3]"], "experiment.transfer.ks=[1, 3] with 2 sources"),
+        (["experiment.transfer.ks=[1,1]"], "experiment.transfer.ks=[1, 1] with 2 sources"),
         (["experiment.transfer.methods=[weighted,weighted]"], "experiment.transfer.methods names weighted, weighted"),
-        (['experiment.transfer.change=["prefix.length=4"]'], "target gamma cannot start from source alpha: it has prefix.length=2, not 4"),
-        (['experiment.transfer.change=["prefix.kind=soft"]'], "target gamma cannot start from source alpha: it has prefix.kind=deep"),
-        (['experiment.transfer.change=["prefix.reparameterisation=mlp"]'], "prefix.reparameterisation=mlp for target gamma"),
-        (['experiment.change.alpha=["prefix.length=3"]'], "sources of 2 lengths: 2, 3"),
         (
-            ["experiment.transfer.reading=movement", "prefix.kind=soft", "prefix.init=vocabulary"],
-            "experiment.transfer.reading=movement with",
+            ['experiment.transfer.overrides=["prefix.length=4"]'],
+            "target gamma cannot start from source alpha: it has prefix.length=2, not 4",
+        ),
+        (['experiment.transfer.overrides=["prefix.kind=soft"]'], "target gamma cannot start from source alpha: it has prefix.kind=deep"),
+        (['experiment.transfer.overrides=["prefix.projection=mlp"]'], "prefix.projection=mlp for target gamma"),
+        (['experiment.overrides.alpha=["prefix.length=3"]'], "sources of 2 lengths: 2, 3"),
+        (
+            ["experiment.transfer.compare=movement", "prefix.kind=soft", "prefix.init=vocabulary"],
+            "experiment.transfer.compare=movement with",
         ),
         (["experiment.targets=[]"], "an experiment without sources, seeds, or anything to do with them: targets or an update"),
         (["experiment.targets=[alpha]"], "alpha among both sources and targets"),
-        (["experiment.transfer.tops=[]"], "a transfer map without targets, or without a retrieval to compare"),
-        (['experiment.transfer.change=["prefix.init=alpha"]'], "prefix.init=alpha for target gamma"),
-        (['experiment.transfer.change=["optim.lrr=1"]'], "experiment.transfer.change: unknown setting 'optim.lrr'"),
-        (['experiment.change.delta=["optim.lr=1"]'], "experiment.change names 'delta'"),
+        (["experiment.transfer.ks=[]"], "a transfer map without targets, or without a retrieval to compare"),
+        (['experiment.transfer.overrides=["prefix.init=alpha"]'], "prefix.init=alpha for target gamma"),
+        (['experiment.transfer.overrides=["optim.lrr=1"]'], "experiment.transfer.overrides: unknown setting 'optim.lrr'"),
+        (['experiment.overrides.delta=["optim.lr=1"]'], "experiment.overrides names 'delta'"),
         (
-            ['experiment.transfer.change=["prefix.init_scale=1.0"]'],
-            "experiment.transfer.reading=values with prefix.init_scale of 0.5 and 1.0",
+            ['experiment.transfer.overrides=["prefix.init_scale=1.0"]'],
+            "experiment.transfer.compare=weights with prefix.init_scale of 0.5 and 1.0",
         ),
-        (["experiment.transfer.reading=moved"], "experiment.transfer.reading = 'moved'"),
+        (["experiment.transfer.compare=moved"], "experiment.transfer.compare = 'moved'"),
     ],
 )
 def test_map_that_means_nothing_is_refused(cli, settings: list[str], what: str):
@@ -160,7 +163,7 @@ def test_map_that_means_nothing_is_refused(cli, settings: list[str], what: str):
 
 @pytest.mark.timeout(240)
 def test_smoke_map_on_the_starter_suite(cli):
-    result = cli.done("transfer", "map", "experiment=transfer-map-smoke", "encoder=tiny").result
+    result = cli.done("transfer", "map", "experiment=transfer_map_smoke", "encoder=tiny").result
     assert result["targets"] == ["emotion", "similarity"] and len(result["correlations"]) == (2 * 2 + 1) * (1 + 2)
     assert {row["reading"] for row in result["correlations"]} == {"values", "movement", "source alone"}
     charts = {name for name in Path(result["path"]).iterdir() if name.suffix == ".png"}

@@ -49,7 +49,7 @@ def made(ran: Ran) -> list[str]:
 
 
 def test_best_of_k_is_the_training_that_validates_best_of_those_from_the_nearest_sources(cli):
-    ran = cli.done(*args_of(cli, "method=best-of-k", *TASK_SETTINGS))
+    ran = cli.done(*args_of(cli, "method=best_of_k", *TASK_SETTINGS))
     by_hand = {source: warm(cli, source, *TASK_SETTINGS) for source in ("alpha", "beta")}
     scores = {source: result_of(entry)["validation"] for source, entry in by_hand.items()}
     nearest = [row["task"] for row in similar(cli, *TASK_SETTINGS)]
@@ -64,7 +64,7 @@ def test_best_of_one_trains_from_the_nearest_source_only(cli):
 
 
 def test_weighted_starts_from_the_mean_of_the_best_prefixes_by_similarity_of_the_early_ones(cli):
-    by_movement = ("reading=movement", "optim.weight_decay=0.1")  # similarities that are far apart, so that equal weights would be seen
+    by_movement = ("compare=movement", "optim.weight_decay=0.1")  # similarities that are far apart, so that equal weights would be seen
     cli.done(*args_of(cli, "method=weighted", *by_movement))
     weights = {row["task"]: max(row["similarity"], 0.0) for row in similar(cli, *by_movement)}
     total = sum(weights.values())
@@ -113,10 +113,10 @@ def test_start_beside_those_that_are_retrieved_is_refused(cli):
     assert fault.what.startswith("prefix.init=alpha for a training that starts from what is retrieved")
 
 
-@pytest.mark.parametrize("method", ["weighted", "best-of-k"])
+@pytest.mark.parametrize("method", ["weighted", "best_of_k"])
 def test_source_of_another_length_is_left_out_and_refused_when_named(cli, method: str):
     cli.train("omega", "prefix.length=3")
-    settings = (f"method={method}", "reading=movement")
+    settings = (f"method={method}", "compare=movement")
     assert "1 of 3 prefixes left out" in cli.done(*args_of(cli, *settings, "--dry-run")).err
     (fault,) = cli.expect_refusal(2, *args_of(cli, *settings, "sources=[alpha,omega]"))
     assert fault.what.endswith("has 3 slots, prefix.length=2 with prefix.init_fit=exact")
@@ -124,7 +124,7 @@ def test_source_of_another_length_is_left_out_and_refused_when_named(cli, method
 
 def test_source_of_another_length_is_a_start_where_that_is_asked_for(cli):
     cli.train("omega", "prefix.length=3")
-    assert len(made(cli.done(*args_of(cli, "k=3", "reading=movement", "prefix.init_fit=truncate")))) == 4
+    assert len(made(cli.done(*args_of(cli, "k=3", "compare=movement", "prefix.init_fit=truncate")))) == 4
 
 
 def test_mixture_starts_from_one_prefix_of_the_tasks_behind_the_nearest_sources(cli):

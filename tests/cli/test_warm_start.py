@@ -14,7 +14,7 @@ from prefixbank import api
 from prefixbank.store import Entry, Store
 from tests.cli.command import CommandLine
 from tests.prepared import SMALL, copy_store
-from tests.steps.inline import Inline
+from tests.runtime.inline import Inline
 
 NO_TRAINING = "optim.epochs=0"
 
@@ -94,7 +94,7 @@ def test_training_goes_on_from_there(cli):
         (("prefix.length=3",), "has 2 slots, prefix.length=3 with prefix.init_fit=exact", "prefix.init_fit=tile"),
         (("prefix.length=3", "prefix.init_fit=truncate"), "has 2 slots, prefix.length=3", "prefix.init_fit=tile"),
         (("prefix=gated",), "has prefix.gate=none, this one prefix.gate=learned", "prefix.gate=none"),
-        (("prefix=mlp",), "prefix.reparameterisation=mlp", "prefix.reparameterisation=none"),
+        (("prefix=mlp",), "prefix.projection=mlp", "prefix.projection=none"),
         (("prefix.init=bank/demo",), "is not a prefix", "prefix/demo"),
         (("prefix.init=nothing",), "no prefix or key 'nothing'", "prefixbank cache ls"),
     ],
@@ -126,7 +126,7 @@ def test_prefix_goes_on_from_the_one_of_its_name_by_the_key_of_that(cli):
     assert kinds == ["done", "hit"] and entry_of(cli, "alpha").info["init"]["key"].startswith(key)
 
 
-@pytest.mark.parametrize("setting", ["prefix.init=prefix/gamma", 'experiment.change.beta=["prefix.init=gamma"]'])
+@pytest.mark.parametrize("setting", ["prefix.init=prefix/gamma", 'experiment.overrides.beta=["prefix.init=gamma"]'])
 def test_experiment_is_refused_a_start_that_it_trains_itself(cli, setting: str):
     cli.train("gamma")
     study = ("run", "experiment=smoke", "experiment.sources=[gamma,beta]", "experiment.targets=[omega]", *SMALL)
@@ -150,7 +150,7 @@ def test_key_follows_the_bytes_and_not_the_name(cli):
 def test_other_artifact_with_the_same_tensors_is_a_hit(cli):
     cli.train("gamma", "prefix.init=alpha")
     before = entry_of(cli, "alpha").key
-    cli.train("alpha", "prefix.embedding_share=1.0")
+    cli.train("alpha", "prefix.task_embedding_fraction=1.0")
     assert entry_of(cli, "alpha").key != before and steps(cli, "prefix.init=alpha") == ["hit"]
 
 
@@ -214,14 +214,14 @@ def test_worker_makes_the_same(cli, tmp_path, monkeypatch):
     settings: Any = ("task=folder", f"task.path={cli.tasks / 'gamma'}", *SMALL, "prefix.init=prefix/alpha")
     here = api.train_prefix(*settings, options=api.Options(store=copy_store(cli.store, tmp_path / "other")))
     driver = Inline().instead(monkeypatch)
-    there = api.train_prefix(*settings, "run.driver=submitit", options=api.Options(store=cli.store))
+    there = api.train_prefix(*settings, "run.driver=slurm", options=api.Options(store=cli.store))
     assert isinstance(here, Entry) and isinstance(there, Entry)
     assert [job["keys"] for job in driver.jobs] == [(here.key,)]
     assert (there.key, there.digest, there.info["init"]) == (here.key, here.digest, here.info["init"])
 
 
 def test_random_control_of_an_experiment_stays_random(cli):
-    study = ("run", "experiment=smoke", "experiment.sources=[gamma]", "experiment.targets=[omega]", "probe.resamples=50", *SMALL)
+    study = ("run", "experiment=smoke", "experiment.sources=[gamma]", "experiment.targets=[omega]", "probe.bootstrap_samples=50", *SMALL)
     which = ("experiment.representations=[bank,random]", f"run.data_root={cli.tasks}", "prefix.init=prefix/alpha")
     cli.done(*study, *which)
     made = {entry.info["name"]: entry.document["config"]["prefix"]["init"] for entry in Store(cli.store).entries("train_prefix")}
@@ -231,7 +231,7 @@ def test_random_control_of_an_experiment_stays_random(cli):
 def test_task_embedding_is_kept_after_the_share_of_steps_that_is_asked_for(cli):
     """Two steps in each of two epochs."""
     for share, step in ((0.1, 1), (0.5, 2), (0.75, 3), (1.0, 4)):
-        path = Path(cli.train("gamma", "optim.epochs=2", f"prefix.embedding_share={share}").result["path"])
+        path = Path(cli.train("gamma", "optim.epochs=2", f"prefix.task_embedding_fraction={share}").result["path"])
         assert json.loads((path / "result.json").read_text(encoding="utf-8"))["task_embedding_step"] == step
         assert tensors(path, "task_embedding")["prefix"].shape == tensors(path)["prefix"].shape
 
@@ -243,8 +243,8 @@ def test_task_embedding_has_the_gate_too(cli):
 
 @pytest.mark.parametrize("share", ["0", "-0.5", "1.5"])
 def test_share_out_of_range_is_refused(cli, share: str):
-    fault = cli.expect_fault(2, *args_of(cli, f"prefix.embedding_share={share}"))
-    assert fault.expected == "a number greater than 0 and of at most 1" and fault.fix == "prefix.embedding_share=0.1"
+    fault = cli.expect_fault(2, *args_of(cli, f"prefix.task_embedding_fraction={share}"))
+    assert fault.expected == "a number greater than 0 and of at most 1" and fault.fix == "prefix.task_embedding_fraction=0.1"
 
 
 @pytest.mark.parametrize(("length", "rows"), [(2, [0, 1]), (3, [0, 1, 0])])

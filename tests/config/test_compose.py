@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from prefixbank.config.commands import CombineCommandConfig, EmbedConfig, RunExperimentConfig, TrainPrefixConfig
-from prefixbank.config.compose import change_recipe, compose, compose_task, conf_root, show
+from prefixbank.config.compose import compose, compose_task, conf_root, override_recipe, show
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, OptimConfig, PrefixConfig, PrefixRecipe, ProbeConfig, TaskConfig
 from prefixbank.errors import Faults, UsageError
@@ -120,7 +120,7 @@ def test_value_wins_over_group_whatever_the_order(conf_dir: Path):
 
 def test_group_option_changes_only_what_its_file_names(conf_dir: Path):
     config = compose("train_prefix", ["task=sample", "prefix=mlp"], conf_dir=conf_dir)
-    assert config.prefix == PrefixConfig(reparameterisation="mlp")
+    assert config.prefix == PrefixConfig(projection="mlp")
 
 
 def test_option_name_may_have_hyphens(write: Write, conf_dir: Path):
@@ -152,55 +152,55 @@ def test_group_on_the_command_line_wins_over_experiment_file(write: Write, conf_
 @pytest.mark.parametrize(
     "override",
     [
-        'experiment.change.polarity=["optim.lr=0.01"]',
-        "experiment.change.polarity=[optim.lr=0.01]",
-        'experiment.change={polarity: ["optim.lr=0.01"]}',
-        "experiment.change={polarity: ['optim.lr=0.01']}",
+        'experiment.overrides.polarity=["optim.lr=0.01"]',
+        "experiment.overrides.polarity=[optim.lr=0.01]",
+        'experiment.overrides={polarity: ["optim.lr=0.01"]}',
+        "experiment.overrides={polarity: ['optim.lr=0.01']}",
     ],
 )
 def test_change_of_one_source_task_can_be_given(override: str):
-    assert compose("run", ["experiment=smoke", override]).experiment.change == {"polarity": ("optim.lr=0.01",)}
+    assert compose("run", ["experiment=smoke", override]).experiment.overrides == {"polarity": ("optim.lr=0.01",)}
 
 
 def test_change_adds_to_the_file(write: Write, conf_dir: Path):
-    write("experiment/two", "sources: [polarity, topic]\nchange: {topic: [seed=3]}\n")
-    config = compose("run", ["experiment=two", "experiment.change.polarity=[seed=4]"], conf_dir=conf_dir)
-    assert config.experiment.change == {"topic": ("seed=3",), "polarity": ("seed=4",)}
+    write("experiment/two", "sources: [polarity, topic]\noverrides: {topic: [seed=3]}\n")
+    config = compose("run", ["experiment=two", "experiment.overrides.polarity=[seed=4]"], conf_dir=conf_dir)
+    assert config.experiment.overrides == {"topic": ("seed=3",), "polarity": ("seed=4",)}
 
 
 def test_change_as_a_whole_replaces_the_file(write: Write, conf_dir: Path):
-    write("experiment/two", "sources: [polarity, topic]\nchange: {topic: [seed=3]}\n")
-    assert compose("run", ["experiment=two", "experiment.change={}"], conf_dir=conf_dir).experiment.change == {}
+    write("experiment/two", "sources: [polarity, topic]\noverrides: {topic: [seed=3]}\n")
+    assert compose("run", ["experiment=two", "experiment.overrides={}"], conf_dir=conf_dir).experiment.overrides == {}
 
 
 def test_change_reports_every_fault_with_its_place():
-    change = "experiment.change={polarity: ['optim.lrr=1', 'seed=x'], nothing: []}"
+    change = "experiment.overrides={polarity: ['optim.lrr=1', 'seed=x'], nothing: []}"
     with pytest.raises(Faults) as caught:
         compose("run", ["experiment=smoke", change])
     assert [fault.what for fault in caught.value.faults] == [
-        "experiment.change.polarity: unknown setting 'optim.lrr'; did you mean 'optim.lr'?",
-        "experiment.change.polarity: seed = 'x'",
-        "experiment.change names 'nothing', which is no source task of this experiment",
+        "experiment.overrides.polarity: unknown setting 'optim.lrr'; did you mean 'optim.lr'?",
+        "experiment.overrides.polarity: seed = 'x'",
+        "experiment.overrides names 'nothing', which is no source task of this experiment",
     ]
 
 
-def test_change_recipe_changes_what_is_named():
+def test_override_recipe_changes_what_is_named():
     recipe = PrefixRecipe(optim=OptimConfig(epochs=3))
-    assert change_recipe(recipe, ["optim.lr=0.5", "seed=2"]) == PrefixRecipe(optim=OptimConfig(epochs=3, lr=0.5), seed=2)
+    assert override_recipe(recipe, ["optim.lr=0.5", "seed=2"]) == PrefixRecipe(optim=OptimConfig(epochs=3, lr=0.5), seed=2)
 
 
-def test_change_recipe_takes_the_recipe_of_a_command():
-    assert change_recipe(RunExperimentConfig(max_length_tokens=5), []) == PrefixRecipe(max_length_tokens=5)
+def test_override_recipe_takes_the_recipe_of_a_command():
+    assert override_recipe(RunExperimentConfig(max_length_tokens=5), []) == PrefixRecipe(max_length_tokens=5)
 
 
-def test_change_recipe_refuses_what_is_no_recipe():
+def test_override_recipe_refuses_what_is_no_recipe():
     with pytest.raises(UsageError, match="unknown setting 'encoder'"):
-        change_recipe(PrefixRecipe(), ["encoder.name=x"])
+        override_recipe(PrefixRecipe(), ["encoder.name=x"])
 
 
 def test_compose_leaves_plain_types_only(write: Write, conf_dir: Path):
-    write("experiment/typed", "sources: [polarity]\nchange: {polarity: [seed=3]}\n")
-    config = compose("run", ["experiment=typed", "probe.strengths=[1,2.5]"], conf_dir=conf_dir)
+    write("experiment/typed", "sources: [polarity]\noverrides: {polarity: [seed=3]}\n")
+    config = compose("run", ["experiment=typed", "probe.Cs=[1,2.5]"], conf_dir=conf_dir)
     assert {type(value) for value in values_of(config)} == {int, float, str, bool, tuple, dict}
 
 
@@ -257,7 +257,7 @@ def test_conf_root_is_the_checkout():
     assert conf_root() == Path(__file__).parents[2] / "conf"
 
 
-@pytest.mark.parametrize(("option", "expected"), [("default", ProbeConfig()), ("fewshot", ProbeConfig(shots=8, draws=10))])
+@pytest.mark.parametrize(("option", "expected"), [("default", ProbeConfig()), ("fewshot", ProbeConfig(shots=8, few_shot_samples=10))])
 def test_probe_option_is_the_recipe_it_names(conf_dir: Path, option: str, expected: ProbeConfig):
     assert compose("probe", ["task=sample", f"probe={option}"], conf_dir=conf_dir).probe == expected
 

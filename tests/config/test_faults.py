@@ -70,7 +70,7 @@ def test_wrong_value_is_told_in_three_lines(conf_dir: Path, override: str, lines
         ("experiment.representations=[rondom]", "'experiment.representations=[random]'"),
         ("combine.weights=x", "'combine.weights=[1,1]'"),
         ("combine.weights=0.5", "'combine.weights=[0.5]'"),
-        ("experiment.change.polarity=optim.lr=1", "'experiment.change={sst2: [\"optim.lr=0.01\"]}'"),
+        ("experiment.overrides.polarity=optim.lr=1", "'experiment.overrides={sst2: [\"optim.lr=0.01\"]}'"),
     ],
 )
 def test_value_instead_of_a_list_comes_with_a_list(override: str, fix: str):
@@ -78,10 +78,10 @@ def test_value_instead_of_a_list_comes_with_a_list(override: str, fix: str):
 
 
 def test_list_item_out_of_range_is_told_with_its_position(conf_dir: Path):
-    assert only_fault("probe", ["task=sample", "probe.strengths=[1,-2]"], conf_dir) == (
-        "probe.strengths[1] = -2",
+    assert only_fault("probe", ["task=sample", "probe.Cs=[1,-2]"], conf_dir) == (
+        "probe.Cs[1] = -2",
         "a number greater than 0",
-        "'probe.strengths=[0.0001,0.001,0.01,0.1,1.0,10.0]'",
+        "'probe.Cs=[0.0001,0.001,0.01,0.1,1.0,10.0]'",
     )
 
 
@@ -217,7 +217,7 @@ def test_task_folder_is_suggested_when_a_path_was_given():
 
 
 def test_experiments_are_listed_when_none_was_given():
-    names = "recipe, smoke, starter, starter_seeds, transfer, transfer-map, transfer-map-smoke, transfer-smoke, update"
+    names = "recipe, smoke, starter, starter_seeds, transfer, transfer_map, transfer_map_smoke, transfer_smoke, update"
     assert only_fault("run", [])[1] == f"experiment=NAME, one of: {names}"
 
 

@@ -18,7 +18,7 @@ CHOICE: dict[Command, list[str]] = {
     "train_prefix": ["task=polarity"],
     "probe": ["task=polarity"],
     "run": ["experiment=smoke"],
-    "transfer_map": ["experiment=transfer-map-smoke"],
+    "transfer_map": ["experiment=transfer_map_smoke"],
     "transfer_retrieve": ["task=polarity"],
     "transfer_similar": ["task=polarity"],
 }
@@ -51,7 +51,7 @@ def test_limit_without_words_is_refused():
 @pytest.mark.parametrize("command", get_args(Command))
 def test_every_setting_has_an_example_that_is_accepted(command: Command):
     config = CONFIGS[command]
-    names = [name for name in full_names(config) if not name.endswith(".change") and name != "task.mixture"]
+    names = [name for name in full_names(config) if not name.endswith(".overrides") and name != "task.mixture"]
     examples = [shlex.split(example(config, name.split(".")))[0] for name in names]
     assert isinstance(compose(command, [*CHOICE.get(command, []), *examples]), config)
 

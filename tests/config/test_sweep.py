@@ -16,7 +16,7 @@ from prefixbank.errors import Faults, UsageError
         ("seed=range(1,4)", ["seed=1", "seed=2", "seed=3"]),
         ("seed=range(0,10,5)", ["seed=0", "seed=5"]),
         ("optim.lr=choice(0.5,0.25)", ["optim.lr=0.5", "optim.lr=0.25"]),
-        ("task=sst2,transfer-smoke", ["task=sst2", "task=transfer-smoke"]),
+        ("task=sst2,transfer_smoke", ["task=sst2", "task=transfer_smoke"]),
         ("bank=12e45678,007", ["bank=12e45678", "bank=007"]),
         ("prefixes=[a,b],[c]", ["prefixes=[a,b]", "prefixes=[c]"]),
         ("seed=7", ["seed=7"]),

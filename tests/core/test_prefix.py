@@ -16,7 +16,7 @@ from prefixbank.core.prefix import Prefix, PrefixStart, TrainablePrefix
 from prefixbank.core.shapes import EncoderShape, ShapeError
 from tests.core.toys import SHAPE, START, distance, inputs_of, new_prefix, run
 
-MLP = replace(START, reparameterisation="mlp")
+MLP = replace(START, projection="mlp")
 GATED = replace(START, gated=True, gate_init=-1.5)
 GROUPED = EncoderShape(layers=2, heads=8, kv_heads=2, head_size=3, hidden_size=24)
 
@@ -181,7 +181,7 @@ def test_cycled_prefix_repeats_its_slots_in_order(length: int):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"reparameterisation": "mlp"}, "reparameterisation mlp"),
+        ({"projection": "mlp"}, "projection mlp"),
         ({"length": 5}, "4 slots without a gate"),
         ({"gated": True}, "4 slots without a gate"),
     ],

@@ -22,21 +22,21 @@ SHAPE = EncoderShape(layers=3, heads=4, kv_heads=4, head_size=8, hidden_size=32)
 WORDS = 60
 MEAN = Pooling(position="mean", layers="last", last_k=1, layer=0)
 CLS = replace(MEAN, position="cls")
-START = PrefixStart(length=4, init_scale=0.5, reparameterisation="none", mlp_hidden_size=16, gated=False, gate_init=0.0, dropout=0.0)
+START = PrefixStart(length=4, init_scale=0.5, projection="none", mlp_hidden_size=16, gated=False, gate_init=0.0, dropout=0.0)
 SETTINGS = FitSettings(
     tasks=(TaskSettings(kind="classification", metric="accuracy", num_outputs=2),),
     start=START,
     pooling=MEAN,
-    embedding_share=0.1,
+    task_embedding_fraction=0.1,
     lr=3e-2,
     head_lr=1e-2,
     weight_decay=0.0,
     schedule="linear",
-    warmup_share=0.1,
+    warmup_ratio=0.1,
     epochs=2,
-    accumulation_steps=1,
+    gradient_accumulation_steps=1,
     max_grad_norm=1.0,
-    patience_epochs=0,
+    early_stopping_patience=0,
     precision="fp32",
     gradient_checkpointing=False,
     seed=0,

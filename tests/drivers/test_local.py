@@ -18,7 +18,7 @@ from prefixbank.drivers import local
 from prefixbank.drivers.local import LocalDriver
 from prefixbank.errors import PrefixbankError
 from prefixbank.runtime import worker_process as worker
-from prefixbank.runtime.jobs import Job, error_in, failed_with
+from prefixbank.runtime.jobs import Job, error_in, failure
 
 QUICK = """
 import json, os, signal, sys, time
@@ -128,7 +128,7 @@ def test_there_is_a_worker_for_each_gpu_unless_another_number_is_asked_for(monke
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    assert LocalDriver(run).width == width
+    assert LocalDriver(run).num_workers == width
 
 
 def test_workers_see_one_gpu_each_of_those_that_the_command_sees(monkeypatch):
@@ -194,8 +194,8 @@ def ask_worker(*jobs: dict) -> list[dict]:
 
 def test_worker_answers_errors_and_goes_on(tmp_path):
     job = Job(command="embed", overrides=("bank=nosuch", "corpus.path=x.txt"), store=str(tmp_path / "store"), folder=str(tmp_path))
-    elsewhere = Job(command="embed", overrides=(), store=str(tmp_path / "store"), folder=str(tmp_path / "nosuch"))
-    errors = [error_in(answer) for answer in ask_worker(job.to_json(), elsewhere.to_json())]
+    workers = Job(command="embed", overrides=(), store=str(tmp_path / "store"), folder=str(tmp_path / "nosuch"))
+    errors = [error_in(answer) for answer in ask_worker(job.to_json(), workers.to_json())]
     assert [error.what for error in errors if error is not None] == [
         f"no bank or key 'nosuch' in the store at {tmp_path / 'store'}",
         f"a worker's machine has no folder {tmp_path / 'nosuch'}",
@@ -203,5 +203,5 @@ def test_worker_answers_errors_and_goes_on(tmp_path):
 
 
 def test_error_as_an_outcome_is_the_same_error():
-    error = error_in(failed_with(PrefixbankError("a", expected="b", fix="c")))
+    error = error_in(failure(PrefixbankError("a", expected="b", fix="c")))
     assert (type(error), str(error)) == (PrefixbankError, "error: a\nexpected: b\nfix: c")

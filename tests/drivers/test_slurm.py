@@ -39,7 +39,7 @@ def test_jobs_are_done_by_processes_and_one_that_is_killed_is_told_apart(driver,
 def test_width_is_what_is_asked_for_or_what_an_array_holds(monkeypatch, tmp_path):
     fake_slurm(monkeypatch, tmp_path)
     folder = str(tmp_path / "jobs")
-    widths = [SlurmDriver(RunConfig(workers=workers, slurm=SlurmConfig(folder=folder)), work).width for workers in (0, 7)]
+    widths = [SlurmDriver(RunConfig(workers=workers, slurm=SlurmConfig(folder=folder)), work).num_workers for workers in (0, 7)]
     assert widths == [MAX_TASKS, 7]
 
 

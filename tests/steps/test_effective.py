@@ -28,7 +28,7 @@ from prefixbank.data.corpus.texts import Texts
 from prefixbank.runtime.context import Context
 from prefixbank.steps import combine
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.reading import Reading
+from prefixbank.steps.embed.reading import EmbeddingSpec
 from prefixbank.steps.probe import step as probe
 from prefixbank.steps.train_multitask import step as train_multitask
 from prefixbank.steps.train_prefix import step as train_prefix
@@ -98,9 +98,9 @@ def test_training_is_the_same_whatever_a_setting_without_effect_says(context: Co
 
 def test_no_key_follows_a_setting_without_effect(context: Context, prepared):
     task, files = context.task(TaskConfig(name="alpha")), context.encoder_files(EncoderConfig(source="tiny"))
-    prefix = context.do(train_prefix.unit(context, task, files, QUICK))
-    plain = Reading(bank=None, files=files, recipe=EmbedRecipe(), pooling=PoolingConfig())
-    vectors = context.do(embed.unit(context, plain, embed.parts_of_task(task), "alpha"))
+    prefix = context.ensure(train_prefix.unit(context, task, files, QUICK))
+    plain = EmbeddingSpec(bank=None, files=files, recipe=EmbedRecipe(), pooling=PoolingConfig())
+    vectors = context.ensure(embed.unit(context, plain, embed.parts_of_task(task), "alpha"))
     texts, pooling = {"a": Texts(texts=("x",))}, PoolingConfig(last_k=2, layer=1)
 
     def keys(pooling: PoolingConfig, weights: CombineConfig, probing: ProbeConfig) -> list[str]:

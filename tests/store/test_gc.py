@@ -214,11 +214,11 @@ def test_gc_follows_no_link_out_of_the_store(store, old, doc, tmp_path, age, now
 
 
 def test_gc_run_deletes_nothing_outside_the_store_whatever_the_plan_says(store, old, doc, tmp_path, now):
-    elsewhere = Store(tmp_path / "other")
-    elsewhere.build(doc(), lambda out, work: {})
-    (item,) = elsewhere.gc_plan(now, 0)
+    workers = Store(tmp_path / "other")
+    workers.build(doc(), lambda out, work: {})
+    (item,) = workers.gc_plan(now, 0)
     old(doc(lr=0.5))
-    assert (store.gc_run([item]), len(elsewhere.entries())) == (0, 1)
+    assert (store.gc_run([item]), len(workers.entries())) == (0, 1)
 
 
 def test_gc_does_not_delete_what_a_link_in_an_entry_leads_to(store, old, doc, tmp_path, age, now):

@@ -98,7 +98,7 @@ def test_key_is_the_hash_of_the_documented_text():
     [
         ("train_prefix", {"optim": {"lr": 0.03}, "seed": 0}, {"encoder": "e0", "examples": "e1"}, "f3c2928f158ca48eaf00f24dbe35c692"),
         ("combine", {"rule": "concat_prefixes", "weights": (0.5, 0.5)}, {"prefixes": ["p0", "p1"]}, "67327cd3bc31fcde2b1ac27f696e54a7"),
-        ("probe", {"strengths": [1e-4, 10.0], "label": "größer", "shots": None, "early": False}, {}, "f1ec817395bc678ce6a3bc4b41753db5"),
+        ("probe", {"Cs": [1e-4, 10.0], "label": "größer", "shots": None, "early": False}, {}, "f1ec817395bc678ce6a3bc4b41753db5"),
     ],
 )
 def test_key_never_changes_for_a_given_document(step, config, inputs, key):

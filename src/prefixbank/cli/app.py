@@ -57,7 +57,7 @@ Examples:
   prefixbank probe bank=demo task=emotion
   prefixbank probe bank=none task=emotion
   prefixbank probe bank=multitask/both task=emotion
-  prefixbank probe bank=demo task=emotion probe.shots=8 probe.draws=10
+  prefixbank probe bank=demo task=emotion probe.shots=8 probe.few_shot_samples=10
 """
 RUN = """Run a whole experiment: train, combine, embed, probe, report. What the store has is skipped.
 
@@ -66,15 +66,15 @@ Examples:
   prefixbank run experiment=starter
   prefixbank run experiment=starter --dry-run
   prefixbank run experiment=starter run.workers=4
-  prefixbank run experiment=starter 'experiment.change.polarity=["optim.lr=0.02"]'
+  prefixbank run experiment=starter 'experiment.overrides.polarity=["optim.lr=0.02"]'
 """
 TRANSFER_MAP = """Train each target of an experiment from each source and cold; report what helps, and whether similarity tells.
 
 \b
 Examples:
-  prefixbank transfer map experiment=transfer-map-smoke encoder=tiny
-  prefixbank transfer map experiment=transfer-map run.data_root=FOLDER --dry-run
-  prefixbank transfer map experiment=starter experiment.target_rows=250 'experiment.transfer.tops=[1,2,3]'
+  prefixbank transfer map experiment=transfer_map_smoke encoder=tiny
+  prefixbank transfer map experiment=transfer_map run.data_root=FOLDER --dry-run
+  prefixbank transfer map experiment=starter experiment.target_rows=250 'experiment.transfer.ks=[1,2,3]'
 """
 TRANSFER_RETRIEVE = """Train a task's prefix from the source prefixes that are most similar to it, after a short run on it.
 

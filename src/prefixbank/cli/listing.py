@@ -21,7 +21,7 @@ SIMILAR = """Rank source prefixes by their similarity to a task, after a short r
 \b
 Examples:
   prefixbank transfer similar task=emotion
-  prefixbank transfer similar task=emotion 'sources=[polarity,topic]' measure=per_token
+  prefixbank transfer similar task=emotion 'sources=[polarity,topic]' similarity=per_token
 """
 
 

@@ -20,7 +20,7 @@ def make_ahead(command: str, combinations: Sequence[list[str]], options: Options
     """Have workers make what they can; return the places of the combinations they went through, each with the error that ended it."""
     from prefixbank.api import work
     from prefixbank.runtime.jobs import error_in, events_in
-    from prefixbank.runtime.workers import Elsewhere
+    from prefixbank.runtime.workers import WorkerPool
 
     if command not in get_args(Command) or len(combinations) < 2 or options.dry_run:
         return {}
@@ -29,16 +29,16 @@ def make_ahead(command: str, combinations: Sequence[list[str]], options: Options
         return {}
     jobs = [options.whole(command, settings) for settings in combinations]
     places = {id(job): place for place, job in enumerate(jobs)}
-    elsewhere = Elsewhere(jobs[0], asked, work)
+    workers = WorkerPool(jobs[0], asked, work)
     made: dict[int, PrefixbankError | None] = {}
     try:
-        if elsewhere.takes(len(jobs)):
-            for job, outcome in elsewhere.outcomes(jobs, options.emit):
+        if workers.should_dispatch(len(jobs)):
+            for job, outcome in workers.outcomes(jobs, options.emit):
                 for event in events_in(outcome):
                     options.emit(event)
                 made[places[id(job)]] = error_in(outcome)
     finally:
-        elsewhere.close()
+        workers.close()
     return made
 
 

@@ -45,17 +45,17 @@ Column = Literal[
 rules; the vectors of plain encoder and bank side by side; the multi-task encoder of all sources; an encoder fine-tuned on the target
 itself; banks of untrained prefixes and of prefixes trained on shuffled labels."""
 
-Measure = Literal["average_tokens", "per_token"]
+Similarity = Literal["average_tokens", "per_token"]
 """Similarity of two task embeddings: the cosine of their mean tokens, or the mean cosine of all pairs of tokens."""
 
-Reading = Literal["values", "movement"]
+Compare = Literal["weights", "movement"]
 """What of an early prefix is a task embedding: its values, or how far they have moved from the random ones that it started from."""
 
 Joint = Literal["weighted", "mixture"]
 """What is made of the k sources that are most similar to a target: the mean of their prefixes, weighted by similarity; a prefix trained on
 them together, on those of the kind of the nearest one."""
 
-Method = Literal["best-of-k", Joint]
+Method = Literal["best_of_k", Joint]
 """What a target's training starts from: each of these sources, to keep the run that validates best; or one of these."""
 
 Representation = Literal[Column, "single", "leave_one_out"]
@@ -80,8 +80,8 @@ class TransferSimilarConfig(PrefixRecipe):
     task: TaskConfig = field(default_factory=TaskConfig)
     sources: tuple[str, ...] = ()
     """Prefixes by ref, name or key; empty: all that have a ref and can be compared."""
-    measure: Measure = "average_tokens"
-    reading: Reading = "values"
+    similarity: Similarity = "average_tokens"
+    compare: Compare = "weights"
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
@@ -92,7 +92,7 @@ class TransferRetrieveConfig(TransferSimilarConfig):
 
     name: str = ""
     """Ref that is set: `prefix/<name>`; empty: the task's name."""
-    method: Method = "best-of-k"
+    method: Method = "best_of_k"
     k: Count = 3
 
 
@@ -120,8 +120,8 @@ class CombineCommandConfig(PrefixRecipe, BankRecipe):
     similar to a task, the nearest first."""
     task: TaskConfig = field(default_factory=TaskConfig)
     k: Count = 3
-    measure: Measure = "average_tokens"
-    reading: Reading = "values"
+    similarity: Similarity = "average_tokens"
+    compare: Compare = "weights"
     weigh: Literal["similarity", "equally"] = "similarity"
     """`similarity`: prefixes share the mass of one in proportion to their similarities. `equally`: as `combine.weighting` says."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -203,14 +203,14 @@ class UpdateConfig:
 class TransferConfig:
     """What `transfer map` trains on the targets, and which retrievals it compares."""
 
-    change: tuple[str, ...] = ()
-    """Overrides for training on targets: `experiment.transfer.change=["optim.epochs=6"]`. `experiment.change` has those for single
+    overrides: tuple[str, ...] = ()
+    """Overrides for training on targets: `experiment.transfer.overrides=["optim.epochs=6"]`. `experiment.overrides` has those for single
     tasks, sources and targets."""
-    measure: Measure = "average_tokens"
+    similarity: Similarity = "average_tokens"
     """By which similarity sources are ranked."""
-    reading: Reading = "values"
+    compare: Compare = "weights"
     """Of what."""
-    tops: tuple[Count, ...] = (1, 3)
+    ks: tuple[Count, ...] = (1, 3)
     """Each k of the retrieval table."""
     methods: tuple[Joint, ...] = ("weighted",)
     """What is retrieved beside the best of k, which needs no training beside those of the map."""
@@ -226,7 +226,7 @@ class ExperimentConfig:
     seeds: tuple[Natural, ...] = (0,)
     representations: tuple[Representation, ...] = ("plain", "bank")
     """What is compared, each with the vectors of all targets."""
-    once: tuple[Representation, ...] = ()
+    single_seed: tuple[Representation, ...] = ()
     """Representations that are made with the first seed only."""
     source_rows: Natural = 0
     """At most this many train rows of each source; 0 keeps all."""
@@ -234,14 +234,14 @@ class ExperimentConfig:
     """The same of each target."""
     validation_rows: Natural = 0
     """The same of validation rows of sources and targets."""
-    keep_layers: Natural = 0
+    probe_last_layers: Natural = 0
     """Embed with the last so many layers side by side, for `probe.layers` to choose from, whatever `pooling` trains with; 0: as
     `pooling`."""
     update: UpdateConfig = field(default_factory=UpdateConfig)
     transfer: TransferConfig = field(default_factory=TransferConfig)
     """For `transfer map` only."""
-    change: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Overrides for single source tasks: `experiment.change.polarity=["optim.lr=0.01"]`."""
+    overrides: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Overrides for single source tasks: `experiment.overrides.polarity=["optim.lr=0.01"]`."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

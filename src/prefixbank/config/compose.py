@@ -38,7 +38,7 @@ from prefixbank.config.settings import CONFIGS, Command, CommandConfig, names_at
 from prefixbank.config.validate import OPEN, Node, assign, origin_in, plain_values, take_out_open, validate
 from prefixbank.errors import UsageError, raise_faults
 
-__all__ = ["Command", "change_recipe", "compose", "compose_task", "conf_root", "expand_sweep", "groups", "resolve", "show"]
+__all__ = ["Command", "override_recipe", "compose", "compose_task", "conf_root", "expand_sweep", "groups", "resolve", "show"]
 
 _LOCK = threading.RLock()
 
@@ -100,8 +100,8 @@ def compose_task(name: str, *, conf_dir: Path | None = None) -> TaskConfig:
     return config.task
 
 
-def change_recipe(recipe: PrefixRecipe, overrides: Sequence[str]) -> PrefixRecipe:
-    """Return `recipe` with single settings changed, as `experiment.change` asks for one source task.
+def override_recipe(recipe: PrefixRecipe, overrides: Sequence[str]) -> PrefixRecipe:
+    """Return `recipe` with single settings changed, as `experiment.overrides` asks for one source task.
 
     Args:
         recipe: what to start from; of a command's config only the recipe is taken.
@@ -190,13 +190,13 @@ def _change_faults(command: Command, config: CommandConfig | None) -> list[Usage
     experiment = config.experiment
     trained = (*experiment.sources, *(experiment.targets if command == "transfer_map" else ()))
     found: list[UsageError] = []
-    changes = {f"change.{name}": overrides for name, overrides in experiment.change.items()}
-    for place, overrides in {**changes, "transfer.change": experiment.transfer.change}.items():
+    changes = {f"overrides.{name}": overrides for name, overrides in experiment.overrides.items()}
+    for place, overrides in {**changes, "transfer.overrides": experiment.transfer.overrides}.items():
         try:
-            change_recipe(config, overrides)
+            override_recipe(config, overrides)
         except UsageError as error:
             found += faults_at(f"experiment.{place}", error)
-    return [*found, *(unknown_source(name, trained) for name in experiment.change if name not in trained)]
+    return [*found, *(unknown_source(name, trained) for name in experiment.overrides if name not in trained)]
 
 
 def _read(line: str) -> Override:

@@ -147,12 +147,12 @@ def no_values(line: str, key: str) -> UsageError:
 
 
 def unknown_source(name: str, sources: Sequence[str]) -> UsageError:
-    """Return the fault of `experiment.change` for a task that the experiment does not train."""
+    """Return the fault of `experiment.overrides` for a task that the experiment does not train."""
     near = nearest(name, sources)
     return UsageError(
-        f"experiment.change names '{name}', which is no source task of this experiment" + (f"; did you mean '{near}'?" if near else ""),
+        f"experiment.overrides names '{name}', which is no source task of this experiment" + (f"; did you mean '{near}'?" if near else ""),
         expected=f"one of: {', '.join(sources)}",
-        fix=f"rename '{name}' to '{near}'" if near else f"add '{name}' to experiment.sources, or take it out of experiment.change",
+        fix=f"rename '{name}' to '{near}'" if near else f"add '{name}' to experiment.sources, or take it out of experiment.overrides",
     )
 
 

@@ -9,12 +9,12 @@ from pydantic.dataclasses import dataclass
 
 from prefixbank.config.schema import STRICT, Count, Natural, NotNegative
 
-Driver = Literal["local", "submitit", "ray"]
+Driver = Literal["local", "slurm", "ray"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class SlurmConfig:
-    """What `run.driver=submitit` asks Slurm for, for each of the workers of an array."""
+    """What `run.driver=slurm` asks Slurm for, for each of the workers of an array."""
 
     cluster: Literal["slurm", "local"] = "slurm"
     """`local`: processes of this machine in Slurm's place, to try things out."""

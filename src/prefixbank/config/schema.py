@@ -121,13 +121,13 @@ class PrefixConfig:
     i mod its length (of a longer one these are its first ones)."""
     init_scale: NotNegative = only_with(0.5, init="random")
     """Standard deviation of the normal start values."""
-    reparameterisation: Literal["none", "mlp"] = "none"
-    mlp_hidden_size: Count = only_with(512, reparameterisation="mlp")
+    projection: Literal["none", "mlp"] = "none"
+    mlp_hidden_size: Count = only_with(512, projection="mlp")
     gate: Literal["none", "learned"] = "none"
     """`learned`: one log-gate for each layer and key/value head, added to the attention logits of the prefix's slots."""
     gate_init: float = only_with(0.0, gate="learned", init="random")
     dropout: Share = 0.0
-    embedding_share: Annotated[float, Gt(0), Le(1)] = 0.1
+    task_embedding_fraction: Annotated[float, Gt(0), Le(1)] = 0.1
     """The prefix after this share of all optimiser steps is kept as the task's embedding. Source: Vu et al. 2022 (2110.07904)."""
 
 
@@ -138,17 +138,17 @@ class OptimConfig:
     lr: Positive = 3e-2
     """Learning rate of the prefix (and its gate)."""
     head_lr: Positive = 1e-3
-    name: Literal["adamw", "adafactor"] = "adamw"
+    optimizer: Literal["adamw", "adafactor"] = "adamw"
     """`adafactor`: at the rate given, not scaled by the parameters' size."""
     weight_decay: NotNegative = 0.0
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_share: Share = 0.1
+    warmup_ratio: Share = 0.1
     epochs: Natural = 10
     """0 keeps the start values: the random prefix that serves as a control."""
     batch_size: Count = 8
-    accumulation_steps: Count = 1
+    gradient_accumulation_steps: Count = 1
     max_grad_norm: Positive = 1.0
-    patience_epochs: Natural = 0
+    early_stopping_patience: Natural = 0
     """Stop after this many epochs without a better validation score; 0 never stops early."""
     precision: Precision = "fp32"
     gradient_checkpointing: bool = False
@@ -213,14 +213,14 @@ class ProbeConfig:
     layers: Literal["joined", "last", "best"] = "joined"
     """Of vectors pooled with `pooling.layers=concat_last`: all layers side by side; the last one alone; or one probe for each layer, among
     which cross-validation on train chooses."""
-    strengths: tuple[Positive, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+    Cs: tuple[Positive, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
     """Inverse regularisation strengths tried by cross-validation (ridge uses 1/strength)."""
     folds: Annotated[int, Ge(2)] = 5
     shots: Natural = 0
     """Train rows for each class (regression: in all); 0 uses all."""
-    draws: Count = 1
+    few_shot_samples: Count = 1
     """Number of random few-shot samples."""
-    resamples: Count = 2000
+    bootstrap_samples: Count = 2000
     """Bootstrap resamples of the test rows behind the 95 % interval."""
     seed: Natural = 0
 

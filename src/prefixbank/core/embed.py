@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from prefixbank.core.attention.prefix_attention import Slots
 from prefixbank.core.combine import Bank
-from prefixbank.core.parallel import map_pieces
+from prefixbank.core.parallel import parallel_map
 from prefixbank.core.pooling import Pooling, pool
 from prefixbank.core.prompt import PromptVectors, prompted
 from prefixbank.core.shapes import Batch
@@ -71,7 +71,7 @@ def embed_batches(
             return batch.rows, merged.float().cpu().numpy()
 
     vectors: np.ndarray | None = None
-    for rows, merged in map_pieces(read, batches, workers):
+    for rows, merged in parallel_map(read, batches, workers):
         if vectors is None:
             vectors = np.empty((count, merged.shape[1]), dtype=np.float32)
         vectors[rows] = merged

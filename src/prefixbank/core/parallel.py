@@ -20,7 +20,7 @@ AHEAD = 2
 """Pieces waiting for each worker, so that none stands idle and few are held in memory."""
 
 
-def map_pieces(function: Callable[[Piece], Result], pieces: Iterable[Piece], workers: int) -> Iterator[Result]:
+def parallel_map(function: Callable[[Piece], Result], pieces: Iterable[Piece], workers: int) -> Iterator[Result]:
     """Yield `function(piece)` for each piece, in order, computed by `workers` threads with one thread of torch each.
 
     What is thread-local in torch (autocast, inference mode) has to be entered in `function`. An error ends all; so does leaving the loop.

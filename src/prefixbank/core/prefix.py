@@ -71,7 +71,7 @@ class PrefixStart:
     Args:
         length: P.
         init_scale: standard deviation of the normal start values.
-        reparameterisation: `none` trains the tensor itself (P-tuning v2); `mlp` trains an embedding and a two-layer network that
+        projection: `none` trains the tensor itself (P-tuning v2); `mlp` trains an embedding and a two-layer network that
             produce it (Li & Liang).
         mlp_hidden_size: size of the network's hidden layer.
         gated: learn a log-gate for each layer and head.
@@ -84,7 +84,7 @@ class PrefixStart:
 
     length: int
     init_scale: float
-    reparameterisation: Reparameterisation
+    projection: Reparameterisation
     mlp_hidden_size: int
     gated: bool
     gate_init: float
@@ -97,9 +97,9 @@ class PrefixStart:
         """Check that the prefix to start from is one that this start can have."""
         if self.initial is None:
             return
-        if self.reparameterisation != "none":
+        if self.projection != "none":
             raise ShapeError(
-                f"a prefix to start from with reparameterisation {self.reparameterisation}",
+                f"a prefix to start from with projection {self.projection}",
                 expected="none: the parameters of a network are no prefix",
                 fix="train the tensor itself, or start from random values",
             )
@@ -193,7 +193,7 @@ def normal_start(shape: Sequence[int], scale: float, seed: int) -> Tensor:
 
 def _parameters(shape: EncoderShape, start: PrefixStart, seed: int) -> tuple[nn.Parameter, nn.Module | None]:
     """Return the start tensor, and the network that turns it into a prefix if there is one."""
-    match start.reparameterisation:
+    match start.projection:
         case "none" if start.initial is not None:
             return nn.Parameter(_fitting(start.initial.tensor, shape.prefix_shape(start.length))), None
         case "none":
@@ -204,7 +204,7 @@ def _parameters(shape: EncoderShape, start: PrefixStart, seed: int) -> tuple[nn.
                 nn.Linear(shape.hidden_size, start.mlp_hidden_size), nn.Tanh(), nn.Linear(start.mlp_hidden_size, outputs)
             )
             return nn.Parameter(torch.randn(start.length, shape.hidden_size) * start.init_scale), network
-    assert_never(start.reparameterisation)
+    assert_never(start.projection)
 
 
 def _first_gate(shape: EncoderShape, start: PrefixStart) -> Tensor:

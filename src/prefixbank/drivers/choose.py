@@ -20,7 +20,7 @@ def open_driver(run: RunConfig, work: Work) -> Driver:
             from prefixbank.drivers.local import LocalDriver
 
             return LocalDriver(run)
-        case "submitit":
+        case "slurm":
             from prefixbank.drivers.slurm import SlurmDriver
 
             return SlurmDriver(run, work)

@@ -17,14 +17,14 @@ class Driver(Protocol):
     """Does jobs in workers.
 
     Args:
-        width: workers there are at a time; 0: as many as there are jobs, or room for.
-        alone: whether a single job is worth a worker.
-        shares: whether a worker is so dear to start that it should be given many units as one job.
+        num_workers: workers there are at a time; 0: as many as there are jobs, or room for.
+        dispatches_single_units: whether a single job is worth a worker.
+        batches_units: whether a worker is so dear to start that it should be given many units as one job.
     """
 
-    width: int
-    alone: bool
-    shares: bool
+    num_workers: int
+    dispatches_single_units: bool
+    batches_units: bool
 
     def outcomes(self, jobs: Sequence[JSON]) -> Iterator[tuple[int, JSON]]:
         """Do the jobs; yield the place of each and its outcome as they end. A worker that dies has the outcome `{DIED: how}`."""

@@ -26,21 +26,21 @@ COMMAND = (sys.executable, "-P", "-m", "prefixbank.runtime.worker_process")
 class LocalDriver:
     """See `Driver`. A process is started when there is a job for it, and kept for the next ones."""
 
-    alone, shares = False, False
+    dispatches_single_units, batches_units = False, False
 
     def __init__(self, run: RunConfig) -> None:
         gpus = _gpus(run)
-        self.width = run.workers or max(1, gpus)
-        self._threads = run.threads or max(1, (os.cpu_count() or 1) // self.width)
-        self._places: list[int | None] = [number % gpus if gpus else None for number in range(self.width)]
-        self._processes: list[_Process | None] = [None] * self.width
+        self.num_workers = run.workers or max(1, gpus)
+        self._threads = run.threads or max(1, (os.cpu_count() or 1) // self.num_workers)
+        self._places: list[int | None] = [number % gpus if gpus else None for number in range(self.num_workers)]
+        self._processes: list[_Process | None] = [None] * self.num_workers
 
     def outcomes(self, jobs: Sequence[JSON]) -> Iterator[tuple[int, JSON]]:
         """See `Driver.outcomes`; jobs are begun in their order."""
         waiting = deque(enumerate(jobs))
         busy: dict[int, int] = {}
         while waiting or busy:
-            for place in range(self.width):
+            for place in range(self.num_workers):
                 if waiting and place not in busy:
                     number, job = waiting.popleft()
                     self._process(place).begin({**job, "threads": self._threads})
@@ -57,7 +57,7 @@ class LocalDriver:
         for process in self._processes:
             if process is not None:
                 process.kill()
-        self._processes = [None] * self.width
+        self._processes = [None] * self.num_workers
 
     def _process(self, place: int) -> _Process:
         process = self._processes[place]

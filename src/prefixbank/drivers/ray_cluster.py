@@ -16,12 +16,12 @@ from prefixbank.errors import DeviceError, UsageError
 class RayDriver:
     """See `Driver`. Jobs with shards go through Ray Data, which keeps an actor, and with it the loaded encoder, for many of them."""
 
-    alone, shares = True, False
+    dispatches_single_units, batches_units = True, False
 
     def __init__(self, run: RunConfig, work: Work) -> None:
         self._ray = _ray()
         self._asked, self._work = run.ray, work
-        self.width = run.workers
+        self.num_workers = run.workers
         self._threads = run.threads or run.ray.cpus
         set_default("RAY_BACKEND_LOG_LEVEL", "fatal")  # lines on stderr that say nothing to a user of prefixbank
         try:
@@ -48,7 +48,7 @@ class RayDriver:
         waiting = list(enumerate(jobs))
         running: dict[Any, int] = {}
         while waiting or running:
-            while waiting and (not self.width or len(running) < self.width):
+            while waiting and (not self.num_workers or len(running) < self.num_workers):
                 number, job = waiting.pop(0)
                 running[remote.remote(job)] = number
             done, _ = self._ray.wait(list(running))
@@ -78,7 +78,7 @@ class RayDriver:
         done = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             Embedder,
             batch_size=1,
-            compute=data.ActorPoolStrategy(size=min(len(jobs), self.width or self._room()), max_tasks_in_flight_per_actor=1),
+            compute=data.ActorPoolStrategy(size=min(len(jobs), self.num_workers or self._room()), max_tasks_in_flight_per_actor=1),
             num_cpus=self._asked.cpus,
             num_gpus=self._asked.gpus,
         )

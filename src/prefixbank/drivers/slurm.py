@@ -26,17 +26,17 @@ MAX_TASKS = 1000
 class SlurmDriver:
     """See `Driver`. Every call submits one array; Slurm starts at most `run.workers` of its tasks at a time."""
 
-    alone, shares = True, True
+    dispatches_single_units, batches_units = True, True
 
     def __init__(self, run: RunConfig, work: Work) -> None:
         self._submitit = _submitit()
         self._asked, self._work = run.slurm, work
         here = self._asked.cluster == "local"
-        self.width = run.workers or (os.cpu_count() or 1 if here else MAX_TASKS)
-        self._threads = run.threads or (max(1, (os.cpu_count() or 1) // self.width) if here else self._asked.cpus)
+        self.num_workers = run.workers or (os.cpu_count() or 1 if here else MAX_TASKS)
+        self._threads = run.threads or (max(1, (os.cpu_count() or 1) // self.num_workers) if here else self._asked.cpus)
         if not here and shutil.which("sbatch") is None:
             raise DeviceError(
-                "run.driver=submitit, but this machine has no sbatch",
+                "run.driver=slurm, but this machine has no sbatch",
                 expected="a machine that can submit jobs to Slurm",
                 fix="run it on the cluster's login node    or try it out here: run.slurm.cluster=local",
             )
@@ -83,7 +83,7 @@ class SlurmDriver:
             "timeout_min": asked.minutes,
             "cpus_per_task": asked.cpus,
             "gpus_per_node": asked.gpus,
-            "slurm_array_parallelism": self.width,
+            "slurm_array_parallelism": self.num_workers,
         }
         if asked.memory_gb:
             shared["mem_gb"] = asked.memory_gb
@@ -97,7 +97,7 @@ def _submitit() -> Any:
         import submitit
     except ImportError:
         raise UsageError(
-            "run.driver=submitit needs the package submitit, which is not installed",
+            "run.driver=slurm needs the package submitit, which is not installed",
             expected="prefixbank with its extra 'slurm'",
             fix="pip install 'prefixbank[slurm]'    or run.driver=local",
         ) from None

@@ -54,9 +54,9 @@ class Sampled:
 
 
 @lru_cache(maxsize=16)
-def _shares(seeds: tuple[int, ...], resamples: int) -> np.ndarray:
+def _shares(seeds: tuple[int, ...], bootstrap_samples: int) -> np.ndarray:
     """Return `draw_seeds`, once for the many comparisons of a report."""
-    return draw_seeds(seeds, resamples)
+    return draw_seeds(seeds, bootstrap_samples)
 
 
 def shared_seeds(one: Sampled, other: Sampled) -> tuple[int, ...]:
@@ -76,13 +76,13 @@ def mean_over_targets(parts: Sequence[Sampled]) -> Sampled:
     )
 
 
-def sample_target(target: str, entries: Iterable[Entry], resamples: int, number: int) -> tuple[JSON, Scored]:
+def sample_target(target: str, entries: Iterable[Entry], bootstrap_samples: int, number: int) -> tuple[JSON, Scored]:
     """Score all probes of one target on the same resamples of its test rows.
 
     Args:
         target: its name.
         entries: probes, in any order and number.
-        resamples: R.
+        bootstrap_samples: R.
         number: of the target, see `sample_rows`.
 
     Returns:
@@ -93,13 +93,13 @@ def sample_target(target: str, entries: Iterable[Entry], resamples: int, number:
     """
     distinct = {entry.digest: entry for entry in entries}
     first = read_json(next(iter(distinct.values())), "probe.json")
-    rows, sampled, draws = sample_rows(target, distinct, first["metric"], len(first["labels"]) or 1, resamples, number)
+    rows, sampled, draws = sample_rows(target, distinct, first["metric"], len(first["labels"]) or 1, bootstrap_samples, number)
     facts = {name: first[name] for name in ("metric", "split", "outer_folds", "train_rows")}
     return {**facts, "test_rows": rows, "draws": draws}, sampled
 
 
 def sample_rows(
-    target: str, entries: Mapping[str, Entry], metric: Metric, classes: int, resamples: int, number: int
+    target: str, entries: Mapping[str, Entry], metric: Metric, classes: int, bootstrap_samples: int, number: int
 ) -> tuple[int, Scored, int]:
     """Score all predictions for one target on the same resamples of its test rows.
 
@@ -108,7 +108,7 @@ def sample_rows(
         entries: by digest, artifacts with `predictions.safetensors`: `labels`, and one or more arrays whose name ends in `predictions`.
         metric: of the target.
         classes: C, 1 for regression.
-        resamples: R.
+        bootstrap_samples: R.
         number: of the target; targets with different numbers draw their rows apart.
 
     Returns:
@@ -132,7 +132,7 @@ def sample_rows(
         predictions[digest] = [arrays[name] for name in sorted(arrays) if name.endswith("predictions")]
     assert labels is not None
     flat = tuple(one for several in predictions.values() for one in several)
-    joint = iter(resampled_scores(metric, flat, labels, classes, resamples=resamples, seed=number))
+    joint = iter(resampled_scores(metric, flat, labels, classes, bootstrap_samples=bootstrap_samples, seed=number))
     sampled = {
         digest: (float(np.mean([score(metric, one, labels, classes) for one in several])), np.mean([next(joint) for _ in several], axis=0))
         for digest, several in predictions.items()

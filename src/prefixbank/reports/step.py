@@ -15,36 +15,36 @@ STEP = "report"
 VERSION = 2  # 1: first; 2: seeds in the intervals, Holm's correction, single prefixes, left-out sources, update cost, learning curves
 
 
-def unit(study: Study, *, resamples: int) -> Unit:
+def unit(study: Study, *, bootstrap_samples: int) -> Unit:
     """Return the unit that reports on a study; ref `report/<experiment>`.
 
     Args:
         study: what was made.
-        resamples: bootstrap resamples behind the intervals, at the least; there are more where many comparisons are corrected together.
+        bootstrap_samples: bootstrap resamples behind the intervals, at the least; there are more where many comparisons are corrected together.
     """
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.reports.make import write_report
         from prefixbank.reports.table import tabulate
 
-        write_report(out, tabulate(study, resamples))
+        write_report(out, tabulate(study, bootstrap_samples))
         return {"experiment": study.facts.experiment}
 
-    made_of = document(step="report", version=VERSION, config=_config(study, resamples), inputs=_inputs(study))
+    made_of = document(step="report", version=VERSION, config=_config(study, bootstrap_samples), inputs=_inputs(study))
     return Unit(step=STEP, name=study.facts.experiment, document=made_of, make=make, ref=("report", study.facts.experiment), here=True)
 
 
-def _config(study: Study, resamples: int) -> JSON:
+def _config(study: Study, bootstrap_samples: int) -> JSON:
     """Return what is said and in which order; a document does not keep the order of names, so orders are lists."""
     return {
         **asdict(study.facts),
-        "resamples": resamples,
+        "bootstrap_samples": bootstrap_samples,
         "columns": [{"name": name, **asdict(column)} for name, column in study.columns.items()],
         "baselines": study.baselines,
         "bank": study.bank,
         "targets": list(study.probes),
-        "singles": [list(of_source) for of_source in study.singles.values()][:1],
-        "without": [list(of_source) for of_source in study.without.values()][:1],
+        "singles": [list(by_source) for by_source in study.singles.values()][:1],
+        "without": [list(by_source) for by_source in study.without.values()][:1],
         "curves": list(study.curves),
         "update": list(study.update),
     }

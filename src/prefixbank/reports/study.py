@@ -25,7 +25,7 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
+class ReportColumn:
     """A representation that is compared: how it is shown, and how many forward passes one text costs."""
 
     title: str
@@ -55,7 +55,7 @@ class Study:
     """
 
     facts: Facts
-    columns: Mapping[str, Column]
+    columns: Mapping[str, ReportColumn]
     probes: Mapping[str, Mapping[str, Seeds]]
     baselines: tuple[str, ...]
     singles: Mapping[str, Mapping[str, Seeds]] = field(default_factory=dict)

@@ -26,23 +26,23 @@ Rows = dict[str, dict[str, Sampled]]
 """Target, or `MEAN`, to name to scores."""
 
 
-def tabulate(study: Study, resamples: int) -> JSON:
+def tabulate(study: Study, bootstrap_samples: int) -> JSON:
     """Return the whole report as JSON values.
 
     Each cell is the mean test score over seeds. Its interval comes from drawing seeds and test rows with replacement: the same seeds for
     all that have them, the same rows for all columns and seeds, the rows of each target apart.
     """
     pairs = _pairs(study)
-    resamples = max(resamples, RESAMPLES_PER_TEST * len(pairs) * len(study.probes))
+    bootstrap_samples = max(bootstrap_samples, RESAMPLES_PER_TEST * len(pairs) * len(study.probes))
     columns: Rows = {}
     singles: Rows = {}
     without: Rows = {}
     facts: dict[str, JSON] = {}
     for number, target in enumerate(study.probes):
         groups = [group.get(target, {}) for group in (study.probes, study.singles, study.without)]
-        facts[target], sampled = sample_target(target, [entry for group in groups for entry in _entries(group)], resamples, number)
+        facts[target], sampled = sample_target(target, [entry for group in groups for entry in _entries(group)], bootstrap_samples, number)
         for rows, group in zip((columns, singles, without), groups, strict=True):
-            rows[target] = {name: _sampled(of_seed, sampled, name, study) for name, of_seed in group.items()}
+            rows[target] = {name: _sampled(by_seed, sampled, name, study) for name, by_seed in group.items()}
     for rows in (columns, singles, without):
         add_mean(rows)
     table = {name: {**facts.get(name, {}), **_row(row, pairs)} for name, row in columns.items()}
@@ -56,10 +56,10 @@ def tabulate(study: Study, resamples: int) -> JSON:
         "rows": table,
         "families": _correct(table),
         "level": LEVEL,
-        "resamples": resamples,
+        "bootstrap_samples": bootstrap_samples,
         "singles": _sources(singles, columns, next(iter(study.columns), "")),
         "without": {**_sources(without, columns, study.bank), "bank": study.bank},
-        "curves": {name: {str(seed): curve(entry) for seed, entry in of_seed.items()} for name, of_seed in study.curves.items()},
+        "curves": {name: {str(seed): curve(entry) for seed, entry in by_seed.items()} for name, by_seed in study.curves.items()},
         "update": list(study.update),
         "update_ratios": ratios(study.update),
     }
@@ -75,14 +75,14 @@ def _pairs(study: Study) -> list[tuple[str, str]]:
 
 
 def _entries(group: Mapping[str, Seeds]) -> list[Entry]:
-    return [entry for of_seed in group.values() for entry in of_seed.values()]
+    return [entry for by_seed in group.values() for entry in by_seed.values()]
 
 
-def _sampled(of_seed: Seeds, sampled: Mapping[str, tuple[float, np.ndarray]], name: str, study: Study) -> Sampled:
+def _sampled(by_seed: Seeds, sampled: Mapping[str, tuple[float, np.ndarray]], name: str, study: Study) -> Sampled:
     return Sampled(
-        scores={seed: sampled[entry.digest][0] for seed, entry in of_seed.items()},
-        samples={seed: sampled[entry.digest][1] for seed, entry in of_seed.items()},
-        seedless=name == next(iter(study.columns)) and len(of_seed) == 1,
+        scores={seed: sampled[entry.digest][0] for seed, entry in by_seed.items()},
+        samples={seed: sampled[entry.digest][1] for seed, entry in by_seed.items()},
+        seedless=name == next(iter(study.columns)) and len(by_seed) == 1,
     )
 
 

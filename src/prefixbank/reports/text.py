@@ -97,12 +97,12 @@ def _difference(row: JSON, baseline: str, column: str) -> str:
 
 def _reading(table: JSON) -> list[str]:
     """Say what intervals and p-values cover."""
-    resamples, families, level = table["resamples"], table["families"], table["level"]
+    bootstrap_samples, families, level = table["bootstrap_samples"], table["families"], table["level"]
     return [
         "## How to read the numbers",
         "",
         f"- Scores: {_protocol(table)}; mean over training seeds.{_draws(table)}",
-        f"- In brackets: 95 % percentile bootstrap intervals ({resamples:,} resamples). Each resample draws test rows with replacement, "
+        f"- In brackets: 95 % percentile bootstrap intervals ({bootstrap_samples:,} resamples). Each resample draws test rows with replacement, "
         "the same rows for every representation and seed, the rows of each target apart; and it draws the seeds with replacement, the "
         "same seeds for every representation that has them.",
         f"- So the intervals cover the choice of test rows and of training seeds. {_coarse(table)} They do not cover the choice of train "
@@ -110,7 +110,7 @@ def _reading(table: JSON) -> list[str]:
         "- A difference is between scores on the same test rows, over the seeds that both representations have; what is not trained goes "
         "with every seed.",
         "- p: two-sided, from the same resamples (twice the smaller share of differences on one side of zero; at least "
-        f"{2 / (resamples + 1):.2g} before correction). Corrected after Holm in two families: {families['mean']} differences of means over "
+        f"{2 / (bootstrap_samples + 1):.2g} before correction). Corrected after Holm in two families: {families['mean']} differences of means over "
         f"targets, and {families['targets']} on single targets. Between two baselines there is one difference, not two.",
         f"- `{MARK}` marks p below {level:g} after correction.",
         "",
@@ -231,8 +231,8 @@ def _seeds(sources: JSON) -> str:
     return f"{' or '.join(map(str, counts))} {'seed' if counts == [1] else 'seeds'}"
 
 
-def _change(of_target: JSON, sign: int = 1) -> str:
-    found = of_target["difference"]
+def _change(by_target: JSON, sign: int = 1) -> str:
+    found = by_target["difference"]
     return number(sign * found["value"], signed=True) if found else "-"
 
 

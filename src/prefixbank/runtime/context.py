@@ -14,9 +14,9 @@ from prefixbank.data.encoders.files import EncoderFiles, describe_folder, locate
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import DeviceError, EncoderError
 from prefixbank.runtime.events import Emit, Event, silent
-from prefixbank.runtime.loaded import ENCODERS_KEPT, Latest
+from prefixbank.runtime.loaded import ENCODERS_KEPT, LruCache
 from prefixbank.runtime.unit import Unit, Waiting, plan_unit, run_unit
-from prefixbank.runtime.workers import Elsewhere, make_units
+from prefixbank.runtime.workers import WorkerPool, make_units
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
 from prefixbank.store.store import Store
@@ -40,7 +40,7 @@ class Context:
         emit: gets every event.
         dry_run: plan only; nothing is made.
         force: make again what the store has.
-        elsewhere: workers that make what is missing; None: this process makes it.
+        workers: workers that make what is missing; None: this process makes it.
     """
 
     def __init__(
@@ -51,20 +51,20 @@ class Context:
         emit: Emit = silent,
         dry_run: bool = False,
         force: bool = False,
-        elsewhere: Elsewhere | None = None,
+        workers: WorkerPool | None = None,
     ) -> None:
         self.store, self.run, self.emit, self.dry_run, self.force = store, run, emit, dry_run, force
-        self.elsewhere = elsewhere
+        self.workers = workers
         self._only: frozenset[str] | None = None
         self._made: set[str] = set()
         """Keys of units that were made and told of before the command gets to them: they are neither made nor told again."""
         self._missing: list[Unit] | None = None
         self._tasks: dict[tuple[TaskConfig, str], Task] = {}
         self._files: dict[EncoderConfig, EncoderFiles] = {}
-        self._encoders: Latest[Encoder] = Latest(ENCODERS_KEPT)
+        self._encoders: LruCache[Encoder] = LruCache(ENCODERS_KEPT)
         self._read_prompts: set[str] = set()
         """Digests of encoders that have proved to read soft prompts."""
-        self._readers: Latest[nn.Module] = Latest(ENCODERS_KEPT)
+        self._readers: LruCache[nn.Module] = LruCache(ENCODERS_KEPT)
 
     def __enter__(self) -> Context:
         """Go on."""
@@ -72,10 +72,10 @@ class Context:
 
     def __exit__(self, *_: object) -> None:
         """End the workers."""
-        if self.elsewhere is not None:
-            self.elsewhere.close()
+        if self.workers is not None:
+            self.workers.close()
 
-    def planning(self, emit: Emit, missing: list[Unit] | None = None) -> Context:
+    def dry(self, emit: Emit, missing: list[Unit] | None = None) -> Context:
         """Return a context that plans instead of running, with the same store and the same things loaded.
 
         Args:
@@ -84,13 +84,13 @@ class Context:
         """
         return self._twin(emit=emit, dry_run=True, _missing=missing)
 
-    def telling(self, emit: Emit) -> Context:
+    def with_listener(self, emit: Emit) -> Context:
         """Return a context that tells somebody else, with the same store and the same things loaded."""
         return self._twin(emit=emit)
 
-    def making(self, keys: Iterable[str] | None, emit: Emit) -> Context:
+    def restricted_to(self, keys: Iterable[str] | None, emit: Emit) -> Context:
         """Return a context that makes these units only (None: all), in this process, with the same store and the same things loaded."""
-        return self._twin(emit=emit, _only=None if keys is None else frozenset(keys), elsewhere=None)
+        return self._twin(emit=emit, _only=None if keys is None else frozenset(keys), workers=None)
 
     def _twin(self, **changed: object) -> Context:
         twin = copy(self)
@@ -102,26 +102,26 @@ class Context:
         """Whether this process makes some units only."""
         return self._only is not None
 
-    def do(self, unit: Unit) -> Entry | Waiting:
+    def ensure(self, unit: Unit) -> Entry | Waiting:
         """Plan or run one unit, whichever this command is for. One that is no share of this process is planned in silence."""
         key = key_of(unit.document)
         if self.dry_run:
             return self._plan(unit, key)
         if self._only is not None and key not in self._only:
             return plan_unit(self.store, unit, silent, explain=False)
-        if not unit.here and self.elsewhere is not None and self.lacks(key) and self.elsewhere.takes(1):
-            make_units(self, self.elsewhere, [key], f"{unit.step} {unit.name}")
+        if not unit.here and self.workers is not None and self.needs_making(key) and self.workers.should_dispatch(1):
+            make_units(self, self.workers, [key], f"{unit.step} {unit.name}")
         emit = silent if key in self._made else self.emit
         entry = run_unit(self.store, unit, emit, force=self._forces(key), explain=emit is not silent)
         if self.force or self.is_share:
             self._made.add(key)
         return entry
 
-    def told_of(self, keys: Iterable[str]) -> None:
+    def mark_made(self, keys: Iterable[str]) -> None:
         """Take note of units that workers have made."""
         self._made.update(keys)
 
-    def lacks(self, key: str) -> bool:
+    def needs_making(self, key: str) -> bool:
         """Tell whether a unit is to be made by this command."""
         return self._forces(key) or self.store.get(key) is None
 
@@ -211,7 +211,7 @@ class Context:
             self._read_prompts.add(files.digest)
         return encoder
 
-    def reader(self, files: EncoderFiles, precision: str) -> nn.Module:
+    def inference_model(self, files: EncoderFiles, precision: str) -> nn.Module:
         """Return the encoder's model as embedding reads texts with it: on a CPU with packed linear layers."""
         from prefixbank.core.embed import DTYPES
         from prefixbank.core.packed import pack_linear_layers, packable

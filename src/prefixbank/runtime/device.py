@@ -41,7 +41,7 @@ def check_memory(shape: EncoderShape, width: int, recipe: PrefixRecipe, free: in
         fits = (free - text_only) // (with_one - text_only)
     if needed <= free:
         return
-    smaller = f"optim.batch_size={max(1, rows // 4)} optim.accumulation_steps=4"
+    smaller = f"optim.batch_size={max(1, rows // 4)} optim.gradient_accumulation_steps=4"
     raise DeviceError(
         f"prefix.length={length} with batches of {rows} x {width} tokens needs about {needed / GIB:.1f} GiB, {free / GIB:.1f} GiB are free",
         expected=f"prefix.length of at most {fits} at this batch size" if fits > 0 else "smaller batches: the texts alone do not fit",

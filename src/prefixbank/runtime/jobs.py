@@ -57,27 +57,27 @@ class Job:
         return Job(**{**values, "overrides": tuple(values["overrides"]), "keys": tuple(values["keys"]), "shards": shards})
 
 
-def outcome_of(make: Callable[[], object], heard: list[Event]) -> JSON:
+def run_job(make: Callable[[], object], heard: list[Event]) -> JSON:
     """Return as JSON values what `make` came to: the events it told to `heard`, and its errors. Nothing is raised: a worker goes on."""
     outcome: JSON = {}
     try:
         make()
     except PrefixbankError as error:
-        outcome = failed_with(error)
+        outcome = failure(error)
     except OSError as error:  # what the command itself makes three lines of, too
         expected, fix = "files and folders that the worker may use, and room", "look at that path on the worker's machine, and run it again"
-        outcome = failed_with(PrefixbankError(f"in a worker: {error}", expected=expected, fix=fix))
+        outcome = failure(PrefixbankError(f"in a worker: {error}", expected=expected, fix=fix))
     except Exception:  # a mistake in the code: the command raises it again, so that it is seen as one
         outcome[CRASH] = traceback.format_exc()
     return {EVENTS: [asdict(event) for event in heard], **outcome}
 
 
-def listener(heard: list[Event]) -> Emit:
+def event_collector(heard: list[Event]) -> Emit:
     """Return what a worker tells its events to: it keeps all but progress, which is old by the time that it arrives."""
     return lambda event: None if event.kind == "progress" else heard.append(event)
 
 
-def failed_with(error: PrefixbankError) -> JSON:
+def failure(error: PrefixbankError) -> JSON:
     """Return an error as an outcome."""
     return {FAULTS: [_to_json(fault) for fault in (error.faults if isinstance(error, Faults) else [error])]}
 

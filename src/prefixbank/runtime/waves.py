@@ -7,7 +7,7 @@ from collections.abc import Callable
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event, silent
 from prefixbank.runtime.unit import Unit, Waiting
-from prefixbank.runtime.workers import Elsewhere, make_units
+from prefixbank.runtime.workers import WorkerPool, make_units
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
 
@@ -27,7 +27,7 @@ def run_walk(context: Context, name: str, walk: Walk) -> Entry | Waiting:
         return walk(context)
     planned: list[Event] = []
     missing: list[Unit] = []
-    outcome = walk(context.planning(planned.append, missing))
+    outcome = walk(context.dry(planned.append, missing))
     units = [event for event in planned if event.kind in ("hit", "miss", "waits")]
     hits = sum(event.kind == "hit" for event in units)
     context.emit(Event(kind="note", step="run", name=name, text=f"{len(units)} units: {hits} hits, {len(units) - hits} to run"))
@@ -35,29 +35,29 @@ def run_walk(context: Context, name: str, walk: Walk) -> Entry | Waiting:
         for event in units:
             context.emit(event)
         return outcome
-    if context.elsewhere is not None:
-        _make_in_waves(context, context.elsewhere, name, walk, missing)
+    if context.workers is not None:
+        _make_in_waves(context, context.workers, name, walk, missing)
     return walk(context)
 
 
-def _make_in_waves(context: Context, elsewhere: Elsewhere, name: str, walk: Walk, missing: list[Unit]) -> None:
+def _make_in_waves(context: Context, workers: WorkerPool, name: str, walk: Walk, missing: list[Unit]) -> None:
     """Have workers make what is missing: whatever has all its inputs, and then what that makes possible.
 
     Args:
         context: how to run.
-        elsewhere: the workers; without any, nothing is made here.
+        workers: the workers; without any, nothing is made here.
         name: what messages call it.
         walk: the graph.
         missing: units that have all their inputs.
     """
     while missing:
         own = [unit for unit in missing if unit.here]
-        if not own and not elsewhere.takes(2):
+        if not own and not workers.should_dispatch(2):
             return
         keys = [key_of(unit.document) for unit in own or missing]
-        if own or not elsewhere.takes(len(keys)):
-            walk(context.making(keys, context.emit))
+        if own or not workers.should_dispatch(len(keys)):
+            walk(context.restricted_to(keys, context.emit))
         else:
-            make_units(context, elsewhere, keys, name)
+            make_units(context, workers, keys, name)
         missing = []
-        walk(context.planning(silent, missing))
+        walk(context.dry(silent, missing))

@@ -21,7 +21,7 @@ from prefixbank.store.store import Store
 def worker_context(job: Job, run: RunConfig, emit: Emit) -> Context:
     """Return the context of a job; jobs of the same command share what is loaded."""
     warm = _context(job.store, replace(run, threads=job.threads or run.threads), job.command, job.overrides, job.force)
-    return warm.making(job.only, emit)
+    return warm.restricted_to(job.only, emit)
 
 
 @lru_cache(maxsize=1)

@@ -15,7 +15,7 @@ from prefixbank.drivers.choose import open_driver
 from prefixbank.drivers.driver import DIED, Driver, Work
 from prefixbank.errors import DeviceError, PrefixbankError, raise_faults
 from prefixbank.runtime.events import Emit, Event
-from prefixbank.runtime.jobs import Job, error_in, events_in, failed_with
+from prefixbank.runtime.jobs import Job, error_in, events_in, failure
 from prefixbank.store.key import JSON
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ ATTEMPTS = 3
 """How often a job is begun whose worker dies; a job that ends with an error is not begun again."""
 
 
-class Elsewhere:
+class WorkerPool:
     """The workers of one command. The driver is opened when there is something to make.
 
     Args:
@@ -49,14 +49,14 @@ class Elsewhere:
             self._driver = open_driver(self._run, self._work)
         return self._driver
 
-    def takes(self, units: int) -> bool:
+    def should_dispatch(self, units: int) -> bool:
         """Tell whether so many missing units are for workers to make; if not, the command makes them itself."""
         if units == 0 or (self._run.driver == "local" and self._run.workers == 1):
             return False
-        return self.driver.alone or (units > 1 and self.driver.width > 1)
+        return self.driver.dispatches_single_units or (units > 1 and self.driver.num_workers > 1)
 
     @property
-    def distant(self) -> bool:
+    def is_remote(self) -> bool:
         """Whether workers may be on other machines."""
         return self._run.driver != "local"
 
@@ -105,9 +105,9 @@ class Elsewhere:
                 expected="workers with memory and time enough for one unit; what is finished is kept, training resumes",
                 fix="fewer workers at a time (run.workers=1), or more memory or time for each",
             )
-            yield job, failed_with(error)
+            yield job, failure(error)
 
-    def news_in(self, outcome: JSON) -> Iterator[Event]:
+    def new_events(self, outcome: JSON) -> Iterator[Event]:
         """Yield what a worker heard, but for notes that another has passed on: each reads the same tasks and notes the same of them."""
         for event in events_in(outcome):
             if event not in self._notes:
@@ -117,19 +117,19 @@ class Elsewhere:
 
     def _shares(self, items: tuple[Item, ...]) -> list[tuple[Item, ...]]:
         """Deal out items: one for each job, or where a job is dear to start, about as many for each worker."""
-        if not self.driver.shares or not self.driver.width:
+        if not self.driver.batches_units or not self.driver.num_workers:
             return [(item,) for item in items]
-        count = min(len(items), self.driver.width)
+        count = min(len(items), self.driver.num_workers)
         bounds = [len(items) * number // count for number in range(count + 1)]
         return [items[begin:end] for begin, end in zip(bounds[:-1], bounds[1:], strict=True)]
 
 
-def make_units(context: Context, elsewhere: Elsewhere, keys: Sequence[str], name: str) -> None:
+def make_units(context: Context, workers: WorkerPool, keys: Sequence[str], name: str) -> None:
     """Have units made.
 
     Args:
         context: of the command.
-        elsewhere: its workers.
+        workers: its workers.
         keys: of units that the command would make now.
         name: what messages call them.
 
@@ -143,15 +143,15 @@ def make_units(context: Context, elsewhere: Elsewhere, keys: Sequence[str], name
         done += len(job.keys)
         context.emit(Event(kind="progress", step="run", name=name, done=done, total=len(keys)))
 
-    do_jobs(context, elsewhere, elsewhere.jobs_for_keys(keys), keys, count)
+    do_jobs(context, workers, workers.jobs_for_keys(keys), keys, count)
 
 
-def do_jobs(context: Context, elsewhere: Elsewhere, jobs: Sequence[Job], keys: Sequence[str], on_done: Callable[[Job], None]) -> None:
+def do_jobs(context: Context, workers: WorkerPool, jobs: Sequence[Job], keys: Sequence[str], on_done: Callable[[Job], None]) -> None:
     """Have jobs done.
 
     Args:
         context: of the command.
-        elsewhere: its workers.
+        workers: its workers.
         jobs: what to do.
         keys: of the units that are there afterwards.
         on_done: called after each job.
@@ -160,8 +160,8 @@ def do_jobs(context: Context, elsewhere: Elsewhere, jobs: Sequence[Job], keys: S
         PrefixbankError: what made jobs fail, once the others are done; or the workers are not those of this store.
     """
     faults: dict[str, PrefixbankError] = {}
-    for job, outcome in elsewhere.outcomes(jobs, context.emit):
-        for event in elsewhere.news_in(outcome):
+    for job, outcome in workers.outcomes(jobs, context.emit):
+        for event in workers.new_events(outcome):
             context.emit(event)
         error = error_in(outcome)
         if error is not None:
@@ -175,4 +175,4 @@ def do_jobs(context: Context, elsewhere: Elsewhere, jobs: Sequence[Job], keys: S
             expected="workers that see the same store, data and encoder under the same paths, with the same version of prefixbank",
             fix="prefixbank doctor    on a worker's machine; --store FOLDER on a file system that all machines share",
         )
-    context.told_of(keys)
+    context.mark_made(keys)

@@ -44,17 +44,17 @@ def finetuning_flops(encoder: Encoder, settings: TrainingSettings, train: Callab
 def shapes_seen(settings: TrainingSettings, train: Callable[[int], Sequence[Batch]], steps: int) -> dict[int, Counter[tuple[int, int]]]:
     """Return the shapes of all batches trained on, by the number of outputs C of their task's head."""
     shapes: dict[int, Counter[tuple[int, int]]] = {}
-    for batch in batches_seen(train, steps, settings.accumulation_steps):
+    for batch in batches_seen(train, steps, settings.gradient_accumulation_steps):
         shapes.setdefault(settings.tasks[batch.task].num_outputs, Counter()).update(shapes_of([batch]))
     return shapes
 
 
-def batches_seen(train: Callable[[int], Sequence[Batch]], steps: int, accumulation_steps: int) -> Iterator[Batch]:
+def batches_seen(train: Callable[[int], Sequence[Batch]], steps: int, gradient_accumulation_steps: int) -> Iterator[Batch]:
     """Yield the batches of the first `steps` optimiser steps, epoch after epoch; an epoch's last step may have fewer batches."""
     left = steps
     for epoch in count():
         if left <= 0:
             return
-        batches = train(epoch)[: left * accumulation_steps]
+        batches = train(epoch)[: left * gradient_accumulation_steps]
         yield from batches
-        left -= -(-len(batches) // accumulation_steps)
+        left -= -(-len(batches) // gradient_accumulation_steps)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from prefixbank.config.commands import ExperimentConfig
 from prefixbank.config.schema import Rule
 from prefixbank.errors import UsageError, raise_faults
-from prefixbank.steps.train_prefix.start import DRAWN
+from prefixbank.steps.train_prefix.start import UNTRAINED_INITS
 from prefixbank.studies.representations import TITLES, whole_bank
 
 
@@ -57,12 +57,12 @@ def _representations(asked: ExperimentConfig, rule: Rule) -> Iterator[UsageError
             expected=f"one or more of {', '.join(TITLES)}",
             fix="'experiment.representations=[plain,bank]'",
         )
-    idle = [name for name in asked.once if name not in asked.representations]
+    idle = [name for name in asked.single_seed if name not in asked.representations]
     if idle:
         yield UsageError(
-            f"experiment.once names {', '.join(idle)}, which is not compared",
+            f"experiment.single_seed names {', '.join(idle)}, which is not compared",
             expected="some of experiment.representations",
-            fix="add it to experiment.representations, or drop it from experiment.once",
+            fix="add it to experiment.representations, or drop it from experiment.single_seed",
         )
     if "leave_one_out" in asked.representations and whole_bank(asked, rule) is None:
         yield UsageError(
@@ -98,7 +98,7 @@ def check_starts(asked: ExperimentConfig, starts: Iterable[str]) -> Iterator[Usa
     """Find prefixes to start from that the experiment trains itself: their refs move while it runs."""
     sources = [name for name in (*asked.sources, asked.update.add) if name]
     own = {f"{name}-seed{seed}" for name in sources for seed in asked.seeds} if len(asked.seeds) > 1 else set(sources)
-    for init in sorted(set(starts) - set(DRAWN)):
+    for init in sorted(set(starts) - set(UNTRAINED_INITS)):
         if init.removeprefix("prefix/") in own:
             yield UsageError(
                 f"prefix.init={init} is a prefix that this experiment trains",

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Literal
 
 from prefixbank.reports import step as report
-from prefixbank.reports.study import Column, Study
+from prefixbank.reports.study import ReportColumn, Study
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import Waiting
 from prefixbank.runtime.waves import run_walk
@@ -62,7 +62,7 @@ def _study(context: Context, experiment: Experiment) -> Outcome:
         return graph.waits(report.STEP, asked.name, waiting)
     study = Study(
         facts=study_facts(graph),
-        columns={TITLES[column]: Column(title=TITLES[column], passes=passes(column, len(asked.sources))) for column in columns},
+        columns={TITLES[column]: ReportColumn(title=TITLES[column], passes=passes(column, len(asked.sources))) for column in columns},
         probes=_made(probes),
         baselines=tuple(TITLES[column] for column in [name for name in ("plain", "multitask") if name in columns] or columns[:1]),
         singles=_made(singles),
@@ -71,7 +71,7 @@ def _study(context: Context, experiment: Experiment) -> Outcome:
         curves=_made({"": trained})[""],
         update=[row for row in updates if not isinstance(row, Waiting)],
     )
-    return graph.do(report.unit(study, resamples=experiment.config.probe.resamples))
+    return graph.ensure(report.unit(study, bootstrap_samples=experiment.config.probe.bootstrap_samples))
 
 
 def _trained(graph: Graph) -> dict[str, dict[int, Outcome]]:

@@ -32,7 +32,7 @@ from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import Unit, Waiting
 from prefixbank.steps import combine
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.reading import Reading
+from prefixbank.steps.embed.reading import EmbeddingSpec
 from prefixbank.steps.join import step as join
 from prefixbank.steps.probe import step as probe
 from prefixbank.steps.probe.make import splits_of
@@ -66,12 +66,12 @@ class Experiment:
 
     def recipe_for(self, source: str) -> PrefixRecipe:
         """Return the recipe of a source task, changes for this one included."""
-        return self.change(recipe_of(self.config, PrefixRecipe), self.config.experiment.change.get(source, ()))
+        return self.change(recipe_of(self.config, PrefixRecipe), self.config.experiment.overrides.get(source, ()))
 
     def target_recipe_for(self, target: str) -> PrefixRecipe:
         """Return the recipe of training on a target, changes for this one included."""
         asked = self.config.experiment
-        return self.change(recipe_of(self.config, PrefixRecipe), (*asked.transfer.change, *asked.change.get(target, ())))
+        return self.change(recipe_of(self.config, PrefixRecipe), (*asked.transfer.overrides, *asked.overrides.get(target, ())))
 
 
 @dataclass(kw_only=True)
@@ -100,18 +100,18 @@ class Graph:
     @property
     def reading(self) -> PoolingConfig:
         """Return how hidden states become the vectors that are probed; training pools as `pooling` says."""
-        kept = self.config.experiment.keep_layers
+        kept = self.config.experiment.probe_last_layers
         return replace(self.config.pooling, layers="concat_last", last_k=kept) if kept else self.config.pooling
 
     def named(self, text: str, seed: int) -> str:
         """Return a name that tells seeds apart where there are several."""
         return text if len(self.seeds) == 1 else f"{text}-seed{seed}"
 
-    def do(self, unit: Unit) -> Outcome:
+    def ensure(self, unit: Unit) -> Outcome:
         """Plan or run a unit, once."""
         key = key_of(unit.document)
         if key not in self.outcomes:
-            self.outcomes[key] = self.context.do(unit)
+            self.outcomes[key] = self.context.ensure(unit)
         return self.outcomes[key]
 
     def waits(self, step: str, name: str, upstream: Waiting) -> Waiting:
@@ -146,14 +146,16 @@ class Graph:
         recipe = replace(self.experiment.recipe_for(name), seed=seed)
         if training == "trained":
             unit = train_prefix.unit(self.context, examples, self.files, recipe, self.named(name, seed))
-            return self.do(unit if task is None else replace(unit, ref=None))
+            return self.ensure(unit if task is None else replace(unit, ref=None))
         if training == "random":
             place = self.config.experiment.sources.index(name) + 1
             start = replace(recipe.prefix, init="random")
             recipe = replace(recipe, prefix=start, optim=OptimConfig(epochs=0), seed=seed + RANDOM_SEEDS * place)
         else:
             examples = shuffled(examples, seed)
-        return self.do(replace(train_prefix.unit(self.context, examples, self.files, recipe, f"{name}-{training}-seed{seed}"), ref=None))
+        return self.ensure(
+            replace(train_prefix.unit(self.context, examples, self.files, recipe, f"{name}-{training}-seed{seed}"), ref=None)
+        )
 
     def mixture(self, names: Sequence[str], name: str, seed: int) -> Outcome:
         """Return a prefix of several source tasks together, by the experiment's own recipe; of a single one its own prefix."""
@@ -161,7 +163,7 @@ class Graph:
             return self.prefix(names[0], seed)
         mixture = Mixture(tasks=tuple(self.source(one) for one in names), size_cap=SIZE_CAP)
         recipe = replace(recipe_of(self.config, PrefixRecipe), seed=seed)
-        return self.do(replace(train_prefix.unit(self.context, mixture, self.files, recipe, name), ref=None))
+        return self.ensure(replace(train_prefix.unit(self.context, mixture, self.files, recipe, name), ref=None))
 
     def prefixes(self, seed: int, training: Training = "trained") -> dict[str, Outcome]:
         """Return the prefixes of all sources."""
@@ -174,7 +176,7 @@ class Graph:
                 return self.waits(combine.STEP, name, prefix)
         made = [prefix for prefix in prefixes.values() if isinstance(prefix, Entry)]
         unit = combine.unit(made, BankRecipe(combine=combination, pooling=self.reading), name, refs)
-        return self.do(unit if refs else replace(unit, ref=None))
+        return self.ensure(unit if refs else replace(unit, ref=None))
 
     def multitask(self, tasks: Sequence[Task], name: str, seed: int, *, published: bool = False) -> Outcome:
         """Return an encoder fine-tuned on tasks."""
@@ -187,7 +189,7 @@ class Graph:
             seed=seed,
         )
         unit = train_multitask.unit(self.context, tasks, self.files, recipe, name)
-        return self.do(unit if published else replace(unit, ref=None))
+        return self.ensure(unit if published else replace(unit, ref=None))
 
     def vectors(self, target: str, bank: Outcome | None, name: str) -> Outcome:
         """Embed a target's texts with a bank; None is the plain encoder."""
@@ -208,21 +210,21 @@ class Graph:
         recipe = EmbedRecipe(
             max_length_tokens=self.config.max_length_tokens, precision=self.config.precision, pairs=pairs, vectors=self.config.vectors
         )
-        reading = Reading(bank=bank, files=files, recipe=recipe, pooling=self.reading)
-        return self.do(embed.unit(self.context, reading, parts, f"{target} {name}"))
+        reading = EmbeddingSpec(bank=bank, files=files, recipe=recipe, pooling=self.reading)
+        return self.ensure(embed.unit(self.context, reading, parts, f"{target} {name}"))
 
     def joined(self, vectors: Sequence[Outcome], rule: Join, name: str) -> Outcome:
         """Join the vectors of several passes."""
         for one in vectors:
             if isinstance(one, Waiting):
                 return self.waits(join.STEP, name, one)
-        return self.do(join.unit([one for one in vectors if isinstance(one, Entry)], rule, name))
+        return self.ensure(join.unit([one for one in vectors if isinstance(one, Entry)], rule, name))
 
     def probe(self, target: str, vectors: Outcome, name: str) -> Outcome:
         """Probe a target's vectors."""
         if isinstance(vectors, Waiting):
             return self.waits(probe.STEP, f"{target} {name}", vectors)
-        return self.do(probe.unit(vectors, self.target(target), self.config.probe, f"{target} {name}"))
+        return self.ensure(probe.unit(vectors, self.target(target), self.config.probe, f"{target} {name}"))
 
 
 def _smaller(own: int, limit: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from prefixbank.config.commands import ExperimentConfig, TransferConfig
 from prefixbank.config.schema import PrefixConfig, effective
 from prefixbank.errors import UsageError, raise_faults
-from prefixbank.steps.train_prefix.start import DRAWN
+from prefixbank.steps.train_prefix.start import UNTRAINED_INITS
 from prefixbank.studies.checks import check_lists, check_starts
 from prefixbank.transfer.task_embeddings import START
 
@@ -44,18 +44,18 @@ def check_map(asked: ExperimentConfig, sources: Prefixes, targets: Prefixes) -> 
 
 def _retrievals(transfer: TransferConfig, sources: int, targets: int) -> Iterator[UsageError]:
     """Find retrievals of more sources than there are, and none to compare."""
-    if not targets or not transfer.tops:
+    if not targets or not transfer.ks:
         yield UsageError(
             "a transfer map without targets, or without a retrieval to compare",
-            expected="one or more of experiment.targets and of experiment.transfer.tops",
-            fix="'experiment.targets=[emotion]' 'experiment.transfer.tops=[1,3]'",
+            expected="one or more of experiment.targets and of experiment.transfer.ks",
+            fix="'experiment.targets=[emotion]' 'experiment.transfer.ks=[1,3]'",
         )
-    right = sorted({min(k, sources) for k in transfer.tops})
-    if sorted(transfer.tops) != right:
+    right = sorted({min(k, sources) for k in transfer.ks})
+    if sorted(transfer.ks) != right:
         yield UsageError(
-            f"experiment.transfer.tops={list(transfer.tops)} with {sources} sources",
+            f"experiment.transfer.ks={list(transfer.ks)} with {sources} sources",
             expected=f"different numbers from 1 to {sources}",
-            fix=f"'experiment.transfer.tops={right}'".replace(" ", ""),
+            fix=f"'experiment.transfer.ks={right}'".replace(" ", ""),
         )
     if len(set(transfer.methods)) < len(transfer.methods):
         yield UsageError(
@@ -68,17 +68,17 @@ def _retrievals(transfer: TransferConfig, sources: int, targets: int) -> Iterato
 def _cold_starts(targets: Prefixes) -> Iterator[UsageError]:
     """Find targets whose cold start is another prefix, or parameters of a network, which cannot start from a prefix."""
     for name, prefix in targets.items():
-        if prefix.init not in DRAWN:
+        if prefix.init not in UNTRAINED_INITS:
             yield UsageError(
                 f"prefix.init={prefix.init} for target {name}: a map compares starts from its sources with a cold one",
-                expected=f"one of {', '.join(DRAWN)}",
-                fix="drop it from experiment.transfer.change and experiment.change",
+                expected=f"one of {', '.join(UNTRAINED_INITS)}",
+                fix="drop it from experiment.transfer.overrides and experiment.overrides",
             )
-        if prefix.reparameterisation != "none":
+        if prefix.projection != "none":
             yield UsageError(
-                f"prefix.reparameterisation={prefix.reparameterisation} for target {name}",
+                f"prefix.projection={prefix.projection} for target {name}",
                 expected="none: the parameters of the network cannot start from a prefix",
-                fix="'experiment.transfer.change=[prefix.reparameterisation=none]'",
+                fix="'experiment.transfer.overrides=[prefix.projection=none]'",
             )
 
 
@@ -93,7 +93,7 @@ def _forms(sources: Prefixes, targets: Prefixes) -> Iterator[UsageError]:
                 yield UsageError(
                     f"target {name} cannot start from source {source}: it has {'; '.join(other)}",
                     expected="prefixes of one form, on sources and targets",
-                    fix="set these for the whole map, not in experiment.transfer.change or experiment.change",
+                    fix="set these for the whole map, not in experiment.transfer.overrides or experiment.overrides",
                 )
                 break
     lengths = {prefix.length for prefix in sources.values()}
@@ -116,22 +116,21 @@ def _fits(have: int, prefix: PrefixConfig) -> bool:
 
 def _readings(transfer: TransferConfig, prefixes: Prefixes) -> Iterator[UsageError]:
     """Find prefixes whose movement is not known, or whose values started elsewhere than those of others. Lengths are checked apart."""
-    if transfer.reading == "values":
+    if transfer.compare == "weights":
         settled = [effective(prefix) for prefix in prefixes.values()]
         for key in [key for key in START if key not in ("kind", "length")]:
             found = sorted({str(getattr(prefix, key)) for prefix in settled})
             if len(found) > 1:
                 yield UsageError(
-                    f"experiment.transfer.reading=values with prefix.{key} of {' and '.join(found)}",
+                    f"experiment.transfer.compare=weights with prefix.{key} of {' and '.join(found)}",
                     expected="the same start values on all sources and targets where values are compared",
-                    fix="experiment.transfer.reading=movement    or set it for the whole map",
+                    fix="experiment.transfer.compare=movement    or set it for the whole map",
                 )
         return
     for name, prefix in prefixes.items():
-        if (prefix.init, prefix.reparameterisation) != ("random", "none"):
+        if (prefix.init, prefix.projection) != ("random", "none"):
             yield UsageError(
-                f"experiment.transfer.reading=movement with prefix.init={prefix.init}, "
-                f"prefix.reparameterisation={prefix.reparameterisation} for {name}",
+                f"experiment.transfer.compare=movement with prefix.init={prefix.init}, prefix.projection={prefix.projection} for {name}",
                 expected="random start values and no network, where movement is read",
-                fix="experiment.transfer.reading=values    or prefix.init=random prefix.reparameterisation=none",
+                fix="experiment.transfer.compare=weights    or prefix.init=random prefix.projection=none",
             )

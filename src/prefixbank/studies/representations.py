@@ -44,7 +44,7 @@ def whole_bank(asked: ExperimentConfig, rule: Rule) -> Column | None:
 
 def seeds_of(graph: Graph, representation: Representation) -> tuple[int, ...]:
     """Return the seeds that a representation is made with: the plain encoder has none to vary, some are asked for once."""
-    seeds, once = graph.seeds, graph.config.experiment.once
+    seeds, once = graph.seeds, graph.config.experiment.single_seed
     return seeds[:1] if representation == "plain" or representation in once else seeds
 
 

@@ -52,24 +52,24 @@ class _Map:
     def comparison(self) -> Comparison:
         """Return how sources are compared with targets."""
         asked = self.graph.config.experiment.transfer
-        return Comparison(measure=asked.measure, reading=asked.reading)
+        return Comparison(similarity=asked.similarity, compare=asked.compare)
 
     def walk(self) -> Outcome:
         """Go through all units in order; a planning context makes none of them."""
         graph, asked = self.graph, self.graph.config.experiment
         sources = {source: {seed: graph.prefix(source, seed) for seed in asked.seeds} for source in asked.sources}
         for seed in asked.seeds:
-            of_seed = {source: prefixes[seed] for source, prefixes in sources.items()}
+            by_seed = {source: prefixes[seed] for source, prefixes in sources.items()}
             for target in asked.targets:
                 cold = self.train(target, COLD, None, seed)
-                for source, prefix in of_seed.items():
+                for source, prefix in by_seed.items():
                     self.train(target, source, prefix, seed)
-                self.retrieve(target, cold, of_seed, seed)
+                self.retrieve(target, cold, by_seed, seed)
         every = (cell for starts in self.cells.values() for seeds in starts.values() for cell in seeds.values())
         waiting = next((cell for cell in every if isinstance(cell, Waiting)), None)
         if waiting is not None:
             return graph.waits(map_report.STEP, asked.name, waiting)
-        return graph.do(map_report.unit(self.study(sources), resamples=graph.config.probe.resamples))
+        return graph.ensure(map_report.unit(self.study(sources), bootstrap_samples=graph.config.probe.bootstrap_samples))
 
     def train(self, target: str, start: str, prefix: Outcome | None, seed: int) -> Outcome:
         """Train on a target from a prefix, or cold, score the result on test rows, and return it."""
@@ -80,13 +80,13 @@ class _Map:
         if isinstance(prefix, Waiting):
             trained: Outcome = graph.waits(train_prefix.STEP, name, prefix)
         else:
-            trained = graph.do(asked.unit(graph.context, prefix, name))
+            trained = graph.ensure(asked.unit(graph.context, prefix, name))
         seeds = self.cells.setdefault(target, {}).setdefault(start, {})
         if isinstance(trained, Waiting):
             seeds[seed] = graph.waits(score_prefix.STEP, name, trained)
             return trained
-        resamples = config.probe.resamples
-        score = graph.do(score_prefix.unit(graph.context, trained, asked.task, asked.files, name, resamples=resamples))
+        bootstrap_samples = config.probe.bootstrap_samples
+        score = graph.ensure(score_prefix.unit(graph.context, trained, asked.task, asked.files, name, bootstrap_samples=bootstrap_samples))
         seeds[seed] = score if isinstance(score, Waiting) else Trained(prefix=trained, score=score)
         return trained
 
@@ -94,7 +94,7 @@ class _Map:
         """Train on a target from what is made of its k most similar sources together. What is made of one is that source's prefix."""
         asked = self.graph.config.experiment.transfer
         for method in asked.methods:
-            for k in asked.tops:
+            for k in asked.ks:
                 if k > 1:
                     start = self.joined(method, k, f"{target}-{method}-{k}", cold, sources, seed)
                     self.train(target, f"{method} top-{k}", start, seed)
@@ -112,7 +112,7 @@ class _Map:
             near = of_nearest_kind(order, [self.graph.source(source).kind for source in sources], k)
             return self.graph.mixture([list(sources)[place] for place in sorted(near)], name, seed)
         places = sorted(order[:k])
-        return self.graph.do(average.unit_of_nearest([made[1 + place] for place in places], similar[places], name))
+        return self.graph.ensure(average.unit_of_nearest([made[1 + place] for place in places], similar[places], name))
 
     def study(self, sources: Mapping[str, Mapping[int, Outcome]]) -> TransferMap:
         """Return what the report is made of, now that all is made."""
@@ -122,7 +122,7 @@ class _Map:
         return TransferMap(
             facts=map_facts(self.graph),
             comparison=self.comparison,
-            tops=asked.transfer.tops,
+            ks=asked.transfer.ks,
             sources={name: {seed: one for seed, one in seeds.items() if isinstance(one, Entry)} for name, seeds in sources.items()},
             cold={target: starts[COLD] for target, starts in made.items()},
             warm={target: {source: starts[source] for source in asked.sources} for target, starts in made.items()},

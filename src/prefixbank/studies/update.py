@@ -40,7 +40,7 @@ def _refresh(graph: Graph) -> Iterator[Change | Waiting]:
     if name:
         recipe = replace(graph.experiment.recipe_for(name), seed=seed + 1)
         unit = train_prefix.unit(graph.context, graph.source(name), graph.files, recipe, f"{name}-refreshed")
-        new = graph.do(replace(unit, ref=None))  # the source's own ref stays where it is
+        new = graph.ensure(replace(unit, ref=None))  # the source's own ref stays where it is
         yield from _both(graph, f"refresh {name}", name, {**graph.prefixes(seed), name: new}, [new], _tasks(graph), seed + 1)
 
 

@@ -18,7 +18,7 @@ from prefixbank.runtime.unit import Unit, Waiting
 from prefixbank.runtime.waves import run_walk
 from prefixbank.steps import average
 from prefixbank.steps.train_prefix import step as train_prefix
-from prefixbank.steps.train_prefix.start import DRAWN
+from prefixbank.steps.train_prefix.start import UNTRAINED_INITS
 from prefixbank.store.artifact import Entry
 from prefixbank.transfer.source_tasks import kind_of, mixture_behind, of_nearest_kind, without_origins
 from prefixbank.transfer.sources import Source, Target, check_k, find_sources, nearest
@@ -52,7 +52,7 @@ def retrieve(context: Context, config: TransferRetrieveConfig) -> Entry | Waitin
     target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
     name = config.name or task.name
     raise_faults(_start_given(config))
-    sources = find_sources(context, target, config.sources, config.reading, _unfit(context, target, config))
+    sources = find_sources(context, target, config.sources, config.compare, _unfit(context, target, config))
     check_k(config.k, sources, task.name)
     asked = _Retrieval(config=config, name=name, target=target, sources=sources)
     return run_walk(context, name, lambda walking: _walk(walking, asked))
@@ -83,7 +83,7 @@ def _walk(context: Context, asked: _Retrieval) -> Entry | Waiting:
     own = target.embedding(context)
     if isinstance(own, Waiting):
         return context.waits(train_prefix.STEP, name, own)
-    comparison = Comparison(measure=config.measure, reading=config.reading)
+    comparison = Comparison(similarity=config.similarity, compare=config.compare)
     similar = comparison.of(own, [source.entry for source in asked.sources])
     near = nearest(similar, len(similar))
     if config.method == "mixture":
@@ -93,16 +93,16 @@ def _walk(context: Context, asked: _Retrieval) -> Entry | Waiting:
     for place in near:
         _tell(context, asked, f"similarity {similar[place]:.4f}  {asked.sources[place].named}")
     starts = [asked.sources[place] for place in near]
-    if config.method == "best-of-k":
+    if config.method == "best_of_k":
         return _best(context, asked, starts)
     entries = [source.entry for source in starts]
     if config.method == "mixture":
-        start = context.do(_of_mixture(context, asked, entries))
+        start = context.ensure(_of_mixture(context, asked, entries))
     else:
-        start = context.do(average.unit_of_nearest(entries, similar[near], name))
+        start = context.ensure(average.unit_of_nearest(entries, similar[near], name))
     if isinstance(start, Waiting):
         return context.waits(train_prefix.STEP, name, start)
-    return context.do(replace(target.unit(context, start, name), ref=("prefix", name)))
+    return context.ensure(replace(target.unit(context, start, name), ref=("prefix", name)))
 
 
 def _of_mixture(context: Context, asked: _Retrieval, sources: list[Entry]) -> Unit:
@@ -115,14 +115,14 @@ def _of_mixture(context: Context, asked: _Retrieval, sources: list[Entry]) -> Un
 def _best(context: Context, asked: _Retrieval, starts: list[Source]) -> Entry | Waiting:
     """Train from each of several sources, and return the training that validates best; of equal ones, that of the nearest source."""
     units = [asked.target.unit(context, source.entry, f"{asked.name}-from-{source.entry.info['name']}") for source in starts]
-    outcomes = [context.do(unit) for unit in units]
+    outcomes = [context.ensure(unit) for unit in units]
     waiting = next((outcome for outcome in outcomes if isinstance(outcome, Waiting)), None)
     if waiting is not None:
         return context.waits(train_prefix.STEP, asked.name, waiting)
     scores = [read_json(outcome, "result.json")["validation"] for outcome in outcomes if isinstance(outcome, Entry)]
     best = scores.index(max(scores))
     _tell(context, asked, f"validates best from {starts[best].named}")
-    return context.do(replace(units[best], name=asked.name, ref=("prefix", asked.name)))
+    return context.ensure(replace(units[best], name=asked.name, ref=("prefix", asked.name)))
 
 
 def _tell(context: Context, asked: _Retrieval, text: str) -> None:
@@ -132,12 +132,12 @@ def _tell(context: Context, asked: _Retrieval, text: str) -> None:
 
 def _start_given(config: TransferRetrieveConfig) -> list[UsageError]:
     """Refuse a start beside those that are retrieved."""
-    if config.prefix.init in DRAWN:
+    if config.prefix.init in UNTRAINED_INITS:
         return []
     return [
         UsageError(
             f"prefix.init={config.prefix.init} for a training that starts from what is retrieved",
-            expected=f"one of {', '.join(DRAWN)}: where the short run starts",
+            expected=f"one of {', '.join(UNTRAINED_INITS)}: where the short run starts",
             fix=f"drop it    or prefixbank train-prefix task={config.task.name or 'NAME'} prefix.init={config.prefix.init}",
         )
     ]

@@ -70,12 +70,12 @@ def _similar(context: Context, config: CombineCommandConfig) -> Members | Waitin
     task, files = context.task(config.task), context.encoder_files(config.encoder)
     name = config.name or f"{task.name}-similar"
     target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
-    candidates = find_sources(context, target, config.prefixes, config.reading, lambda source: _other_length(config, source))
+    candidates = find_sources(context, target, config.prefixes, config.compare, lambda source: _other_length(config, source))
     check_k(config.k, candidates, task.name)
     embedding = target.embedding(context)
     if isinstance(embedding, Waiting):
         return context.waits(combine.STEP, name, embedding)
-    similar = Comparison(measure=config.measure, reading=config.reading).of(embedding, [source.entry for source in candidates])
+    similar = Comparison(similarity=config.similarity, compare=config.compare).of(embedding, [source.entry for source in candidates])
     places = nearest(similar, config.k)
     members = [candidates[place] for place in places]
     weights, combination = _weighted(config, similar[places].round(DIGITS))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from prefixbank.artifacts.prefix import EMBEDDING, ref_of, setting_in
-from prefixbank.config.commands import Reading
+from prefixbank.config.commands import Compare
 from prefixbank.config.schema import PrefixRecipe
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.task import Task
@@ -54,7 +54,7 @@ class Target:
         trained = context.store.get(key_of(self.unit(context, None, name).document))
         if trained is not None:
             return trained
-        return context.do(train_prefix.early_unit(context, self.task, self.files, self.recipe, name))
+        return context.ensure(train_prefix.task_embedding_unit(context, self.task, self.files, self.recipe, name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def find_sources(
     context: Context,
     target: Target,
     names: Sequence[str],
-    reading: Reading,
+    reading: Compare,
     unfit: Callable[[Entry], PrefixbankError | None] = lambda entry: None,
 ) -> list[Source]:
     """Return the prefixes to compare, each once; of those that are not named, the ones that can be, and a note of how many cannot.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, assert_never
 import numpy as np
 
 from prefixbank.artifacts.prefix import EMBEDDING
-from prefixbank.config.commands import Measure, Reading
+from prefixbank.config.commands import Compare, Similarity
 from prefixbank.errors import UsageError
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
@@ -29,37 +29,37 @@ class Comparison:
     """How tasks are compared.
 
     Args:
-        measure: of two embeddings.
-        reading: of a prefix.
+        similarity: of two embeddings.
+        compare: of a prefix.
     """
 
-    measure: Measure
-    reading: Reading
+    similarity: Similarity
+    compare: Compare
 
     def of(self, target: Entry, sources: Sequence[Entry]) -> np.ndarray:
         """Return the similarity of each source with a target, over all layers, float64 [S]."""
         from prefixbank.core.stats.similarity import similarity_matrix
 
-        whole: np.ndarray = similarity_matrix(self.measure, self._read(sources), self._read([target]))[:, 0]
+        whole: np.ndarray = similarity_matrix(self.similarity, self._read(sources), self._read([target]))[:, 0]
         return whole
 
     def by_layer(self, target: Entry, sources: Sequence[Entry]) -> np.ndarray:
         """Return the same for each layer alone, float64 [S, L]."""
         from prefixbank.core.stats.similarity import similarity_matrix_by_layer
 
-        layers: np.ndarray = similarity_matrix_by_layer(self.measure, self._read(sources), self._read([target]))[:, 0]
+        layers: np.ndarray = similarity_matrix_by_layer(self.similarity, self._read(sources), self._read([target]))[:, 0]
         return layers
 
     def _read(self, entries: Sequence[Entry]) -> list[Tensor]:
-        return [read_embedding(entry, self.reading) for entry in entries]
+        return [read_embedding(entry, self.compare) for entry in entries]
 
 
-def read_embedding(entry: Entry, reading: Reading) -> Tensor:
+def read_embedding(entry: Entry, compare: Compare) -> Tensor:
     """Return a task embedding, [L, 2, H, P, D] or of a soft prompt [P, E].
 
     Args:
         entry: a trained prefix, or the short run of a task.
-        reading: its values or its movement.
+        compare: its values or its movement.
 
     Raises:
         UsageError: see `unreadable`.
@@ -67,34 +67,34 @@ def read_embedding(entry: Entry, reading: Reading) -> Tensor:
     from prefixbank.artifacts.tensors import prefix_from, read_tensors
     from prefixbank.core.prefix import normal_start
 
-    fault = unreadable(entry.document, f"prefix {entry.short_key}", reading)
+    fault = unreadable(entry.document, f"prefix {entry.short_key}", compare)
     if fault is not None:
         raise fault
     tensor: Tensor = prefix_from(read_tensors(entry, EMBEDDING)).tensor
-    match reading:
-        case "values":
+    match compare:
+        case "weights":
             return tensor
         case "movement":
             config = entry.document["config"]
             return tensor - normal_start(tensor.shape, config["prefix"]["init_scale"], config["seed"])
-    assert_never(reading)
+    assert_never(compare)
 
 
-START = ("kind", "length", "init", "init_scale", "reparameterisation", "mlp_hidden_size")
+START = ("kind", "length", "init", "init_scale", "projection", "mlp_hidden_size")
 """Settings of a prefix that its start values follow from, with the seed."""
 
 
-def incomparable(source: JSON, target: JSON, name: str, reading: Reading) -> UsageError | None:
+def incomparable(source: JSON, target: JSON, name: str, compare: Compare) -> UsageError | None:
     """Return why a prefix cannot be compared with that of a target: values that started elsewhere tell of their start, not of their task.
 
     Args:
         source: document of the prefix.
         target: document of the target's training.
         name: what messages call the prefix.
-        reading: what is compared.
+        compare: what is compared.
     """
-    if reading == "movement":
-        return unreadable(source, name, reading)
+    if compare == "movement":
+        return unreadable(source, name, compare)
     theirs, own = ({**{key: one["config"]["prefix"][key] for key in START}, "seed": one["config"]["seed"]} for one in (source, target))
     other = [key for key in own if theirs[key] != own[key]]
     if not other:
@@ -103,7 +103,7 @@ def incomparable(source: JSON, target: JSON, name: str, reading: Reading) -> Usa
     return UsageError(
         f"{name} started from {settings[0]}, the run on the task starts from {settings[1]}",
         expected="the same start values where values are compared",
-        fix="reading=movement    or train one of them as the other",
+        fix="compare=movement    or train one of them as the other",
     )
 
 
@@ -111,19 +111,19 @@ def _setting(key: str, value: object) -> str:
     return f"seed={value}" if key == "seed" else f"prefix.{key}={value}"
 
 
-def unreadable(document: JSON, name: str, reading: Reading) -> UsageError | None:
+def unreadable(document: JSON, name: str, compare: Compare) -> UsageError | None:
     """Return why the movement of a prefix is not known: where it started does not follow from its seed alone.
 
     Args:
         document: of a prefix that is trained, or is to be.
         name: what messages call it.
-        reading: what is to be read.
+        compare: what is to be read.
     """
     prefix = document["config"]["prefix"]
-    if reading == "values" or (prefix["init"], prefix["reparameterisation"]) == ("random", "none"):
+    if compare == "weights" or (prefix["init"], prefix["projection"]) == ("random", "none"):
         return None
     return UsageError(
-        f"{name} has prefix.init={prefix['init']} and prefix.reparameterisation={prefix['reparameterisation']}",
+        f"{name} has prefix.init={prefix['init']} and prefix.projection={prefix['projection']}",
         expected="random start values and no network, where movement is read",
-        fix="reading=values    or train it with prefix.init=random",
+        fix="compare=weights    or train it with prefix.init=random",
     )

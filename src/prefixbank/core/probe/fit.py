@@ -35,7 +35,7 @@ def fit_probe(
     kind: Kind,
     metric: Metric,
     num_outputs: int,
-    strengths: Sequence[float],
+    Cs: Sequence[float],
     folds: int,
     seed: int,
     model: Model = "linear",
@@ -54,7 +54,7 @@ def fit_probe(
         kind: kind of the task.
         metric: what cross-validation maximises.
         num_outputs: C; 1 for regression.
-        strengths: inverse regularisation strengths to choose from, all > 0.
+        Cs: inverse regularisation strengths to choose from, all > 0.
         folds: wanted number of folds.
         seed: of the assignment of rows to folds, and of an MLP's first weights.
         model: `linear`, or `mlp` with one hidden layer.
@@ -64,8 +64,8 @@ def fit_probe(
         DataError: vectors or labels have the wrong shape or values.
         UsageError: the metric does not fit the kind, or no strength is given, or one is not positive.
     """
-    _check_fit(vectors, labels, kind, metric, num_outputs, strengths)
-    path = sorted({float(strength) for strength in strengths})
+    _check_fit(vectors, labels, kind, metric, num_outputs, Cs)
+    path = sorted({float(strength) for strength in Cs})
     fold_of = assign_folds(labels, kind=kind, folds=folds, seed=seed)
     solve = partial(_solve, model, kind, num_outputs, hidden_size, seed)
     with threadpool_limits(1):
@@ -87,13 +87,13 @@ def fit_probe(
     )
 
 
-def _check_fit(vectors: np.ndarray, labels: np.ndarray, kind: Kind, metric: Metric, num_outputs: int, strengths: Sequence[float]) -> None:
+def _check_fit(vectors: np.ndarray, labels: np.ndarray, kind: Kind, metric: Metric, num_outputs: int, Cs: Sequence[float]) -> None:
     check_metric(kind, metric)
     check_values(kind, labels, num_outputs, name="labels")
     check_vectors(vectors, len(labels))
-    if not strengths or not all(0 < strength < np.inf for strength in strengths):
-        what = f"strengths {list(strengths)}"
-        raise UsageError(what, expected="one or more finite numbers above 0", fix="set 'probe.strengths=[0.01,1.0]'")
+    if not Cs or not all(0 < strength < np.inf for strength in Cs):
+        what = f"strengths {list(Cs)}"
+        raise UsageError(what, expected="one or more finite numbers above 0", fix="set 'probe.Cs=[0.01,1.0]'")
 
 
 def _cross_validate(

@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from prefixbank.core.probe.solution import NEVER, Solution, join_columns, ridge_path, spread_classes
+from prefixbank.core.probe.solution import ABSENT_CLASS_LOGIT, Solution, join_columns, ridge_path, spread_classes
 from prefixbank.core.stats.metrics import Kind
 
 MAX_ITERATIONS = 5000
@@ -70,8 +70,8 @@ def _logistic_path(x: np.ndarray, labels: np.ndarray, path: list[float], toleran
 
 
 def _label_path(x: np.ndarray, labels: np.ndarray, path: list[float], tolerance: float) -> list[Solution]:
-    """Fit one label [N] of a multilabel task; a label that no row or every row has gets a bias of `NEVER` or `-NEVER`."""
+    """Fit one label [N] of a multilabel task; a label that no row or every row has gets a bias of `ABSENT_CLASS_LOGIT` or `-NEVER`."""
     if labels.min() == labels.max():
-        constant = -NEVER if labels[0] else NEVER
+        constant = -ABSENT_CLASS_LOGIT if labels[0] else ABSENT_CLASS_LOGIT
         return [Solution(weights=np.zeros((x.shape[1], 1)), bias=np.full(1, constant))] * len(path)
     return _logistic_path(x, labels, path, tolerance)

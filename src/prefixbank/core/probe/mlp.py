@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from prefixbank.core.probe.linear import fit_quietly
-from prefixbank.core.probe.solution import NEVER, Solution, spread_classes
+from prefixbank.core.probe.solution import ABSENT_CLASS_LOGIT, Solution, spread_classes
 from prefixbank.core.stats.metrics import Kind
 
 MAX_ITERATIONS = 500
@@ -55,9 +55,9 @@ def _solve_one(kind: Kind, x: np.ndarray, labels: np.ndarray, strength: float, n
 
 
 def _solve_labels(x: np.ndarray, labels: np.ndarray, strength: float, hidden_size: int, seed: int) -> Solution:
-    """Fit the labels [N, C] that vary together; a label that no row or every row has gets a bias of `NEVER` or `-NEVER`."""
+    """Fit the labels [N, C] that vary together; a label that no row or every row has gets a bias of `ABSENT_CLASS_LOGIT` or `-NEVER`."""
     varies = labels.min(axis=0) < labels.max(axis=0)
-    bias = np.where(labels[0] > 0, -NEVER, NEVER)
+    bias = np.where(labels[0] > 0, -ABSENT_CLASS_LOGIT, ABSENT_CLASS_LOGIT)
     if not varies.any():
         return _constant(x, bias)
     # One column has to go in flat, or scikit-learn warns.

@@ -79,7 +79,9 @@ class Evaluation:
     n: int
 
 
-def evaluate(model: ProbeModel, vectors: np.ndarray, labels: np.ndarray, *, metric: Metric, resamples: int, seed: int) -> Evaluation:
+def evaluate(
+    model: ProbeModel, vectors: np.ndarray, labels: np.ndarray, *, metric: Metric, bootstrap_samples: int, seed: int
+) -> Evaluation:
     """Score a probe on rows it was not fitted on.
 
     Args:
@@ -87,7 +89,7 @@ def evaluate(model: ProbeModel, vectors: np.ndarray, labels: np.ndarray, *, metr
         vectors: float [N, F].
         labels: the truth, as in `fit_probe`.
         metric: the score that gets the interval.
-        resamples: bootstrap draws behind the interval.
+        bootstrap_samples: bootstrap draws behind the interval.
         seed: of the draws.
 
     Raises:
@@ -96,14 +98,14 @@ def evaluate(model: ProbeModel, vectors: np.ndarray, labels: np.ndarray, *, metr
     check_vectors(vectors, len(labels))
     check_metric(model.kind, metric)
     predictions, outputs = model.predict(vectors), len(model.bias)
-    return evaluate_predictions(model.kind, predictions, labels, outputs, metric=metric, resamples=resamples, seed=seed)
+    return evaluate_predictions(model.kind, predictions, labels, outputs, metric=metric, bootstrap_samples=bootstrap_samples, seed=seed)
 
 
 def evaluate_predictions(
-    kind: Kind, predictions: np.ndarray, labels: np.ndarray, num_outputs: int, *, metric: Metric, resamples: int, seed: int
+    kind: Kind, predictions: np.ndarray, labels: np.ndarray, num_outputs: int, *, metric: Metric, bootstrap_samples: int, seed: int
 ) -> Evaluation:
     """Score predictions of rows that whoever predicted them had not seen. See `evaluate`; num_outputs is C, 1 for regression."""
-    low, high = bootstrap_interval(metric, predictions, labels, num_outputs, resamples=resamples, seed=seed)
+    low, high = bootstrap_interval(metric, predictions, labels, num_outputs, bootstrap_samples=bootstrap_samples, seed=seed)
     return Evaluation(
         score=score(metric, predictions, labels, num_outputs),
         low=low,

@@ -10,7 +10,7 @@ import numpy as np
 
 from prefixbank.core.stats.metrics import Kind
 
-NEVER = -1e30
+ABSENT_CLASS_LOGIT = -1e30
 """Bias of a class or label that no train row has: finite, so that it survives JSON, and below any decision value of another class.
 A label that every train row has gets `-NEVER`."""
 
@@ -62,11 +62,11 @@ def standardise(vectors: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.
 
 
 def spread_classes(fitted: Solution, classes: np.ndarray, num_outputs: int) -> Solution:
-    """Give every class its column: two opposite halves for a binary fit, `NEVER` for classes without a train row."""
+    """Give every class its column: two opposite halves for a binary fit, `ABSENT_CLASS_LOGIT` for classes without a train row."""
     weights, bias = fitted.weights, fitted.bias
     if len(classes) == 2:
         weights, bias = weights * [-0.5, 0.5], bias * [-0.5, 0.5]
-    all_weights, all_bias = np.zeros((len(weights), num_outputs)), np.full(num_outputs, NEVER)
+    all_weights, all_bias = np.zeros((len(weights), num_outputs)), np.full(num_outputs, ABSENT_CLASS_LOGIT)
     all_weights[:, classes], all_bias[classes] = weights, bias
     return replace(fitted, weights=all_weights, bias=all_bias)
 

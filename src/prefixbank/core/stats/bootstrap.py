@@ -36,7 +36,7 @@ def bootstrap_interval(
     labels: np.ndarray,
     num_classes: int,
     *,
-    resamples: int,
+    bootstrap_samples: int,
     seed: int,
     confidence: float = 0.95,
 ) -> tuple[float, float]:
@@ -47,14 +47,14 @@ def bootstrap_interval(
         predictions: [N] or [N, C].
         labels: [N] or [N, C].
         num_classes: C.
-        resamples: R, number of draws of N rows with replacement.
+        bootstrap_samples: R, number of draws of N rows with replacement.
         seed: of the draws.
         confidence: share of resampled scores between low and high.
 
     Raises:
         UsageError, DataError: as `score`; also when resamples < 1.
     """
-    scores = resampled_scores(metric, (predictions,), labels, num_classes, resamples, seed)
+    scores = resampled_scores(metric, (predictions,), labels, num_classes, bootstrap_samples, seed)
     return percentile_interval(scores[0], confidence)
 
 
@@ -81,7 +81,7 @@ def paired_bootstrap(
     labels: np.ndarray,
     num_classes: int,
     *,
-    resamples: int,
+    bootstrap_samples: int,
     seed: int,
 ) -> PairedDifference:
     """Compare two predictions of the same rows, drawing each row together with both of its predictions.
@@ -91,7 +91,7 @@ def paired_bootstrap(
     Raises:
         UsageError, DataError: as `bootstrap_interval`.
     """
-    scores = resampled_scores(metric, (predictions_a, predictions_b), labels, num_classes, resamples, seed)
+    scores = resampled_scores(metric, (predictions_a, predictions_b), labels, num_classes, bootstrap_samples, seed)
     differences = scores[0] - scores[1]
     low, high = percentile_interval(differences)
     return PairedDifference(
@@ -103,7 +103,7 @@ def paired_bootstrap(
 
 
 def resampled_scores(
-    metric: Metric, predictions: tuple[np.ndarray, ...], labels: np.ndarray, num_classes: int, resamples: int, seed: int
+    metric: Metric, predictions: tuple[np.ndarray, ...], labels: np.ndarray, num_classes: int, bootstrap_samples: int, seed: int
 ) -> np.ndarray:
     """Score every resample of the rows, each row drawn together with the predictions of all models.
 
@@ -112,7 +112,7 @@ def resampled_scores(
         predictions: one array [N] or [N, C] for each of M models.
         labels: [N] or [N, C].
         num_classes: C.
-        resamples: R.
+        bootstrap_samples: R.
         seed: of the draws.
 
     Returns:
@@ -122,22 +122,22 @@ def resampled_scores(
         UsageError, DataError: as `score`; also when resamples < 1.
     """
     check_scorable(metric, predictions, labels, num_classes)
-    if resamples < 1:
-        raise UsageError(f"{resamples} bootstrap resamples", expected="1 or more", fix="set probe.resamples=2000")
+    if bootstrap_samples < 1:
+        raise UsageError(f"{bootstrap_samples} bootstrap resamples", expected="1 or more", fix="set probe.bootstrap_samples=2000")
     merged = merge_rows(metric, predictions, labels, num_classes)
     chunks = [
         [weighted_score(metric, weights, values, merged.labels, num_classes) for values in merged.predictions]
-        for weights in draw_weights(merged.counts, resamples, seed)
+        for weights in draw_weights(merged.counts, bootstrap_samples, seed)
     ]
     return np.concatenate(chunks, axis=1)
 
 
-def draw_weights(counts: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
+def draw_weights(counts: np.ndarray, bootstrap_samples: int, seed: int) -> Iterator[np.ndarray]:
     """Draw with replacement, as many as there are, from K kinds of rows.
 
     Args:
         counts: int [K], how many rows there are of each kind.
-        resamples: R.
+        bootstrap_samples: R.
         seed: of the draws.
 
     Yields:
@@ -146,12 +146,12 @@ def draw_weights(counts: np.ndarray, resamples: int, seed: int) -> Iterator[np.n
     generator = np.random.default_rng(seed)
     total = int(counts.sum())
     at_once = max(1, CELLS_AT_ONCE // len(counts))
-    for start in range(0, resamples, at_once):
-        size = min(at_once, resamples - start)
+    for start in range(0, bootstrap_samples, at_once):
+        size = min(at_once, bootstrap_samples - start)
         yield generator.multinomial(total, counts / total, size=size).astype(np.float64)
 
 
-def draw_seeds(seeds: tuple[int, ...], resamples: int) -> np.ndarray:
+def draw_seeds(seeds: tuple[int, ...], bootstrap_samples: int) -> np.ndarray:
     """Draw training seeds with replacement, as many as there are, for the upper level of a bootstrap over seeds and test rows.
 
     The draw is a function of the seeds' names: all that was trained with the same seeds shares it, on every target, so that differences
@@ -159,11 +159,11 @@ def draw_seeds(seeds: tuple[int, ...], resamples: int) -> np.ndarray:
 
     Args:
         seeds: S of them, at least one, none negative.
-        resamples: R.
+        bootstrap_samples: R.
 
     Returns:
         float64 [R, S], the share of each seed in each draw. Rows sum to 1; a seed that is alone has them all.
     """
     generator = np.random.default_rng([len(seeds), *seeds])
-    counts = generator.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=resamples)
+    counts = generator.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=bootstrap_samples)
     return counts / len(seeds)

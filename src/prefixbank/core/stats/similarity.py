@@ -21,7 +21,7 @@ from torch import Tensor
 from prefixbank.core.shapes import ShapeError
 from prefixbank.errors import DataError, UsageError
 
-Measure = Literal["average_tokens", "per_token"]
+Similarity = Literal["average_tokens", "per_token"]
 
 
 def average_tokens(a: Tensor, b: Tensor) -> float:
@@ -64,7 +64,7 @@ def per_token_by_layer(a: Tensor, b: Tensor) -> np.ndarray:
     return by_layer
 
 
-def similarity_matrix(measure: Measure, sources: Sequence[Tensor], targets: Sequence[Tensor]) -> np.ndarray:
+def similarity_matrix(measure: Similarity, sources: Sequence[Tensor], targets: Sequence[Tensor]) -> np.ndarray:
     """Compare each source with each target, over all layers.
 
     Args:
@@ -85,7 +85,7 @@ def similarity_matrix(measure: Measure, sources: Sequence[Tensor], targets: Sequ
     return joined
 
 
-def similarity_matrix_by_layer(measure: Measure, sources: Sequence[Tensor], targets: Sequence[Tensor]) -> np.ndarray:
+def similarity_matrix_by_layer(measure: Similarity, sources: Sequence[Tensor], targets: Sequence[Tensor]) -> np.ndarray:
     """Return what `similarity_matrix` gives for each layer alone, float64 [S, T, L]; L is 1 for soft prompts."""
     _check(sources, targets)
     return _products(_embeddings(measure, sources, by_layer=True), _embeddings(measure, targets, by_layer=True))
@@ -98,7 +98,7 @@ def _products(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return clipped
 
 
-def _embeddings(measure: Measure, prefixes: Sequence[Tensor], *, by_layer: bool) -> np.ndarray:
+def _embeddings(measure: Similarity, prefixes: Sequence[Tensor], *, by_layer: bool) -> np.ndarray:
     """Return [N, G, F]: for each prefix G vectors whose dot product with another's is the measure; G is L or 1."""
     tokens = [_tokens(prefix, by_layer=by_layer) for prefix in prefixes]
     match measure:

@@ -57,14 +57,14 @@ class TaskCorrelation:
     """A correlation over pairs of tasks, and how sure it is.
 
     `value` is NaN where there are fewer than two pairs or one side is constant. `low` and `high` bound the percentile interval over
-    `resamples` draws of tasks; they are NaN where no draw has a correlation. `pairs` says how many pairs were compared.
+    `bootstrap_samples` draws of tasks; they are NaN where no draw has a correlation. `pairs` says how many pairs were compared.
     """
 
     value: float
     low: float
     high: float
     pairs: int
-    resamples: int
+    bootstrap_samples: int
 
 
 def correlation(kind: CorrelationKind, x: np.ndarray, y: np.ndarray) -> float:
@@ -82,7 +82,7 @@ def correlation_over_tasks(
     source_tasks: Sequence[str],
     target_tasks: Sequence[str],
     *,
-    resamples: int,
+    bootstrap_samples: int,
     seed: int,
     confidence: float = 0.95,
 ) -> TaskCorrelation:
@@ -100,7 +100,7 @@ def correlation_over_tasks(
         y: [S, T], for example relative error reductions, averaged over seeds.
         source_tasks: S names.
         target_tasks: T names; equal names are the same task.
-        resamples: R.
+        bootstrap_samples: R.
         seed: of the draws.
         confidence: share of resampled correlations between low and high.
 
@@ -109,21 +109,21 @@ def correlation_over_tasks(
         UsageError: a name occurs twice among sources or among targets, or resamples < 1.
         DataError: a value is infinite.
     """
-    _check_pairs(x, y, source_tasks, target_tasks, resamples)
+    _check_pairs(x, y, source_tasks, target_tasks, bootstrap_samples)
     tasks = list(dict.fromkeys((*source_tasks, *target_tasks)))
     places = {task: place for place, task in enumerate(tasks)}
     left, right = np.meshgrid([places[task] for task in source_tasks], [places[task] for task in target_tasks], indexing="ij")
     kept = (left != right) & ~np.isnan(x) & ~np.isnan(y)
     left, right, x_kept, y_kept = left[kept], right[kept], x[kept], y[kept]
     samples = [np.empty(0)]
-    for drawn in draw_weights(np.ones(len(tasks), dtype=np.int64), resamples, seed):
+    for drawn in draw_weights(np.ones(len(tasks), dtype=np.int64), bootstrap_samples, seed):
         weights = drawn[:, left] * drawn[:, right]
         defined = _defined(weights, x_kept, y_kept)
         if defined.any():
             samples.append(weighted_score(kind, weights[defined], x_kept, y_kept, 1))
     found = np.concatenate(samples)
     low, high = percentile_interval(found, confidence) if len(found) else (math.nan, math.nan)
-    return TaskCorrelation(value=correlation(kind, x_kept, y_kept), low=low, high=high, pairs=len(x_kept), resamples=len(found))
+    return TaskCorrelation(value=correlation(kind, x_kept, y_kept), low=low, high=high, pairs=len(x_kept), bootstrap_samples=len(found))
 
 
 def _ceiling(scale: Scale) -> float:
@@ -151,7 +151,7 @@ def _varies(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     return varies
 
 
-def _check_pairs(x: np.ndarray, y: np.ndarray, source_tasks: Sequence[str], target_tasks: Sequence[str], resamples: int) -> None:
+def _check_pairs(x: np.ndarray, y: np.ndarray, source_tasks: Sequence[str], target_tasks: Sequence[str], bootstrap_samples: int) -> None:
     """Raise ShapeError, UsageError or DataError unless x and y are values of all pairs, and resamples can be drawn."""
     shape = (len(source_tasks), len(target_tasks))
     if x.shape != shape or y.shape != shape or 0 in shape:
@@ -163,8 +163,8 @@ def _check_pairs(x: np.ndarray, y: np.ndarray, source_tasks: Sequence[str], targ
     for name, tasks in (("source", source_tasks), ("target", target_tasks)):
         if len(set(tasks)) < len(tasks):
             raise UsageError(f"{name} tasks {list(tasks)}", expected="each task once", fix="average over seeds first")
-    if resamples < 1:
-        raise UsageError(f"{resamples} bootstrap resamples", expected="1 or more", fix="resamples=2000")
+    if bootstrap_samples < 1:
+        raise UsageError(f"{bootstrap_samples} bootstrap resamples", expected="1 or more", fix="bootstrap_samples=2000")
     if np.isinf(x).any() or np.isinf(y).any():
         raise DataError(
             "a value of a pair is infinite", expected="finite numbers, NaN for a pair left out", fix="check scores and prefixes"

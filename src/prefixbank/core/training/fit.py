@@ -53,13 +53,13 @@ def fit_prefix(
         checkpoint=checkpoint,
         on_event=on_event,
         list_scores=len(settings.tasks) > 1,
-        early_share=settings.embedding_share,
+        early_share=settings.task_embedding_fraction,
     )
     with checkpointed_layers(model, enabled=settings.gradient_checkpointing):
         progress, best = training.run()
     return FitResult(
         prefix=prefix_of(best),
-        task_embedding=prefix_of(training.early),
+        task_embedding=prefix_of(training.early_snapshot),
         task_embedding_step=progress.early_step,
         **outcome(progress, best),
     )
@@ -80,17 +80,17 @@ def embed_task(
     The arguments are those of `fit_prefix`. Validation counts only where patience may end the training before that step.
     """
     learner = _PrefixLearner(model, shape, settings)
-    share = settings.embedding_share
+    share = settings.task_embedding_fraction
     training = Training(learner, settings, train, validation, checkpoint=checkpoint, on_event=on_event, early_share=share, only_early=True)
     with checkpointed_layers(model, enabled=settings.gradient_checkpointing):
         progress, _ = training.run()
-    return prefix_of(training.early), progress.early_step
+    return prefix_of(training.early_snapshot), progress.early_step
 
 
 class _PrefixLearner:
     """A prefix and its heads, in front of an encoder that stays as it is."""
 
-    lower: str = "optim.head_lr or prefix.init_scale"
+    rate_hint: str = "optim.head_lr or prefix.init_scale"
 
     def __init__(self, model: nn.Module, shape: EncoderShape, settings: FitSettings) -> None:
         self.model, self.settings = model, settings

@@ -56,11 +56,11 @@ class Learner(Protocol):
 
     Args:
         parts: the trained modules, by their names in checkpoints.
-        lower: further settings to lower where numbers are not finite.
+        rate_hint: further settings to lower where numbers are not finite.
     """
 
     parts: Mapping[str, Part]
-    lower: str
+    rate_hint: str
 
     def outputs(self, batch: Batch, draw: int | None) -> Tensor:
         """Return the outputs [B, C] of the head of the batch's task, with dropout drawn from `draw`, or without any."""
@@ -108,7 +108,7 @@ class Training:
         self.optimizer = self.precision.prepare(optimizer)
         self.progress = Progress(examples=[0] * len(settings.tasks))
         self.best: dict[str, Tensor] = {}
-        self.early: dict[str, Tensor] = {}
+        self.early_snapshot: dict[str, Tensor] = {}
         self.resumed = time.monotonic()
 
     def run(self) -> tuple[Progress, dict[str, Tensor]]:
@@ -116,36 +116,36 @@ class Training:
         self.restore()
         if not self.best and self.settings.epochs == 0:
             self.finish_epoch(loss=math.nan)
-        while self.progress.epoch < self.settings.epochs and not self.out_of_patience() and not self.has_all():
+        while self.progress.epoch < self.settings.epochs and not self.out_of_patience() and not self.is_done():
             loss = self.run_epoch()
-            if self.has_all():
+            if self.is_done():
                 break
             self.progress.epoch += 1
             self.progress.batches_done = 0
             self.finish_epoch(loss)
             self.save()
-        self.keep_early(due=True)  # where training ended before that step, or had none
+        self.snapshot_early(due=True)  # where training ended before that step, or had none
         self.count_time()
         return self.progress, self.best
 
-    def has_all(self) -> bool:
+    def is_done(self) -> bool:
         """Whether nothing more is wanted."""
-        return self.only_early and bool(self.early)
+        return self.only_early and bool(self.early_snapshot)
 
     def out_of_patience(self) -> bool:
         """Whether too many epochs have passed without a better score."""
-        patience = self.settings.patience_epochs
+        patience = self.settings.early_stopping_patience
         return 0 < patience <= self.progress.stale_epochs
 
     def run_epoch(self) -> float:
         """Train on what is left of the current epoch and return the loss of its last step."""
         batches = self.train(self.progress.epoch)
-        per_step = self.settings.accumulation_steps
+        per_step = self.settings.gradient_accumulation_steps
         steps_per_epoch = math.ceil(len(batches) / per_step)
         loss = math.nan
         for start in range(self.progress.batches_done, len(batches), per_step):
             loss = self.run_step(batches[start : start + per_step], steps_per_epoch * self.settings.epochs)
-            if self.has_all():
+            if self.is_done():
                 break
             self.progress.batches_done = min(start + per_step, len(batches))
             self.save()
@@ -153,7 +153,7 @@ class Training:
 
     def run_step(self, batches: Sequence[Batch], total_steps: int) -> float:
         """Do one optimiser step over some batches as if they were one."""
-        factor = rate_factor(self.settings.schedule, self.progress.step, total_steps, self.settings.warmup_share)
+        factor = rate_factor(self.settings.schedule, self.progress.step, total_steps, self.settings.warmup_ratio)
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * factor
         rows = sum(len(batch.rows) for batch in batches)
@@ -168,7 +168,7 @@ class Training:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.progress.step += 1
-        self.keep_early(due=self.progress.step >= early_step(self.early_share, total_steps))
+        self.snapshot_early(due=self.progress.step >= early_step(self.early_share, total_steps))
         self.record(
             FitEvent(step=self.progress.step, total_steps=total_steps, epoch=self.progress.epoch, loss=loss, lr=self.settings.lr * factor)
         )
@@ -191,7 +191,7 @@ class Training:
             raise TrainingError(
                 what,
                 expected="finite numbers",
-                fix=f"lower optim.lr (now {self.settings.lr:g}), {self.learner.lower}, or use optim.precision=fp32",
+                fix=f"lower optim.lr (now {self.settings.lr:g}), {self.learner.rate_hint}, or use optim.precision=fp32",
             )
 
     def finish_epoch(self, loss: float) -> None:
@@ -206,10 +206,10 @@ class Training:
         else:
             progress.stale_epochs += 1
 
-    def keep_early(self, *, due: bool) -> None:
+    def snapshot_early(self, *, due: bool) -> None:
         """Keep what was learned by now, once, if that is asked for and due."""
-        if due and self.early_share > 0 and not self.early:
-            self.early, self.progress.early_step = self.learner.snapshot(), self.progress.step
+        if due and self.early_share > 0 and not self.early_snapshot:
+            self.early_snapshot, self.progress.early_step = self.learner.snapshot(), self.progress.step
 
     def validate(self, task: TaskSettings, batches: Sequence[Batch]) -> float:
         """Return a task's metric on its validation rows."""
@@ -252,7 +252,7 @@ class Training:
             for place, part in self.learner.parts.items()
             for name, tensor in part.module.state_dict().items()
         }
-        for place, kept in (("best", self.best), ("early", self.early)):
+        for place, kept in (("best", self.best), ("early", self.early_snapshot)):
             tensors |= {f"{place}.{name}": tensor for name, tensor in kept.items()}
         moments, numbers = state_of(self.optimizer)
         tensors |= {f"optimizer.{name}": tensor for name, tensor in moments.items()}
@@ -272,7 +272,7 @@ class Training:
         self.precision.restore(facts["scaler"])
         for place, part in self.learner.parts.items():
             part.module.load_state_dict(under(place, tensors))
-        self.best, self.early = under("best", tensors), under("early", tensors)
+        self.best, self.early_snapshot = under("best", tensors), under("early", tensors)
         restore(self.optimizer, under("optimizer", tensors), facts["optimizer"])
 
 

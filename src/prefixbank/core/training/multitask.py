@@ -56,7 +56,7 @@ def fit_multitask(
 class _MultitaskLearner:
     """An encoder of which every weight is trained, and its heads."""
 
-    lower: str = "optim.head_lr"
+    rate_hint: str = "optim.head_lr"
 
     def __init__(self, model: nn.Module, hidden_size: int, settings: TrainingSettings) -> None:
         self.model, self.settings = model, settings

@@ -70,7 +70,7 @@ def checkpointed_layers(model: nn.Module, *, enabled: bool) -> Iterator[None]:
         raise EncoderError(
             f"{type(model).__name__} has no gradient checkpointing",
             expected="an encoder whose layers can be recomputed",
-            fix="optim.gradient_checkpointing=false with a smaller optim.batch_size and more optim.accumulation_steps",
+            fix="optim.gradient_checkpointing=false with a smaller optim.batch_size and more optim.gradient_accumulation_steps",
         )
     # Releases of transformers before this name have the other one, which later ones deprecate.
     switch = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"

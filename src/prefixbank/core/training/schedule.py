@@ -9,13 +9,13 @@ from typing import Literal, assert_never
 Schedule = Literal["linear", "cosine", "constant"]
 
 
-def rate_factor(schedule: Schedule, step: int, total_steps: int, warmup_share: float) -> float:
+def rate_factor(schedule: Schedule, step: int, total_steps: int, warmup_ratio: float) -> float:
     """Return the factor for optimiser step `step` of `total_steps`, both counted from 0.
 
-    The factor rises linearly over the first `warmup_share` of the steps, then falls to 0 at `total_steps` (`linear`, `cosine`)
+    The factor rises linearly over the first `warmup_ratio` of the steps, then falls to 0 at `total_steps` (`linear`, `cosine`)
     or stays (`constant`).
     """
-    warmup_steps = round(total_steps * warmup_share)
+    warmup_steps = round(total_steps * warmup_ratio)
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     done = (step - warmup_steps) / max(1, total_steps - warmup_steps)

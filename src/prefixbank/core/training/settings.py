@@ -56,11 +56,11 @@ class TrainingSettings:
     head_lr: float
     weight_decay: float
     schedule: Schedule
-    warmup_share: float
+    warmup_ratio: float
     epochs: int
-    accumulation_steps: int
+    gradient_accumulation_steps: int
     max_grad_norm: float
-    patience_epochs: int
+    early_stopping_patience: int
     precision: Precision
     gradient_checkpointing: bool
     seed: int
@@ -73,11 +73,11 @@ class FitSettings(TrainingSettings):
 
     Args:
         start: where the prefix starts.
-        embedding_share: share of the schedule's steps after which the prefix as it stands is the task's embedding.
+        task_embedding_fraction: share of the schedule's steps after which the prefix as it stands is the task's embedding.
     """
 
     start: PrefixStart
-    embedding_share: float
+    task_embedding_fraction: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ class FitResult(TrainingResult):
 
     Args:
         prefix: fp32, on the CPU.
-        task_embedding: the prefix as it stood after `task_embedding_step` optimiser steps; see `FitSettings.embedding_share`.
+        task_embedding: the prefix as it stood after `task_embedding_step` optimiser steps; see `FitSettings.task_embedding_fraction`.
         task_embedding_step: that share of the schedule's steps, or the last step where training stopped before it.
     """
 

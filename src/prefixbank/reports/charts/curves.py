@@ -15,15 +15,15 @@ LOOKS = (("-", "o", DARK), ("--", "s", ACCENT), (":", "^", "#555555"), ("-.", "D
 """Line, marker and colour of each seed; shapes alone tell them apart."""
 
 
-def has_points(of_seed: dict[str, list[list[float]]]) -> bool:
+def has_points(by_seed: dict[str, list[list[float]]]) -> bool:
     """Say whether a training was evaluated at all."""
-    return any(of_seed.values())
+    return any(by_seed.values())
 
 
 def curves_chart(table: JSON) -> Figure:
     """Return validation scores over the share of training done; each panel has its own scale of scores."""
-    curves = {name: of_seed for name, of_seed in table["curves"].items() if has_points(of_seed)}
-    seeds = sorted({seed for of_seed in curves.values() for seed in of_seed}, key=int)
+    curves = {name: by_seed for name, by_seed in table["curves"].items() if has_points(by_seed)}
+    seeds = sorted({seed for by_seed in curves.values() for seed in by_seed}, key=int)
     looks: dict[str, dict[str, Any]] = {
         seed: {**dict(zip(("linestyle", "marker", "color"), LOOKS[place % len(LOOKS)], strict=True)), "markersize": 4, "linewidth": 1.3}
         for place, seed in enumerate(seeds)
@@ -31,8 +31,8 @@ def curves_chart(table: JSON) -> Figure:
     high, wide = panels(len(curves))
     figure = Figure(figsize=(0.6 + PANEL_WIDE_INCHES * wide, 1.1 + PANEL_HIGH_INCHES * high), layout="constrained")
     grid = figure.subplots(high, wide, sharex=True, squeeze=False)
-    for axes, (name, of_seed) in zip(grid.flat, curves.items(), strict=False):
-        _panel(axes, name, of_seed, looks)
+    for axes, (name, by_seed) in zip(grid.flat, curves.items(), strict=False):
+        _panel(axes, name, by_seed, looks)
     for place, axes in enumerate(grid.flat):
         axes.set_visible(place < len(curves))
         axes.set_xlabel("share of training done" if place < len(curves) <= place + wide else "")
@@ -44,8 +44,8 @@ def curves_chart(table: JSON) -> Figure:
     return figure
 
 
-def _panel(axes: Any, name: str, of_seed: dict[str, list[list[float]]], looks: dict[str, dict[str, Any]]) -> None:
-    for seed, points in of_seed.items():
+def _panel(axes: Any, name: str, by_seed: dict[str, list[list[float]]], looks: dict[str, dict[str, Any]]) -> None:
+    for seed, points in by_seed.items():
         axes.plot(*zip(*points, strict=True), **looks[seed])
     axes.set_xlim(0, 1.04)
     axes.margins(y=0.12)

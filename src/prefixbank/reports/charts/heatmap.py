@@ -58,8 +58,8 @@ def signed_map(title: str, sources: Sequence[str], targets: Sequence[str], diffe
     return figure
 
 
-def _value(of_target: JSON) -> float | None:
-    return of_target["difference"]["value"] if of_target["difference"] else None
+def _value(by_target: JSON) -> float | None:
+    return by_target["difference"]["value"] if by_target["difference"] else None
 
 
 def ink(value: float, limit: float) -> str:

@@ -52,9 +52,9 @@ def scatter_chart(table: JSON) -> Figure:
 def _panel(axes: Any, table: JSON, target: str, by_target: JSON) -> dict[str, tuple[float, float]]:
     """Draw one target; return its sources' points."""
     points = {
-        source: (table["similarity"][source][target], of_target[target])
-        for source, of_target in table["gains"].items()
-        if of_target[target] is not None
+        source: (table["similarity"][source][target], by_target[target])
+        for source, by_target in table["gains"].items()
+        if by_target[target] is not None
     }
     axes.axhline(0.0, color="black", linewidth=0.8, linestyle="--", zorder=0)
     axes.plot(*zip(*points.values(), strict=True), marker="o", color=DARK, markersize=4.5, linestyle="none")

@@ -34,5 +34,5 @@ def write_map(out: Path, table: JSON) -> None:
 def gains_chart(table: JSON) -> Figure:
     """Return the map of gains, sources by targets and their mean."""
     targets = [*table["targets"], MEAN]
-    values = [[of_target[target] for target in targets] for of_target in table["gains"].values()]
+    values = [[by_target[target] for target in targets] for by_target in table["gains"].values()]
     return signed_map(f"{table['experiment']}: score from a source's prefix minus cold start", list(table["gains"]), targets, values)

@@ -47,31 +47,31 @@ def regimes_of(seeds: Sequence[int]) -> tuple[Regime, ...]:
     return ("held-out seeds", "same seed") if len(seeds) > 1 else ("same seed",)
 
 
-def comparisons(tops: Sequence[int], combined: Sequence[str]) -> int:
+def comparisons(ks: Sequence[int], combined: Sequence[str]) -> int:
     """Return how many differences a regime tests."""
-    return 3 * len(tops) + len(combined) + 1
+    return 3 * len(ks) + len(combined) + 1
 
 
-def retrieval(found: Mapping[str, TargetScores], near: Mapping[str, np.ndarray], regime: Regime, tops: Sequence[int]) -> JSON:
+def retrieval(found: Mapping[str, TargetScores], near: Mapping[str, np.ndarray], regime: Regime, ks: Sequence[int]) -> JSON:
     """Return a regime's table.
 
     Args:
         found: target to scores.
         near: target to the similarities of its sources, seed by seed, [N, S].
         regime: see `_choosing`.
-        tops: sizes of the short lists.
+        ks: sizes of the short lists.
     """
     rows: Rows = {}
     chosen: dict[str, JSON] = {}
     for target, scores in found.items():
-        chances = choices(scores, near[target], regime, tops)
-        picked = {name: scores.weighted(of_seed) for name, of_seed in chances.items()}
+        chances = choices(scores, near[target], regime, ks)
+        picked = {name: scores.weighted(by_seed) for name, by_seed in chances.items()}
         ends = {name: picked.pop(name) for name in (ORACLE, BOUND)}
         rows[target] = {COLD: scores.cold, **picked, **scores.combined, **ends}
-        chosen[target] = {name: _names(scores, chances[name]) for name in (*map(top, tops), ORACLE, BOUND)}
+        chosen[target] = {name: _names(scores, chances[name]) for name in (*map(top, ks), ORACLE, BOUND)}
     add_mean(rows)
     table = {name: _row(rows, name) for name in rows[MEAN]}
-    against_random = {str(k): difference(rows[MEAN][top(k)], rows[MEAN][random(k)]) for k in tops}
+    against_random = {str(k): difference(rows[MEAN][top(k)], rows[MEAN][random(k)]) for k in ks}
     family: list[Any] = [row["minus_cold"] for name, row in table.items() if name not in (COLD, BOUND)] + list(against_random.values())
     correct(family)
     return {
@@ -83,21 +83,21 @@ def retrieval(found: Mapping[str, TargetScores], near: Mapping[str, np.ndarray],
     }
 
 
-def choices(scores: TargetScores, near: np.ndarray, regime: Regime, tops: Sequence[int]) -> Chances:
+def choices(scores: TargetScores, near: np.ndarray, regime: Regime, ks: Sequence[int]) -> Chances:
     """Choose a source for each seed in each way.
 
     Args:
         scores: of one target.
         near: [N, S] similarities of its sources.
         regime: which seeds choose.
-        tops: sizes of the short lists; one longer than S is S long.
+        ks: sizes of the short lists; one longer than S is S long.
     """
     one_hot = np.eye(len(scores.sources))
     found: Chances = {}
     for place, seed in enumerate(scores.seeds):
         choosing = _choosing(regime, place, len(scores.seeds))
         candidates = candidates_of_seeds(scores.validation, scores.test, choosing=choosing, scoring=[place])
-        for k in tops:
+        for k in ks:
             size = min(k, len(scores.sources))
             found.setdefault(top(k), {})[seed] = one_hot[best_of_k(near[choosing].mean(axis=0), candidates, size).source]
             found.setdefault(random(k), {})[seed] = chances_of_k_random(candidates, size)
@@ -116,8 +116,8 @@ def _choosing(regime: Regime, place: int, seeds: int) -> list[int]:
     assert_never(regime)
 
 
-def _names(scores: TargetScores, of_seed: Mapping[int, np.ndarray]) -> JSON:
-    return {str(seed): scores.sources[int(chances.argmax())] for seed, chances in of_seed.items()}
+def _names(scores: TargetScores, by_seed: Mapping[int, np.ndarray]) -> JSON:
+    return {str(seed): scores.sources[int(chances.argmax())] for seed, chances in by_seed.items()}
 
 
 def _row(rows: Rows, name: str) -> JSON:

@@ -53,7 +53,7 @@ class TargetScores:
         )
 
 
-def target_scores(study: TransferMap, target: str, resamples: int, number: int) -> TargetScores:
+def target_scores(study: TransferMap, target: str, bootstrap_samples: int, number: int) -> TargetScores:
     """Read and resample the scores of one target, the `number`-th.
 
     Raises:
@@ -64,31 +64,31 @@ def target_scores(study: TransferMap, target: str, resamples: int, number: int) 
     sources = tuple(source for source in study.sources if source in warm)
     entries = {one.score.digest: one.score for one in _trainings(study, target)}
     result = read_json(cold[seeds[0]].prefix, "result.json")
-    rows, scored, _ = sample_rows(target, entries, result["metric"], len(result["labels"]) or 1, resamples, number)
+    rows, scored, _ = sample_rows(target, entries, result["metric"], len(result["labels"]) or 1, bootstrap_samples, number)
     found = [[scored[warm[source][seed].score.digest] for seed in seeds] for source in sources]
     return TargetScores(
         facts={"metric": result["metric"], "test_rows": rows},
         seeds=seeds,
         sources=sources,
         validation=np.array([[_validation(warm[source][seed]) for seed in seeds] for source in sources]),
-        test=np.array([[score for score, _ in of_source] for of_source in found]),
-        samples=np.array([[samples for _, samples in of_source] for of_source in found]),
+        test=np.array([[score for score, _ in by_source] for by_source in found]),
+        samples=np.array([[samples for _, samples in by_source] for by_source in found]),
         cold=_sampled(cold, scored),
         cold_validation=np.array([_validation(cold[seed]) for seed in seeds]),
-        combined={name: _sampled(of_target[target], scored) for name, of_target in study.combined.items()},
+        combined={name: _sampled(by_target[target], scored) for name, by_target in study.combined.items()},
     )
 
 
 def _trainings(study: TransferMap, target: str) -> Iterator[Trained]:
     yield from study.cold[target].values()
-    for of_seed in (*study.warm[target].values(), *(of_target[target] for of_target in study.combined.values())):
-        yield from of_seed.values()
+    for by_seed in (*study.warm[target].values(), *(by_target[target] for by_target in study.combined.values())):
+        yield from by_seed.values()
 
 
-def _sampled(of_seed: Mapping[int, Trained], scored: Scored) -> Sampled:
+def _sampled(by_seed: Mapping[int, Trained], scored: Scored) -> Sampled:
     return Sampled(
-        scores={seed: scored[one.score.digest][0] for seed, one in of_seed.items()},
-        samples={seed: scored[one.score.digest][1] for seed, one in of_seed.items()},
+        scores={seed: scored[one.score.digest][0] for seed, one in by_seed.items()},
+        samples={seed: scored[one.score.digest][1] for seed, one in by_seed.items()},
     )
 
 

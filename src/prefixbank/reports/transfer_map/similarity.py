@@ -10,15 +10,15 @@ import numpy as np
 from torch import Tensor
 
 from prefixbank.artifacts.json_files import number_or_none
-from prefixbank.config.commands import Measure, Reading
+from prefixbank.config.commands import Compare, Similarity
 from prefixbank.core.stats.similarity import similarity_matrix, similarity_matrix_by_layer
 from prefixbank.core.stats.transfer import CorrelationKind, correlation, correlation_over_tasks
 from prefixbank.reports.transfer_map.study import TransferMap
 from prefixbank.store.key import JSON
 from prefixbank.transfer.task_embeddings import read_embedding, unreadable
 
-MEASURES: tuple[Measure, ...] = get_args(Measure)
-READINGS: tuple[Reading, ...] = get_args(Reading)
+MEASURES: tuple[Similarity, ...] = get_args(Similarity)
+READINGS: tuple[Compare, ...] = get_args(Compare)
 KINDS: tuple[CorrelationKind, ...] = get_args(CorrelationKind)
 ALL_LAYERS = "all"
 SOURCE_ALONE = {"measure": "least_movement", "reading": "source alone"}
@@ -41,7 +41,7 @@ class Similarities:
     layers: np.ndarray
 
 
-def compare(measure: Measure, rows: Embeddings, columns: Embeddings, seeds: Sequence[int]) -> Similarities:
+def compare(measure: Similarity, rows: Embeddings, columns: Embeddings, seeds: Sequence[int]) -> Similarities:
     """Compare tasks by embeddings of any kind, those of one seed with each other."""
     pairs = [([one[seed] for one in rows], [one[seed] for one in columns]) for seed in seeds]
     return Similarities(
@@ -59,7 +59,7 @@ class TaskEmbeddings:
     targets: Mapping[str, Mapping[int, Tensor]]
 
     @staticmethod
-    def of(study: TransferMap, reading: Reading) -> TaskEmbeddings:
+    def of(study: TransferMap, reading: Compare) -> TaskEmbeddings:
         """Read them."""
         return TaskEmbeddings(
             seeds=tuple(sorted(study.facts.seeds)),
@@ -67,7 +67,7 @@ class TaskEmbeddings:
             targets={name: {seed: read_embedding(one.prefix, reading) for seed, one in of.items()} for name, of in study.cold.items()},
         )
 
-    def compared(self, measure: Measure) -> Similarities:
+    def compared(self, measure: Similarity) -> Similarities:
         """Compare sources with targets."""
         return compare(measure, list(self.sources.values()), list(self.targets.values()), self.seeds)
 
@@ -79,7 +79,7 @@ class TaskEmbeddings:
         layers = -np.repeat(of_layers[:, :, None], len(self.targets), axis=2)
         return Similarities(whole=-np.sqrt((layers**2).sum(axis=-1)), layers=layers)
 
-    def between(self, measure: Measure) -> JSON:
+    def between(self, measure: Similarity) -> JSON:
         """Compare all tasks with each other, mean over seeds. A source that also is a target is there once, as the source."""
         tasks = {**self.targets, **self.sources}
         names = list(dict.fromkeys((*self.sources, *self.targets)))
@@ -92,15 +92,15 @@ def _layers(embedding: Tensor) -> Tensor:
     return embedding.double() if embedding.ndim > 2 else embedding.double()[None]
 
 
-def readings_of(study: TransferMap) -> list[Reading]:
+def readings_of(study: TransferMap) -> list[Compare]:
     """Return what can be read of all the map's prefixes: movement only where all start values are known."""
-    entries = [entry for of_seed in study.sources.values() for entry in of_seed.values()]
-    entries += [one.prefix for of_seed in study.cold.values() for one in of_seed.values()]
+    entries = [entry for by_seed in study.sources.values() for entry in by_seed.values()]
+    entries += [one.prefix for by_seed in study.cold.values() for one in by_seed.values()]
     return [reading for reading in READINGS if all(unreadable(entry.document, "", reading) is None for entry in entries)]
 
 
 def correlations(
-    found: Sequence[tuple[JSON, Similarities]], reductions: np.ndarray, gains: np.ndarray, study: TransferMap, resamples: int
+    found: Sequence[tuple[JSON, Similarities]], reductions: np.ndarray, gains: np.ndarray, study: TransferMap, bootstrap_samples: int
 ) -> list[JSON]:
     """Return for each comparison and layer how similarity goes with relative error reduction.
 
@@ -109,14 +109,14 @@ def correlations(
         reductions: [S, T] relative error reductions, NaN where there is none.
         gains: [S, T], NaN where a target lacks a source. They rank the sources of one target as reductions do, and are always defined.
         study: names the tasks.
-        resamples: draws of tasks behind the intervals.
+        bootstrap_samples: draws of tasks behind the intervals.
     """
     tasks = (list(study.sources), list(study.cold))
     rows = []
     for names, similarities in found:
         for layer, values in _by_layer(similarities):
             over_tasks: JSON = {
-                kind: _finite(asdict(correlation_over_tasks(kind, values, reductions, *tasks, resamples=resamples, seed=0)))
+                kind: _finite(asdict(correlation_over_tasks(kind, values, reductions, *tasks, bootstrap_samples=bootstrap_samples, seed=0)))
                 for kind in KINDS
             }
             rows.append({**names, "layer": layer, **over_tasks, "within": _within(values, gains, tasks[1])})

@@ -21,33 +21,33 @@ STEP = "map-report"
 VERSION = 1  # 1: first
 
 
-def unit(study: TransferMap, *, resamples: int) -> Unit:
+def unit(study: TransferMap, *, bootstrap_samples: int) -> Unit:
     """Return the unit that reports on a transfer map; ref `report/<experiment>`.
 
     Args:
         study: what was trained.
-        resamples: bootstrap resamples behind the intervals, at the least; there are more where many comparisons are corrected together.
+        bootstrap_samples: bootstrap resamples behind the intervals, at the least; there are more where many comparisons are corrected together.
     """
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.reports.transfer_map.make import write_map
         from prefixbank.reports.transfer_map.table import tabulate
 
-        write_map(out, tabulate(study, resamples))
+        write_map(out, tabulate(study, bootstrap_samples))
         return {"experiment": study.facts.experiment}
 
     name = study.facts.experiment
-    made_of = document(step="map_report", version=VERSION, config=_config(study, resamples), inputs=_inputs(study))
+    made_of = document(step="map_report", version=VERSION, config=_config(study, bootstrap_samples), inputs=_inputs(study))
     return Unit(step=STEP, name=name, document=made_of, make=make, ref=("report", name), here=True)
 
 
-def _config(study: TransferMap, resamples: int) -> JSON:
+def _config(study: TransferMap, bootstrap_samples: int) -> JSON:
     """Return what is said and in which order; a document does not keep the order of names, so orders are lists."""
     return {
         **asdict(study.facts),
-        "resamples": resamples,
+        "bootstrap_samples": bootstrap_samples,
         **asdict(study.comparison),
-        "tops": study.tops,
+        "ks": study.ks,
         "compared_sources": list(study.sources),
         "targets": list(study.cold),
         "combined": list(study.combined),

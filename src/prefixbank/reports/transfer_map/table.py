@@ -23,13 +23,13 @@ from prefixbank.store.key import JSON
 from prefixbank.transfer.task_embeddings import Comparison
 
 
-def tabulate(study: TransferMap, resamples: int) -> JSON:
+def tabulate(study: TransferMap, bootstrap_samples: int) -> JSON:
     """Return the whole report as JSON values; None where a number is undefined."""
-    resamples = max(resamples, RESAMPLES_PER_TEST * comparisons(study.tops, list(study.combined)))
-    found = {target: target_scores(study, target, resamples, number) for number, target in enumerate(study.cold)}
+    bootstrap_samples = max(bootstrap_samples, RESAMPLES_PER_TEST * comparisons(study.ks, list(study.combined)))
+    found = {target: target_scores(study, target, bootstrap_samples, number) for number, target in enumerate(study.cold)}
     embeddings = {reading: TaskEmbeddings.of(study, reading) for reading in readings_of(study)}
-    compared = [Comparison(measure=measure, reading=reading) for reading in embeddings for measure in MEASURES]
-    similarities = {one: embeddings[one.reading].compared(one.measure) for one in compared}
+    compared = [Comparison(similarity=measure, compare=reading) for reading in embeddings for measure in MEASURES]
+    similarities = {one: embeddings[one.compare].compared(one.similarity) for one in compared}
     ranking = similarities[study.comparison].whole
     rows = [(asdict(one), found_by) for one, found_by in similarities.items()]
     rows += [(SOURCE_ALONE, embeddings["movement"].stillness())] if "movement" in embeddings else []
@@ -42,23 +42,23 @@ def tabulate(study: TransferMap, resamples: int) -> JSON:
     return {
         **asdict(study.facts),
         **asdict(study.comparison),
-        "ranked_by": f"{study.comparison.measure} of {study.comparison.reading}",
-        "tops": list(study.tops),
+        "ranked_by": f"{study.comparison.similarity} of {study.comparison.compare}",
+        "ks": list(study.ks),
         "compared_sources": list(study.sources),
         "targets": list(study.cold),
-        "combined": {name: sorted(next(iter(of_target.values()))) for name, of_target in study.combined.items()},
+        "combined": {name: sorted(next(iter(by_target.values()))) for name, by_target in study.combined.items()},
         "target_facts": {target: {**scores.facts, "sources": len(scores.sources)} for target, scores in found.items()},
         "scores": {target: _scores(scores) for target, scores in found.items()},
         "gains": _by_source(study, gains),
         "error_reductions": _by_source(study, reductions),
         "headline": regimes[0],
-        "regimes": {regime: retrieval(found, near, regime, study.tops) for regime in regimes},
+        "regimes": {regime: retrieval(found, near, regime, study.ks) for regime in regimes},
         "similarity": _by_source(study, ranking.mean(axis=0)),
-        "correlations": correlations(rows, reductions, gains, study, resamples),
-        "between": embeddings[study.comparison.reading].between(study.comparison.measure),
+        "correlations": correlations(rows, reductions, gains, study, bootstrap_samples),
+        "between": embeddings[study.comparison.compare].between(study.comparison.similarity),
         "speed": speed(study, gains),
         "level": LEVEL,
-        "resamples": resamples,
+        "bootstrap_samples": bootstrap_samples,
     }
 
 
@@ -110,8 +110,8 @@ def speed(study: TransferMap, gains: np.ndarray) -> JSON:
     positive: list[list[float | None]] = []
     for place, target in enumerate(study.cold):
         cold = {seed: _curve(one.prefix) for seed, one in study.cold[target].items()}
-        for source, of_seed in study.warm[target].items():
-            ratios = [_ratio(_curve(one.prefix), cold[seed]) for seed, one in of_seed.items()]
+        for source, by_seed in study.warm[target].items():
+            ratios = [_ratio(_curve(one.prefix), cold[seed]) for seed, one in by_seed.items()]
             everything.append(ratios)
             if gains[sources.index(source), place] > 0:
                 positive.append(ratios)

@@ -43,7 +43,7 @@ def _about(table: JSON) -> list[str]:
         f"- Sources are ranked by the similarity of task embeddings, {table['ranked_by']} over all layers: the source's training "
         "beside the target's cold start, seed by seed.",
     ]
-    short = {k: [target for target, about in table["target_facts"].items() if about["sources"] < k] for k in table["tops"]}
+    short = {k: [target for target, about in table["target_facts"].items() if about["sources"] < k] for k in table["ks"]}
     facts += [
         f"- A short list of {k} holds every source of {listed(targets)}, which has no more." for k, targets in short.items() if targets
     ]
@@ -59,7 +59,7 @@ def _about(table: JSON) -> list[str]:
 def _retrieval(table: JSON, regime: str) -> list[str]:
     found = table["regimes"][regime]
     headline = regime == table["headline"]
-    against = {top(k): found["against_random"][str(k)] for k in table["tops"]}
+    against = {top(k): found["against_random"][str(k)] for k in table["ks"]}
     rows = [
         [
             _called(table, name),
@@ -100,7 +100,7 @@ def _notes(table: JSON, found: JSON) -> list[str]:
 def _conclusions(table: JSON, found: JSON) -> list[str]:
     """Say of each row what it shows."""
     lines = []
-    for k in table["tops"]:
+    for k in table["ks"]:
         minus_random = found["against_random"][str(k)]
         adds = {1: "similarity adds to", -1: "similarity takes from", 0: "it is not shown that similarity adds to"}[_sign(minus_random)]
         arbitrary = "a training from an arbitrary source brings" if k == 1 else f"validation finds among {k} arbitrary sources"
@@ -139,7 +139,7 @@ def _percent(value: float | None, digits: int = 1) -> str:
 def _targets(table: JSON) -> list[str]:
     """Return the section with a row for each target, in the regime to believe."""
     found = table["regimes"][table["headline"]]["targets"]
-    names = [COLD, *(name for k in table["tops"] for name in (top(k), random(k))), ORACLE]
+    names = [COLD, *(name for k in table["ks"] for name in (top(k), random(k))), ORACLE]
     rows = [
         [target, facts["metric"], f"{facts['test_rows']:,}", *(interval(found[target][name]) for name in names)]
         for target, facts in table["target_facts"].items()

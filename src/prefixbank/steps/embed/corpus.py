@@ -24,14 +24,14 @@ from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event, silent
 from prefixbank.runtime.jobs import Job
 from prefixbank.runtime.unit import Unit
-from prefixbank.runtime.workers import Elsewhere, do_jobs
+from prefixbank.runtime.workers import WorkerPool, do_jobs
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.reading import Reading
+from prefixbank.steps.embed.reading import EmbeddingSpec
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, key_of
 
 
-def unit(context: Context, reading: Reading, corpus: Corpus, name: str, ref: tuple[str, str]) -> Unit:
+def unit(context: Context, reading: EmbeddingSpec, corpus: Corpus, name: str, ref: tuple[str, str]) -> Unit:
     """Return the unit that embeds a corpus.
 
     Args:
@@ -50,14 +50,14 @@ def unit(context: Context, reading: Reading, corpus: Corpus, name: str, ref: tup
         return embed.unit(context, reading, {stem_of(0): texts}, name, ref=ref)
     check_calibration(reading.recipe, corpus.shard_rows)
     made_of = reading.document({stem_of(number): digest for number, digest in enumerate(corpus.digests)})
-    if context.lacks(key_of(made_of)):
+    if context.needs_making(key_of(made_of)):
         say_finished(_Shards(context=context, reading=reading, read=Shards(corpus.source), name=name), corpus)
 
     def make(out: Path, work: Path) -> JSON:
         shards = _Shards(context=context, reading=reading, read=Shards(corpus.source), name=name)
         progress = RowProgress(context=context, name=name, total=corpus.rows)
-        if context.elsewhere is not None and reading.reuse is None:
-            make_elsewhere(shards, corpus, context.elsewhere, progress)
+        if context.workers is not None and reading.reuse is None:
+            make_elsewhere(shards, corpus, context.workers, progress)
         facts: JSON = {}
         truncated = 0.0
         for number, digest in enumerate(corpus.digests):
@@ -78,7 +78,7 @@ def unit(context: Context, reading: Reading, corpus: Corpus, name: str, ref: tup
     return Unit(step=EMBED_STEP, name=name, document=made_of, make=make, ref=ref, note=embed.describe, here=True)
 
 
-def make_shards(context: Context, reading: Reading, read: Shards, digests: Mapping[int, str]) -> None:
+def make_shards(context: Context, reading: EmbeddingSpec, read: Shards, digests: Mapping[int, str]) -> None:
     """Make some shards of a corpus, each told by its number and digest: a worker's share. The first one comes with those that need it.
 
     Raises:
@@ -99,17 +99,17 @@ def check_calibration(recipe: EmbedRecipe, shard_rows: int) -> None:
         )
 
 
-def check_workers(context: Context, reading: Reading, corpus: Corpus) -> None:
+def check_workers(context: Context, reading: EmbeddingSpec, corpus: Corpus) -> None:
     """Refuse what workers cannot do: read standard input on another machine, or know what the others have just embedded."""
-    if context.elsewhere is None:
+    if context.workers is None:
         return
-    if corpus.is_copy and context.elsewhere.distant:
+    if corpus.is_copy and context.workers.is_remote:
         raise UsageError(
             f"corpus.path=- with run.driver={context.run.driver}, whose workers each read the corpus",
             expected="a file that all machines see",
             fix="write the lines to a file: corpus.path=texts.txt    or run.driver=local",
         )
-    if reading.reuse is not None and (context.elsewhere.distant or context.run.workers > 1):
+    if reading.reuse is not None and (context.workers.is_remote or context.run.workers > 1):
         raise UsageError(
             f"reuse=true with run.driver={context.run.driver} run.workers={context.run.workers}: workers do not know each other's rows",
             expected="one process, which reads each text once",
@@ -129,19 +129,19 @@ def say_finished(shards: _Shards, corpus: Corpus) -> None:
     shards.context.emit(Event(kind="note", step=EMBED_STEP, name=shards.name, text=text))
 
 
-def make_elsewhere(shards: _Shards, corpus: Corpus, elsewhere: Elsewhere, progress: RowProgress) -> None:
+def make_elsewhere(shards: _Shards, corpus: Corpus, workers: WorkerPool, progress: RowProgress) -> None:
     """Have workers make the shards that are missing; a first one that the others need is made before them."""
     first = {0: corpus.digests[0]} if shards.calibrated else {}
     settings = [f"corpus.path='{corpus.source.path}'"] if corpus.is_copy else []
-    while elsewhere.takes(len(missing := shards.missing(corpus.digests))):
+    while workers.should_dispatch(len(missing := shards.missing(corpus.digests))):
         wave = first if shards.calibrated and shards.calibration is None else missing
         progress.begin(corpus.rows - sum(map(corpus.rows_of, missing)))
 
         def on_done(job: Job, wave: Mapping[int, str] = wave) -> None:
             progress.finish(sum(corpus.rows_of(number) for number in job.shards if number in wave))
 
-        jobs = elsewhere.jobs_for_shards(wave, always=first, settings=settings)
-        do_jobs(shards.context, elsewhere, jobs, [shards.key(number, digest) for number, digest in wave.items()], on_done)
+        jobs = workers.jobs_for_shards(wave, always=first, settings=settings)
+        do_jobs(shards.context, workers, jobs, [shards.key(number, digest) for number, digest in wave.items()], on_done)
 
 
 @dataclass(kw_only=True)
@@ -157,7 +157,7 @@ class _Shards:
     """
 
     context: Context
-    reading: Reading
+    reading: EmbeddingSpec
     read: Shards
     name: str
     calibration: Entry | None = None
@@ -177,16 +177,16 @@ class _Shards:
         self._find_calibration(digests[0])
         if self.calibrated and self.calibration is None:
             return numbered
-        return {number: digest for number, digest in numbered.items() if self.context.lacks(self.key(number, digest))}
+        return {number: digest for number, digest in numbered.items() if self.context.needs_making(self.key(number, digest))}
 
     def entry(self, number: int, digest: str, context: Context) -> Entry:
         """Return a shard, made in this process if it is missing; `context` is told how far it is."""
         key = self.key(number, digest)
-        entry = None if context.lacks(key) else context.store.get(key)
+        entry = None if context.needs_making(key) else context.store.get(key)
         if entry is None:
             stem, calibration = stem_of(number), self.calibration if number else None
             unit = embed.unit(context, self.reading, {stem: self.read(number, digest)}, f"{self.name} {stem}", calibration=calibration)
-            made = context.making([key], silent).do(unit)
+            made = context.restricted_to([key], silent).ensure(unit)
             assert isinstance(made, Entry)
             entry = made
         if number == 0 and self.calibrated:
@@ -195,7 +195,7 @@ class _Shards:
 
     def _find_calibration(self, first: str) -> None:
         key = self.key(0, first)
-        if self.calibrated and self.calibration is None and not self.context.lacks(key):
+        if self.calibrated and self.calibration is None and not self.context.needs_making(key):
             self.calibration = self.context.store.get(key)
 
 
@@ -222,7 +222,7 @@ class RowProgress:
 
     def of_shard(self, rows: int, make: Callable[[Context], Entry]) -> Entry:
         """Make one shard and count its rows as they are embedded; those of a hit at its end."""
-        entry = make(self.context.telling(self._move))
+        entry = make(self.context.with_listener(self._move))
         self.passed += rows
         self.begin(max(self.done, self.passed))
         return entry

@@ -21,15 +21,15 @@ from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event
-from prefixbank.steps.embed.reading import Reading
-from prefixbank.steps.embed.reuse import publish_reusing
+from prefixbank.steps.embed.reading import EmbeddingSpec
+from prefixbank.steps.embed.reuse import write_part_reusing
 from prefixbank.steps.embed.rows import embed_rows
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
 
 
 def make_parts(
-    context: Context, reading: Reading, parts: Mapping[str, Texts], calibration: Entry | None, name: str, folders: tuple[Path, Path]
+    context: Context, reading: EmbeddingSpec, parts: Mapping[str, Texts], calibration: Entry | None, name: str, folders: tuple[Path, Path]
 ) -> None:
     """Write a Parquet file for each part, `embeddings.json`, and for stored types that need one the calibration.
 
@@ -51,7 +51,7 @@ def make_parts(
         tell = _teller(context, name, stem, len(rows))
         if found is None and reading.reuse is not None:
             reading.reuse.open(reading.document({}))
-            found = publish_reusing(path, rows, reading.reuse, partial(_read, context, bank, reading, tell), tell)
+            found = write_part_reusing(path, rows, reading.reuse, partial(_read, context, bank, reading, tell), tell)
         elif found is None:
             vectors, cut = embed_rows(context, bank, reading.files, rows, recipe, tell)
             if known is None and needs_calibration(recipe.vectors):
@@ -71,7 +71,7 @@ def make_parts(
     write_json(out / FACTS, facts)
 
 
-def _read(context: Context, bank: Bank, reading: Reading, tell: Callable[[int], None], rows: Texts) -> tuple[np.ndarray, np.ndarray]:
+def _read(context: Context, bank: Bank, reading: EmbeddingSpec, tell: Callable[[int], None], rows: Texts) -> tuple[np.ndarray, np.ndarray]:
     """Return what is stored of some rows' vectors, where that needs no calibration, and which rows were truncated."""
     vectors, cut = embed_rows(context, bank, reading.files, rows, reading.recipe, tell)
     return quantize(vectors, reading.recipe.vectors, None, reading.recipe.binary_threshold), cut

@@ -14,13 +14,13 @@ from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
 if TYPE_CHECKING:
-    from prefixbank.steps.embed.reuse import Earlier
+    from prefixbank.steps.embed.reuse import VectorReuse
 
 VERSION = 3  # 1: first; 2: pairs can be embedded apart, embeddings.json says how vectors were pooled; 3: faster products, other last digits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class EmbeddingSpec:
     """What turns texts into vectors.
 
     Args:
@@ -38,7 +38,7 @@ class Reading:
     files: EncoderFiles
     recipe: EmbedRecipe
     pooling: PoolingConfig
-    reuse: Earlier | None = None
+    reuse: VectorReuse | None = None
 
     def __post_init__(self) -> None:
         """Refuse to take over what is stored by another corpus's calibration."""

@@ -29,7 +29,7 @@ Read = Callable[[Texts], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class ReusedRows:
     """Vectors of some rows.
 
     Args:
@@ -60,7 +60,7 @@ class _File:
             return None
 
 
-class Earlier:
+class VectorReuse:
     """The rows of embeddings in the store that differ from those to be made in their texts only, and of shards made meanwhile.
 
     The index is built when a shard is first found missing: every file is read whole once, to check it and for its digests, and once more,
@@ -118,7 +118,7 @@ class Earlier:
                 self._files.append(file)
                 self._known.add(record.sha256)
 
-    def take(self, digests: np.ndarray) -> Iterator[Piece]:
+    def take(self, digests: np.ndarray) -> Iterator[ReusedRows]:
         """Yield the vectors of the rows that are there, file by file.
 
         Args:
@@ -139,10 +139,10 @@ class Earlier:
             places = places[same]
             cut = table.column(CUT).to_numpy()[rows[places]]
             if len(places):
-                yield Piece(places=places, stored=stored_in(table)[rows[places]], cut=cut)
+                yield ReusedRows(places=places, stored=stored_in(table)[rows[places]], cut=cut)
 
 
-def publish_reusing(path: Path, rows: Texts, earlier: Earlier, read: Read, on_rows: Callable[[int], None]) -> tuple[int, int]:
+def write_part_reusing(path: Path, rows: Texts, earlier: VectorReuse, read: Read, on_rows: Callable[[int], None]) -> tuple[int, int]:
     """Write one part, of which `read` reads only rows that are not among the earlier ones, each text once.
 
     Args:
@@ -163,14 +163,14 @@ def publish_reusing(path: Path, rows: Texts, earlier: Earlier, read: Read, on_ro
     if len(missing):
         earlier.texts_read += len(missing)
         stored, cut = read(_picked(rows, first[missing]))
-        pieces.append(Piece(places=missing, stored=stored, cut=cut))
+        pieces.append(ReusedRows(places=missing, stored=stored, cut=cut))
     stored, cut = _joined(pieces, len(first))
     columns = {DIGEST: pa.array([digest.tobytes() for digest in digests], pa.binary(DIGEST_BYTES)), CUT: pa.array(cut[which])}
     publish_part(path, rows, stored[which], int(cut[which].sum()), stored.shape[1], columns=columns)
     return int(cut[which].sum()), stored.shape[1]
 
 
-def _joined(pieces: list[Piece], count: int) -> tuple[np.ndarray, np.ndarray]:
+def _joined(pieces: list[ReusedRows], count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return what is stored of all rows, [N, S], and whether each was cut, bool [N]."""
     stored = np.empty((count, pieces[0].stored.shape[1]), dtype=pieces[0].stored.dtype)
     cut = np.empty(count, dtype=bool)

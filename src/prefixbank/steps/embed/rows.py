@@ -35,7 +35,7 @@ def embed_rows(
     check_pairs(recipe, [rows], "these texts")
     encoder = context.load(files, prompts=bank.soft)
     encoder.check_length(recipe.max_length_tokens)
-    model, budget = context.reader(files, recipe.precision), context.embed_tokens()
+    model, budget = context.inference_model(files, recipe.precision), context.embed_tokens()
 
     def read(texts: Sequence[str], pairs: Sequence[str] | None, on_read: Callable[[int], None] | None) -> tuple[np.ndarray, np.ndarray]:
         tokens = tokenize(encoder.tokenizer, texts, pairs, recipe.max_length_tokens)

@@ -17,7 +17,9 @@ from prefixbank.store.store import Store
 PLAIN, MULTITASK = "none", "multitask"
 
 
-def what_embeds(context: Context, config: EmbedConfig | ProbeCommandConfig) -> tuple[Entry | None, EncoderFiles, PoolingConfig]:
+def resolve_bank_and_encoder(
+    context: Context, config: EmbedConfig | ProbeCommandConfig
+) -> tuple[Entry | None, EncoderFiles, PoolingConfig]:
     """Return the bank asked for, its encoder, and its pooling: a bank or a multi-task encoder brings its own.
 
     `none` is the default encoder, or the one asked for. A multi-task encoder is no bank.

@@ -12,7 +12,7 @@ from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.tasks.task import SPLITS, Task
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import Unit
-from prefixbank.steps.embed.reading import Reading
+from prefixbank.steps.embed.reading import EmbeddingSpec
 from prefixbank.steps.embed.rows import check_pairs
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def unit(
     context: Context,
-    reading: Reading,
+    reading: EmbeddingSpec,
     parts: Mapping[str, Texts],
     name: str,
     *,
@@ -38,7 +38,7 @@ def unit(
         parts: file stem to its rows.
         name: what messages call it.
         ref: what to point at the result, if anything.
-        calibration: as in `Reading.document`.
+        calibration: as in `EmbeddingSpec.document`.
 
     Raises:
         UsageError: texts without a second one are to be compared.

@@ -85,7 +85,7 @@ def _fitter(embeddings: Entry, task: Task, config: ProbeConfig) -> Fit:
         kind=task.kind,
         metric=task.metric,
         num_outputs=task.num_outputs,
-        strengths=config.strengths,
+        Cs=config.Cs,
         folds=config.folds,
         seed=config.seed,
         model=config.model,
@@ -104,7 +104,7 @@ def _on_one_split(vectors: Mapping[str, np.ndarray], task: Task, config: ProbeCo
     """Fit on train, or on draws of it; score on test, or on validation. Validation rows choose nothing here."""
     rows = task.split(config.score_on)
     labels = np.asarray(rows.labels)
-    probes = [_fit_draw(vectors["train"], task, config, draw, fit) for draw in range(config.draws if config.shots else 1)]
+    probes = [_fit_draw(vectors["train"], task, config, draw, fit) for draw in range(config.few_shot_samples if config.shots else 1)]
     predictions = [one.predict(vectors[config.score_on]) for one in probes]
     tests = [_evaluate(predicted, labels, task, config) for predicted in predictions]
     validations = [_score(one.predict(vectors["validation"]), task.validation, task) for one in probes]
@@ -156,7 +156,7 @@ def _fit_draw(vectors: np.ndarray, task: Task, config: ProbeConfig, draw: int, f
 
 def _evaluate(predictions: np.ndarray, labels: np.ndarray, task: Task, config: ProbeConfig) -> Evaluation:
     return evaluate_predictions(
-        task.kind, predictions, labels, task.num_outputs, metric=task.metric, resamples=config.resamples, seed=config.seed
+        task.kind, predictions, labels, task.num_outputs, metric=task.metric, bootstrap_samples=config.bootstrap_samples, seed=config.seed
     )
 
 
@@ -176,7 +176,7 @@ def _joint(tests: list[Evaluation], config: ProbeConfig) -> dict[str, Any]:
     if len(tests) == 1:
         return {**asdict(tests[0]), "interval": f"{config.score_on} rows"}
     scores = np.array([test.score for test in tests])
-    drawn = np.random.default_rng(config.seed).choice(scores, size=(config.resamples, len(scores))).mean(axis=1)
+    drawn = np.random.default_rng(config.seed).choice(scores, size=(config.bootstrap_samples, len(scores))).mean(axis=1)
     low, high = np.quantile(drawn, [0.025, 0.975])
     metrics = {name: float(np.mean([test.metrics[name] for test in tests])) for name in tests[0].metrics}
     return {

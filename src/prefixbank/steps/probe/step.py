@@ -70,7 +70,7 @@ def check_layers(config: ProbeConfig, pooled: PoolingLayers) -> None:
         raise UsageError(
             f"probe.layers={config.layers} on vectors pooled with pooling.layers={pooled}",
             expected="pooling.layers=concat_last, which keeps the layers apart (a bank brings its own pooling)",
-            fix="pooling.layers=concat_last pooling.last_k=4    (with a bank: in prefixbank combine; in a study: experiment.keep_layers=4)",
+            fix="pooling.layers=concat_last pooling.last_k=4    (with a bank: in prefixbank combine; in a study: experiment.probe_last_layers=4)",
         )
 
 

@@ -24,7 +24,9 @@ from prefixbank.steps.embed.step import parts_of_task
 from prefixbank.store.artifact import Entry
 
 
-def score_prefix(out: Path, context: Context, trained: Entry, task: Task, files: EncoderFiles, *, split: str, resamples: int) -> None:
+def score_prefix(
+    out: Path, context: Context, trained: Entry, task: Task, files: EncoderFiles, *, split: str, bootstrap_samples: int
+) -> None:
     """Write `score.json`, with a 95 % bootstrap interval over rows, and `predictions.safetensors` with predictions and labels.
 
     The prefix reads as in training: alone, at weight 1. Its head, a linear layer on the pooled vector, predicts in the labels' own units.
@@ -42,7 +44,7 @@ def score_prefix(out: Path, context: Context, trained: Entry, task: Task, files:
     predictions = predictions_of(task.kind, torch.from_numpy(vectors) @ head["weight"].T + head["bias"])
     labels = np.asarray(task.split(split).labels)
     found = evaluate_predictions(
-        task.kind, predictions, labels, task.num_outputs, metric=task.metric, resamples=resamples, seed=recipe["seed"]
+        task.kind, predictions, labels, task.num_outputs, metric=task.metric, bootstrap_samples=bootstrap_samples, seed=recipe["seed"]
     )
     write_json(out / SCORE, {"metric": task.metric, "split": split, "truncated_share": float(cut.mean()), **asdict(found)})
     write_tensors(out / PREDICTIONS, {"predictions": torch.from_numpy(predictions), "labels": torch.from_numpy(labels)})

@@ -19,7 +19,9 @@ STEP = "score-prefix"
 VERSION = 1  # 1: first
 
 
-def unit(context: Context, trained: Entry, task: Task, files: EncoderFiles, name: str, *, resamples: int, split: str = "test") -> Unit:
+def unit(
+    context: Context, trained: Entry, task: Task, files: EncoderFiles, name: str, *, bootstrap_samples: int, split: str = "test"
+) -> Unit:
     """Return the unit that scores `trained` on one split of its task.
 
     Args:
@@ -28,7 +30,7 @@ def unit(context: Context, trained: Entry, task: Task, files: EncoderFiles, name
         task: the task that it was trained on.
         files: its encoder.
         name: what messages call it.
-        resamples: bootstrap draws behind the interval.
+        bootstrap_samples: bootstrap draws behind the interval.
         split: which rows.
 
     Raises:
@@ -44,11 +46,11 @@ def unit(context: Context, trained: Entry, task: Task, files: EncoderFiles, name
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.score_prefix.make import score_prefix
 
-        score_prefix(out, context, trained, task, files, split=split, resamples=resamples)
+        score_prefix(out, context, trained, task, files, split=split, bootstrap_samples=bootstrap_samples)
         return {"task": task.name, "prefix": trained.key, "encoder": asdict(files.source)}
 
     inputs = {"prefix": trained.digest, "encoder": files.digest, "examples": task.digest(split)}
-    made_of = document(step="score_prefix", version=VERSION, config={"resamples": resamples}, inputs=inputs)
+    made_of = document(step="score_prefix", version=VERSION, config={"bootstrap_samples": bootstrap_samples}, inputs=inputs)
     return Unit(step=STEP, name=name, document=made_of, make=make, note=describe)
 
 

@@ -17,8 +17,8 @@ from prefixbank.runtime.context import Context
 from prefixbank.runtime.device import check_precision, memory_errors
 from prefixbank.runtime.tracking import tracked
 from prefixbank.steps.flops import finetuning_flops
-from prefixbank.steps.train_prefix.batches import Split, mixed_batches
-from prefixbank.steps.train_prefix.make import smaller, training_of
+from prefixbank.steps.train_prefix.batches import TokenizedTasks, mixed_batches
+from prefixbank.steps.train_prefix.make import memory_hint, training_of
 
 
 def fit(
@@ -35,10 +35,10 @@ def fit(
     check_precision(context, optim.precision, setting="optim.precision")
     encoder = context.load(files)
     encoder.check_length(recipe.max_length_tokens)
-    rows, mixed, wanted = Split.of(encoder, tasks, recipe.max_length_tokens), recipe.multitask, settings(tasks, recipe)
+    rows, mixed, wanted = TokenizedTasks.of(encoder, tasks, recipe.max_length_tokens), recipe.multitask, fit_settings(tasks, recipe)
     counts = rows_each_epoch(rows.sizes, mixed.sampling, temperature=mixed.temperature, size_cap=mixed.size_cap)
     batches = mixed_batches(rows.train, counts, batch_size=optim.batch_size, seed=recipe.seed)
-    with tracked(context.run, name, recipe, on_event) as listener, memory_errors(smaller(optim)):
+    with tracked(context.run, name, recipe, on_event) as listener, memory_errors(memory_hint(optim)):
         result = fit_multitask(
             encoder.model,
             encoder.shape.hidden_size,
@@ -52,6 +52,6 @@ def fit(
     return result, {"truncated_share": rows.truncated_share, "training_flops": flops}
 
 
-def settings(tasks: Sequence[Task], recipe: MultitaskRecipe) -> TrainingSettings:
+def fit_settings(tasks: Sequence[Task], recipe: MultitaskRecipe) -> TrainingSettings:
     """Translate tasks and recipe into the words of `core`."""
     return TrainingSettings(**training_of(tasks, recipe))

@@ -31,20 +31,20 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class TokenizedTasks:
     """Train and validation rows of each task, in the order of the tasks."""
 
     train: list[Rows]
     validation: list[Rows]
 
     @staticmethod
-    def of(encoder: Encoder, tasks: Sequence[Task], max_length_tokens: int) -> Split:
+    def of(encoder: Encoder, tasks: Sequence[Task], max_length_tokens: int) -> TokenizedTasks:
         """Tokenise the rows of tasks."""
 
         def rows(split: str) -> list[Rows]:
             return [_rows(encoder, task, split, max_length_tokens) for task in tasks]
 
-        return Split(train=rows("train"), validation=rows("validation"))
+        return TokenizedTasks(train=rows("train"), validation=rows("validation"))
 
     @property
     def sizes(self) -> list[int]:

@@ -28,12 +28,12 @@ from prefixbank.runtime.device import check_memory, check_precision, free_bytes,
 from prefixbank.runtime.events import Event
 from prefixbank.runtime.tracking import tracked
 from prefixbank.steps.flops import prefix_training_flops
-from prefixbank.steps.train_prefix.batches import Split, mixed_batches
+from prefixbank.steps.train_prefix.batches import TokenizedTasks, mixed_batches
 from prefixbank.steps.train_prefix.mixture import Mixture
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
+class PreparedTraining:
     """Everything that a fit of a prefix needs.
 
     Args:
@@ -45,7 +45,7 @@ class Fit:
     """
 
     encoder: Encoder
-    rows: Split
+    rows: TokenizedTasks
     batches: Callable[[int], Sequence[Batch]]
     scored: list[list[Batch]]
     settings: FitSettings
@@ -63,7 +63,7 @@ def fit(
     """Train, from a prefix if one is given; return the result, and what is worth knowing about the rows it saw."""
     ready = prepare(context, mixture, files, recipe, initial)
     encoder = ready.encoder
-    with tracked(context.run, mixture.name, recipe, on_event) as listener, memory_errors(smaller(recipe.optim)):
+    with tracked(context.run, mixture.name, recipe, on_event) as listener, memory_errors(memory_hint(recipe.optim)):
         checkpoint = FolderCheckpoint(work, context.run.checkpoint_every_s)
         result = fit_prefix(
             encoder.model, encoder.shape, ready.batches, ready.scored, ready.settings, checkpoint=checkpoint, on_event=listener
@@ -87,29 +87,31 @@ def fit_early(
     """Train as `fit` does, no longer than the task embedding needs; return it and its step."""
     ready = prepare(context, mixture, files, recipe, initial)
     encoder, checkpoint = ready.encoder, FolderCheckpoint(work, context.run.checkpoint_every_s)
-    with memory_errors(smaller(recipe.optim)):
+    with memory_errors(memory_hint(recipe.optim)):
         return embed_task(
             encoder.model, encoder.shape, ready.batches, ready.scored, ready.settings, checkpoint=checkpoint, on_event=on_event
         )
 
 
-def prepare(context: Context, mixture: Mixture, files: EncoderFiles, recipe: PrefixRecipe, initial: Prefix | SoftPrompt | None) -> Fit:
+def prepare(
+    context: Context, mixture: Mixture, files: EncoderFiles, recipe: PrefixRecipe, initial: Prefix | SoftPrompt | None
+) -> PreparedTraining:
     """Load the encoder, tokenise the rows and check that there is memory for them."""
     check_precision(context, recipe.optim.precision, setting="optim.precision")
     encoder = context.load(files, prompts=recipe.prefix.kind == "soft")
     encoder.check_length(recipe.max_length_tokens)
-    rows = Split.of(encoder, mixture.tasks, recipe.max_length_tokens)
+    rows = TokenizedTasks.of(encoder, mixture.tasks, recipe.max_length_tokens)
     check_memory(encoder.shape, max(int(one.tokens.lengths.max()) for one in rows.train), recipe, free_bytes(context.device()))
-    return Fit(
+    return PreparedTraining(
         encoder=encoder,
         rows=rows,
         batches=_batches_of(rows, recipe, mixture.cap),
         scored=[one.scored() for one in rows.validation],
-        settings=settings(mixture.tasks, recipe, initial, _first_words(encoder, mixture.tasks, recipe)),
+        settings=fit_settings(mixture.tasks, recipe, initial, _first_words(encoder, mixture.tasks, recipe)),
     )
 
 
-def _batches_of(rows: Split, recipe: PrefixRecipe, size_cap: int) -> Callable[[int], Sequence[Batch]]:
+def _batches_of(rows: TokenizedTasks, recipe: PrefixRecipe, size_cap: int) -> Callable[[int], Sequence[Batch]]:
     """Return what gives the batches of an epoch: all rows of a single task, in an order of their own; several tasks in proportion."""
     size, seed = recipe.optim.batch_size, recipe.seed
     if len(rows.train) == 1:
@@ -119,13 +121,13 @@ def _batches_of(rows: Split, recipe: PrefixRecipe, size_cap: int) -> Callable[[i
     return mixed_batches(rows.train, counts, batch_size=size, seed=seed)
 
 
-def smaller(optim: OptimConfig) -> str:
+def memory_hint(optim: OptimConfig) -> str:
     """Return settings that need less memory."""
     size = max(1, optim.batch_size // 4)
-    return f"optim.batch_size={size} optim.accumulation_steps=4, or optim.gradient_checkpointing=true"
+    return f"optim.batch_size={size} optim.gradient_accumulation_steps=4, or optim.gradient_checkpointing=true"
 
 
-def settings(
+def fit_settings(
     tasks: Sequence[Task], recipe: PrefixRecipe, initial: Prefix | SoftPrompt | None = None, words: tuple[int, ...] = ()
 ) -> FitSettings:
     """Translate tasks and recipe into the words of `core`, with the prefix to start from, or the words that a soft prompt starts as."""
@@ -133,7 +135,7 @@ def settings(
     start = PrefixStart(
         length=prefix.length,
         init_scale=prefix.init_scale,
-        reparameterisation=prefix.reparameterisation,
+        projection=prefix.projection,
         mlp_hidden_size=prefix.mlp_hidden_size,
         gated=prefix.gate == "learned",
         gate_init=prefix.gate_init,
@@ -142,7 +144,7 @@ def settings(
         soft=prefix.kind == "soft",
         words=words,
     )
-    return FitSettings(start=start, embedding_share=prefix.embedding_share, **training_of(tasks, recipe))
+    return FitSettings(start=start, task_embedding_fraction=prefix.task_embedding_fraction, **training_of(tasks, recipe))
 
 
 def _first_words(encoder: Encoder, tasks: Sequence[Task], recipe: PrefixRecipe) -> tuple[int, ...]:
@@ -168,7 +170,6 @@ def training_of(tasks: Sequence[Task], recipe: PrefixRecipe | MultitaskRecipe) -
     known = {field.name for field in fields(TrainingSettings)}
     return {
         **{name: value for name, value in asdict(recipe.optim).items() if name in known},
-        "optimizer": recipe.optim.name,
         "tasks": tuple(_task_settings(task) for task in tasks),
         "pooling": pooling_from(recipe.pooling),
         "seed": recipe.seed,

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from prefixbank.core.prompt import SoftPrompt
 
 
-WORDS = ("vocabulary", "labels")
+TOKEN_INITS = ("vocabulary", "labels")
 """Values of `prefix.init` under which a soft prompt starts as input embeddings."""
 
-DRAWN = ("random", *WORDS)
+UNTRAINED_INITS = ("random", *TOKEN_INITS)
 """Values of `prefix.init` that name no prefix."""
 
-TRAINED = "prefix"
+FROM_PREFIX = "prefix"
 """What `prefix.init` is in a key if it names a prefix: names reach no key."""
 
 
@@ -77,7 +77,7 @@ def start_of(store: Store, files: EncoderFiles, recipe: PrefixRecipe, name: str)
             once.
     """
     config = recipe.prefix
-    if config.init in DRAWN:
+    if config.init in UNTRAINED_INITS:
         return effective(recipe), None
     entry = _named(store, config.init)
     if TENSORS not in entry.files:
@@ -89,19 +89,19 @@ def start_of(store: Store, files: EncoderFiles, recipe: PrefixRecipe, name: str)
     named = ref_of(store, "prefix", config.init)
     faults = [*_own_name(named, name, entry), *_other_encoder(files, entry), *_other_form(config, entry), *_other_length(config, entry)]
     raise_faults(faults)
-    settled = replace(config, init=TRAINED, init_fit=_fit_needed(config.length, length_of(entry)))
+    settled = replace(config, init=FROM_PREFIX, init_fit=_fit_needed(config.length, length_of(entry)))
     warm = WarmStart(entry=entry, named=named or entry.key, length=config.length)
     return effective(replace(recipe, prefix=settled)), warm
 
 
 def _named(store: Store, init: str) -> Entry:
-    """Find the prefix that `prefix.init` names; a word that is none of `DRAWN` may be one of them, misspelt."""
+    """Find the prefix that `prefix.init` names; a word that is none of `UNTRAINED_INITS` may be one of them, misspelt."""
     try:
         return store.resolve("prefix", init)
     except UsageError as error:
-        near = did_you_mean(init, DRAWN)
+        near = did_you_mean(init, UNTRAINED_INITS)
         raise UsageError(
-            f"prefix.init={init}: {error.what}{near}", expected=f"{', '.join(DRAWN)}, or {error.expected}", fix=error.fix
+            f"prefix.init={init}: {error.what}{near}", expected=f"{', '.join(UNTRAINED_INITS)}, or {error.expected}", fix=error.fix
         ) from None
 
 
@@ -133,11 +133,11 @@ def _other_encoder(files: EncoderFiles, entry: Entry) -> Iterator[UsageError]:
 
 def _other_form(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
     """Find parameters that are no prefix, and a gate on one side only."""
-    if config.reparameterisation != "none":
+    if config.projection != "none":
         yield UsageError(
-            f"prefix.reparameterisation={config.reparameterisation} with a prefix to start from, prefix.init={config.init}",
+            f"prefix.projection={config.projection} with a prefix to start from, prefix.init={config.init}",
             expected="none: the parameters of the network are not a prefix",
-            fix="prefix.reparameterisation=none    or prefix.init=random",
+            fix="prefix.projection=none    or prefix.init=random",
         )
     kind = entry.document["config"]["prefix"].get("kind", "deep")  # which prefixes of older versions do not say
     if config.kind != kind:

@@ -15,7 +15,7 @@ from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import Unit
 from prefixbank.steps.train_prefix.mixture import Mixture
-from prefixbank.steps.train_prefix.start import WORDS, WarmStart, start_of
+from prefixbank.steps.train_prefix.start import TOKEN_INITS, WarmStart, start_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
@@ -30,7 +30,7 @@ VERSION = 3  # 1: first; 2: result.json counts the rows that training processed;
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class TrainingRequest:
     """A training that is asked for.
 
     Args:
@@ -46,7 +46,7 @@ class Asked:
     inputs: JSON
 
     @staticmethod
-    def of(context: Context, mixture: Mixture, files: EncoderFiles, recipe: PrefixRecipe, name: str) -> Asked:
+    def of(context: Context, mixture: Mixture, files: EncoderFiles, recipe: PrefixRecipe, name: str) -> TrainingRequest:
         """Check settings, and find the prefix to start from.
 
         Raises:
@@ -55,7 +55,7 @@ class Asked:
         check_prefix(mixture, recipe.prefix)
         recipe, warm = start_of(context.store, files, recipe, name)
         inputs = {"encoder": files.digest, "examples": mixture.examples, **(warm.inputs if warm else {})}
-        return Asked(mixture=mixture, recipe=recipe, warm=warm, inputs=inputs)
+        return TrainingRequest(mixture=mixture, recipe=recipe, warm=warm, inputs=inputs)
 
     def document(self, step: str) -> JSON:
         """Return what determines the artifact of a step."""
@@ -74,11 +74,11 @@ def unit(context: Context, task: Task | Mixture, files: EncoderFiles, recipe: Pr
     """Return the unit that trains a prefix on the encoder in `files`; ref `prefix/<name, or the tasks' names joined>`.
 
     Raises:
-        UsageError: see `Asked.of`.
+        UsageError: see `TrainingRequest.of`.
     """
     mixture = Mixture.of(task)
     called = name or "-".join(mixture.names)
-    asked = Asked.of(context, mixture, files, recipe, called)
+    asked = TrainingRequest.of(context, mixture, files, recipe, called)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.train_prefix.make import fit, progress_of
@@ -92,14 +92,14 @@ def unit(context: Context, task: Task | Mixture, files: EncoderFiles, recipe: Pr
     return Unit(step=STEP, name=called, document=asked.document("train_prefix"), make=make, ref=("prefix", called), note=describe)
 
 
-def early_unit(context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe, name: str = "") -> Unit:
+def task_embedding_unit(context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe, name: str = "") -> Unit:
     """Return the unit that makes the task embedding alone: the same bytes as in what `unit` makes, at a share of its cost.
 
     Raises:
-        UsageError: see `Asked.of`.
+        UsageError: see `TrainingRequest.of`.
     """
     mixture, called = Mixture.of(task), name or task.name
-    asked = Asked.of(context, mixture, files, recipe, called)
+    asked = TrainingRequest.of(context, mixture, files, recipe, called)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.artifacts.tensors import prefix_tensors, write_tensors
@@ -117,14 +117,14 @@ def early_unit(context: Context, task: Task, files: EncoderFiles, recipe: Prefix
 def check_prefix(mixture: Mixture, prefix: PrefixConfig) -> None:
     """Refuse tasks that do not go together, what a soft prompt does not have, and start values that only it has, all at once."""
     faults: list[PrefixbankError] = [*mixture.faults()]
-    deep_only = {"gate": (prefix.gate, "none"), "reparameterisation": (prefix.reparameterisation, "none")}
+    deep_only = {"gate": (prefix.gate, "none"), "projection": (prefix.projection, "none")}
     for name, (value, off) in deep_only.items():
         if prefix.kind == "soft" and value != off:
             fix = f"prefix.{name}={off}, or prefix.kind=deep"
             faults.append(
                 UsageError(f"prefix.{name}={value} with prefix.kind=soft", expected="a deep prefix: this is a part of those", fix=fix)
             )
-    if prefix.kind == "deep" and prefix.init in WORDS:
+    if prefix.kind == "deep" and prefix.init in TOKEN_INITS:
         expected = "prefix.kind=soft: deep prefixes are not made of input embeddings"
         faults.append(UsageError(f"prefix.init={prefix.init} with prefix.kind=deep", expected=expected, fix="prefix.init=random"))
     for task in mixture.tasks:

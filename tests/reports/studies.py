@@ -1,0 +1,135 @@
+"""Invented studies: probe and training artifacts with known predictions, for the tests of the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from prefixbank.artifacts.json_files import write_json
+from prefixbank.reports.study import Facts, ReportColumn, Study
+from prefixbank.reports.table import tabulate
+from prefixbank.store import JSON, Entry, Store, document
+
+Put = Callable[..., Entry]
+
+FACTS = Facts(experiment="study", encoder="tiny", sources=("alpha", "beta"), seeds=(0, 1, 2), protocol=("Sources: 50 rows.",))
+ROWS = {"mood": 200, "topic": 80}
+"""Test rows of each target."""
+RIGHT = {"plain encoder": {0: 0.6}, "bank": {0: 0.8, 1: 0.7, 2: 0.75}, "multi-task encoder": {0: 0.65, 2: 0.7}}
+"""About the share of right predictions, by column and seed."""
+ONE_SOURCE = {"alpha": {0: 0.7, 1: 0.65}, "beta": {0: 0.55, 1: 0.6}}
+RESAMPLES = 2000
+UPDATE: tuple[JSON, ...] = (
+    {"change": "add gamma", "method": "prefixes", "units": 1, "examples": 100, "flops": 3e12, "seconds": 2.0, "others_unchanged": True},
+    {"change": "add gamma", "method": "multi-task", "units": 1, "examples": 900, "flops": 4e12, "seconds": 8.0, "others_unchanged": None},
+    {"change": "remove beta", "method": "prefixes", "units": 0, "examples": 0, "flops": 0, "seconds": 0.0, "others_unchanged": True},
+    {"change": "remove beta", "method": "multi-task", "units": 1, "examples": 700, "flops": 3e12, "seconds": 0.0, "others_unchanged": None},
+)
+
+
+def labels_of(target: str) -> np.ndarray:
+    return np.random.default_rng(len(target)).integers(0, 2, ROWS[target])
+
+
+def answers(target: str, name: str, seed: int, share: float) -> np.ndarray:
+    """Predictions, about `share` of them right, a function of all four."""
+    labels = labels_of(target)
+    generator = np.random.default_rng([len(target), *name.encode(), seed])
+    return np.where(generator.random(len(labels)) < share, labels, 1 - labels)
+
+
+def put_probe(put: Put, labels: np.ndarray, *predictions: np.ndarray, metric: str = "accuracy", folds: int = 0, name: str = "") -> Entry:
+    """Publish a probe with given predictions, one for each few-shot draw."""
+
+    def write(out: Path) -> None:
+        facts = {"split": "cross-validated" if folds else "test", "outer_folds": folds or None, "train_rows": 50}
+        write_json(out / "probe.json", {"metric": metric, "labels": [] if metric == "pearson" else ["no", "yes"], **facts})
+        save_file({"labels": labels, **{f"{n}.predictions": one for n, one in enumerate(predictions)}}, out / "predictions.safetensors")
+
+    return put("probe", write, inputs={"of": [labels.tolist(), [one.tolist() for one in predictions], folds, name]})
+
+
+def put_curve(put: Put, name: str, validations: Sequence[float]) -> Entry:
+    """Publish a training of two steps an epoch."""
+
+    def write(out: Path) -> None:
+        lines: list[JSON] = []
+        for epoch, validation in enumerate(validations, start=1):
+            lines += [{"step": 2 * epoch - 1 + half, "epoch": epoch, "loss": 1.0, "lr": 0.1} for half in (0, 1)]
+            lines.append({"step": 2 * epoch, "epoch": epoch, "validation": validation})
+        (out / "curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+    return put("train_prefix", write, inputs={"of": [name, list(validations)]})
+
+
+def put_probes(put: Put, shares: Mapping[str, Mapping[int, float]], kind: str = "") -> dict[str, dict[str, dict[int, Entry]]]:
+    return {
+        target: {
+            name: {
+                seed: put_probe(put, labels_of(target), answers(target, f"{kind}{name}", seed, share), name=kind)
+                for seed, share in by_seed.items()
+            }
+            for name, by_seed in shares.items()
+        }
+        for target in ROWS
+    }
+
+
+def whole_study(put: Put, **changes: Any) -> Study:
+    """A study with every part."""
+    parts: dict[str, Any] = {
+        "facts": FACTS,
+        "columns": {
+            "plain encoder": ReportColumn(title="plain encoder", passes=1),
+            "bank": ReportColumn(title="the bank", passes=1, note="all prefixes"),
+            "multi-task encoder": ReportColumn(title="multi-task encoder", passes=1),
+        },
+        "probes": put_probes(put, RIGHT),
+        "baselines": ("plain encoder", "multi-task encoder"),
+        "singles": put_probes(put, ONE_SOURCE, "single "),
+        "without": put_probes(put, ONE_SOURCE, "without "),
+        "curves": {"alpha": {0: put_curve(put, "alpha", [0.5, 0.6]), 1: put_curve(put, "alpha", [0.55, 0.5])}},
+        "update": UPDATE,
+    }
+    return Study(**{**parts, **changes})
+
+
+def small_study(by_target: Mapping[str, Mapping[str, Mapping[int, Entry]]]) -> Study:
+    """A study of given probes, compared with the first column."""
+    names = list(next(iter(by_target.values())))
+    columns = {name: ReportColumn(title=name, passes=1) for name in names}
+    return Study(facts=FACTS, columns=columns, probes=by_target, baselines=(names[0],))
+
+
+def update_study(put: Put) -> Study:
+    """A study of update cost alone."""
+    return whole_study(put, columns={}, probes={}, baselines=(), singles={}, without={}, curves={})
+
+
+def put_into(root: Path) -> Put:
+    """Like the fixture `put`, with a store at `root`, for fixtures that outlive one test."""
+
+    def put(step: str, write: Callable[[Path], None], *, inputs: JSON, config: JSON | None = None) -> Entry:
+        def into(out: Path, work: Path) -> JSON:
+            write(out)
+            return {}
+
+        return Store(root).build(document(step=step, version=1, config=config or {}, inputs=inputs), into)[0]
+
+    return put
+
+
+def made_once(root: Path, make: Callable[[Put], Study], bootstrap_samples: int = RESAMPLES) -> JSON:
+    """The table of a study whose artifacts lie in a store of their own."""
+    with patch("os.fsync"):
+        return tabulate(make(put_into(root)), bootstrap_samples)
+
+
+def table_of(study: Study, bootstrap_samples: int = RESAMPLES) -> JSON:
+    return tabulate(study, bootstrap_samples)

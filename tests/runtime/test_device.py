@@ -1,0 +1,69 @@
+"""What is refused because it cannot fit, and what is said when memory runs out all the same."""
+
+from __future__ import annotations
+
+import psutil
+import pytest
+import torch
+
+from prefixbank.config.schema import OptimConfig, PrefixConfig, PrefixRecipe
+from prefixbank.core.shapes import EncoderShape
+from prefixbank.errors import DeviceError
+from prefixbank.runtime.device import check_memory, free_bytes, memory_errors
+
+SHAPE = EncoderShape(layers=2, heads=4, kv_heads=4, head_size=16, hidden_size=64)
+PER_SLOT = 2 * 4 * 2 * 4 * 32 * 10
+"""Scores and weights of 4 bytes in 2 layers and 4 heads, for 32 rows of 10 tokens."""
+
+
+def recipe(length: int) -> PrefixRecipe:
+    return PrefixRecipe(prefix=PrefixConfig(length=length), optim=OptimConfig(batch_size=32))
+
+
+@pytest.mark.parametrize(("fits", "fix"), [(1, "prefix.length=1,"), (9, "prefix.length=9,"), (500, "prefix.length=16,")])
+def test_refused_prefix_is_told_the_longest_that_fits(fits, fix):
+    with pytest.raises(DeviceError) as caught:
+        check_memory(SHAPE, 10, recipe(fits + 1), PER_SLOT * (10 + fits))
+    assert caught.value.expected == f"prefix.length of at most {fits} at this batch size" and caught.value.fix.startswith(fix)
+
+
+def test_longest_prefix_that_fits_is_not_refused():
+    assert check_memory(SHAPE, 10, recipe(9), PER_SLOT * 19) is None
+
+
+@pytest.mark.parametrize("fits", [1, 9])
+def test_soft_prompt_counts_as_tokens_of_every_text(fits):
+    free = SHAPE.attention_bytes(rows=32, tokens=10 + fits, slots=0)
+    soft, longer = (
+        PrefixRecipe(prefix=PrefixConfig(kind="soft", length=length), optim=OptimConfig(batch_size=32)) for length in (fits, fits + 1)
+    )
+    assert check_memory(SHAPE, 10, soft, free) is None
+    with pytest.raises(DeviceError) as caught:
+        check_memory(SHAPE, 10, longer, free)
+    assert caught.value.expected == f"prefix.length of at most {fits} at this batch size"
+
+
+def test_texts_that_do_not_fit_alone_are_told_a_smaller_batch():
+    with pytest.raises(DeviceError) as caught:
+        check_memory(SHAPE, 10, recipe(1), PER_SLOT * 9)
+    assert "texts alone" in caught.value.expected and caught.value.fix == "optim.batch_size=8 optim.gradient_accumulation_steps=4"
+
+
+def test_free_memory_is_the_machines(monkeypatch):
+    free = psutil.virtual_memory()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    assert free_bytes("cpu") == free.available
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), None], ids=["device", "host"])
+def test_failed_allocation_says_what_to_lower(error):
+    with pytest.raises(DeviceError, match="memory ran out") as caught, memory_errors("lower this"):
+        if error is not None:
+            raise error
+        torch.empty(2**60, dtype=torch.uint8)
+    assert caught.value.fix == "lower this"
+
+
+def test_other_errors_pass_as_they_are():
+    with pytest.raises(RuntimeError, match="shape"), memory_errors("lower this"):
+        raise RuntimeError("shape mismatch")

@@ -1,0 +1,130 @@
+"""The graph of an experiment, in a plan and in a run."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from prefixbank.config.compose import compose, override_recipe
+from prefixbank.config.schema import TaskConfig
+from prefixbank.runtime.context import Context
+from prefixbank.runtime.events import Event
+from prefixbank.store import Store
+from prefixbank.studies.experiment import Experiment, run_experiment
+from tests.prepared import SMALL, copy_store
+
+QUICK = (
+    "experiment=smoke",
+    "experiment.sources=[alpha,beta]",
+    "experiment.targets=[gamma]",
+    "probe.bootstrap_samples=20",
+    "probe.Cs=[1]",
+    *SMALL,
+)
+
+
+@pytest.fixture
+def copy(prepared, tmp_path) -> Store:
+    """A copy of the prepared store."""
+    return Store(copy_store(prepared.store, tmp_path / "copy"))
+
+
+@pytest.fixture
+def run(prepared, copy):
+    """Run or plan an experiment in the copy; return the report, or what stands for it, and all events."""
+
+    def go(*settings: str, dry_run: bool = False):
+        events: list[Event] = []
+        config = compose("run", [*QUICK, *settings])
+        experiment = Experiment(
+            config=config,
+            find_task=lambda name: TaskConfig(name=name, path=str(prepared.tasks / name)),
+            change=override_recipe,
+        )
+        return run_experiment(Context(copy, config.run, emit=events.append, dry_run=dry_run), experiment), events
+
+    return go
+
+
+def units(events: list[Event]) -> list[tuple[str, str, str]]:
+    return [(event.kind, event.step, event.name) for event in events if event.kind in ("hit", "miss", "waits")]
+
+
+def test_plan_waits_for_what_is_still_to_be_made(run):
+    _, events = run("experiment.overrides.alpha=[seed=1,optim.lr=0.5]", dry_run=True)
+    assert units(events) == [
+        ("miss", "train-prefix", "alpha"),
+        ("hit", "train-prefix", "beta"),
+        ("miss", "embed", "gamma plain encoder"),
+        ("waits", "probe", "gamma plain encoder"),
+        ("waits", "combine", "smoke"),
+        ("waits", "embed", "gamma bank"),
+        ("waits", "probe", "gamma bank"),
+        ("waits", "report", "smoke"),
+    ]
+
+
+def test_run_makes_what_the_plan_said(run):
+    planned = units(run(dry_run=True)[1])
+    made = units(run()[1])
+    assert [unit[1:] for unit in planned] == [unit[1:] for unit in made]
+    assert [kind == "hit" for kind, *_ in planned] == [kind == "hit" for kind, *_ in made]
+
+
+def test_plan_after_a_run_is_all_hits(run):
+    report, _ = run()
+    planned, events = run(dry_run=True)
+    assert planned.key == report.key and {kind for kind, *_ in units(events)} == {"hit"}
+
+
+def test_first_event_counts_hits_and_misses(run):
+    assert [run()[1][0].text for _ in range(2)] == ["8 units: 3 hits, 5 to run", "8 units: 8 hits, 0 to run"]
+
+
+def test_random_prefixes_start_apart_and_are_untrained(run, copy):
+    before = {entry.key for entry in copy.entries("train_prefix")}
+    run("experiment.representations=[plain,bank,random]")
+    entries = [entry for entry in copy.entries("train_prefix") if entry.key not in before]
+    tensors = [load_file(entry.file("prefix.safetensors"))["prefix"] for entry in entries]
+    steps = [json.loads(entry.file("result.json").read_text(encoding="utf-8"))["steps"] for entry in entries]
+    assert steps == [0, 0] and tensors[0].shape == tensors[1].shape and not np.array_equal(*tensors)
+
+
+def test_bank_of_each_seed_is_one_column(run):
+    report, _ = run("experiment.seeds=[0,1]")
+    table = json.loads(report.file("report.json").read_text(encoding="utf-8"))
+    cells = table["rows"]["gamma"]["columns"]
+    assert (len(cells["bank"]["scores"]), len(cells["plain encoder"]["scores"])) == (2, 1)
+
+
+def test_prefixes_are_not_trained_for_what_needs_none(run):
+    _, events = run("experiment.representations=[plain,multitask]", "finetune.epochs=1", dry_run=True)
+    assert [step for _, step, _ in units(events)] == ["train-multitask", "embed", "probe", "embed", "probe", "report"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["pooling=cls"], "Vectors: cls pooling of the last layer."),
+        (["experiment.probe_last_layers=3", "probe.layers=last"], "Vectors: mean pooling of the last layer."),
+        (["experiment.probe_last_layers=3"], "Vectors: mean pooling of the last 3 layers, side by side."),
+        (
+            ["experiment.probe_last_layers=2", "probe.layers=best"],
+            "Vectors: mean pooling of the one layer of the last 2 layers that cross-validation on train chooses.",
+        ),
+        (["pooling.layers=mean_last", "pooling.last_k=2"], "Vectors: mean pooling of the last 2 layers, averaged."),
+        (["pooling.layers=single", "pooling.layer=1"], "Vectors: mean pooling of layer 1."),
+    ],
+    ids=str,
+)
+def test_report_says_which_layers_were_read(run, settings, said):
+    report, _ = run("experiment.representations=[plain]", *settings)
+    assert said in json.loads(report.file("report.json").read_text(encoding="utf-8"))["protocol"]
+
+
+def test_report_says_which_rows_were_scored(run):
+    report, _ = run("experiment.representations=[plain]", "probe.score_on=validation")
+    assert json.loads(report.file("report.json").read_text(encoding="utf-8"))["protocol"][-1].endswith("scored once on validation.")
