@@ -2,7 +2,8 @@
 
 Run: make bench    or: python -m benchmarks.attention
 
-Batches of about 1,024 tokens, heads of MiniLM, one thread, both forms in turns; half the texts are padded by one token.
+Batches of about 1,024 tokens, heads of MiniLM, one thread, both forms in turns; half the texts are
+padded by one token.
 """
 
 from __future__ import annotations
@@ -48,23 +49,43 @@ def two_parts(text: tuple[Tensor, Tensor, Tensor], mask: Tensor, slots: Slots) -
 def times_as_fast(slots: int, length: int, rounds: int) -> float:
     """Return how many times as fast two parts are: median over rounds."""
     rows = TOKENS // length
-    query, key, value = (torch.randn(rows, length, HEADS, HEAD_SIZE).transpose(1, 2) for _ in range(3))
+    query, key, value = (
+        torch.randn(rows, length, HEADS, HEAD_SIZE).transpose(1, 2) for _ in range(3)
+    )
     mask = torch.ones(rows, 1, length, length, dtype=torch.bool)
     mask[::2, :, :, -1] = False
     keys, values = (torch.randn(1, HEADS, slots, HEAD_SIZE) for _ in range(2))
-    given = ((query, key, value), mask, Slots(keys=keys, values=values, bias=torch.full((1, HEADS, slots), -2.0)))
-    seconds = in_turns({"one": partial(one_softmax, *given), "two": partial(two_parts, *given)}, rounds)
+    given = (
+        (query, key, value),
+        mask,
+        Slots(keys=keys, values=values, bias=torch.full((1, HEADS, slots), -2.0)),
+    )
+    seconds = in_turns(
+        {"one": partial(one_softmax, *given), "two": partial(two_parts, *given)}, rounds
+    )
     return median(one / two for one, two in zip(seconds["one"], seconds["two"], strict=True))
 
 
 def main() -> None:
     """Measure, print and keep the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=15)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    table = {str(slots): {str(length): times_as_fast(slots, length, asked.rounds) for length in LENGTHS} for slots in SLOTS}
-    save("attention", {"rounds": asked.rounds, "tokens": TOKENS, "two parts are so many times as fast, by slots and text length": table})
+    table = {
+        str(slots): {str(length): times_as_fast(slots, length, asked.rounds) for length in LENGTHS}
+        for slots in SLOTS
+    }
+    save(
+        "attention",
+        {
+            "rounds": asked.rounds,
+            "tokens": TOKENS,
+            "two parts are so many times as fast, by slots and text length": table,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""How the cost of embedding grows with slots, text length and batch size, beside what the machine multiplies at best.
+"""How the cost of embedding grows with slots, text length and batch size.
+
+Beside it stands what the machine multiplies at best.
 
 Run: make bench    or: python -m benchmarks.curves
 
-Texts are random token ids of one length each, so that nothing is padded; the share is of the rate of matrix products measured in the same
-round.
+Texts are random token ids of one length each, so that nothing is padded; the share is of the rate
+of matrix products measured in the same round.
 """
 
 from __future__ import annotations
@@ -41,29 +43,50 @@ def batches_of(length: int, batch_tokens: int, workers: int) -> list[Batch]:
     for start in range(0, texts, rows):
         count = min(rows, texts - start)
         ids = torch.randint(1000, 20000, (count, length), generator=generator)
-        made.append(Batch(rows=np.arange(start, start + count), inputs={"input_ids": ids, "attention_mask": torch.ones_like(ids)}))
+        made.append(
+            Batch(
+                rows=np.arange(start, start + count),
+                inputs={"input_ids": ids, "attention_mask": torch.ones_like(ids)},
+            )
+        )
     return made
 
 
 def curve(
-    encoder: Encoder, model: torch.nn.Module, workers: int, points: dict[str, tuple[int, int, int]], rounds: int
+    encoder: Encoder,
+    model: torch.nn.Module,
+    workers: int,
+    points: dict[str, tuple[int, int, int]],
+    rounds: int,
 ) -> dict[str, dict[str, float]]:
-    """Return seconds and share of the matrix rate at each point (slots, length, tokens in a batch)."""
+    """Return seconds and share of the matrix rate at each point.
+
+    A point is slots, length and tokens in a batch.
+    """
     multiply, products = matrix_work(encoder.shape.hidden_size, BATCH, workers)
     functions: dict[str, Callable[[], object]] = {"products": multiply}
     flops = {}
     for name, (slots, length, batch_tokens) in points.items():
-        bank, batches = random_bank(encoder, slots and 1, slots), batches_of(length, batch_tokens, workers)
+        bank, batches = (
+            random_bank(encoder, slots and 1, slots),
+            batches_of(length, batch_tokens, workers),
+        )
         flops[name] = operations(encoder, bank, batches)
         functions[name] = lambda bank=bank, batches=batches: embed_batches(
-            model, batches, bank, count=sum(len(batch.rows) for batch in batches), precision="fp32", workers=workers
+            model,
+            batches,
+            bank,
+            count=sum(len(batch.rows) for batch in batches),
+            precision="fp32",
+            workers=workers,
         )
     seconds = in_turns(functions, rounds)
     return {
         name: {
             "seconds": median(seconds[name]),
             "share_of_matrix_rate": median(
-                count / one * best / products for one, best in zip(seconds[name], seconds["products"], strict=True)
+                count / one * best / products
+                for one, best in zip(seconds[name], seconds["products"], strict=True)
             ),
         }
         for name, count in flops.items()
@@ -82,13 +105,25 @@ def draw(curves: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
         names = [int(name) for name in points]
         if title == "slots":
             bare = points["0"]["seconds"]
-            axis.plot(names, [point["seconds"] / bare for point in points.values()], marker="o", color="black", label="measured")
+            axis.plot(
+                names,
+                [point["seconds"] / bare for point in points.values()],
+                marker="o",
+                color="black",
+                label="measured",
+            )
             axis.axhline(1.0, color="grey", linestyle="--", label="bare encoder")
             axis.set_xlabel("slots read, K·P")
             axis.set_ylabel("time / bare encoder")
             axis.set_ylim(0, 1.1 * max(point["seconds"] / bare for point in points.values()))
         else:
-            axis.plot(names, [point["share_of_matrix_rate"] for point in points.values()], marker="o", color="black", label="measured")
+            axis.plot(
+                names,
+                [point["share_of_matrix_rate"] for point in points.values()],
+                marker="o",
+                color="black",
+                label="measured",
+            )
             axis.axhline(1.0, color="grey", linestyle="--", label="matrix products alone")
             axis.set_xscale("log", base=2)
             axis.set_xticks(names, [f"{name:,}" for name in names])
@@ -102,20 +137,34 @@ def draw(curves: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
 
 def main() -> None:
     """Measure, print, draw and keep the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     with TemporaryDirectory() as folder:
         context = Context(Store(Path(folder)), RunConfig(device="cpu"))
         files = context.encoder_files(EncoderConfig())
-        encoder, model, workers = context.load(files), context.inference_model(files, "fp32"), context.embed_workers()
+        encoder, model, workers = (
+            context.load(files),
+            context.inference_model(files, "fp32"),
+            context.embed_workers(),
+        )
         points = {
             "slots": {str(slots): (slots, LENGTH, BATCH) for slots in SLOTS},
             "tokens in a text": {str(length): (0, length, BATCH) for length in LENGTHS},
             "tokens in a batch": {str(tokens): (0, LENGTH, tokens) for tokens in BATCH_TOKENS},
         }
-        curves = {title: curve(encoder, model, workers, of_title, asked.rounds) for title, of_title in points.items()}
-    result: dict[str, Any] = {"encoder": files.label, "tokens": TOKENS, "rounds": asked.rounds, "curves": curves}
+        curves = {
+            title: curve(encoder, model, workers, of_title, asked.rounds)
+            for title, of_title in points.items()
+        }
+    result: dict[str, Any] = {
+        "encoder": files.label,
+        "tokens": TOKENS,
+        "rounds": asked.rounds,
+        "curves": curves,
+    }
     save("curves", result)
     draw(curves, RESULTS / "curves.png")
 

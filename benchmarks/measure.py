@@ -1,4 +1,7 @@
-"""What the benchmarks share: texts of a realistic mix of lengths, timing in turns, the matrix rate, and what the machine is."""
+"""What the benchmarks share.
+
+Texts of a realistic mix of lengths, timing in turns, the matrix rate, and what the machine is.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +35,18 @@ MEAN = Pooling(position="mean", layers="last", last_k=1, layer=0)
 RESULTS = Path(__file__).with_name("results")
 STARTER = ("polarity", "topic", "emotion", "complaint")
 WORDS = ((16, 0.55), (38, 0.25), (150, 0.75))
-"""Median and spread (of the logarithm) of the words in a text: about those of reviews cut to sentences, of news leads and of whole reviews,
-a third of the texts each."""
+"""Median and spread (of the logarithm) of the words in a text: about those of reviews cut to
+sentences, of news leads and of whole reviews, a third of the texts each."""
 
 
 def mixed_texts(count: int, seed: int = 0) -> list[str]:
     """Return texts of a mix of lengths, put together from sentences of the bundled tasks."""
     rng = np.random.default_rng(seed)
-    sentences = [text for name in STARTER for text in load_task(TaskConfig(name=name, source="starter")).train.texts]
+    sentences = [
+        text
+        for name in STARTER
+        for text in load_task(TaskConfig(name=name, source="starter")).train.texts
+    ]
     texts = []
     for number in range(count):
         median, spread = WORDS[number % len(WORDS)]
@@ -72,8 +79,13 @@ def ratio(seconds: Mapping[str, list[float]], of: str, to: str) -> dict[str, flo
     return {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
 
 
-def matrix_work(hidden_size: int, tokens: int, workers: int, products: int = 200) -> tuple[Callable[[], object], float]:
-    """Return products like those of an encoder's feed-forward layers, spread over the cores as embedding is, and their operations."""
+def matrix_work(
+    hidden_size: int, tokens: int, workers: int, products: int = 200
+) -> tuple[Callable[[], object], float]:
+    """Return products like those of an encoder's feed-forward layers, and their operations.
+
+    They are spread over the cores as embedding is.
+    """
     layer = nn.Sequential(nn.Linear(hidden_size, 4 * hidden_size, bias=False)).requires_grad_(False)
     product = pack_linear_layers(layer, torch.float32) if packable(layer, torch.float32) else layer
     states = torch.randn(tokens, hidden_size)
@@ -87,11 +99,22 @@ def matrix_work(hidden_size: int, tokens: int, workers: int, products: int = 200
 
 
 def random_bank(encoder: Encoder, prefixes: int, slots: int) -> Bank:
-    """Return a bank of untrained prefixes, which costs what a trained one costs; of none, the plain encoder."""
+    """Return a bank of untrained prefixes, which costs what a trained one costs.
+
+    Of none, the plain encoder.
+    """
     generator = torch.Generator().manual_seed(0)
-    tensors = [0.5 * torch.randn(encoder.shape.prefix_shape(slots), generator=generator) for _ in range(prefixes)]
+    tensors = [
+        0.5 * torch.randn(encoder.shape.prefix_shape(slots), generator=generator)
+        for _ in range(prefixes)
+    ]
     made = tuple(Prefix(tensor=tensor) for tensor in tensors)
-    return Bank(prefixes=made, weights=default_weights("share", prefixes) if made else (), rule="concat_prefixes", pooling=MEAN)
+    return Bank(
+        prefixes=made,
+        weights=default_weights("share", prefixes) if made else (),
+        rule="concat_prefixes",
+        pooling=MEAN,
+    )
 
 
 def operations(encoder: Encoder, bank: Bank, batches: Iterable[Batch]) -> float:
@@ -117,7 +140,10 @@ def machine() -> dict[str, Any]:
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
 
 
 def save(name: str, result: Mapping[str, Any]) -> None:

@@ -1,4 +1,7 @@
-"""Make docs/results/speed.md from benchmarks/results: python -m benchmarks.page (part of `make bench`)."""
+"""Make docs/results/speed.md from benchmarks/results.
+
+python -m benchmarks.page (part of `make bench`).
+"""
 
 from __future__ import annotations
 
@@ -37,14 +40,18 @@ def embedding(peers: Mapping[str, Any]) -> str:
     mean, (low, middle, high) = peers["tokens"]["mean"], peers["tokens"]["quantiles 5 50 95 %"]
     speeds = [[name, f"{median(rates):.0f}"] for name, rates in peers["texts_per_s"].items()]
     ratios = [[name, spread(found)] for name, found in peers["times_as_fast"].items()]
-    shares = [[name, f"{median(values):.2f}"] for name, values in peers["share_of_matrix_rate"].items()]
+    shares = [
+        [name, f"{median(values):.2f}"] for name, values in peers["share_of_matrix_rate"].items()
+    ]
     cosines = [[name, f"{value:.6f}"] for name, value in peers["least_cosine"].items()]
     return f"""## Embedding
 
     python -m benchmarks.peers
 
-{peers["texts"]} texts of a mix of lengths (tokens: mean {mean:.0f}; 5, 50 and 95 % are {low:.0f}, {middle:.0f} and {high:.0f}),
-encoder {peers["encoder"]}, prefixes of {peers["slots_per_prefix"]} slots, {cores}, {peers["rounds"]} rounds in which every
+{peers["texts"]} texts of a mix of lengths (tokens: mean {mean:.0f}; 5, 50 and 95 % are {low:.0f}, \
+{middle:.0f} and {high:.0f}),
+encoder {peers["encoder"]}, prefixes of {peers["slots_per_prefix"]} slots, {cores}, \
+{peers["rounds"]} rounds in which every
 method takes its turn; tokenisation included.
 
 {table(["method", "texts/s, median"], speeds)}
@@ -53,12 +60,14 @@ How many times as fast, within a round: median (least to most).
 
 {table(["A / B", "A is so many times as fast"], ratios)}
 
-Share of the rate at which the same cores multiply matrices of these sizes, {median(peers["matrix_gflops"]):.0f} GFLOP/s in the same
+Share of the rate at which the same cores multiply matrices of these sizes, \
+{median(peers["matrix_gflops"]):.0f} GFLOP/s in the same
 rounds; only products are counted:
 
 {table(["method", "share of the matrix rate"], shares)}
 
-Least cosine of two vectors of one text, with `sentence-transformers` for the first line, with fp32 for the others:
+Least cosine of two vectors of one text, with `sentence-transformers` for the first line, with \
+fp32 for the others:
 
 {table(["method", "least cosine"], cosines)}"""
 
@@ -68,13 +77,20 @@ def growth(curves: Mapping[str, Any]) -> str:
     of = curves["curves"]
     bare = of["slots"]["0"]["seconds"]
     slots = [[name, f"{point['seconds'] / bare:.2f}"] for name, point in of["slots"].items()]
-    lengths = [[name, f"{point['share_of_matrix_rate']:.2f}"] for name, point in of["tokens in a text"].items()]
-    batches = [[name, f"{point['share_of_matrix_rate']:.2f}"] for name, point in of["tokens in a batch"].items()]
+    lengths = [
+        [name, f"{point['share_of_matrix_rate']:.2f}"]
+        for name, point in of["tokens in a text"].items()
+    ]
+    batches = [
+        [name, f"{point['share_of_matrix_rate']:.2f}"]
+        for name, point in of["tokens in a batch"].items()
+    ]
     return f"""## How cost grows
 
     python -m benchmarks.curves
 
-{curves["tokens"]:,} tokens (large batches: two for each core) in texts of one length, {curves["rounds"]} rounds, medians.
+{curves["tokens"]:,} tokens (large batches: two for each core) in texts of one length, \
+{curves["rounds"]} rounds, medians.
 
 ![Time over slots; share of the matrix rate over tokens in a text and in a batch](speed.png)
 
@@ -98,24 +114,31 @@ def training(found: Mapping[str, Any]) -> str:
 
     python -m benchmarks.training
 
-One epoch over {found["rows"]} texts of the same mix, batches of {found["batch_size"]}, {found["slots"]} slots,
+One epoch over {found["rows"]} texts of the same mix, batches of {found["batch_size"]}, \
+{found["slots"]} slots,
 {found["rounds"]} rounds in turns.
 
 {table(["method", "ms for a step, median"], steps)}
 
-prefixbank is {spread(found["times_as_fast"])} times as fast. It pads less, as its batches hold texts of like lengths; PEFT feeds
+prefixbank is {spread(found["times_as_fast"])} times as fast. It pads less, as its batches hold \
+texts of like lengths; PEFT feeds
 prefixes as a cache of past keys and values."""
 
 
 def memory(found: Mapping[str, Any]) -> str:
     """Return the section on memory."""
-    rows = [[f"{int(rows):,}", f"{of['peak_mb']:,.0f}", f"{of['texts_per_s']:,.0f}"] for rows, of in found["rows"].items()]
+    rows = [
+        [f"{int(rows):,}", f"{of['peak_mb']:,.0f}", f"{of['texts_per_s']:,.0f}"]
+        for rows, of in found["rows"].items()
+    ]
     return f"""## Memory
 
     python -m benchmarks.memory
 
-`prefixbank embed` on a text file of short lines (three to twelve words), tiny encoder, so that little but the reading and writing is
-measured; start and the first reading of the file included. One line shows what the libraries take. What grows slowly is oneDNN's cache of
+`prefixbank embed` on a text file of short lines (three to twelve words), tiny encoder, so that \
+little but the reading and writing is
+measured; start and the first reading of the file included. One line shows what the libraries \
+take. What grows slowly is oneDNN's cache of
 products by shape, which ends at 1,024 of them (`ONEDNN_PRIMITIVE_CACHE_CAPACITY`).
 
 {table(["lines", "greatest resident memory, MB", "texts/s"], rows)}"""
@@ -123,24 +146,37 @@ products by shape, which ends at 1,024 of them (`ONEDNN_PRIMITIVE_CACHE_CAPACITY
 
 def vectors(found: Mapping[str, Any]) -> str:
     """Return the section on stored vectors."""
-    rows = [[kind, str(found["bytes"][kind]), *(f"{found['mean'][name][kind]:.3f}" for name in found["mean"])] for kind in KINDS]
+    rows = [
+        [
+            kind,
+            str(found["bytes"][kind]),
+            *(f"{found['mean'][name][kind]:.3f}" for name in found["mean"]),
+        ]
+        for kind in KINDS
+    ]
     moved, where = max(
         (abs(scores["float16"] - scores["float32"]), f"{target}, {name}")
         for name, of_name in found["scores"].items()
         for target, scores in of_name.items()
     )
-    targets = [[target, *(f"{found['scores']['bank'][target][kind]:.3f}" for kind in KINDS)] for target in found["scores"]["bank"]]
+    targets = [
+        [target, *(f"{found['scores']['bank'][target][kind]:.3f}" for kind in KINDS)]
+        for target in found["scores"]["bank"]
+    ]
     return f"""## Stored vectors
 
     make study DATA_ROOT=FOLDER
     python -m benchmarks.vector_types --data-root FOLDER
 
-Probes of the study ([transfer.md](transfer.md), last layer) on vectors that were stored in fewer bytes: ranges and medians from the
-targets' train rows, test scores, means over eight targets; the bank with {found["seeds"]["bank"]} training seeds.
+Probes of the study ([transfer.md](transfer.md), last layer) on vectors that were stored in fewer \
+bytes: ranges and medians from the
+targets' train rows, test scores, means over eight targets; the bank with {found["seeds"]["bank"]} \
+training seeds.
 
 {table(["stored as", "bytes for a text", *(f"mean score, {name}" for name in found["mean"])], rows)}
 
-On tasks near chance the last digits of vectors can change which strength the probe chooses: rounding to float16 alone moves one target
+On tasks near chance the last digits of vectors can change which strength the probe chooses: \
+rounding to float16 alone moves one target
 by {moved:.3f} ({where}). Differences below .01 in the means are of that kind.
 
 Of the bank, target by target:
@@ -152,13 +188,17 @@ def precision(found: Mapping[str, Any]) -> str:
     """Return the section on reading in bf16."""
     columns = [(name, kind) for name in found["mean"] for kind in found["scores"]]
     targets = list(found["scores"]["fp32"]["bank"])
-    rows = [[target, *(f"{median(found['scores'][kind][name][target]):.3f}" for name, kind in columns)] for target in targets]
+    rows = [
+        [target, *(f"{median(found['scores'][kind][name][target]):.3f}" for name, kind in columns)]
+        for target in targets
+    ]
     means = ["mean", *(f"{found['mean'][name][kind]:.3f}" for name, kind in columns)]
     return f"""## Reading in bf16
 
     python -m benchmarks.precision --data-root FOLDER
 
-The same targets embedded with `precision=fp32` and with `precision=bf16` and probed (last layer, training seed {found["seeds"]}), test
+The same targets embedded with `precision=fp32` and with `precision=bf16` and probed (last layer, \
+training seed {found["seeds"]}), test
 scores. How much faster bf16 is stands in the first table.
 
 {table(["target", *(f"{name}, {kind}" for name, kind in columns)], [*rows, means])}"""
@@ -176,8 +216,10 @@ def page() -> str:
     )
     head = """# Speed, and the size of vectors
 
-Made by `make bench`, all but the last three sections, from [benchmarks/results](../../benchmarks/results). Ratios are of methods that took
-turns in one run; single figures depend on the machine and on what else it does. On a GPU nothing was measured."""
+Made by `make bench`, all but the last three sections, from \
+[benchmarks/results](../../benchmarks/results). Ratios are of methods that took
+turns in one run; single figures depend on the machine and on what else it does. On a GPU nothing \
+was measured."""
     return "\n\n".join((head, *sections)) + "\n"
 
 

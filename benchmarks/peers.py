@@ -2,9 +2,10 @@
 
 Run: make bench    or: python -m benchmarks.peers
 
-Every method embeds the same texts in every round, and ratios are of one round, so that a noisy machine disturbs all alike. Tokenisation
-is part of every time. sentence-transformers gets the encoder as its makers packed it; PEFT gets batches sorted by length, as
-sentence-transformers makes them.
+Every method embeds the same texts in every round, and ratios are of one round, so that a noisy
+machine disturbs all alike. Tokenisation is part of every time. sentence-transformers gets the
+encoder as its makers packed it; PEFT gets batches sorted by length, as sentence-transformers makes
+them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,15 @@ from peft import PrefixTuningConfig, TaskType, get_peft_model
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel
 
-from benchmarks.measure import in_turns, matrix_work, mixed_texts, operations, random_bank, ratio, save
+from benchmarks.measure import (
+    in_turns,
+    matrix_work,
+    mixed_texts,
+    operations,
+    random_bank,
+    ratio,
+    save,
+)
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig
 from prefixbank.data.corpus.texts import Texts
@@ -35,20 +44,29 @@ from prefixbank.store.store import Store
 MAX_TOKENS, SLOTS, PEER_BATCH = 256, 16, 32
 
 
-def ours(context: Context, prefixes: int, texts: Sequence[str], precision: str) -> Callable[[], np.ndarray]:
+def ours(
+    context: Context, prefixes: int, texts: Sequence[str], precision: str
+) -> Callable[[], np.ndarray]:
     """Return what embeds texts with a bank, as `prefixbank embed` does."""
     files = context.encoder_files(EncoderConfig())
-    bank, recipe = random_bank(context.load(files), prefixes, SLOTS), EmbedRecipe(max_length_tokens=MAX_TOKENS, precision=precision)
+    bank, recipe = (
+        random_bank(context.load(files), prefixes, SLOTS),
+        EmbedRecipe(max_length_tokens=MAX_TOKENS, precision=precision),
+    )
     return lambda: embed_rows(context, bank, files, Texts(texts=tuple(texts)), recipe)[0]
 
 
 def theirs(model: SentenceTransformer, texts: Sequence[str]) -> np.ndarray:
     """Return sentence-transformers' vectors, as its `encode` makes them."""
-    vectors: np.ndarray = model.encode(list(texts), batch_size=PEER_BATCH, show_progress_bar=False, convert_to_numpy=True)
+    vectors: np.ndarray = model.encode(
+        list(texts), batch_size=PEER_BATCH, show_progress_bar=False, convert_to_numpy=True
+    )
     return vectors
 
 
-def peft_passes(folder: str, tokenizer: Any, texts: Sequence[str], tasks: int) -> Callable[[], None]:
+def peft_passes(
+    folder: str, tokenizer: Any, texts: Sequence[str], tasks: int
+) -> Callable[[], None]:
     """Return what reads all texts once for each of several prefixes of PEFT."""
     settings = PrefixTuningConfig(task_type=TaskType.FEATURE_EXTRACTION, num_virtual_tokens=SLOTS)
     model = get_peft_model(AutoModel.from_pretrained(folder), settings, adapter_name="0").eval()
@@ -61,7 +79,9 @@ def peft_passes(folder: str, tokenizer: Any, texts: Sequence[str], tasks: int) -
             model.set_adapter(str(task))
             for start in range(0, len(ordered), PEER_BATCH):
                 rows = ordered[start : start + PEER_BATCH]
-                inputs = tokenizer(rows, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+                inputs = tokenizer(
+                    rows, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+                )
                 with torch.inference_mode():
                     states = model(**inputs).last_hidden_state
                     weights = inputs["attention_mask"].unsqueeze(-1)
@@ -78,10 +98,14 @@ def agreement(first: np.ndarray, second: np.ndarray) -> float:
 
 def main() -> None:
     """Measure, print and keep the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--texts", type=int, default=450)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tasks", type=int, default=8, help="K: prefixes in the bank, passes of the peers")
+    parser.add_argument(
+        "--tasks", type=int, default=8, help="K: prefixes in the bank, passes of the peers"
+    )
     asked = parser.parse_args()
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
     texts = mixed_texts(asked.texts)
@@ -101,14 +125,20 @@ def main() -> None:
             bank: ours(context, asked.tasks, texts, "fp32"),
             f"{plain}, bf16": ours(context, 0, texts, "bf16"),
             f"{bank}, bf16": ours(context, asked.tasks, texts, "bf16"),
-            f"{asked.tasks} fine-tuned encoders, sentence-transformers": lambda: [theirs(one, texts) for one in fine_tuned],
-            f"{asked.tasks} passes of PEFT prefix tuning": peft_passes(str(files.folder), encoder.tokenizer, texts, asked.tasks),
+            f"{asked.tasks} fine-tuned encoders, sentence-transformers": lambda: [
+                theirs(one, texts) for one in fine_tuned
+            ],
+            f"{asked.tasks} passes of PEFT prefix tuning": peft_passes(
+                str(files.folder), encoder.tokenizer, texts, asked.tasks
+            ),
             "matrix products alone": multiply,
         }
         seconds = in_turns(methods, asked.rounds)
         flops = {
             name: operations(
-                encoder, random_bank(encoder, count, SLOTS), budget_batches(tokenize(encoder.tokenizer, texts, None, MAX_TOKENS), budget)
+                encoder,
+                random_bank(encoder, count, SLOTS),
+                budget_batches(tokenize(encoder.tokenizer, texts, None, MAX_TOKENS), budget),
             )
             for name, count in ((plain, 0), (bank, asked.tasks))
         }
@@ -121,10 +151,17 @@ def main() -> None:
         {
             "encoder": files.label,
             "texts": len(texts),
-            "tokens": {"mean": float(lengths.mean()), "quantiles 5 50 95 %": np.quantile(lengths, [0.05, 0.5, 0.95]).tolist()},
+            "tokens": {
+                "mean": float(lengths.mean()),
+                "quantiles 5 50 95 %": np.quantile(lengths, [0.05, 0.5, 0.95]).tolist(),
+            },
             "rounds": asked.rounds,
             "slots_per_prefix": SLOTS,
-            "texts_per_s": {name: [len(texts) / one for one in times] for name, times in seconds.items() if name in list(methods)[:7]},
+            "texts_per_s": {
+                name: [len(texts) / one for one in times]
+                for name, times in seconds.items()
+                if name in list(methods)[:7]
+            },
             "times_as_fast": {
                 f"{name} / {other}": ratio(seconds, of=name, to=other)
                 for name, other in (
@@ -138,7 +175,8 @@ def main() -> None:
             },
             "matrix_gflops": [one / 1e9 for one in rate],
             "share_of_matrix_rate": {
-                name: [count / one / peak for one, peak in zip(seconds[name], rate, strict=True)] for name, count in flops.items()
+                name: [count / one / peak for one, peak in zip(seconds[name], rate, strict=True)]
+                for name, count in flops.items()
             },
             "least_cosine": {
                 plain: agreement(vectors[plain], vectors[first]),

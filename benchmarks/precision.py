@@ -1,6 +1,9 @@
-"""What reading texts in bf16 costs the probes of a study: the targets of `experiment=transfer`, embedded and probed in both precisions.
+"""What reading texts in bf16 costs the probes of a study.
 
-Prefixes of the study are hits where they are in the store: python -m benchmarks.precision --data-root FOLDER [--store STORE] [--workers N]
+The targets of `experiment=transfer`, embedded and probed in both precisions.
+
+Prefixes of the study are hits where they are in the store: python -m benchmarks.precision
+--data-root FOLDER [--store STORE] [--workers N]
 """
 
 from __future__ import annotations
@@ -16,22 +19,40 @@ from prefixbank.config.schema import Precision
 from prefixbank.store.artifact import Entry
 
 PRECISIONS = tuple(name for name in get_args(Precision) if name != "fp16")  # which needs a GPU
-SETTINGS = ("experiment=transfer", "experiment.representations=[plain,bank]", "experiment.single_seed=[]")
+SETTINGS = (
+    "experiment=transfer",
+    "experiment.representations=[plain,bank]",
+    "experiment.single_seed=[]",
+)
 
 
 def scores(precision: Precision, asked: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
     """Return representation to target to test scores, one for each seed."""
-    where = (f"run.data_root={asked.data_root}", f"run.workers={asked.workers}", f"experiment.seeds=[{asked.seeds}]")
-    report = api.run(*SETTINGS, f"precision={precision}", *where, options=api.Options(store=asked.store, emit=print))
+    where = (
+        f"run.data_root={asked.data_root}",
+        f"run.workers={asked.workers}",
+        f"experiment.seeds=[{asked.seeds}]",
+    )
+    report = api.run(
+        *SETTINGS,
+        f"precision={precision}",
+        *where,
+        options=api.Options(store=asked.store, emit=print),
+    )
     assert isinstance(report, Entry)
     rows = read_json(report, "report.json")["rows"]
     targets = {target: row["columns"] for target, row in rows.items() if target != "mean"}
-    return {name: {target: columns[name]["scores"] for target, columns in targets.items()} for name in ("plain encoder", "bank")}
+    return {
+        name: {target: columns[name]["scores"] for target, columns in targets.items()}
+        for name in ("plain encoder", "bank")
+    }
 
 
 def main() -> None:
     """Measure, print and keep the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data-root", required=True)
     parser.add_argument("--store")
     parser.add_argument("--workers", type=int, default=0)
@@ -39,10 +60,16 @@ def main() -> None:
     asked = parser.parse_args()
     found = {precision: scores(precision, asked) for precision in PRECISIONS}
     means = {
-        name: {precision: mean(mean(by_target) for by_target in found[precision][name].values()) for precision in PRECISIONS}
+        name: {
+            precision: mean(mean(by_target) for by_target in found[precision][name].values())
+            for precision in PRECISIONS
+        }
         for name in found[PRECISIONS[0]]
     }
-    save("precision", {"experiment": "transfer", "seeds": asked.seeds, "scores": found, "mean": means})
+    save(
+        "precision",
+        {"experiment": "transfer", "seeds": asked.seeds, "scores": found, "mean": means},
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""What embedding many texts costs beside the encoder: reading them, starting workers, finishing shards.
+"""What embedding many texts costs beside the encoder.
+
+Reading them, starting workers, finishing shards.
 
 Run: python -m benchmarks.scaling
 
-Speed with workers is what further texts take: the difference between a long and a short corpus, so that the start of the workers is apart.
+Speed with workers is what further texts take: the difference between a long and a short corpus, so
+that the start of the workers is apart.
 """
 
 from __future__ import annotations
@@ -56,25 +59,34 @@ def write(folder: Path, texts: Sequence[str], form: str) -> Path:
 
 
 def reading(folder: Path) -> dict[str, dict[str, float]]:
-    """Return for each form how many rows are checked in a second, and how many are passed over on the way to a shard at the end."""
+    """Return for each form how many rows are checked in a second, and how many are passed over.
+
+    Rows are passed over on the way to a shard at the end.
+    """
     write_lines(folder / "lines.txt", LINES)
     texts = (folder / "lines.txt").read_text(encoding="utf-8").splitlines()
     found = {}
     for form in ("txt", "csv", "jsonl", "parquet"):
         config = CorpusConfig(path=str(write(folder, texts, form)))
         started = time.perf_counter()
-        with open_corpus(config, open("/dev/null", "rb")) as corpus:  # noqa: SIM115, PTH123  # standard input, which is not read
+        # Standard input, which is not read.
+        with open_corpus(config, open("/dev/null", "rb")) as corpus:  # noqa: SIM115, PTH123
             checked = time.perf_counter() - started
             last = len(corpus.digests) - 1
             passed = seconds(partial(shards_of(config), last, corpus.digests[last]))
-        found[form] = {"checked_rows_per_s": LINES / checked, "passed_rows_per_s": last * config.shard_rows / passed}
+        found[form] = {
+            "checked_rows_per_s": LINES / checked,
+            "passed_rows_per_s": last * config.shard_rows / passed,
+        }
     return found
 
 
 def embed_seconds(folder: Path, corpus: Path, name: str, *settings: str) -> float:
     """Embed a corpus into a store of its own; return how long it takes."""
     options = api.Options(store=folder / name)
-    return seconds(lambda: api.embed("bank=none", f"corpus.path={corpus}", *settings, options=options))
+    return seconds(
+        lambda: api.embed("bank=none", f"corpus.path={corpus}", *settings, options=options)
+    )
 
 
 def finishing(folder: Path) -> float:
@@ -87,15 +99,25 @@ def finishing(folder: Path) -> float:
 
 
 def working(folder: Path) -> dict[str, dict[str, list[float]]]:
-    """Return texts a second, and the seconds until the first one, of one process on all cores and of a process for each core."""
+    """Return texts a second, and the seconds until the first one.
+
+    Of one process on all cores, and of a process for each core.
+    """
     texts = mixed_texts(SHARD_ROWS * SHARDS[1])
     short, long = (write(folder, texts[: SHARD_ROWS * count], "txt") for count in SHARDS)
     cores = torch.get_num_threads()
     found: dict[str, dict[str, list[float]]] = {}
     for round_ in range(ROUNDS):
         for name, workers in (("one process", 1), (f"{cores} processes", cores)):
-            settings = (f"corpus.shard_rows={SHARD_ROWS}", f"run.workers={workers}", "run.device=cpu")
-            few, many = (embed_seconds(folder, corpus, f"{name} {corpus.stem} {round_}", *settings) for corpus in (short, long))
+            settings = (
+                f"corpus.shard_rows={SHARD_ROWS}",
+                f"run.workers={workers}",
+                "run.device=cpu",
+            )
+            few, many = (
+                embed_seconds(folder, corpus, f"{name} {corpus.stem} {round_}", *settings)
+                for corpus in (short, long)
+            )
             each = (many - few) / (SHARD_ROWS * (SHARDS[1] - SHARDS[0]))
             place = found.setdefault(name, {"texts_per_s": [], "start_s": []})
             place["texts_per_s"].append(1 / each)
@@ -104,13 +126,29 @@ def working(folder: Path) -> dict[str, dict[str, list[float]]]:
 
 
 def training(folder: Path) -> dict[str, list[float]]:
-    """Return the seconds that several trainings take, one after the other on all cores and side by side, starts included."""
+    """Return the seconds that several trainings take, starts included.
+
+    One after the other on all cores, and side by side.
+    """
     found: dict[str, list[float]] = {}
     for round_ in range(ROUNDS):
         for workers in (1, torch.get_num_threads()):
             store = folder / f"training {workers} {round_}"
-            sweep = ("--sweep", f"task={','.join(TRAININGS)}", "optim.epochs=2", f"run.workers={workers}", "--store", str(store))
-            command = (sys.executable, "-c", "from prefixbank.cli.app import main; main()", "train-prefix", *sweep)
+            sweep = (
+                "--sweep",
+                f"task={','.join(TRAININGS)}",
+                "optim.epochs=2",
+                f"run.workers={workers}",
+                "--store",
+                str(store),
+            )
+            command = (
+                sys.executable,
+                "-c",
+                "from prefixbank.cli.app import main; main()",
+                "train-prefix",
+                *sweep,
+            )
             run = partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
             found.setdefault(str(workers), []).append(seconds(run))
     return found
@@ -122,9 +160,16 @@ def main() -> None:
         folder = Path(name)
         workers, trainings = working(folder), training(folder)
         one, several = (median(found["texts_per_s"]) for found in workers.values())
-        beside = {"reading": reading(folder), "shard_s": finishing(folder), "trainings": len(TRAININGS), "training_s": trainings}
+        beside = {
+            "reading": reading(folder),
+            "shard_s": finishing(folder),
+            "trainings": len(TRAININGS),
+            "training_s": trainings,
+        }
         sizes = {"lines": LINES, "group_rows": GROUP_ROWS, "rounds": ROUNDS}
-        save("scaling", {**sizes, **beside, "workers": workers, "processes_over_one": several / one})
+        save(
+            "scaling", {**sizes, **beside, "workers": workers, "processes_over_one": several / one}
+        )
 
 
 if __name__ == "__main__":

@@ -1,20 +1,25 @@
 """What choosing a bank's members is worth when a target has few labels.
 
-Run: python -m benchmarks.selection --targets emotion,similarity --sources polarity,topic,answer,entailment --prefix '{source}' --rows 200
-or, after a study: python -m benchmarks.selection --targets cr,subj --sources sst2,qqp,snli --data-root FOLDER
+Run: python -m benchmarks.selection --targets emotion,similarity --sources
+polarity,topic,answer,entailment --prefix '{source}' --rows 200 or, after a study: python -m
+benchmarks.selection --targets cr,subj --sources sst2,qqp,snli --data-root FOLDER
 
-For each number of labels, and each of several stratified draws of so many train rows, probes are fitted on the vectors of
+For each number of labels, and each of several stratified draws of so many train rows, probes are
+fitted on the vectors of
 
 * the plain encoder;
 * the bank of all sources;
-* the bank of the k sources whose task embeddings are nearest to the target's, after a short run on the rows of this draw alone;
+* the bank of the k sources whose task embeddings are nearest to the target's, after a short run on
+  the rows of this draw alone;
 * several banks of k random sources, the same for all draws, of which the mean counts;
-* the bank that lacks one source: the one without which cross-validation on the rows of this draw scores best.
+* the bank that lacks one source: the one without which cross-validation on the rows of this draw
+  scores best.
 
-Members weigh equally in all banks (their weights sum to 1), so that banks differ in their members only and each is embedded once;
-with --weighted there is also the bank of the k nearest as `prefixbank combine select=similar` weighs it. No choice reads other labels than
-those of the draw; all probes are scored on test. Draws and seeds are averaged for each target, then targets; intervals (95 %) are
-percentile bootstraps over the targets, and differences are paired.
+Members weigh equally in all banks (their weights sum to 1), so that banks differ in their members
+only and each is embedded once; with --weighted there is also the bank of the k nearest as
+`prefixbank combine select=similar` weighs it. No choice reads other labels than those of the draw;
+all probes are scored on test. Draws and seeds are averaged for each target, then targets; intervals
+(95 %) are percentile bootstraps over the targets, and differences are paired.
 """
 
 from __future__ import annotations
@@ -34,9 +39,16 @@ from benchmarks.measure import RESULTS
 from prefixbank.api import Options
 from prefixbank.artifacts.embeddings import read_vectors
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.config.commands import EmbeddingSpec, Similarity, TransferSimilarConfig
+from prefixbank.config.commands import Compare, Similarity, TransferSimilarConfig
 from prefixbank.config.compose import compose
-from prefixbank.config.schema import BankRecipe, CombineConfig, EmbedRecipe, PrefixRecipe, ProbeConfig, recipe_of
+from prefixbank.config.schema import (
+    BankRecipe,
+    CombineConfig,
+    EmbedRecipe,
+    PrefixRecipe,
+    ProbeConfig,
+    recipe_of,
+)
 from prefixbank.core.average import retrieval_weights
 from prefixbank.core.probe.fit import fit_probe
 from prefixbank.core.probe.model import ProbeModel
@@ -66,7 +78,10 @@ Vectors = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How much is tried: members of a chosen bank, numbers of labels, draws of rows, draws of random members."""
+    """How much is tried.
+
+    Members of a chosen bank, numbers of labels, draws of rows, draws of random members.
+    """
 
     k: int
     labels: tuple[str, ...]
@@ -85,7 +100,8 @@ class Study:
         task: the target.
         sources: the prefixes that banks are made of.
         comparison: how near a source is.
-        embedding_steps: optimiser steps of the short run, however few its rows are: those of the sources' task embeddings.
+        embedding_steps: optimiser steps of the short run, however few its rows are: those of the
+            sources' task embeddings.
     """
 
     context: Context
@@ -98,13 +114,22 @@ class Study:
     seen: dict[str, Vectors] = field(default_factory=dict)
 
     def vectors(self, members: Sequence[int], weights: tuple[float, ...] = ()) -> Vectors:
-        """Return the vectors of the target's rows with a bank of these sources; of none, the plain encoder."""
+        """Return the vectors of the target's rows with a bank of these sources.
+
+        Of none, the plain encoder.
+        """
         name = f"{self.task.name} {list(members)} {list(weights)}"
         if name not in self.seen:
             bank = self._bank(members, weights, name) if members else None
             recipe = EmbedRecipe(max_length_tokens=self.recipe.max_length_tokens)
-            reading = EmbeddingSpec(bank=bank, files=self.files, recipe=recipe, pooling=self.recipe.pooling)
-            made = self.context.ensure(embed.unit(self.context, reading, embed.parts_of_task(self.task, ("train", "test")), name))
+            reading = EmbeddingSpec(
+                bank=bank, files=self.files, recipe=recipe, pooling=self.recipe.pooling
+            )
+            made = self.context.ensure(
+                embed.unit(
+                    self.context, reading, embed.parts_of_task(self.task, ("train", "test")), name
+                )
+            )
             assert isinstance(made, Entry)
             self.seen[name] = (read_vectors(made, "train"), read_vectors(made, "test"))
         return self.seen[name]
@@ -130,32 +155,53 @@ class Study:
             seed=PROBE.seed,
         )
 
-    def score(self, members: Sequence[int], rows: np.ndarray, weights: tuple[float, ...] = ()) -> float:
+    def score(
+        self, members: Sequence[int], rows: np.ndarray, weights: tuple[float, ...] = ()
+    ) -> float:
         """Return the test score of a probe that was fitted on some of the train rows."""
         vectors = self.vectors(members, weights)
         predicted = self.fit(vectors, rows).predict(vectors[1])
-        return score(self.task.metric, predicted, np.asarray(self.task.test.labels), self.task.num_outputs)
+        return score(
+            self.task.metric, predicted, np.asarray(self.task.test.labels), self.task.num_outputs
+        )
 
     def nearest(self, rows: np.ndarray, k: int) -> tuple[list[int], tuple[float, ...]]:
-        """Return the k nearest sources, in their own order, and the weights of retrieval; the short run sees these rows only."""
+        """Return the k nearest sources, in their own order, and the weights of retrieval.
+
+        The short run sees these rows only.
+        """
         few = self.task.train.take(rows)
         task = replace(self.task, train=few, validation=few)
-        made = self.context.ensure(train_prefix.task_embedding_unit(self.context, task, self.files, self.short_run(len(rows)), task.name))
+        made = self.context.ensure(
+            train_prefix.task_embedding_unit(
+                self.context, task, self.files, self.short_run(len(rows)), task.name
+            )
+        )
         assert isinstance(made, Entry)
         similar = self.comparison.of(made, [source.entry for source in self.sources])
         members = sorted(nearest(similar, k))
         return members, tuple(retrieval_weights(similar[members].round(DIGITS)).tolist())
 
     def short_run(self, rows: int) -> PrefixRecipe:
-        """Return the sources' recipe, lengthened to enough steps on so few rows; what comes after them is not trained."""
+        """Return the sources' recipe, lengthened to enough steps on so few rows.
+
+        What comes after them is not trained.
+        """
         each_epoch = math.ceil(rows / self.recipe.optim.batch_size)
         epochs = max(self.recipe.optim.epochs, math.ceil(self.embedding_steps / each_epoch))
         share = self.embedding_steps / (epochs * each_epoch)
         recipe = self.recipe
-        return replace(recipe, optim=replace(recipe.optim, epochs=epochs), prefix=replace(recipe.prefix, task_embedding_fraction=share))
+        return replace(
+            recipe,
+            optim=replace(recipe.optim, epochs=epochs),
+            prefix=replace(recipe.prefix, task_embedding_fraction=share),
+        )
 
     def all_but_one(self, rows: np.ndarray) -> list[int]:
-        """Return all sources but the one without which cross-validation on these rows scores best; the first where nothing can be told."""
+        """Return all sources but the one without which cross-validation on these rows scores best.
+
+        The first where nothing can be told.
+        """
         everything = range(len(self.sources))
         banks = [[other for other in everything if other != one] for one in everything]
         scores = [self.fit(self.vectors(bank), rows).cv_score for bank in banks]
@@ -176,7 +222,10 @@ def draw_rows(task: Task, labels: str, draws: int) -> list[np.ndarray]:
 
 def random_members(count: int, k: int, draws: int) -> list[list[int]]:
     """Return k of so many sources for each draw."""
-    return [np.sort(np.random.default_rng(draw).permutation(count)[:k]).tolist() for draw in range(draws)]
+    return [
+        np.sort(np.random.default_rng(draw).permutation(count)[:k]).tolist()
+        for draw in range(draws)
+    ]
 
 
 def scores_of(study: Study, sizes: Sizes, labels: str, *, weighted: bool) -> list[dict[str, Any]]:
@@ -201,21 +250,33 @@ def scores_of(study: Study, sizes: Sizes, labels: str, *, weighted: bool) -> lis
     return found
 
 
-def means_of(table: Mapping[str, Sequence[dict[str, Any]]], columns: Iterable[str]) -> dict[str, dict[str, list[float]]]:
-    """Return each column's mean over targets and its mean differences to the full bank and to random ones, each as value, low, high.
+def means_of(
+    table: Mapping[str, Sequence[dict[str, Any]]], columns: Iterable[str]
+) -> dict[str, dict[str, list[float]]]:
+    """Return each column's mean over targets and its mean differences to the full and random banks.
+
+    Each is a value with its low and high bounds.
 
     Args:
         table: what was found in each draw, by target.
         columns: names.
     """
     drawn = np.random.default_rng(0).integers(len(table), size=(RESAMPLES, len(table)))
-    by_target = {column: np.array([np.mean([one["scores"][column] for one in draws]) for draws in table.values()]) for column in columns}
+    by_target = {
+        column: np.array(
+            [np.mean([one["scores"][column] for one in draws]) for draws in table.values()]
+        )
+        for column in columns
+    }
 
     def summed(values: np.ndarray) -> list[float]:
         return [float(values.mean()), *percentile_interval(values[drawn].mean(axis=1))]
 
     return {
-        column: {"score": summed(values), **{f"to_{other}": summed(values - by_target[other]) for other in ("full", "random")}}
+        column: {
+            "score": summed(values),
+            **{f"to_{other}": summed(values - by_target[other]) for other in ("full", "random")},
+        }
         for column, values in by_target.items()
     }
 
@@ -224,26 +285,49 @@ def markdown(result: Mapping[str, Any]) -> str:
     """Return the means as a table: a row for each number of labels, a column for each bank."""
     columns = result["columns"]
     over = f"means over {len(result['targets'])} targets, k = {result['k']}"
-    lines = [f"Test scores, {over}; below each row its differences to the full bank and to random ones.", ""]
-    lines += ["| labels | " + " | ".join(column.replace("_", " ") for column in columns) + " |", "|---|" + "---|" * len(columns)]
+    lines = [
+        f"Test scores, {over}; below each row its differences to the full bank and to random ones.",
+        "",
+    ]
+    lines += [
+        "| labels | " + " | ".join(column.replace("_", " ") for column in columns) + " |",
+        "|---|" + "---|" * len(columns),
+    ]
     for labels, means in result["means"].items():
         for row, sign in (("score", ""), ("to_full", "+"), ("to_random", "+")):
-            cells = ["{:{sign}.3f} [{:{sign}.3f}, {:{sign}.3f}]".format(*means[column][row], sign=sign) for column in columns]
-            lines.append(f"| {labels if row == 'score' else 'minus ' + row.removeprefix('to_')} | " + " | ".join(cells) + " |")
+            cells = [
+                "{:{sign}.3f} [{:{sign}.3f}, {:{sign}.3f}]".format(*means[column][row], sign=sign)
+                for column in columns
+            ]
+            lines.append(
+                f"| {labels if row == 'score' else 'minus ' + row.removeprefix('to_')} | "
+                + " | ".join(cells)
+                + " |"
+            )
     return "\n".join(lines) + "\n"
 
 
 def config_of(asked: argparse.Namespace, target: str, seed: int) -> TransferSimilarConfig:
-    """Return the settings under which `prefixbank transfer similar` would compare a target with the sources."""
-    where = ["task=folder", f"task.name={target}", f"run.data_root={asked.data_root}"] if asked.data_root else [f"task={target}"]
-    return compose("transfer_similar", [*where, f"task.max_rows={asked.rows}", *asked.settings, f"seed={seed}"])
+    """Return the settings by which `prefixbank transfer similar` compares with sources."""
+    where = (
+        ["task=folder", f"task.name={target}", f"run.data_root={asked.data_root}"]
+        if asked.data_root
+        else [f"task={target}"]
+    )
+    return compose(
+        "transfer_similar", [*where, f"task.max_rows={asked.rows}", *asked.settings, f"seed={seed}"]
+    )
 
 
 def study_of(asked: argparse.Namespace, target: str, seed: int) -> Study:
     """Return a target and the prefixes of all sources but itself."""
     config = config_of(asked, target, seed)
     context = Options(store=asked.store).context(config.run)
-    names = [asked.prefix.format(source=source, seed=seed) for source in asked.sources if source != target]
+    names = [
+        asked.prefix.format(source=source, seed=seed)
+        for source in asked.sources
+        if source != target
+    ]
     check_k(asked.k, names, target)
     sources = [Source(named=name, entry=context.store.resolve("prefix", name)) for name in names]
     files = context.encoder_files(config.encoder)
@@ -254,7 +338,9 @@ def study_of(asked: argparse.Namespace, target: str, seed: int) -> Study:
         task=context.task(config.task),
         sources=sources,
         comparison=Comparison(similarity=asked.similarity, compare=asked.compare),
-        embedding_steps=max(read_json(source.entry, "result.json")["task_embedding_step"] for source in sources),
+        embedding_steps=max(
+            read_json(source.entry, "result.json")["task_embedding_step"] for source in sources
+        ),
     )
 
 
@@ -265,14 +351,30 @@ def words(text: str) -> list[str]:
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "settings", nargs="*", help="KEY=VALUE by which the sources were trained, as for train-prefix: encoder=tiny optim.lr=0.01"
+        "settings",
+        nargs="*",
+        help=(
+            "KEY=VALUE by which the sources were trained, as for train-prefix: encoder=tiny "
+            "optim.lr=0.01"
+        ),
     )
     parser.add_argument("--targets", type=words, required=True)
-    parser.add_argument("--sources", type=words, required=True, help="a target that is among them is left out for itself")
-    parser.add_argument("--prefix", default="{source}-seed{seed}", help="name of a source's prefix in the store")
-    parser.add_argument("--seeds", type=words, default=["0"], help="of the prefixes, and of the short runs")
+    parser.add_argument(
+        "--sources",
+        type=words,
+        required=True,
+        help="a target that is among them is left out for itself",
+    )
+    parser.add_argument(
+        "--prefix", default="{source}-seed{seed}", help="name of a source's prefix in the store"
+    )
+    parser.add_argument(
+        "--seeds", type=words, default=["0"], help="of the prefixes, and of the short runs"
+    )
     parser.add_argument("--k", type=int, default=3)
     parser.add_argument("--labels", type=words, default=["16", "64", "256", ALL])
     parser.add_argument("--draws", type=int, default=5, help="samples of so many labels")
@@ -280,28 +382,43 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=0, help="train rows of each target at most")
     parser.add_argument("--similarity", choices=get_args(Similarity), default="average_tokens")
     parser.add_argument("--compare", choices=get_args(Compare), default="weights")
-    parser.add_argument("--weighted", action="store_true", help="also weigh the nearest by similarity")
+    parser.add_argument(
+        "--weighted", action="store_true", help="also weigh the nearest by similarity"
+    )
     parser.add_argument("--data-root")
     parser.add_argument("--store")
-    parser.add_argument("--out", type=Path, default=RESULTS / "selection", help="without suffix: .json and .md are added")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=RESULTS / "selection",
+        help="without suffix: .json and .md are added",
+    )
     return parser.parse_args(given)
 
 
 def main(given: Sequence[str] | None = None) -> None:
     """Parse the command line, or these words, measure, write."""
     asked = arguments(given)
-    sizes = Sizes(k=asked.k, labels=tuple(asked.labels), draws=asked.draws, random_draws=asked.random_draws)
+    sizes = Sizes(
+        k=asked.k, labels=tuple(asked.labels), draws=asked.draws, random_draws=asked.random_draws
+    )
     columns = (*COLUMNS, WEIGHTED) if asked.weighted else COLUMNS
-    table: dict[str, dict[str, list[dict[str, Any]]]] = {labels: {target: [] for target in asked.targets} for labels in sizes.labels}
+    table: dict[str, dict[str, list[dict[str, Any]]]] = {
+        labels: {target: [] for target in asked.targets} for labels in sizes.labels
+    }
     for target in asked.targets:
         for seed in asked.seeds:
             study = study_of(asked, target, int(seed))
             for labels in sizes.labels:
                 found = scores_of(study, sizes, labels, weighted=asked.weighted)
                 table[labels][target] += found
-                means = {column: np.mean([one["scores"][column] for one in found]) for column in columns}
+                means = {
+                    column: np.mean([one["scores"][column] for one in found]) for column in columns
+                }
                 told = "  ".join(f"{column} {mean:.3f}" for column, mean in means.items())
-                print(f"{target}, seed {seed}, {labels} labels: {told}", file=sys.stderr, flush=True)
+                print(
+                    f"{target}, seed {seed}, {labels} labels: {told}", file=sys.stderr, flush=True
+                )
     summary = {labels: means_of(of_size, columns) for labels, of_size in table.items()}
     asked_for = {
         name: getattr(asked, name)

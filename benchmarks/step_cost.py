@@ -1,9 +1,12 @@
-"""What a training step costs, as a ratio to the forward pass of the same batch with the same prefix.
+"""What a training step costs, as a multiple of the forward pass.
+
+Both are of the same batch with the same prefix.
 
 Run: make bench    or: python -m benchmarks.step_cost --out docs/results/step_cost.json
 
-Forward pass and step alternate within one run, so that a noisy machine disturbs both alike; medians are compared. The step is forward,
-gradients with respect to activations, prefix and head, clipping and AdamW update; the frozen weights of the encoder get no gradient.
+Forward pass and step alternate within one run, so that a noisy machine disturbs both alike; medians
+are compared. The step is forward, gradients with respect to activations, prefix and head, clipping
+and AdamW update; the frozen weights of the encoder get no gradient.
 """
 
 from __future__ import annotations
@@ -30,12 +33,26 @@ from prefixbank.data.encoders.files import locate_encoder
 ROWS = 32
 PREFIX_LENGTH = 16
 POOLING = Pooling(position="mean", layers="last", last_k=1, layer=0)
-START = PrefixStart(length=PREFIX_LENGTH, init_scale=0.5, projection="none", mlp_hidden_size=512, gated=False, gate_init=0.0, dropout=0.0)
+START = PrefixStart(
+    length=PREFIX_LENGTH,
+    init_scale=0.5,
+    projection="none",
+    mlp_hidden_size=512,
+    gated=False,
+    gate_init=0.0,
+    dropout=0.0,
+)
 
 
 def measure(encoder: Encoder, tokens: int, repeats: int) -> dict[str, float]:
-    """Return median times of forward pass and step, and their ratio, for a batch of ROWS texts of about `tokens` tokens."""
-    prefix, head = TrainablePrefix(encoder.shape, START, 0), new_head(encoder.shape.hidden_size, 2, 1)
+    """Return median times of forward pass and step, and their ratio.
+
+    The batch has ROWS texts of about `tokens` tokens.
+    """
+    prefix, head = (
+        TrainablePrefix(encoder.shape, START, 0),
+        new_head(encoder.shape.hidden_size, 2, 1),
+    )
     optimizer = torch.optim.AdamW([*prefix.parameters(), *head.parameters()], lr=1e-3)
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(1000, 20000, (ROWS, tokens), generator=generator)
@@ -48,7 +65,9 @@ def measure(encoder: Encoder, tokens: int, repeats: int) -> dict[str, float]:
             head(encode(encoder.model, inputs, prefix().slots(), POOLING))
 
     def step() -> None:
-        loss = functional.cross_entropy(head(encode(encoder.model, inputs, prefix().slots(), POOLING)), labels)
+        loss = functional.cross_entropy(
+            head(encode(encoder.model, inputs, prefix().slots(), POOLING)), labels
+        )
         loss.backward()
         torch.nn.utils.clip_grad_norm_([*prefix.parameters(), *head.parameters()], 1.0)
         optimizer.step()
@@ -66,7 +85,9 @@ def measure(encoder: Encoder, tokens: int, repeats: int) -> dict[str, float]:
     }
 
 
-def alternate(first: Callable[[], None], second: Callable[[], None], repeats: int) -> tuple[list[float], list[float]]:
+def alternate(
+    first: Callable[[], None], second: Callable[[], None], repeats: int
+) -> tuple[list[float], list[float]]:
     """Time two functions in turn, after two calls of each that do not count."""
     times: tuple[list[float], list[float]] = ([], [])
     for turn in range(repeats + 2):
@@ -80,7 +101,9 @@ def alternate(first: Callable[[], None], second: Callable[[], None], repeats: in
 
 def main() -> None:
     """Measure at several text lengths and print JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--out", type=Path, help="also write the JSON there")
     asked = parser.parse_args()

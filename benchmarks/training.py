@@ -2,9 +2,10 @@
 
 Run: make bench    or: python -m benchmarks.training
 
-Both train one epoch on the same rows with the same encoder, slots, batch size, precision and length limit, in turns. Tokenisation is part
-of neither. Ours makes batches of like lengths, as `train-prefix` does; the Trainer shuffles and pads each batch to its longest text, as it
-does by itself.
+Both train one epoch on the same rows with the same encoder, slots, batch size, precision and length
+limit, in turns. Tokenisation is part of neither. Ours makes batches of like lengths, as
+`train-prefix` does; the Trainer shuffles and pads each batch to its longest text, as it does by
+itself.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ from typing import Any
 
 import numpy as np
 from peft import PrefixTuningConfig, TaskType, get_peft_model
-from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, Trainer, TrainingArguments
+from transformers import (
+    AutoModelForSequenceClassification,
+    DataCollatorWithPadding,
+    Trainer,
+    TrainingArguments,
+)
 
 from benchmarks.measure import in_turns, mixed_texts, ratio, save
 from prefixbank.config.running import RunConfig
@@ -39,17 +45,30 @@ def task_of(texts: list[str]) -> Task:
     rows = Examples(texts=tuple(texts), pairs=None, labels=np.arange(len(texts)) % 2)
     few = Examples(texts=tuple(texts[:BATCH]), pairs=None, labels=np.arange(BATCH) % 2)
     return Task(
-        name="timing", kind="classification", metric="accuracy", labels=("no", "yes"), train=rows, validation=few, test=few, notes=()
+        name="timing",
+        kind="classification",
+        metric="accuracy",
+        labels=("no", "yes"),
+        train=rows,
+        validation=few,
+        test=few,
+        notes=(),
     )
 
 
 def ours(encoder: Encoder, task: Task) -> Callable[[], object]:
     """Return what trains a prefix for one epoch."""
-    recipe = PrefixRecipe(optim=OptimConfig(epochs=1, batch_size=BATCH), max_length_tokens=MAX_TOKENS)
+    recipe = PrefixRecipe(
+        optim=OptimConfig(epochs=1, batch_size=BATCH), max_length_tokens=MAX_TOKENS
+    )
     tokens = tokenize(encoder.tokenizer, task.train.texts, None, MAX_TOKENS)
     labels = np.asarray(task.train.labels)
     validation = epoch_batches(
-        tokenize(encoder.tokenizer, task.validation.texts, None, MAX_TOKENS), labels[:BATCH], batch_size=BATCH, seed=0, epoch=0
+        tokenize(encoder.tokenizer, task.validation.texts, None, MAX_TOKENS),
+        labels[:BATCH],
+        batch_size=BATCH,
+        seed=0,
+        epoch=0,
     )
     fitted = fit_settings([task], recipe)
 
@@ -64,8 +83,13 @@ def ours(encoder: Encoder, task: Task) -> Callable[[], object]:
 
 def theirs(folder: Path, encoder: Encoder, task: Task, out: str) -> Callable[[], object]:
     """Return what trains a prefix of PEFT for one epoch under the Trainer."""
-    rows = encoder.tokenizer(list(task.train.texts), truncation=True, max_length=MAX_TOKENS)["input_ids"]
-    data = [{"input_ids": ids, "labels": int(label)} for ids, label in zip(rows, task.train.labels, strict=True)]
+    rows = encoder.tokenizer(list(task.train.texts), truncation=True, max_length=MAX_TOKENS)[
+        "input_ids"
+    ]
+    data = [
+        {"input_ids": ids, "labels": int(label)}
+        for ids, label in zip(rows, task.train.labels, strict=True)
+    ]
     arguments = TrainingArguments(
         output_dir=out,
         num_train_epochs=1,
@@ -81,15 +105,24 @@ def theirs(folder: Path, encoder: Encoder, task: Task, out: str) -> Callable[[],
 
     def train() -> object:
         model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
-        model = get_peft_model(model, PrefixTuningConfig(task_type=TaskType.SEQ_CLS, num_virtual_tokens=SLOTS))
-        return Trainer(model=model, args=arguments, train_dataset=data, data_collator=DataCollatorWithPadding(encoder.tokenizer)).train()
+        model = get_peft_model(
+            model, PrefixTuningConfig(task_type=TaskType.SEQ_CLS, num_virtual_tokens=SLOTS)
+        )
+        return Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=data,
+            data_collator=DataCollatorWithPadding(encoder.tokenizer),
+        ).train()
 
     return train
 
 
 def main() -> None:
     """Measure, print and keep the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
@@ -100,7 +133,11 @@ def main() -> None:
         files = context.encoder_files(EncoderConfig())
         encoder = context.load(files)
         seconds = in_turns(
-            {"prefixbank": ours(encoder, task), "PEFT and Trainer": theirs(files.folder, encoder, task, folder)}, asked.rounds
+            {
+                "prefixbank": ours(encoder, task),
+                "PEFT and Trainer": theirs(files.folder, encoder, task, folder),
+            },
+            asked.rounds,
         )
     steps = -(-asked.rows // BATCH)
     save(
@@ -111,7 +148,9 @@ def main() -> None:
             "batch_size": BATCH,
             "slots": SLOTS,
             "rounds": asked.rounds,
-            "step_ms": {name: [1e3 * one / steps for one in times] for name, times in seconds.items()},
+            "step_ms": {
+                name: [1e3 * one / steps for one in times] for name, times in seconds.items()
+            },
             "times_as_fast": ratio(seconds, of="prefixbank", to="PEFT and Trainer"),
         },
     )

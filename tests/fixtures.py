@@ -30,7 +30,12 @@ def put(store: Store) -> Callable[..., Entry]:
     """Publish an artifact: JSON files by name, or a function that writes files of any kind."""
 
     def build(
-        step: str, files: dict[str, Any] | Callable[[Path], None], *, config: JSON | None = None, inputs: JSON | None = None, **info: Any
+        step: str,
+        files: dict[str, Any] | Callable[[Path], None],
+        *,
+        config: JSON | None = None,
+        inputs: JSON | None = None,
+        **info: Any,
     ) -> Entry:
         def make(out: Path, work: Path) -> JSON:
             if callable(files):
@@ -40,6 +45,8 @@ def put(store: Store) -> Callable[..., Entry]:
                     write_json(out / name, value)
             return info
 
-        return store.build(document(step=step, version=1, config=config or {}, inputs=inputs or {}), make)[0]
+        return store.build(
+            document(step=step, version=1, config=config or {}, inputs=inputs or {}), make
+        )[0]
 
     return build

@@ -14,15 +14,29 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 ROWS = {"train": 40, "validation": 12, "test": 20}
-GOOD = ("the food was good", "what a good room", "good staff and a warm bath", "a good and quiet place")
+GOOD = (
+    "the food was good",
+    "what a good room",
+    "good staff and a warm bath",
+    "a good and quiet place",
+)
 BAD = ("the food was bad", "what a bad room", "rude staff and a cold bath", "a bad and noisy place")
-SMALL = ("encoder=tiny", "prefix.length=2", "optim.epochs=1", "optim.batch_size=20", "optim.lr=0.03")
+SMALL = (
+    "encoder=tiny",
+    "prefix.length=2",
+    "optim.epochs=1",
+    "optim.batch_size=20",
+    "optim.lr=0.03",
+)
 """Settings with which a prefix is trained in two steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Folders that no test changes: `tasks` alpha, beta, gamma and omega; `store` with the prefixes alpha and beta, the bank demo."""
+    """Folders that no test changes: `tasks` alpha, beta, gamma and omega.
+
+    `store` with the prefixes alpha and beta, the bank demo.
+    """
 
     tasks: Path
     store: Path
@@ -30,15 +44,22 @@ class Prepared:
 
 def rows_of(name: str, split: str) -> dict[str, list[str] | list[int]]:
     """Rows of two labels in turn, no text twice."""
-    texts = [f"{(BAD, GOOD)[row % 2][row // 2 % 4]} {name} {split} {row}" for row in range(ROWS[split])]
+    texts = [
+        f"{(BAD, GOOD)[row % 2][row // 2 % 4]} {name} {split} {row}" for row in range(ROWS[split])
+    ]
     return {"text": texts, "label": [row % 2 for row in range(ROWS[split])]}
 
 
 def write_task(folder: Path, name: str | None = None) -> Path:
-    """Write a task folder with 40, 12 and 20 rows; tasks of different names hold different texts."""
+    """Write a task folder with 40, 12 and 20 rows.
+
+    Tasks of different names hold different texts.
+    """
     folder.mkdir(parents=True)
     for split in ROWS:
-        parquet.write_table(pa.table(rows_of(name or folder.name, split)), folder / f"{split}.parquet")
+        parquet.write_table(
+            pa.table(rows_of(name or folder.name, split)), folder / f"{split}.parquet"
+        )
     header = {"kind": "classification", "labels": ["no", "yes"], "metric": "accuracy"}
     (folder / "task.json").write_text(json.dumps(header), encoding="utf-8")
     return folder
@@ -54,13 +75,17 @@ def prepare(folder: Path) -> Prepared:
     for name in ("alpha", "beta", "gamma", "omega"):
         write_task(root / "tasks" / name)
     for name in ("alpha", "beta"):
-        api.train_prefix("task=folder", f"task.path={root / 'tasks' / name}", *SMALL, options=options)
+        api.train_prefix(
+            "task=folder", f"task.path={root / 'tasks' / name}", *SMALL, options=options
+        )
     api.combine("prefixes=[alpha,beta]", "name=demo", options=options)
     return Prepared(tasks=root / "tasks", store=root / "store")
 
 
 def copy_store(source: Path, target: Path) -> Path:
-    """Copy a store; the tiny encoder, the only large thing in it, is linked, since no test changes it."""
+    """Copy a store; the tiny encoder, the only large thing in it, is linked, since no test changes
+    it.
+    """
     shutil.copytree(source, target, copy_function=_link_or_copy)
     return target
 
@@ -74,8 +99,16 @@ def _link_or_copy(source: str, target: str) -> None:
 
 def contents(store: Path) -> dict[str, str]:
     """Hash of every file of the entries and refs, by path; what is half made lies elsewhere."""
-    files = (path for folder in ("entries", "refs") for path in (store / folder).rglob("*") if path.is_file())
-    return {path.relative_to(store).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    files = (
+        path
+        for folder in ("entries", "refs")
+        for path in (store / folder).rglob("*")
+        if path.is_file()
+    )
+    return {
+        path.relative_to(store).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
 
 
 def half_made(store: Path) -> list[str]:

@@ -58,16 +58,23 @@ def test_vectors_come_in_the_order_of_the_texts(bank):
 
 
 def test_vectors_equal_a_pass_through_the_model_with_the_stored_prefixes(bank):
-    """The definition: both prefixes in front of the keys and values of every layer, each with weight 1/2; mean over real tokens."""
+    """The definition: both prefixes in front of the keys and values of every layer, each with
+    weight 1/2; mean over real tokens.
+    """
     store = Store(bank.entry.path.parents[2])
     (folder,) = (entry.path for entry in store.entries("tiny_encoder"))
-    prefixes = [load_file(store.resolve("prefix", name).path / "prefix.safetensors")["prefix"] for name in ("alpha", "beta")]
+    prefixes = [
+        load_file(store.resolve("prefix", name).path / "prefix.safetensors")["prefix"]
+        for name in ("alpha", "beta")
+    ]
     joined = torch.cat(prefixes, dim=3)
     bias = torch.full((2, 4, joined.shape[3]), float(np.log(0.5)))
     encoder = load_encoder(describe_folder(folder, EncoderConfig(), "tiny"), "cpu")
     inputs = encoder.tokenizer(TEXTS[:1], return_tensors="pt")
     with torch.no_grad():
-        hidden = encoder.model(**inputs, prefix_slots=Slots(keys=joined[:, 0], values=joined[:, 1], bias=bias)).last_hidden_state
+        hidden = encoder.model(
+            **inputs, prefix_slots=Slots(keys=joined[:, 0], values=joined[:, 1], bias=bias)
+        ).last_hidden_state
     np.testing.assert_allclose(bank.embed(TEXTS[:1]), hidden.mean(dim=1).numpy(), atol=1e-5)
 
 
@@ -125,7 +132,13 @@ def test_how_to_run_changes_no_vector(bank):
 def test_functions_return_entries(tasks):
     made = prefixbank.train_prefix("task=folder", f"task.path={tasks / 'gamma'}", *SMALL)
     bank = prefixbank.combine("prefixes=[gamma]", "name=own")
-    probe = prefixbank.probe("bank=own", "task=folder", f"task.path={tasks / 'gamma'}", "probe.bootstrap_samples=10", "probe.Cs=[1]")
+    probe = prefixbank.probe(
+        "bank=own",
+        "task=folder",
+        f"task.path={tasks / 'gamma'}",
+        "probe.bootstrap_samples=10",
+        "probe.Cs=[1]",
+    )
     assert [entry.step for entry in (made, bank, probe)] == ["train_prefix", "combine", "probe"]
     assert all(isinstance(entry, Entry) for entry in (made, bank, probe))
 
@@ -134,17 +147,29 @@ def test_dry_run_returns_waiting_for_a_miss_and_the_entry_for_a_hit(tasks):
     plan = prefixbank.Options(dry_run=True)
     args = ("task=folder", f"task.path={tasks / 'alpha'}", *SMALL)
     assert isinstance(prefixbank.train_prefix(*args, options=plan), Entry)
-    assert prefixbank.train_prefix(*args, "seed=9", options=plan) == Waiting(step="train-prefix", name="alpha")
+    assert prefixbank.train_prefix(*args, "seed=9", options=plan) == Waiting(
+        step="train-prefix", name="alpha"
+    )
 
 
 def test_options_name_another_store(tasks, tmp_path):
-    entry = prefixbank.train_prefix("task=folder", f"task.path={tasks / 'alpha'}", *SMALL, options=prefixbank.Options(store=tmp_path / "s"))
+    entry = prefixbank.train_prefix(
+        "task=folder",
+        f"task.path={tasks / 'alpha'}",
+        *SMALL,
+        options=prefixbank.Options(store=tmp_path / "s"),
+    )
     assert entry.path.is_relative_to(tmp_path / "s")
 
 
 def test_events_go_to_the_listener_and_nothing_is_printed(tasks, capsys):
     events: list[Event] = []
-    prefixbank.train_prefix("task=folder", f"task.path={tasks / 'gamma'}", *SMALL, options=prefixbank.Options(emit=events.append))
+    prefixbank.train_prefix(
+        "task=folder",
+        f"task.path={tasks / 'gamma'}",
+        *SMALL,
+        options=prefixbank.Options(emit=events.append),
+    )
     assert [event.kind for event in events] == ["miss", "progress", "progress", "progress", "done"]
     assert capsys.readouterr() == ("", "")
 
@@ -153,7 +178,11 @@ def test_progress_counts_steps_up_to_the_total(tasks):
     events: list[Event] = []
     args = ("task=folder", f"task.path={tasks / 'gamma'}", *SMALL, "optim.batch_size=10")
     prefixbank.train_prefix(*args, options=prefixbank.Options(emit=events.append))
-    steps = [(event.done, event.total) for event in events if event.kind == "progress" and event.text.startswith("loss")]
+    steps = [
+        (event.done, event.total)
+        for event in events
+        if event.kind == "progress" and event.text.startswith("loss")
+    ]
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
@@ -177,7 +206,16 @@ def test_standard_input_without_bytes_is_refused(monkeypatch, stdin):
 
 
 def test_public_names_are_those_documented():
-    assert set(prefixbank.__all__) >= {"train_prefix", "train_multitask", "combine", "embed", "probe", "run", "load_bank", "Options"}
+    assert set(prefixbank.__all__) >= {
+        "train_prefix",
+        "train_multitask",
+        "combine",
+        "embed",
+        "probe",
+        "run",
+        "load_bank",
+        "Options",
+    }
     assert all(getattr(prefixbank, name) is not None for name in prefixbank.__all__)
 
 

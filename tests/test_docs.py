@@ -25,9 +25,13 @@ OTHERS = {"cache", "config", "doctor"}
 
 
 def commands() -> list[str]:
-    """Return every `prefixbank ...` command of the README, continuation lines joined, pipes and comments cut off."""
+    """Return every `prefixbank ...` command of the README, continuation lines joined, pipes and
+    comments cut off.
+    """
     text = README.replace("\\\n", " ")
-    lines = re.findall(r"^ {4}(?:\$ )?(?:[^|\n]*\| *)?(prefixbank [^#\n|]*)", text, flags=re.M) + re.findall(r"`(prefixbank [^`]*)`", text)
+    lines = re.findall(
+        r"^ {4}(?:\$ )?(?:[^|\n]*\| *)?(prefixbank [^#\n|]*)", text, flags=re.M
+    ) + re.findall(r"`(prefixbank [^`]*)`", text)
     return sorted({line.strip() for line in lines})
 
 
@@ -65,17 +69,26 @@ def test_flags_of_the_readme_exist():
 
 
 def test_encoder_table_names_every_prepared_encoder():
-    rows = "\n".join(line for line in README.splitlines() if line.startswith("| ") and ("works" in line or "refused" in line))
+    rows = "\n".join(
+        line
+        for line in README.splitlines()
+        if line.startswith("| ") and ("works" in line or "refused" in line)
+    )
     prepared = set(compose.groups()["encoder"]) - {"bank", "folder", "hub"}
     assert set(re.findall(r"`([a-z0-9_]+)`", rows)) - {"folder", "hub"} == prepared
 
 
 def test_make_targets_of_the_readme_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert all(re.search(rf"^{target}:", makefile, flags=re.M) for target in re.findall(r"make ([a-z-]+) ", README))
+    assert all(
+        re.search(rf"^{target}:", makefile, flags=re.M)
+        for target in re.findall(r"make ([a-z-]+) ", README)
+    )
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+)
 def test_local_links_lead_somewhere(page):
     links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text(encoding="utf-8"))
     assert not [link for link in links if not (ROOT / link).exists()]
@@ -83,7 +96,9 @@ def test_local_links_lead_somewhere(page):
 
 def test_unknown_command_line_in_the_readme_would_be_found():
     with pytest.raises(PrefixbankError):
-        compose.compose("train_prefix", ["task=polarity", "prefix.lenght=8"])  # codespell:ignore lenght
+        compose.compose(
+            "train_prefix", ["task=polarity", "prefix.lenght=8"]
+        )  # codespell:ignore lenght
 
 
 def test_results_of_the_readme_are_those_of_the_result_file():
@@ -91,18 +106,30 @@ def test_results_of_the_readme_are_those_of_the_result_file():
     for name, row in table["rows"].items():
         line = next(line for line in README.splitlines() if line.startswith(f"| {name} |"))
         wanted = [f"{row['columns'][column]['value']:.3f}" for column in table["columns"]]
-        assert re.findall(r"(?<![\d.+-\[])0\.\d{3}(?! *[,\]])", re.sub(r"\[[^]]*\]", "", line))[: len(wanted)] == wanted
+        assert (
+            re.findall(r"(?<![\d.+-\[])0\.\d{3}(?! *[,\]])", re.sub(r"\[[^]]*\]", "", line))[
+                : len(wanted)
+            ]
+            == wanted
+        )
 
 
 def test_step_cost_of_the_readme_is_that_of_the_result_file():
-    ratios = [length["ratio"] for length in json.loads((ROOT / "docs/results/step_cost.json").read_text(encoding="utf-8"))["lengths"]]
+    ratios = [
+        length["ratio"]
+        for length in json.loads(
+            (ROOT / "docs/results/step_cost.json").read_text(encoding="utf-8")
+        )["lengths"]
+    ]
     assert f"costs {min(ratios):.2f} to {max(ratios):.2f} times" in README
 
 
 def test_speed_page_is_made_from_the_measurements():
     page = importlib.import_module("benchmarks.page")
     assert (ROOT / "docs/results/speed.md").read_text(encoding="utf-8") == page.page()
-    assert (ROOT / "docs/results/speed.png").read_bytes() == (ROOT / "benchmarks/results/curves.png").read_bytes()
+    assert (ROOT / "docs/results/speed.png").read_bytes() == (
+        ROOT / "benchmarks/results/curves.png"
+    ).read_bytes()
 
 
 def test_page_on_scaling_is_made_of_what_was_measured():
@@ -121,7 +148,9 @@ def test_speeds_of_the_readme_are_those_measured():
 
 def test_memory_of_the_readme_is_that_measured():
     rows = json.loads((ROOT / "benchmarks/results/memory.json").read_text(encoding="utf-8"))["rows"]
-    assert f"short lines take {rows['2000000']['peak_mb'] / 1000:.1f} GB of memory at most" in README
+    assert (
+        f"short lines take {rows['2000000']['peak_mb'] / 1000:.1f} GB of memory at most" in README
+    )
 
 
 def test_every_number_of_the_study_in_the_readme_is_on_its_page():
@@ -142,9 +171,17 @@ def test_means_on_the_page_of_the_study_are_those_of_its_report(reading):
 
 def test_rows_on_prompt_transfer_are_those_that_its_commands_wrote():
     folder = ROOT / "docs/results/spot"
-    written = {line for name in ("report.md", "selection.md") for line in (folder / name).read_text(encoding="utf-8").splitlines()}
+    written = {
+        line
+        for name in ("report.md", "selection.md")
+        for line in (folder / name).read_text(encoding="utf-8").splitlines()
+    }
     page = (ROOT / "docs/results/spot.md").read_text(encoding="utf-8")
     shown = [line for line in page.splitlines() if re.match(r"\| .*\d\.\d", line)]
-    in_readme = [line for line in README.split("**Prompt transfer.**")[1].splitlines() if line.startswith("| ") and line in written]
+    in_readme = [
+        line
+        for line in README.split("**Prompt transfer.**")[1].splitlines()
+        if line.startswith("| ") and line in written
+    ]
     assert len(shown) > 20 and not [line for line in shown if line not in written]
     assert len(in_readme) >= 4

@@ -19,7 +19,10 @@ MAX_FUNCTION_LINES = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """Modules whose path fits `who` import nothing that fits `banned`. In the patterns `*` stands for any text, `/` and `.` included."""
+    """Modules whose path fits `who` import nothing that fits `banned`.
+
+    In the patterns `*` stands for any text, `/` and `.` included.
+    """
 
     who: str
     banned: tuple[str, ...]
@@ -40,7 +43,9 @@ class Rule:
 
 def fits(name: str, patterns: Iterable[str]) -> bool:
     """Whether a dotted name is, or lies below, one of the patterns."""
-    return any(fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*") for pattern in patterns)
+    return any(
+        fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*") for pattern in patterns
+    )
 
 
 def fits_path(module: Module, patterns: Iterable[str]) -> bool:
@@ -51,20 +56,48 @@ def ours(*layers: str) -> tuple[str, ...]:
     return tuple(f"prefixbank.{layer}" for layer in layers)
 
 
-INPUT_OUTPUT = ("io", "json", "logging", "os", "pathlib", "pickle", "shutil", "subprocess", "sys", "tempfile")
+INPUT_OUTPUT = (
+    "io",
+    "json",
+    "logging",
+    "os",
+    "pathlib",
+    "pickle",
+    "shutil",
+    "subprocess",
+    "sys",
+    "tempfile",
+)
 HEAVY = ("accelerate", "datasets", "matplotlib", "sklearn", "torch", "transformers")
 
 RULES = (
     # Layers of the package.
     Rule(who="errors.py", banned=("*",), allowed=tuple(sys.stdlib_module_names)),
-    Rule(who="env.py", banned=("*",), allowed=(*sys.stdlib_module_names, "platformdirs", *ours("errors"))),
+    Rule(
+        who="env.py",
+        banned=("*",),
+        allowed=(*sys.stdlib_module_names, "platformdirs", *ours("errors")),
+    ),
     Rule(
         who="config/*",
         banned=("*",),
-        allowed=(*sys.stdlib_module_names, "annotated_types", "pydantic", "hydra", "omegaconf", "yaml", *ours("config", "errors")),
+        allowed=(
+            *sys.stdlib_module_names,
+            "annotated_types",
+            "pydantic",
+            "hydra",
+            "omegaconf",
+            "yaml",
+            *ours("config", "errors"),
+        ),
     ),
-    Rule(who="core/*", banned=(*ours("config", "data", "store", "steps", "drivers", "cli"), *INPUT_OUTPUT)),
-    Rule(who="store/*", banned=(*ours("config", "core", "data", "steps", "drivers", "cli"), *HEAVY)),
+    Rule(
+        who="core/*",
+        banned=(*ours("config", "data", "store", "steps", "drivers", "cli"), *INPUT_OUTPUT),
+    ),
+    Rule(
+        who="store/*", banned=(*ours("config", "core", "data", "steps", "drivers", "cli"), *HEAVY)
+    ),
     Rule(who="data/*", banned=ours("store", "steps", "drivers", "cli")),
     Rule(who="steps/*", banned=ours("cli")),
     Rule(who="cli/*", banned=(*ours("core"), *HEAVY)),
@@ -73,11 +106,23 @@ RULES = (
     Rule(
         who="core/attention.py",
         banned=("transformers",),
-        allowed=("transformers.AttentionInterface", "transformers.AttentionMaskInterface", "transformers.masking_utils"),
+        allowed=(
+            "transformers.AttentionInterface",
+            "transformers.AttentionMaskInterface",
+            "transformers.masking_utils",
+        ),
     ),
-    Rule(who="core/optimizers.py", banned=("transformers",), allowed=("transformers.optimization.Adafactor",)),
+    Rule(
+        who="core/optimizers.py",
+        banned=("transformers",),
+        allowed=("transformers.optimization.Adafactor",),
+    ),
     Rule(who="*", banned=("datasets",), exempt=("data/*",)),
-    Rule(who="*", banned=("transformers",), exempt=("data/*", "core/attention.py", "core/optimizers.py")),
+    Rule(
+        who="*",
+        banned=("transformers",),
+        exempt=("data/*", "core/attention.py", "core/optimizers.py"),
+    ),
     Rule(who="*", banned=("accelerate",), exempt=("core/precision.py", "steps/tracking.py")),
     Rule(who="*", banned=("sklearn",), exempt=("core/probe*.py",)),
     Rule(who="*", banned=("scipy",), exempt=("steps/map_chart_similarity.py",)),
@@ -86,7 +131,11 @@ RULES = (
     Rule(who="*", banned=("ray",), exempt=("drivers/ray_cluster.py",)),
     Rule(who="*", banned=("hydra", "omegaconf"), exempt=("config/compose.py",)),
     Rule(who="*", banned=("rich", "typer"), exempt=("cli/*",)),
-    Rule(who="*", banned=("matplotlib",), exempt=("steps/report*", "steps/map_chart*", "steps/map_files.py")),
+    Rule(
+        who="*",
+        banned=("matplotlib",),
+        exempt=("steps/report*", "steps/map_chart*", "steps/map_files.py"),
+    ),
     Rule(who="*", banned=("platformdirs",), exempt=("env.py",)),
     # Nothing is pickled or unpickled.
     Rule(who="*", banned=("cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve")),
@@ -112,7 +161,9 @@ def calls(modules: Iterable[Module], who: str, function: str) -> list[str]:
         for module in modules
         if fnmatchcase(module.path, who)
         for node in ast.walk(module.tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == function
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == function
     ]
 
 
@@ -139,7 +190,8 @@ def long_functions(modules: Iterable[Module]) -> list[str]:
         f"{module.path}:{node.lineno} {node.name} has {code_lines(node)} lines"
         for module in modules
         for node in ast.walk(module.tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and code_lines(node) > MAX_FUNCTION_LINES
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and code_lines(node) > MAX_FUNCTION_LINES
     ]
 
 
@@ -150,11 +202,15 @@ def test_modules_import_only_what_their_layer_may():
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_rule_covers_a_module_with_code(rule: Rule):
-    covered = [module.path for module in package_modules() if rule.covers(module) and module.tree.body]
+    covered = [
+        module.path for module in package_modules() if rule.covers(module) and module.tree.body
+    ]
     assert covered, "the rule guards nothing: mend its path"
 
 
-@pytest.mark.parametrize(("rule", "path"), [(rule, path) for rule in RULES for path in rule.exempt], ids=str)
+@pytest.mark.parametrize(
+    ("rule", "path"), [(rule, path) for rule in RULES for path in rule.exempt], ids=str
+)
 def test_exemption_is_needed(rule: Rule, path: str):
     exempt = [module for module in package_modules() if fits_path(module, (path,))]
     needed = [name for module in exempt for _, name in imported_names(module) if rule.bans(name)]
@@ -164,7 +220,10 @@ def test_exemption_is_needed(rule: Rule, path: str):
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_rule_reports_a_breach(rule: Rule):
     banned = "numpy" if rule.banned == ("*",) else rule.banned[0]
-    module = Module(path=rule.who.replace("*", "invented.py"), text=f"def late():\n    from {banned} import something\n")
+    module = Module(
+        path=rule.who.replace("*", "invented.py"),
+        text=f"def late():\n    from {banned} import something\n",
+    )
     assert len(breaches([module], [rule])) == 1
 
 
@@ -181,7 +240,9 @@ def test_rule_reports_a_breach(rule: Rule):
     ],
 )
 def test_imported_names_are_absolute(text: str, name: str):
-    assert [found for _, found in imported_names(Module(path="core/invented.py", text=text))] == [name]
+    assert [found for _, found in imported_names(Module(path="core/invented.py", text=text))] == [
+        name
+    ]
 
 
 def test_only_the_command_line_prints():
@@ -212,7 +273,9 @@ def test_calls_finds_a_call():
 
 def test_files_are_short():
     lengths = {module.path: len(module.text.splitlines()) for module in package_modules()}
-    found = [f"{path} has {lines} lines" for path, lines in lengths.items() if lines > MAX_FILE_LINES]
+    found = [
+        f"{path} has {lines} lines" for path, lines in lengths.items() if lines > MAX_FILE_LINES
+    ]
     assert not found, "\n".join(found)
 
 
@@ -221,7 +284,9 @@ def test_functions_are_short():
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize(("statements", "faults"), [(MAX_FUNCTION_LINES - 1, 0), (MAX_FUNCTION_LINES, 1)])
+@pytest.mark.parametrize(
+    ("statements", "faults"), [(MAX_FUNCTION_LINES - 1, 0), (MAX_FUNCTION_LINES, 1)]
+)
 def test_function_length_counts_code_without_docstring(statements: int, faults: int):
     text = 'def f():\n    """One.\n\n    Two.\n    """\n' + "    g()\n" * statements
     assert len(long_functions([Module(path="core/invented.py", text=text)])) == faults

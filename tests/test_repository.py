@@ -19,19 +19,41 @@ from tests.source import PACKAGE, ROOT, Module, imported_names, package_modules,
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REQUIRED = [Requirement(text) for text in PROJECT["dependencies"]]
-OPTIONAL = {extra: [Requirement(text) for text in texts] for extra, texts in PROJECT["optional-dependencies"].items()}
-TEXT_SUFFIXES = {"", ".cfg", ".csv", ".json", ".jsonl", ".md", ".py", ".svg", ".toml", ".tsv", ".txt", ".typed", ".yaml", ".yml"}
+OPTIONAL = {
+    extra: [Requirement(text) for text in texts]
+    for extra, texts in PROJECT["optional-dependencies"].items()
+}
+TEXT_SUFFIXES = {
+    "",
+    ".cfg",
+    ".csv",
+    ".json",
+    ".jsonl",
+    ".md",
+    ".py",
+    ".svg",
+    ".toml",
+    ".tsv",
+    ".txt",
+    ".typed",
+    ".yaml",
+    ".yml",
+}
 
 PERSONAL_PATH = re.compile(r"(?<![\w./~-])/(?:home|root|Users|work|workspace|mnt)/[\w.-]+")
 MERGE_MARK = re.compile(r"^(?:<{7}|>{7}) ", re.MULTILINE)
-INDEX_OPTION = re.compile(r"--(?:extra-)?index-url|--find-links|--trusted-host|PIP_INDEX|https?://[^ ]*/simple")
+INDEX_OPTION = re.compile(
+    r"--(?:extra-)?index-url|--find-links|--trusted-host|PIP_INDEX|https?://[^ ]*/simple"
+)
 ASSERTING = re.compile(r"raises|warns|assert|check|verify|expect")
 
 
 def texts() -> dict[str, str]:
     """Text of every text file of the repository, by path."""
     return {
-        path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in repository_files() if path.suffix in TEXT_SUFFIXES
+        path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+        for path in repository_files()
+        if path.suffix in TEXT_SUFFIXES
     }
 
 
@@ -61,7 +83,11 @@ def test_no_file_holds_a_merge_mark():
 
 
 def test_nothing_says_where_packages_come_from():
-    found = [line for line in found_in_texts(INDEX_OPTION) if not line.startswith("tests/test_repository.py:")]
+    found = [
+        line
+        for line in found_in_texts(INDEX_OPTION)
+        if not line.startswith("tests/test_repository.py:")
+    ]
     assert not found, "\n".join(found)
 
 
@@ -79,19 +105,29 @@ def test_pattern_finds_what_it_is_for(pattern: re.Pattern[str], text: str):
 
 
 def test_text_files_end_with_one_newline_and_hold_no_carriage_return():
-    bad = [path for path, text in texts().items() if text and (not text.endswith("\n") or text.endswith("\n\n") or "\r" in text)]
+    bad = [
+        path
+        for path, text in texts().items()
+        if text and (not text.endswith("\n") or text.endswith("\n\n") or "\r" in text)
+    ]
     assert not bad
 
 
 def test_no_file_is_larger_than_two_megabytes():
-    large = [path.relative_to(ROOT).as_posix() for path in repository_files() if path.stat().st_size > 2_000_000]
+    large = [
+        path.relative_to(ROOT).as_posix()
+        for path in repository_files()
+        if path.stat().st_size > 2_000_000
+    ]
     assert not large
 
 
 def test_changelog_says_what_is_unreleased():
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     sections = re.split(r"^## ", text, flags=re.MULTILINE)
-    assert sections[1].startswith("[Unreleased]\n") and re.search(r"^- \w", sections[1], flags=re.MULTILINE)
+    assert sections[1].startswith("[Unreleased]\n") and re.search(
+        r"^- \w", sections[1], flags=re.MULTILINE
+    )
 
 
 def test_makefile_documents_every_target():
@@ -108,18 +144,37 @@ def test_every_layer_has_its_tests():
 
 def modules_among(names: Iterable[str], modules: Mapping[str, Module]) -> set[str]:
     """Modules that these imported names are, or lie in."""
-    parts = (name.removeprefix("prefixbank.").split(".") for name in names if name.startswith("prefixbank."))
-    return {prefix for words in parts for end in range(1, len(words) + 1) if (prefix := ".".join(words[:end])) in modules}
+    parts = (
+        name.removeprefix("prefixbank.").split(".")
+        for name in names
+        if name.startswith("prefixbank.")
+    )
+    return {
+        prefix
+        for words in parts
+        for end in range(1, len(words) + 1)
+        if (prefix := ".".join(words[:end])) in modules
+    }
 
 
 def test_every_module_is_reached_from_a_test():
-    modules = {module.name: module for module in package_modules() if module.tree.body and module.name}
-    files = (Module(path=file.name, text=file.read_text(encoding="utf-8")) for file in (ROOT / "tests").rglob("*.py"))
+    modules = {
+        module.name: module for module in package_modules() if module.tree.body and module.name
+    }
+    files = (
+        Module(path=file.name, text=file.read_text(encoding="utf-8"))
+        for file in (ROOT / "tests").rglob("*.py")
+    )
     reached: set[str] = set()
     waiting = modules_among((name for file in files for _, name in imported_names(file)), modules)
     while waiting:
         reached |= waiting
-        waiting = modules_among((name for at in waiting for _, name in imported_names(modules[at])), modules) - reached
+        waiting = (
+            modules_among(
+                (name for at in waiting for _, name in imported_names(modules[at])), modules
+            )
+            - reached
+        )
     unreached = sorted(set(modules) - reached)
     assert not unreached
 
@@ -128,12 +183,18 @@ def asserts(function: ast.FunctionDef) -> bool:
     """Whether a test can fail by its own word: an assertion, or a call whose name promises one."""
     nodes = list(ast.walk(function))
     called = [ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)]
-    return any(isinstance(node, ast.Assert) for node in nodes) or any(ASSERTING.search(name) for name in called)
+    return any(isinstance(node, ast.Assert) for node in nodes) or any(
+        ASSERTING.search(name) for name in called
+    )
 
 
 def test_every_test_asserts_something():
     files = (ROOT / "tests").rglob("test_*.py")
-    functions = ((file, node) for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    functions = (
+        (file, node)
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+    )
     found = [
         f"{file.relative_to(ROOT)}:{node.lineno} {node.name}"
         for file, node in functions
@@ -145,14 +206,24 @@ def test_every_test_asserts_something():
 def third_party_imports() -> set[str]:
     """Distributions that the package imports, found through what is installed here."""
     providers = importlib.metadata.packages_distributions()
-    tops = {name.split(".")[0] for module in package_modules() for _, name in imported_names(module)}
+    tops = {
+        name.split(".")[0] for module in package_modules() for _, name in imported_names(module)
+    }
     outside = tops - sys.stdlib_module_names - {"prefixbank", "__future__"}
     return {canonicalize_name(name) for top in outside for name in providers.get(top, [top])}
 
 
 def test_every_import_is_declared():
-    groups = (REQUIRED, *(OPTIONAL[extra] for extra in ("ray", "search", "slurm", "starter", "tensorboard", "wandb")))
-    undeclared = third_party_imports() - {canonicalize_name(one.name) for group in groups for one in group}
+    groups = (
+        REQUIRED,
+        *(
+            OPTIONAL[extra]
+            for extra in ("ray", "search", "slurm", "starter", "tensorboard", "wandb")
+        ),
+    )
+    undeclared = third_party_imports() - {
+        canonicalize_name(one.name) for group in groups for one in group
+    }
     assert not undeclared
 
 
@@ -163,8 +234,14 @@ def test_every_required_package_is_imported():
 
 @pytest.mark.parametrize("extra", ["", "starter", "test", "dev"])
 def test_constraints_pin_what_is_declared(extra: str):
-    declared = [one for one in (OPTIONAL[extra] if extra else REQUIRED) if one.name != PROJECT["name"]]
-    unfit = [str(one) for one in declared if not one.specifier.contains(pins().get(canonicalize_name(one.name), Version("0")))]
+    declared = [
+        one for one in (OPTIONAL[extra] if extra else REQUIRED) if one.name != PROJECT["name"]
+    ]
+    unfit = [
+        str(one)
+        for one in declared
+        if not one.specifier.contains(pins().get(canonicalize_name(one.name), Version("0")))
+    ]
     assert not unfit
 
 

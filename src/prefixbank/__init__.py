@@ -1,4 +1,4 @@
-"""Independent prefixes of one frozen encoder, combined into a bank that turns a text into one vector."""
+"""Independent prefixes of one frozen encoder, combined into a bank that embeds texts."""
 
 from __future__ import annotations
 

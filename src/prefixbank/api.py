@@ -21,7 +21,14 @@ from prefixbank.config.commands import RunExperimentConfig, TrainPrefixConfig
 from prefixbank.config.compose import compose, compose_task, override_recipe
 from prefixbank.config.mixture import find_tasks, tasks_of
 from prefixbank.config.running import RunConfig
-from prefixbank.config.schema import EmbedRecipe, EncoderConfig, MultitaskRecipe, PrefixRecipe, TaskConfig, recipe_of
+from prefixbank.config.schema import (
+    EmbedRecipe,
+    EncoderConfig,
+    MultitaskRecipe,
+    PrefixRecipe,
+    TaskConfig,
+    recipe_of,
+)
 from prefixbank.data.tasks.task import Task
 from prefixbank.env import store_root
 from prefixbank.runtime.context import Context
@@ -57,7 +64,8 @@ class Options:
         dry_run: plan only.
         force: make again what the store has.
         emit: gets every event.
-        job: the share of the command that this process makes, as a worker; None: it makes all, or has workers make it.
+        job: the share of the command that this process makes, as a worker; None: it makes all, or
+            has workers make it.
     """
 
     store: str | Path | None = None
@@ -77,9 +85,15 @@ class Options:
         """
         if self.job is not None:
             return worker_context(self.job, run, self.emit)
-        workers = WorkerPool(self.whole(command, overrides), run, work) if command and not self.dry_run else None
+        workers = (
+            WorkerPool(self.whole(command, overrides), run, work)
+            if command and not self.dry_run
+            else None
+        )
         store = Store(store_root(self.store))
-        return Context(store, run, emit=self.emit, dry_run=self.dry_run, force=self.force, workers=workers)
+        return Context(
+            store, run, emit=self.emit, dry_run=self.dry_run, force=self.force, workers=workers
+        )
 
     def whole(self, command: str, overrides: Sequence[str]) -> Job:
         """Return a whole command as a job for workers."""
@@ -98,11 +112,18 @@ DEFAULT = Options()
 
 
 def train_prefix(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
-    """Train a prefix on one source task or several; `prefixbank train-prefix`. Returns `Waiting` only for a dry run that is no hit."""
+    """Train a prefix on one source task or several; `prefixbank train-prefix`.
+
+    Returns `Waiting` only for a dry run that is no hit.
+    """
     config = compose("train_prefix", overrides, conf_dir=options.conf_dir)
     with options.context(config.run, "train_prefix", overrides) as context:
         task, files = _source(context, config, options), context.encoder_files(config.encoder)
-        return context.ensure(train_prefix_step.unit(context, task, files, recipe_of(config, PrefixRecipe), config.name))
+        return context.ensure(
+            train_prefix_step.unit(
+                context, task, files, recipe_of(config, PrefixRecipe), config.name
+            )
+        )
 
 
 def train_multitask(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
@@ -110,9 +131,16 @@ def train_multitask(*overrides: str, options: Options = DEFAULT) -> Entry | Wait
     config = compose("train_multitask", overrides, conf_dir=options.conf_dir)
     train_multitask_step.check_tasks(config.tasks)
     with options.context(config.run, "train_multitask", overrides) as context:
-        tasks = [context.task(task) for task in find_tasks(config.tasks, _task_finder(config.run, options))]
+        tasks = [
+            context.task(task)
+            for task in find_tasks(config.tasks, _task_finder(config.run, options))
+        ]
         files = context.encoder_files(config.encoder)
-        return context.ensure(train_multitask_step.unit(context, tasks, files, recipe_of(config, MultitaskRecipe), config.name))
+        return context.ensure(
+            train_multitask_step.unit(
+                context, tasks, files, recipe_of(config, MultitaskRecipe), config.name
+            )
+        )
 
 
 def combine(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
@@ -123,7 +151,9 @@ def combine(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
         members = selection.members_of(context, config)
         if isinstance(members, Waiting):
             return members
-        return context.ensure(combine_step.unit(members.prefixes, members.recipe, members.name, members.refs))
+        return context.ensure(
+            combine_step.unit(members.prefixes, members.recipe, members.name, members.refs)
+        )
 
 
 def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
@@ -137,12 +167,27 @@ def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
         bank, files, pooling = resolve_bank_and_encoder(context, config)
         name = config.name or f"{_name_of(config.corpus.path)}@{_short(config.bank)}"
         reuse = VectorReuse(context.store, force=context.force) if config.reuse else None
-        reading = EmbeddingSpec(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling, reuse=reuse)
+        reading = EmbeddingSpec(
+            bank=bank,
+            files=files,
+            recipe=recipe_of(config, EmbedRecipe),
+            pooling=pooling,
+            reuse=reuse,
+        )
         if options.job is not None and options.job.shards:
-            embed_corpus.make_shards(context, reading, worker_shards(config.corpus, options.job.folder), options.job.shards)
+            embed_corpus.make_shards(
+                context,
+                reading,
+                worker_shards(config.corpus, options.job.folder),
+                options.job.shards,
+            )
             return Waiting(step=EMBED_STEP, name=name)
-        with open_corpus(config.corpus, getattr(sys.stdin, "buffer", None) or io.BytesIO()) as corpus:
-            return context.ensure(embed_corpus.unit(context, reading, corpus, name, ("embeddings", name)))
+        with open_corpus(
+            config.corpus, getattr(sys.stdin, "buffer", None) or io.BytesIO()
+        ) as corpus:
+            return context.ensure(
+                embed_corpus.unit(context, reading, corpus, name, ("embeddings", name))
+            )
 
 
 def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
@@ -155,15 +200,22 @@ def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
         task = context.task(config.task)
         name = config.name or f"{task.name}@{_short(config.bank)}"
         parts = embed_step.parts_of_task(task, splits_of(config.probe))
-        reading = EmbeddingSpec(bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling)
+        reading = EmbeddingSpec(
+            bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling
+        )
         embeddings = context.ensure(embed_step.unit(context, reading, parts, name))
         if isinstance(embeddings, Waiting):
             return context.waits(probe_step.STEP, name, embeddings)
-        return context.ensure(probe_step.unit(embeddings, task, config.probe, name, ("probe", name)))
+        return context.ensure(
+            probe_step.unit(embeddings, task, config.probe, name, ("probe", name))
+        )
 
 
 def search(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object]]:
-    """Find the nearest neighbours of texts in embeddings; `prefixbank search`. Returns a row for each neighbour, nearest first."""
+    """Find the nearest neighbours of texts in embeddings; `prefixbank search`.
+
+    Returns a row for each neighbour, nearest first.
+    """
     from prefixbank.data.corpus.corpus import open_corpus
     from prefixbank.steps.search import Embeddings, check_queries, neighbours
 
@@ -176,7 +228,10 @@ def search(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object
 
 
 def transfer_similar(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object]]:
-    """Rank source prefixes by their similarity to a task; `prefixbank transfer similar`. Returns a row for each, the nearest first."""
+    """Rank source prefixes by their similarity to a task; `prefixbank transfer similar`.
+
+    Returns a row for each, the nearest first.
+    """
     from prefixbank.transfer.sources import Target, find_sources, ranked
     from prefixbank.transfer.task_embeddings import Comparison
 
@@ -187,11 +242,16 @@ def transfer_similar(*overrides: str, options: Options = DEFAULT) -> list[dict[s
         sources = find_sources(context, target, config.sources, config.compare)
         own = target.embedding(context)
         assert isinstance(own, Entry)  # nothing here is planned only
-        return ranked(own, sources, Comparison(similarity=config.similarity, compare=config.compare))
+        return ranked(
+            own, sources, Comparison(similarity=config.similarity, compare=config.compare)
+        )
 
 
 def transfer_map(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
-    """Train each target from each source and from a cold start; `prefixbank transfer map`. Returns the report."""
+    """Train each target from each source and from a cold start; `prefixbank transfer map`.
+
+    Returns the report.
+    """
     from prefixbank.studies.transfer_map import run_map
 
     config = compose("transfer_map", overrides, conf_dir=options.conf_dir)
@@ -200,7 +260,10 @@ def transfer_map(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting
 
 
 def transfer_retrieve(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
-    """Train a task from the sources that are most similar to it; `prefixbank transfer retrieve`. Returns the task's prefix."""
+    """Train a task from the sources that are most similar to it; `prefixbank transfer retrieve`.
+
+    Returns the task's prefix.
+    """
     from prefixbank.transfer.retrieve import retrieve
 
     config = compose("transfer_retrieve", overrides, conf_dir=options.conf_dir)
@@ -212,21 +275,35 @@ def run(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
     """Run a whole experiment; `prefixbank run`. Returns the report."""
     config = compose("run", overrides, conf_dir=options.conf_dir)
     probe_step.check_settings(config.probe)
-    probe_step.check_layers(config.probe, "concat_last" if config.experiment.probe_last_layers else config.pooling.layers)
+    probe_step.check_layers(
+        config.probe,
+        "concat_last" if config.experiment.probe_last_layers else config.pooling.layers,
+    )
     with options.context(config.run, "run", overrides) as context:
         return run_experiment(context, _experiment(config, options))
 
 
 def _experiment(config: RunExperimentConfig, options: Options) -> Experiment:
-    return Experiment(config=config, find_task=_task_finder(config.run, options), change=override_recipe)
+    return Experiment(
+        config=config, find_task=_task_finder(config.run, options), change=override_recipe
+    )
 
 
 def work(job: JSON) -> JSON:
-    """Do a share of a command in this process and return what came of it; what workers run. See `steps.jobs`."""
+    """Do a share of a command in this process and return what came of it; what workers run.
+
+    See `steps.jobs`.
+    """
     share = Job.from_json(job)
     heard: list[Event] = []
     conf_dir = Path(share.conf_dir) if share.conf_dir else None
-    options = Options(store=share.store, conf_dir=conf_dir, force=share.force, emit=event_collector(heard), job=share)
+    options = Options(
+        store=share.store,
+        conf_dir=conf_dir,
+        force=share.force,
+        emit=event_collector(heard),
+        job=share,
+    )
     shared = (train_prefix, train_multitask, embed, probe, run, transfer_map, transfer_retrieve)
     command = {one.__name__: one for one in shared}[share.command]
 
@@ -238,7 +315,10 @@ def work(job: JSON) -> JSON:
 
 
 def _task_finder(run: RunConfig, options: Options) -> Callable[[str], TaskConfig]:
-    """Return what finds a task by its name: the task folder below `run.data_root`, or without one the YAML file of that name."""
+    """Return what finds a task by its name.
+
+    The task folder below `run.data_root`, or without one the YAML file of that name.
+    """
 
     def find_task(name: str) -> TaskConfig:
         if run.data_root:
@@ -256,8 +336,17 @@ def _source(context: Context, config: TrainPrefixConfig, options: Options) -> Ta
     return Mixture(tasks=tuple(context.task(task) for task in tasks), size_cap=config.task.size_cap)
 
 
-def load_bank(name: str, *, options: Options = DEFAULT, run: RunConfig | None = None, recipe: EmbedRecipe | None = None) -> LoadedBank:
-    """Load a bank by name, ref or key, with the encoder that it was made with; or a multi-task encoder as `multitask/NAME` or by key."""
+def load_bank(
+    name: str,
+    *,
+    options: Options = DEFAULT,
+    run: RunConfig | None = None,
+    recipe: EmbedRecipe | None = None,
+) -> LoadedBank:
+    """Load a bank by name, ref or key, with the encoder that it was made with.
+
+    Or a multi-task encoder as `multitask/NAME` or by key.
+    """
     context = options.context(run or RunConfig())
     entry = resolve_bank(context.store, name)
     own = EncoderConfig(source="bank")
@@ -266,7 +355,10 @@ def load_bank(name: str, *, options: Options = DEFAULT, run: RunConfig | None = 
 
 
 def _name_of(path: str) -> str:
-    """Return a corpus file's name as it can stand in a ref: `my reviews.csv` is `my-reviews`, standard input is `stdin`."""
+    """Return a corpus file's name as it can stand in a ref.
+
+    `my reviews.csv` is `my-reviews`, standard input is `stdin`.
+    """
     return re.sub(r"[^A-Za-z0-9._@-]+", "-", Path(path).stem).lstrip(".@-") or "stdin"
 
 

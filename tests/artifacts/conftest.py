@@ -1,3 +1,4 @@
 """Artifacts without an encoder, and a prepared store with one."""
 
-from tests.fixtures import prepared, put, quick_flush  # noqa: F401  # pytest finds fixtures by name here
+# pytest finds fixtures by name here.
+from tests.fixtures import prepared, put, quick_flush  # noqa: F401

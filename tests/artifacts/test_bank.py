@@ -13,14 +13,20 @@ from prefixbank.core.prefix import Prefix
 from prefixbank.errors import UsageError
 from prefixbank.steps import combine
 
-RECIPE = BankRecipe(combine=CombineConfig(rule="mean_vectors", weights=(1.0, 3.0)), pooling=PoolingConfig(layers="mean_last", last_k=2))
+RECIPE = BankRecipe(
+    combine=CombineConfig(rule="mean_vectors", weights=(1.0, 3.0)),
+    pooling=PoolingConfig(layers="mean_last", last_k=2),
+)
 
 
 @pytest.fixture
 def prefixes(put):
     """Two prefix artifacts of one encoder, the second with a gate; and the prefixes."""
     tensors = [
-        Prefix(tensor=torch.randn(2, 2, 4, length, 8, generator=torch.Generator().manual_seed(length)), log_gate=gate)
+        Prefix(
+            tensor=torch.randn(2, 2, 4, length, 8, generator=torch.Generator().manual_seed(length)),
+            log_gate=gate,
+        )
         for length, gate in ((1, None), (3, torch.ones(2, 4)))
     ]
     entries = [
@@ -45,8 +51,13 @@ def test_bank_is_read_as_written(put, prefixes):
         "mean_vectors",
         Pooling(position="mean", layers="mean_last", last_k=2, layer=0),
     )
-    assert all(torch.equal(found.tensor, one.tensor) for found, one in zip(bank.prefixes, tensors, strict=True))
-    assert bank.prefixes[0].log_gate is None and torch.equal(bank.prefixes[1].log_gate, torch.ones(2, 4))
+    assert all(
+        torch.equal(found.tensor, one.tensor)
+        for found, one in zip(bank.prefixes, tensors, strict=True)
+    )
+    assert bank.prefixes[0].log_gate is None and torch.equal(
+        bank.prefixes[1].log_gate, torch.ones(2, 4)
+    )
 
 
 def test_bank_stands_without_its_prefixes(put, prefixes):
@@ -64,14 +75,23 @@ def test_plain_bank_has_no_prefixes_and_pools_as_asked():
 
 def test_key_follows_the_bytes_of_the_prefixes_and_their_order(prefixes):
     entries, _ = prefixes
-    documents = [combine.unit(order, RECIPE, name).document for order, name in ((entries, "a"), (entries, "b"), (entries[::-1], "a"))]
+    documents = [
+        combine.unit(order, RECIPE, name).document
+        for order, name in ((entries, "a"), (entries, "b"), (entries[::-1], "a"))
+    ]
     assert documents[0] == documents[1] != documents[2]
     assert documents[0]["inputs"]["prefixes"] == [entry.digest for entry in entries]
 
 
 def test_every_fault_of_a_list_of_prefixes_is_found(put, prefixes):
     entries, _ = prefixes
-    other = put("train_prefix", {"a.json": 1}, inputs={"encoder": "cd" * 32}, task="t2", encoder={"name": "large"})
+    other = put(
+        "train_prefix",
+        {"a.json": 1},
+        inputs={"encoder": "cd" * 32},
+        task="t2",
+        encoder={"name": "large"},
+    )
     with pytest.raises(UsageError) as caught:
         combine.check_prefixes([entries[0], entries[0], other])
     assert [fault.what.split(" ", 2)[1] for fault in caught.value.faults] == ["'t0'", "'t2'"]

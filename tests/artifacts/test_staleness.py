@@ -18,7 +18,9 @@ def prefix(store, put):
     """Publish a prefix whose bytes depend on `text`, and point a ref at it."""
 
     def make(name: str, *, seed: int = 0, text: str = "a"):
-        entry = put("train_prefix", {"prefix.json": text}, config={"seed": seed}, inputs={"examples": name})
+        entry = put(
+            "train_prefix", {"prefix.json": text}, config={"seed": seed}, inputs={"examples": name}
+        )
         store.set_ref("prefix", name, entry.key)
         return entry
 
@@ -33,7 +35,14 @@ def bank(store, put, prefix):
         entries = {f"prefix/{name}": prefix(name) for name in ("x", "y")}
         source = {ref: entry.key for ref, entry in entries.items()}
         config = asdict(recipe or BankRecipe())
-        made = put("combine", {"bank.json": 1}, config=config, name="first", named=["x", "y"], **{"from": source})
+        made = put(
+            "combine",
+            {"bank.json": 1},
+            config=config,
+            name="first",
+            named=["x", "y"],
+            **{"from": source},
+        )
         store.set_ref("bank", "demo", made.key)
         return made
 
@@ -99,5 +108,8 @@ def test_current_bank_is_not_refused(store, bank):
 def test_command_composes_to_the_same_recipe(bank, recipe):
     words = shlex.split(refresh_command("bank/demo", bank(recipe)))
     config = compose("combine", words[2:])
-    assert words[:2] == ["prefixbank", "combine"] and (config.name, config.prefixes) == ("demo", ("x", "y"))
+    assert words[:2] == ["prefixbank", "combine"] and (config.name, config.prefixes) == (
+        "demo",
+        ("x", "y"),
+    )
     assert BankRecipe(combine=config.combine, pooling=config.pooling) == recipe

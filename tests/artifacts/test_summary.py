@@ -16,7 +16,14 @@ RESULT = {
     "shape": [2, 2],
     "kind": "x",
 }
-SCORES = {"score": 0.75, "low": 0.5, "high": 0.9, "metrics": {"accuracy": 0.75, "f1": 0.7}, "n": 20, "interval": "test rows"}
+SCORES = {
+    "score": 0.75,
+    "low": 0.5,
+    "high": 0.9,
+    "metrics": {"accuracy": 0.75, "f1": 0.7},
+    "n": 20,
+    "interval": "test rows",
+}
 ENCODER = {"name": "multitask/both"}
 CELL = {"value": 0.5, "low": 0.25, "high": 0.75}
 
@@ -27,40 +34,84 @@ def rows(put) -> dict[str, dict]:
     report = {
         "columns": ["plain encoder", "bank"],
         "targets": ["topic", "mood"],
-        "rows": {name: {"columns": {"bank": CELL, "plain encoder": {**CELL, "value": 0.4}}} for name in ("mean", "mood", "topic")},
+        "rows": {
+            name: {"columns": {"bank": CELL, "plain encoder": {**CELL, "value": 0.4}}}
+            for name in ("mean", "mood", "topic")
+        },
     }
     entries = [
         put("train_prefix", {"result.json": RESULT}, task="alpha"),
-        put("combine", {"bank.json": {"rule": "mean_vectors", "weights": [1.0]}}, name="demo", tasks=["alpha"]),
-        put("embed", {"embeddings.json": {"rows": 3, "truncated_share": 0.25, "parts": ["a"]}}, name="lines", encoder=ENCODER),
+        put(
+            "combine",
+            {"bank.json": {"rule": "mean_vectors", "weights": [1.0]}},
+            name="demo",
+            tasks=["alpha"],
+        ),
+        put(
+            "embed",
+            {"embeddings.json": {"rows": 3, "truncated_share": 0.25, "parts": ["a"]}},
+            name="lines",
+            encoder=ENCODER,
+        ),
         put(
             "probe",
-            {"probe.json": {"metric": "accuracy", "test": SCORES, "validation": 0.6, "train_rows": 8, "draws": 2}},
+            {
+                "probe.json": {
+                    "metric": "accuracy",
+                    "test": SCORES,
+                    "validation": 0.6,
+                    "train_rows": 8,
+                    "draws": 2,
+                }
+            },
             task="mood",
             bank="ab" * 16,
             encoder=ENCODER,
         ),
         put("report", {"report.json": report}, experiment="study"),
-        put("map_report", {"report.json": {"regimes": {"same seed": {"rows": {"cold start": {**CELL, "seeds": [0]}}}}}}, experiment="map"),
+        put(
+            "map_report",
+            {
+                "report.json": {
+                    "regimes": {"same seed": {"rows": {"cold start": {**CELL, "seeds": [0]}}}}
+                }
+            },
+            experiment="map",
+        ),
     ]
     return {entry.step: summary(entry) for entry in entries}
 
 
-@pytest.mark.parametrize("step", ["train_prefix", "combine", "embed", "probe", "report", "map_report"])
+@pytest.mark.parametrize(
+    "step", ["train_prefix", "combine", "embed", "probe", "report", "map_report"]
+)
 def test_row_begins_with_the_step_as_typed_and_ends_with_the_path(store, rows, step):
     row = rows[step]
     assert list(row)[0] == "step" and list(row)[-1] == "path"
-    assert (row["step"], store.get(row["key"]).path) == (step.replace("_", "-"), store.root / "entries" / step / row["key"])
+    assert (row["step"], store.get(row["key"]).path) == (
+        step.replace("_", "-"),
+        store.root / "entries" / step / row["key"],
+    )
 
 
 def test_row_of_a_prefix_has_its_score_and_shape(rows):
     row = rows["train_prefix"]
-    assert (row["task"], row["validation"], row["shape"], "kind" in row) == ("alpha", 0.5, [2, 2], False)
+    assert (row["task"], row["validation"], row["shape"], "kind" in row) == (
+        "alpha",
+        0.5,
+        [2, 2],
+        False,
+    )
 
 
 def test_row_of_a_bank_has_rule_prefixes_and_weights(rows):
     row = rows["combine"]
-    assert (row["name"], row["rule"], row["prefixes"], row["weights"]) == ("demo", "mean_vectors", ["alpha"], [1.0])
+    assert (row["name"], row["rule"], row["prefixes"], row["weights"]) == (
+        "demo",
+        "mean_vectors",
+        ["alpha"],
+        [1.0],
+    )
 
 
 def test_row_of_embeddings_counts_rows(rows):
@@ -69,19 +120,37 @@ def test_row_of_embeddings_counts_rows(rows):
 
 def test_row_of_a_probe_has_every_score_once(rows):
     row = rows["probe"]
-    assert (row["score"], row["low"], row["high"], row["f1"], "accuracy" in row) == (0.75, 0.5, 0.9, 0.7, False)
-    assert (row["bank"], row["test_rows"], row["train_rows"], row["draws"]) == ("abababab", 20, 8, 2)
+    assert (row["score"], row["low"], row["high"], row["f1"], "accuracy" in row) == (
+        0.75,
+        0.5,
+        0.9,
+        0.7,
+        False,
+    )
+    assert (row["bank"], row["test_rows"], row["train_rows"], row["draws"]) == (
+        "abababab",
+        20,
+        8,
+        2,
+    )
 
 
 def test_row_without_a_bank_says_none(put):
     probe = {"metric": "accuracy", "test": SCORES, "validation": 0.6, "train_rows": 8, "draws": 2}
-    assert summary(put("probe", {"probe.json": probe}, task="mood", bank=None, encoder=ENCODER))["bank"] == "none"
+    assert (
+        summary(put("probe", {"probe.json": probe}, task="mood", bank=None, encoder=ENCODER))[
+            "bank"
+        ]
+        == "none"
+    )
 
 
 def test_report_is_flattened_in_its_own_order(rows):
     found = [(row["target"], row["column"], row["score"]) for row in flat_rows(rows["report"])]
     assert found == [
-        (target, column, score) for target in ("topic", "mood", "mean") for column, score in (("plain encoder", 0.4), ("bank", 0.5))
+        (target, column, score)
+        for target in ("topic", "mood", "mean")
+        for column, score in (("plain encoder", 0.4), ("bank", 0.5))
     ]
 
 

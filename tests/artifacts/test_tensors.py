@@ -16,7 +16,9 @@ STATE = ({"weight": torch.arange(4.0)}, {"step": 7, "name": "é", "curve": [{"lo
 def test_tensors_are_read_as_written(store, put):
     entry = put("train_prefix", lambda out: write_tensors(out / "all.safetensors", TENSORS))
     found = read_tensors(entry, "all.safetensors")
-    assert set(found) == {"a", "b"} and all(torch.equal(found[name], tensor) for name, tensor in TENSORS.items())
+    assert set(found) == {"a", "b"} and all(
+        torch.equal(found[name], tensor) for name, tensor in TENSORS.items()
+    )
 
 
 def test_order_of_tensors_changes_no_byte(tmp_path):
@@ -28,7 +30,13 @@ def test_order_of_tensors_changes_no_byte(tmp_path):
 @pytest.mark.parametrize("gate", [None, torch.zeros(2, 4)], ids=["plain", "gated"])
 def test_prefix_survives_being_taken_apart(gate):
     prefix = Prefix(tensor=torch.randn(2, 2, 4, 3, 8), log_gate=gate)
-    found = prefix_from({**prefix_tensors(prefix, "0."), **prefix_tensors(Prefix(tensor=torch.zeros(2, 2, 4, 1, 8)), "1.")}, "0.")
+    found = prefix_from(
+        {
+            **prefix_tensors(prefix, "0."),
+            **prefix_tensors(Prefix(tensor=torch.zeros(2, 2, 4, 1, 8)), "1."),
+        },
+        "0.",
+    )
     assert torch.equal(found.tensor, prefix.tensor) and (found.log_gate is None) == (gate is None)
 
 

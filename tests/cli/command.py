@@ -1,4 +1,7 @@
-"""The command line as tests use it: run a command, look at what it wrote, expect it to be refused."""
+"""The command line as tests use it.
+
+Run a command, look at what it wrote, expect it to be refused.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,10 @@ class Ran:
     @property
     def steps(self) -> list[tuple[str, str, str]]:
         """Step, name and `hit`, `MISS`, `done` or `note` of each line on stderr."""
-        found = (re.match(r"(\S+) +(\S.*?) {2,}(hit|MISS|done|note)\b", line) for line in self.err.splitlines())
+        found = (
+            re.match(r"(\S+) +(\S.*?) {2,}(hit|MISS|done|note)\b", line)
+            for line in self.err.splitlines()
+        )
         return [(match[1], match[2], match[3]) for match in found if match]
 
 
@@ -46,15 +52,23 @@ class Fault:
 
 
 def faults_in(err: str) -> list[Fault]:
-    """Read the errors on stderr; lines before the first one are steps, after it nothing but three lines for each may come."""
+    """Read the errors on stderr.
+
+    Lines before the first one are steps, after it nothing but three lines for each may come.
+    """
     lines = err.splitlines()
-    start = next((number for number, line in enumerate(lines) if line.startswith("error: ")), len(lines))
+    start = next(
+        (number for number, line in enumerate(lines) if line.startswith("error: ")), len(lines)
+    )
     lines = lines[start:]
     assert lines and len(lines) % 3 == 0, err
     for number, line in enumerate(lines):
         assert line.startswith(FAULT_LINES[number % 3]) and line.partition(": ")[2].strip(), err
     texts = [line.partition(": ")[2] for line in lines]
-    return [Fault(what=what, expected=expected, fix=fix) for what, expected, fix in zip(*[iter(texts)] * 3, strict=True)]
+    return [
+        Fault(what=what, expected=expected, fix=fix)
+        for what, expected, fix in zip(*[iter(texts)] * 3, strict=True)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +93,16 @@ class CommandLine:
 
     def train(self, name: str, *settings: str) -> Ran:
         """Train the prefix of one of the tasks with the smallest settings."""
-        return self.done("train-prefix", "task=folder", f"task.path={self.tasks / name}", *SMALL, *settings)
+        return self.done(
+            "train-prefix", "task=folder", f"task.path={self.tasks / name}", *SMALL, *settings
+        )
 
-    def expect_refusal(self, code: int, *args: str, input: str | bytes | None = None) -> list[Fault]:
-        """Run a command that has to end with `code`, its errors in three lines, nothing on stdout and the store as it was."""
+    def expect_refusal(
+        self, code: int, *args: str, input: str | bytes | None = None
+    ) -> list[Fault]:
+        """Run a command that has to end with `code`, its errors in three lines, nothing on stdout
+        and the store as it was.
+        """
         before = contents(self.store)
         ran = self(*args, input=input)
         assert (ran.code, ran.out) == (code, ""), ran

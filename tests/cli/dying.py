@@ -14,14 +14,19 @@ ABLE = api.work
 
 
 def work(job: dict[str, Any]) -> dict[str, Any]:
-    """Do a job; the first worker that gets to a checkpoint, or to a finished part of a corpus, is killed there."""
-    FolderCheckpoint.save = die_or(FolderCheckpoint.save)  # type: ignore[method-assign]  # in place of the method, in this process alone
+    """Do a job; the first worker that gets to a checkpoint, or to a finished part of a corpus, is
+    killed there.
+    """
+    # In place of the method, in this process alone.
+    FolderCheckpoint.save = die_or(FolderCheckpoint.save)  # type: ignore[method-assign]
     Path.replace = die_or(Path.replace, "part-00002.new")  # type: ignore[method-assign]  # the same
     return ABLE(job)
 
 
 def die_or(function: Any, name: str = "") -> Any:
-    """Return a function that kills its process when it is called for a file of this name, unless one was killed before."""
+    """Return a function that kills its process when it is called for a file of this name, unless
+    one was killed before.
+    """
 
     def call(self: Any, *args: Any) -> Any:
         mark = Path(os.environ["PREFIXBANK_TEST_DIED"])

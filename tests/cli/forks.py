@@ -1,6 +1,9 @@
-"""Commands in processes of their own, forked from one that has imported torch already: each takes moments instead of seconds.
+"""Commands in processes of their own, forked from one that has imported torch already.
 
-A way tells what befalls the command: it may be killed or interrupted at a certain point, or wait there until a file appears.
+Each takes moments instead of seconds.
+
+A way tells what befalls the command: it may be killed or interrupted at a certain point, or wait
+there until a file appears.
 """
 
 from __future__ import annotations
@@ -45,7 +48,11 @@ class Child:
     @property
     def err(self) -> str:
         """What it has said so far."""
-        return (self.folder / "err").read_text(encoding="utf-8") if (self.folder / "err").exists() else ""
+        return (
+            (self.folder / "err").read_text(encoding="utf-8")
+            if (self.folder / "err").exists()
+            else ""
+        )
 
     @property
     def out(self) -> str:
@@ -82,7 +89,9 @@ def run_command(folder: Path, store: Path, way: str, args: tuple[str, ...]) -> N
     os.environ["PREFIXBANK_STORE"] = str(store)
     os.fsync = lambda descriptor: None
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.stdout, sys.stderr = ((folder / name).open("w", encoding="utf-8", buffering=1) for name in ("out", "err"))
+    sys.stdout, sys.stderr = (
+        (folder / name).open("w", encoding="utf-8", buffering=1) for name in ("out", "err")
+    )
     WAYS[way](folder)
     app(list(args))
 
@@ -124,7 +133,9 @@ def killed_in_embedding(folder: Path) -> None:
 
 
 def killed_at_random(folder: Path) -> None:
-    """Kill it before one of its first changes to the store, which one follows from the folder's name."""
+    """Kill it before one of its first changes to the store, which one follows from the folder's
+    name.
+    """
     left = random.Random(folder.name).randint(1, CHANGES)
 
     def count(event: str, arguments: object) -> None:
@@ -149,7 +160,8 @@ def waiting_in_training(folder: Path) -> None:
         while not (folder / "go").exists():
             time.sleep(0.01)
 
-    FolderCheckpoint.save = save_and_wait  # type: ignore[method-assign]  # in a process that is about to end
+    # In a process that is about to end.
+    FolderCheckpoint.save = save_and_wait  # type: ignore[method-assign]
 
 
 def after_checkpoint(number: int, ending: signal.Signals) -> None:
@@ -163,7 +175,8 @@ def after_checkpoint(number: int, ending: signal.Signals) -> None:
         if next(saved) == number:
             os.kill(os.getpid(), ending)
 
-    FolderCheckpoint.save = save_and_end  # type: ignore[method-assign]  # in a process that is about to end
+    # In a process that is about to end.
+    FolderCheckpoint.save = save_and_end  # type: ignore[method-assign]
 
 
 def before_rename(name: str, number: int) -> None:
@@ -175,7 +188,8 @@ def before_rename(name: str, number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return replace(path, target)
 
-    Path.replace = die_or_replace  # type: ignore[method-assign]  # in a process that is about to end
+    # In a process that is about to end.
+    Path.replace = die_or_replace  # type: ignore[method-assign]
 
 
 WAYS: dict[str, Callable[[Path], None]] = {

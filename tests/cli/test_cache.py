@@ -25,7 +25,12 @@ def listed(cli, *args: str) -> list[dict]:
 
 def test_list_has_a_row_for_each_artifact_oldest_first(cli):
     rows = listed(cli)
-    assert [row["step"] for row in rows] == ["tiny-encoder", "train-prefix", "train-prefix", "combine"]
+    assert [row["step"] for row in rows] == [
+        "tiny-encoder",
+        "train-prefix",
+        "train-prefix",
+        "combine",
+    ]
     assert sorted(row["created"] for row in rows) == [row["created"] for row in rows]
 
 
@@ -41,12 +46,18 @@ def test_list_names_refs_and_sizes(cli):
 
 
 def test_list_of_a_step_leaves_the_others_out(cli):
-    assert [row["refs"] for row in listed(cli, "train-prefix")] == [["prefix/alpha"], ["prefix/beta"]]
+    assert [row["refs"] for row in listed(cli, "train-prefix")] == [
+        ["prefix/alpha"],
+        ["prefix/beta"],
+    ]
 
 
 def test_list_of_an_empty_store_is_empty(cli, tmp_path):
     assert listed(cli, "--store", str(tmp_path / "new")) == []
-    assert cli.done("cache", "ls", "--format", "table", "--store", str(tmp_path / "new")).out == "nothing to show\n"
+    assert (
+        cli.done("cache", "ls", "--format", "table", "--store", str(tmp_path / "new")).out
+        == "nothing to show\n"
+    )
 
 
 def test_list_shows_a_stale_bank_with_the_command_that_renews_it(cli):
@@ -60,14 +71,28 @@ def test_list_shows_a_stale_bank_with_the_command_that_renews_it(cli):
 
 def test_list_as_csv_has_a_header(cli):
     rows = list(csv.DictReader(io.StringIO(cli.done("cache", "ls", "--format", "csv").out)))
-    assert [row["step"] for row in rows][-1] == "combine" and set(rows[0]) == {"step", "key", "size_bytes", "created", "refs", "state"}
+    assert [row["step"] for row in rows][-1] == "combine" and set(rows[0]) == {
+        "step",
+        "key",
+        "size_bytes",
+        "created",
+        "refs",
+        "state",
+    }
 
 
 def test_show_gives_document_files_and_facts(cli):
     shown = cli.done("cache", "show", "bank/demo").result
     entry = Store(cli.store).resolve("bank", "demo")
-    assert (shown["key"], shown["digest"], shown["document"]) == (entry.key, entry.digest, entry.document)
-    assert set(shown["files"]) == {"bank.json", "bank.safetensors"} and shown["info"]["tasks"] == ["alpha", "beta"]
+    assert (shown["key"], shown["digest"], shown["document"]) == (
+        entry.key,
+        entry.digest,
+        entry.document,
+    )
+    assert set(shown["files"]) == {"bank.json", "bank.safetensors"} and shown["info"]["tasks"] == [
+        "alpha",
+        "beta",
+    ]
 
 
 @pytest.mark.parametrize("form", ["bank/demo", "demo", "key", "short"])
@@ -85,7 +110,11 @@ def test_why_names_what_differs(cli):
     first = key_of(cli, "prefix", "alpha")
     second = cli.train("alpha", "optim.lr=0.5", "seed=3").result["key"]
     out = cli.done("cache", "why", second, first).out.splitlines()
-    assert out == [f"train_prefix {first[:8]} -> {second[:8]}", "  optim.lr 0.03 -> 0.5", "  seed 0 -> 3"]
+    assert out == [
+        f"train_prefix {first[:8]} -> {second[:8]}",
+        "  optim.lr 0.03 -> 0.5",
+        "  seed 0 -> 3",
+    ]
 
 
 def test_why_compares_with_the_most_similar_one(cli):
@@ -94,7 +123,9 @@ def test_why_compares_with_the_most_similar_one(cli):
 
 
 def test_why_of_an_artifact_with_itself_finds_nothing(cli):
-    assert cli.done("cache", "why", "bank/demo", "demo").out.splitlines()[1:] == ["  the same document"]
+    assert cli.done("cache", "why", "bank/demo", "demo").out.splitlines()[1:] == [
+        "  the same document"
+    ]
 
 
 def test_why_of_the_only_one_of_its_step_is_refused(cli):
@@ -109,8 +140,16 @@ def test_gc_without_yes_deletes_nothing(cli):
     (cli.store / "refs" / "bank" / "demo.json").unlink()
     before = contents(cli.store)
     out = cli.done("cache", "gc", "--grace-days", "0").out
-    planned = [line for line in out.splitlines() if "no ref or pin leads to it" in line and "/combine/" in line]
-    assert contents(cli.store) == before and len(planned) == 1 and out.endswith("nothing deleted without --yes\n")
+    planned = [
+        line
+        for line in out.splitlines()
+        if "no ref or pin leads to it" in line and "/combine/" in line
+    ]
+    assert (
+        contents(cli.store) == before
+        and len(planned) == 1
+        and out.endswith("nothing deleted without --yes\n")
+    )
 
 
 def test_gc_keeps_what_is_young(cli):
@@ -121,7 +160,11 @@ def test_gc_keeps_what_is_young(cli):
 
 
 def test_gc_keeps_what_refs_need(cli, lines):
-    digests = {entry.key: entry.digest for step in ("train_prefix", "combine") for entry in Store(cli.store).entries(step)}
+    digests = {
+        entry.key: entry.digest
+        for step in ("train_prefix", "combine")
+        for entry in Store(cli.store).entries(step)
+    }
     vectors = prefixbank.load_bank("demo").embed(["good"])
     cli.done("cache", "gc", "--yes", "--grace-days", "0")
     left = {key: Store(cli.store).get(key).digest for key in digests}
@@ -133,7 +176,10 @@ def test_gc_deletes_what_nothing_needs(cli):
     (cli.store / "refs" / "bank" / "demo.json").unlink()
     cli.done("cache", "gc", "--yes", "--grace-days", "0")
     store = Store(cli.store)
-    assert store.get(key) is None and {str(ref) for ref in store.refs()} == {"prefix/alpha", "prefix/beta"}
+    assert store.get(key) is None and {str(ref) for ref in store.refs()} == {
+        "prefix/alpha",
+        "prefix/beta",
+    }
     assert [verdict.ok for verdict in store.verify()] == [True] * len(store.entries())
 
 
@@ -157,7 +203,10 @@ def test_gc_deletes_what_is_no_longer_pinned(cli):
     (cli.store / "refs" / "bank" / "demo.json").unlink()
     said = [cli.done("cache", "pin", key, *flag).out for flag in ((), ("--remove",), ("--remove",))]
     cli.done("cache", "gc", "--yes", "--grace-days", "0")
-    assert said == [f"pinned {key[:8]}\n", f"unpinned {key[:8]}\n", f"{key[:8]} was not pinned\n"] and Store(cli.store).get(key) is None
+    assert (
+        said == [f"pinned {key[:8]}\n", f"unpinned {key[:8]}\n", f"{key[:8]} was not pinned\n"]
+        and Store(cli.store).get(key) is None
+    )
 
 
 def test_pin_of_an_unknown_name_is_refused(cli):
@@ -175,4 +224,7 @@ def test_deleted_artifacts_are_made_again(cli, lines):
 
 def test_negative_grace_is_refused(cli):
     before = contents(cli.store)
-    assert cli("cache", "gc", "--yes", "--grace-days", "-1").code == 2 and contents(cli.store) == before
+    assert (
+        cli("cache", "gc", "--yes", "--grace-days", "-1").code == 2
+        and contents(cli.store) == before
+    )

@@ -27,20 +27,43 @@ def other_encoder(cli, folder: Path) -> Path:
     shutil.copytree(entry.path, folder)
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
-    save_file({name: tensor * np.float32(0.9) for name, tensor in weights.items()}, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {name: tensor * np.float32(0.9) for name, tensor in weights.items()},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     return folder
 
 
 def test_bank_holds_copies_of_its_prefixes(cli):
-    bank = load_file(Path(cli.done("combine", "prefixes=[alpha,beta]", "name=demo").result["path"]) / "bank.safetensors")
-    prefixes = [load_file(Store(cli.store).resolve("prefix", name).path / "prefix.safetensors")["prefix"] for name in ("alpha", "beta")]
-    assert np.array_equal(bank["0.prefix"], prefixes[0]) and np.array_equal(bank["1.prefix"], prefixes[1])
+    bank = load_file(
+        Path(cli.done("combine", "prefixes=[alpha,beta]", "name=demo").result["path"])
+        / "bank.safetensors"
+    )
+    prefixes = [
+        load_file(Store(cli.store).resolve("prefix", name).path / "prefix.safetensors")["prefix"]
+        for name in ("alpha", "beta")
+    ]
+    assert np.array_equal(bank["0.prefix"], prefixes[0]) and np.array_equal(
+        bank["1.prefix"], prefixes[1]
+    )
 
 
 def test_bank_says_rule_weights_and_pooling(cli):
-    ran = cli.done("combine", "prefixes=[alpha,beta]", "name=demo", "combine=mean_vectors", "combine.weights=[1,3]", "pooling=cls")
+    ran = cli.done(
+        "combine",
+        "prefixes=[alpha,beta]",
+        "name=demo",
+        "combine=mean_vectors",
+        "combine.weights=[1,3]",
+        "pooling=cls",
+    )
     described = json.loads((Path(ran.result["path"]) / "bank.json").read_text(encoding="utf-8"))
-    assert (described["rule"], described["weights"], described["pooling"]["position"]) == ("mean_vectors", [1.0, 3.0], "cls")
+    assert (described["rule"], described["weights"], described["pooling"]["position"]) == (
+        "mean_vectors",
+        [1.0, 3.0],
+        "cls",
+    )
 
 
 def test_weights_share_the_mass_of_one_prefix_by_default(cli):
@@ -54,7 +77,9 @@ def test_prefixes_may_be_named_by_ref_and_by_short_key(cli):
 
 def test_bank_by_another_name_is_the_same_artifact(cli):
     key = cli.done("combine", "prefixes=[alpha,beta]", "name=twin").result["key"]
-    assert Store(cli.store).ref("bank", "twin").key == Store(cli.store).ref("bank", "demo").key == key
+    assert (
+        Store(cli.store).ref("bank", "twin").key == Store(cli.store).ref("bank", "demo").key == key
+    )
 
 
 def test_bank_without_a_name_is_refused(cli):
@@ -67,17 +92,30 @@ def test_bank_without_prefixes_is_refused(cli):
 
 def test_unknown_prefix_is_refused_with_a_near_name(cli):
     fault = cli.expect_fault(2, "combine", "prefixes=[alpha,bta]", "name=new")
-    assert "'bta'" in fault.what and "did you mean 'beta'?" in fault.what and "prefix/alpha" in fault.expected
+    assert (
+        "'bta'" in fault.what
+        and "did you mean 'beta'?" in fault.what
+        and "prefix/alpha" in fault.expected
+    )
 
 
 def test_same_prefix_twice_is_refused(cli):
-    fault = cli.expect_fault(2, "combine", f"prefixes=[alpha,{prefix_key(cli, 'alpha')}]", "name=new")
+    fault = cli.expect_fault(
+        2, "combine", f"prefixes=[alpha,{prefix_key(cli, 'alpha')}]", "name=new"
+    )
     assert "'alpha'" in fault.what and fault.what.endswith("twice")
 
 
 def test_prefix_of_another_encoder_is_refused_with_the_command_that_trains_it(cli, tmp_path):
     folder = other_encoder(cli, tmp_path / "other")
-    cli.done("train-prefix", "task=folder", f"task.path={cli.tasks / 'gamma'}", *SMALL, "encoder=folder", f"encoder.path={folder}")
+    cli.done(
+        "train-prefix",
+        "task=folder",
+        f"task.path={cli.tasks / 'gamma'}",
+        *SMALL,
+        "encoder=folder",
+        f"encoder.path={folder}",
+    )
     fault = cli.expect_fault(2, "combine", "prefixes=[alpha,gamma]", "name=new")
     assert "'gamma' was trained on encoder folder" in fault.what and "'alpha' on tiny" in fault.what
     assert fault.fix.startswith("prefixbank train-prefix task=gamma encoder=tiny")
@@ -85,13 +123,28 @@ def test_prefix_of_another_encoder_is_refused_with_the_command_that_trains_it(cl
 
 def test_faults_of_several_prefixes_come_together(cli, tmp_path):
     folder = other_encoder(cli, tmp_path / "other")
-    cli.done("train-prefix", "task=folder", f"task.path={cli.tasks / 'gamma'}", *SMALL, "encoder=folder", f"encoder.path={folder}")
-    first, second = cli.expect_refusal(2, "combine", f"prefixes=[alpha,{prefix_key(cli, 'alpha')},gamma]", "name=new")
-    assert "twice" in first.what and "another encoder" not in first.what and "trained on encoder" in second.what
+    cli.done(
+        "train-prefix",
+        "task=folder",
+        f"task.path={cli.tasks / 'gamma'}",
+        *SMALL,
+        "encoder=folder",
+        f"encoder.path={folder}",
+    )
+    first, second = cli.expect_refusal(
+        2, "combine", f"prefixes=[alpha,{prefix_key(cli, 'alpha')},gamma]", "name=new"
+    )
+    assert (
+        "twice" in first.what
+        and "another encoder" not in first.what
+        and "trained on encoder" in second.what
+    )
 
 
 def test_weights_of_another_number_are_refused(cli):
-    fault = cli.expect_fault(2, "combine", "prefixes=[alpha,beta]", "name=new", "combine.weights=[1]")
+    fault = cli.expect_fault(
+        2, "combine", "prefixes=[alpha,beta]", "name=new", "combine.weights=[1]"
+    )
     assert "weight" in fault.what
 
 
@@ -102,10 +155,19 @@ def test_moved_prefix_makes_a_bank_stale(cli, lines):
 
 
 @pytest.mark.parametrize(
-    "command", [("embed", "corpus.path={lines}"), ("probe", "task=folder", "task.path={gamma}")], ids=["embed", "probe"]
+    "command",
+    [("embed", "corpus.path={lines}"), ("probe", "task=folder", "task.path={gamma}")],
+    ids=["embed", "probe"],
 )
 def test_command_named_for_a_stale_bank_brings_it_up_to_date(cli, lines, command):
-    cli.done("combine", "prefixes=[alpha,beta]", "name=demo", "combine=mean_vectors", "combine.weights=[1,3]", "pooling=cls")
+    cli.done(
+        "combine",
+        "prefixes=[alpha,beta]",
+        "name=demo",
+        "combine=mean_vectors",
+        "combine.weights=[1,3]",
+        "pooling=cls",
+    )
     args = [part.format(lines=lines, gamma=cli.tasks / "gamma") for part in command]
     cli.train("alpha", "seed=1")
     fix = cli.expect_fault(2, args[0], "bank=demo", *args[1:]).fix.split("    or ")[0]
@@ -160,9 +222,13 @@ def test_command_without_a_bank_is_refused(cli, lines):
 
 def test_encoder_other_than_the_banks_own_is_refused(cli, tmp_path, lines):
     folder = other_encoder(cli, tmp_path / "other")
-    fault = cli.expect_fault(2, "embed", "bank=demo", f"corpus.path={lines}", "encoder=folder", f"encoder.path={folder}")
+    fault = cli.expect_fault(
+        2, "embed", "bank=demo", f"corpus.path={lines}", "encoder=folder", f"encoder.path={folder}"
+    )
     assert "was made with encoder tiny" in fault.what
 
 
 def test_encoder_that_is_the_banks_own_may_be_named(cli, lines):
-    assert cli.done("embed", "bank=demo", "encoder=tiny", f"corpus.path={lines}").result["rows"] == 3
+    assert (
+        cli.done("embed", "bank=demo", "encoder=tiny", f"corpus.path={lines}").result["rows"] == 3
+    )

@@ -32,16 +32,31 @@ def test_show_is_the_whole_config_as_yaml(cli, command):
 
 
 def test_show_follows_overrides(cli):
-    shown = yaml.safe_load(cli.done("config", "show", "train-prefix", "task=polarity", "optim.lr=0.5", "pooling=cls").out)
-    assert (shown["optim"]["lr"], shown["pooling"]["position"], shown["task"]["name"]) == (0.5, "cls", "polarity")
+    shown = yaml.safe_load(
+        cli.done(
+            "config", "show", "train-prefix", "task=polarity", "optim.lr=0.5", "pooling=cls"
+        ).out
+    )
+    assert (shown["optim"]["lr"], shown["pooling"]["position"], shown["task"]["name"]) == (
+        0.5,
+        "cls",
+        "polarity",
+    )
 
 
 def test_show_begins_with_the_command(cli):
-    assert cli.done("config", "show", "combine", "name=a b").out.startswith("# prefixbank combine 'name=a b'\n")
+    assert cli.done("config", "show", "combine", "name=a b").out.startswith(
+        "# prefixbank combine 'name=a b'\n"
+    )
 
 
 def test_show_of_a_wrong_setting_is_refused(cli):
-    assert "optim.lr" in cli.expect_fault(2, "config", "show", "train-prefix", "task=polarity", "optim.lr=abc").what
+    assert (
+        "optim.lr"
+        in cli.expect_fault(
+            2, "config", "show", "train-prefix", "task=polarity", "optim.lr=abc"
+        ).what
+    )
 
 
 def test_show_of_an_unknown_command_is_refused_with_a_near_one(cli):
@@ -51,7 +66,11 @@ def test_show_of_an_unknown_command_is_refused_with_a_near_one(cli):
 
 def test_groups_lists_every_yaml_file(cli):
     root = compose.conf_root()
-    expected = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in root.iterdir() if folder.is_dir()}
+    expected = {
+        folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
+        for folder in root.iterdir()
+        if folder.is_dir()
+    }
     assert {row["group"]: row["choices"] for row in cli.done("config", "groups").result} == expected
 
 
@@ -69,16 +88,27 @@ def test_groups_as_a_table_has_a_line_for_each(cli):
 
 @pytest.mark.parametrize(("faults", "code"), [(0, 0), (2, 2)])
 def test_check_counts_what_was_found_and_reports_each_fault(cli, monkeypatch, faults, code):
-    bad = [checking.Checked(f"train-prefix optim={name}", UsageError(name, expected="b", fix="c")) for name in ("x", "y")[:faults]]
-    monkeypatch.setattr(checking, "check", lambda conf_dir: [checking.Checked("probe task=cb", None), *bad])
+    bad = [
+        checking.Checked(f"train-prefix optim={name}", UsageError(name, expected="b", fix="c"))
+        for name in ("x", "y")[:faults]
+    ]
+    monkeypatch.setattr(
+        checking, "check", lambda conf_dir: [checking.Checked("probe task=cb", None), *bad]
+    )
     ran = cli("config", "check")
     assert (ran.code, ran.out) == (code, f"1 good, {faults} bad\n")
     assert ran.err == "".join(f"{one.what}\n{one.error}\n" for one in bad)
 
 
 def test_check_looks_into_the_users_folder(cli, tmp_path: Path):
-    assert "is not a folder" in cli.expect_fault(2, "config", "check", "--conf-dir", str(tmp_path / "none")).what
+    assert (
+        "is not a folder"
+        in cli.expect_fault(2, "config", "check", "--conf-dir", str(tmp_path / "none")).what
+    )
 
 
 def test_show_without_a_mandatory_choice_says_what_is_open(cli):
-    assert "# task=NAME is still to be chosen" in cli.done("config", "show", "train-prefix").out.splitlines()
+    assert (
+        "# task=NAME is still to be chosen"
+        in cli.done("config", "show", "train-prefix").out.splitlines()
+    )

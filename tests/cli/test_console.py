@@ -20,13 +20,38 @@ from tests.cli.command import faults_in
 ROWS = [{"name": "a", "score": 0.12345, "list": [1, 2]}, {"name": "b", "other": None}]
 
 
-DONE = Event(kind="done", step="embed", name="x@demo", key="0123456789", size_bytes=300_000, seconds=318.04, text="3 rows")
+DONE = Event(
+    kind="done",
+    step="embed",
+    name="x@demo",
+    key="0123456789",
+    size_bytes=300_000,
+    seconds=318.04,
+    text="3 rows",
+)
 EVENTS = {
-    Event(kind="miss", step="train-prefix", name="snli", text="seed 0 -> 1"): ["train-prefix", "snli", "MISS", "seed 0 -> 1"],
-    Event(kind="waits", step="combine", name="demo", text="needs x"): ["combine", "demo", "MISS", "needs x"],
+    Event(kind="miss", step="train-prefix", name="snli", text="seed 0 -> 1"): [
+        "train-prefix",
+        "snli",
+        "MISS",
+        "seed 0 -> 1",
+    ],
+    Event(kind="waits", step="combine", name="demo", text="needs x"): [
+        "combine",
+        "demo",
+        "MISS",
+        "needs x",
+    ],
     Event(kind="note", step="task", name="t", text="said"): ["task", "t", "note", "said"],
     DONE: ["embed", "x@demo", "done", "01234567", "0.3 MB", "318.0 s", "3 rows"],
-    replace(DONE, kind="hit", size_bytes=1_500, seconds=0.0, text=""): ["embed", "x@demo", "hit", "01234567", "1.5 kB", "0.0 s"],
+    replace(DONE, kind="hit", size_bytes=1_500, seconds=0.0, text=""): [
+        "embed",
+        "x@demo",
+        "hit",
+        "01234567",
+        "1.5 kB",
+        "0.0 s",
+    ],
 }
 
 
@@ -56,7 +81,10 @@ def test_progress_is_silent_where_there_is_no_terminal(capsys):
 def read_until(descriptor: int, wanted: str) -> str:
     """What a terminal was sent, up to and with `wanted`; it may arrive in pieces."""
     shown = b""
-    while wanted not in shown.decode("utf-8", errors="ignore") and select.select([descriptor], [], [], 10)[0]:
+    while (
+        wanted not in shown.decode("utf-8", errors="ignore")
+        and select.select([descriptor], [], [], 10)[0]
+    ):
         shown += os.read(descriptor, 100_000)
     return shown.decode("utf-8")
 
@@ -72,7 +100,11 @@ def test_progress_is_drawn_on_a_terminal_and_gone_at_the_end(monkeypatch):
             steps(Event(kind="done", step="embed", name="a", key="0" * 32))
         shown = read_until(master, "done  00000000")
     os.close(master)
-    assert "1/4 loss 0.5" in shown and shown.index("1/4") < shown.index("done  00000000") and not steps.progress.tasks
+    assert (
+        "1/4 loss 0.5" in shown
+        and shown.index("1/4") < shown.index("done  00000000")
+        and not steps.progress.tasks
+    )
 
 
 def test_table_of_uneven_rows_has_every_column(capsys):
@@ -103,7 +135,11 @@ def test_format_follows_the_terminal_unless_it_is_asked_for(monkeypatch, termina
         (PrefixbankError("a", expected="b", fix="c"), 1, "a"),
         (UsageError("a", expected="b", fix="c"), 2, "a"),
         (DamagedError("a", expected="b", fix="c"), 3, "a"),
-        (PermissionError(13, "Permission denied", "x.txt"), 1, "[Errno 13] Permission denied: 'x.txt'"),
+        (
+            PermissionError(13, "Permission denied", "x.txt"),
+            1,
+            "[Errno 13] Permission denied: 'x.txt'",
+        ),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
     ids=lambda value: type(value).__name__,

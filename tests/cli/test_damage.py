@@ -1,4 +1,7 @@
-"""Artifacts that are no longer what was published: exit 3, the file named, nothing deleted and nothing made again in silence."""
+"""Artifacts that are no longer what was published.
+
+Exit 3, the file named, nothing deleted and nothing made again in silence.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
 
 
-DAMAGE = pytest.mark.parametrize(("spoil", "said"), [(flip, "was altered"), (truncate, "bytes instead of"), (Path.unlink, "is missing")])
+DAMAGE = pytest.mark.parametrize(
+    ("spoil", "said"),
+    [(flip, "was altered"), (truncate, "bytes instead of"), (Path.unlink, "is missing")],
+)
 
 
 def path_of(cli, kind: str, name: str) -> Path:
@@ -33,7 +39,12 @@ def test_damaged_prefix_is_not_combined(cli, spoil: Callable[[Path], None], said
     folder = path_of(cli, "prefix", "alpha")
     spoil(folder / "prefix.safetensors")
     fault = cli.expect_fault(3, "combine", "prefixes=[alpha]", "name=new")
-    assert "prefix.safetensors" in fault.what and said in fault.what and str(folder) in fault.what and "--force" in fault.fix
+    assert (
+        "prefix.safetensors" in fault.what
+        and said in fault.what
+        and str(folder) in fault.what
+        and "--force" in fault.fix
+    )
 
 
 @DAMAGE
@@ -58,7 +69,9 @@ def test_force_replaces_a_damaged_artifact(cli):
     assert path.read_bytes() == sound
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"key": 1}'], ids=["empty", "half", "list", "other"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"key": 1}'], ids=["empty", "half", "list", "other"]
+)
 def test_damaged_entry_ends_with_3(cli, text):
     (path_of(cli, "bank", "demo") / "entry.json").write_text(text, encoding="utf-8")
     assert "entry.json cannot be read" in cli.expect_fault(3, "cache", "show", "bank/demo").what
@@ -98,7 +111,10 @@ def test_verify_of_one_artifact_leaves_the_others_unread(cli):
 def test_list_shows_the_good_ones_and_reports_the_damaged_one(cli):
     (path_of(cli, "prefix", "alpha") / "entry.json").write_text("{", encoding="utf-8")
     ran = cli("cache", "ls")
-    assert (ran.code, [row["step"] for row in ran.result]) == (3, ["tiny-encoder", "train-prefix", "combine"]) and "entry.json" in ran.err
+    assert (ran.code, [row["step"] for row in ran.result]) == (
+        3,
+        ["tiny-encoder", "train-prefix", "combine"],
+    ) and "entry.json" in ran.err
 
 
 def test_gc_deletes_nothing_while_an_entry_cannot_be_read(cli):

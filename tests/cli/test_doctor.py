@@ -18,7 +18,9 @@ def rows_of(ran) -> dict[str, dict]:
 def test_versions_are_those_installed(cli):
     rows = rows_of(cli.done("doctor"))
     assert rows["python"]["value"] == platform.python_version()
-    assert {name: rows[name]["value"] for name in doctor.PACKAGES} == {name: importlib.metadata.version(name) for name in doctor.PACKAGES}
+    assert {name: rows[name]["value"] for name in doctor.PACKAGES} == {
+        name: importlib.metadata.version(name) for name in doctor.PACKAGES
+    }
 
 
 def test_every_row_says_what_value_state_and_fix(cli):
@@ -54,7 +56,10 @@ def test_store_below_a_file_is_no_store(cli, tmp_path):
 
 
 def test_threads_are_those_of_torch(cli):
-    assert f"torch uses {torch.get_num_threads()} threads" in rows_of(cli.done("doctor"))["cpu"]["value"]
+    assert (
+        f"torch uses {torch.get_num_threads()} threads"
+        in rows_of(cli.done("doctor"))["cpu"]["value"]
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")

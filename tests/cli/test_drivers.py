@@ -1,4 +1,7 @@
-"""Commands whose units real workers make, one of which is killed in the middle: the results are those of a single process."""
+"""Commands whose units real workers make, one of which is killed in the middle.
+
+The results are those of a single process.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +26,22 @@ STUDY = (
     "optim.epochs=3",
     "run.checkpoint_every_s=0",
 )
-WORKER = "import tests.cli.dying; from prefixbank import api, worker; api.work = tests.cli.dying.work; worker.main()"
+WORKER = (
+    "import tests.cli.dying; from prefixbank import api, worker; api.work = tests.cli.dying.work; "
+    "worker.main()"
+)
 
 
-pytestmark = pytest.mark.timeout(400)  # every worker imports torch, one after the other on a busy machine
+# Every worker imports torch, one after the other on a busy machine.
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(autouse=True)
 def dying_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Workers that die once, at a checkpoint or a finished part; return the file that tells that one did."""
+    """Workers that die once, at a checkpoint or a finished part.
+
+    Return the file that tells that one did.
+    """
     mark = tmp_path / "died"
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.setenv("PREFIXBANK_TEST_DIED", str(mark))
@@ -57,14 +67,20 @@ def corpus(tmp_path: Path) -> tuple[str, ...]:
     return ("embed", "bank=demo", f"corpus.path={path}", "corpus.shard_rows=8")
 
 
-def expect_same(cli, tmp_path: Path, dying_workers: Path, args: tuple[str, ...], *settings: str) -> None:
-    """Run a command in this process and, with another store, by workers; compare all that they made."""
+def expect_same(
+    cli, tmp_path: Path, dying_workers: Path, args: tuple[str, ...], *settings: str
+) -> None:
+    """Run a command in this process and, with another store, by workers.
+
+    Compare all that they made.
+    """
     other = copy_store(cli.store, tmp_path / "other")
     cli.done(*args, "--store", str(other))
     assert not dying_workers.exists()
     ran = cli.done(*args, *settings)
     assert dying_workers.exists() and digests(cli.store) == digests(other)
-    assert "a worker died" in ran.err or "run.driver=ray" in settings  # Ray replaces an actor in silence
+    # Ray replaces an actor in silence.
+    assert "a worker died" in ran.err or "run.driver=ray" in settings
 
 
 def test_study_by_processes_of_this_machine_is_the_same(cli, study, tmp_path, dying_workers):
@@ -73,19 +89,35 @@ def test_study_by_processes_of_this_machine_is_the_same(cli, study, tmp_path, dy
 
 @pytest.mark.slow
 def test_corpus_by_an_array_of_jobs_is_the_same(cli, corpus, tmp_path, dying_workers):
-    settings = ("run.driver=slurm", "run.slurm.cluster=local", f"run.slurm.folder={tmp_path / 'jobs'}", "run.workers=2")
+    settings = (
+        "run.driver=slurm",
+        "run.slurm.cluster=local",
+        f"run.slurm.folder={tmp_path / 'jobs'}",
+        "run.workers=2",
+    )
     expect_same(cli, tmp_path, dying_workers, corpus, *settings)
 
 
 @pytest.mark.slow
 def test_study_by_an_array_of_jobs_is_the_same(cli, study, tmp_path, dying_workers):
-    settings = ("run.driver=slurm", "run.slurm.cluster=local", f"run.slurm.folder={tmp_path / 'jobs'}", "run.workers=2")
+    settings = (
+        "run.driver=slurm",
+        "run.slurm.cluster=local",
+        f"run.slurm.folder={tmp_path / 'jobs'}",
+        "run.workers=2",
+    )
     expect_same(cli, tmp_path, dying_workers, study, *settings)
 
 
 @pytest.mark.slow
 def test_corpus_by_processes_of_this_machine_is_the_same(cli, corpus, tmp_path, dying_workers):
-    expect_same(cli, tmp_path, dying_workers, (*corpus, "vectors=int8", "calibration_rows=8"), "run.workers=2")
+    expect_same(
+        cli,
+        tmp_path,
+        dying_workers,
+        (*corpus, "vectors=int8", "calibration_rows=8"),
+        "run.workers=2",
+    )
 
 
 @pytest.mark.slow
@@ -93,14 +125,33 @@ def test_corpus_by_processes_of_this_machine_is_the_same(cli, corpus, tmp_path, 
 @pytest.mark.parametrize("command", ["study", "corpus"])
 def test_a_ray_cluster_gives_the_same(cli, request, tmp_path, dying_workers, command):
     pytest.importorskip("ray")
-    expect_same(cli, tmp_path, dying_workers, request.getfixturevalue(command), "run.driver=ray", "run.workers=2")
+    expect_same(
+        cli,
+        tmp_path,
+        dying_workers,
+        request.getfixturevalue(command),
+        "run.driver=ray",
+        "run.workers=2",
+    )
 
 
 def test_sweep_is_made_by_workers_and_one_that_fails_stops_no_other(cli, tmp_path):
-    args = ("train-prefix", "--sweep", "task=folder", f"task.path={cli.tasks / 'gamma'}", *SMALL, "seed=1,2", "optim.precision=fp32,fp16")
+    args = (
+        "train-prefix",
+        "--sweep",
+        "task=folder",
+        f"task.path={cli.tasks / 'gamma'}",
+        *SMALL,
+        "seed=1,2",
+        "optim.precision=fp32,fp16",
+    )
     other = copy_store(cli.store, tmp_path / "other")
     expected = cli(*args, "--store", str(other))
     ran = cli(*args, "run.workers=2")
     assert (ran.code, digests(cli.store)) == (expected.code, digests(other)) and expected.code != 0
-    assert ran.err.count(" done ") == 2 and "2 of 4 units failed" in ran.err and ran.err.count("error: optim.precision=fp16") == 2
+    assert (
+        ran.err.count(" done ") == 2
+        and "2 of 4 units failed" in ran.err
+        and ran.err.count("error: optim.precision=fp16") == 2
+    )
     assert [row["key"] for row in ran.result] == [row["key"] for row in expected.result]

@@ -25,7 +25,11 @@ from prefixbank.store import Store
 from prefixbank.store.key import key_of
 from tests.cli.command import Ran
 
-TEXTS = [f"{text} {number}" for number in range(3) for text in ("the food was good", "a bad and noisy place", "warm")]
+TEXTS = [
+    f"{text} {number}"
+    for number in range(3)
+    for text in ("the food was good", "a bad and noisy place", "warm")
+]
 NEW = ["quiet", "a place with a cold bath and a good bed"]
 CHANGES = {
     "grown": ([*TEXTS, *NEW], 2),
@@ -56,10 +60,18 @@ def reads(monkeypatch) -> list[int]:
 def embed_texts(cli, tmp_path) -> Callable[..., Ran]:
     """Writes texts to a corpus, always of the same name, and embeds them."""
 
-    def run(texts: list[str], *settings: str, reuse: bool = True, call=cli.done, **columns: list[str]) -> Ran:
+    def run(
+        texts: list[str], *settings: str, reuse: bool = True, call=cli.done, **columns: list[str]
+    ) -> Ran:
         path = tmp_path / "corpus.parquet"
         parquet.write_table(pa.table({"text": texts, **columns}), path)
-        return call("embed", "bank=demo", f"corpus.path={path}", *settings, *(["reuse=true"] if reuse else []))
+        return call(
+            "embed",
+            "bank=demo",
+            f"corpus.path={path}",
+            *settings,
+            *(["reuse=true"] if reuse else []),
+        )
 
     return run
 
@@ -70,11 +82,17 @@ def entry_of(cli, ran: Ran):
 
 def vectors_of(cli, ran: Ran) -> np.ndarray:
     entry = entry_of(cli, ran)
-    return np.concatenate([read_vectors(entry, path.stem) for path in sorted(entry.path.glob("*.parquet"))])
+    return np.concatenate(
+        [read_vectors(entry, path.stem) for path in sorted(entry.path.glob("*.parquet"))]
+    )
 
 
 def column_of(ran: Ran, name: str) -> list[object]:
-    return [value for path in sorted(Path(ran.result["path"]).glob("*.parquet")) for value in parquet.read_table(path)[name].to_pylist()]
+    return [
+        value
+        for path in sorted(Path(ran.result["path"]).glob("*.parquet"))
+        for value in parquet.read_table(path)[name].to_pylist()
+    ]
 
 
 @SHARDS
@@ -82,14 +100,20 @@ def column_of(ran: Ran, name: str) -> list[object]:
 @pytest.mark.parametrize("kind", ["float32", "float16"])
 def test_vectors_are_those_of_their_texts(cli, embed_texts, texts, new, shard_rows, kind):
     embed_texts(TEXTS, f"corpus.shard_rows={shard_rows}", f"vectors={kind}")
-    found = vectors_of(cli, embed_texts(texts, f"corpus.shard_rows={shard_rows}", f"vectors={kind}"))
+    found = vectors_of(
+        cli, embed_texts(texts, f"corpus.shard_rows={shard_rows}", f"vectors={kind}")
+    )
     rounding = 1e-3 if kind == "float16" else 0.0
-    np.testing.assert_allclose(found, prefixbank.load_bank("demo").embed(texts), atol=1e-5, rtol=rounding)
+    np.testing.assert_allclose(
+        found, prefixbank.load_bank("demo").embed(texts), atol=1e-5, rtol=rounding
+    )
 
 
 @SHARDS
 @CHANGED
-def test_only_texts_that_are_new_are_read_each_once(cli, embed_texts, reads, texts, new, shard_rows):
+def test_only_texts_that_are_new_are_read_each_once(
+    cli, embed_texts, reads, texts, new, shard_rows
+):
     embed_texts(TEXTS, f"corpus.shard_rows={shard_rows}")
     assert sum(reads) == len(TEXTS)
     reads.clear()
@@ -102,7 +126,10 @@ def test_only_texts_that_are_new_are_read_each_once(cli, embed_texts, reads, tex
 def test_first_run_gives_the_bytes_of_a_run_without_reuse(cli, embed_texts, shard_rows):
     settings = (f"corpus.shard_rows={shard_rows}",)
     first, without = embed_texts(TEXTS, *settings), embed_texts(TEXTS, *settings, reuse=False)
-    assert np.array_equal(vectors_of(cli, first), vectors_of(cli, without)) and first.result["reused_rows"] == 0
+    assert (
+        np.array_equal(vectors_of(cli, first), vectors_of(cli, without))
+        and first.result["reused_rows"] == 0
+    )
     assert "reused_rows" not in without.result and "reused" not in without.err
 
 
@@ -115,8 +142,12 @@ def test_encoder_is_not_even_loaded_where_nothing_is_new(embed_texts, monkeypatc
 def test_names_and_numbers_are_those_of_the_new_corpus(embed_texts):
     names = [f"n{number}" for number in range(len(TEXTS))]
     embed_texts(TEXTS, "corpus.id_column=id", id=names)
-    ran = embed_texts(TEXTS[::-1], "corpus.id_column=id", "corpus.shard_rows=4", id=[f"{name}x" for name in names])
-    assert column_of(ran, "id") == [f"{name}x" for name in names] and column_of(ran, "row") == list(range(len(TEXTS)))
+    ran = embed_texts(
+        TEXTS[::-1], "corpus.id_column=id", "corpus.shard_rows=4", id=[f"{name}x" for name in names]
+    )
+    assert column_of(ran, "id") == [f"{name}x" for name in names] and column_of(ran, "row") == list(
+        range(len(TEXTS))
+    )
 
 
 @pytest.mark.parametrize("pairs", ["joint", "separate", "both"])
@@ -126,7 +157,10 @@ def test_pairs_are_taken_over_as_wholes(cli, embed_texts, reads, pairs):
     reads.clear()
     first, others = [*TEXTS[::-1], NEW[0], TEXTS[0]], [*second[::-1], NEW[1], NEW[0]]
     ran = embed_texts(first, *settings, second=others)
-    assert (sum(reads), ran.result["reused_rows"]) == ({"joint": 2, "separate": 3, "both": 5}[pairs], len(TEXTS))
+    assert (sum(reads), ran.result["reused_rows"]) == (
+        {"joint": 2, "separate": 3, "both": 5}[pairs],
+        len(TEXTS),
+    )
     expected = prefixbank.load_bank("demo", recipe=EmbedRecipe(pairs=pairs)).embed(first, others)
     np.testing.assert_allclose(vectors_of(cli, ran), expected, atol=1e-5)
 
@@ -142,7 +176,9 @@ def test_truncated_rows_are_counted_as_without_reuse(embed_texts, texts, new, sh
     settings = ("max_length_tokens=6", f"corpus.shard_rows={shard_rows}")
     embed_texts(TEXTS, *settings)
     share = embed_texts(texts, *settings).result["truncated_share"]
-    assert 0 < share < 1 and share == pytest.approx(embed_texts(texts, *settings, reuse=False).result["truncated_share"])
+    assert 0 < share < 1 and share == pytest.approx(
+        embed_texts(texts, *settings, reuse=False).result["truncated_share"]
+    )
 
 
 def test_texts_of_an_earlier_shard_of_the_same_corpus_are_taken_over(embed_texts, reads):
@@ -150,12 +186,16 @@ def test_texts_of_an_earlier_shard_of_the_same_corpus_are_taken_over(embed_texts
     assert (reads, ran.result["reused_rows"]) == ([4, 4], 4)
 
 
-@pytest.mark.parametrize("other", [("precision=bf16",), ("max_length_tokens=6",), ("vectors=float16",), ("bank=other",)])
+@pytest.mark.parametrize(
+    "other", [("precision=bf16",), ("max_length_tokens=6",), ("vectors=float16",), ("bank=other",)]
+)
 def test_what_was_made_otherwise_is_not_taken_over(cli, embed_texts, reads, other):
     cli.done("combine", "prefixes=[alpha]", "name=other")
     embed_texts(TEXTS)
     reads.clear()
-    assert embed_texts(TEXTS[1:], *other).result["reused_rows"] == 0 and sum(reads) == len(TEXTS) - 1
+    assert (
+        embed_texts(TEXTS[1:], *other).result["reused_rows"] == 0 and sum(reads) == len(TEXTS) - 1
+    )
 
 
 def test_what_was_made_without_reuse_is_not_taken_over(embed_texts):
@@ -195,7 +235,9 @@ def test_keys_without_reuse_are_those_of_old(kind, monkeypatch):
 
 def test_key_says_that_vectors_were_taken_over(cli, embed_texts):
     without, with_reuse = embed_texts(TEXTS, reuse=False), embed_texts(TEXTS)
-    assert cli.done("cache", "why", with_reuse.result["key"], without.result["key"]).out.splitlines()[1:] == ["  reuse added true"]
+    assert cli.done(
+        "cache", "why", with_reuse.result["key"], without.result["key"]
+    ).out.splitlines()[1:] == ["  reuse added true"]
 
 
 def flip(path: Path) -> None:
@@ -208,14 +250,20 @@ def flip(path: Path) -> None:
 def test_damaged_vectors_are_not_passed_over(cli, embed_texts, shard_rows):
     folder = Path(embed_texts(TEXTS).result["path"])
     flip(folder / "part-00000.parquet")
-    fault = embed_texts(TEXTS[1:], f"corpus.shard_rows={shard_rows}", call=lambda *given: cli.expect_fault(3, *given))
+    fault = embed_texts(
+        TEXTS[1:],
+        f"corpus.shard_rows={shard_rows}",
+        call=lambda *given: cli.expect_fault(3, *given),
+    )
     assert "part-00000.parquet was altered" in fault.what and str(folder) in fault.what
 
 
 def test_embeddings_that_cannot_be_read_are_not_passed_over(cli, embed_texts):
     folder = Path(embed_texts(TEXTS).result["path"])
     (folder / "entry.json").write_text("{", encoding="utf-8")
-    assert str(folder) in embed_texts(TEXTS[1:], call=lambda *given: cli.expect_fault(3, *given)).what
+    assert (
+        str(folder) in embed_texts(TEXTS[1:], call=lambda *given: cli.expect_fault(3, *given)).what
+    )
 
 
 def test_damage_of_what_was_made_otherwise_does_not_matter(embed_texts):
@@ -244,7 +292,10 @@ def test_killed_run_goes_on_at_the_shard_it_was_in(embed_texts, reads, monkeypat
         embed_texts(TEXTS, "corpus.shard_rows=4", call=prefixbank_embed)
     monkeypatch.setattr(embed_corpus, "_share", whole)
     ran = embed_texts(TEXTS, "corpus.shard_rows=4")
-    assert "3 shards: 2 hits, 1 to run" in ran.err and (reads, ran.result["reused_rows"]) == ([2, 2, 4, 1], 8)
+    assert "3 shards: 2 hits, 1 to run" in ran.err and (reads, ran.result["reused_rows"]) == (
+        [2, 2, 4, 1],
+        8,
+    )
 
 
 def test_part_that_a_killed_run_finished_is_kept(embed_texts, reads, monkeypatch):
@@ -270,13 +321,22 @@ def test_later_embeddings_outlive_those_they_took_from(cli, embed_texts):
     ran = embed_texts(TEXTS[::-1])
     cli.done("cache", "gc", "--yes", "--grace-days", "0")
     assert len(Store(cli.store).entries("embed")) == 1
-    np.testing.assert_allclose(vectors_of(cli, ran), prefixbank.load_bank("demo").embed(TEXTS[::-1]), atol=1e-5)
+    np.testing.assert_allclose(
+        vectors_of(cli, ran), prefixbank.load_bank("demo").embed(TEXTS[::-1]), atol=1e-5
+    )
 
 
 def test_search_reads_past_the_further_columns(cli, embed_texts):
     embed_texts(TEXTS[1:])
     embed_texts(TEXTS)
-    ran = cli.done("search", "embeddings=corpus@demo", "k=1", "--format", "json", input="\n".join(TEXTS).encode())
+    ran = cli.done(
+        "search",
+        "embeddings=corpus@demo",
+        "k=1",
+        "--format",
+        "json",
+        input="\n".join(TEXTS).encode(),
+    )
     assert [row["row"] for row in ran.result] == list(range(len(TEXTS)))
 
 

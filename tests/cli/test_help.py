@@ -27,8 +27,20 @@ OTHERS = (
     "config check",
     "doctor",
 )
-HEAVY = "'torch', 'transformers', 'datasets', 'sklearn', 'hydra', 'pyarrow', 'matplotlib', 'accelerate'"
-FLAGS = ("--store", "--conf-dir", "--dry-run", "--force", "--quiet", "--format", "--out", "--sweep", "--debug")
+HEAVY = (
+    "'torch', 'transformers', 'datasets', 'sklearn', 'hydra', 'pyarrow', 'matplotlib', 'accelerate'"
+)
+FLAGS = (
+    "--store",
+    "--conf-dir",
+    "--dry-run",
+    "--force",
+    "--quiet",
+    "--format",
+    "--out",
+    "--sweep",
+    "--debug",
+)
 
 
 def examples(text: str) -> list[str]:
@@ -62,7 +74,9 @@ def test_help_of_every_other_command_says_what_it_does_and_gives_an_example(cli,
 
 def test_help_lists_every_command(cli):
     out = cli.done("--help").out
-    assert [name for name in (*PRODUCING, "cache", "config", "doctor") if f"  {name} " not in out] == []
+    assert [
+        name for name in (*PRODUCING, "cache", "config", "doctor") if f"  {name} " not in out
+    ] == []
 
 
 def test_command_without_arguments_shows_the_help(cli):
@@ -76,13 +90,26 @@ def test_version_is_the_packages(cli):
 
 def modules_after(code: str, store: Path) -> str:
     code = f"import sys\n{code}\nprint(sorted(set(({HEAVY})) & set(sys.modules)), file=sys.stderr)"
-    environ = {**os.environ, "PYTHONPATH": str(Path(prefixbank.__file__).parents[1]), "PREFIXBANK_STORE": str(store)}
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ).stderr.splitlines()[-1]
+    environ = {
+        **os.environ,
+        "PYTHONPATH": str(Path(prefixbank.__file__).parents[1]),
+        "PREFIXBANK_STORE": str(store),
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ
+    ).stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("args", [["--help"], ["train-prefix", "--help"], ["--version"], ["cache", "ls"], ["cache", "gc"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "args",
+    [["--help"], ["train-prefix", "--help"], ["--version"], ["cache", "ls"], ["cache", "gc"]],
+    ids=" ".join,
+)
 def test_quick_commands_load_no_heavy_library(prepared, args):
-    code = f"from prefixbank.cli.app import app\ntry:\n    app({args})\nexcept SystemExit as end:\n    assert not end.code"
+    code = (
+        f"from prefixbank.cli.app import app\ntry:\n    app({args})\nexcept SystemExit as end:\n"
+        "    assert not end.code"
+    )
     assert modules_after(code, prepared.store) == "[]"
 
 
@@ -101,7 +128,11 @@ def test_result_that_nobody_reads_ends_quietly(prepared):
     code = "from prefixbank.cli.app import main; main()"
     environ = {**os.environ, "PREFIXBANK_STORE": str(prepared.store)}
     with subprocess.Popen(
-        [sys.executable, "-c", code, "cache", "show", "bank/demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
+        [sys.executable, "-c", code, "cache", "show", "bank/demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ,
     ) as process:
         process.stdout.close()
         err = process.stderr.read()

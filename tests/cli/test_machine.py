@@ -1,4 +1,7 @@
-"""What the machine does not give: memory, a device, room, a hub. Exit 1, three lines, nothing lost."""
+"""What the machine does not give: memory, a device, room, a hub.
+
+Exit 1, three lines, nothing lost.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ def train(cli) -> tuple[str, ...]:
 
 
 def set_free_memory(monkeypatch, free_bytes: int) -> None:
-    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=free_bytes))
+    monkeypatch.setattr(
+        memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=free_bytes)
+    )
 
 
 def test_prefix_beyond_memory_is_refused_with_the_longest_that_fits(cli, train, monkeypatch):
@@ -58,7 +63,9 @@ def test_half_precision_without_a_gpu_is_refused_with_its_own_setting(cli, train
 
 def test_loss_that_is_no_number_ends_training_with_the_step_and_what_to_lower(cli, train):
     fault = cli.expect_fault(1, *train, "optim.lr=1e30", "optim.head_lr=1e30", "optim.batch_size=4")
-    assert "at step 2 (epoch 1)" in fault.what and fault.fix.startswith("lower optim.lr (now 1e+30)")
+    assert "at step 2 (epoch 1)" in fault.what and fault.fix.startswith(
+        "lower optim.lr (now 1e+30)"
+    )
 
 
 def test_failed_training_can_be_repeated_with_other_settings(cli, train):
@@ -72,22 +79,37 @@ def test_failed_training_can_be_repeated_with_other_settings(cli, train):
         (("train-prefix", "task=sst2", "encoder=tiny"), "nyu-mll/glue"),
         (("train-prefix", "task=polarity", "encoder=roberta_base"), "FacebookAI/roberta-base"),
         (("probe", "bank=demo", "task=sst2"), "nyu-mll/glue"),
-        (("embed", "bank=none", "encoder=roberta_base", "corpus.path=x.txt"), "FacebookAI/roberta-base"),
+        (
+            ("embed", "bank=none", "encoder=roberta_base", "corpus.path=x.txt"),
+            "FacebookAI/roberta-base",
+        ),
     ],
     ids=["task", "encoder", "target", "plain encoder"],
 )
 def test_hub_out_of_reach_is_said_with_the_way_to_go_offline(cli, args, said):
     fault = cli.expect_fault(1, *args)
-    assert said in fault.what and any(word in fault.fix for word in ("offline", "HF_HUB_OFFLINE", "run.data_root", "task=folder"))
+    assert said in fault.what and any(
+        word in fault.fix for word in ("offline", "HF_HUB_OFFLINE", "run.data_root", "task=folder")
+    )
 
 
 def test_hub_that_refuses_a_connection_is_said_with_the_way_to_go_offline(cli):
     environ = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}
     code = "from prefixbank.cli.app import main; main()"
     args = ("train-prefix", "task=polarity", "encoder=roberta_base")
-    ran = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, env=environ, timeout=100)
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *args],
+        capture_output=True,
+        text=True,
+        env=environ,
+        timeout=100,
+    )
     (fault,) = faults_in(ran.stderr)
-    assert (ran.returncode, ran.stdout) == (1, "") and "FacebookAI/roberta-base" in fault.what and "HF_HUB_OFFLINE=1" in fault.fix
+    assert (
+        (ran.returncode, ran.stdout) == (1, "")
+        and "FacebookAI/roberta-base" in fault.what
+        and "HF_HUB_OFFLINE=1" in fault.fix
+    )
 
 
 def test_starter_experiment_needs_no_network(cli, monkeypatch):
@@ -136,7 +158,11 @@ def test_store_that_cannot_be_written_is_said_and_keeps_what_it_has(cli, train, 
 
 
 def test_hit_needs_no_right_to_write(cli, monkeypatch):
-    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EROFS, "Read-only file system")))
+    monkeypatch.setattr(
+        Path,
+        "mkdir",
+        lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EROFS, "Read-only file system")),
+    )
     assert cli("cache", "ls").code == cli("cache", "show", "bank/demo").code == 0
 
 
@@ -150,7 +176,11 @@ def test_full_disk_is_said_and_loses_nothing(cli, train, monkeypatch, when):
     with monkeypatch.context() as patch:
         patch.setattr(*target, full_disk)
         fault = cli.expect_fault(1, *train)
-    assert "no room left for the store" in fault.what and "prefixbank cache gc" in fault.fix and cli(*train).code == 0
+    assert (
+        "no room left for the store" in fault.what
+        and "prefixbank cache gc" in fault.fix
+        and cli(*train).code == 0
+    )
 
 
 def test_full_disk_while_saving_a_checkpoint_is_said(cli, train, monkeypatch):
@@ -169,4 +199,7 @@ def test_full_disk_while_embedding_loses_nothing(cli, lines, monkeypatch):
         patch.setattr("prefixbank.steps.embed.rows.parquet.write_table", full_disk)
         cli.expect_fault(1, "embed", "bank=demo", f"corpus.path={lines}")
     cli.done("embed", "bank=demo", f"corpus.path={lines}")
-    assert before.items() <= contents(cli.store).items() and len(Store(cli.store).entries("embed")) == 1
+    assert (
+        before.items() <= contents(cli.store).items()
+        and len(Store(cli.store).entries("embed")) == 1
+    )

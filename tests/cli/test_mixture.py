@@ -1,4 +1,7 @@
-"""`prefixbank train-prefix task.mixture=[...]`: one prefix of several tasks, and where such a prefix is used."""
+"""`prefixbank train-prefix task.mixture=[...]`.
+
+One prefix of several tasks, and where such a prefix is used.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,23 @@ from tests.cli.command import CommandLine, Ran
 from tests.prepared import SMALL, copy_store
 from tests.runtime.inline import Inline
 
-STARTER = ("train-prefix", "task.mixture=[polarity,topic]", *SMALL, "task.max_rows=30", "task.max_validation_rows=10")
+STARTER = (
+    "train-prefix",
+    "task.mixture=[polarity,topic]",
+    *SMALL,
+    "task.max_rows=30",
+    "task.max_validation_rows=10",
+)
 
 
 def args_of(cli: CommandLine, tasks: str = "alpha,beta", *settings: str) -> tuple[str, ...]:
-    return ("train-prefix", f"task.mixture=[{tasks}]", f"run.data_root={cli.tasks}", *SMALL, *settings)
+    return (
+        "train-prefix",
+        f"task.mixture=[{tasks}]",
+        f"run.data_root={cli.tasks}",
+        *SMALL,
+        *settings,
+    )
 
 
 def trained(cli: CommandLine, tasks: str = "alpha,beta", *settings: str) -> Ran:
@@ -33,8 +48,15 @@ def entry_of(cli: CommandLine, name: str) -> Entry:
 
 def test_result_tells_the_mean_score_and_each(cli):
     ran = trained(cli)
-    assert ran.steps == [("train-prefix", "alpha-beta", "MISS"), ("train-prefix", "alpha-beta", "done")]
-    assert (ran.result["task"], ran.result["train_rows"], ran.result["steps"]) == ("alpha+beta", 80, 4)
+    assert ran.steps == [
+        ("train-prefix", "alpha-beta", "MISS"),
+        ("train-prefix", "alpha-beta", "done"),
+    ]
+    assert (ran.result["task"], ran.result["train_rows"], ran.result["steps"]) == (
+        "alpha+beta",
+        80,
+        4,
+    )
     assert ran.result["validation"] == pytest.approx(np.mean(ran.result["scores"]))
     assert "validation mean" in ran.err and "alpha 0." in ran.err
     assert entry_of(cli, "alpha-beta").key == ran.result["key"]
@@ -44,7 +66,9 @@ def test_starter_tasks_need_no_file_and_limits_apply_to_each(cli):
     result = cli.done(*STARTER, "name=two").result
     path = Path(result["path"])
     tasks = json.loads((path / "result.json").read_text(encoding="utf-8"))["tasks"]
-    assert [task["train_rows"] for task in tasks] == [30, 30] and entry_of(cli, "two").info["tasks"] == ["polarity", "topic"]
+    assert [task["train_rows"] for task in tasks] == [30, 30] and entry_of(cli, "two").info[
+        "tasks"
+    ] == ["polarity", "topic"]
 
 
 def test_second_run_is_a_hit_and_a_dry_run_says_what_differs(cli):
@@ -61,7 +85,9 @@ def test_prefix_of_a_mixture_is_combined_and_embeds(cli, lines):
     cli.done("embed", "bank=both", f"corpus.path={lines}")
 
 
-@pytest.mark.parametrize("settings", [("prefix=gated",), ("prefix=mlp",), ("prefix.kind=soft", "prefix.init=labels")])
+@pytest.mark.parametrize(
+    "settings", [("prefix=gated",), ("prefix=mlp",), ("prefix.kind=soft", "prefix.init=labels")]
+)
 def test_every_kind_of_prefix_is_trained(cli, settings: tuple[str, ...]):
     assert trained(cli, "alpha,beta", *settings).result["steps"] == 4
 
@@ -69,36 +95,54 @@ def test_every_kind_of_prefix_is_trained(cli, settings: tuple[str, ...]):
 def test_prefix_starts_from_one_of_a_mixture_and_the_other_way_round(cli):
     source = trained(cli).result["path"]
     made = cli.train("gamma", "prefix.init=alpha-beta", "optim.epochs=0").result["path"]
-    assert np.array_equal(*(load_file(Path(path) / "prefix.safetensors")["prefix"] for path in (source, made)))
+    assert np.array_equal(
+        *(load_file(Path(path) / "prefix.safetensors")["prefix"] for path in (source, made))
+    )
     assert entry_of(cli, "gamma").info["init"]["task"] == "alpha+beta"
     assert trained(cli, "beta,gamma", "prefix.init=alpha").result["steps"] == 4
 
 
 def test_other_encoder_of_a_mixture_is_told_the_command(cli):
     trained(cli)
-    fault = cli.expect_fault(2, "train-prefix", "task=emotion", "prefix.length=2", "prefix.init=alpha-beta")
+    fault = cli.expect_fault(
+        2, "train-prefix", "task=emotion", "prefix.length=2", "prefix.init=alpha-beta"
+    )
     assert "prefixbank train-prefix 'task.mixture=[alpha,beta]' encoder=minilm" in fault.fix
 
 
 def test_mixture_is_a_source_of_other_tasks_only(cli):
     trained(cli)
     trained(cli, "alpha,gamma")
-    rows = cli.done("transfer", "similar", "task=folder", f"task.path={cli.tasks / 'gamma'}", *SMALL).result
+    rows = cli.done(
+        "transfer", "similar", "task=folder", f"task.path={cli.tasks / 'gamma'}", *SMALL
+    ).result
     assert {row["task"] for row in rows} == {"alpha", "beta", "alpha+beta"}
 
 
 def test_worker_makes_the_same(cli, tmp_path, monkeypatch):
     settings: Any = args_of(cli)[1:]
-    here = api.train_prefix(*settings, options=api.Options(store=copy_store(cli.store, tmp_path / "other")))
+    here = api.train_prefix(
+        *settings, options=api.Options(store=copy_store(cli.store, tmp_path / "other"))
+    )
     driver = Inline().instead(monkeypatch)
     there = api.train_prefix(*settings, "run.driver=slurm", options=api.Options(store=cli.store))
     assert isinstance(here, Entry) and isinstance(there, Entry)
     assert [job["keys"] for job in driver.jobs] == [(here.key,)]
-    assert (there.key, there.digest, there.info["tasks"]) == (here.key, here.digest, here.info["tasks"])
+    assert (there.key, there.digest, there.info["tasks"]) == (
+        here.key,
+        here.digest,
+        here.info["tasks"],
+    )
 
 
 def test_sweep_goes_through_mixtures(cli):
-    rows = cli.done("train-prefix", "--sweep", "task.mixture=[alpha,beta],[alpha,gamma]", f"run.data_root={cli.tasks}", *SMALL).result
+    rows = cli.done(
+        "train-prefix",
+        "--sweep",
+        "task.mixture=[alpha,beta],[alpha,gamma]",
+        f"run.data_root={cli.tasks}",
+        *SMALL,
+    ).result
     assert [row["task"] for row in rows] == ["alpha+beta", "alpha+gamma"]
 
 
@@ -107,7 +151,9 @@ def conf_of_both(tmp_path: Path) -> Path:
     """`--conf-dir` with the mixture `both`."""
     file = tmp_path / "conf" / "task" / "both.yaml"
     file.parent.mkdir(parents=True)
-    file.write_text("mixture: [polarity, topic]\nmax_rows: 20\nmax_validation_rows: 10\n", encoding="utf-8")
+    file.write_text(
+        "mixture: [polarity, topic]\nmax_rows: 20\nmax_validation_rows: 10\n", encoding="utf-8"
+    )
     return file.parents[1]
 
 
@@ -123,19 +169,32 @@ def test_yaml_file_can_be_a_mixture(cli, conf_of_both):
 @pytest.mark.parametrize("task", [(), ("task=emotion",)])
 def test_other_commands_refuse_a_mixture(cli, command: tuple[str, ...], task: tuple[str, ...]):
     fault = cli.expect_fault(2, *command, *task, "task.mixture=[polarity,topic]")
-    assert "where a single task is wanted" in fault.what and "train-prefix" in fault.expected and fault.fix == "task=polarity"
+    assert (
+        "where a single task is wanted" in fault.what
+        and "train-prefix" in fault.expected
+        and fault.fix == "task=polarity"
+    )
 
 
-@pytest.mark.parametrize(("setting", "named"), [("task=emotion", "task.name, task.source"), ("task.path=folder", "task.path")])
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [("task=emotion", "task.name, task.source"), ("task.path=folder", "task.path")],
+)
 def test_data_set_beside_a_mixture_is_refused(cli, setting: str, named: str):
     fault = cli.expect_fault(2, *args_of(cli), setting)
-    assert fault.what == f"task.mixture=[alpha,beta] beside a data set of its own ({named})" and "'task.mixture=[alpha,beta]'" in fault.fix
+    assert (
+        fault.what == f"task.mixture=[alpha,beta] beside a data set of its own ({named})"
+        and "'task.mixture=[alpha,beta]'" in fault.fix
+    )
 
 
 def test_names_given_twice_and_single_names_are_refused_together(cli):
     twice, single = cli.expect_refusal(2, *args_of(cli, "alpha,alpha"))
     assert twice.what == "task.mixture names alpha twice"
-    assert single.what == "task.mixture=[alpha,alpha] is a single task" and single.fix == "prefixbank train-prefix task=alpha"
+    assert (
+        single.what == "task.mixture=[alpha,alpha] is a single task"
+        and single.fix == "prefixbank train-prefix task=alpha"
+    )
 
 
 def test_empty_mixture_is_none(cli):
@@ -144,7 +203,10 @@ def test_empty_mixture_is_none(cli):
 
 def test_unknown_tasks_are_refused_together_with_near_names(cli):
     faults = cli.expect_refusal(2, "train-prefix", "task.mixture=[polaritty,topic,emotoin]", *SMALL)
-    assert [fault.what.rpartition("; ")[2] for fault in faults] == ["did you mean 'polarity'?", "did you mean 'emotion'?"]
+    assert [fault.what.rpartition("; ")[2] for fault in faults] == [
+        "did you mean 'polarity'?",
+        "did you mean 'emotion'?",
+    ]
 
 
 def test_kinds_that_clash_are_refused_by_name(cli):
@@ -155,4 +217,7 @@ def test_kinds_that_clash_are_refused_by_name(cli):
 
 def test_shown_settings_name_the_mixture_and_nothing_that_is_open(cli):
     out = cli.done("config", "show", "train-prefix", "task.mixture=[polarity,topic]").out
-    assert "mixture:\n  - polarity\n  - topic\n  size_cap: 524288" in out and "still to be chosen" not in out
+    assert (
+        "mixture:\n  - polarity\n  - topic\n  size_cap: 524288" in out
+        and "still to be chosen" not in out
+    )

@@ -17,9 +17,13 @@ def train_gamma(cli, *settings: str) -> tuple[str, ...]:
 
 
 def test_out_is_a_copy_of_the_artifact(cli, tmp_path):
-    entry = Store(cli.store).get(cli.done(*train_gamma(cli, "--out", str(tmp_path / "copy"))).result["key"])
+    entry = Store(cli.store).get(
+        cli.done(*train_gamma(cli, "--out", str(tmp_path / "copy"))).result["key"]
+    )
     copy = read_entry(tmp_path / "copy")
-    assert copy.digest == entry.digest and [copy.fault_of(name) for name in copy.files] == [""] * len(entry.files)
+    assert copy.digest == entry.digest and [copy.fault_of(name) for name in copy.files] == [
+        ""
+    ] * len(entry.files)
 
 
 def test_out_copies_a_hit_too(cli, tmp_path):
@@ -34,14 +38,27 @@ def test_out_may_be_an_empty_folder(cli, tmp_path):
 
 
 def test_out_may_be_one_parquet_file(cli, tmp_path, lines):
-    cli.done("embed", "bank=demo", f"corpus.path={lines}", "--out", str(tmp_path / "vectors.parquet"))
+    cli.done(
+        "embed", "bank=demo", f"corpus.path={lines}", "--out", str(tmp_path / "vectors.parquet")
+    )
     assert parquet.read_table(tmp_path / "vectors.parquet").num_rows == 3
 
 
 def test_out_of_several_shards_is_no_single_file(cli, tmp_path, lines):
-    ran = cli("embed", "bank=demo", f"corpus.path={lines}", "corpus.shard_rows=2", "--out", str(tmp_path / "vectors.parquet"))
+    ran = cli(
+        "embed",
+        "bank=demo",
+        f"corpus.path={lines}",
+        "corpus.shard_rows=2",
+        "--out",
+        str(tmp_path / "vectors.parquet"),
+    )
     (fault,) = faults_in(ran.err)
-    assert (ran.code, fault.expected, (tmp_path / "vectors.parquet").exists()) == (2, "a folder", False)
+    assert (ran.code, fault.expected, (tmp_path / "vectors.parquet").exists()) == (
+        2,
+        "a folder",
+        False,
+    )
 
 
 @pytest.mark.parametrize("name", ["file", "folder"])
@@ -50,12 +67,18 @@ def test_out_that_exists_is_refused_before_any_work(cli, tmp_path, name):
     for path in (tmp_path / "file", tmp_path / "folder" / "mine"):
         path.write_text("mine", encoding="utf-8")
     fault = cli.expect_fault(2, *train_gamma(cli, "--out", str(tmp_path / name)))
-    assert fault.what == f"--out {tmp_path / name} is there already" and (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+    assert (
+        fault.what == f"--out {tmp_path / name} is there already"
+        and (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+    )
 
 
 def test_out_below_a_file_is_refused_before_any_work(cli, tmp_path):
     (tmp_path / "file").touch()
-    assert "which is no folder" in cli.expect_fault(2, *train_gamma(cli, "--out", str(tmp_path / "file" / "copy"))).what
+    assert (
+        "which is no folder"
+        in cli.expect_fault(2, *train_gamma(cli, "--out", str(tmp_path / "file" / "copy"))).what
+    )
 
 
 def test_out_of_a_dry_run_is_not_written(cli, tmp_path):
@@ -70,12 +93,16 @@ def test_out_that_cannot_be_written_is_reported_and_the_artifact_kept(cli, tmp_p
     monkeypatch.setattr("prefixbank.cli.run.shutil.copyfile", no_room)
     ran = cli(*train_gamma(cli, "--out", str(tmp_path / "copy")))
     (fault,) = faults_in(ran.err)
-    assert (ran.code, "No space left" in fault.what) == (1, True) and Store(cli.store).ref("prefix", "gamma") is not None
+    assert (ran.code, "No space left" in fault.what) == (1, True) and Store(cli.store).ref(
+        "prefix", "gamma"
+    ) is not None
 
 
 def test_sweep_runs_every_combination(cli):
     rows = cli.done(*train_gamma(cli, "--sweep", "seed=1,2", "prefix.length=1,3")).result
-    assert [row["shape"][3] for row in rows] == [1, 3, 1, 3] and len({row["key"] for row in rows}) == 4
+    assert [row["shape"][3] for row in rows] == [1, 3, 1, 3] and len(
+        {row["key"] for row in rows}
+    ) == 4
 
 
 def test_sweep_of_one_combination_is_a_list(cli):
@@ -84,16 +111,29 @@ def test_sweep_of_one_combination_is_a_list(cli):
 
 def test_sweep_goes_on_after_a_unit_that_fails(cli):
     ran = cli(
-        "train-prefix", "--sweep", "task=folder", f"task.path={cli.tasks / 'gamma'},{cli.tasks / 'delta'},{cli.tasks / 'alpha'}", *SMALL
+        "train-prefix",
+        "--sweep",
+        "task=folder",
+        f"task.path={cli.tasks / 'gamma'},{cli.tasks / 'delta'},{cli.tasks / 'alpha'}",
+        *SMALL,
     )
     assert (ran.code, [row["task"] for row in ran.result]) == (2, ["gamma", "alpha"])
 
 
 def test_sweep_names_the_unit_that_fails_at_the_end(cli):
     missing = cli.tasks / "delta"
-    ran = cli("train-prefix", "--sweep", "task=folder", f"task.path={missing},{cli.tasks / 'alpha'}", *SMALL)
+    ran = cli(
+        "train-prefix",
+        "--sweep",
+        "task=folder",
+        f"task.path={missing},{cli.tasks / 'alpha'}",
+        *SMALL,
+    )
     *_, count, settings, what, expected, fix = ran.err.splitlines()
-    assert (count, settings) == ("1 of 2 units failed:", f"task=folder task.path={missing} {' '.join(SMALL)}")
+    assert (count, settings) == (
+        "1 of 2 units failed:",
+        f"task=folder task.path={missing} {' '.join(SMALL)}",
+    )
     assert str(missing) in what and faults_in("\n".join((what, expected, fix)))
 
 
@@ -110,11 +150,16 @@ def test_list_without_sweep_is_refused(cli):
 
 
 def test_sweep_without_values_is_refused(cli):
-    assert "gives no list of values" in cli.expect_fault(2, *train_gamma(cli, "--sweep", "seed=range(1,1)")).what
+    assert (
+        "gives no list of values"
+        in cli.expect_fault(2, *train_gamma(cli, "--sweep", "seed=range(1,1)")).what
+    )
 
 
 def test_sweep_with_out_is_refused_before_any_work(cli, tmp_path):
-    fault = cli.expect_fault(2, *train_gamma(cli, "--sweep", "seed=1,2", "--out", str(tmp_path / "copy")))
+    fault = cli.expect_fault(
+        2, *train_gamma(cli, "--sweep", "seed=1,2", "--out", str(tmp_path / "copy"))
+    )
     assert "--out with a sweep" in fault.what
 
 

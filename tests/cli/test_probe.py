@@ -18,7 +18,9 @@ QUICK = ("probe.bootstrap_samples=50", "probe.Cs=[1]")
 
 
 def probe_gamma(cli, *settings: str):
-    return cli.done("probe", "bank=demo", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK, *settings)
+    return cli.done(
+        "probe", "bank=demo", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK, *settings
+    )
 
 
 def arrays(ran) -> dict[str, np.ndarray]:
@@ -35,7 +37,11 @@ def test_other_scores_agree_with_sklearn(cli):
     ran = probe_gamma(cli, "max_length_tokens=3")
     found = arrays(ran)
     labels, predictions = found["labels"], found["0.predictions"]
-    expected = [f1_score(labels, predictions), f1_score(labels, predictions, average="macro"), matthews_corrcoef(labels, predictions)]
+    expected = [
+        f1_score(labels, predictions),
+        f1_score(labels, predictions, average="macro"),
+        matthews_corrcoef(labels, predictions),
+    ]
     assert [ran.result[name] for name in ("f1", "macro_f1", "matthews")] == pytest.approx(expected)
 
 
@@ -51,13 +57,22 @@ def test_predictions_follow_from_the_stored_model_and_vectors(cli):
     (vectors,) = (read_vectors(entry, "test") for entry in store.entries("embed"))
     model = load_file(path / "probe.safetensors")
     scores = ((vectors - model["0.mean"]) / model["0.scale"]) @ model["0.weights"] + model["0.bias"]
-    predicted = scores.argmax(axis=1) if scores.ndim == 2 and scores.shape[1] > 1 else (scores.reshape(-1) > 0).astype(int)
-    assert predicted.tolist() == load_file(path / "predictions.safetensors")["0.predictions"].tolist()
+    predicted = (
+        scores.argmax(axis=1)
+        if scores.ndim == 2 and scores.shape[1] > 1
+        else (scores.reshape(-1) > 0).astype(int)
+    )
+    assert (
+        predicted.tolist() == load_file(path / "predictions.safetensors")["0.predictions"].tolist()
+    )
 
 
 def test_interval_encloses_the_score(cli):
     result = probe_gamma(cli, "max_length_tokens=3").result
-    assert result["low"] <= result["score"] <= result["high"] and result["interval_over"] == "test rows"
+    assert (
+        result["low"] <= result["score"] <= result["high"]
+        and result["interval_over"] == "test rows"
+    )
 
 
 def test_result_counts_rows(cli):
@@ -67,9 +82,14 @@ def test_result_counts_rows(cli):
 
 def test_few_shots_are_drawn_several_times(cli):
     ran = probe_gamma(cli, "probe.shots=4", "probe.few_shot_samples=3")
-    found, detail = arrays(ran), json.loads((Path(ran.result["path"]) / "probe.json").read_text(encoding="utf-8"))
+    found, detail = (
+        arrays(ran),
+        json.loads((Path(ran.result["path"]) / "probe.json").read_text(encoding="utf-8")),
+    )
     scores = [(found[f"{draw}.predictions"] == found["labels"]).mean() for draw in range(3)]
-    assert detail["test"]["scores"] == scores and ran.result["score"] == pytest.approx(np.mean(scores))
+    assert detail["test"]["scores"] == scores and ran.result["score"] == pytest.approx(
+        np.mean(scores)
+    )
 
 
 def test_few_shots_are_counted_for_each_label(cli):
@@ -86,12 +106,21 @@ def test_more_shots_than_rows_are_refused(cli):
 
 def test_nested_folds_score_all_rows(cli):
     result = probe_gamma(cli, "probe=nested_cv", "probe.outer_folds=4").result
-    assert (result["test_rows"], result["train_rows"], result["interval_over"], result["validation"]) == (72, 54, "all rows", None)
+    assert (
+        result["test_rows"],
+        result["train_rows"],
+        result["interval_over"],
+        result["validation"],
+    ) == (72, 54, "all rows", None)
 
 
 def test_nested_folds_can_be_shown_as_a_table(cli):
-    lines = probe_gamma(cli, "probe=nested_cv", "probe.outer_folds=4", "--format", "table").out.splitlines()
-    assert [line.split()[1:] for line in lines if line.startswith(("interval_over", "validation"))] == [["all", "rows"], []]
+    lines = probe_gamma(
+        cli, "probe=nested_cv", "probe.outer_folds=4", "--format", "table"
+    ).out.splitlines()
+    assert [
+        line.split()[1:] for line in lines if line.startswith(("interval_over", "validation"))
+    ] == [["all", "rows"], []]
 
 
 def test_shots_with_nested_folds_are_refused_before_anything_is_embedded(cli):
@@ -107,9 +136,15 @@ def test_mlp_probe_is_scored(cli):
 
 def test_best_layer_of_the_plain_encoder_is_named(cli):
     args = ("bank=none", "encoder=tiny", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK)
-    ran = cli.done("probe", *args, "pooling.layers=concat_last", "pooling.last_k=3", "probe.layers=best")
+    ran = cli.done(
+        "probe", *args, "pooling.layers=concat_last", "pooling.last_k=3", "probe.layers=best"
+    )
     detail = json.loads((Path(ran.result["path"]) / "probe.json").read_text(encoding="utf-8"))
-    assert [one["layer"] for one in detail["layers"]] == [0, 1, 2] and f", layer {detail['chosen_layer']}" in ran.err
+    assert [one["layer"] for one in detail["layers"]] == [
+        0,
+        1,
+        2,
+    ] and f", layer {detail['chosen_layer']}" in ran.err
 
 
 def test_best_layer_is_refused_where_vectors_hold_one(cli):
@@ -119,7 +154,14 @@ def test_best_layer_is_refused_where_vectors_hold_one(cli):
 
 
 def test_best_layer_is_refused_before_anything_is_embedded(cli):
-    args = ("probe", "bank=none", "encoder=tiny", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK)
+    args = (
+        "probe",
+        "bank=none",
+        "encoder=tiny",
+        "task=folder",
+        f"task.path={cli.tasks / 'gamma'}",
+        *QUICK,
+    )
     before = Store(cli.store).entries("embed")
     cli.expect_fault(2, *args, "probe.layers=best", "max_length_tokens=9")
     assert Store(cli.store).entries("embed") == before
@@ -128,7 +170,9 @@ def test_best_layer_is_refused_before_anything_is_embedded(cli):
 @pytest.mark.parametrize("setting", ["pooling=cls", "pooling.layers=mean_last"])
 def test_pooling_other_than_the_banks_own_is_refused(cli, setting):
     probe_gamma(cli)
-    fault = cli.expect_fault(2, "probe", "bank=demo", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK, setting)
+    fault = cli.expect_fault(
+        2, "probe", "bank=demo", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK, setting
+    )
     assert "bank=demo" in fault.what and "position=mean layers=last" in fault.expected
 
 
@@ -140,14 +184,21 @@ def test_single_texts_cannot_be_compared(cli):
 @pytest.mark.parametrize("kind", ["float16", "int8", "binary"])
 def test_probe_reads_vectors_of_every_type(cli, kind):
     ran = probe_gamma(cli, f"vectors={kind}")
-    facts = [entry for entry in Store(cli.store).entries("embed") if entry.document["config"]["vectors"] == kind]
+    facts = [
+        entry
+        for entry in Store(cli.store).entries("embed")
+        if entry.document["config"]["vectors"] == kind
+    ]
     assert 0.0 <= ran.result["score"] <= 1.0 and len(facts) == 1
 
 
 def test_plain_encoder_is_the_bank_none(cli):
     args = ("bank=none", "encoder=tiny", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK)
     result = cli.done("probe", *args).result
-    assert (result["bank"], Store(cli.store).ref("probe", "gamma@plain").key) == ("none", result["key"])
+    assert (result["bank"], Store(cli.store).ref("probe", "gamma@plain").key) == (
+        "none",
+        result["key"],
+    )
 
 
 def test_result_names_the_bank_by_its_key(cli):
@@ -156,7 +207,10 @@ def test_result_names_the_bank_by_its_key(cli):
 
 def test_second_run_is_a_hit_of_both_steps(cli):
     probe_gamma(cli)
-    assert probe_gamma(cli).steps == [("embed", "gamma@demo", "hit"), ("probe", "gamma@demo", "hit")]
+    assert probe_gamma(cli).steps == [
+        ("embed", "gamma@demo", "hit"),
+        ("probe", "gamma@demo", "hit"),
+    ]
 
 
 def test_other_probe_settings_leave_the_embeddings_a_hit(cli):
@@ -175,12 +229,32 @@ def test_regression_is_scored_by_rank_correlation(cli):
 
 
 def test_csv_of_a_sweep_over_kinds_has_every_column(cli):
-    ran = cli.done("probe", "--sweep", "--format", "csv", "bank=demo", "task=emotion,similarity", "task.max_rows=60", *QUICK)
+    ran = cli.done(
+        "probe",
+        "--sweep",
+        "--format",
+        "csv",
+        "bank=demo",
+        "task=emotion,similarity",
+        "task.max_rows=60",
+        *QUICK,
+    )
     first, second = csv.DictReader(io.StringIO(ran.out))
-    assert (first["task"], first["pearson"], second["macro_f1"]) == ("emotion", "", "") and float(second["pearson"])
+    assert (first["task"], first["pearson"], second["macro_f1"]) == ("emotion", "", "") and float(
+        second["pearson"]
+    )
 
 
 def test_table_of_a_sweep_over_kinds_has_every_column(cli):
-    ran = cli.done("probe", "--sweep", "--format", "table", "bank=demo", "task=emotion,similarity", "task.max_rows=60", *QUICK)
+    ran = cli.done(
+        "probe",
+        "--sweep",
+        "--format",
+        "table",
+        "bank=demo",
+        "task=emotion,similarity",
+        "task.max_rows=60",
+        *QUICK,
+    )
     header, *rows = ran.out.splitlines()
     assert {"macro_f1", "pearson"} <= set(header.split()) and len(rows) == 2

@@ -34,12 +34,19 @@ def args(cli) -> tuple[str, ...]:
 
 def events_of(cli, *settings: str) -> list[Event]:
     events: list[Event] = []
-    api.run(*SETTINGS, f"run.data_root={cli.tasks}", *settings, options=api.Options(store=cli.store, emit=events.append))
+    api.run(
+        *SETTINGS,
+        f"run.data_root={cli.tasks}",
+        *settings,
+        options=api.Options(store=cli.store, emit=events.append),
+    )
     return events
 
 
 def count(events: list[Event]) -> Counter[tuple[str, str]]:
-    return Counter((event.step, event.kind) for event in events if event.kind in ("hit", "miss", "waits"))
+    return Counter(
+        (event.step, event.kind) for event in events if event.kind in ("hit", "miss", "waits")
+    )
 
 
 def test_experiment_ends_with_a_report(cli, args):
@@ -61,13 +68,19 @@ def test_refs_lead_to_prefixes_bank_and_report(cli, args):
 
 def test_prefixes_that_were_trained_before_are_hits(cli, args):
     lines = cli.done(*args).steps
-    assert [line for line in lines if line[0] == "train-prefix"] == [("train-prefix", "alpha", "hit"), ("train-prefix", "beta", "hit")]
+    assert [line for line in lines if line[0] == "train-prefix"] == [
+        ("train-prefix", "alpha", "hit"),
+        ("train-prefix", "beta", "hit"),
+    ]
 
 
 def test_second_run_is_all_hits(cli, args):
     first = cli.done(*args)
     second = cli.done(*args)
-    assert (Counter(kind for *_, kind in second.steps), second.out) == ({"note": 1, "hit": UNITS}, first.out)
+    assert (Counter(kind for *_, kind in second.steps), second.out) == (
+        {"note": 1, "hit": UNITS},
+        first.out,
+    )
 
 
 def test_plan_is_counted_first(cli, args):
@@ -92,27 +105,39 @@ def test_changed_recipe_of_one_source_makes_its_dependents_again_and_nothing_els
         ("probe", "gamma bank"),
         ("report", "smoke"),
     ]
-    assert hits == {("train-prefix", "beta"), ("embed", "gamma plain encoder"), ("probe", "gamma plain encoder")}
+    assert hits == {
+        ("train-prefix", "beta"),
+        ("embed", "gamma plain encoder"),
+        ("probe", "gamma plain encoder"),
+    }
 
 
 def test_training_again_to_the_same_bytes_stops_there(cli):
     events_of(cli)
     missed = [
-        event.step for event in events_of(cli, "experiment.overrides.alpha=[optim.early_stopping_patience=5]") if event.kind == "miss"
+        event.step
+        for event in events_of(cli, "experiment.overrides.alpha=[optim.early_stopping_patience=5]")
+        if event.kind == "miss"
     ]
     assert missed == ["train-prefix"]
 
 
 def test_new_probe_settings_leave_prefixes_banks_and_embeddings_hits(cli):
     events_of(cli)
-    missed = [event.step for event in events_of(cli, "probe.bootstrap_samples=60") if event.kind == "miss"]
+    missed = [
+        event.step for event in events_of(cli, "probe.bootstrap_samples=60") if event.kind == "miss"
+    ]
     assert missed == ["probe", "probe", "report"]
 
 
 def test_new_target_trains_nothing(cli):
     events_of(cli)
     found = count(events_of(cli, "experiment.targets=[gamma,omega]"))
-    assert (found["train-prefix", "miss"], found["combine", "miss"], found["probe", "miss"]) == (0, 0, 2)
+    assert (found["train-prefix", "miss"], found["combine", "miss"], found["probe", "miss"]) == (
+        0,
+        0,
+        2,
+    )
 
 
 def test_dry_run_makes_nothing_and_names_every_unit(cli, args):
@@ -124,7 +149,10 @@ def test_dry_run_makes_nothing_and_names_every_unit(cli, args):
 def test_dry_run_says_why_each_unit_is_a_miss(cli, args):
     err = cli.done(*args, "--dry-run", "experiment.overrides.alpha=[optim.lr=0.5]").err
     reasons = [line.split("MISS  ")[1] for line in err.splitlines() if "MISS" in line]
-    assert reasons[0] == "optim.lr 0.03 -> 0.5" and {"needs train-prefix alpha", "needs combine smoke"} <= set(reasons)
+    assert reasons[0] == "optim.lr 0.03 -> 0.5" and {
+        "needs train-prefix alpha",
+        "needs combine smoke",
+    } <= set(reasons)
 
 
 def test_dry_run_of_a_new_store_makes_no_store(cli, args, tmp_path):
@@ -139,13 +167,24 @@ def test_run_in_a_new_store_makes_everything(cli, args, tmp_path):
 
 def test_force_makes_every_unit_again(cli, args):
     cli.done(*args)
-    assert Counter(kind for *_, kind in cli.done(*args, "--force").steps) == {"note": 1, "MISS": UNITS, "done": UNITS}
+    assert Counter(kind for *_, kind in cli.done(*args, "--force").steps) == {
+        "note": 1,
+        "MISS": UNITS,
+        "done": UNITS,
+    }
 
 
 def test_each_seed_gets_its_own_prefixes_and_bank(cli, args):
     cli.done(*args, "experiment.seeds=[0,1]")
-    names = {str(ref) for ref in Store(cli.store).refs("prefix")} | {str(ref) for ref in Store(cli.store).refs("bank")}
-    assert {"prefix/alpha-seed0", "prefix/beta-seed1", "bank/smoke-seed0", "bank/smoke-seed1"} <= names
+    names = {str(ref) for ref in Store(cli.store).refs("prefix")} | {
+        str(ref) for ref in Store(cli.store).refs("bank")
+    }
+    assert {
+        "prefix/alpha-seed0",
+        "prefix/beta-seed1",
+        "bank/smoke-seed0",
+        "bank/smoke-seed1",
+    } <= names
 
 
 def test_random_prefixes_are_a_column_and_get_no_ref(cli, args):
@@ -190,7 +229,9 @@ def test_experiment_that_means_nothing_is_refused(cli, args, setting, said):
 
 def test_choice_of_a_layer_is_refused_before_any_work_where_one_layer_is_kept(cli, args, tmp_path):
     """A plan of a new store gets to no embedding, whose own check would come too late."""
-    fault = cli.expect_fault(2, *args, "probe.layers=best", "--dry-run", "--store", str(tmp_path / "new"))
+    fault = cli.expect_fault(
+        2, *args, "probe.layers=best", "--dry-run", "--store", str(tmp_path / "new")
+    )
     assert "experiment.probe_last_layers" in fault.fix
 
 
@@ -201,15 +242,35 @@ def test_unknown_task_of_an_experiment_is_refused_with_a_near_name(cli):
 
 @pytest.mark.timeout(400)  # many trainings; a busy machine takes minutes
 def test_transfer_study_makes_every_part(cli):
-    result = cli.done("run", "experiment=transfer_smoke", "encoder=tiny", "probe.bootstrap_samples=50").result
+    result = cli.done(
+        "run", "experiment=transfer_smoke", "encoder=tiny", "probe.bootstrap_samples=50"
+    ).result
     files = {path.name for path in Path(result["path"]).iterdir()}
-    assert {"report.json", "report.md", "report.png", "heatmap.png", "curves.png", "entry.json"} == files
+    assert {
+        "report.json",
+        "report.md",
+        "report.png",
+        "heatmap.png",
+        "curves.png",
+        "entry.json",
+    } == files
     assert set(result["targets"]) == {"emotion", "similarity"} and len(result["columns"]) == 10
 
 
 def test_update_study_counts_what_each_change_makes_anew(cli, args):
-    changes = ("experiment.update.add=gamma", "experiment.update.refresh=alpha", "experiment.update.remove=beta")
-    ran = cli.done(*args, "experiment.targets=[]", "experiment.representations=[]", "finetune.epochs=1", "finetune.batch_size=20", *changes)
+    changes = (
+        "experiment.update.add=gamma",
+        "experiment.update.refresh=alpha",
+        "experiment.update.remove=beta",
+    )
+    ran = cli.done(
+        *args,
+        "experiment.targets=[]",
+        "experiment.representations=[]",
+        "finetune.epochs=1",
+        "finetune.batch_size=20",
+        *changes,
+    )
     rows = {(row["change"], row["method"]): row for row in ran.result["update"]}
     examples = {place: row["examples"] for place, row in rows.items()}
     assert examples == {

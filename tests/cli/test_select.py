@@ -23,7 +23,14 @@ def three(cli: CommandLine) -> CommandLine:
 
 
 def similar_to(cli: CommandLine, *settings: str, task: str = "gamma") -> tuple[str, ...]:
-    return ("combine", "select=similar", "task=folder", f"task.path={cli.tasks / task}", *SMALL, *settings)
+    return (
+        "combine",
+        "select=similar",
+        "task=folder",
+        f"task.path={cli.tasks / task}",
+        *SMALL,
+        *settings,
+    )
 
 
 def ranking(cli: CommandLine, *settings: str) -> list[dict]:
@@ -54,41 +61,59 @@ def test_weights_are_similarities_scaled_to_a_sum_of_one(three):
 def test_each_prefix_is_told_with_similarity_and_weight(three):
     rows = ranking(three)
     weights = shares([row["similarity"] for row in rows])
-    expected = [(row["source"], row["similarity"], pytest.approx(weight, abs=1e-4)) for row, weight in zip(rows, weights, strict=True)]
+    expected = [
+        (row["source"], row["similarity"], pytest.approx(weight, abs=1e-4))
+        for row, weight in zip(rows, weights, strict=True)
+    ]
     assert told(three.done(*similar_to(three, "name=near"))) == expected
 
 
 def test_bank_is_the_one_that_naming_its_prefixes_and_weights_makes(three):
     made = three.done(*similar_to(three, "k=2", "name=near")).result
     names, weights = ",".join(made["prefixes"]), ",".join(map(repr, made["weights"]))
-    named = three.done("combine", f"prefixes=[{names}]", f"combine.weights=[{weights}]", "name=named")
+    named = three.done(
+        "combine", f"prefixes=[{names}]", f"combine.weights=[{weights}]", "name=named"
+    )
     assert named.result["key"] == made["key"] and named.steps == [("combine", "named", "hit")]
 
 
 @pytest.mark.parametrize(("weighting", "weight"), [("share", 0.5), ("one", 1.0)])
 def test_weighed_equally_it_is_the_bank_of_these_prefixes_alone(three, weighting, weight):
-    ran = three.done(*similar_to(three, "k=2", "weigh=equally", f"combine.weighting={weighting}", "name=near"))
-    named = three.done("combine", f"prefixes=[{','.join(ran.result['prefixes'])}]", f"combine.weighting={weighting}", "name=named")
+    ran = three.done(
+        *similar_to(three, "k=2", "weigh=equally", f"combine.weighting={weighting}", "name=near")
+    )
+    named = three.done(
+        "combine",
+        f"prefixes=[{','.join(ran.result['prefixes'])}]",
+        f"combine.weighting={weighting}",
+        "name=named",
+    )
     assert named.result["key"] == ran.result["key"] and ran.result["weights"] == [weight] * 2
     assert [one for _, _, one in told(ran)] == [weight] * 2
 
 
 def test_candidates_can_be_named_and_measured_otherwise(three):
     rows = ranking(three, "sources=[omega,alpha]", "similarity=per_token")
-    made = three.done(*similar_to(three, "prefixes=[omega,alpha]", "similarity=per_token", "k=2", "name=near")).result
+    made = three.done(
+        *similar_to(three, "prefixes=[omega,alpha]", "similarity=per_token", "k=2", "name=near")
+    ).result
     assert made["prefixes"] == [row["task"] for row in rows]
     assert made["weights"] == pytest.approx(shares([row["similarity"] for row in rows]))
 
 
 def test_candidate_may_be_named_by_its_key(three):
     key = Store(three.store).resolve("prefix", "beta").key
-    assert three.done(*similar_to(three, f"prefixes=[{key[:8]}]", "k=1", "name=near")).result["prefixes"] == ["beta"]
+    assert three.done(*similar_to(three, f"prefixes=[{key[:8]}]", "k=1", "name=near")).result[
+        "prefixes"
+    ] == ["beta"]
 
 
 def test_rule_and_pooling_are_those_asked_for(three):
     path = three.done(*similar_to(three, "combine=mean_vectors", "k=2", "name=near")).result["path"]
     config = Store(three.store).resolve("bank", "near").document["config"]
-    assert config["combine"]["rule"] == "mean_vectors" and path.endswith(Store(three.store).ref("bank", "near").key)
+    assert config["combine"]["rule"] == "mean_vectors" and path.endswith(
+        Store(three.store).ref("bank", "near").key
+    )
 
 
 def test_name_is_the_tasks_unless_given(three):
@@ -104,29 +129,41 @@ def test_plan_waits_for_the_short_run_and_makes_nothing(three):
     before = contents(three.store)
     ran = three.done(*similar_to(three, "k=2", "name=near", "--dry-run"))
     assert contents(three.store) == before and ran.out == ""
-    assert [line.split()[0] for line in ran.err.splitlines()] == ["task-embedding", "combine"] and "needs task-embedding" in ran.err
+    assert [line.split()[0] for line in ran.err.splitlines()] == [
+        "task-embedding",
+        "combine",
+    ] and "needs task-embedding" in ran.err
 
 
 def test_plan_after_the_short_run_says_what_the_bank_will_hold(three):
     rows = ranking(three)
     ran = three.done(*similar_to(three, "k=2", "name=near", "--dry-run"))
-    assert [name for name, *_ in told(ran)] == [row["source"] for row in rows[:2]] and ran.steps[-1] == ("combine", "near", "MISS")
+    assert [name for name, *_ in told(ran)] == [row["source"] for row in rows[:2]] and ran.steps[
+        -1
+    ] == ("combine", "near", "MISS")
 
 
 def test_python_gives_the_bank_and_in_a_plan_waits(three):
-    settings, options = similar_to(three, "k=2", "name=near")[1:], api.Options(store=three.store, dry_run=True)
+    settings, options = (
+        similar_to(three, "k=2", "name=near")[1:],
+        api.Options(store=three.store, dry_run=True),
+    )
     assert isinstance(api.combine(*settings, options=options), Waiting)
     assert api.combine(*settings, options=api.Options(store=three.store)).info["name"] == "near"
 
 
 def test_sweep_makes_a_bank_for_each_size(three):
-    rows = three.done(*similar_to(three, "--sweep", "k=1,2,3", "name=near", "--format", "json")).result
+    rows = three.done(
+        *similar_to(three, "--sweep", "k=1,2,3", "name=near", "--format", "json")
+    ).result
     assert [len(row["prefixes"]) for row in rows] == [1, 2, 3]
 
 
 def test_sweep_makes_a_bank_for_each_task(cli):
     paths = ",".join(str(cli.tasks / name) for name in ("gamma", "omega"))
-    rows = cli.done("combine", "--sweep", "select=similar", "task=folder", f"task.path={paths}", *SMALL, "k=1").result
+    rows = cli.done(
+        "combine", "--sweep", "select=similar", "task=folder", f"task.path={paths}", *SMALL, "k=1"
+    ).result
     made = [Store(cli.store).resolve("bank", f"{name}-similar").key for name in ("gamma", "omega")]
     assert [row["key"] for row in rows] == made
 
@@ -134,7 +171,10 @@ def test_sweep_makes_a_bank_for_each_task(cli):
 def test_bank_is_stale_when_a_member_moves(three, lines):
     name = three.done(*similar_to(three, "k=1", "name=near")).result["prefixes"][0]
     three.train(name, "seed=1")
-    assert f"bank/near is stale: prefix/{name} was" in three.expect_fault(2, "embed", "bank=near", f"corpus.path={lines}").what
+    assert (
+        f"bank/near is stale: prefix/{name} was"
+        in three.expect_fault(2, "embed", "bank=near", f"corpus.path={lines}").what
+    )
 
 
 def test_own_prefix_is_no_candidate(three):
@@ -144,7 +184,10 @@ def test_own_prefix_is_no_candidate(three):
 
 def test_own_prefix_is_none_either_when_the_task_has_a_few_of_its_rows(three):
     three.train("gamma")
-    assert "gamma" not in three.done(*similar_to(three, "task.max_rows=20", "name=near")).result["prefixes"]
+    assert (
+        "gamma"
+        not in three.done(*similar_to(three, "task.max_rows=20", "name=near")).result["prefixes"]
+    )
 
 
 def test_own_prefix_that_is_named_is_refused(three):
@@ -155,7 +198,11 @@ def test_own_prefix_that_is_named_is_refused(three):
 
 def test_prefix_with_two_names_is_one_candidate(three):
     three.train("alpha", "name=again")
-    assert sorted(three.done(*similar_to(three, "name=near")).result["prefixes"]) == ["alpha", "beta", "omega"]
+    assert sorted(three.done(*similar_to(three, "name=near")).result["prefixes"]) == [
+        "alpha",
+        "beta",
+        "omega",
+    ]
 
 
 def test_more_than_there_are_is_refused_before_the_short_run(three):
@@ -165,7 +212,10 @@ def test_more_than_there_are_is_refused_before_the_short_run(three):
 
 
 def test_no_candidate_is_refused(three):
-    assert "none of 3 prefixes" in three.expect_fault(2, *similar_to(three, "prefix.kind=soft", "name=near")).what
+    assert (
+        "none of 3 prefixes"
+        in three.expect_fault(2, *similar_to(three, "prefix.kind=soft", "name=near")).what
+    )
 
 
 def test_candidate_of_another_kind_that_is_named_is_refused(three):
@@ -176,7 +226,10 @@ def test_candidate_of_another_kind_that_is_named_is_refused(three):
 
 def test_settings_that_do_not_go_together_are_refused_at_once(cli):
     faults = cli.expect_refusal(2, "combine", "select=similar", "combine.weights=[1,2]")
-    assert [fault.what for fault in faults] == ["select=similar without a task", "combine.weights=[1.0, 2.0] with select=similar"]
+    assert [fault.what for fault in faults] == [
+        "select=similar without a task",
+        "combine.weights=[1.0, 2.0] with select=similar",
+    ]
 
 
 @pytest.mark.parametrize("setting", ["combine.weighting=one", "combine=concat_vectors"])
@@ -186,7 +239,14 @@ def test_weights_that_mean_nothing_are_refused(cli, setting):
 
 
 def test_settings_without_effect_are_refused_with_all_others(cli):
-    settings = ("task=polarity", "k=2", "similarity=per_token", "weigh=equally", "encoder=tiny", "optim.lr=0.5")
+    settings = (
+        "task=polarity",
+        "k=2",
+        "similarity=per_token",
+        "weigh=equally",
+        "encoder=tiny",
+        "optim.lr=0.5",
+    )
     unnamed, unused = cli.expect_refusal(2, "combine", "prefixes=[alpha,beta]", *settings)
     assert unnamed.expected == "name=NAME"
     assert unused.what == "no effect with select=given: task, k, measure, weigh, encoder, optim"
@@ -195,12 +255,20 @@ def test_settings_without_effect_are_refused_with_all_others(cli):
 def test_equal_similarities_weigh_the_same(three, monkeypatch):
     from prefixbank.core.stats import similarity
 
-    monkeypatch.setattr(similarity, "similarity_matrix", lambda measure, sources, targets: np.full((len(sources), 1), 0.9))
-    assert three.done(*similar_to(three, "name=near")).result["weights"] == pytest.approx([1 / 3] * 3)
+    monkeypatch.setattr(
+        similarity,
+        "similarity_matrix",
+        lambda measure, sources, targets: np.full((len(sources), 1), 0.9),
+    )
+    assert three.done(*similar_to(three, "name=near")).result["weights"] == pytest.approx(
+        [1 / 3] * 3
+    )
 
 
 def test_mean_of_prefixes_is_of_one_length(three):
     three.train("omega", "prefix.length=3", "name=longer")
     settings = ("combine=mean_prefixes", "compare=movement", "k=2", "name=near")
     fault = three.expect_fault(2, *similar_to(three, *settings, "prefixes=[alpha,longer]"))
-    assert fault.what.endswith("has 3 slots, the run on the task 2") and not Store(three.store).entries("task_embedding")
+    assert fault.what.endswith("has 3 slots, the run on the task 2") and not Store(
+        three.store
+    ).entries("task_embedding")

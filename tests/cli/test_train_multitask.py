@@ -32,12 +32,23 @@ def trained(cli: CommandLine, tasks: str = "alpha,beta", *settings: str) -> Ran:
 
 
 def probed(cli: CommandLine, bank: str, *settings: str) -> Ran:
-    return cli.done("probe", f"bank={bank}", "task=folder", f"task.path={cli.tasks / 'gamma'}", *PROBE, *settings)
+    return cli.done(
+        "probe",
+        f"bank={bank}",
+        "task=folder",
+        f"task.path={cli.tasks / 'gamma'}",
+        *PROBE,
+        *settings,
+    )
 
 
 def test_result_tells_scores_and_rows(cli):
     result = trained(cli).result
-    assert (result["step"], result["name"], result["tasks"]) == ("train-multitask", "alpha-beta", ["alpha", "beta"])
+    assert (result["step"], result["name"], result["tasks"]) == (
+        "train-multitask",
+        "alpha-beta",
+        ["alpha", "beta"],
+    )
     assert (result["examples"], result["train_rows"], result["steps"]) == (80, 80, 4)
     assert result["validation"] == pytest.approx(np.mean(result["scores"]))
 
@@ -54,7 +65,11 @@ def test_ref_is_named_as_asked(cli):
 
 def test_second_run_is_a_hit(cli):
     first, second = trained(cli), trained(cli)
-    assert ([kind for *_, kind in first.steps], [kind for *_, kind in second.steps], second.out) == (["MISS", "done"], ["hit"], first.out)
+    assert (
+        [kind for *_, kind in first.steps],
+        [kind for *_, kind in second.steps],
+        second.out,
+    ) == (["MISS", "done"], ["hit"], first.out)
 
 
 def test_dry_run_says_what_differs_and_makes_nothing(cli):
@@ -70,12 +85,16 @@ def test_sweep_trains_each(cli):
 
 def test_curve_lists_the_score_of_each_task(cli):
     path = Path(trained(cli).result["path"])
-    lines = [json.loads(line) for line in (path / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [
+        json.loads(line) for line in (path / "curve.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 4] and len(lines[-1]["scores"]) == 2
 
 
 def test_starter_tasks_need_no_file(cli):
-    result = cli.done("train-multitask", "tasks=[emotion]", "name=ceiling", *QUICK, "optim.batch_size=200").result
+    result = cli.done(
+        "train-multitask", "tasks=[emotion]", "name=ceiling", *QUICK, "optim.batch_size=200"
+    ).result
     assert (result["name"], result["tasks"], result["examples"]) == ("ceiling", ["emotion"], 800)
 
 
@@ -106,7 +125,12 @@ def test_embeddings_are_those_of_the_trained_encoder(cli, lines):
     encoder = load_encoder(describe_folder(path / "encoder", EncoderConfig(), "x"), "cpu")
     texts = lines.read_text(encoding="utf-8").splitlines()
     with torch.no_grad():
-        expected = [encoder.model(**encoder.tokenizer(text, return_tensors="pt")).last_hidden_state[0, 0].numpy() for text in texts]
+        expected = [
+            encoder.model(**encoder.tokenizer(text, return_tensors="pt"))
+            .last_hidden_state[0, 0]
+            .numpy()
+            for text in texts
+        ]
     (entry,) = Store(cli.store).entries("embed")
     np.testing.assert_allclose(read_vectors(entry, "part-00000"), np.stack(expected), atol=1e-5)
     assert entry.info["encoder"]["name"] == "multitask/alpha"
@@ -116,7 +140,9 @@ def test_loaded_encoder_embeds_like_the_command(cli, lines):
     trained(cli, "alpha")
     cli.done("embed", "bank=multitask/alpha", f"corpus.path={lines}")
     (entry,) = Store(cli.store).entries("embed")
-    vectors = prefixbank.load_bank("multitask/alpha").embed(lines.read_text(encoding="utf-8").splitlines())
+    vectors = prefixbank.load_bank("multitask/alpha").embed(
+        lines.read_text(encoding="utf-8").splitlines()
+    )
     np.testing.assert_allclose(vectors, read_vectors(entry, "part-00000"), atol=1e-5)
 
 
@@ -138,7 +164,10 @@ def test_task_named_twice_is_refused(cli):
 
 def test_unknown_tasks_are_refused_together_with_near_names(cli):
     faults = cli.expect_refusal(2, "train-multitask", "tasks=[polaritty,topic,emotoin]", *QUICK)
-    assert [fault.what.rpartition("; ")[2] for fault in faults] == ["did you mean 'polarity'?", "did you mean 'emotion'?"]
+    assert [fault.what.rpartition("; ")[2] for fault in faults] == [
+        "did you mean 'polarity'?",
+        "did you mean 'emotion'?",
+    ]
 
 
 def test_task_without_a_folder_is_refused(cli):
@@ -148,7 +177,10 @@ def test_task_without_a_folder_is_refused(cli):
 def test_unknown_encoder_is_refused_with_those_there_are(cli):
     trained(cli)
     fault = cli.expect_fault(2, "probe", "bank=multitask/alpa-beta", "task=emotion")
-    assert "did you mean 'multitask/alpha-beta'?" in fault.what and "multitask/alpha-beta" in fault.expected
+    assert (
+        "did you mean 'multitask/alpha-beta'?" in fault.what
+        and "multitask/alpha-beta" in fault.expected
+    )
 
 
 def test_bare_name_of_an_encoder_is_refused_with_the_whole_one(cli):
@@ -163,7 +195,9 @@ def test_bank_wins_over_an_encoder_of_its_name(cli):
 
 def test_another_encoder_beside_it_is_refused(cli):
     trained(cli)
-    fault = cli.expect_fault(2, "probe", "bank=multitask/alpha-beta", "encoder=tiny", "task=emotion")
+    fault = cli.expect_fault(
+        2, "probe", "bank=multitask/alpha-beta", "encoder=tiny", "task=emotion"
+    )
     assert "encoder=tiny with bank=multitask/alpha-beta" in fault.what
 
 

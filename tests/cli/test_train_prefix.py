@@ -23,13 +23,19 @@ def train_args(cli: CommandLine, name: str = "gamma", *settings: str) -> tuple[s
 def test_artifact_holds_prefix_task_embedding_head_curve_and_result(cli):
     path = Path(cli.train("gamma").result["path"])
     tensors = {"prefix.safetensors", "task_embedding.safetensors", "head.safetensors"}
-    assert {file.name for file in path.iterdir()} == tensors | {"curve.jsonl", "result.json", "entry.json"}
+    assert {file.name for file in path.iterdir()} == tensors | {
+        "curve.jsonl",
+        "result.json",
+        "entry.json",
+    }
 
 
 def test_prefix_has_the_shape_that_the_result_says(cli):
     result = cli.train("gamma", "prefix.length=3").result
     (tensor,) = load_file(Path(result["path"]) / "prefix.safetensors").values()
-    assert (list(tensor.shape), tensor.dtype.name) == (result["shape"], "float32") and result["shape"] == [2, 2, 4, 3, 16]
+    assert (list(tensor.shape), tensor.dtype.name) == (result["shape"], "float32") and result[
+        "shape"
+    ] == [2, 2, 4, 3, 16]
 
 
 def test_rows_are_counted_as_often_as_they_were_shown(cli):
@@ -39,12 +45,16 @@ def test_rows_are_counted_as_often_as_they_were_shown(cli):
 
 def test_time_is_among_the_facts_and_not_in_a_file(cli):
     entry = Store(cli.store).get(cli.train("gamma").result["key"])
-    assert entry.info["seconds"] > 0 and not any("seconds" in (entry.path / name).read_text(errors="ignore") for name in entry.files)
+    assert entry.info["seconds"] > 0 and not any(
+        "seconds" in (entry.path / name).read_text(errors="ignore") for name in entry.files
+    )
 
 
 def test_curve_has_a_line_for_each_step_and_epoch(cli):
     path = Path(cli.train("gamma", "optim.epochs=2", "optim.batch_size=20").result["path"])
-    curve = [json.loads(line) for line in (path / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
+    curve = [
+        json.loads(line) for line in (path / "curve.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [("validation" in line, line["step"]) for line in curve] == [
         (False, 1),
         (False, 2),
@@ -71,14 +81,31 @@ def test_key_ignores_the_name(cli):
 
 
 @pytest.mark.parametrize(
-    "setting", ["run.threads=1", "run.device=cpu", "run.embed_tokens=100", "run.checkpoint_every_s=0", "run.tracker_dir=elsewhere"]
+    "setting",
+    [
+        "run.threads=1",
+        "run.device=cpu",
+        "run.embed_tokens=100",
+        "run.checkpoint_every_s=0",
+        "run.tracker_dir=elsewhere",
+    ],
 )
 def test_key_ignores_how_to_run(cli, setting):
     ran = cli.train("alpha", setting)
     assert ran.steps == [("train-prefix", "alpha", "hit")]
 
 
-@pytest.mark.parametrize("setting", ["seed=1", "optim.lr=0.5", "prefix.length=3", "pooling=cls", "max_length_tokens=64", "prefix=gated"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "seed=1",
+        "optim.lr=0.5",
+        "prefix.length=3",
+        "pooling=cls",
+        "max_length_tokens=64",
+        "prefix=gated",
+    ],
+)
 def test_key_follows_what_can_change_the_result(cli, setting):
     ran = cli.done(*train_args(cli, "alpha", setting, "--dry-run"))
     assert ran.steps == [("train-prefix", "alpha", "MISS")]
@@ -99,7 +126,11 @@ def test_key_ignores_test_rows(cli, tmp_path):
 
 def test_second_run_is_a_hit(cli):
     first, second = cli.train("gamma"), cli.train("gamma")
-    assert ([kind for *_, kind in first.steps], [kind for *_, kind in second.steps], second.out) == (["MISS", "done"], ["hit"], first.out)
+    assert (
+        [kind for *_, kind in first.steps],
+        [kind for *_, kind in second.steps],
+        second.out,
+    ) == (["MISS", "done"], ["hit"], first.out)
 
 
 def test_hit_moves_the_ref_back(cli):
@@ -121,7 +152,11 @@ def test_force_trains_again_to_the_same_digest(cli):
     before = Store(cli.store).resolve("prefix", "alpha")
     ran = cli.train("alpha", "--force")
     after = Store(cli.store).get(before.key)
-    assert ([kind for *_, kind in ran.steps], after.digest, after.info["forced"]) == (["MISS", "done"], before.digest, True)
+    assert ([kind for *_, kind in ran.steps], after.digest, after.info["forced"]) == (
+        ["MISS", "done"],
+        before.digest,
+        True,
+    )
 
 
 def test_miss_says_what_differs(cli):
@@ -137,7 +172,11 @@ def test_miss_of_a_first_artifact_says_so(cli, tmp_path):
 def test_dry_run_makes_nothing(cli):
     before = contents(cli.store)
     ran = cli.done(*train_args(cli, "gamma", "--dry-run"))
-    assert (contents(cli.store), ran.out, ran.steps) == (before, "", [("train-prefix", "gamma", "MISS")])
+    assert (contents(cli.store), ran.out, ran.steps) == (
+        before,
+        "",
+        [("train-prefix", "gamma", "MISS")],
+    )
 
 
 def test_dry_run_makes_no_store_where_there_is_none(cli, tmp_path):
@@ -147,13 +186,18 @@ def test_dry_run_makes_no_store_where_there_is_none(cli, tmp_path):
 
 def test_dry_run_names_the_key_that_a_run_gets(cli, tmp_path):
     made = cli.train("gamma", "--store", str(tmp_path / "new")).result["key"]
-    planned = cli.done(*train_args(cli, "gamma", "--dry-run", "--store", str(tmp_path / "new"))).result["key"]
+    planned = cli.done(
+        *train_args(cli, "gamma", "--dry-run", "--store", str(tmp_path / "new"))
+    ).result["key"]
     assert planned == made
 
 
 def test_dry_run_of_a_hit_shows_it(cli):
     ran = cli.done(*train_args(cli, "alpha", "--dry-run"))
-    assert (ran.steps, ran.result["key"]) == ([("train-prefix", "alpha", "hit")], Store(cli.store).ref("prefix", "alpha").key)
+    assert (ran.steps, ran.result["key"]) == (
+        [("train-prefix", "alpha", "hit")],
+        Store(cli.store).ref("prefix", "alpha").key,
+    )
 
 
 def test_quiet_leaves_stderr_empty(cli):
@@ -172,8 +216,14 @@ def test_csv_is_a_header_and_a_row(cli):
 
 
 def test_table_of_one_result_has_a_line_for_each_fact(cli):
-    lines = dict(line.split(maxsplit=1) for line in cli.train("alpha", "--format", "table").out.splitlines())
-    assert (lines["what"].strip(), lines["step"].strip(), lines["task"].strip()) == ("value", "train-prefix", "alpha")
+    lines = dict(
+        line.split(maxsplit=1) for line in cli.train("alpha", "--format", "table").out.splitlines()
+    )
+    assert (lines["what"].strip(), lines["step"].strip(), lines["task"].strip()) == (
+        "value",
+        "train-prefix",
+        "alpha",
+    )
     assert str(cli.store) in lines["path"]
 
 
@@ -196,6 +246,8 @@ def test_task_of_the_starter_suite_needs_no_file(cli):
 
 def test_conf_dir_adds_a_task(cli, tmp_path):
     (tmp_path / "conf" / "task").mkdir(parents=True)
-    (tmp_path / "conf" / "task" / "mine.yaml").write_text(f"name: mine\npath: {cli.tasks / 'gamma'}\n", encoding="utf-8")
+    (tmp_path / "conf" / "task" / "mine.yaml").write_text(
+        f"name: mine\npath: {cli.tasks / 'gamma'}\n", encoding="utf-8"
+    )
     ran = cli.done("train-prefix", "--conf-dir", str(tmp_path / "conf"), "task=mine", *SMALL)
     assert ran.result["task"] == "mine"

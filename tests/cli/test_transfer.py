@@ -18,7 +18,14 @@ from tests.prepared import SMALL, write_task
 
 
 def args_of(cli: CommandLine, *settings: str) -> tuple[str, ...]:
-    return ("transfer", "similar", "task=folder", f"task.path={cli.tasks / 'gamma'}", *SMALL, *settings)
+    return (
+        "transfer",
+        "similar",
+        "task=folder",
+        f"task.path={cli.tasks / 'gamma'}",
+        *SMALL,
+        *settings,
+    )
 
 
 def rows_of(cli: CommandLine, *settings: str) -> list[dict]:
@@ -40,11 +47,18 @@ def test_similarity_is_the_cosine_of_the_mean_tokens_of_both_task_embeddings(cli
     rows = rows_of(cli)
     (target,) = Store(cli.store).entries("task_embedding")
     own = embedding(cli, target.key)
-    assert [row["rank"] for row in rows] == [1, 2] and {row["source"] for row in rows} == {"prefix/alpha", "prefix/beta"}
+    assert [row["rank"] for row in rows] == [1, 2] and {row["source"] for row in rows} == {
+        "prefix/alpha",
+        "prefix/beta",
+    }
     for row in rows:
         other = embedding(cli, row["key"])
-        assert row["similarity"] == pytest.approx(cosine(own.reshape(-1), other.reshape(-1)), abs=1e-4)
-        assert row["by_layer"] == pytest.approx([cosine(a, b) for a, b in zip(own, other, strict=True)], abs=1e-4)
+        assert row["similarity"] == pytest.approx(
+            cosine(own.reshape(-1), other.reshape(-1)), abs=1e-4
+        )
+        assert row["by_layer"] == pytest.approx(
+            [cosine(a, b) for a, b in zip(own, other, strict=True)], abs=1e-4
+        )
     assert rows[0]["similarity"] >= rows[1]["similarity"]
 
 
@@ -70,24 +84,37 @@ def test_sources_can_be_named_and_measured_otherwise(cli):
     (row,) = rows_of(cli, "sources=[beta]", "similarity=per_token")
     entry = Store(cli.store).resolve("prefix", "beta")
     (target,) = Store(cli.store).entries("task_embedding")
-    a, b = (load_file(one.file("task_embedding.safetensors"))["prefix"].astype(np.float64) for one in (entry, target))
+    a, b = (
+        load_file(one.file("task_embedding.safetensors"))["prefix"].astype(np.float64)
+        for one in (entry, target)
+    )
     tokens = [[one[:, :, :, slot].reshape(-1) for slot in range(one.shape[3])] for one in (a, b)]
     expected = np.mean([cosine(one, other) for one in tokens[0] for other in tokens[1]])
     assert row["similarity"] == pytest.approx(expected, abs=1e-4) and row["source"] == "prefix/beta"
 
 
 def test_movement_is_the_task_embedding_without_its_start_values(cli):
-    before = rows_of(cli, "optim.epochs=0", "compare=movement")  # a short run of no steps moves nowhere
+    # A short run of no steps moves nowhere.
+    before = rows_of(cli, "optim.epochs=0", "compare=movement")
     assert [row["similarity"] for row in before] == [0.0, 0.0]
     rows = rows_of(cli, "compare=movement")
-    (target,) = [one for one in Store(cli.store).entries("task_embedding") if one.document["config"]["optim"]["epochs"] == 1]
+    (target,) = [
+        one
+        for one in Store(cli.store).entries("task_embedding")
+        if one.document["config"]["optim"]["epochs"] == 1
+    ]
     for row in rows:
         source = Store(cli.store).get(row["key"])
         started = load_file(untrained(cli, row["task"]).file("prefix.safetensors"))["prefix"]
         moved = [
-            (load_file(one.file("task_embedding.safetensors"))["prefix"] - started).mean(axis=3).reshape(-1) for one in (source, target)
+            (load_file(one.file("task_embedding.safetensors"))["prefix"] - started)
+            .mean(axis=3)
+            .reshape(-1)
+            for one in (source, target)
         ]
-        assert row["similarity"] == pytest.approx(cosine(*(one.astype(np.float64) for one in moved)), abs=1e-4)
+        assert row["similarity"] == pytest.approx(
+            cosine(*(one.astype(np.float64) for one in moved)), abs=1e-4
+        )
     assert rows != rows_of(cli)
 
 
@@ -102,22 +129,34 @@ def test_values_are_compared_only_with_those_that_started_alike(cli):
     cli.train("omega", "prefix.length=3", "name=longer")
     cli.train("omega", "prefix.init=alpha", "name=warm")
     ran = cli.done(*args_of(cli))
-    assert {row["task"] for row in json.loads(ran.out)} == {"alpha", "beta"} and "3 of 5 prefixes left out" in ran.err
+    assert {row["task"] for row in json.loads(ran.out)} == {
+        "alpha",
+        "beta",
+    } and "3 of 5 prefixes left out" in ran.err
     faults = cli.expect_refusal(2, *args_of(cli, "sources=[alpha,elsewhere,warm]"))
     started = [
         "started from seed=7, the run on the task starts from seed=0",
         "started from prefix.init=prefix, the run on the task starts from",
     ]
-    assert [fault.what.split(" ", 1)[1].startswith(said) for fault, said in zip(faults, started, strict=True)] == [True, True]
-    assert len(json.loads(cli.done(*args_of(cli, "compare=movement")).out)) == 4  # all but the one from a trained prefix
+    assert [
+        fault.what.split(" ", 1)[1].startswith(said)
+        for fault, said in zip(faults, started, strict=True)
+    ] == [True, True]
+    # All but the one from a trained prefix.
+    assert len(json.loads(cli.done(*args_of(cli, "compare=movement")).out)) == 4
 
 
 def test_movement_from_another_start_is_refused(cli):
     (fault,) = cli.expect_refusal(2, *args_of(cli, "compare=movement", "prefix.init=alpha"))
-    assert fault.what.startswith("the run on gamma has prefix.init=prefix") and "compare=weights" in fault.fix
+    assert (
+        fault.what.startswith("the run on gamma has prefix.init=prefix")
+        and "compare=weights" in fault.fix
+    )
     cli.train("omega", "prefix.init=alpha", "name=warm")
     (fault,) = cli.expect_refusal(2, *args_of(cli, "compare=movement", "sources=[alpha,warm]"))
-    assert fault.what.startswith("warm has prefix.init=prefix") or fault.what.startswith("prefix/warm has prefix.init=prefix")
+    assert fault.what.startswith("warm has prefix.init=prefix") or fault.what.startswith(
+        "prefix/warm has prefix.init=prefix"
+    )
 
 
 def test_prefixes_that_cannot_be_compared_are_left_out_and_said(cli):
@@ -129,23 +168,36 @@ def test_prefixes_that_cannot_be_compared_are_left_out_and_said(cli):
 def test_prefix_that_is_named_and_cannot_be_compared_is_refused(cli):
     cli.train("omega", "prefix.kind=soft", "name=prompt")
     fault = cli.expect_fault(2, *args_of(cli, "sources=[alpha,prompt]"))
-    assert fault.what == "prefix/prompt has prefix.kind=soft, the short run prefix.kind=deep" and "prefix.kind=soft" in fault.fix
+    assert (
+        fault.what == "prefix/prompt has prefix.kind=soft, the short run prefix.kind=deep"
+        and "prefix.kind=soft" in fault.fix
+    )
 
 
 def test_no_source_is_refused_before_the_short_run(cli):
     fault = cli.expect_fault(2, *args_of(cli, "prefix.kind=soft"))
-    assert fault.what.startswith("none of 2 prefixes") and not Store(cli.store).entries("task_embedding")
+    assert fault.what.startswith("none of 2 prefixes") and not Store(cli.store).entries(
+        "task_embedding"
+    )
 
 
 def test_source_that_is_not_there_is_refused(cli):
-    assert "no prefix or key 'nosuch'" in cli.expect_fault(2, *args_of(cli, "sources=[nosuch]")).what
+    assert (
+        "no prefix or key 'nosuch'" in cli.expect_fault(2, *args_of(cli, "sources=[nosuch]")).what
+    )
 
 
 def test_near_task_is_ranked_before_a_far_one(cli, tmp_path: Path):
     near = write_task(tmp_path / "near", "gamma")
     (near / "train.parquet").write_bytes((cli.tasks / "gamma" / "train.parquet").read_bytes())
     cli.done(
-        "train-prefix", "task=folder", f"task.path={near}", *SMALL, "task.max_rows=36", "optim.epochs=4", "prefix.task_embedding_fraction=1"
+        "train-prefix",
+        "task=folder",
+        f"task.path={near}",
+        *SMALL,
+        "task.max_rows=36",
+        "optim.epochs=4",
+        "prefix.task_embedding_fraction=1",
     )
     rows = rows_of(cli, "optim.epochs=4", "prefix.task_embedding_fraction=1")
     assert rows[0]["source"] == "prefix/near"

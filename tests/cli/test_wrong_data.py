@@ -26,7 +26,9 @@ def train(folder: Path, *settings: str) -> tuple[str, ...]:
 
 
 def spoil(folder: Path, split: str = "train", **columns: list) -> None:
-    parquet.write_table(pa.table({**rows_of("delta", split), **columns}), folder / f"{split}.parquet")
+    parquet.write_table(
+        pa.table({**rows_of("delta", split), **columns}), folder / f"{split}.parquet"
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,16 @@ def spoil(folder: Path, split: str = "train", **columns: list) -> None:
         ({"text": ["good", None] * 20}, "without text"),
         ({"text": [1.5] * 40}, "text"),
     ],
-    ids=["out of range", "not listed", "NaN", "missing label", "one class", "spaces", "missing text", "no text"],
+    ids=[
+        "out of range",
+        "not listed",
+        "NaN",
+        "missing label",
+        "one class",
+        "spaces",
+        "missing text",
+        "no text",
+    ],
 )
 def test_rows_that_cannot_be_used_are_refused(cli, folder, columns, said):
     spoil(folder, **columns)
@@ -50,7 +61,10 @@ def test_rows_that_cannot_be_used_are_refused(cli, folder, columns, said):
 
 
 def test_missing_column_is_refused(cli, folder):
-    parquet.write_table(pa.table({"body": rows_of("delta", "train")["text"], "label": [0, 1] * 20}), folder / "train.parquet")
+    parquet.write_table(
+        pa.table({"body": rows_of("delta", "train")["text"], "label": [0, 1] * 20}),
+        folder / "train.parquet",
+    )
     fault = cli.expect_fault(2, *train(folder))
     assert "'text'" in fault.what and "train.parquet" in fault.what
 
@@ -78,7 +92,9 @@ def test_header_that_is_no_json_is_refused(cli, folder):
 
 
 def test_unknown_metric_of_a_header_is_refused(cli, folder):
-    (folder / "task.json").write_text(json.dumps({"kind": "classification", "metric": "accuracyy"}), encoding="utf-8")
+    (folder / "task.json").write_text(
+        json.dumps({"kind": "classification", "metric": "accuracyy"}), encoding="utf-8"
+    )
     assert "did you mean 'accuracy'?" in cli.expect_fault(2, *train(folder)).what
 
 
@@ -108,16 +124,25 @@ def test_csv_that_cannot_be_read_is_refused(cli, tmp_path, data, said):
 
 def test_target_task_that_cannot_be_used_is_refused_before_embedding(cli, folder):
     spoil(folder, label=[0, 7] * 20)
-    assert "7" in cli.expect_fault(2, "probe", "bank=demo", "task=folder", f"task.path={folder}").what
+    assert (
+        "7" in cli.expect_fault(2, "probe", "bank=demo", "task=folder", f"task.path={folder}").what
+    )
 
 
 def test_one_task_that_cannot_be_used_ends_an_experiment_before_training(cli, folder):
     spoil(folder, label=[0, 7] * 20)
     shutil.copytree(cli.tasks / "alpha", folder.parent / "alpha")
-    settings = ("experiment=smoke", "experiment.sources=[alpha]", "experiment.targets=[delta]", f"run.data_root={folder.parent}")
+    settings = (
+        "experiment=smoke",
+        "experiment.sources=[alpha]",
+        "experiment.targets=[delta]",
+        f"run.data_root={folder.parent}",
+    )
     assert "7" in cli.expect_fault(2, "run", *settings, *SMALL, "seed=5").what
 
 
 def test_data_root_that_is_missing_is_refused(cli, tmp_path):
-    fault = cli.expect_fault(2, "run", "experiment=smoke", f"run.data_root={tmp_path / 'none'}", *SMALL)
+    fault = cli.expect_fault(
+        2, "run", "experiment=smoke", f"run.data_root={tmp_path / 'none'}", *SMALL
+    )
     assert fault.what == f"no folder '{tmp_path / 'none'}'"

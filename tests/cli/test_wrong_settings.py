@@ -35,9 +35,21 @@ def test_near_name_is_suggested(cli, setting, near):
     [
         ("optim.lr=abc", "optim.lr = 'abc'", "a number greater than 0"),
         ("optim.lr=-1", "optim.lr = -1", "a number greater than 0"),
-        ("prefix.length=0", "prefix.length = 0", "a whole number of at least 1 and of at most 4096"),
-        ("prefix.length=1.5", "prefix.length = 1.5", "a whole number of at least 1 and of at most 4096"),
-        ("prefix.length=100000", "prefix.length = 100000", "a whole number of at least 1 and of at most 4096"),
+        (
+            "prefix.length=0",
+            "prefix.length = 0",
+            "a whole number of at least 1 and of at most 4096",
+        ),
+        (
+            "prefix.length=1.5",
+            "prefix.length = 1.5",
+            "a whole number of at least 1 and of at most 4096",
+        ),
+        (
+            "prefix.length=100000",
+            "prefix.length = 100000",
+            "a whole number of at least 1 and of at most 4096",
+        ),
         ("run.device=gpu", "run.device = 'gpu'", "one of: auto, cpu, cuda, mps"),
         ("optim.gradient_checkpointing=1", "optim.gradient_checkpointing = 1", "true or false"),
     ],
@@ -48,18 +60,30 @@ def test_value_out_of_range_is_refused(cli, setting, what, expected):
 
 
 def test_several_faults_are_reported_at_once(cli):
-    faults = cli.expect_refusal(2, "train-prefix", "task=polrity", "optim.lr=abc", "prefix.length=0", "sead=1")
-    assert len(faults) == 4 and all(any(text in fault.what for fault in faults) for text in ("polrity", "abc", "prefix.length", "sead"))
+    faults = cli.expect_refusal(
+        2, "train-prefix", "task=polrity", "optim.lr=abc", "prefix.length=0", "sead=1"
+    )
+    assert len(faults) == 4 and all(
+        any(text in fault.what for fault in faults)
+        for text in ("polrity", "abc", "prefix.length", "sead")
+    )
 
 
-@pytest.mark.parametrize("setting", ["+optim.lr=1", "++optim.lr=1", "~optim.lr", "optim.lr", "hydra.run.dir=x", "optim.lr=${seed}"])
+@pytest.mark.parametrize(
+    "setting",
+    ["+optim.lr=1", "++optim.lr=1", "~optim.lr", "optim.lr", "hydra.run.dir=x", "optim.lr=${seed}"],
+)
 def test_setting_that_is_no_key_and_value_is_refused(cli, setting):
     assert setting in cli.expect_fault(2, *train(cli, setting)).what
 
 
 def test_command_without_a_task_is_refused_with_what_there_is(cli):
     fault = cli.expect_fault(2, "train-prefix", "encoder=tiny")
-    assert fault.what == "no task given" and "emotion" in fault.expected and fault.fix == "prefixbank train-prefix task=polarity"
+    assert (
+        fault.what == "no task given"
+        and "emotion" in fault.expected
+        and fault.fix == "prefixbank train-prefix task=polarity"
+    )
 
 
 def test_experiment_that_is_not_named_is_refused(cli):
@@ -91,7 +115,10 @@ def test_empty_store_flag_is_refused(cli):
 
 
 def test_conf_dir_that_is_no_folder_is_refused(cli, tmp_path):
-    assert "is not a folder" in cli.expect_fault(2, *train(cli, "--conf-dir", str(tmp_path / "none"))).what
+    assert (
+        "is not a folder"
+        in cli.expect_fault(2, *train(cli, "--conf-dir", str(tmp_path / "none"))).what
+    )
 
 
 def test_name_that_cannot_be_a_ref_is_refused_before_training(cli):
@@ -105,13 +132,21 @@ def test_length_beyond_the_encoders_positions_is_refused(cli):
 
 
 def test_length_beyond_the_encoders_positions_is_refused_when_embedding(cli, lines):
-    assert cli.expect_fault(2, "embed", "bank=demo", f"corpus.path={lines}", "max_length_tokens=129").fix == "max_length_tokens=128"
+    assert (
+        cli.expect_fault(
+            2, "embed", "bank=demo", f"corpus.path={lines}", "max_length_tokens=129"
+        ).fix
+        == "max_length_tokens=128"
+    )
 
 
 def test_tracker_whose_package_is_missing_is_refused(cli, monkeypatch):
     monkeypatch.setitem(tracking.MODULES, "wandb", "no_such_package")
     fault = cli.expect_fault(2, *train(cli, "run.tracker=wandb"))
-    assert "no_such_package is not installed" in fault.what and "pip install 'prefixbank[wandb]'" in fault.fix
+    assert (
+        "no_such_package is not installed" in fault.what
+        and "pip install 'prefixbank[wandb]'" in fault.fix
+    )
 
 
 def test_folder_encoder_without_a_path_is_refused(cli):
@@ -120,7 +155,9 @@ def test_folder_encoder_without_a_path_is_refused(cli):
 
 
 def test_folder_without_an_encoder_is_refused(cli, tmp_path):
-    fault = cli.expect_fault(2, "train-prefix", "task=polarity", "encoder=folder", f"encoder.path={tmp_path}")
+    fault = cli.expect_fault(
+        2, "train-prefix", "task=polarity", "encoder=folder", f"encoder.path={tmp_path}"
+    )
     assert fault.what == f"{tmp_path} has no config.json"
 
 
@@ -130,4 +167,8 @@ def test_bank_as_encoder_of_a_training_is_refused(cli):
 
 def test_debug_adds_a_traceback(cli):
     ran = cli(*train(cli, "task=polrity", "--debug"))
-    assert ran.code == 2 and ran.err.startswith("Traceback") and "\nerror: task has no option 'polrity'" in ran.err
+    assert (
+        ran.code == 2
+        and ran.err.startswith("Traceback")
+        and "\nerror: task has no option 'polrity'" in ran.err
+    )

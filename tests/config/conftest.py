@@ -15,7 +15,9 @@ def conf_dir(tmp_path: Path) -> Path:
     """`--conf-dir` with the task `sample`."""
     folder = tmp_path / "conf"
     (folder / "task").mkdir(parents=True)
-    (folder / "task" / "sample.yaml").write_text("# prefixbank train-prefix task=sample\nname: sample\npath: data\n", encoding="utf-8")
+    (folder / "task" / "sample.yaml").write_text(
+        "# prefixbank train-prefix task=sample\nname: sample\npath: data\n", encoding="utf-8"
+    )
     return folder
 
 

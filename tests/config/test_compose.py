@@ -11,10 +11,22 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from prefixbank.config.commands import CombineCommandConfig, EmbedConfig, RunExperimentConfig, TrainPrefixConfig
+from prefixbank.config.commands import (
+    CombineCommandConfig,
+    EmbedConfig,
+    RunExperimentConfig,
+    TrainPrefixConfig,
+)
 from prefixbank.config.compose import compose, compose_task, conf_root, override_recipe, show
 from prefixbank.config.running import RunConfig
-from prefixbank.config.schema import EncoderConfig, OptimConfig, PrefixConfig, PrefixRecipe, ProbeConfig, TaskConfig
+from prefixbank.config.schema import (
+    EncoderConfig,
+    OptimConfig,
+    PrefixConfig,
+    PrefixRecipe,
+    ProbeConfig,
+    TaskConfig,
+)
 from prefixbank.errors import Faults, UsageError
 from tests.config.conftest import Write
 
@@ -25,15 +37,25 @@ BANK = EncoderConfig(name="bank", source="bank")
 def values_of(config: object) -> list[object]:
     """Every value of a config, and every item of its lists and tables."""
     if dataclasses.is_dataclass(config):
-        return [value for field in dataclasses.fields(config) for value in values_of(getattr(config, field.name))]
+        return [
+            value
+            for field in dataclasses.fields(config)
+            for value in values_of(getattr(config, field.name))
+        ]
     if isinstance(config, dict):
         return [config, *config, *(item for value in config.values() for item in values_of(value))]
-    return [config, *(item for value in config for item in values_of(value))] if isinstance(config, tuple) else [config]
+    return (
+        [config, *(item for value in config for item in values_of(value))]
+        if isinstance(config, tuple)
+        else [config]
+    )
 
 
 def test_train_prefix_is_the_schema_except_task_and_encoder(conf_dir: Path):
     task = TaskConfig(name="sample", path="data")
-    assert compose("train_prefix", ["task=sample"], conf_dir=conf_dir) == TrainPrefixConfig(task=task, encoder=MINILM)
+    assert compose("train_prefix", ["task=sample"], conf_dir=conf_dir) == TrainPrefixConfig(
+        task=task, encoder=MINILM
+    )
 
 
 def test_combine_is_the_schema():
@@ -51,7 +73,8 @@ def test_probe_reads_the_bank_encoder(conf_dir: Path):
 def test_run_is_the_schema_except_experiment_and_encoder(write: Write, conf_dir: Path):
     write("experiment/one", "sources: [sample]\n")
     expected = dataclasses.replace(
-        RunExperimentConfig(encoder=MINILM), experiment=dataclasses.replace(RunExperimentConfig().experiment, sources=("sample",))
+        RunExperimentConfig(encoder=MINILM),
+        experiment=dataclasses.replace(RunExperimentConfig().experiment, sources=("sample",)),
     )
     assert compose("run", ["experiment=one"], conf_dir=conf_dir) == expected
 
@@ -78,7 +101,11 @@ def test_override_sets_the_value(conf_dir: Path, override: str, expected: object
     for name in override.partition("=")[0].split("."):
         value = getattr(value, name)
     if expected is None:
-        assert (config.task.splits.train, config.task.splits.validation, config.task.splits.test) == ("a", "validation", "")
+        assert (
+            config.task.splits.train,
+            config.task.splits.validation,
+            config.task.splits.test,
+        ) == ("a", "validation", "")
     else:
         assert (value, type(value)) == (expected, type(expected))
 
@@ -109,7 +136,9 @@ def test_text_is_taken_as_typed(typed: str, text: str):
 
 
 def test_later_override_counts(conf_dir: Path):
-    config = compose("train_prefix", ["task=polarity", "seed=1", "task=sample", "seed=2"], conf_dir=conf_dir)
+    config = compose(
+        "train_prefix", ["task=polarity", "seed=1", "task=sample", "seed=2"], conf_dir=conf_dir
+    )
     assert (config.task.name, config.seed) == ("sample", 2)
 
 
@@ -125,7 +154,9 @@ def test_group_option_changes_only_what_its_file_names(conf_dir: Path):
 
 def test_option_name_may_have_hyphens(write: Write, conf_dir: Path):
     write("experiment/of-mine", "sources: [sample]\n")
-    assert compose("run", ["experiment=of-mine"], conf_dir=conf_dir).experiment.sources == ("sample",)
+    assert compose("run", ["experiment=of-mine"], conf_dir=conf_dir).experiment.sources == (
+        "sample",
+    )
 
 
 def test_option_name_may_be_a_number(write: Write, conf_dir: Path):
@@ -134,18 +165,33 @@ def test_option_name_may_be_a_number(write: Write, conf_dir: Path):
 
 
 def test_experiment_file_changes_other_groups(write: Write, conf_dir: Path):
-    write("experiment/short", "# @package _global_\nexperiment: {sources: [sample]}\noptim: {epochs: 1}\n")
+    write(
+        "experiment/short",
+        "# @package _global_\nexperiment: {sources: [sample]}\noptim: {epochs: 1}\n",
+    )
     assert compose("run", ["experiment=short"], conf_dir=conf_dir).optim == OptimConfig(epochs=1)
 
 
 def test_override_wins_over_experiment_file(write: Write, conf_dir: Path):
-    write("experiment/short", "# @package _global_\nexperiment: {sources: [sample]}\noptim: {epochs: 1}\n")
-    assert compose("run", ["experiment=short", "optim.epochs=7"], conf_dir=conf_dir).optim.epochs == 7
+    write(
+        "experiment/short",
+        "# @package _global_\nexperiment: {sources: [sample]}\noptim: {epochs: 1}\n",
+    )
+    assert (
+        compose("run", ["experiment=short", "optim.epochs=7"], conf_dir=conf_dir).optim.epochs == 7
+    )
 
 
 def test_group_on_the_command_line_wins_over_experiment_file(write: Write, conf_dir: Path):
-    write("experiment/gated", "# @package _global_\ndefaults:\n  - override /prefix: gated\nexperiment: {sources: [sample]}\n")
-    gates = [compose("run", ["experiment=gated", *more], conf_dir=conf_dir).prefix.gate for more in ([], ["prefix=default"])]
+    write(
+        "experiment/gated",
+        "# @package _global_\ndefaults:\n  - override /prefix: gated\n"
+        "experiment: {sources: [sample]}\n",
+    )
+    gates = [
+        compose("run", ["experiment=gated", *more], conf_dir=conf_dir).prefix.gate
+        for more in ([], ["prefix=default"])
+    ]
     assert gates == ["learned", "none"]
 
 
@@ -159,18 +205,27 @@ def test_group_on_the_command_line_wins_over_experiment_file(write: Write, conf_
     ],
 )
 def test_change_of_one_source_task_can_be_given(override: str):
-    assert compose("run", ["experiment=smoke", override]).experiment.overrides == {"polarity": ("optim.lr=0.01",)}
+    assert compose("run", ["experiment=smoke", override]).experiment.overrides == {
+        "polarity": ("optim.lr=0.01",)
+    }
 
 
 def test_change_adds_to_the_file(write: Write, conf_dir: Path):
     write("experiment/two", "sources: [polarity, topic]\noverrides: {topic: [seed=3]}\n")
-    config = compose("run", ["experiment=two", "experiment.overrides.polarity=[seed=4]"], conf_dir=conf_dir)
+    config = compose(
+        "run", ["experiment=two", "experiment.overrides.polarity=[seed=4]"], conf_dir=conf_dir
+    )
     assert config.experiment.overrides == {"topic": ("seed=3",), "polarity": ("seed=4",)}
 
 
 def test_change_as_a_whole_replaces_the_file(write: Write, conf_dir: Path):
     write("experiment/two", "sources: [polarity, topic]\noverrides: {topic: [seed=3]}\n")
-    assert compose("run", ["experiment=two", "experiment.overrides={}"], conf_dir=conf_dir).experiment.overrides == {}
+    assert (
+        compose(
+            "run", ["experiment=two", "experiment.overrides={}"], conf_dir=conf_dir
+        ).experiment.overrides
+        == {}
+    )
 
 
 def test_change_reports_every_fault_with_its_place():
@@ -186,11 +241,15 @@ def test_change_reports_every_fault_with_its_place():
 
 def test_override_recipe_changes_what_is_named():
     recipe = PrefixRecipe(optim=OptimConfig(epochs=3))
-    assert override_recipe(recipe, ["optim.lr=0.5", "seed=2"]) == PrefixRecipe(optim=OptimConfig(epochs=3, lr=0.5), seed=2)
+    assert override_recipe(recipe, ["optim.lr=0.5", "seed=2"]) == PrefixRecipe(
+        optim=OptimConfig(epochs=3, lr=0.5), seed=2
+    )
 
 
 def test_override_recipe_takes_the_recipe_of_a_command():
-    assert override_recipe(RunExperimentConfig(max_length_tokens=5), []) == PrefixRecipe(max_length_tokens=5)
+    assert override_recipe(RunExperimentConfig(max_length_tokens=5), []) == PrefixRecipe(
+        max_length_tokens=5
+    )
 
 
 def test_override_recipe_refuses_what_is_no_recipe():
@@ -205,7 +264,9 @@ def test_compose_leaves_plain_types_only(write: Write, conf_dir: Path):
 
 
 def test_compose_twice_gives_the_same():
-    assert compose("run", ["experiment=smoke", "seed=1"]) == compose("run", ["experiment=smoke", "seed=1"])
+    assert compose("run", ["experiment=smoke", "seed=1"]) == compose(
+        "run", ["experiment=smoke", "seed=1"]
+    )
 
 
 def test_compose_forgets_earlier_overrides():
@@ -237,7 +298,9 @@ def test_compose_task_reads_one_task(conf_dir: Path):
 
 
 def test_compose_task_names_the_near_task(conf_dir: Path):
-    with pytest.raises(UsageError, match="task has no option 'samples'; did you mean 'sample'?") as caught:
+    with pytest.raises(
+        UsageError, match="task has no option 'samples'; did you mean 'sample'?"
+    ) as caught:
         compose_task("samples", conf_dir=conf_dir)
     assert caught.value.fix == "sample in place of samples"
 
@@ -245,7 +308,9 @@ def test_compose_task_names_the_near_task(conf_dir: Path):
 def test_show_is_yaml_of_the_whole_config(conf_dir: Path):
     text = show("train_prefix", ["task=sample", "optim.lr=1e-05"], conf_dir)
     config = compose("train_prefix", ["task=sample", "optim.lr=1e-05"], conf_dir=conf_dir)
-    assert OmegaConf.to_container(OmegaConf.create(text)) == json.loads(json.dumps(dataclasses.asdict(config)))
+    assert OmegaConf.to_container(OmegaConf.create(text)) == json.loads(
+        json.dumps(dataclasses.asdict(config))
+    )
 
 
 def test_show_begins_with_the_command(conf_dir: Path):
@@ -257,17 +322,24 @@ def test_conf_root_is_the_checkout():
     assert conf_root() == Path(__file__).parents[2] / "conf"
 
 
-@pytest.mark.parametrize(("option", "expected"), [("default", ProbeConfig()), ("fewshot", ProbeConfig(shots=8, few_shot_samples=10))])
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [("default", ProbeConfig()), ("fewshot", ProbeConfig(shots=8, few_shot_samples=10))],
+)
 def test_probe_option_is_the_recipe_it_names(conf_dir: Path, option: str, expected: ProbeConfig):
     assert compose("probe", ["task=sample", f"probe={option}"], conf_dir=conf_dir).probe == expected
 
 
-@pytest.mark.parametrize(("option", "device"), [("default", "auto"), ("cpu", "cpu"), ("cuda", "cuda")])
+@pytest.mark.parametrize(
+    ("option", "device"), [("default", "auto"), ("cpu", "cpu"), ("cuda", "cuda")]
+)
 def test_run_option_is_a_device(option: str, device: str):
     assert compose("combine", [f"run={option}"]).run == RunConfig(device=device)
 
 
-@pytest.mark.parametrize("rule", ["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"])
+@pytest.mark.parametrize(
+    "rule", ["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"]
+)
 def test_combine_option_is_its_rule(rule: str):
     assert compose("combine", [f"combine={rule}"]).combine.rule == rule
 

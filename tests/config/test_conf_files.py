@@ -12,13 +12,17 @@ from prefixbank.config.checking import Checked, check
 from prefixbank.config.compose import compose, compose_task, conf_root
 from prefixbank.config.schema import EncoderConfig
 
-pytestmark = pytest.mark.timeout(400)  # hundreds of compositions: a minute, on a busy machine several
+# Hundreds of compositions: a minute, on a busy machine several.
+pytestmark = pytest.mark.timeout(400)
 
 FILES = sorted(conf_root().rglob("*.yaml"))
 IDS = [file.relative_to(conf_root()).as_posix() for file in FILES]
 
-MISREAD = re.compile(r"(?i:yes|no|on|off|y|n|null|none|nan|~)|true|false|[+-]?0[0-9_]+|[0-9]+(:[0-9]+)+|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}")
-"""Bare scalars that YAML 1.1 takes for something else than they look, or than a command line does. `true`, `false` and `null` are meant."""
+MISREAD = re.compile(
+    r"(?i:yes|no|on|off|y|n|null|none|nan|~)|true|false|[+-]?0[0-9_]+|[0-9]+(:[0-9]+)+|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
+)
+"""Bare scalars that YAML 1.1 takes for something else than they look, or than a command line does.
+`true`, `false` and `null` are meant."""
 
 HUB_IDS = {
     "bert_base": "google-bert/bert-base-uncased",
@@ -37,7 +41,11 @@ def misread(text: str) -> list[str]:
     """The bare scalars of a YAML text that are easily misread."""
     scalars = [token for token in yaml.scan(text) if isinstance(token, yaml.ScalarToken)]
     return [
-        token.value for token in scalars if token.plain and token.value not in ("true", "false", "null") and MISREAD.fullmatch(token.value)
+        token.value
+        for token in scalars
+        if token.plain
+        and token.value not in ("true", "false", "null")
+        and MISREAD.fullmatch(token.value)
     ]
 
 
@@ -48,7 +56,9 @@ def test_file_begins_with_the_command_that_uses_it(file: Path):
     assert first.startswith("# prefixbank ")
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file.parent.name == "experiment"], ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if file.parent.name == "experiment"], ids=lambda file: file.stem
+)
 def test_experiment_file_speaks_of_the_whole_config(file: Path):
     assert file.read_text(encoding="utf-8").splitlines()[0] == "# @package _global_"
 
@@ -58,12 +68,17 @@ def test_file_has_no_scalar_that_is_misread(file: Path):
     assert misread(file.read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize("text", ["[yes]", "a: No", "on: 1", "a: 012", "a: ~", "a: Null", "a: None", "a: 12:30", "a: y"])
+@pytest.mark.parametrize(
+    "text", ["[yes]", "a: No", "on: 1", "a: 012", "a: ~", "a: Null", "a: None", "a: 12:30", "a: y"]
+)
 def test_misread_finds_a_bare_scalar(text: str):
     assert len(misread(text)) == 1
 
 
-@pytest.mark.parametrize("text", ["['yes', \"no\"]", "a: 0", "a: 0.5", "a: 10", "a: true", "a: null", "a: yesterday", "a: 1e-3"])
+@pytest.mark.parametrize(
+    "text",
+    ["['yes', \"no\"]", "a: 0", "a: 0.5", "a: 10", "a: true", "a: null", "a: yesterday", "a: 1e-3"],
+)
 def test_misread_leaves_others_alone(text: str):
     assert misread(text) == []
 
@@ -115,6 +130,8 @@ def test_experiment_needs_nothing_but_the_starter_data(experiment: str):
         ("smoke", (0,), ("plain", "bank")),
     ],
 )
-def test_experiment_has_its_seeds_and_representations(experiment: str, seeds: tuple[int, ...], representations: tuple[str, ...]):
+def test_experiment_has_its_seeds_and_representations(
+    experiment: str, seeds: tuple[int, ...], representations: tuple[str, ...]
+):
     config = compose("run", [f"experiment={experiment}"]).experiment
     assert (config.seeds, config.representations) == (seeds, representations)

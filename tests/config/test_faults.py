@@ -13,15 +13,23 @@ from prefixbank.errors import Faults, UsageError
 from tests.config.conftest import Write
 
 
-def faults(command: Command, overrides: list[str], conf_dir: Path | None = None) -> list[UsageError]:
+def faults(
+    command: Command, overrides: list[str], conf_dir: Path | None = None
+) -> list[UsageError]:
     """The faults of a command line, which must have some."""
     with pytest.raises(UsageError) as caught:
         compose(command, overrides, conf_dir=conf_dir)
     error = caught.value
-    return [fault for fault in error.faults if isinstance(fault, UsageError)] if isinstance(error, Faults) else [error]
+    return (
+        [fault for fault in error.faults if isinstance(fault, UsageError)]
+        if isinstance(error, Faults)
+        else [error]
+    )
 
 
-def only_fault(command: Command, overrides: list[str], conf_dir: Path | None = None) -> tuple[str, str, str]:
+def only_fault(
+    command: Command, overrides: list[str], conf_dir: Path | None = None
+) -> tuple[str, str, str]:
     """The three lines of the only fault."""
     (fault,) = faults(command, overrides, conf_dir)
     return fault.what, fault.expected, fault.fix
@@ -37,26 +45,76 @@ def only_fault(command: Command, overrides: list[str], conf_dir: Path | None = N
         ("optim.lr=nan", ("optim.lr = nan", "a number greater than 0", "optim.lr=0.03")),
         ("optim.lr=inf", ("optim.lr = inf", "a number greater than 0", "optim.lr=0.03")),
         ("optim.lr=[1]", ("optim.lr = [1]", "a number greater than 0", "optim.lr=0.03")),
-        ("optim.lr=1..2(", ("optim.lr cannot be read: 1..2(", "a number greater than 0", "optim.lr=0.03")),
+        (
+            "optim.lr=1..2(",
+            ("optim.lr cannot be read: 1..2(", "a number greater than 0", "optim.lr=0.03"),
+        ),
         ("prefix.gate_init=x", ("prefix.gate_init = 'x'", "a number", "prefix.gate_init=0.0")),
-        ("prefix.dropout=1", ("prefix.dropout = 1", "a number of at least 0 and less than 1", "prefix.dropout=0.0")),
-        ("prefix.length=0", ("prefix.length = 0", "a whole number of at least 1 and of at most 4096", "prefix.length=16")),
-        ("prefix.length=16.5", ("prefix.length = 16.5", "a whole number of at least 1 and of at most 4096", "prefix.length=16")),
-        ("prefix.length=true", ("prefix.length = true", "a whole number of at least 1 and of at most 4096", "prefix.length=16")),
+        (
+            "prefix.dropout=1",
+            ("prefix.dropout = 1", "a number of at least 0 and less than 1", "prefix.dropout=0.0"),
+        ),
+        (
+            "prefix.length=0",
+            (
+                "prefix.length = 0",
+                "a whole number of at least 1 and of at most 4096",
+                "prefix.length=16",
+            ),
+        ),
+        (
+            "prefix.length=16.5",
+            (
+                "prefix.length = 16.5",
+                "a whole number of at least 1 and of at most 4096",
+                "prefix.length=16",
+            ),
+        ),
+        (
+            "prefix.length=true",
+            (
+                "prefix.length = true",
+                "a whole number of at least 1 and of at most 4096",
+                "prefix.length=16",
+            ),
+        ),
         ("seed=-1", ("seed = -1", "a whole number of at least 0", "seed=0")),
-        ("optim.schedule=lineer", ("optim.schedule = 'lineer'", "one of: linear, cosine, constant", "optim.schedule=linear")),
-        ("optim.schedule=1", ("optim.schedule = 1", "one of: linear, cosine, constant", "optim.schedule=linear")),
+        (
+            "optim.schedule=lineer",
+            (
+                "optim.schedule = 'lineer'",
+                "one of: linear, cosine, constant",
+                "optim.schedule=linear",
+            ),
+        ),
+        (
+            "optim.schedule=1",
+            ("optim.schedule = 1", "one of: linear, cosine, constant", "optim.schedule=linear"),
+        ),
         (
             "optim.gradient_checkpointing=yes",
-            ("optim.gradient_checkpointing = 'yes'", "true or false", "optim.gradient_checkpointing=false"),
+            (
+                "optim.gradient_checkpointing = 'yes'",
+                "true or false",
+                "optim.gradient_checkpointing=false",
+            ),
         ),
         ("task.labels=x", ("task.labels = 'x'", "a list, each item text", "'task.labels=[x]'")),
         ("task.labels=[a,[b]]", ("task.labels[1] = [b]", "text", "'task.labels=[first,second]'")),
-        ("task.splits=x", ("task.splits = 'x'", "settings of their own: train, validation, test", "task.splits.train=train")),
+        (
+            "task.splits=x",
+            (
+                "task.splits = 'x'",
+                "settings of their own: train, validation, test",
+                "task.splits.train=train",
+            ),
+        ),
         ("name=null", ("name = null", "text", "name=text")),
     ],
 )
-def test_wrong_value_is_told_in_three_lines(conf_dir: Path, override: str, lines: tuple[str, str, str]):
+def test_wrong_value_is_told_in_three_lines(
+    conf_dir: Path, override: str, lines: tuple[str, str, str]
+):
     assert only_fault("train_prefix", ["task=sample", override], conf_dir) == lines
 
 
@@ -70,7 +128,10 @@ def test_wrong_value_is_told_in_three_lines(conf_dir: Path, override: str, lines
         ("experiment.representations=[rondom]", "'experiment.representations=[random]'"),
         ("combine.weights=x", "'combine.weights=[1,1]'"),
         ("combine.weights=0.5", "'combine.weights=[0.5]'"),
-        ("experiment.overrides.polarity=optim.lr=1", "'experiment.overrides={sst2: [\"optim.lr=0.01\"]}'"),
+        (
+            "experiment.overrides.polarity=optim.lr=1",
+            "'experiment.overrides={sst2: [\"optim.lr=0.01\"]}'",
+        ),
     ],
 )
 def test_value_instead_of_a_list_comes_with_a_list(override: str, fix: str):
@@ -88,17 +149,53 @@ def test_list_item_out_of_range_is_told_with_its_position(conf_dir: Path):
 @pytest.mark.parametrize(
     ("override", "near", "expected", "fix"),
     [
-        ("optim.lrr=1", "; did you mean 'optim.lr'?", "a setting of optim: lr, head_lr", "optim.lr=0.03"),
-        ("lr=1", "; did you mean 'optim.lr'?", "a setting of prefixbank train-prefix: prefix, optim", "optim.lr=0.03"),
-        ("max-length-tokens=1", "; did you mean 'max_length_tokens'?", "a setting of", "max_length_tokens=128"),
-        ("optim.lr.x=1", "; did you mean 'optim.lr'?", "optim.lr=a number greater than 0, which has no settings", "optim.lr=0.03"),
-        ("zzz=1", "", "a setting of prefixbank train-prefix: ", "leave 'zzz' out, or use one of these names"),
-        ("experiment=smoke", "", "a setting of prefixbank train-prefix: ", "leave 'experiment' out, or use one of these names"),
+        (
+            "optim.lrr=1",
+            "; did you mean 'optim.lr'?",
+            "a setting of optim: lr, head_lr",
+            "optim.lr=0.03",
+        ),
+        (
+            "lr=1",
+            "; did you mean 'optim.lr'?",
+            "a setting of prefixbank train-prefix: prefix, optim",
+            "optim.lr=0.03",
+        ),
+        (
+            "max-length-tokens=1",
+            "; did you mean 'max_length_tokens'?",
+            "a setting of",
+            "max_length_tokens=128",
+        ),
+        (
+            "optim.lr.x=1",
+            "; did you mean 'optim.lr'?",
+            "optim.lr=a number greater than 0, which has no settings",
+            "optim.lr=0.03",
+        ),
+        (
+            "zzz=1",
+            "",
+            "a setting of prefixbank train-prefix: ",
+            "leave 'zzz' out, or use one of these names",
+        ),
+        (
+            "experiment=smoke",
+            "",
+            "a setting of prefixbank train-prefix: ",
+            "leave 'experiment' out, or use one of these names",
+        ),
     ],
 )
-def test_unknown_setting_is_told_with_what_exists(conf_dir: Path, override: str, near: str, expected: str, fix: str):
+def test_unknown_setting_is_told_with_what_exists(
+    conf_dir: Path, override: str, near: str, expected: str, fix: str
+):
     told = only_fault("train_prefix", ["task=sample", override], conf_dir)
-    assert (told[0], told[1][: len(expected)], told[2]) == (f"unknown setting '{override.partition('=')[0]}'{near}", expected, fix)
+    assert (told[0], told[1][: len(expected)], told[2]) == (
+        f"unknown setting '{override.partition('=')[0]}'{near}",
+        expected,
+        fix,
+    )
 
 
 def test_unknown_setting_in_braces_is_told_with_what_exists(conf_dir: Path):
@@ -112,10 +209,27 @@ def test_unknown_setting_in_braces_is_told_with_what_exists(conf_dir: Path):
 @pytest.mark.parametrize(
     ("override", "lines"),
     [
-        ("pooling=meen", ("pooling has no option 'meen'; did you mean 'mean'?", "one of: cls, last, max, mean", "pooling=mean")),
-        ("pooling=mean.yaml", ("pooling has no option 'mean.yaml'; did you mean 'mean'?", "one of: cls, last, max, mean", "pooling=mean")),
+        (
+            "pooling=meen",
+            (
+                "pooling has no option 'meen'; did you mean 'mean'?",
+                "one of: cls, last, max, mean",
+                "pooling=mean",
+            ),
+        ),
+        (
+            "pooling=mean.yaml",
+            (
+                "pooling has no option 'mean.yaml'; did you mean 'mean'?",
+                "one of: cls, last, max, mean",
+                "pooling=mean",
+            ),
+        ),
         ("pooling=", ("pooling has no option ''", "one of: cls, last, max, mean", "pooling=cls")),
-        ("pooling=null", ("pooling has no option 'null'", "one of: cls, last, max, mean", "pooling=cls")),
+        (
+            "pooling=null",
+            ("pooling has no option 'null'", "one of: cls, last, max, mean", "pooling=cls"),
+        ),
         (
             "pooling={position: cls}",
             (
@@ -138,12 +252,28 @@ def test_unknown_option_is_told_with_what_exists(override: str, lines: tuple[str
         ("~task", "'~task' begins with '~'", "leave '~task' out, or set a value: task=VALUE"),
         ("~seed=0", "'~seed=0' begins with '~'", "leave '~seed=0' out, or set a value: seed=VALUE"),
         ("hydra.run.dir=x", "'hydra.run.dir=x' is a setting of Hydra", "leave hydra.run.dir=x out"),
-        ("hydra/launcher=x", "'hydra/launcher=x' is a setting of Hydra", "leave hydra/launcher=x out"),
+        (
+            "hydra/launcher=x",
+            "'hydra/launcher=x' is a setting of Hydra",
+            "leave hydra/launcher=x out",
+        ),
         ("hydra={}", "'hydra={}' is a setting of Hydra", "leave 'hydra={}' out"),
-        ("optim@prefix=default", "'optim@prefix=default' moves a group to another place", "optim=default"),
-        ("name=${oc.env:HOME}", "'name=${oc.env:HOME}' refers to something else with '${'", "name=VALUE"),
+        (
+            "optim@prefix=default",
+            "'optim@prefix=default' moves a group to another place",
+            "optim=default",
+        ),
+        (
+            "name=${oc.env:HOME}",
+            "'name=${oc.env:HOME}' refers to something else with '${'",
+            "name=VALUE",
+        ),
         ("name='${seed}'", "'name='${seed}'' refers to something else with '${'", "name=VALUE"),
-        ("task.labels=[a,${seed}]", "'task.labels=[a,${seed}]' refers to something else with '${'", "task.labels=VALUE"),
+        (
+            "task.labels=[a,${seed}]",
+            "'task.labels=[a,${seed}]' refers to something else with '${'",
+            "task.labels=VALUE",
+        ),
         ("seed", "'seed' is not KEY=VALUE", "seed=VALUE"),
         ("=5", "'=5' is not KEY=VALUE", "KEY=5"),
         ("", "'' is not KEY=VALUE", "KEY=VALUE"),
@@ -157,16 +287,42 @@ def test_line_that_breaks_a_rule_is_refused(conf_dir: Path, override: str, what:
 @pytest.mark.parametrize(
     ("override", "what", "fix"),
     [
-        ("seed=1,2,3", "seed=1,2,3 asks for several runs", "prefixbank train-prefix --sweep seed=1,2,3"),
-        ("seed=range(1,4)", "seed=range(1,4) asks for several runs", "prefixbank train-prefix --sweep 'seed=range(1,4)'"),
-        ("seed=choice(1,2)", "seed=choice(1,2) asks for several runs", "prefixbank train-prefix --sweep 'seed=choice(1,2)'"),
-        ("task=sst2,qqp", "task=sst2,qqp asks for several runs", "prefixbank train-prefix --sweep task=sst2,qqp"),
-        ("name=a,b", "name=a,b asks for several runs", "prefixbank train-prefix --sweep name=a,b    or, as one text: 'name=\"a,b\"'"),
+        (
+            "seed=1,2,3",
+            "seed=1,2,3 asks for several runs",
+            "prefixbank train-prefix --sweep seed=1,2,3",
+        ),
+        (
+            "seed=range(1,4)",
+            "seed=range(1,4) asks for several runs",
+            "prefixbank train-prefix --sweep 'seed=range(1,4)'",
+        ),
+        (
+            "seed=choice(1,2)",
+            "seed=choice(1,2) asks for several runs",
+            "prefixbank train-prefix --sweep 'seed=choice(1,2)'",
+        ),
+        (
+            "task=sst2,qqp",
+            "task=sst2,qqp asks for several runs",
+            "prefixbank train-prefix --sweep task=sst2,qqp",
+        ),
+        (
+            "name=a,b",
+            "name=a,b asks for several runs",
+            "prefixbank train-prefix --sweep name=a,b    or, as one text: 'name=\"a,b\"'",
+        ),
         ("task.labels=a,b", "task.labels=a,b is not a list", "'task.labels=[a,b]'"),
-        ("task.labels=[a],[b]", "task.labels=[a],[b] asks for several runs", "prefixbank train-prefix --sweep 'task.labels=[a],[b]'"),
+        (
+            "task.labels=[a],[b]",
+            "task.labels=[a],[b] asks for several runs",
+            "prefixbank train-prefix --sweep 'task.labels=[a],[b]'",
+        ),
     ],
 )
-def test_list_of_values_is_refused_without_sweep(conf_dir: Path, override: str, what: str, fix: str):
+def test_list_of_values_is_refused_without_sweep(
+    conf_dir: Path, override: str, what: str, fix: str
+):
     told = only_fault("train_prefix", ["task=sample", override], conf_dir)
     assert (told[0], told[2]) == (what, fix)
 
@@ -185,7 +341,16 @@ def test_quoting_to_use_gives_the_text(text: str):
 
 
 def test_all_faults_are_told_at_once(conf_dir: Path):
-    overrides = ["task=samples", "optim.lr=abc", "+a=1", "optim.lrr=2", "encoder=miniml", "seed=1,2", "prefix.length=0", "hydra.x=1"]
+    overrides = [
+        "task=samples",
+        "optim.lr=abc",
+        "+a=1",
+        "optim.lrr=2",
+        "encoder=miniml",
+        "seed=1,2",
+        "prefix.length=0",
+        "hydra.x=1",
+    ]
     found = [fault.what.partition(";")[0] for fault in faults("train_prefix", overrides, conf_dir)]
     assert found == [
         "task has no option 'samples'",
@@ -213,11 +378,16 @@ def test_choice_that_has_to_be_made_is_asked_for(command: Command, what: str, fi
 
 
 def test_task_folder_is_suggested_when_a_path_was_given():
-    assert only_fault("train_prefix", ["task.path=mine"])[2] == "prefixbank train-prefix task=folder"
+    assert (
+        only_fault("train_prefix", ["task.path=mine"])[2] == "prefixbank train-prefix task=folder"
+    )
 
 
 def test_experiments_are_listed_when_none_was_given():
-    names = "recipe, smoke, starter, starter_seeds, transfer, transfer_map, transfer_map_smoke, transfer_smoke, update"
+    names = (
+        "recipe, smoke, starter, starter_seeds, transfer, transfer_map, transfer_map_smoke, "
+        "transfer_smoke, update"
+    )
     assert only_fault("run", [])[1] == f"experiment=NAME, one of: {names}"
 
 
@@ -226,7 +396,10 @@ def test_long_list_of_tasks_is_cut(write: Write, conf_dir: Path):
         write(f"task/000-{number:02}", "source: starter\n")
     rest = len(list((conf_root() / "task").glob("*.yaml"))) + 21 - 12
     names = ", ".join(f"000-{number:02}" for number in range(12))
-    assert only_fault("train_prefix", [], conf_dir)[1] == f"task=NAME, one of: {names} and {rest} more (prefixbank config groups)"
+    assert (
+        only_fault("train_prefix", [], conf_dir)[1]
+        == f"task=NAME, one of: {names} and {rest} more (prefixbank config groups)"
+    )
 
 
 def test_value_that_a_file_leaves_open_is_asked_for(conf_dir: Path):
@@ -235,22 +408,48 @@ def test_value_that_a_file_leaves_open_is_asked_for(conf_dir: Path):
 
 
 def test_value_that_a_file_leaves_open_can_be_given(conf_dir: Path):
-    config = compose("train_prefix", ["task=sample", "encoder=folder", "encoder.path=models/mine"], conf_dir=conf_dir)
+    config = compose(
+        "train_prefix",
+        ["task=sample", "encoder=folder", "encoder.path=models/mine"],
+        conf_dir=conf_dir,
+    )
     assert (config.encoder.source, config.encoder.path) == ("folder", "models/mine")
 
 
 @pytest.mark.parametrize(
     ("text", "what", "fix"),
     [
-        ("lr: abc\n", "optim.lr = 'abc' in {file}", "correct {file}, or override it: optim.lr=0.03"),
-        ("lrr: 1\n", "unknown setting 'optim.lrr' in {file}; did you mean 'lr'?", "rename it to 'lr' in {file}"),
-        ("_target_: os.system\n", "unknown setting 'optim._target_' in {file}", "remove '_target_' in {file}"),
-        ("lr: ${oc.env:HOME}\n", "optim.lr = ${{oc.env:HOME}} in {file}", "write the value in {file}"),
+        (
+            "lr: abc\n",
+            "optim.lr = 'abc' in {file}",
+            "correct {file}, or override it: optim.lr=0.03",
+        ),
+        (
+            "lrr: 1\n",
+            "unknown setting 'optim.lrr' in {file}; did you mean 'lr'?",
+            "rename it to 'lr' in {file}",
+        ),
+        (
+            "_target_: os.system\n",
+            "unknown setting 'optim._target_' in {file}",
+            "remove '_target_' in {file}",
+        ),
+        (
+            "lr: ${oc.env:HOME}\n",
+            "optim.lr = ${{oc.env:HOME}} in {file}",
+            "write the value in {file}",
+        ),
         ("lr: ???\n", "optim.lr is not given, which {file} leaves open", "optim.lr=0.03"),
-        ("# @package _global_\noptim:\n", "optim = null in {file}", "correct {file}, or override it: optim.lr=0.03"),
+        (
+            "# @package _global_\noptim:\n",
+            "optim = null in {file}",
+            "correct {file}, or override it: optim.lr=0.03",
+        ),
     ],
 )
-def test_fault_in_a_file_names_the_file(write: Write, conf_dir: Path, text: str, what: str, fix: str):
+def test_fault_in_a_file_names_the_file(
+    write: Write, conf_dir: Path, text: str, what: str, fix: str
+):
     file = write("optim/mine", text)
     told = only_fault("train_prefix", ["task=sample", "optim=mine"], conf_dir)
     assert (told[0], told[2]) == (what.format(file=file), fix.format(file=file))
@@ -267,17 +466,30 @@ def test_bare_yes_and_no_in_a_file_are_explained(write: Write, conf_dir: Path):
 
 def test_override_replaces_a_fault_in_a_file(write: Write, conf_dir: Path):
     write("optim/mine", "lr: abc\n")
-    assert compose("train_prefix", ["task=sample", "optim=mine", "optim.lr=1"], conf_dir=conf_dir).optim.lr == 1.0
+    assert (
+        compose(
+            "train_prefix", ["task=sample", "optim=mine", "optim.lr=1"], conf_dir=conf_dir
+        ).optim.lr
+        == 1.0
+    )
 
 
 def test_fault_in_an_experiment_file_is_told_apart_from_its_group(write: Write, conf_dir: Path):
-    file = write("experiment/short", "# @package _global_\nexperiment: {sources: [sample]}\noptim: {epochs: none}\n")
-    assert only_fault("run", ["experiment=short"], conf_dir)[0] == f"optim.epochs = 'none' in {file}"
+    file = write(
+        "experiment/short",
+        "# @package _global_\nexperiment: {sources: [sample]}\noptim: {epochs: none}\n",
+    )
+    assert (
+        only_fault("run", ["experiment=short"], conf_dir)[0] == f"optim.epochs = 'none' in {file}"
+    )
 
 
 def test_experiment_file_without_package_line_is_explained(write: Write, conf_dir: Path):
     file = write("experiment/short", "experiment: {sources: [sample]}\n")
-    assert only_fault("run", ["experiment=short"], conf_dir)[2] == f"begin {file} with the line '# @package _global_'"
+    assert (
+        only_fault("run", ["experiment=short"], conf_dir)[2]
+        == f"begin {file} with the line '# @package _global_'"
+    )
 
 
 @pytest.mark.parametrize(
@@ -303,4 +515,7 @@ def test_file_that_cannot_be_read_is_named(write: Write, conf_dir: Path, text: s
 def test_other_faults_are_told_beside_a_file_that_cannot_be_read(write: Write, conf_dir: Path):
     write("optim/mine", "lr: [1\n")
     found = faults("train_prefix", ["task=sample", "optim=mine", "zzz=1"], conf_dir)
-    assert [fault.what.partition(":")[0] for fault in found] == ["unknown setting 'zzz'", "the YAML files cannot be read"]
+    assert [fault.what.partition(":")[0] for fault in found] == [
+        "unknown setting 'zzz'",
+        "the YAML files cannot be read",
+    ]

@@ -19,7 +19,17 @@ def test_groups_lists_options_of_both_folders(conf_dir: Path):
 
 
 def test_groups_are_the_folders():
-    assert list(groups()) == ["combine", "encoder", "experiment", "optim", "pooling", "prefix", "probe", "run", "task"]
+    assert list(groups()) == [
+        "combine",
+        "encoder",
+        "experiment",
+        "optim",
+        "pooling",
+        "prefix",
+        "probe",
+        "run",
+        "task",
+    ]
 
 
 def test_user_option_is_used(write: Write, conf_dir: Path):
@@ -31,7 +41,10 @@ def test_user_file_of_a_name_that_exists_is_refused_with_both_names(write: Write
     file = write("encoder/minilm", "name: other\n")
     with pytest.raises(UsageError) as caught:
         compose("combine", [], conf_dir=conf_dir)
-    assert caught.value.what == f"{file} and {conf_root() / 'encoder' / 'minilm.yaml'} have the same name"
+    assert (
+        caught.value.what
+        == f"{file} and {conf_root() / 'encoder' / 'minilm.yaml'} have the same name"
+    )
 
 
 def test_user_primary_is_refused(write: Write, conf_dir: Path):
@@ -68,7 +81,9 @@ def test_folder_may_have_a_difficult_name(tmp_path: Path):
     folder = tmp_path / "my conf, (é) it's [1] {2} $x"
     (folder / "task").mkdir(parents=True)
     (folder / "task" / "my task, 'x'.yaml").write_text("name: difficult\n", encoding="utf-8")
-    assert compose("train_prefix", ["task=\"my task, 'x'\""], conf_dir=folder).task.name == "difficult"
+    assert (
+        compose("train_prefix", ["task=\"my task, 'x'\""], conf_dir=folder).task.name == "difficult"
+    )
 
 
 def test_relative_folder_is_looked_up_from_here(conf_dir: Path, monkeypatch: pytest.MonkeyPatch):
@@ -76,7 +91,9 @@ def test_relative_folder_is_looked_up_from_here(conf_dir: Path, monkeypatch: pyt
     assert compose("train_prefix", ["task=sample"], conf_dir=Path("conf")).task.name == "sample"
 
 
-def test_conf_root_is_the_packaged_copy_when_there_is_no_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_conf_root_is_the_packaged_copy_when_there_is_no_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     package = tmp_path / "site-packages" / "prefixbank"
     (package / "conf").mkdir(parents=True)
     monkeypatch.setattr(folders, "__file__", str(package / "config" / "folders.py"))
@@ -84,8 +101,14 @@ def test_conf_root_is_the_packaged_copy_when_there_is_no_checkout(tmp_path: Path
     assert conf_root() == package / "conf"
 
 
-def test_conf_root_tells_when_the_installation_is_incomplete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(folders, "__file__", str(tmp_path / "site-packages" / "prefixbank" / "config" / "folders.py"))
+def test_conf_root_tells_when_the_installation_is_incomplete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(
+        folders,
+        "__file__",
+        str(tmp_path / "site-packages" / "prefixbank" / "config" / "folders.py"),
+    )
     monkeypatch.setattr(folders.resources, "files", lambda name: tmp_path / "site-packages" / name)
     with pytest.raises(PrefixbankError, match="YAML files are not at"):
         conf_root()
@@ -95,12 +118,21 @@ def test_conf_root_tells_when_the_installation_is_incomplete(tmp_path: Path, mon
 def small_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """prefixbank's own folder with one option in each group, so that `check` is quick."""
     root = tmp_path / "own" / "conf"
-    keep = {"encoder/bank", "encoder/minilm", "experiment/smoke", "task/polarity", "combine/concat_prefixes", "pooling/mean"}
+    keep = {
+        "encoder/bank",
+        "encoder/minilm",
+        "experiment/smoke",
+        "task/polarity",
+        "combine/concat_prefixes",
+        "pooling/mean",
+    }
     for file in sorted(conf_root().rglob("*.yaml")):
         option = file.relative_to(conf_root()).with_suffix("").as_posix()
         if "/" not in option or option in keep or option.endswith("/default"):
             (root / option).parent.mkdir(parents=True, exist_ok=True)
-            (root / option).with_suffix(".yaml").write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+            (root / option).with_suffix(".yaml").write_text(
+                file.read_text(encoding="utf-8"), encoding="utf-8"
+            )
     monkeypatch.setattr(folders, "conf_root", lambda: root)
     return root
 
@@ -109,7 +141,13 @@ def small_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_check_composes_every_command_with_every_option(write: Write, conf_dir: Path):
     write("optim/mine", "lr: 0.5\n")
     found = {finding.what for finding in check(conf_dir)}
-    assert {"train-prefix optim=mine", "run optim=mine", "train-prefix task=sample", "probe task=sample", "embed encoder=bank"} <= found
+    assert {
+        "train-prefix optim=mine",
+        "run optim=mine",
+        "train-prefix task=sample",
+        "probe task=sample",
+        "embed encoder=bank",
+    } <= found
 
 
 @pytest.mark.usefixtures("small_root")
@@ -136,4 +174,6 @@ def test_check_looks_up_the_tasks_of_a_mixture(write: Write, conf_dir: Path):
     write("task/several", "mixture: [sample, nothing]\n")
     wrong = {finding.what: finding.error for finding in check(conf_dir) if finding.error}
     fault = wrong["train-prefix task=several"]
-    assert fault.what == "task has no option 'nothing'" and fault.fix.endswith(" in place of nothing")
+    assert fault.what == "task has no option 'nothing'" and fault.fix.endswith(
+        " in place of nothing"
+    )

@@ -47,7 +47,9 @@ def test_tasks_that_are_not_there_are_reported_together():
 def test_file_of_a_mixture_passes_the_check(conf_dir: Path, monkeypatch: pytest.MonkeyPatch):
     (conf_dir / "task" / "both.yaml").write_text("mixture: [polarity, topic]\n", encoding="utf-8")
     for module in (compose_module, checking):
-        monkeypatch.setattr(module, "groups", lambda conf_dir=None: {"task": ["both", "polarity", "topic"]})
+        monkeypatch.setattr(
+            module, "groups", lambda conf_dir=None: {"task": ["both", "polarity", "topic"]}
+        )
     commands = ("train-prefix", "combine", "probe", "transfer retrieve", "transfer similar")
     found = {one.what: one.error for one in check(conf_dir) if one.what.endswith("task=both")}
     assert found == {f"{command} task=both": None for command in commands}

@@ -1,4 +1,7 @@
-"""Experiments on real tasks: every task that they name can be had from the hub, and their parts fit together."""
+"""Experiments on real tasks.
+
+Every task that they name can be had from the hub, and their parts fit together.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,18 @@ def composed(experiment: str) -> RunExperimentConfig:
 def named(config: RunExperimentConfig) -> Iterator[str]:
     """Every task that an experiment speaks of."""
     asked = config.experiment
-    yield from (*asked.sources, *asked.targets, *filter(None, (asked.update.add, asked.update.refresh, asked.update.remove)))
+    yield from (
+        *asked.sources,
+        *asked.targets,
+        *filter(None, (asked.update.add, asked.update.refresh, asked.update.remove)),
+    )
 
 
 @pytest.mark.parametrize("experiment", groups()["experiment"])
 def test_experiment_names_tasks_that_can_be_had_without_a_folder_of_tasks(experiment: str):
-    assert {compose_task(name).name for name in named(composed(experiment))} == set(named(composed(experiment)))
+    assert {compose_task(name).name for name in named(composed(experiment))} == set(
+        named(composed(experiment))
+    )
 
 
 @pytest.mark.parametrize("experiment", REAL)
@@ -34,7 +43,10 @@ def test_real_tasks_come_from_the_hub(experiment: str):
 
 def test_update_adds_what_is_new_and_changes_what_is_there():
     asked = composed("update").experiment
-    assert asked.update.add not in asked.sources and {asked.update.refresh, asked.update.remove} <= set(asked.sources)
+    assert asked.update.add not in asked.sources and {
+        asked.update.refresh,
+        asked.update.remove,
+    } <= set(asked.sources)
 
 
 def test_update_probes_nothing():
@@ -44,8 +56,19 @@ def test_update_probes_nothing():
 
 def test_update_trains_the_sources_of_transfer_as_transfer_does():
     transfer, update = composed("transfer"), composed("update")
-    shared = ("prefix", "optim", "pooling", "max_length_tokens", "finetune", "multitask", "combine", "encoder")
-    assert [getattr(update, name) for name in shared] == [getattr(transfer, name) for name in shared]
+    shared = (
+        "prefix",
+        "optim",
+        "pooling",
+        "max_length_tokens",
+        "finetune",
+        "multitask",
+        "combine",
+        "encoder",
+    )
+    assert [getattr(update, name) for name in shared] == [
+        getattr(transfer, name) for name in shared
+    ]
     assert update.experiment.sources == transfer.experiment.sources
 
 

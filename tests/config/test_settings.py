@@ -12,7 +12,15 @@ from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from prefixbank.config.commands import CombineCommandConfig
 from prefixbank.config.compose import compose
 from prefixbank.config.schema import SplitNames
-from prefixbank.config.settings import CONFIGS, Command, describe, example, full_names, hint_at, names_at
+from prefixbank.config.settings import (
+    CONFIGS,
+    Command,
+    describe,
+    example,
+    full_names,
+    hint_at,
+    names_at,
+)
 
 CHOICE: dict[Command, list[str]] = {
     "train_prefix": ["task=polarity"],
@@ -51,7 +59,11 @@ def test_limit_without_words_is_refused():
 @pytest.mark.parametrize("command", get_args(Command))
 def test_every_setting_has_an_example_that_is_accepted(command: Command):
     config = CONFIGS[command]
-    names = [name for name in full_names(config) if not name.endswith(".overrides") and name != "task.mixture"]
+    names = [
+        name
+        for name in full_names(config)
+        if not name.endswith(".overrides") and name != "task.mixture"
+    ]
     examples = [shlex.split(example(config, name.split(".")))[0] for name in names]
     assert isinstance(compose(command, [*CHOICE.get(command, []), *examples]), config)
 
@@ -66,7 +78,9 @@ def test_example_of_a_group_is_its_first_setting():
     assert example(CombineCommandConfig, ["pooling"]) == "pooling.position=mean"
 
 
-@pytest.mark.parametrize("path", [["nothing"], ["combine", "nothing"], ["name", "nothing"], ["prefixes", "nothing"]])
+@pytest.mark.parametrize(
+    "path", [["nothing"], ["combine", "nothing"], ["name", "nothing"], ["prefixes", "nothing"]]
+)
 def test_hint_of_an_unknown_setting_is_none(path: list[str]):
     assert hint_at(CombineCommandConfig, path) is None
 
@@ -87,5 +101,7 @@ def test_full_names_reach_into_groups():
 
 def test_threads_do_not_mix_their_configs():
     with ThreadPoolExecutor(4) as pool:
-        names = list(pool.map(lambda number: compose("combine", [f"name=bank{number}"]).name, range(8)))
+        names = list(
+            pool.map(lambda number: compose("combine", [f"name=bank{number}"]).name, range(8))
+        )
     assert names == [f"bank{number}" for number in range(8)]

@@ -45,10 +45,14 @@ def test_sweep_of_nothing_is_one_run():
 def test_texts_of_a_sweep_survive_compose():
     paths = ["a b", "it's", "x (1)", "y\\z"]
     quoted = ",".join(f'"{path}"' for path in paths)
-    assert [compose("embed", run).corpus.path for run in expand_sweep([f"corpus.path={quoted}"])] == paths
+    assert [
+        compose("embed", run).corpus.path for run in expand_sweep([f"corpus.path={quoted}"])
+    ] == paths
 
 
-@pytest.mark.parametrize("override", ["seed=interval(0,1)", "task=glob(*)", "seed=shuffle(1,2)", "seed=range(3,3)"])
+@pytest.mark.parametrize(
+    "override", ["seed=interval(0,1)", "task=glob(*)", "seed=shuffle(1,2)", "seed=range(3,3)"]
+)
 def test_sweep_without_a_list_of_values_is_refused(override: str):
     with pytest.raises(UsageError, match="gives no list of values"):
         expand_sweep([override])

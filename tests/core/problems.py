@@ -18,10 +18,14 @@ def logits_of(vectors: np.ndarray, columns: int, seed: int) -> np.ndarray:
     """Noisy linear functions of the vectors, [N, columns]."""
     generator = np.random.default_rng(seed)
     standard = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0)
-    return standard @ generator.normal(size=(FEATURES, columns)) + generator.normal(size=(len(vectors), columns))
+    return standard @ generator.normal(size=(FEATURES, columns)) + generator.normal(
+        size=(len(vectors), columns)
+    )
 
 
-def classification(rows: int = 200, num_classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def classification(
+    rows: int = 200, num_classes: int = 3, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     vectors = vectors_of(rows, seed)
     return vectors, logits_of(vectors, num_classes, seed + 1).argmax(axis=1)
 

@@ -50,11 +50,16 @@ def test_weights_need_finite_similarities(similarities: list[float]):
 
 
 def test_mean_prompt_equals_the_loop_over_numbers():
-    prompts = [torch.randn(3, 5, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    prompts = [
+        torch.randn(3, 5, generator=torch.Generator().manual_seed(seed)) for seed in range(3)
+    ]
     found = average_prompts(prompts, WEIGHTS)
     for slot in range(3):
         for at in range(5):
-            expected = math.fsum(weight * prompt[slot, at].item() for weight, prompt in zip(WEIGHTS, prompts, strict=True))
+            expected = math.fsum(
+                weight * prompt[slot, at].item()
+                for weight, prompt in zip(WEIGHTS, prompts, strict=True)
+            )
             assert found[slot, at].item() == pytest.approx(expected, abs=1e-6)
 
 
@@ -62,10 +67,16 @@ def test_mean_prompt_equals_the_loop_over_numbers():
 def test_mean_prefix_equals_numpy(gated: bool):
     prefixes = [new_prefix(seed, gated=gated) for seed in range(3)]
     found = average_prefixes(prefixes, WEIGHTS)
-    np.testing.assert_allclose(found.tensor, np.average([prefix.tensor.numpy() for prefix in prefixes], axis=0, weights=WEIGHTS), atol=1e-6)
+    np.testing.assert_allclose(
+        found.tensor,
+        np.average([prefix.tensor.numpy() for prefix in prefixes], axis=0, weights=WEIGHTS),
+        atol=1e-6,
+    )
     if gated:
         gates = [prefix.log_gate.numpy() for prefix in prefixes if prefix.log_gate is not None]
-        np.testing.assert_allclose(found.log_gate, np.average(gates, axis=0, weights=WEIGHTS), atol=1e-6)
+        np.testing.assert_allclose(
+            found.log_gate, np.average(gates, axis=0, weights=WEIGHTS), atol=1e-6
+        )
     else:
         assert found.log_gate is None
 
@@ -81,7 +92,11 @@ def test_mean_prefix_is_what_a_bank_of_mean_prefixes_reads():
     prefixes = (new_prefix(0, gated=True), new_prefix(1, gated=True))
     bank = Bank(prefixes=prefixes, weights=(3.0, 1.0), rule="mean_prefixes", pooling=MEAN)
     read, found = bank.passes()[0], average_prefixes(prefixes, [3, 1]).slots()
-    assert torch.equal(read.keys, found.keys) and torch.equal(read.values, found.values) and torch.equal(read.bias, found.bias)
+    assert (
+        torch.equal(read.keys, found.keys)
+        and torch.equal(read.values, found.values)
+        and torch.equal(read.bias, found.bias)
+    )
 
 
 def test_weights_need_not_sum_to_one():
@@ -93,7 +108,10 @@ def test_prefix_of_weight_zero_is_left_out_to_the_bit():
     first, second = new_prefix(0), new_prefix(1)
     broken = Prefix(tensor=torch.full_like(second.tensor, math.inf))
     assert torch.equal(average_prefixes([first, broken], [1, 0]).tensor, first.tensor)
-    assert torch.equal(average_prompts([first.tensor[0, 0, 0], broken.tensor[0, 0, 0]], [1, 0]), first.tensor[0, 0, 0])
+    assert torch.equal(
+        average_prompts([first.tensor[0, 0, 0], broken.tensor[0, 0, 0]], [1, 0]),
+        first.tensor[0, 0, 0],
+    )
 
 
 def test_prefixes_of_different_lengths_have_no_mean():

@@ -54,7 +54,9 @@ def test_bank_without_prefixes_is_the_plain_encoder(bert: BertModel, rule: Rule)
 
 @every_rule
 def test_bank_of_weights_zero_is_the_plain_encoder(bert: BertModel, rule: Rule):
-    assert torch.equal(vectors(bert, bank_of(prefixes_of(2), [0, 0], rule)), vectors_of_prefix(bert, None))
+    assert torch.equal(
+        vectors(bert, bank_of(prefixes_of(2), [0, 0], rule)), vectors_of_prefix(bert, None)
+    )
 
 
 @every_rule
@@ -63,7 +65,10 @@ def test_weight_zero_equals_leaving_the_prefix_out(bert: BertModel, rule: Rule, 
     first, second, third = prefixes_of(3, gated=gated)
     with_zero = vectors(bert, bank_of([first, second, third], [0.5, 0, 0.5], rule))
     without = vectors(bert, bank_of([first, third], [0.5, 0.5], rule))
-    assert torch.equal(with_zero, without) and distance(without, vectors_of_prefix(bert, first)[:, :1]) > 1e-3
+    assert (
+        torch.equal(with_zero, without)
+        and distance(without, vectors_of_prefix(bert, first)[:, :1]) > 1e-3
+    )
 
 
 def test_weight_near_zero_comes_near_to_leaving_the_prefix_out(bert: BertModel):
@@ -74,7 +79,11 @@ def test_weight_near_zero_comes_near_to_leaving_the_prefix_out(bert: BertModel):
 
 def test_weight_one_is_plain_concatenation(bert: BertModel):
     first, second = new_prefix(0, length=3), new_prefix(1, length=5)
-    joined = Prefix(tensor=torch.from_numpy(np.concatenate([first.tensor.numpy(), second.tensor.numpy()], axis=3)))
+    joined = Prefix(
+        tensor=torch.from_numpy(
+            np.concatenate([first.tensor.numpy(), second.tensor.numpy()], axis=3)
+        )
+    )
     bank = bank_of([first, second], [1, 1], "concat_prefixes")
     assert bank.passes()[0].bias is None
     assert torch.equal(vectors(bert, bank), vectors_of_prefix(bert, joined))
@@ -82,7 +91,10 @@ def test_weight_one_is_plain_concatenation(bert: BertModel):
 
 @gates
 def test_weights_scale_what_each_prefix_adds_to_the_softmax(gated: bool):
-    weights, prefixes = (0.2, 1.0, 3.0), [new_prefix(seed, length=length, gated=gated) for seed, length in enumerate((2, 3, 1))]
+    weights, prefixes = (
+        (0.2, 1.0, 3.0),
+        [new_prefix(seed, length=length, gated=gated) for seed, length in enumerate((2, 3, 1))],
+    )
     (slots,) = bank_of(prefixes, weights, "concat_prefixes").passes()
     generator = np.random.default_rng(0)
     query, key, value = generator.normal(size=(3, 5, SHAPE.head_size))
@@ -92,10 +104,14 @@ def test_weights_scale_what_each_prefix_adds_to_the_softmax(gated: bool):
         gate = math.exp(float(prefix.log_gate[1, 2])) if gated else 1.0
         terms.append((weight * gate * np.exp(query @ keys.T / math.sqrt(SHAPE.head_size)), values))
     masses = np.concatenate([mass for mass, _ in terms], axis=1)
-    expected = masses @ np.concatenate([values for _, values in terms]) / masses.sum(axis=1, keepdims=True)
+    expected = (
+        masses @ np.concatenate([values for _, values in terms]) / masses.sum(axis=1, keepdims=True)
+    )
     layer = nn.Module()
     layer.layer_idx = 1
-    heads = [torch.from_numpy(array).expand(1, SHAPE.heads, -1, -1) for array in (query, key, value)]
+    heads = [
+        torch.from_numpy(array).expand(1, SHAPE.heads, -1, -1) for array in (query, key, value)
+    ]
     output, _ = prefix_attention(layer, *heads, None, prefix_slots=slots)
     np.testing.assert_allclose(output[0, :, 2], expected, atol=1e-6)
 
@@ -104,25 +120,41 @@ def test_weights_scale_what_each_prefix_adds_to_the_softmax(gated: bool):
 @gates
 def test_bank_of_one_prefix_equals_that_prefix(bert: BertModel, rule: Rule, gated: bool):
     prefix = new_prefix(gated=gated)
-    assert distance(vectors(bert, bank_of([prefix], [1], rule)), vectors_of_prefix(bert, prefix)) < 1e-6
+    assert (
+        distance(vectors(bert, bank_of([prefix], [1], rule)), vectors_of_prefix(bert, prefix))
+        < 1e-6
+    )
 
 
 @pytest.mark.parametrize("rule", ["mean_vectors", "mean_prefixes", "concat_vectors"])
-def test_weight_of_a_single_prefix_means_nothing_where_weights_are_shares(bert: BertModel, rule: Rule):
+def test_weight_of_a_single_prefix_means_nothing_where_weights_are_shares(
+    bert: BertModel, rule: Rule
+):
     prefix = new_prefix(gated=True)
-    assert distance(vectors(bert, bank_of([prefix], [0.3], rule)), vectors_of_prefix(bert, prefix)) < 1e-5
+    assert (
+        distance(vectors(bert, bank_of([prefix], [0.3], rule)), vectors_of_prefix(bert, prefix))
+        < 1e-5
+    )
 
 
 def test_weight_of_a_single_prefix_shifts_its_gate_under_concat_prefixes(bert: BertModel):
     prefix = new_prefix(gated=True)
     shifted = Prefix(tensor=prefix.tensor, log_gate=prefix.log_gate + math.log(0.3))
-    assert distance(vectors(bert, bank_of([prefix], [0.3], "concat_prefixes")), vectors_of_prefix(bert, shifted)) < 1e-5
+    assert (
+        distance(
+            vectors(bert, bank_of([prefix], [0.3], "concat_prefixes")),
+            vectors_of_prefix(bert, shifted),
+        )
+        < 1e-5
+    )
 
 
 @every_rule_of_one_size
 @pytest.mark.parametrize("count", [2, 3, 7])
 @gates
-def test_copies_that_share_the_weight_of_one_equal_one(bert: BertModel, rule: Rule, count: int, gated: bool):
+def test_copies_that_share_the_weight_of_one_equal_one(
+    bert: BertModel, rule: Rule, count: int, gated: bool
+):
     prefix = new_prefix(gated=gated)
     bank = bank_of([prefix] * count, default_weights("share", count), rule)
     assert distance(vectors(bert, bank), vectors_of_prefix(bert, prefix)) < 1e-5
@@ -139,25 +171,38 @@ def test_order_of_prefixes_changes_nothing(bert: BertModel, rule: Rule):
 def test_order_of_prefixes_of_different_lengths_changes_nothing(bert: BertModel):
     prefixes = [new_prefix(0, length=2), new_prefix(1, length=6, gated=True)]
     forwards = vectors(bert, bank_of(prefixes, [0.2, 1.0], "concat_prefixes"))
-    assert distance(forwards, vectors(bert, bank_of(prefixes[::-1], [1.0, 0.2], "concat_prefixes"))) < 1e-5
+    assert (
+        distance(forwards, vectors(bert, bank_of(prefixes[::-1], [1.0, 0.2], "concat_prefixes")))
+        < 1e-5
+    )
 
 
 def test_concat_vectors_lays_the_vectors_of_each_prefix_side_by_side(bert: BertModel):
     prefixes = [new_prefix(0, length=2), new_prefix(1, length=6, gated=True), new_prefix(2)]
-    expected = np.concatenate([vectors_of_prefix(bert, prefix).numpy() for prefix in prefixes], axis=1)
-    np.testing.assert_allclose(vectors(bert, bank_of(prefixes, [1, 1, 1], "concat_vectors")), expected, atol=1e-6)
+    expected = np.concatenate(
+        [vectors_of_prefix(bert, prefix).numpy() for prefix in prefixes], axis=1
+    )
+    np.testing.assert_allclose(
+        vectors(bert, bank_of(prefixes, [1, 1, 1], "concat_vectors")), expected, atol=1e-6
+    )
 
 
 def test_mean_vectors_is_the_weighted_mean_of_the_vectors_of_each_prefix(bert: BertModel):
     prefixes = [new_prefix(0, length=2), new_prefix(1, length=6, gated=True), new_prefix(2)]
-    expected = np.average([vectors_of_prefix(bert, prefix).numpy() for prefix in prefixes], axis=0, weights=[1, 2, 5])
-    np.testing.assert_allclose(vectors(bert, bank_of(prefixes, [1, 2, 5], "mean_vectors")), expected, atol=1e-5)
+    expected = np.average(
+        [vectors_of_prefix(bert, prefix).numpy() for prefix in prefixes], axis=0, weights=[1, 2, 5]
+    )
+    np.testing.assert_allclose(
+        vectors(bert, bank_of(prefixes, [1, 2, 5], "mean_vectors")), expected, atol=1e-5
+    )
 
 
 def test_mean_prefixes_is_one_pass_with_the_weighted_mean_of_tensors():
     prefixes = prefixes_of(3)
     (slots,) = bank_of(prefixes, [1, 2, 5], "mean_prefixes").passes()
-    expected = np.average([prefix.tensor.double().numpy() for prefix in prefixes], axis=0, weights=[1, 2, 5])
+    expected = np.average(
+        [prefix.tensor.double().numpy() for prefix in prefixes], axis=0, weights=[1, 2, 5]
+    )
     np.testing.assert_allclose(torch.stack([slots.keys, slots.values], dim=1), expected, atol=1e-6)
     assert slots.bias is None
 
@@ -168,7 +213,10 @@ def test_mean_prefixes_takes_the_mean_of_gates_with_zero_for_an_ungated_prefix()
     np.testing.assert_allclose(slots.bias[:, :, 0], gated.log_gate.double() * 0.25, atol=1e-6)
 
 
-@pytest.mark.parametrize(("rule", "passes"), [("concat_prefixes", 1), ("mean_prefixes", 1), ("mean_vectors", 3), ("concat_vectors", 3)])
+@pytest.mark.parametrize(
+    ("rule", "passes"),
+    [("concat_prefixes", 1), ("mean_prefixes", 1), ("mean_vectors", 3), ("concat_vectors", 3)],
+)
 def test_rule_takes_one_pass_or_one_for_each_prefix(rule: Rule, passes: int):
     assert len(bank_of(prefixes_of(3), [1, 1, 1], rule).passes()) == passes
 
@@ -221,7 +269,11 @@ def test_prefixes_of_different_lengths_have_no_mean():
 
 
 @every_rule
-@pytest.mark.parametrize("changed", [{"layers": 2}, {"kv_heads": 2}, {"head_size": 4}], ids=lambda changed: next(iter(changed)))
+@pytest.mark.parametrize(
+    "changed",
+    [{"layers": 2}, {"kv_heads": 2}, {"head_size": 4}],
+    ids=lambda changed: next(iter(changed)),
+)
 def test_prefixes_of_different_encoders_are_refused(rule: Rule, changed: dict[str, int]):
     sizes = {"layers": 3, "heads": 4, "kv_heads": 4, "head_size": 8, "hidden_size": 32} | changed
     other = new_prefix(shape=EncoderShape(**sizes))
@@ -232,7 +284,9 @@ def test_prefixes_of_different_encoders_are_refused(rule: Rule, changed: dict[st
 
 def test_checks_accept_what_fits():
     shape = SHAPE.prefix_shape(4)
-    assert [check_weights(rule, (0.5, 0.5), 2) or check_shapes(rule, [shape, shape]) for rule in RULES] == [None] * 4
+    assert [
+        check_weights(rule, (0.5, 0.5), 2) or check_shapes(rule, [shape, shape]) for rule in RULES
+    ] == [None] * 4
 
 
 def test_merge_of_a_single_vector_is_that_vector():

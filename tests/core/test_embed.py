@@ -15,7 +15,17 @@ from prefixbank.core.combine import Bank, Rule
 from prefixbank.core.embed import embed_batches, encode
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.shapes import Batch
-from tests.core.toys import CLS, MEAN, batch_of, distance, inputs_of, new_prefix, run, state_bytes, texts_of
+from tests.core.toys import (
+    CLS,
+    MEAN,
+    batch_of,
+    distance,
+    inputs_of,
+    new_prefix,
+    run,
+    state_bytes,
+    texts_of,
+)
 
 TEXTS, _ = texts_of(11, seed=0)
 LABELS = np.zeros(11, np.int64)
@@ -24,14 +34,21 @@ SHUFFLED = ((3, 10, 0, 7), (1,), (9, 2, 8), (6, 5, 4))
 
 def bank_of(rule: Rule = "concat_prefixes", *, count: int = 2, pooling: Pooling = MEAN) -> Bank:
     prefixes = tuple(new_prefix(seed, gated=seed == 1) for seed in range(count))
-    return Bank(prefixes=prefixes, weights=(1.0 / max(1, count),) * count, rule=rule, pooling=pooling)
+    return Bank(
+        prefixes=prefixes, weights=(1.0 / max(1, count),) * count, rule=rule, pooling=pooling
+    )
 
 
 def batches(groups: Sequence[Sequence[int]] = SHUFFLED) -> list[Batch]:
     return [batch_of(TEXTS, LABELS, rows) for rows in groups]
 
 
-def embed(model: BertModel, bank: Bank, groups: Sequence[Sequence[int]] = SHUFFLED, precision: str = "fp32") -> np.ndarray:
+def embed(
+    model: BertModel,
+    bank: Bank,
+    groups: Sequence[Sequence[int]] = SHUFFLED,
+    precision: str = "fp32",
+) -> np.ndarray:
     return embed_batches(model, batches(groups), bank, count=11, precision=precision)
 
 
@@ -40,15 +57,30 @@ def test_embed_equals_encoding_row_by_row_in_row_order(bert: BertModel, rule: Ru
     bank = bank_of(rule)
     with torch.no_grad():
         rows = [batch_of(TEXTS, LABELS, [row]).inputs for row in range(11)]
-        alone = [bank.merge([encode(bert, inputs, slots, MEAN) for slots in bank.passes()])[0].numpy() for inputs in rows]
+        alone = [
+            bank.merge([encode(bert, inputs, slots, MEAN) for slots in bank.passes()])[0].numpy()
+            for inputs in rows
+        ]
     np.testing.assert_allclose(embed(bert, bank), np.stack(alone), atol=1e-5)
 
 
-@pytest.mark.parametrize("pooling", [MEAN, replace(MEAN, layers="concat_last", last_k=2)], ids=["last layer", "two layers"])
+@pytest.mark.parametrize(
+    "pooling",
+    [MEAN, replace(MEAN, layers="concat_last", last_k=2)],
+    ids=["last layer", "two layers"],
+)
 def test_number_of_workers_changes_no_byte(bert: BertModel, pooling: Pooling):
     groups = [[row] for row in range(11)]
     one, three = (
-        embed_batches(bert, batches(groups), bank_of(pooling=pooling), count=11, precision="fp32", workers=workers) for workers in (1, 3)
+        embed_batches(
+            bert,
+            batches(groups),
+            bank_of(pooling=pooling),
+            count=11,
+            precision="fp32",
+            workers=workers,
+        )
+        for workers in (1, 3)
     )
     assert one.tobytes() == three.tobytes()
 
@@ -60,7 +92,9 @@ def test_vectors_are_single_precision_with_a_row_for_each_text(bert: BertModel):
 
 def test_bank_without_prefixes_embeds_with_the_plain_encoder(bert: BertModel):
     inputs = batch_of(TEXTS, LABELS, range(11)).inputs
-    np.testing.assert_allclose(embed(bert, bank_of(count=0, pooling=CLS)), run(bert, inputs)[:, 0], atol=1e-5)
+    np.testing.assert_allclose(
+        embed(bert, bank_of(count=0, pooling=CLS)), run(bert, inputs)[:, 0], atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -93,7 +127,9 @@ def count_passes(model: BertModel, bank: Bank) -> int:
 @pytest.mark.parametrize("rule", ["concat_vectors", "mean_vectors"])
 def test_rule_over_vectors_joins_the_vectors_of_each_bank_of_one(bert: BertModel, rule: Rule):
     bank = bank_of(rule, count=3)
-    each = [embed(bert, replace(bank, prefixes=(prefix,), weights=(1.0,))) for prefix in bank.prefixes]
+    each = [
+        embed(bert, replace(bank, prefixes=(prefix,), weights=(1.0,))) for prefix in bank.prefixes
+    ]
     expected = np.mean(each, axis=0) if rule == "mean_vectors" else np.concatenate(each, axis=1)
     np.testing.assert_allclose(embed(bert, bank), expected, atol=1e-5)
 
@@ -103,13 +139,22 @@ def test_pooling_of_an_inner_layer_reads_that_layer(bert: BertModel, layer: int)
     pooling = Pooling(position="cls", layers="single", last_k=1, layer=layer)
     inputs = batch_of(TEXTS, LABELS, range(11)).inputs
     with torch.no_grad():
-        states = bert(**inputs, prefix_slots=bank_of(count=1).passes()[0], attention_calls=[], output_hidden_states=True).hidden_states
-    np.testing.assert_allclose(embed(bert, bank_of(count=1, pooling=pooling)), states[layer][:, 0], atol=1e-5)
+        states = bert(
+            **inputs,
+            prefix_slots=bank_of(count=1).passes()[0],
+            attention_calls=[],
+            output_hidden_states=True,
+        ).hidden_states
+    np.testing.assert_allclose(
+        embed(bert, bank_of(count=1, pooling=pooling)), states[layer][:, 0], atol=1e-5
+    )
 
 
 def test_half_precision_stays_near_single_precision(bert: BertModel):
     single, half = embed(bert, bank_of()), embed(bert, bank_of(), precision="bf16")
-    assert half.dtype == np.float32 and 0 < np.abs(half - single).max() < 0.15 * np.abs(single).max()
+    assert (
+        half.dtype == np.float32 and 0 < np.abs(half - single).max() < 0.15 * np.abs(single).max()
+    )
 
 
 def test_rows_are_reported_batch_by_batch(bert: BertModel):

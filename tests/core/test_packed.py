@@ -11,7 +11,9 @@ from prefixbank.core import packed
 from prefixbank.core.packed import PackedLinear, multiplies_bf16, pack_linear_layers, packable
 from tests.core.toys import distance, inputs_of, new_bert, run
 
-pytestmark = pytest.mark.skipif(not packable(nn.Linear(1, 1), torch.float32), reason="linear layers are packed on x86 CPUs only")
+pytestmark = pytest.mark.skipif(
+    not packable(nn.Linear(1, 1), torch.float32), reason="linear layers are packed on x86 CPUs only"
+)
 
 
 @pytest.fixture
@@ -36,7 +38,10 @@ def test_packed_model_equals_the_model(bert: BertModel):
 def test_packed_model_in_bf16_equals_autocast(bert: BertModel):
     inputs = inputs_of((6, 2, 4))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert distance(run(pack_linear_layers(bert, torch.bfloat16), inputs), run(bert, inputs)) < 3e-2
+        assert (
+            distance(run(pack_linear_layers(bert, torch.bfloat16), inputs), run(bert, inputs))
+            < 3e-2
+        )
 
 
 def test_packing_leaves_the_model_as_it_was_and_shares_the_rest(bert: BertModel):
@@ -59,7 +64,10 @@ def test_subclass_of_a_linear_layer_is_left_alone():
     assert distance(copy(torch.eye(3)), model(torch.eye(3))) < 1e-6
 
 
-@pytest.mark.parametrize(("machine", "dtype", "expected"), [("AMD64", torch.float32, True), ("arm64", torch.float32, False)])
+@pytest.mark.parametrize(
+    ("machine", "dtype", "expected"),
+    [("AMD64", torch.float32, True), ("arm64", torch.float32, False)],
+)
 def test_packing_is_for_x86(monkeypatch, machine: str, dtype: torch.dtype, expected: bool):
     monkeypatch.setattr(packed.platform, "machine", lambda: machine)
     assert packable(nn.Linear(1, 1), dtype) == expected
@@ -72,4 +80,6 @@ def test_precision_that_cpus_do_not_multiply_is_not_packed():
 @pytest.mark.parametrize("supported", [True, False])
 def test_bf16_is_packed_where_the_cpu_multiplies_it(monkeypatch, supported: bool):
     monkeypatch.setattr(packed, "multiplies_bf16", lambda: supported)
-    assert packable(nn.Linear(1, 1), torch.bfloat16) == supported and packable(nn.Linear(1, 1), torch.float32)
+    assert packable(nn.Linear(1, 1), torch.bfloat16) == supported and packable(
+        nn.Linear(1, 1), torch.float32
+    )

@@ -20,7 +20,9 @@ def test_order_of_the_texts_changes_nothing():
 
 
 def test_single_precision_stays():
-    assert pair_features(np.ones((2, 3), np.float32), np.ones((2, 3), np.float32)).dtype == np.float32
+    assert (
+        pair_features(np.ones((2, 3), np.float32), np.ones((2, 3), np.float32)).dtype == np.float32
+    )
 
 
 def test_uneven_vectors_are_refused():

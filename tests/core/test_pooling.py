@@ -1,4 +1,7 @@
-"""Pooling of hidden states whose numbers can be read: layer, row, position and feature are decimal digits."""
+"""Pooling of hidden states whose numbers can be read.
+
+Layer, row, position and feature are decimal digits.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,20 @@ LENGTHS = (5, 3, 1)
 
 
 def states() -> list[torch.Tensor]:
-    """LAYERS + 1 tensors [B, T, E]: value 1000·layer + 100·row + 10·position + feature, negative in odd features."""
+    """LAYERS + 1 tensors [B, T, E].
+
+    Value 1000·layer + 100·row + 10·position + feature, negative in odd features.
+    """
     layer, row, place, feature = np.ogrid[: LAYERS + 1, :ROWS, :TOKENS, :SIZE]
     values = (1000 * layer + 100 * row + 10 * place + feature) * np.where(feature % 2, -1, 1)
     return list(torch.from_numpy(values.astype(np.float32)))
 
 
 def tokens_of(side: str) -> list[slice]:
-    return [slice(0, length) if side == "right" else slice(TOKENS - length, TOKENS) for length in LENGTHS]
+    return [
+        slice(0, length) if side == "right" else slice(TOKENS - length, TOKENS)
+        for length in LENGTHS
+    ]
 
 
 def mask_of(side: str) -> torch.Tensor:
@@ -40,10 +49,21 @@ def expected(pooling: Pooling, side: str) -> np.ndarray:
     """The definition, row by row."""
     hidden = np.stack([tensor.numpy() for tensor in states()]).astype(np.float64)
     last = hidden[-pooling.last_k :]
-    layers = {"last": hidden[-1], "mean_last": last.mean(axis=0), "concat_last": np.concatenate(list(last), axis=-1)}
+    layers = {
+        "last": hidden[-1],
+        "mean_last": last.mean(axis=0),
+        "concat_last": np.concatenate(list(last), axis=-1),
+    }
     chosen = layers.get(pooling.layers, hidden[pooling.layer])
-    reduce = {"cls": lambda x: x[0], "last": lambda x: x[-1], "mean": lambda x: x.mean(axis=0), "max": lambda x: x.max(axis=0)}
-    return np.stack([reduce[pooling.position](chosen[row, place]) for row, place in enumerate(tokens_of(side))])
+    reduce = {
+        "cls": lambda x: x[0],
+        "last": lambda x: x[-1],
+        "mean": lambda x: x.mean(axis=0),
+        "max": lambda x: x.max(axis=0),
+    }
+    return np.stack(
+        [reduce[pooling.position](chosen[row, place]) for row, place in enumerate(tokens_of(side))]
+    )
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -51,7 +71,9 @@ def expected(pooling: Pooling, side: str) -> np.ndarray:
 @pytest.mark.parametrize("position", get_args(Position))
 def test_pool_follows_its_definition(position: Position, layers: Layers, side: str):
     pooling = Pooling(position=position, layers=layers, last_k=3, layer=2)
-    np.testing.assert_allclose(pool(states(), mask_of(side), pooling), expected(pooling, side), rtol=1e-6)
+    np.testing.assert_allclose(
+        pool(states(), mask_of(side), pooling), expected(pooling, side), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("position", get_args(Position))
@@ -63,12 +85,16 @@ def test_pool_ignores_what_padding_holds(position: Position):
 
 
 def test_layer_zero_is_the_embedding_layer():
-    pooled = pool(states(), mask_of("right"), Pooling(position="cls", layers="single", last_k=1, layer=0))
+    pooled = pool(
+        states(), mask_of("right"), Pooling(position="cls", layers="single", last_k=1, layer=0)
+    )
     assert pooled[:, 0].tolist() == [0.0, 100.0, 200.0]
 
 
 def test_layers_lie_side_by_side_in_the_order_of_the_encoder():
-    pooled = pool(states(), mask_of("right"), Pooling(position="cls", layers="concat_last", last_k=2, layer=0))
+    pooled = pool(
+        states(), mask_of("right"), Pooling(position="cls", layers="concat_last", last_k=2, layer=0)
+    )
     assert pooled[0].tolist() == [3000.0, -3001.0, 4000.0, -4001.0]
 
 
@@ -80,7 +106,9 @@ def test_output_size_is_the_size_of_a_vector(layers: Layers):
 
 @pytest.mark.parametrize("layers", get_args(Layers))
 def test_all_layers_are_asked_for_only_where_needed(layers: Layers):
-    assert Pooling(position="mean", layers=layers, last_k=1, layer=0).needs_all_layers == (layers != "last")
+    assert Pooling(position="mean", layers=layers, last_k=1, layer=0).needs_all_layers == (
+        layers != "last"
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +121,9 @@ def test_all_layers_are_asked_for_only_where_needed(layers: Layers):
     ids=lambda pooling: pooling.layers,
 )
 def test_more_layers_than_there_are_is_refused(pooling: Pooling):
-    with pytest.raises(ShapeError, match="asks for 6 layers of hidden states, the encoder has 5") as caught:
+    with pytest.raises(
+        ShapeError, match="asks for 6 layers of hidden states, the encoder has 5"
+    ) as caught:
         pool(states(), mask_of("right"), pooling)
     assert "pooling.layer=4" in caught.value.fix
 
@@ -101,11 +131,18 @@ def test_more_layers_than_there_are_is_refused(pooling: Pooling):
 @pytest.mark.parametrize("layers", ["mean_last", "concat_last", "single"])
 def test_all_layers_and_the_embedding_layer_are_allowed(layers: Layers):
     pooling = Pooling(position="mean", layers=layers, last_k=LAYERS + 1, layer=LAYERS)
-    np.testing.assert_allclose(pool(states(), mask_of("left"), pooling), expected(pooling, "left"), rtol=1e-6)
+    np.testing.assert_allclose(
+        pool(states(), mask_of("left"), pooling), expected(pooling, "left"), rtol=1e-6
+    )
 
 
 def test_last_of_the_encoder_s_hidden_states_is_its_output(bert: BertModel):
     with torch.no_grad():
-        output = bert(**inputs_of((6, 3)), prefix_slots=new_prefix().slots(), attention_calls=[], output_hidden_states=True)
+        output = bert(
+            **inputs_of((6, 3)),
+            prefix_slots=new_prefix().slots(),
+            attention_calls=[],
+            output_hidden_states=True,
+        )
     assert len(output.hidden_states) == bert.config.num_hidden_layers + 1
     assert torch.equal(output.hidden_states[-1], output.last_hidden_state)

@@ -36,7 +36,11 @@ def test_gate_of_another_prefix_is_refused():
 def test_slots_are_keys_then_values():
     prefix = new_prefix()
     slots = prefix.slots()
-    assert torch.equal(slots.keys, prefix.tensor[:, 0]) and torch.equal(slots.values, prefix.tensor[:, 1]) and slots.bias is None
+    assert (
+        torch.equal(slots.keys, prefix.tensor[:, 0])
+        and torch.equal(slots.values, prefix.tensor[:, 1])
+        and slots.bias is None
+    )
 
 
 def test_length_is_the_number_of_slots():
@@ -45,7 +49,9 @@ def test_length_is_the_number_of_slots():
 
 def test_bias_is_gate_plus_log_weight_at_every_slot():
     prefix = new_prefix(gated=True)
-    expected = np.repeat(prefix.log_gate.numpy()[:, :, None] + math.log(0.25), prefix.length, axis=2)
+    expected = np.repeat(
+        prefix.log_gate.numpy()[:, :, None] + math.log(0.25), prefix.length, axis=2
+    )
     np.testing.assert_allclose(prefix.bias(math.log(0.25)), expected, rtol=1e-6)
 
 
@@ -72,31 +78,50 @@ def test_start_values_leave_the_global_random_state_alone(start: PrefixStart):
 
 def test_start_values_have_the_standard_deviation_asked_for():
     tensor = TrainablePrefix(SHAPE, replace(START, length=200, init_scale=0.3), 0).snapshot().tensor
-    assert float(tensor.mean()) == pytest.approx(0, abs=0.01) and float(tensor.std()) == pytest.approx(0.3, rel=0.02)
+    assert float(tensor.mean()) == pytest.approx(0, abs=0.01) and float(
+        tensor.std()
+    ) == pytest.approx(0.3, rel=0.02)
 
 
 @pytest.mark.parametrize("start", [START, MLP], ids=["none", "mlp"])
 @pytest.mark.parametrize("shape", [SHAPE, GROUPED], ids=["all heads", "grouped"])
 def test_prefix_has_the_shape_of_the_encoder(shape: EncoderShape, start: PrefixStart):
-    assert tuple(TrainablePrefix(shape, start, 0)().tensor.shape) == (shape.layers, 2, shape.kv_heads, 4, shape.head_size)
+    assert tuple(TrainablePrefix(shape, start, 0)().tensor.shape) == (
+        shape.layers,
+        2,
+        shape.kv_heads,
+        4,
+        shape.head_size,
+    )
 
 
 def test_mlp_equals_two_layers_computed_by_hand():
     trainable = TrainablePrefix(GROUPED, MLP, 0)
     first, _, second = trainable.produce
-    arrays = [tensor.detach().numpy() for tensor in (trainable.start, first.weight, first.bias, second.weight, second.bias)]
+    arrays = [
+        tensor.detach().numpy()
+        for tensor in (trainable.start, first.weight, first.bias, second.weight, second.bias)
+    ]
     embedding, weight_1, bias_1, weight_2, bias_2 = (array.astype(np.float64) for array in arrays)
     expected = np.zeros((2, 2, 2, 4, 3))
     for slot in range(4):
         flat = weight_2 @ np.tanh(weight_1 @ embedding[slot] + bias_1) + bias_2
         for layer, part, head, place in np.ndindex(2, 2, 2, 3):
-            expected[layer, part, head, slot, place] = flat[((layer * 2 + part) * 2 + head) * 3 + place]
+            expected[layer, part, head, slot, place] = flat[
+                ((layer * 2 + part) * 2 + head) * 3 + place
+            ]
     np.testing.assert_allclose(trainable().tensor.detach(), expected, atol=1e-6)
 
 
 def test_mlp_has_the_sizes_asked_for():
     trainable = TrainablePrefix(GROUPED, replace(MLP, mlp_hidden_size=11), 0)
-    assert {tuple(parameter.shape) for parameter in trainable.parameters()} == {(4, 24), (11, 24), (11,), (24, 11), (24,)}
+    assert {tuple(parameter.shape) for parameter in trainable.parameters()} == {
+        (4, 24),
+        (11, 24),
+        (11,),
+        (24, 11),
+        (24,),
+    }
 
 
 def test_gate_starts_where_told():
@@ -110,7 +135,9 @@ def test_ungated_prefix_has_no_gate():
 def test_drop_is_applied_to_the_tensor_alone():
     trainable = TrainablePrefix(SHAPE, GATED, 0)
     dropped = trainable(lambda tensor: tensor * 2)
-    assert torch.equal(dropped.tensor, trainable().tensor * 2) and torch.equal(dropped.log_gate, trainable().log_gate)
+    assert torch.equal(dropped.tensor, trainable().tensor * 2) and torch.equal(
+        dropped.log_gate, trainable().log_gate
+    )
 
 
 @pytest.mark.parametrize("start", [GATED, replace(MLP, gated=True)], ids=["none", "mlp"])
@@ -128,8 +155,14 @@ def test_snapshot_is_a_copy_that_training_does_not_reach(start: PrefixStart):
 def test_snapshot_equals_the_prefix_without_gradients_in_memory_order(start: PrefixStart):
     trainable = TrainablePrefix(SHAPE, start, 0)
     snapshot = trainable.snapshot()
-    assert torch.equal(snapshot.tensor, trainable().tensor) and torch.equal(snapshot.log_gate, trainable().log_gate)
-    assert snapshot.tensor.is_contiguous() and not snapshot.tensor.requires_grad and not snapshot.log_gate.requires_grad
+    assert torch.equal(snapshot.tensor, trainable().tensor) and torch.equal(
+        snapshot.log_gate, trainable().log_gate
+    )
+    assert (
+        snapshot.tensor.is_contiguous()
+        and not snapshot.tensor.requires_grad
+        and not snapshot.log_gate.requires_grad
+    )
 
 
 def test_strongly_negative_gate_equals_the_plain_encoder(bert: BertModel):
@@ -147,7 +180,9 @@ def test_gate_of_zero_equals_no_gate(bert: BertModel):
 @pytest.mark.parametrize("start", [GATED, replace(MLP, gated=True)], ids=["none", "mlp"])
 def test_gradients_reach_every_parameter_in_every_layer(bert: BertModel, start: PrefixStart):
     trainable = TrainablePrefix(SHAPE, start, 0)
-    states = bert(**inputs_of((6, 3)), prefix_slots=trainable().slots(), attention_calls=[]).last_hidden_state
+    states = bert(
+        **inputs_of((6, 3)), prefix_slots=trainable().slots(), attention_calls=[]
+    ).last_hidden_state
     states.square().sum().backward()
     gradients: list[Tensor] = [parameter.grad for parameter in trainable.parameters()]
     assert all(float(gradient.abs().max()) > 0 for gradient in gradients)
@@ -159,7 +194,9 @@ def test_gradient_of_the_gate_equals_finite_differences(bert: BertModel):
 
     def loss(gate: Tensor) -> Tensor:
         slots = Prefix(tensor=prefix.tensor, log_gate=gate).slots()
-        return bert(**inputs, prefix_slots=slots, attention_calls=[]).last_hidden_state[:, 0, :5].sum()
+        return (
+            bert(**inputs, prefix_slots=slots, attention_calls=[]).last_hidden_state[:, 0, :5].sum()
+        )
 
     gate = prefix.log_gate.clone().requires_grad_()
     loss(gate).backward()

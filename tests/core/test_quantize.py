@@ -7,15 +7,29 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from prefixbank.core.quantize import Calibration, VectorType, bytes_per_vector, calibrate, dequantize, needs_calibration, quantize
+from prefixbank.core.quantize import (
+    Calibration,
+    VectorType,
+    bytes_per_vector,
+    calibrate,
+    dequantize,
+    needs_calibration,
+    quantize,
+)
 
-SAMPLE = np.random.default_rng(0).normal(size=(500, 20)).astype(np.float32) * np.linspace(0.1, 5, 20, dtype=np.float32)
+SAMPLE = np.random.default_rng(0).normal(size=(500, 20)).astype(np.float32) * np.linspace(
+    0.1, 5, 20, dtype=np.float32
+)
 CALIBRATION = calibrate(SAMPLE)
 KINDS = get_args(VectorType)
 
 
-def there_and_back(vectors: np.ndarray, kind: VectorType, calibration: Calibration = CALIBRATION) -> np.ndarray:
-    return dequantize(quantize(vectors, kind, calibration, "median"), kind, calibration, vectors.shape[1])
+def there_and_back(
+    vectors: np.ndarray, kind: VectorType, calibration: Calibration = CALIBRATION
+) -> np.ndarray:
+    return dequantize(
+        quantize(vectors, kind, calibration, "median"), kind, calibration, vectors.shape[1]
+    )
 
 
 def test_calibration_is_least_greatest_and_median_of_each_feature():
@@ -31,7 +45,9 @@ def test_float32_is_stored_as_it_is():
 
 def test_float16_is_the_nearest_and_never_infinite():
     assert np.array_equal(quantize(SAMPLE, "float16", None, "median"), SAMPLE.astype(np.float16))
-    assert np.isfinite(quantize(np.array([[1e6, -1e6]], np.float32), "float16", None, "median")).all()
+    assert np.isfinite(
+        quantize(np.array([[1e6, -1e6]], np.float32), "float16", None, "median")
+    ).all()
 
 
 def test_int8_is_off_by_half_a_level_at_most():
@@ -41,7 +57,11 @@ def test_int8_is_off_by_half_a_level_at_most():
 
 def test_int8_uses_all_levels():
     stored = quantize(SAMPLE, "int8", CALIBRATION, "median")
-    assert stored.dtype == np.int8 and set(stored.min(axis=0)) == {-128} and set(stored.max(axis=0)) == {127}
+    assert (
+        stored.dtype == np.int8
+        and set(stored.min(axis=0)) == {-128}
+        and set(stored.max(axis=0)) == {127}
+    )
 
 
 def test_value_beyond_the_range_gets_its_end():
@@ -59,13 +79,20 @@ def test_first_feature_is_the_highest_bit_of_the_first_byte(threshold):
     limits = CALIBRATION.median if threshold == "median" else np.zeros(20)
     stored = quantize(SAMPLE[:50], "binary", CALIBRATION, threshold)
     for row, packed in zip(SAMPLE[:50].tolist(), stored.tolist(), strict=True):
-        bits = [int(value > limit) for value, limit in zip(row, limits.tolist(), strict=True)] + [0] * 4
-        assert packed == [sum(bit << (7 - place) for place, bit in enumerate(bits[start : start + 8])) for start in (0, 8, 16)]
+        bits = [int(value > limit) for value, limit in zip(row, limits.tolist(), strict=True)] + [
+            0
+        ] * 4
+        assert packed == [
+            sum(bit << (7 - place) for place, bit in enumerate(bits[start : start + 8]))
+            for start in (0, 8, 16)
+        ]
 
 
 def test_bits_come_back_as_one_and_minus_one():
     back = there_and_back(SAMPLE, "binary")
-    assert back.dtype == np.float32 and np.array_equal(back, np.where(SAMPLE > CALIBRATION.median, 1.0, -1.0))
+    assert back.dtype == np.float32 and np.array_equal(
+        back, np.where(SAMPLE > CALIBRATION.median, 1.0, -1.0)
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -19,4 +19,7 @@ def test_shape_names_both_kinds_of_heads_where_they_differ():
 
 
 def test_shape_names_heads_once_where_they_agree():
-    assert str(EncoderShape(layers=2, heads=4, kv_heads=4, head_size=8, hidden_size=32)) == "2 layers, 4 heads of size 8"
+    assert (
+        str(EncoderShape(layers=2, heads=4, kv_heads=4, head_size=8, hidden_size=32))
+        == "2 layers, 4 heads of size 8"
+    )

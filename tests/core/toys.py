@@ -1,4 +1,7 @@
-"""A small random encoder, token ids, prefixes and a task that a prefix can learn: what the tests of `core` share."""
+"""A small random encoder, token ids, prefixes and a task that a prefix can learn.
+
+What the tests of `core` share.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,15 @@ SHAPE = EncoderShape(layers=3, heads=4, kv_heads=4, head_size=8, hidden_size=32)
 WORDS = 60
 MEAN = Pooling(position="mean", layers="last", last_k=1, layer=0)
 CLS = replace(MEAN, position="cls")
-START = PrefixStart(length=4, init_scale=0.5, projection="none", mlp_hidden_size=16, gated=False, gate_init=0.0, dropout=0.0)
+START = PrefixStart(
+    length=4,
+    init_scale=0.5,
+    projection="none",
+    mlp_hidden_size=16,
+    gated=False,
+    gate_init=0.0,
+    dropout=0.0,
+)
 SETTINGS = FitSettings(
     tasks=(TaskSettings(kind="classification", metric="accuracy", num_outputs=2),),
     start=START,
@@ -79,8 +90,13 @@ def new_albert() -> AlbertModel:
     return model.eval().requires_grad_(False)
 
 
-def inputs_of(lengths: Sequence[int], *, width: int = 0, side: str = "right", seed: int = 0) -> dict[str, Tensor]:
-    """Random token ids [B, T] of the given lengths; padding is id 0, positions count from each text's first token."""
+def inputs_of(
+    lengths: Sequence[int], *, width: int = 0, side: str = "right", seed: int = 0
+) -> dict[str, Tensor]:
+    """Random token ids [B, T] of the given lengths.
+
+    Padding is id 0, positions count from each text's first token.
+    """
     generator = np.random.default_rng(seed)
     width = width or max(lengths)
     names = ("input_ids", "attention_mask", "position_ids")
@@ -93,22 +109,34 @@ def inputs_of(lengths: Sequence[int], *, width: int = 0, side: str = "right", se
     return {name: torch.from_numpy(values) for name, values in out.items()}
 
 
-def new_prefix(seed: int = 0, *, length: int = 4, gated: bool = False, shape: EncoderShape = SHAPE) -> Prefix:
+def new_prefix(
+    seed: int = 0, *, length: int = 4, gated: bool = False, shape: EncoderShape = SHAPE
+) -> Prefix:
     """A random prefix of fixed values."""
     generator = torch.Generator().manual_seed(seed)
     tensor = torch.randn(shape.prefix_shape(length), generator=generator)
-    return Prefix(tensor=tensor, log_gate=torch.randn(shape.layers, shape.kv_heads, generator=generator) if gated else None)
+    return Prefix(
+        tensor=tensor,
+        log_gate=torch.randn(shape.layers, shape.kv_heads, generator=generator) if gated else None,
+    )
 
 
-def run(model: nn.Module, inputs: Mapping[str, Tensor], slots: Slots | None = None, **keywords: Any) -> Tensor:
+def run(
+    model: nn.Module, inputs: Mapping[str, Tensor], slots: Slots | None = None, **keywords: Any
+) -> Tensor:
     """Last hidden states [B, T, E]."""
     with torch.no_grad():
-        states: Tensor = model(**inputs, prefix_slots=slots, attention_calls=[], **keywords).last_hidden_state
+        states: Tensor = model(
+            **inputs, prefix_slots=slots, attention_calls=[], **keywords
+        ).last_hidden_state
     return states
 
 
 def texts_of(rows: int, seed: int) -> tuple[list[list[int]], np.ndarray]:
-    """Token ids of `rows` texts of 4 to 9 tokens, and the class of each: whether word 10 (class 0) or word 11 (class 1) is in it."""
+    """Token ids of `rows` texts of 4 to 9 tokens, and the class of each.
+
+    Whether word 10 (class 0) or word 11 (class 1) is in it.
+    """
     generator = np.random.default_rng(seed)
     classes = generator.integers(0, 2, rows)
     texts = []
@@ -124,24 +152,35 @@ def batch_of(texts: Sequence[Sequence[int]], labels: np.ndarray, rows: Sequence[
     ids = np.zeros((len(rows), max(len(texts[row]) for row in rows)), dtype=np.int64)
     for place, row in enumerate(rows):
         ids[place, : len(texts[row])] = texts[row]
-    inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy((ids > 0).astype(np.int64))}
+    inputs = {
+        "input_ids": torch.from_numpy(ids),
+        "attention_mask": torch.from_numpy((ids > 0).astype(np.int64)),
+    }
     numbers = np.asarray(rows)
     return Batch(rows=numbers, inputs=inputs, labels=torch.from_numpy(labels[numbers]))
 
 
-def epochs_of(texts: Sequence[Sequence[int]], labels: np.ndarray, batch_size: int) -> Callable[[int], list[Batch]]:
+def epochs_of(
+    texts: Sequence[Sequence[int]], labels: np.ndarray, batch_size: int
+) -> Callable[[int], list[Batch]]:
     """Batches of an epoch in an order that depends on its number alone."""
 
     def batches(epoch: int) -> list[Batch]:
         order = np.random.default_rng(epoch).permutation(len(texts)).tolist()
-        return [batch_of(texts, labels, order[start : start + batch_size]) for start in range(0, len(order), batch_size)]
+        return [
+            batch_of(texts, labels, order[start : start + batch_size])
+            for start in range(0, len(order), batch_size)
+        ]
 
     return batches
 
 
 def state_bytes(module: nn.Module) -> bytes:
     """Every parameter and buffer of a module, as bytes."""
-    return b"".join(tensor.detach().cpu().contiguous().numpy().tobytes() for tensor in module.state_dict().values())
+    return b"".join(
+        tensor.detach().cpu().contiguous().numpy().tobytes()
+        for tensor in module.state_dict().values()
+    )
 
 
 def distance(one: Tensor, other: Tensor) -> float:

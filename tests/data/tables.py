@@ -17,13 +17,20 @@ def rows(labels: list[Any], *, word: str = "text", **columns: list[Any]) -> dict
     return {"text": [f"{word} {row}" for row in range(len(labels))], **columns, "label": labels}
 
 
-def write_folder(folder: Path, header: dict[str, Any] | str | None = None, **splits: dict[str, list[Any]] | pa.Table) -> Path:
+def write_folder(
+    folder: Path,
+    header: dict[str, Any] | str | None = None,
+    **splits: dict[str, list[Any]] | pa.Table,
+) -> Path:
     """Write a task folder; `header` None is a two-class task, a text is written as it is."""
     folder.mkdir(parents=True, exist_ok=True)
     text = header if isinstance(header, str) else json.dumps(HEADER if header is None else header)
     folder.joinpath("task.json").write_text(text, encoding="utf-8")
     for name, columns in splits.items():
-        parquet.write_table(columns if isinstance(columns, pa.Table) else pa.table(columns), folder / f"{name}.parquet")
+        parquet.write_table(
+            columns if isinstance(columns, pa.Table) else pa.table(columns),
+            folder / f"{name}.parquet",
+        )
     return folder
 
 

@@ -56,7 +56,10 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and that nobody has asked for its exit code does not."""
+    """Whether a process runs.
+
+    One that has ended and that nobody has asked for its exit code does not.
+    """
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").split(") ")[1][0] != "Z"
     except FileNotFoundError:
@@ -69,7 +72,9 @@ def test_workers_are_the_module_that_there_is():
 
 def test_every_job_has_its_outcome(driver):
     outcomes = dict(driver.outcomes([{"n": number} for number in range(7)]))
-    assert {place: outcome["n"] for place, outcome in outcomes.items()} == {number: number for number in range(7)}
+    assert {place: outcome["n"] for place, outcome in outcomes.items()} == {
+        number: number for number in range(7)
+    }
 
 
 def test_so_many_processes_as_workers_do_the_jobs(driver):
@@ -79,11 +84,16 @@ def test_so_many_processes_as_workers_do_the_jobs(driver):
 
 
 def test_processes_are_kept_for_the_next_jobs(driver):
-    first, second = ({outcome["pid"] for _, outcome in driver.outcomes([{"n": 0, "sleep": 0.2}] * 2)} for _ in range(2))
+    first, second = (
+        {outcome["pid"] for _, outcome in driver.outcomes([{"n": 0, "sleep": 0.2}] * 2)}
+        for _ in range(2)
+    )
     assert first == second
 
 
-@pytest.mark.parametrize(("way", "how"), [({"kill": True}, "killed by SIGKILL"), ({"exit": 3}, "ended with exit code 3")])
+@pytest.mark.parametrize(
+    ("way", "how"), [({"kill": True}, "killed by SIGKILL"), ({"exit": 3}, "ended with exit code 3")]
+)
 def test_worker_that_dies_costs_its_job_only(driver, way, how):
     outcomes = dict(driver.outcomes([{"n": 0}, {"n": 1, **way}, {"n": 2}, {"n": 3}]))
     assert outcomes.pop(1) == {"died": how}
@@ -93,7 +103,11 @@ def test_worker_that_dies_costs_its_job_only(driver, way, how):
 def test_close_ends_workers_in_the_middle_of_a_job(driver):
     outcomes = driver.outcomes([{"n": 0}, {"n": 1, "sleep": 600}])
     next(outcomes)
-    busy = next(process for process in driver._processes if process is not None and process._process.poll() is None)
+    busy = next(
+        process
+        for process in driver._processes
+        if process is not None and process._process.poll() is None
+    )
     pids = [process._process.pid for process in driver._processes if process is not None]
     driver.close()
     assert busy._process.returncode == -signal.SIGKILL and not any(map(is_alive, pids))
@@ -124,7 +138,9 @@ def test_threads_asked_for_are_each_workers(driver):
         (RunConfig(workers=3), 2, 3),
     ],
 )
-def test_there_is_a_worker_for_each_gpu_unless_another_number_is_asked_for(monkeypatch, run, gpus, width):
+def test_there_is_a_worker_for_each_gpu_unless_another_number_is_asked_for(
+    monkeypatch, run, gpus, width
+):
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
@@ -137,7 +153,10 @@ def test_workers_see_one_gpu_each_of_those_that_the_command_sees(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, 7")
     driver = LocalDriver(RunConfig(workers=4))
-    seen = sorted(outcome["gpu"] for _, outcome in driver.outcomes([{"n": number, "sleep": 0.5} for number in range(4)]))
+    seen = sorted(
+        outcome["gpu"]
+        for _, outcome in driver.outcomes([{"n": number, "sleep": 0.5} for number in range(4)])
+    )
     driver.close()
     assert seen == ["5", "5", "7", "7"]
 
@@ -161,7 +180,9 @@ worker.main()
 def python(*args: str) -> subprocess.Popen[str]:
     """Start Python with pipes to talk to it."""
     pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, *args], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+    return subprocess.Popen(
+        [sys.executable, *args], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+    )
 
 
 def test_worker_ends_in_the_middle_of_a_job_when_its_command_is_gone(tmp_path):
@@ -193,8 +214,18 @@ def ask_worker(*jobs: dict) -> list[dict]:
 
 
 def test_worker_answers_errors_and_goes_on(tmp_path):
-    job = Job(command="embed", overrides=("bank=nosuch", "corpus.path=x.txt"), store=str(tmp_path / "store"), folder=str(tmp_path))
-    workers = Job(command="embed", overrides=(), store=str(tmp_path / "store"), folder=str(tmp_path / "nosuch"))
+    job = Job(
+        command="embed",
+        overrides=("bank=nosuch", "corpus.path=x.txt"),
+        store=str(tmp_path / "store"),
+        folder=str(tmp_path),
+    )
+    workers = Job(
+        command="embed",
+        overrides=(),
+        store=str(tmp_path / "store"),
+        folder=str(tmp_path / "nosuch"),
+    )
     errors = [error_in(answer) for answer in ask_worker(job.to_json(), workers.to_json())]
     assert [error.what for error in errors if error is not None] == [
         f"no bank or key 'nosuch' in the store at {tmp_path / 'store'}",

@@ -31,7 +31,9 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[RayDriver]:
 @pytest.mark.filterwarnings("ignore")  # Ray's own, of many kinds
 def test_every_job_has_its_outcome_and_comes_from_another_process(driver, shards):
     outcomes = dict(driver.outcomes([{"n": number, "shards": shards} for number in range(5)]))
-    assert {place: outcome["n"] for place, outcome in outcomes.items()} == {number: number for number in range(5)}
+    assert {place: outcome["n"] for place, outcome in outcomes.items()} == {
+        number: number for number in range(5)
+    }
     assert os.getpid() not in {outcome["pid"] for outcome in outcomes.values()}
 
 
@@ -41,7 +43,9 @@ def test_killed_task_is_told_and_killed_actor_is_replaced(driver, tmp_path):
     jobs = [{"n": 0, "shards": {}}, {"n": 1, "shards": {}, "mark": str(tmp_path / "task")}]
     outcomes = dict(driver.outcomes(jobs))
     assert outcomes[0]["n"] == 0 and set(outcomes[1]) == {"died"}
-    jobs = [{"n": number, "shards": {"0": "d"}, "mark": str(tmp_path / "actor")} for number in range(3)]
+    jobs = [
+        {"n": number, "shards": {"0": "d"}, "mark": str(tmp_path / "actor")} for number in range(3)
+    ]
     assert sorted(outcome["n"] for _, outcome in driver.outcomes(jobs)) == [0, 1, 2]
 
 

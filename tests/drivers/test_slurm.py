@@ -1,4 +1,7 @@
-"""Slurm's job arrays through submitit: with processes of this machine in Slurm's place, and as far as the script that Slurm is given."""
+"""Slurm's job arrays through submitit.
+
+With processes of this machine in Slurm's place, and as far as the script that Slurm is given.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Iterator[SlurmDriver]:
-    made = SlurmDriver(RunConfig(workers=2, slurm=SlurmConfig(cluster="local", folder=str(tmp_path / "jobs"))), work)
+    made = SlurmDriver(
+        RunConfig(workers=2, slurm=SlurmConfig(cluster="local", folder=str(tmp_path / "jobs"))),
+        work,
+    )
     yield made
     made.close()
 
@@ -39,7 +45,10 @@ def test_jobs_are_done_by_processes_and_one_that_is_killed_is_told_apart(driver,
 def test_width_is_what_is_asked_for_or_what_an_array_holds(monkeypatch, tmp_path):
     fake_slurm(monkeypatch, tmp_path)
     folder = str(tmp_path / "jobs")
-    widths = [SlurmDriver(RunConfig(workers=workers, slurm=SlurmConfig(folder=folder)), work).num_workers for workers in (0, 7)]
+    widths = [
+        SlurmDriver(RunConfig(workers=workers, slurm=SlurmConfig(folder=folder)), work).num_workers
+        for workers in (0, 7)
+    ]
     assert widths == [MAX_TASKS, 7]
 
 
@@ -47,7 +56,12 @@ def fake_slurm(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:
     """Put commands in the place of Slurm's: `sbatch` keeps the script that it is given."""
     tools, script = folder / "bin", folder / "script.sh"
     tools.mkdir()
-    for name, text in {"sbatch": f'cp "$1" {script}; echo Submitted batch job 17', "srun": "", "sacct": "", "scancel": ""}.items():
+    for name, text in {
+        "sbatch": f'cp "$1" {script}; echo Submitted batch job 17',
+        "srun": "",
+        "sacct": "",
+        "scancel": "",
+    }.items():
         (tools / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
@@ -56,12 +70,18 @@ def fake_slurm(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:
 
 def test_slurm_is_asked_for_what_the_settings_say(monkeypatch, tmp_path):
     script = fake_slurm(monkeypatch, tmp_path)
-    asked = SlurmConfig(folder=str(tmp_path / "jobs"), partition="long", minutes=90, cpus=6, gpus=1, memory_gb=32)
+    asked = SlurmConfig(
+        folder=str(tmp_path / "jobs"), partition="long", minutes=90, cpus=6, gpus=1, memory_gb=32
+    )
     driver = SlurmDriver(RunConfig(workers=2, slurm=asked), work)
     with driver._executor.batch():
         for number in range(5):
             driver._executor.submit(work, {"n": number})
-    lines = dict(re.findall(r"^#SBATCH --([\w-]+)=(.*)$", script.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    lines = dict(
+        re.findall(
+            r"^#SBATCH --([\w-]+)=(.*)$", script.read_text(encoding="utf-8"), flags=re.MULTILINE
+        )
+    )
     expected = {
         "array": "0-4%2",
         "cpus-per-task": "6",
@@ -77,9 +97,12 @@ def test_slurm_is_asked_for_what_the_settings_say(monkeypatch, tmp_path):
 def test_job_that_slurm_does_not_take_is_an_error_with_its_reason(monkeypatch, tmp_path):
     fake_slurm(monkeypatch, tmp_path)
     (tmp_path / "bin" / "sbatch").write_text(
-        "#!/bin/sh\necho 'sbatch: error: invalid partition specified: long' >&2; exit 1\n", encoding="utf-8"
+        "#!/bin/sh\necho 'sbatch: error: invalid partition specified: long' >&2; exit 1\n",
+        encoding="utf-8",
     )
-    driver = SlurmDriver(RunConfig(slurm=SlurmConfig(folder=str(tmp_path / "jobs"), partition="long")), work)
+    driver = SlurmDriver(
+        RunConfig(slurm=SlurmConfig(folder=str(tmp_path / "jobs"), partition="long")), work
+    )
     with pytest.raises(DeviceError, match="invalid partition specified: long"):
         next(driver.outcomes([{"n": 0}]))
 

@@ -9,7 +9,10 @@ from typing import Any
 
 
 def work(job: dict[str, Any]) -> dict[str, Any]:
-    """Return what it was given and who did it; die the first time if there is a file to leave then."""
+    """Return what it was given and who did it.
+
+    Die the first time if there is a file to leave then.
+    """
     if job.get("mark") and not Path(job["mark"]).exists():
         Path(job["mark"]).touch()
         os.kill(os.getpid(), signal.SIGKILL)

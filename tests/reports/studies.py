@@ -1,4 +1,7 @@
-"""Invented studies: probe and training artifacts with known predictions, for the tests of the report."""
+"""Invented studies.
+
+Probe and training artifacts with known predictions, for the tests of the report.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,60 @@ from prefixbank.store import JSON, Entry, Store, document
 
 Put = Callable[..., Entry]
 
-FACTS = Facts(experiment="study", encoder="tiny", sources=("alpha", "beta"), seeds=(0, 1, 2), protocol=("Sources: 50 rows.",))
+FACTS = Facts(
+    experiment="study",
+    encoder="tiny",
+    sources=("alpha", "beta"),
+    seeds=(0, 1, 2),
+    protocol=("Sources: 50 rows.",),
+)
 ROWS = {"mood": 200, "topic": 80}
 """Test rows of each target."""
-RIGHT = {"plain encoder": {0: 0.6}, "bank": {0: 0.8, 1: 0.7, 2: 0.75}, "multi-task encoder": {0: 0.65, 2: 0.7}}
+RIGHT = {
+    "plain encoder": {0: 0.6},
+    "bank": {0: 0.8, 1: 0.7, 2: 0.75},
+    "multi-task encoder": {0: 0.65, 2: 0.7},
+}
 """About the share of right predictions, by column and seed."""
 ONE_SOURCE = {"alpha": {0: 0.7, 1: 0.65}, "beta": {0: 0.55, 1: 0.6}}
 RESAMPLES = 2000
 UPDATE: tuple[JSON, ...] = (
-    {"change": "add gamma", "method": "prefixes", "units": 1, "examples": 100, "flops": 3e12, "seconds": 2.0, "others_unchanged": True},
-    {"change": "add gamma", "method": "multi-task", "units": 1, "examples": 900, "flops": 4e12, "seconds": 8.0, "others_unchanged": None},
-    {"change": "remove beta", "method": "prefixes", "units": 0, "examples": 0, "flops": 0, "seconds": 0.0, "others_unchanged": True},
-    {"change": "remove beta", "method": "multi-task", "units": 1, "examples": 700, "flops": 3e12, "seconds": 0.0, "others_unchanged": None},
+    {
+        "change": "add gamma",
+        "method": "prefixes",
+        "units": 1,
+        "examples": 100,
+        "flops": 3e12,
+        "seconds": 2.0,
+        "others_unchanged": True,
+    },
+    {
+        "change": "add gamma",
+        "method": "multi-task",
+        "units": 1,
+        "examples": 900,
+        "flops": 4e12,
+        "seconds": 8.0,
+        "others_unchanged": None,
+    },
+    {
+        "change": "remove beta",
+        "method": "prefixes",
+        "units": 0,
+        "examples": 0,
+        "flops": 0,
+        "seconds": 0.0,
+        "others_unchanged": True,
+    },
+    {
+        "change": "remove beta",
+        "method": "multi-task",
+        "units": 1,
+        "examples": 700,
+        "flops": 3e12,
+        "seconds": 0.0,
+        "others_unchanged": None,
+    },
 )
 
 
@@ -44,15 +89,36 @@ def answers(target: str, name: str, seed: int, share: float) -> np.ndarray:
     return np.where(generator.random(len(labels)) < share, labels, 1 - labels)
 
 
-def put_probe(put: Put, labels: np.ndarray, *predictions: np.ndarray, metric: str = "accuracy", folds: int = 0, name: str = "") -> Entry:
+def put_probe(
+    put: Put,
+    labels: np.ndarray,
+    *predictions: np.ndarray,
+    metric: str = "accuracy",
+    folds: int = 0,
+    name: str = "",
+) -> Entry:
     """Publish a probe with given predictions, one for each few-shot draw."""
 
     def write(out: Path) -> None:
-        facts = {"split": "cross-validated" if folds else "test", "outer_folds": folds or None, "train_rows": 50}
-        write_json(out / "probe.json", {"metric": metric, "labels": [] if metric == "pearson" else ["no", "yes"], **facts})
-        save_file({"labels": labels, **{f"{n}.predictions": one for n, one in enumerate(predictions)}}, out / "predictions.safetensors")
+        facts = {
+            "split": "cross-validated" if folds else "test",
+            "outer_folds": folds or None,
+            "train_rows": 50,
+        }
+        write_json(
+            out / "probe.json",
+            {"metric": metric, "labels": [] if metric == "pearson" else ["no", "yes"], **facts},
+        )
+        save_file(
+            {"labels": labels, **{f"{n}.predictions": one for n, one in enumerate(predictions)}},
+            out / "predictions.safetensors",
+        )
 
-    return put("probe", write, inputs={"of": [labels.tolist(), [one.tolist() for one in predictions], folds, name]})
+    return put(
+        "probe",
+        write,
+        inputs={"of": [labels.tolist(), [one.tolist() for one in predictions], folds, name]},
+    )
 
 
 def put_curve(put: Put, name: str, validations: Sequence[float]) -> Entry:
@@ -61,18 +127,27 @@ def put_curve(put: Put, name: str, validations: Sequence[float]) -> Entry:
     def write(out: Path) -> None:
         lines: list[JSON] = []
         for epoch, validation in enumerate(validations, start=1):
-            lines += [{"step": 2 * epoch - 1 + half, "epoch": epoch, "loss": 1.0, "lr": 0.1} for half in (0, 1)]
+            lines += [
+                {"step": 2 * epoch - 1 + half, "epoch": epoch, "loss": 1.0, "lr": 0.1}
+                for half in (0, 1)
+            ]
             lines.append({"step": 2 * epoch, "epoch": epoch, "validation": validation})
-        (out / "curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        (out / "curve.jsonl").write_text(
+            "".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8"
+        )
 
     return put("train_prefix", write, inputs={"of": [name, list(validations)]})
 
 
-def put_probes(put: Put, shares: Mapping[str, Mapping[int, float]], kind: str = "") -> dict[str, dict[str, dict[int, Entry]]]:
+def put_probes(
+    put: Put, shares: Mapping[str, Mapping[int, float]], kind: str = ""
+) -> dict[str, dict[str, dict[int, Entry]]]:
     return {
         target: {
             name: {
-                seed: put_probe(put, labels_of(target), answers(target, f"{kind}{name}", seed, share), name=kind)
+                seed: put_probe(
+                    put, labels_of(target), answers(target, f"{kind}{name}", seed, share), name=kind
+                )
                 for seed, share in by_seed.items()
             }
             for name, by_seed in shares.items()
@@ -94,7 +169,12 @@ def whole_study(put: Put, **changes: Any) -> Study:
         "baselines": ("plain encoder", "multi-task encoder"),
         "singles": put_probes(put, ONE_SOURCE, "single "),
         "without": put_probes(put, ONE_SOURCE, "without "),
-        "curves": {"alpha": {0: put_curve(put, "alpha", [0.5, 0.6]), 1: put_curve(put, "alpha", [0.55, 0.5])}},
+        "curves": {
+            "alpha": {
+                0: put_curve(put, "alpha", [0.5, 0.6]),
+                1: put_curve(put, "alpha", [0.55, 0.5]),
+            }
+        },
         "update": UPDATE,
     }
     return Study(**{**parts, **changes})
@@ -115,12 +195,16 @@ def update_study(put: Put) -> Study:
 def put_into(root: Path) -> Put:
     """Like the fixture `put`, with a store at `root`, for fixtures that outlive one test."""
 
-    def put(step: str, write: Callable[[Path], None], *, inputs: JSON, config: JSON | None = None) -> Entry:
+    def put(
+        step: str, write: Callable[[Path], None], *, inputs: JSON, config: JSON | None = None
+    ) -> Entry:
         def into(out: Path, work: Path) -> JSON:
             write(out)
             return {}
 
-        return Store(root).build(document(step=step, version=1, config=config or {}, inputs=inputs), into)[0]
+        return Store(root).build(
+            document(step=step, version=1, config=config or {}, inputs=inputs), into
+        )[0]
 
     return put
 

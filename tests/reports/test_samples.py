@@ -28,7 +28,10 @@ def test_value_is_the_mean_over_the_seeds_asked_for():
 def test_draws_weigh_each_seed_by_how_often_it_was_drawn():
     one = sampled(0, 1, 2)
     shares = draw_seeds((0, 1, 2), 6)
-    expected = [sum(shares[r, place] * one.samples[seed][r] for place, seed in enumerate((0, 1, 2))) for r in range(6)]
+    expected = [
+        sum(shares[r, place] * one.samples[seed][r] for place, seed in enumerate((0, 1, 2)))
+        for r in range(6)
+    ]
     np.testing.assert_allclose(one.drawn((0, 1, 2)), expected)
 
 
@@ -52,9 +55,15 @@ def test_representations_share_the_seeds_that_both_have(one, other, expected):
 
 
 def test_mean_over_targets_is_taken_seed_by_seed():
-    one, other = sampled(0, 1), Sampled(scores={0: 1.0, 1: 0.0}, samples={0: np.zeros(6), 1: np.ones(6)})
+    one, other = (
+        sampled(0, 1),
+        Sampled(scores={0: 1.0, 1: 0.0}, samples={0: np.zeros(6), 1: np.ones(6)}),
+    )
     mean = mean_over_targets([one, other])
-    assert mean.scores == {0: pytest.approx((one.scores[0] + 1) / 2), 1: pytest.approx(one.scores[1] / 2)}
+    assert mean.scores == {
+        0: pytest.approx((one.scores[0] + 1) / 2),
+        1: pytest.approx(one.scores[1] / 2),
+    }
     np.testing.assert_allclose(mean.samples[1], (one.samples[1] + 1) / 2)
 
 
@@ -71,17 +80,29 @@ def test_probes_of_a_target_share_their_rows(put):
 
 def test_targets_draw_their_rows_apart(put):
     entry = put_probe(put, labels_of("mood"), answers("mood", "bank", 0, 0.5))
-    first, second = (sample_target("mood", [entry], 50, number)[1][entry.digest][1] for number in (0, 1))
+    first, second = (
+        sample_target("mood", [entry], 50, number)[1][entry.digest][1] for number in (0, 1)
+    )
     assert not np.array_equal(first, second)
 
 
 def test_draws_of_a_few_shot_probe_are_averaged(put):
-    labels, (one, other) = labels_of("mood"), (answers("mood", "bank", seed, 0.7) for seed in (0, 1))
-    both, single = put_probe(put, labels, one, other), [put_probe(put, labels, draw) for draw in (one, other)]
+    labels, (one, other) = (
+        labels_of("mood"),
+        (answers("mood", "bank", seed, 0.7) for seed in (0, 1)),
+    )
+    both, single = (
+        put_probe(put, labels, one, other),
+        [put_probe(put, labels, draw) for draw in (one, other)],
+    )
     facts, found = sample_target("mood", [both, *single], 20, 0)
     assert facts["draws"] == 2
-    assert found[both.digest][0] == pytest.approx(np.mean([(draw == labels).mean() for draw in (one, other)]))
-    np.testing.assert_allclose(found[both.digest][1], np.mean([found[entry.digest][1] for entry in single], axis=0))
+    assert found[both.digest][0] == pytest.approx(
+        np.mean([(draw == labels).mean() for draw in (one, other)])
+    )
+    np.testing.assert_allclose(
+        found[both.digest][1], np.mean([found[entry.digest][1] for entry in single], axis=0)
+    )
 
 
 def test_regression_is_scored_by_its_metric(put):
@@ -90,11 +111,15 @@ def test_regression_is_scored_by_its_metric(put):
     predictions = labels + generator.normal(size=60)
     entry = put_probe(put, labels, predictions, metric="pearson")
     facts, found = sample_target("mood", [entry], 10, 0)
-    assert facts["metric"] == "pearson" and found[entry.digest][0] == pytest.approx(np.corrcoef(labels, predictions)[0, 1])
+    assert facts["metric"] == "pearson" and found[entry.digest][0] == pytest.approx(
+        np.corrcoef(labels, predictions)[0, 1]
+    )
 
 
 def test_probes_scored_on_other_rows_are_refused(put):
     labels = labels_of("mood")
     one, other = put_probe(put, labels, labels), put_probe(put, 1 - labels, labels)
-    with pytest.raises(DataError, match="predictions for 'mood' were scored on different test rows"):
+    with pytest.raises(
+        DataError, match="predictions for 'mood' were scored on different test rows"
+    ):
         sample_target("mood", [one, other], 10, 0)

@@ -13,7 +13,16 @@ from prefixbank.reports import step as report
 from prefixbank.reports.study import ReportColumn
 from prefixbank.runtime.events import silent
 from prefixbank.runtime.unit import run_unit
-from tests.reports.studies import RIGHT, ROWS, UPDATE, put_curve, put_probes, table_of, update_study, whole_study
+from tests.reports.studies import (
+    RIGHT,
+    ROWS,
+    UPDATE,
+    put_curve,
+    put_probes,
+    table_of,
+    update_study,
+    whole_study,
+)
 
 
 def changed(put, study, part: str):
@@ -29,7 +38,9 @@ def changed(put, study, part: str):
         "columns": {"columns": {**study.columns, "bank": ReportColumn(title="the bank", passes=8)}},
         "order of columns": {"columns": dict(reversed(study.columns.items()))},
         "order of targets": {"probes": dict(reversed(study.probes.items()))},
-        "order of sources": {"singles": {target: dict(reversed(of.items())) for target, of in study.singles.items()}},
+        "order of sources": {
+            "singles": {target: dict(reversed(of.items())) for target, of in study.singles.items()}
+        },
         "baselines": {"baselines": ("plain encoder",)},
         "bank": {"bank": "multi-task encoder"},
         "facts": {"facts": replace(study.facts, protocol=("Sources: all rows.",))},
@@ -56,20 +67,35 @@ def changed(put, study, part: str):
 )
 def test_key_follows_every_part_of_the_study(put, part):
     study = whole_study(put)
-    first, same, other = (report.unit(one, bootstrap_samples=10).document for one in (study, whole_study(put), changed(put, study, part)))
+    first, same, other = (
+        report.unit(one, bootstrap_samples=10).document
+        for one in (study, whole_study(put), changed(put, study, part))
+    )
     assert first == same != other
 
 
 def test_key_follows_the_resamples(put):
     study = whole_study(put)
-    assert report.unit(study, bootstrap_samples=10).document != report.unit(study, bootstrap_samples=20).document
+    assert (
+        report.unit(study, bootstrap_samples=10).document
+        != report.unit(study, bootstrap_samples=20).document
+    )
 
 
 def test_unit_publishes_the_table_under_the_experiments_name(store, put):
     study = whole_study(put)
     entry = run_unit(store, report.unit(study, bootstrap_samples=500), silent)
-    assert json.loads(entry.file("report.json").read_text(encoding="utf-8")) == json.loads(json.dumps(table_of(study, 500)))
-    assert set(entry.files) == {"report.json", "report.md", "report.png", "heatmap.png", "update.png", "curves.png"}
+    assert json.loads(entry.file("report.json").read_text(encoding="utf-8")) == json.loads(
+        json.dumps(table_of(study, 500))
+    )
+    assert set(entry.files) == {
+        "report.json",
+        "report.md",
+        "report.png",
+        "heatmap.png",
+        "update.png",
+        "curves.png",
+    }
     assert store.ref("report", "study").key == entry.key
 
 
@@ -86,7 +112,9 @@ def test_report_without_targets_is_flattened_to_its_costs(store, put):
 
 
 def test_comparison_with_what_is_not_made_is_refused(put):
-    with pytest.raises(UsageError, match="compares with 'other', which the experiment does not make"):
+    with pytest.raises(
+        UsageError, match="compares with 'other', which the experiment does not make"
+    ):
         whole_study(put, baselines=("plain encoder", "other"))
     with pytest.raises(UsageError, match="compares with 'whole'"):
         whole_study(put, bank="whole")

@@ -47,10 +47,15 @@ def mean(column: str, target: str, seeds: list[int]) -> float:
 def test_cell_is_the_mean_accuracy_over_seeds(table, target, column):
     cell = table["rows"][target]["columns"][column]
     assert cell["value"] == pytest.approx(mean(column, target, list(RIGHT[column])))
-    assert cell["scores"] == pytest.approx([accuracy(target, column, seed) for seed in RIGHT[column]])
+    assert cell["scores"] == pytest.approx(
+        [accuracy(target, column, seed) for seed in RIGHT[column]]
+    )
 
 
-@pytest.mark.parametrize(("column", "seeds"), [("plain encoder", []), ("bank", [0, 1, 2]), ("multi-task encoder", [0, 2])])
+@pytest.mark.parametrize(
+    ("column", "seeds"),
+    [("plain encoder", []), ("bank", [0, 1, 2]), ("multi-task encoder", [0, 2])],
+)
 def test_cell_names_its_seeds_and_the_plain_encoder_has_none(table, column, seeds):
     assert table["rows"]["mood"]["columns"][column]["seeds"] == seeds
 
@@ -58,19 +63,27 @@ def test_cell_names_its_seeds_and_the_plain_encoder_has_none(table, column, seed
 @pytest.mark.parametrize("column", RIGHT)
 def test_mean_row_is_the_mean_over_targets(table, column):
     cell = table["rows"][MEAN]["columns"][column]
-    assert cell["value"] == pytest.approx(np.mean([mean(column, target, list(RIGHT[column])) for target in ROWS]))
-    assert cell["scores"] == pytest.approx([np.mean([accuracy(target, column, seed) for target in ROWS]) for seed in RIGHT[column]])
+    assert cell["value"] == pytest.approx(
+        np.mean([mean(column, target, list(RIGHT[column])) for target in ROWS])
+    )
+    assert cell["scores"] == pytest.approx(
+        [np.mean([accuracy(target, column, seed) for target in ROWS]) for seed in RIGHT[column]]
+    )
 
 
 def test_difference_to_the_plain_encoder_uses_every_seed(table):
     found = table["rows"]["mood"]["differences"]["plain encoder"]["bank"]
-    assert found["value"] == pytest.approx(mean("bank", "mood", [0, 1, 2]) - mean("plain encoder", "mood", [0]))
+    assert found["value"] == pytest.approx(
+        mean("bank", "mood", [0, 1, 2]) - mean("plain encoder", "mood", [0])
+    )
     assert found["seeds"] == [0, 1, 2]
 
 
 def test_difference_of_two_trained_columns_uses_the_seeds_that_both_have(table):
     found = table["rows"]["mood"]["differences"]["multi-task encoder"]["bank"]
-    assert found["value"] == pytest.approx(mean("bank", "mood", [0, 2]) - mean("multi-task encoder", "mood", [0, 2]))
+    assert found["value"] == pytest.approx(
+        mean("bank", "mood", [0, 2]) - mean("multi-task encoder", "mood", [0, 2])
+    )
     assert found["seeds"] == [0, 2]
 
 
@@ -85,11 +98,16 @@ def test_two_baselines_are_compared_once(table):
 def test_columns_that_share_no_seed_are_not_compared(put):
     shares = {"first": {0: 0.5, 1: 0.6}, "second": {2: 0.7}}
     table = table_of(small_study(put_probes(put, shares)), 10)
-    assert table["rows"]["mood"]["differences"] == {} and table["families"] == {"mean": 0, "targets": 0}
+    assert table["rows"]["mood"]["differences"] == {} and table["families"] == {
+        "mean": 0,
+        "targets": 0,
+    }
 
 
 def resample(generator: np.random.Generator) -> dict[str, np.ndarray]:
-    """Mean over targets of bank and multi-task encoder on the seeds they share, and of the bank on all of its own, resampled by hand."""
+    """Mean over targets of bank and multi-task encoder on the seeds they share, and of the bank on
+    all of its own, resampled by hand.
+    """
     found: dict[str, list[float]] = {"bank": [], "difference": []}
     right = {
         (target, column, seed): answers(target, column, seed, share) == labels_of(target)
@@ -102,7 +120,11 @@ def resample(generator: np.random.Generator) -> dict[str, np.ndarray]:
         scores = {key: one[rows[key[0]]].mean() for key, one in right.items()}
         shared, own = generator.choice([0, 2], 2), generator.choice([0, 1, 2], 3)
         bank = np.mean([scores[target, "bank", seed] for target in ROWS for seed in own])
-        gaps = [scores[target, "bank", seed] - scores[target, "multi-task encoder", seed] for target in ROWS for seed in shared]
+        gaps = [
+            scores[target, "bank", seed] - scores[target, "multi-task encoder", seed]
+            for target in ROWS
+            for seed in shared
+        ]
         found["bank"].append(float(bank))
         found["difference"].append(float(np.mean(gaps)))
     return {name: np.array(values) for name, values in found.items()}
@@ -115,19 +137,25 @@ def test_intervals_of_means_agree_with_a_bootstrap_by_hand(table):
         (row["columns"]["bank"], samples["bank"]),
         (row["differences"]["multi-task encoder"]["bank"], samples["difference"]),
     ):
-        assert [found["low"], found["high"]] == pytest.approx(np.quantile(expected, [0.025, 0.975]), abs=0.012)
+        assert [found["low"], found["high"]] == pytest.approx(
+            np.quantile(expected, [0.025, 0.975]), abs=0.012
+        )
 
 
 def test_p_value_agrees_with_a_bootstrap_by_hand(table):
     below = (resample(np.random.default_rng(1))["difference"] <= 0).mean()
-    assert table["rows"][MEAN]["differences"]["multi-task encoder"]["bank"]["p"] == pytest.approx(2 * below, abs=0.03)
+    assert table["rows"][MEAN]["differences"]["multi-task encoder"]["bank"]["p"] == pytest.approx(
+        2 * below, abs=0.03
+    )
 
 
 def test_interval_is_wider_when_seeds_differ(put):
     labels = labels_of("mood")
     right = put_probe(put, labels, labels)
     wrong = put_probe(put, labels, 1 - labels)
-    cell = table_of(small_study({"mood": {"plain": {0: right}, "bank": {0: right, 1: wrong}}}), 400)["rows"]["mood"]["columns"]["bank"]
+    cell = table_of(
+        small_study({"mood": {"plain": {0: right}, "bank": {0: right, 1: wrong}}}), 400
+    )["rows"]["mood"]["columns"]["bank"]
     assert (cell["low"], cell["value"], cell["high"]) == (0.0, 0.5, 1.0)
 
 
@@ -136,8 +164,20 @@ def test_differences_are_paired(put):
     better = plain.copy()
     wrong = np.flatnonzero(better != labels)[:3]
     better[wrong] = labels[wrong]
-    table = table_of(small_study({"mood": {"plain": {0: put_probe(put, labels, plain)}, "bank": {0: put_probe(put, labels, better)}}}))
-    found, alone = table["rows"]["mood"]["differences"]["plain"]["bank"], table["rows"]["mood"]["columns"]["bank"]
+    table = table_of(
+        small_study(
+            {
+                "mood": {
+                    "plain": {0: put_probe(put, labels, plain)},
+                    "bank": {0: put_probe(put, labels, better)},
+                }
+            }
+        )
+    )
+    found, alone = (
+        table["rows"]["mood"]["differences"]["plain"]["bank"],
+        table["rows"]["mood"]["columns"]["bank"],
+    )
     assert 0 <= found["low"] <= found["value"] == pytest.approx(3 / 200)
     assert found["high"] - found["low"] < (alone["high"] - alone["low"]) / 2
 
@@ -145,13 +185,26 @@ def test_differences_are_paired(put):
 def test_equal_predictions_differ_by_nothing(put):
     labels, same = labels_of("mood"), answers("mood", "bank", 0, 0.6)
     one, other = (put_probe(put, labels, same, name=name) for name in ("one", "other"))
-    found = table_of(small_study({"mood": {"plain": {0: one}, "bank": {0: other}}}))["rows"]["mood"]["differences"]["plain"]["bank"]
-    assert (found["value"], found["low"], found["high"], found["p"], found["significant"]) == (0.0, 0.0, 0.0, 1.0, False)
+    found = table_of(small_study({"mood": {"plain": {0: one}, "bank": {0: other}}}))["rows"][
+        "mood"
+    ]["differences"]["plain"]["bank"]
+    assert (found["value"], found["low"], found["high"], found["p"], found["significant"]) == (
+        0.0,
+        0.0,
+        0.0,
+        1.0,
+        False,
+    )
 
 
 @pytest.mark.parametrize(("family", "names"), [("mean", [MEAN]), ("targets", list(ROWS))])
 def test_p_values_of_means_and_of_single_targets_are_two_families(table, family, names):
-    found = [one for name in names for of in table["rows"][name]["differences"].values() for one in of.values()]
+    found = [
+        one
+        for name in names
+        for of in table["rows"][name]["differences"].values()
+        for one in of.values()
+    ]
     assert table["families"][family] == len(found) == 3 * len(names)
     assert [one["significant"] for one in found] == step_down([one["p"] for one in found], 0.05)
     assert [one["p_holm"] < 0.05 for one in found] == [one["significant"] for one in found]
@@ -164,30 +217,44 @@ def test_few_resamples_become_as_many_as_the_correction_needs(put):
 
 def test_single_prefixes_are_compared_with_the_plain_encoder(table):
     singles = table["singles"]
-    scores = [(answers("mood", "single beta", seed, share) == labels_of("mood")).mean() for seed, share in ONE_SOURCE["beta"].items()]
+    scores = [
+        (answers("mood", "single beta", seed, share) == labels_of("mood")).mean()
+        for seed, share in ONE_SOURCE["beta"].items()
+    ]
     assert (singles["compared_with"], singles["sources"], list(singles["rows"]["beta"])) == (
         "plain encoder",
         ["alpha", "beta"],
         [*ROWS, MEAN],
     )
-    assert singles["rows"]["beta"]["mood"]["difference"]["value"] == pytest.approx(np.mean(scores) - mean("plain encoder", "mood", [0]))
+    assert singles["rows"]["beta"]["mood"]["difference"]["value"] == pytest.approx(
+        np.mean(scores) - mean("plain encoder", "mood", [0])
+    )
 
 
 def test_banks_without_a_source_are_compared_with_the_bank_on_shared_seeds(table):
     gaps = [
-        (answers(target, "without alpha", seed, ONE_SOURCE["alpha"][seed]) == labels_of(target)).mean() - accuracy(target, "bank", seed)
+        (
+            answers(target, "without alpha", seed, ONE_SOURCE["alpha"][seed]) == labels_of(target)
+        ).mean()
+        - accuracy(target, "bank", seed)
         for target in ROWS
         for seed in (0, 1)
     ]
-    assert table["without"]["rows"]["alpha"][MEAN]["difference"]["value"] == pytest.approx(np.mean(gaps))
+    assert table["without"]["rows"]["alpha"][MEAN]["difference"]["value"] == pytest.approx(
+        np.mean(gaps)
+    )
 
 
 def test_curve_is_validation_over_the_share_of_training(table):
-    assert table["curves"] == {"alpha": {"0": [[0.5, 0.5], [1.0, 0.6]], "1": [[0.5, 0.55], [1.0, 0.5]]}}
+    assert table["curves"] == {
+        "alpha": {"0": [[0.5, 0.5], [1.0, 0.6]], "1": [[0.5, 0.55], [1.0, 0.5]]}
+    }
 
 
 def test_curve_of_no_training_is_empty(put):
-    assert table_of(replace(update_study(put), curves={"alpha": {0: put_curve(put, "none", [])}}))["curves"] == {"alpha": {"0": []}}
+    assert table_of(replace(update_study(put), curves={"alpha": {0: put_curve(put, "none", [])}}))[
+        "curves"
+    ] == {"alpha": {"0": []}}
 
 
 def test_update_ratios_are_prefixes_over_multitask(table):
@@ -203,15 +270,25 @@ def test_change_that_one_method_was_measured_on_has_no_ratio():
 
 
 def test_table_says_what_it_is_about(table):
-    assert {name: table[name] for name in ("experiment", "encoder", "sources", "seeds", "protocol")} == {
+    assert {
+        name: table[name] for name in ("experiment", "encoder", "sources", "seeds", "protocol")
+    } == {
         "experiment": "study",
         "encoder": "tiny",
         "sources": FACTS.sources,
         "seeds": FACTS.seeds,
         "protocol": FACTS.protocol,
     }
-    assert (table["columns"], table["baseline"], table["targets"]) == (list(RIGHT), "plain encoder", list(ROWS))
-    assert {name: value for name, value in table["rows"]["topic"].items() if name not in ("columns", "differences")} == {
+    assert (table["columns"], table["baseline"], table["targets"]) == (
+        list(RIGHT),
+        "plain encoder",
+        list(ROWS),
+    )
+    assert {
+        name: value
+        for name, value in table["rows"]["topic"].items()
+        if name not in ("columns", "differences")
+    } == {
         "metric": "accuracy",
         "split": "test",
         "outer_folds": None,
@@ -223,4 +300,9 @@ def test_table_says_what_it_is_about(table):
 
 def test_table_of_update_cost_alone_has_no_scores(put):
     table = table_of(update_study(put))
-    assert (table["rows"], table["columns"], table["targets"], table["singles"]["sources"]) == ({}, [], [], [])
+    assert (table["rows"], table["columns"], table["targets"], table["singles"]["sources"]) == (
+        {},
+        [],
+        [],
+        [],
+    )

@@ -1,4 +1,7 @@
-"""A report as Markdown: its tables hold the table's numbers, and only sections that have something are there."""
+"""A report as Markdown.
+
+Its tables hold the table's numbers, and only sections that have something are there.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,15 @@ import pytest
 
 from prefixbank.reports.table import MEAN
 from prefixbank.reports.text import interval, markdown, number
-from tests.reports.studies import labels_of, made_once, put_probe, small_study, table_of, update_study, whole_study
+from tests.reports.studies import (
+    labels_of,
+    made_once,
+    put_probe,
+    small_study,
+    table_of,
+    update_study,
+    whole_study,
+)
 
 CHARTS = (("report.png", "Scores"),)
 
@@ -49,46 +60,83 @@ def test_every_part_has_its_section(text):
 
 
 def test_parts_that_are_empty_have_no_section(put):
-    assert headings(markdown(table_of(update_study(put)), ())) == ["What a change of the sources costs"]
+    assert headings(markdown(table_of(update_study(put)), ())) == [
+        "What a change of the sources costs"
+    ]
     labels = labels_of("mood")
     alone = small_study({"mood": {"plain": {0: put_probe(put, labels, labels)}}})
-    assert headings(markdown(table_of(alone), ())) == ["Mean over targets", "Scores on each target", "How to read the numbers"]
+    assert headings(markdown(table_of(alone), ())) == [
+        "Mean over targets",
+        "Scores on each target",
+        "How to read the numbers",
+    ]
 
 
 def test_every_table_is_as_wide_as_its_header(text):
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("| ")]
-    assert len(tables) == 8 and all(len({line.count("|") for line in lines}) == 1 for lines in tables)
+    assert len(tables) == 8 and all(
+        len({line.count("|") for line in lines}) == 1 for lines in tables
+    )
 
 
 def test_first_table_has_passes_seeds_means_and_differences(table, text):
     header, plain, bank, _ = section(text, "Mean over targets")
     row = table["rows"][MEAN]
     difference = row["differences"]["plain encoder"]["bank"]
-    assert header == ["representation", "passes", "seeds", "mean score", "minus plain encoder", "minus multi-task encoder"]
-    assert plain == ["plain encoder", "1", "none", interval(row["columns"]["plain encoder"]), "-", "-"]
+    assert header == [
+        "representation",
+        "passes",
+        "seeds",
+        "mean score",
+        "minus plain encoder",
+        "minus multi-task encoder",
+    ]
+    assert plain == [
+        "plain encoder",
+        "1",
+        "none",
+        interval(row["columns"]["plain encoder"]),
+        "-",
+        "-",
+    ]
     assert bank[:4] == ["the bank", "1", "3", interval(row["columns"]["bank"])]
-    assert bank[4].startswith(f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}] p")
+    assert bank[4].startswith(
+        f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}] p"
+    )
 
 
 def test_scores_have_a_row_for_each_target_and_the_mean(table, text):
     rows = section(text, "Scores on each target")[1:]
     cell = table["rows"]["topic"]["columns"]["bank"]
-    assert [row[:4] for row in rows] == [["mood", "accuracy", "50", "200"], ["topic", "accuracy", "50", "80"], ["mean", "", "", ""]]
+    assert [row[:4] for row in rows] == [
+        ["mood", "accuracy", "50", "200"],
+        ["topic", "accuracy", "50", "80"],
+        ["mean", "", "", ""],
+    ]
     assert rows[1][5] == f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
 
 
 def test_scores_of_each_seed_are_listed(table, text):
     scores = table["rows"][MEAN]["columns"]["multi-task encoder"]["scores"]
     assert f"- multi-task encoder: {scores[0]:.3f} (seed 0), {scores[1]:.3f} (seed 2)" in text
-    assert f"- plain encoder: {table['rows'][MEAN]['columns']['plain encoder']['value']:.3f} (no seed)" in text
+    assert (
+        f"- plain encoder: {table['rows'][MEAN]['columns']['plain encoder']['value']:.3f} (no seed)"
+        in text
+    )
 
 
 @pytest.mark.parametrize(
-    ("p_holm", "significant", "said"), [(0.0321, True, "p 0.032 *"), (0.0001, True, "p <0.001 *"), (1.0, False, "p 1.000")]
+    ("p_holm", "significant", "said"),
+    [(0.0321, True, "p 0.032 *"), (0.0001, True, "p <0.001 *"), (1.0, False, "p 1.000")],
 )
-def test_difference_shows_the_corrected_p_value_and_marks_significance(table, p_holm, significant, said):
+def test_difference_shows_the_corrected_p_value_and_marks_significance(
+    table, p_holm, significant, said
+):
     other = deepcopy(table)
-    other["rows"]["mood"]["differences"]["plain encoder"]["bank"] |= {"p_holm": p_holm, "significant": significant}
+    other["rows"]["mood"]["differences"]["plain encoder"]["bank"] |= {
+        "p_holm": p_holm,
+        "significant": significant,
+    }
     assert section(markdown(other, ()), "Differences to plain encoder")[1][1].endswith(f"] {said}")
 
 
@@ -106,7 +154,14 @@ def test_text_says_what_intervals_and_p_values_cover(table, text):
 
 def test_text_says_when_no_seeds_are_covered(put):
     labels = labels_of("mood")
-    alone = small_study({"mood": {"plain": {0: put_probe(put, labels, labels)}, "bank": {0: put_probe(put, labels, 1 - labels)}}})
+    alone = small_study(
+        {
+            "mood": {
+                "plain": {0: put_probe(put, labels, labels)},
+                "bank": {0: put_probe(put, labels, 1 - labels)},
+            }
+        }
+    )
     assert "cover test rows only" in markdown(table_of(alone), ())
 
 
@@ -114,7 +169,10 @@ def test_text_says_which_rows_are_scored(put, text):
     labels = labels_of("mood")
     folded = small_study({"mood": {"plain": {0: put_probe(put, labels, labels, folds=5)}}})
     assert "- Scores: test rows by a probe fitted on train rows;" in text
-    assert "- Scores: every row of a target by a probe fitted on the other 4 of 5 folds;" in markdown(table_of(folded), ())
+    assert (
+        "- Scores: every row of a target by a probe fitted on the other 4 of 5 folds;"
+        in markdown(table_of(folded), ())
+    )
 
 
 def test_text_says_that_scores_are_means_of_few_shot_draws(put):
@@ -139,13 +197,18 @@ def test_transfer_shows_the_difference_of_each_source_and_target(table, text):
     header, alpha, _ = section(text, "Transfer of single prefixes")
     by_target = table["singles"]["rows"]["alpha"]
     assert header == ["source", "mood", "topic", "mean"]
-    assert alpha[1:3] == [f"{by_target[target]['difference']['value']:+.3f}" for target in ("mood", "topic")]
+    assert alpha[1:3] == [
+        f"{by_target[target]['difference']['value']:+.3f}" for target in ("mood", "topic")
+    ]
 
 
 def test_left_out_source_shows_the_loss_of_the_bank(table, text):
     row = section(text, "What is lost without one source")[2]
     found = table["without"]["rows"]["beta"][MEAN]["difference"]
-    assert row[:2] == ["beta", f"{-found['value']:+.3f} [{-found['high']:+.3f}, {-found['low']:+.3f}]"]
+    assert row[:2] == [
+        "beta",
+        f"{-found['value']:+.3f} [{-found['high']:+.3f}, {-found['low']:+.3f}]",
+    ]
 
 
 def test_update_shows_amounts_and_shares(text):
@@ -161,7 +224,9 @@ def test_update_shows_amounts_and_shares(text):
 
 
 def markdown_table(text: str, after: str) -> list[list[str]]:
-    lines = [line for line in text.split(after, maxsplit=1)[1].splitlines() if line.startswith("| ")]
+    lines = [
+        line for line in text.split(after, maxsplit=1)[1].splitlines() if line.startswith("| ")
+    ]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
@@ -175,6 +240,8 @@ def test_study_without_protocol_leaves_no_gap(put):
     assert "\n\n\n" not in text
 
 
-@pytest.mark.parametrize(("value", "said"), [(-0.0001, "+0.000"), (0.0126, "+0.013"), (-0.2, "-0.200")])
+@pytest.mark.parametrize(
+    ("value", "said"), [(-0.0001, "+0.000"), (0.0126, "+0.013"), (-0.2, "-0.200")]
+)
 def test_difference_that_rounds_to_zero_is_not_negative(value, said):
     assert number(value, signed=True) == said

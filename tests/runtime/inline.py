@@ -1,4 +1,7 @@
-"""A driver whose worker is the process itself. Jobs and outcomes pass through JSON, as they do elsewhere."""
+"""A driver whose worker is the process itself.
+
+Jobs and outcomes pass through JSON, as they do elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,19 @@ from prefixbank.runtime import workers as workers
 class Inline:
     """See `drivers.driver.Driver`; keeps what it was given."""
 
-    def __init__(self, *, num_workers: int = 2, dispatches_single_units: bool = True, batches_units: bool = False, deaths: int = 0) -> None:
-        self.num_workers, self.dispatches_single_units, self.batches_units = num_workers, dispatches_single_units, batches_units
+    def __init__(
+        self,
+        *,
+        num_workers: int = 2,
+        dispatches_single_units: bool = True,
+        batches_units: bool = False,
+        deaths: int = 0,
+    ) -> None:
+        self.num_workers, self.dispatches_single_units, self.batches_units = (
+            num_workers,
+            dispatches_single_units,
+            batches_units,
+        )
         self.deaths = deaths
         """Jobs that are not done: their worker dies."""
         self.calls: list[list[dict[str, Any]]] = []

@@ -49,7 +49,9 @@ def test_task_is_loaded_once_and_its_notes_said_once(context, prepared, monkeypa
 
 
 def test_task_without_a_name_is_called_after_its_folder(context, prepared):
-    names = [context.task(TaskConfig(path=str(prepared.tasks / name))).name for name in ("alpha", "beta")]
+    names = [
+        context.task(TaskConfig(path=str(prepared.tasks / name))).name for name in ("alpha", "beta")
+    ]
     assert names == ["alpha", "beta"]
 
 
@@ -64,7 +66,9 @@ def test_encoder_proves_that_it_reads_soft_prompts_once_and_only_when_asked(cont
     files = context.encoder_files(TINY)
     context.load(files)
     assert not calls
-    assert context.load(files, prompts=True) is context.load(files, prompts=True) and len(calls) == 1
+    assert (
+        context.load(files, prompts=True) is context.load(files, prompts=True) and len(calls) == 1
+    )
 
 
 def test_encoders_used_last_are_kept():
@@ -79,8 +83,12 @@ def test_encoders_used_last_are_kept():
     assert made == list("abcb")
 
 
-@pytest.mark.parametrize(("threads", "embed_tokens", "expected"), [(3, 0, (3, 1024)), (1, 77, (1, 77))])
-def test_cpu_embeds_a_batch_on_each_core(store, threads: int, embed_tokens: int, expected: tuple[int, int]):
+@pytest.mark.parametrize(
+    ("threads", "embed_tokens", "expected"), [(3, 0, (3, 1024)), (1, 77, (1, 77))]
+)
+def test_cpu_embeds_a_batch_on_each_core(
+    store, threads: int, embed_tokens: int, expected: tuple[int, int]
+):
     before = torch.get_num_threads()
     context = Context(store, RunConfig(device="cpu", threads=threads, embed_tokens=embed_tokens))
     try:
@@ -89,14 +97,20 @@ def test_cpu_embeds_a_batch_on_each_core(store, threads: int, embed_tokens: int,
         torch.set_num_threads(before)
 
 
-@pytest.mark.skipif(not packable(nn.Linear(1, 1), torch.float32), reason="linear layers are packed on x86 CPUs only")
+@pytest.mark.skipif(
+    not packable(nn.Linear(1, 1), torch.float32), reason="linear layers are packed on x86 CPUs only"
+)
 def test_cpu_reads_with_packed_layers_made_once_for_each_precision(context):
     files = context.encoder_files(TINY)
     readers = [context.inference_model(files, precision) for precision in ("fp32", "bf16", "fp32")]
     assert readers[0] is readers[2] is not readers[1]
-    packed = [any(isinstance(module, PackedLinear) for module in reader.modules()) for reader in readers]
+    packed = [
+        any(isinstance(module, PackedLinear) for module in reader.modules()) for reader in readers
+    ]
     assert packed == [True, multiplies_bf16(), True]
-    assert not any(isinstance(module, PackedLinear) for module in context.load(files).model.modules())
+    assert not any(
+        isinstance(module, PackedLinear) for module in context.load(files).model.modules()
+    )
 
 
 def test_planning_context_shares_what_is_loaded_and_makes_nothing(context, prepared):
@@ -116,13 +130,18 @@ def test_tiny_encoder_of_a_dry_run_has_the_digest_of_a_run_and_is_not_kept(conte
 def test_waiting_unit_says_what_it_waits_for(context):
     events: list[Event] = []
     context.emit = events.append
-    assert context.waits("combine", "demo", Waiting(step="train-prefix", name="alpha")) == Waiting(step="combine", name="demo")
+    assert context.waits("combine", "demo", Waiting(step="train-prefix", name="alpha")) == Waiting(
+        step="combine", name="demo"
+    )
     assert (events[0].kind, events[0].text) == ("waits", "needs train-prefix alpha")
 
 
 def test_encoder_of_a_bank_is_its_own(context):
     bank = context.store.resolve("bank", "demo")
-    assert context.encoder_of_bank(bank, EncoderConfig(source="bank")).digest == bank.document["inputs"]["encoder"]
+    assert (
+        context.encoder_of_bank(bank, EncoderConfig(source="bank")).digest
+        == bank.document["inputs"]["encoder"]
+    )
 
 
 def test_encoder_of_a_bank_with_other_bytes_is_refused(context, starter_encoder_path):
@@ -131,9 +150,13 @@ def test_encoder_of_a_bank_with_other_bytes_is_refused(context, starter_encoder_
         context.encoder_of_bank(context.store.resolve("bank", "demo"), other)
 
 
-@pytest.mark.parametrize(("present", "chosen"), [((True, True), "cuda"), ((False, True), "mps"), ((False, False), "cpu")])
+@pytest.mark.parametrize(
+    ("present", "chosen"), [((True, True), "cuda"), ((False, True), "mps"), ((False, False), "cpu")]
+)
 def test_device_is_the_best_one_there(store, monkeypatch, present, chosen):
-    for name, there in zip(("torch.cuda.is_available", "torch.backends.mps.is_available"), present, strict=True):
+    for name, there in zip(
+        ("torch.cuda.is_available", "torch.backends.mps.is_available"), present, strict=True
+    ):
         monkeypatch.setattr(name, lambda there=there: there)
     assert Context(store, RunConfig()).device() == chosen
 

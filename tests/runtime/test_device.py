@@ -20,11 +20,16 @@ def recipe(length: int) -> PrefixRecipe:
     return PrefixRecipe(prefix=PrefixConfig(length=length), optim=OptimConfig(batch_size=32))
 
 
-@pytest.mark.parametrize(("fits", "fix"), [(1, "prefix.length=1,"), (9, "prefix.length=9,"), (500, "prefix.length=16,")])
+@pytest.mark.parametrize(
+    ("fits", "fix"), [(1, "prefix.length=1,"), (9, "prefix.length=9,"), (500, "prefix.length=16,")]
+)
 def test_refused_prefix_is_told_the_longest_that_fits(fits, fix):
     with pytest.raises(DeviceError) as caught:
         check_memory(SHAPE, 10, recipe(fits + 1), PER_SLOT * (10 + fits))
-    assert caught.value.expected == f"prefix.length of at most {fits} at this batch size" and caught.value.fix.startswith(fix)
+    assert (
+        caught.value.expected == f"prefix.length of at most {fits} at this batch size"
+        and caught.value.fix.startswith(fix)
+    )
 
 
 def test_longest_prefix_that_fits_is_not_refused():
@@ -35,7 +40,10 @@ def test_longest_prefix_that_fits_is_not_refused():
 def test_soft_prompt_counts_as_tokens_of_every_text(fits):
     free = SHAPE.attention_bytes(rows=32, tokens=10 + fits, slots=0)
     soft, longer = (
-        PrefixRecipe(prefix=PrefixConfig(kind="soft", length=length), optim=OptimConfig(batch_size=32)) for length in (fits, fits + 1)
+        PrefixRecipe(
+            prefix=PrefixConfig(kind="soft", length=length), optim=OptimConfig(batch_size=32)
+        )
+        for length in (fits, fits + 1)
     )
     assert check_memory(SHAPE, 10, soft, free) is None
     with pytest.raises(DeviceError) as caught:
@@ -46,7 +54,10 @@ def test_soft_prompt_counts_as_tokens_of_every_text(fits):
 def test_texts_that_do_not_fit_alone_are_told_a_smaller_batch():
     with pytest.raises(DeviceError) as caught:
         check_memory(SHAPE, 10, recipe(1), PER_SLOT * 9)
-    assert "texts alone" in caught.value.expected and caught.value.fix == "optim.batch_size=8 optim.gradient_accumulation_steps=4"
+    assert (
+        "texts alone" in caught.value.expected
+        and caught.value.fix == "optim.batch_size=8 optim.gradient_accumulation_steps=4"
+    )
 
 
 def test_free_memory_is_the_machines(monkeypatch):
@@ -55,7 +66,9 @@ def test_free_memory_is_the_machines(monkeypatch):
     assert free_bytes("cpu") == free.available
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), None], ids=["device", "host"])
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), None], ids=["device", "host"]
+)
 def test_failed_allocation_says_what_to_lower(error):
     with pytest.raises(DeviceError, match="memory ran out") as caught, memory_errors("lower this"):
         if error is not None:

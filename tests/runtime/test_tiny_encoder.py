@@ -34,7 +34,9 @@ def key() -> str:
 
 
 @pytest.fixture
-def key_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], str]]:
+def key_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str, str], str]]:
     """Gives the key with one text of the phrases of `topic` replaced by another."""
     folder = tmp_path / "phrases"
     shutil.copytree(phrase_files.FOLDER, folder)
@@ -70,5 +72,7 @@ def test_another_number_of_words_changes_the_key(monkeypatch):
 
 
 def test_planning_loads_no_torch_and_gives_the_same_key():
-    done = subprocess.run([sys.executable, "-c", PLAN], capture_output=True, encoding="utf-8", check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PLAN], capture_output=True, encoding="utf-8", check=True
+    )
     assert done.stdout.split() == [key()]

@@ -80,14 +80,19 @@ def test_tracker_gets_the_settings_of_multitask_training(trackers):
     assert (trackers[0].settings["seed"], trackers[0].settings["sampling"]) == (3, "uniform")
 
 
-@pytest.mark.parametrize(("tracker", "args"), [("tensorboard", ("alpha", "here")), ("wandb", ("alpha",))])
+@pytest.mark.parametrize(
+    ("tracker", "args"), [("tensorboard", ("alpha", "here")), ("wandb", ("alpha",))]
+)
 def test_tracker_is_named_after_the_task(trackers, tracker, args):
     follow(RunConfig(tracker=tracker, tracker_dir="here"), [])
     assert trackers[0].args == args and trackers[0].started
 
 
 def test_tracker_is_finished_when_training_fails(trackers):
-    with pytest.raises(RuntimeError), tracked(RunConfig(tracker="wandb"), "alpha", RECIPE, lambda event: None):
+    with (
+        pytest.raises(RuntimeError),
+        tracked(RunConfig(tracker="wandb"), "alpha", RECIPE, lambda event: None),
+    ):
         raise RuntimeError
     assert trackers[0].finished
 

@@ -13,12 +13,24 @@ from prefixbank.runtime.unit import Unit, Waiting, plan_unit, run_unit, why_miss
 from prefixbank.store import JSON, document
 
 
-def unit_of(*, name: str = "one", ref: bool = True, config: JSON | None = None, text: str = "made", **values: Any) -> Unit:
+def unit_of(
+    *,
+    name: str = "one",
+    ref: bool = True,
+    config: JSON | None = None,
+    text: str = "made",
+    **values: Any,
+) -> Unit:
     def make(out: Path, work: Path) -> JSON:
         (out / "file").write_text(text, encoding="utf-8")
         return {"said": text}
 
-    made_of = document(step="train_prefix", version=1, config={**(config or {"lr": 0.1, "seed": 0}), **values}, inputs={})
+    made_of = document(
+        step="train_prefix",
+        version=1,
+        config={**(config or {"lr": 0.1, "seed": 0}), **values},
+        inputs={},
+    )
     return Unit(
         step="train-prefix",
         name=name,
@@ -40,7 +52,10 @@ def kinds(events: list[Event]) -> list[str]:
 
 def test_run_makes_what_is_missing_and_says_so(store, events):
     entry = run_unit(store, unit_of(), events.append)
-    assert kinds(events) == ["miss", "done"] and entry.file("file").read_text(encoding="utf-8") == "made"
+    assert (
+        kinds(events) == ["miss", "done"]
+        and entry.file("file").read_text(encoding="utf-8") == "made"
+    )
 
 
 def test_run_of_what_is_there_is_a_hit(store, events):
@@ -52,7 +67,11 @@ def test_run_of_what_is_there_is_a_hit(store, events):
 def test_last_event_has_key_size_note_and_time(store, events):
     entry = run_unit(store, unit_of(), events.append)
     last = events[-1]
-    assert (last.key, last.size_bytes, last.text) == (entry.key, 4, "note on made") and last.seconds > 0
+    assert (last.key, last.size_bytes, last.text) == (
+        entry.key,
+        4,
+        "note on made",
+    ) and last.seconds > 0
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["made", "hit"])
@@ -76,7 +95,11 @@ def test_name_that_no_ref_can_have_is_refused_before_any_work():
 def test_force_makes_again_what_is_there(store, events):
     run_unit(store, unit_of(), silent)
     entry = run_unit(store, unit_of(text="other"), events.append, force=True)
-    assert kinds(events) == ["miss", "done"] and events[0].text == "--force" and entry.info["said"] == "other"
+    assert (
+        kinds(events) == ["miss", "done"]
+        and events[0].text == "--force"
+        and entry.info["said"] == "other"
+    )
 
 
 def test_run_that_fails_publishes_nothing_and_leaves_the_ref(store):
@@ -87,13 +110,28 @@ def test_run_that_fails_publishes_nothing_and_leaves_the_ref(store):
 
     broken = unit_of(seed=1)
     with pytest.raises(TrainingError):
-        run_unit(store, Unit(step=broken.step, name="one", document=broken.document, make=fail, ref=("prefix", "one")), silent)
-    assert [entry.key for entry in store.entries()] == [kept.key] and store.ref("prefix", "one").key == kept.key
+        run_unit(
+            store,
+            Unit(
+                step=broken.step,
+                name="one",
+                document=broken.document,
+                make=fail,
+                ref=("prefix", "one"),
+            ),
+            silent,
+        )
+    assert [entry.key for entry in store.entries()] == [kept.key] and store.ref(
+        "prefix", "one"
+    ).key == kept.key
 
 
 def test_plan_makes_nothing(store, events):
     planned = plan_unit(store, unit_of(), events.append)
-    assert (planned, kinds(events)) == (Waiting(step="train-prefix", name="one"), ["miss"]) and not store.root.exists()
+    assert (planned, kinds(events)) == (
+        Waiting(step="train-prefix", name="one"),
+        ["miss"],
+    ) and not store.root.exists()
 
 
 def test_plan_of_a_hit_returns_it_and_leaves_the_ref(store, events):
@@ -106,7 +144,10 @@ def test_plan_of_a_hit_returns_it_and_leaves_the_ref(store, events):
 
 def test_plan_with_force_is_a_miss(store, events):
     run_unit(store, unit_of(), silent)
-    assert isinstance(plan_unit(store, unit_of(), events.append, force=True), Waiting) and events[0].text == "--force"
+    assert (
+        isinstance(plan_unit(store, unit_of(), events.append, force=True), Waiting)
+        and events[0].text == "--force"
+    )
 
 
 def test_why_of_the_first_of_its_name_says_so(store):
@@ -129,7 +170,10 @@ def test_why_compares_with_the_newest_of_several(store):
 
 def test_why_shows_three_reasons_and_counts_the_rest(store):
     run_unit(store, unit_of(config={name: 0 for name in "abcde"}), silent)
-    assert why_missing(store, unit_of(config={name: 1 for name in "abcde"})) == "a 0 -> 1, b 0 -> 1, c 0 -> 1 and 2 more"
+    assert (
+        why_missing(store, unit_of(config={name: 1 for name in "abcde"}))
+        == "a 0 -> 1, b 0 -> 1, c 0 -> 1 and 2 more"
+    )
 
 
 def test_damaged_artifact_is_no_miss(store, events):

@@ -24,7 +24,13 @@ from tests.prepared import SMALL, copy_store
 from tests.runtime.inline import Inline
 
 JOB = Job(command="run", overrides=("a=1",), store="/store", folder="/work")
-STUDY = ("experiment=smoke", "experiment.sources=[alpha,beta]", "experiment.targets=[gamma,omega]", "probe.bootstrap_samples=50", *SMALL)
+STUDY = (
+    "experiment=smoke",
+    "experiment.sources=[alpha,beta]",
+    "experiment.targets=[gamma,omega]",
+    "probe.bootstrap_samples=50",
+    *SMALL,
+)
 DRIVER = "run.driver=slurm"
 
 
@@ -43,14 +49,23 @@ def digests(store: str | Path | None) -> dict[str, str]:
     return {entry.key: entry.digest for entry in Store(Path(store)).entries()}
 
 
-def elsewhere_with(driver: Inline, monkeypatch: pytest.MonkeyPatch, work: Callable[[Any], Any]) -> WorkerPool:
+def elsewhere_with(
+    driver: Inline, monkeypatch: pytest.MonkeyPatch, work: Callable[[Any], Any]
+) -> WorkerPool:
     driver.instead(monkeypatch)
     return WorkerPool(JOB, RunConfig(driver="submitit"), work)
 
 
 def test_job_is_the_same_after_a_journey_through_json():
     job = Job(
-        command="embed", overrides=("a=1", "b=[2,3]"), store="/s", folder="/f", conf_dir="/c", force=True, keys=("k",), shards={3: "d"}
+        command="embed",
+        overrides=("a=1", "b=[2,3]"),
+        store="/s",
+        folder="/f",
+        conf_dir="/c",
+        force=True,
+        keys=("k",),
+        shards={3: "d"},
     )
     assert Job.from_json(json.loads(json.dumps(job.to_json()))) == job
 
@@ -64,7 +79,9 @@ def raise_it(error: Exception) -> Callable[[], None]:
 
 @pytest.mark.parametrize("kind", [UsageError, DataError, DeviceError, PrefixbankError])
 def test_error_of_a_worker_is_the_same_error_here(kind):
-    error = error_in(json.loads(json.dumps(run_job(raise_it(kind("a", expected="b", fix="c")), []))))
+    error = error_in(
+        json.loads(json.dumps(run_job(raise_it(kind("a", expected="b", fix="c")), [])))
+    )
     assert (type(error), str(error)) == (kind, "error: a\nexpected: b\nfix: c")
 
 
@@ -75,7 +92,10 @@ def test_several_faults_of_a_worker_stay_several():
 
 def test_note_that_another_worker_passed_on_is_no_news(monkeypatch):
     workers = elsewhere_with(Inline(), monkeypatch, lambda values: {})
-    note, done = Event(kind="note", step="task", name="a", text="5 of 9 rows"), Event(kind="done", step="probe", name="a")
+    note, done = (
+        Event(kind="note", step="task", name="a", text="5 of 9 rows"),
+        Event(kind="done", step="probe", name="a"),
+    )
     heard = [note, replace(note, name="b"), done]
     assert list(workers.new_events(run_job(lambda: None, heard))) == heard
     assert list(workers.new_events(run_job(lambda: None, [note, done]))) == [done]
@@ -89,7 +109,12 @@ def test_mistake_in_the_code_is_raised_with_the_workers_traceback():
 
 def test_folder_that_a_worker_may_not_use_is_an_error_in_three_lines():
     error = error_in(run_job(raise_it(PermissionError(13, "Permission denied", "/data")), []))
-    assert error is not None and "Permission denied: '/data'" in error.what and error.expected and error.fix
+    assert (
+        error is not None
+        and "Permission denied: '/data'" in error.what
+        and error.expected
+        and error.fix
+    )
 
 
 @pytest.mark.parametrize(("given", "own", "used"), [(3, 0, 3), (0, 5, 5), (3, 5, 3)])
@@ -99,7 +124,13 @@ def test_worker_takes_the_threads_of_its_job(tmp_path, given, own, used):
 
 
 def test_events_of_a_worker_are_told_without_its_progress():
-    told, heard = [Event(kind=kind, step="embed", name="x", seconds=1.5) for kind in ("miss", "progress", "done")], []
+    told, heard = (
+        [
+            Event(kind=kind, step="embed", name="x", seconds=1.5)
+            for kind in ("miss", "progress", "done")
+        ],
+        [],
+    )
     outcome = run_job(lambda: [event_collector(heard)(event) for event in told], heard)
     assert events_in(json.loads(json.dumps(outcome))) == [told[0], told[2]]
 
@@ -112,15 +143,22 @@ def test_events_of_a_worker_are_told_without_its_progress():
         (True, 9, [("a",), ("b",), ("c",), ("d",), ("e",)]),
     ],
 )
-def test_units_are_dealt_out_one_by_one_or_where_starting_is_dear_in_shares(monkeypatch, shares, width, expected):
+def test_units_are_dealt_out_one_by_one_or_where_starting_is_dear_in_shares(
+    monkeypatch, shares, width, expected
+):
     workers = elsewhere_with(Inline(width=width, batches_units=shares), monkeypatch, lambda job: {})
     assert [job.keys for job in workers.jobs_for_keys("abcde")] == expected
 
 
 def test_shards_of_a_job_are_neighbours_and_the_first_one_comes_along(monkeypatch):
     workers = elsewhere_with(Inline(batches_units=True), monkeypatch, lambda job: {})
-    jobs = workers.jobs_for_shards({2: "c", 3: "d", 5: "f", 6: "g"}, always={0: "a"}, settings=["b=2"])
-    assert [dict(job.shards) for job in jobs] == [{0: "a", 2: "c", 3: "d"}, {0: "a", 5: "f", 6: "g"}]
+    jobs = workers.jobs_for_shards(
+        {2: "c", 3: "d", 5: "f", 6: "g"}, always={0: "a"}, settings=["b=2"]
+    )
+    assert [dict(job.shards) for job in jobs] == [
+        {0: "a", 2: "c", 3: "d"},
+        {0: "a", 5: "f", 6: "g"},
+    ]
     assert {job.overrides for job in jobs} == {("a=1", "b=2")}
 
 
@@ -130,13 +168,20 @@ def test_job_whose_worker_dies_is_begun_again(monkeypatch):
     notes: list[Event] = []
     done = list(workers.outcomes(workers.jobs_for_keys("a"), notes.append))
     assert [(job.keys, outcome["keys"]) for job, outcome in done] == [(("a",), ["a"])]
-    assert [note.text for note in notes] == [f"a worker died: killed by SIGKILL; attempt {number} of 3" for number in (1, 2)]
+    assert [note.text for note in notes] == [
+        f"a worker died: killed by SIGKILL; attempt {number} of 3" for number in (1, 2)
+    ]
 
 
 def test_job_whose_worker_always_dies_fails_and_the_others_are_done(monkeypatch):
     driver = Inline()
-    workers = elsewhere_with(driver, monkeypatch, lambda job: {"died": "no memory"} if job["keys"] == ["a"] else {})
-    outcomes = {job.keys: error_in(outcome) for job, outcome in workers.outcomes(workers.jobs_for_keys("ab"), silent)}
+    workers = elsewhere_with(
+        driver, monkeypatch, lambda job: {"died": "no memory"} if job["keys"] == ["a"] else {}
+    )
+    outcomes = {
+        job.keys: error_in(outcome)
+        for job, outcome in workers.outcomes(workers.jobs_for_keys("ab"), silent)
+    }
     assert outcomes[("b",)] is None and [len(call) for call in driver.calls] == [2, 1, 1]
     assert re.match("a worker has died 3 times .* no memory", outcomes[("a",)].what)
 
@@ -153,7 +198,11 @@ def test_job_whose_worker_always_dies_fails_and_the_others_are_done(monkeypatch)
 def test_workers_take_units_where_that_makes_sense(monkeypatch, run, alone, width, one, two):
     Inline(dispatches_single_units=alone, width=width).instead(monkeypatch)
     workers = WorkerPool(JOB, run, lambda job: {})
-    assert (workers.should_dispatch(0), workers.should_dispatch(1), workers.should_dispatch(2)) == (False, one, two)
+    assert (workers.should_dispatch(0), workers.should_dispatch(1), workers.should_dispatch(2)) == (
+        False,
+        one,
+        two,
+    )
 
 
 def test_driver_is_opened_for_work_only_and_closed_once(monkeypatch):
@@ -167,7 +216,9 @@ def test_driver_is_opened_for_work_only_and_closed_once(monkeypatch):
     assert driver.closed == 1
 
 
-def test_experiment_made_by_workers_has_the_same_keys_and_bytes(prepared, options, tmp_path, monkeypatch):
+def test_experiment_made_by_workers_has_the_same_keys_and_bytes(
+    prepared, options, tmp_path, monkeypatch
+):
     other = api.Options(store=copy_store(prepared.store, tmp_path / "other"))
     report = api.run(*study(prepared), options=other)
     driver = Inline().instead(monkeypatch)
@@ -180,14 +231,20 @@ def test_experiment_goes_to_workers_in_waves_of_what_can_be_made(prepared, optio
     api.run(*study(prepared), DRIVER, options=options)
     steps = {entry.key: entry.step for entry in Store(Path(options.store)).entries()}
     waves = [sorted(steps[key] for job in call for key in job["keys"]) for call in driver.calls]
-    assert waves == [["embed", "embed", "train_prefix", "train_prefix"], ["embed", "embed", "probe", "probe"], ["probe", "probe"]]
+    assert waves == [
+        ["embed", "embed", "train_prefix", "train_prefix"],
+        ["embed", "embed", "probe", "probe"],
+        ["probe", "probe"],
+    ]
 
 
 def test_finished_units_are_skipped_and_told_once(prepared, options, monkeypatch):
     driver = Inline().instead(monkeypatch)
     for _ in range(2):
         events: list[Event] = []
-        api.run(*study(prepared), DRIVER, options=api.Options(store=options.store, emit=events.append))
+        api.run(
+            *study(prepared), DRIVER, options=api.Options(store=options.store, emit=events.append)
+        )
     kinds = [event.kind for event in events if event.kind != "note"]
     assert kinds == ["hit"] * 12 and len(driver.jobs) == 10
 
@@ -197,7 +254,9 @@ def test_each_unit_that_a_worker_made_is_told_once(prepared, options, monkeypatc
     events: list[Event] = []
     api.run(*study(prepared), DRIVER, options=api.Options(store=options.store, emit=events.append))
     done = [(event.step, event.key) for event in events if event.kind == "done"]
-    assert len(done) == len(set(done)) == 12 and not [event for event in events if event.kind in ("hit", "waits")]
+    assert len(done) == len(set(done)) == 12 and not [
+        event for event in events if event.kind in ("hit", "waits")
+    ]
 
 
 def test_force_makes_everything_again_once(prepared, options, monkeypatch):
@@ -234,11 +293,18 @@ def test_workers_that_put_nothing_into_this_store_are_found_out(prepared, option
 
 @pytest.mark.parametrize(
     ("command", "settings"),
-    [("train_prefix", ("task=folder", "task.path={tasks}/gamma")), ("probe", ("bank=demo", "task=folder", "task.path={tasks}/gamma"))],
+    [
+        ("train_prefix", ("task=folder", "task.path={tasks}/gamma")),
+        ("probe", ("bank=demo", "task=folder", "task.path={tasks}/gamma")),
+    ],
 )
-def test_single_command_sends_its_units(prepared, options, tmp_path, monkeypatch, command, settings):
+def test_single_command_sends_its_units(
+    prepared, options, tmp_path, monkeypatch, command, settings
+):
     other = api.Options(store=copy_store(prepared.store, tmp_path / "other"))
-    given = [setting.format(tasks=prepared.tasks) for setting in settings] + [*(SMALL if command == "train_prefix" else ())]
+    given = [setting.format(tasks=prepared.tasks) for setting in settings] + [
+        *(SMALL if command == "train_prefix" else ())
+    ]
     expected = getattr(api, command)(*given, options=other)
     driver = Inline().instead(monkeypatch)
     found = getattr(api, command)(*given, DRIVER, options=options)
@@ -249,21 +315,34 @@ def test_single_command_sends_its_units(prepared, options, tmp_path, monkeypatch
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     path = tmp_path / "corpus.txt"
-    path.write_text("".join(f"text number {number} {'long ' * (number % 5)}\n" for number in range(23)), encoding="utf-8")
+    path.write_text(
+        "".join(f"text number {number} {'long ' * (number % 5)}\n" for number in range(23)),
+        encoding="utf-8",
+    )
     return path
 
 
 @pytest.mark.parametrize("shares", [False, True])
-@pytest.mark.parametrize("settings", [(), ("vectors=binary", "calibration_rows=4")], ids=["float32", "calibrated"])
-def test_corpus_embedded_by_workers_has_the_same_keys_and_bytes(prepared, options, corpus, tmp_path, monkeypatch, settings, shares):
+@pytest.mark.parametrize(
+    "settings", [(), ("vectors=binary", "calibration_rows=4")], ids=["float32", "calibrated"]
+)
+def test_corpus_embedded_by_workers_has_the_same_keys_and_bytes(
+    prepared, options, corpus, tmp_path, monkeypatch, settings, shares
+):
     given = ("bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", *settings)
     other = api.Options(store=copy_store(prepared.store, tmp_path / "other"))
     expected = api.embed(*given, options=other)
     driver = Inline(batches_units=shares).instead(monkeypatch)
     found = api.embed(*given, DRIVER, options=options)
     assert found.digest == expected.digest and digests(options.store) == digests(other.store)
-    assert [len(call) for call in driver.calls] == ([1] if settings else []) + [2 if shares else 5 if settings else 6]
-    rows = [row for path in sorted(found.path.glob("*.parquet")) for row in parquet.read_table(path)["row"].to_pylist()]
+    assert [len(call) for call in driver.calls] == ([1] if settings else []) + [
+        2 if shares else 5 if settings else 6
+    ]
+    rows = [
+        row
+        for path in sorted(found.path.glob("*.parquet"))
+        for row in parquet.read_table(path)["row"].to_pylist()
+    ]
     assert rows == list(range(23))
 
 
@@ -277,7 +356,9 @@ def test_workers_are_asked_for_missing_shards_only(prepared, options, corpus, mo
     assert [sorted(job["shards"]) for job in driver.calls[1]] == [["5"]]
 
 
-def test_corpus_that_is_another_one_for_the_workers_is_refused(prepared, options, corpus, monkeypatch):
+def test_corpus_that_is_another_one_for_the_workers_is_refused(
+    prepared, options, corpus, monkeypatch
+):
     driver = Inline().instead(monkeypatch)
     outcomes = driver.outcomes
 
@@ -287,7 +368,9 @@ def test_corpus_that_is_another_one_for_the_workers_is_refused(prepared, options
 
     driver.outcomes = change_first  # type: ignore[method-assign]
     with pytest.raises(DataError, match="changed while it was read"):
-        api.embed("bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", DRIVER, options=options)
+        api.embed(
+            "bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", DRIVER, options=options
+        )
 
 
 def test_progress_counts_the_rows_that_workers_have_done(prepared, options, corpus, monkeypatch):
@@ -300,18 +383,26 @@ def test_progress_counts_the_rows_that_workers_have_done(prepared, options, corp
 
 
 @pytest.mark.parametrize("driver", ["submitit", "ray"])
-def test_standard_input_is_refused_for_workers_on_other_machines(prepared, options, monkeypatch, driver):
+def test_standard_input_is_refused_for_workers_on_other_machines(
+    prepared, options, monkeypatch, driver
+):
     asked = Inline().instead(monkeypatch)
-    monkeypatch.setattr("sys.stdin", type("Stdin", (), {"buffer": __import__("io").BytesIO(b"a\nb\nc\n")}))
+    monkeypatch.setattr(
+        "sys.stdin", type("Stdin", (), {"buffer": __import__("io").BytesIO(b"a\nb\nc\n")})
+    )
     with pytest.raises(UsageError, match="corpus.path=- with run.driver=" + driver):
         api.embed("bank=demo", "corpus.path=-", f"run.driver={driver}", options=options)
     assert not asked.calls
 
 
-def test_relative_paths_lead_where_the_command_was_given(prepared, options, corpus, tmp_path, monkeypatch):
+def test_relative_paths_lead_where_the_command_was_given(
+    prepared, options, corpus, tmp_path, monkeypatch
+):
     Inline().instead(monkeypatch)
     monkeypatch.chdir(corpus.parent)
-    entry = api.embed("bank=demo", "corpus.path=corpus.txt", "corpus.shard_rows=4", DRIVER, options=options)
+    entry = api.embed(
+        "bank=demo", "corpus.path=corpus.txt", "corpus.shard_rows=4", DRIVER, options=options
+    )
     assert isinstance(entry.digest, str) and Path.cwd() == corpus.parent
 
 
@@ -323,7 +414,11 @@ def test_reuse_is_refused_for_several_workers(prepared, options, corpus, monkeyp
     assert not asked.calls
 
 
-def test_reuse_needs_no_workers_where_several_would_be_chosen(prepared, options, corpus, monkeypatch):
+def test_reuse_needs_no_workers_where_several_would_be_chosen(
+    prepared, options, corpus, monkeypatch
+):
     asked = Inline(dispatches_single_units=False).instead(monkeypatch)
-    entry = api.embed("bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", "reuse=true", options=options)
+    entry = api.embed(
+        "bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", "reuse=true", options=options
+    )
     assert entry.digest and not asked.calls

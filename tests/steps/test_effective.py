@@ -45,7 +45,10 @@ IDLE = [
 ]
 OTHERS = {"weighting": "one", "init_fit": "tile"}
 """Values, other than the default, of settings that are words."""
-IDLE_BESIDE: dict[str, dict[str, Any]] = {"weighting": {"weights": (1.0,)}, "init_scale": {"init": "prefix"}}
+IDLE_BESIDE: dict[str, dict[str, Any]] = {
+    "weighting": {"weights": (1.0,)},
+    "init_scale": {"init": "prefix"},
+}
 """What makes a setting idle that counts beside the defaults."""
 
 
@@ -86,18 +89,33 @@ def test_setting_counts_inside_a_recipe():
 
 
 @pytest.mark.parametrize("idle", IDLE)
-def test_training_is_the_same_whatever_a_setting_without_effect_says(context: Context, tmp_path, idle: dict[str, Any]):
-    task, files = context.task(TaskConfig(name="alpha")), context.encoder_files(EncoderConfig(source="tiny"))
+def test_training_is_the_same_whatever_a_setting_without_effect_says(
+    context: Context, tmp_path, idle: dict[str, Any]
+):
+    task, files = (
+        context.task(TaskConfig(name="alpha")),
+        context.encoder_files(EncoderConfig(source="tiny")),
+    )
 
     def trained(recipe: PrefixRecipe, name: str) -> torch.Tensor:
         (tmp_path / name).mkdir()
-        return fit(context, Mixture.of(task), files, recipe, tmp_path / name, progress_of(context, "train-prefix", name))[0].prefix.tensor
+        return fit(
+            context,
+            Mixture.of(task),
+            files,
+            recipe,
+            tmp_path / name,
+            progress_of(context, "train-prefix", name),
+        )[0].prefix.tensor
 
     assert torch.equal(trained(replace(QUICK, **idle), "one"), trained(QUICK, "other"))
 
 
 def test_no_key_follows_a_setting_without_effect(context: Context, prepared):
-    task, files = context.task(TaskConfig(name="alpha")), context.encoder_files(EncoderConfig(source="tiny"))
+    task, files = (
+        context.task(TaskConfig(name="alpha")),
+        context.encoder_files(EncoderConfig(source="tiny")),
+    )
     prefix = context.ensure(train_prefix.unit(context, task, files, QUICK))
     plain = EmbeddingSpec(bank=None, files=files, recipe=EmbedRecipe(), pooling=PoolingConfig())
     vectors = context.ensure(embed.unit(context, plain, embed.parts_of_task(task), "alpha"))
@@ -107,12 +125,14 @@ def test_no_key_follows_a_setting_without_effect(context: Context, prepared):
         units = [
             train_prefix.unit(context, task, files, replace(QUICK, pooling=pooling)),
             train_multitask.unit(context, [task], files, MultitaskRecipe(pooling=pooling)),
-            combine.unit([prefix], BankRecipe(combine=weights, pooling=pooling), "one", ["prefix/alpha"]),
+            combine.unit(
+                [prefix], BankRecipe(combine=weights, pooling=pooling), "one", ["prefix/alpha"]
+            ),
             embed.unit(context, replace(plain, pooling=pooling), texts, "alpha"),
             probe.unit(vectors, task, probing, "alpha"),
         ]
         return [key_of(one.document) for one in units]
 
-    assert keys(pooling, CombineConfig(weights=(1.0,), weighting="one"), ProbeConfig(outer_folds=3)) == keys(
-        PoolingConfig(), CombineConfig(weights=(1.0,)), ProbeConfig()
-    )
+    assert keys(
+        pooling, CombineConfig(weights=(1.0,), weighting="one"), ProbeConfig(outer_folds=3)
+    ) == keys(PoolingConfig(), CombineConfig(weights=(1.0,)), ProbeConfig())

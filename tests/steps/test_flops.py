@@ -52,11 +52,15 @@ def train(epoch: int) -> list[Batch]:
     ],
 )
 def test_batches_seen_are_those_of_the_steps_done(steps: int, accumulation: int, widths: list[int]):
-    assert [one.inputs["input_ids"].shape[1] for one in batches_seen(train, steps, accumulation)] == widths
+    assert [
+        one.inputs["input_ids"].shape[1] for one in batches_seen(train, steps, accumulation)
+    ] == widths
 
 
 def test_prefix_training_costs_what_its_batches_cost(encoder: Loaded):
-    by_hand = prefix_flops(encoder.model, SHAPE, START, MEAN, {2: {(4, 2): 1, (4, 3): 2, (4, 5): 1}})
+    by_hand = prefix_flops(
+        encoder.model, SHAPE, START, MEAN, {2: {(4, 2): 1, (4, 3): 2, (4, 5): 1}}
+    )
     assert prefix_training_flops(encoder, SETTINGS, train, 4) == by_hand
 
 
@@ -67,11 +71,17 @@ def test_training_on_several_tasks_costs_what_each_tasks_batches_cost(encoder: L
     def batches(epoch: int) -> list[Batch]:
         return [replace(batch(3), task=task) for task in (0, 1, 0)]
 
-    assert finetuning_flops(encoder, mixed, batches, 3) == finetune_flops(encoder.model, SHAPE, MEAN, shapes)
-    assert prefix_training_flops(encoder, mixed, batches, 3) == prefix_flops(encoder.model, SHAPE, START, MEAN, shapes)
+    assert finetuning_flops(encoder, mixed, batches, 3) == finetune_flops(
+        encoder.model, SHAPE, MEAN, shapes
+    )
+    assert prefix_training_flops(encoder, mixed, batches, 3) == prefix_flops(
+        encoder.model, SHAPE, START, MEAN, shapes
+    )
 
 
-def test_encoder_that_cannot_be_counted_has_no_number(encoder: Loaded, monkeypatch: pytest.MonkeyPatch):
+def test_encoder_that_cannot_be_counted_has_no_number(
+    encoder: Loaded, monkeypatch: pytest.MonkeyPatch
+):
     def refuse(*_: object) -> int:
         raise RuntimeError("depends on data")
 

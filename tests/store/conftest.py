@@ -40,7 +40,9 @@ def store(tmp_path: Path) -> Store:
 def doc() -> Callable[..., dict[str, Any]]:
     """A small document; `lr` and the inputs vary."""
 
-    def make(step: str = "train_prefix", *, lr: float = 0.01, version: int = 1, **inputs: Any) -> dict[str, Any]:
+    def make(
+        step: str = "train_prefix", *, lr: float = 0.01, version: int = 1, **inputs: Any
+    ) -> dict[str, Any]:
         return document(step=step, version=version, config={"optim": {"lr": lr}}, inputs=inputs)
 
     return make
@@ -50,7 +52,13 @@ def doc() -> Callable[..., dict[str, Any]]:
 def put(store: Store) -> Callable[..., Entry]:
     """Publish an entry that holds the given files."""
 
-    def build(document: dict[str, Any], files: dict[str, bytes] | None = None, *, force: bool = False, **info: Any) -> Entry:
+    def build(
+        document: dict[str, Any],
+        files: dict[str, bytes] | None = None,
+        *,
+        force: bool = False,
+        **info: Any,
+    ) -> Entry:
         def make(out: Path, work: Path) -> dict[str, Any]:
             for name, data in ({"prefix.bin": b"0123456789"} if files is None else files).items():
                 (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -81,6 +89,8 @@ def start(store: Store) -> Callable[..., subprocess.Popen[str]]:
     def run(way: str, *, text: str = "made") -> subprocess.Popen[str]:
         source = str(Path(prefixbank.store.__file__).parents[2])
         command = [sys.executable, str(SCRIPT), str(store.root), way, text]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": source})
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": source}
+        )
 
     return run

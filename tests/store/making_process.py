@@ -12,7 +12,9 @@ from pathlib import Path
 
 from prefixbank.store import Store, document
 
-DOCUMENT = document(step="train_prefix", version=1, config={"seed": 0}, inputs={"examples": "ab" * 32})
+DOCUMENT = document(
+    step="train_prefix", version=1, config={"seed": 0}, inputs={"examples": "ab" * 32}
+)
 STEPS = 3
 
 
@@ -45,8 +47,13 @@ def main(root: Path, way: str, text: str) -> None:
         Path.rename = die  # type: ignore[method-assign,assignment]  # in this process only
     if way == "die between renames":
         rename = Path.rename
-        Path.rename = lambda path, target: die() if path.name.endswith(".out") else rename(path, target)  # type: ignore[method-assign,assignment]  # in this process only
-    _, hit = Store(root).build(DOCUMENT, make, force=way == "die between renames", on_wait=lambda: say("waits"))
+        # In this process only.
+        Path.rename = lambda path, target: (
+            die() if path.name.endswith(".out") else rename(path, target)
+        )  # type: ignore[method-assign,assignment]
+    _, hit = Store(root).build(
+        DOCUMENT, make, force=way == "die between renames", on_wait=lambda: say("waits")
+    )
     say("hit" if hit else "made")
 
 

@@ -12,7 +12,9 @@ from prefixbank.store import canonical_json, key_of, read_entry
 
 def rewrite(entry, **parts):
     path = entry.path / "entry.json"
-    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **parts}), encoding="utf-8")
+    path.write_text(
+        json.dumps({**json.loads(path.read_text(encoding="utf-8")), **parts}), encoding="utf-8"
+    )
 
 
 def test_entry_reads_back_as_it_was_published(put, doc):
@@ -23,7 +25,10 @@ def test_entry_reads_back_as_it_was_published(put, doc):
 def test_entry_records_hash_and_size_of_every_file(put, doc):
     entry = put(doc(), {"a.bin": b"12", "shards/b.bin": b"345"})
     found = {name: (record.sha256, record.size_bytes) for name, record in entry.files.items()}
-    assert found == {"a.bin": (hashlib.sha256(b"12").hexdigest(), 2), "shards/b.bin": (hashlib.sha256(b"345").hexdigest(), 3)}
+    assert found == {
+        "a.bin": (hashlib.sha256(b"12").hexdigest(), 2),
+        "shards/b.bin": (hashlib.sha256(b"345").hexdigest(), 3),
+    }
 
 
 def test_entry_size_is_the_sum_of_its_files(put, doc):
@@ -40,7 +45,9 @@ def test_digest_depends_on_names_and_bytes_alone(put, doc):
     assert first.digest == second.digest
 
 
-@pytest.mark.parametrize("files", [{"a.bin": b"13"}, {"b.bin": b"12"}, {"a.bin": b"12", "b.bin": b""}, {}])
+@pytest.mark.parametrize(
+    "files", [{"a.bin": b"13"}, {"b.bin": b"12"}, {"a.bin": b"12", "b.bin": b""}, {}]
+)
 def test_digest_changes_with_a_name_or_a_byte(put, doc, files):
     assert put(doc(lr=0.1), {"a.bin": b"12"}).digest != put(doc(lr=0.2), files).digest
 
@@ -110,7 +117,10 @@ def test_a_copy_elsewhere_can_be_read(put, doc, tmp_path):
     assert read_entry(tmp_path / "copy").file("prefix.bin").read_bytes() == b"01"
 
 
-@pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", "null", '{"key": 1e999}', "[" * 100_000, '{"info": NaN}', "\udcff"])
+@pytest.mark.parametrize(
+    "text",
+    [None, "", "{", "[]", "{}", "null", '{"key": 1e999}', "[" * 100_000, '{"info": NaN}', "\udcff"],
+)
 def test_entry_is_damaged_when_entry_json_is_missing_or_unreadable(put, doc, text):
     path = put(doc()).path
     (path / "entry.json").unlink()
@@ -145,7 +155,11 @@ def test_entry_is_damaged_when_it_lists_a_file_outside_itself(put, doc, name):
     entry = put(doc(), {})
     sha256 = hashlib.sha256(b"").hexdigest()
     listing = json.dumps({name: sha256}, separators=(",", ":")).encode()
-    rewrite(entry, files={name: {"sha256": sha256, "size_bytes": 0}}, digest=hashlib.sha256(listing).hexdigest())
+    rewrite(
+        entry,
+        files={name: {"sha256": sha256, "size_bytes": 0}},
+        digest=hashlib.sha256(listing).hexdigest(),
+    )
     with pytest.raises(DamagedError, match="it lists the file"):
         read_entry(entry.path)
 

@@ -104,7 +104,10 @@ def test_build_publishes_nothing_when_make_raises(store, doc, error):
 
     with pytest.raises(error):
         store.build(doc(), fail)
-    assert (store.get(key_of(doc())), names_in(store.root / "tmp")) == (None, [store.workdir(key_of(doc())).name])
+    assert (store.get(key_of(doc())), names_in(store.root / "tmp")) == (
+        None,
+        [store.workdir(key_of(doc())).name],
+    )
 
 
 def test_build_hands_the_workdir_to_the_next_attempt_when_make_raised(store, doc):
@@ -114,7 +117,9 @@ def test_build_hands_the_workdir_to_the_next_attempt_when_make_raised(store, doc
 
     with pytest.raises(KeyboardInterrupt):
         store.build(doc(), fail)
-    entry, _ = store.build(doc(), lambda out, work: {"resumed_at": (work / "step").read_text(encoding="utf-8")})
+    entry, _ = store.build(
+        doc(), lambda out, work: {"resumed_at": (work / "step").read_text(encoding="utf-8")}
+    )
     assert entry.info["resumed_at"] == "7"
 
 
@@ -149,7 +154,11 @@ def test_build_never_removes_a_damaged_entry(store, put, doc):
 def test_force_makes_a_present_entry_again(store, put, doc):
     put(doc(), {"prefix.bin": b"old", "more.bin": b"x"})
     entry, hit = store.build(doc(), write, force=True)
-    assert (names_in(entry.path), entry.file("prefix.bin").read_bytes(), hit) == (["entry.json", "prefix.bin"], b"new", False)
+    assert (names_in(entry.path), entry.file("prefix.bin").read_bytes(), hit) == (
+        ["entry.json", "prefix.bin"],
+        b"new",
+        False,
+    )
 
 
 def test_force_repairs_a_damaged_entry(store, put, doc):
@@ -190,7 +199,9 @@ def test_force_keeps_the_old_entry_when_make_raises(store, put, doc):
     assert store.get(old.key) == old
 
 
-def test_force_puts_the_old_entry_back_when_the_new_one_cannot_be_placed(store, put, doc, monkeypatch):
+def test_force_puts_the_old_entry_back_when_the_new_one_cannot_be_placed(
+    store, put, doc, monkeypatch
+):
     old, rename = put(doc()), Path.rename
 
     def full(path, target):
@@ -208,7 +219,9 @@ def test_publish_keeps_first_when_two_race(store, put, doc, monkeypatch):
     monkeypatch.setattr(publish, "lock", lambda *args, **more: nullcontext())
 
     def overtaken(out, work):
-        monkeypatch.setattr(layout.platform, "node", lambda: "another machine whose locks are its own")
+        monkeypatch.setattr(
+            layout.platform, "node", lambda: "another machine whose locks are its own"
+        )
         put(doc(), {"prefix.bin": b"first"})
         monkeypatch.undo()
         return write(out, work)
@@ -221,7 +234,9 @@ def test_loser_of_a_race_leaves_nothing_in_tmp(store, put, doc, monkeypatch):
     monkeypatch.setattr(publish, "lock", lambda *args, **more: nullcontext())
 
     def overtaken(out, work):
-        monkeypatch.setattr(layout.platform, "node", lambda: "another machine whose locks are its own")
+        monkeypatch.setattr(
+            layout.platform, "node", lambda: "another machine whose locks are its own"
+        )
         put(doc(), {"prefix.bin": b"first"})
         monkeypatch.undo()
         return write(out, work)
@@ -238,7 +253,9 @@ def test_build_flushes_files_then_entry_json_then_its_folder_then_the_step(store
 
     monkeypatch.setattr(os, "fsync", note)
     entry, _ = store.build(doc(), write)
-    numbers = [(entry.path / name).stat().st_ino for name in ("prefix.bin", "entry.json", ".", "..")]
+    numbers = [
+        (entry.path / name).stat().st_ino for name in ("prefix.bin", "entry.json", ".", "..")
+    ]
     assert [number for number in flushed if number in numbers][-4:] == numbers
 
 

@@ -20,7 +20,12 @@ def never(out, work):
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(errno.ENOSPC, "no room left"), (errno.EDQUOT, "no room left"), (errno.EROFS, "cannot be used")]
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "no room left"),
+        (errno.EDQUOT, "no room left"),
+        (errno.EROFS, "cannot be used"),
+    ],
 )
 def test_a_disk_that_cannot_be_written_is_a_store_error(store, doc, monkeypatch, number, said):
     def refuse(descriptor):

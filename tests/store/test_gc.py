@@ -118,7 +118,10 @@ def test_gc_plan_gives_size_and_reason(store, old, doc, now):
     entry = old(doc(), {"a.bin": b"12", "b/c.bin": b"345"})
     (item,) = store.gc_plan(now)
     size_bytes = 5 + (entry.path / "entry.json").stat().st_size
-    assert (item.size_bytes, item.reason) == (size_bytes, f"no ref or pin leads to it, last used {(now - timedelta(days=OLD_DAYS)).date()}")
+    assert (item.size_bytes, item.reason) == (
+        size_bytes,
+        f"no ref or pin leads to it, last used {(now - timedelta(days=OLD_DAYS)).date()}",
+    )
 
 
 def test_gc_run_deletes_the_plan_and_nothing_else(store, old, put, doc, now):
@@ -126,7 +129,11 @@ def test_gc_run_deletes_the_plan_and_nothing_else(store, old, put, doc, now):
     kept = put(doc(lr=0.2))
     store.pin(kept.key)
     store.gc_run(store.gc_plan(now))
-    assert (store.entries(), list((store.root / "tmp").iterdir()), list((store.root / "locks").iterdir())) == ([kept], [], [])
+    assert (
+        store.entries(),
+        list((store.root / "tmp").iterdir()),
+        list((store.root / "locks").iterdir()),
+    ) == ([kept], [], [])
 
 
 def test_gc_run_returns_the_bytes_freed(store, old, doc, now):
@@ -177,7 +184,9 @@ def test_gc_takes_the_checkpoints_of_a_dead_process_after_the_grace(store, put, 
     work.mkdir()
     (work / "step").write_text("7", encoding="utf-8")
     age(work, OLD_DAYS)
-    assert [item.path for item in store.gc_plan(now, 60)] + [item.path for item in store.gc_plan(now)] == [work]
+    assert [item.path for item in store.gc_plan(now, 60)] + [
+        item.path for item in store.gc_plan(now)
+    ] == [work]
 
 
 def test_gc_counts_the_grace_of_checkpoints_from_their_newest_file(store, put, doc, age, now):
@@ -203,7 +212,12 @@ def test_gc_follows_no_link_out_of_the_store(store, old, doc, tmp_path, age, now
     work = store.workdir(entry.key)
     work.mkdir()
     age(work, OLD_DAYS)
-    place = {"entry": entry.path, "step": entry.path.parent, "entries": entry.path.parents[1], "tmp": work.parent}[level]
+    place = {
+        "entry": entry.path,
+        "step": entry.path.parent,
+        "entries": entry.path.parents[1],
+        "tmp": work.parent,
+    }[level]
     place.rename(tmp_path / "outside")
     place.symlink_to(tmp_path / "outside")
     before = sorted((tmp_path / "outside").rglob("*"))
@@ -213,7 +227,9 @@ def test_gc_follows_no_link_out_of_the_store(store, old, doc, tmp_path, age, now
     assert (stay_inside, sorted((tmp_path / "outside").rglob("*"))) == (True, before)
 
 
-def test_gc_run_deletes_nothing_outside_the_store_whatever_the_plan_says(store, old, doc, tmp_path, now):
+def test_gc_run_deletes_nothing_outside_the_store_whatever_the_plan_says(
+    store, old, doc, tmp_path, now
+):
     workers = Store(tmp_path / "other")
     workers.build(doc(), lambda out, work: {})
     (item,) = workers.gc_plan(now, 0)

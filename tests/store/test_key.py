@@ -15,8 +15,18 @@ from prefixbank.store import canonical_json, diff_documents, document, key_of
 
 quick = settings(max_examples=60, deadline=None, database=None)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-scalars = st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats(allow_nan=False, allow_infinity=False) | texts
-values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=12)
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
 
 OLD = document(
     step="train_prefix",
@@ -37,7 +47,9 @@ class Colour(enum.IntEnum):
 @quick
 @given(values)
 def test_canonical_json_reads_back_to_the_same_value(value):
-    assert repr(json.loads(canonical_json(value))) == repr(json.loads(json.dumps(value, sort_keys=True)))
+    assert repr(json.loads(canonical_json(value))) == repr(
+        json.loads(json.dumps(value, sort_keys=True))
+    )
 
 
 @quick
@@ -68,13 +80,18 @@ def test_canonical_json_tells_integer_float_and_boolean_apart():
     assert len({canonical_json(value) for value in (1, 1.0, True, "1")}) == 4
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), "\ud800", {"\udfff": 1}])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), -float("inf"), "\ud800", {"\udfff": 1}]
+)
 def test_canonical_json_refuses_values_without_a_json_form(value):
     with pytest.raises(ValueError, match=r"value"):
         canonical_json({"x": [value]})
 
 
-@pytest.mark.parametrize("value", [{1: 2}, {None: 1}, {True: 1}, b"x", {1, 2}, object(), Colour.RED, np.float64(1), np.int64(1)])
+@pytest.mark.parametrize(
+    "value",
+    [{1: 2}, {None: 1}, {True: 1}, b"x", {1, 2}, object(), Colour.RED, np.float64(1), np.int64(1)],
+)
 def test_canonical_json_refuses_other_types(value):
     with pytest.raises(TypeError):
         canonical_json({"x": value})
@@ -87,18 +104,39 @@ def test_canonical_json_says_where_the_bad_value_is():
 
 def test_key_is_the_hash_of_the_documented_text():
     text = (
-        b'{"config":{"optim":{"lr":0.03},"seed":0},"inputs":{"encoder":"e0","examples":"e1"},"schema":1,"step":"train_prefix","version":2}'
+        b'{"config":{"optim":{"lr":0.03},"seed":0},"inputs":{"encoder":"e0","examples":"e1"},'
+        b'"schema":1,"step":"train_prefix","version":2}'
     )
-    made = document(step="train_prefix", version=2, config={"seed": 0, "optim": {"lr": 0.03}}, inputs={"examples": "e1", "encoder": "e0"})
+    made = document(
+        step="train_prefix",
+        version=2,
+        config={"seed": 0, "optim": {"lr": 0.03}},
+        inputs={"examples": "e1", "encoder": "e0"},
+    )
     assert key_of(made) == hashlib.sha256(text).hexdigest()[:32]
 
 
 @pytest.mark.parametrize(
     ("step", "config", "inputs", "key"),
     [
-        ("train_prefix", {"optim": {"lr": 0.03}, "seed": 0}, {"encoder": "e0", "examples": "e1"}, "f3c2928f158ca48eaf00f24dbe35c692"),
-        ("combine", {"rule": "concat_prefixes", "weights": (0.5, 0.5)}, {"prefixes": ["p0", "p1"]}, "67327cd3bc31fcde2b1ac27f696e54a7"),
-        ("probe", {"Cs": [1e-4, 10.0], "label": "größer", "shots": None, "early": False}, {}, "f1ec817395bc678ce6a3bc4b41753db5"),
+        (
+            "train_prefix",
+            {"optim": {"lr": 0.03}, "seed": 0},
+            {"encoder": "e0", "examples": "e1"},
+            "f3c2928f158ca48eaf00f24dbe35c692",
+        ),
+        (
+            "combine",
+            {"rule": "concat_prefixes", "weights": (0.5, 0.5)},
+            {"prefixes": ["p0", "p1"]},
+            "67327cd3bc31fcde2b1ac27f696e54a7",
+        ),
+        (
+            "probe",
+            {"Cs": [1e-4, 10.0], "label": "größer", "shots": None, "early": False},
+            {},
+            "f1ec817395bc678ce6a3bc4b41753db5",
+        ),
     ],
 )
 def test_key_never_changes_for_a_given_document(step, config, inputs, key):
@@ -107,7 +145,13 @@ def test_key_never_changes_for_a_given_document(step, config, inputs, key):
 
 @pytest.mark.parametrize(
     "other",
-    [changed(version=2), changed(step="combine"), changed(schema=2), changed(config={}), changed(inputs={})],
+    [
+        changed(version=2),
+        changed(step="combine"),
+        changed(schema=2),
+        changed(config={}),
+        changed(inputs={}),
+    ],
     ids=["version", "step", "schema", "config", "inputs"],
 )
 def test_key_depends_on_every_part_of_the_document(other):
@@ -138,12 +182,24 @@ def test_diff_of_equal_documents_is_empty():
     [
         (changed(version=2), ["version 1 -> 2"]),
         (changed(step="combine"), ["step train_prefix -> combine"]),
-        (changed(config={"optim": {"lr": 0.005, "schedule": "linear"}, "prefix": {}}), ["optim.lr 0.01 -> 0.005"]),
-        (changed(config={"optim": {"lr": 0.01, "schedule": "cosine"}, "prefix": {}}), ["optim.schedule linear -> cosine"]),
+        (
+            changed(config={"optim": {"lr": 0.005, "schedule": "linear"}, "prefix": {}}),
+            ["optim.lr 0.01 -> 0.005"],
+        ),
+        (
+            changed(config={"optim": {"lr": 0.01, "schedule": "cosine"}, "prefix": {}}),
+            ["optim.schedule linear -> cosine"],
+        ),
         (changed(config={**OLD["config"], "prefix": {"length": 8}}), ["prefix.length added 8"]),
         (changed(config={"optim": {"lr": 0.01}, "prefix": {}}), ["optim.schedule removed linear"]),
-        (changed(config={**OLD["config"], "gate": {"init": 0.0, "kind": "learned"}}), ["gate.init added 0.0", "gate.kind added learned"]),
-        (changed(inputs={**OLD["inputs"], "examples": "77de0c19" + "0" * 56}), ["inputs.examples 3f9c21ab -> 77de0c19"]),
+        (
+            changed(config={**OLD["config"], "gate": {"init": 0.0, "kind": "learned"}}),
+            ["gate.init added 0.0", "gate.kind added learned"],
+        ),
+        (
+            changed(inputs={**OLD["inputs"], "examples": "77de0c19" + "0" * 56}),
+            ["inputs.examples 3f9c21ab -> 77de0c19"],
+        ),
     ],
 )
 def test_diff_has_one_line_for_each_difference(new, lines):
@@ -166,16 +222,28 @@ def test_diff_names_the_item_that_was_added_to_a_list():
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "line"), [(1, 1.0, "x 1 -> 1.0"), (1, "1", 'x 1 -> "1"'), (1, True, "x 1 -> true"), ("", None, 'x "" -> null')]
+    ("old", "new", "line"),
+    [
+        (1, 1.0, "x 1 -> 1.0"),
+        (1, "1", 'x 1 -> "1"'),
+        (1, True, "x 1 -> true"),
+        ("", None, 'x "" -> null'),
+    ],
 )
 def test_diff_shows_a_change_of_type(old, new, line):
     assert diff_documents(changed(config={"x": old}), changed(config={"x": new})) == [line]
 
 
 def test_diff_shows_a_dict_that_became_a_value():
-    assert diff_documents(changed(config={"x": {"y": 1}}), changed(config={"x": 2})) == ['x {"y": 1} -> 2']
+    assert diff_documents(changed(config={"x": {"y": 1}}), changed(config={"x": 2})) == [
+        'x {"y": 1} -> 2'
+    ]
 
 
 def test_diff_lists_the_parts_in_the_order_of_the_document():
     new = changed(version=2, config={**OLD["config"], "seed": 1}, inputs={})
-    assert [line.split()[0] for line in diff_documents(OLD, new)][:3] == ["version", "seed", "inputs.examples"]
+    assert [line.split()[0] for line in diff_documents(OLD, new)][:3] == [
+        "version",
+        "seed",
+        "inputs.examples",
+    ]

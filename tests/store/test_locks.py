@@ -16,7 +16,9 @@ def path(tmp_path):
 
 @pytest.fixture
 def second(path, monkeypatch):
-    """A thread that opens the lock file, then waits for `released` before it asks for the lock, and keeps it until the test ends."""
+    """A thread that opens the lock file, then waits for `released` before it asks for the lock, and
+    keeps it until the test ends.
+    """
     opened, released, has_it, may_go = (threading.Event() for _ in range(4))
     flock = fcntl.flock
 

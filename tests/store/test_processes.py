@@ -12,7 +12,13 @@ import prefixbank.store
 from prefixbank.store import key_of
 
 KEY = key_of(
-    {"schema": 1, "step": "train_prefix", "version": 1, "config": {"seed": 0}, "inputs": {"examples": "ab" * 32}},
+    {
+        "schema": 1,
+        "step": "train_prefix",
+        "version": 1,
+        "config": {"seed": 0},
+        "inputs": {"examples": "ab" * 32},
+    },
 )
 
 
@@ -55,7 +61,10 @@ def test_waiting_process_makes_it_itself_when_the_first_is_killed(store, start):
     second.stdout.readline()
     first.kill()
     finish(first)
-    assert (finish(second)[0], store.get(KEY).file("prefix.bin").read_text(encoding="utf-8")) == (["made"], "second")
+    assert (finish(second)[0], store.get(KEY).file("prefix.bin").read_text(encoding="utf-8")) == (
+        ["made"],
+        "second",
+    )
 
 
 def test_kill_during_make_leaves_no_entry(store, start):
@@ -93,7 +102,9 @@ def test_next_build_succeeds_after_a_kill_between_flush_and_rename(store, start)
     assert store.get(KEY).file("prefix.bin").read_text(encoding="utf-8") == "second"
 
 
-def test_next_build_puts_the_old_entry_back_after_a_kill_in_the_middle_of_a_forced_one(store, start):
+def test_next_build_puts_the_old_entry_back_after_a_kill_in_the_middle_of_a_forced_one(
+    store, start
+):
     finish(start("plain", text="old"))
     _, code = finish(start("die between renames", text="new"))
     absent = store.get(KEY)
@@ -124,7 +135,14 @@ def test_importing_the_store_loads_no_heavy_library():
     source = Path(prefixbank.store.__file__).parents[2]
     code = (
         "import sys; import prefixbank.store, prefixbank.env; "
-        "print(sorted({'torch','transformers','datasets','hydra','numpy','pydantic'} & set(sys.modules)))"
+        "print(sorted({'torch','transformers','datasets','hydra','numpy','pydantic'} & "
+        "set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(source)})
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(source)},
+    )
     assert done.stdout == "[]\n"

@@ -94,7 +94,18 @@ def test_removing_a_ref_keeps_the_entry(store, put, doc):
     assert store.get(entry.key) == entry
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"key": 1}', '{"key": "short"}', '{"key": "../../../../etc/passwd-0000000"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"key": 1}',
+        '{"key": "short"}',
+        '{"key": "../../../../etc/passwd-0000000"}',
+    ],
+)
 def test_ref_that_holds_no_key_is_damaged(store, put, doc, text):
     store.set_ref("prefix", "sst2", put(doc()).key)
     (store.root / "refs" / "prefix" / "sst2.json").write_text(text, encoding="utf-8")

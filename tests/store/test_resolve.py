@@ -17,7 +17,10 @@ def entry(store, put, doc):
 
 
 def same_start(doc, digits):
-    """Two documents whose keys begin alike: a short search through learning rates, ended by the birthday paradox."""
+    """Two documents whose keys begin alike.
+
+    A short search through learning rates, ended by the birthday paradox.
+    """
     seen = {}
     for number in itertools.count():
         document = doc(lr=number / 1000)
@@ -74,7 +77,10 @@ def test_resolve_lists_what_there_is(store, entry):
     store.set_ref("bank", "demo", entry.key)
     with pytest.raises(UsageError) as caught:
         store.resolve("prefix", "unheard-of")
-    assert ("prefix/sst2" in caught.value.expected, "bank/demo" in caught.value.expected) == (True, False)
+    assert ("prefix/sst2" in caught.value.expected, "bank/demo" in caught.value.expected) == (
+        True,
+        False,
+    )
 
 
 def test_resolve_does_not_list_pins(store, entry):
@@ -95,7 +101,9 @@ def test_resolve_refuses_a_ref_of_another_kind(store, entry):
         store.resolve("prefix", "bank/demo")
 
 
-@pytest.mark.parametrize("text", ["", "/", "../x", "prefix/../sst2", "prefix/", "/sst2", "*", "SST2"])
+@pytest.mark.parametrize(
+    "text", ["", "/", "../x", "prefix/../sst2", "prefix/", "/sst2", "*", "SST2"]
+)
 def test_resolve_refuses_what_no_ref_can_be_called(store, entry, text):
     with pytest.raises(UsageError):
         store.resolve("prefix", text)

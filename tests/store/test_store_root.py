@@ -10,7 +10,10 @@ from prefixbank.errors import UsageError
 
 
 def test_store_root_is_the_flag_before_the_variable(tmp_path):
-    assert store_root(tmp_path / "flag", environ={"PREFIXBANK_STORE": "/variable"}) == tmp_path / "flag"
+    assert (
+        store_root(tmp_path / "flag", environ={"PREFIXBANK_STORE": "/variable"})
+        == tmp_path / "flag"
+    )
 
 
 def test_store_root_is_the_variable_before_the_default():
@@ -19,7 +22,10 @@ def test_store_root_is_the_variable_before_the_default():
 
 @pytest.mark.parametrize("environ", [{}, {"PREFIXBANK_STORE": ""}])
 def test_store_root_is_in_the_cache_folder_of_the_user_by_default(environ):
-    assert store_root(environ=environ) == Path(platformdirs.user_cache_dir("prefixbank", appauthor=False)) / "store"
+    assert (
+        store_root(environ=environ)
+        == Path(platformdirs.user_cache_dir("prefixbank", appauthor=False)) / "store"
+    )
 
 
 def test_store_root_reads_the_variable_of_this_process(monkeypatch):

@@ -21,8 +21,19 @@ def test_verify_names_every_fault_of_an_entry(store, put, doc):
     (path / "c.bin").write_bytes(b"4")
     (path / "e.bin").touch()
     (verdict,) = store.verify()
-    faults = ("a.bin is missing", "b.bin has 1 bytes instead of 2", "c.bin was altered", "e.bin was not published")
-    assert [fault in verdict.error.what for fault in (*faults, "d.bin")] == [True, True, True, True, False]
+    faults = (
+        "a.bin is missing",
+        "b.bin has 1 bytes instead of 2",
+        "c.bin was altered",
+        "e.bin was not published",
+    )
+    assert [fault in verdict.error.what for fault in (*faults, "d.bin")] == [
+        True,
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_verify_finds_a_file_that_nobody_published_in_a_folder(store, put, doc):
@@ -50,7 +61,9 @@ def test_verify_goes_on_after_a_damaged_entry(store, put, doc):
         put(doc(lr=lr))
     bad = store.entries()[0]
     (bad.path / "prefix.bin").unlink()
-    assert {verdict.key: verdict.ok for verdict in store.verify()} == {entry.key: entry.key != bad.key for entry in store.entries()}
+    assert {verdict.key: verdict.ok for verdict in store.verify()} == {
+        entry.key: entry.key != bad.key for entry in store.entries()
+    }
 
 
 def test_verify_looks_at_the_given_keys_alone(store, put, doc):

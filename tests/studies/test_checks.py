@@ -31,17 +31,29 @@ def test_experiment_without_targets_is_accepted_when_it_measures_an_update():
         ({"seeds": ()}, "without sources, seeds, or anything to do"),
         ({"sources": ("alpha", "beta", "alpha")}, "experiment.sources names alpha twice"),
         ({"seeds": (1, 2, 1)}, "experiment.seeds names 1 twice"),
-        ({"representations": ("plain", "bank", "plain")}, "experiment.representations names plain twice"),
+        (
+            {"representations": ("plain", "bank", "plain")},
+            "experiment.representations names plain twice",
+        ),
         ({"targets": ("alpha",)}, "alpha among both sources and targets"),
         ({"representations": ()}, "targets, but no representations"),
         ({"representations": ("single",)}, "targets, but no representations"),
         ({"once": ("shuffled",)}, "experiment.single_seed names shuffled"),
-        ({"representations": ("plain", "leave_one_out")}, "leave_one_out without the bank of all sources"),
-        ({"sources": ("alpha",), "representations": ("plain", "bank", "leave_one_out")}, "leave_one_out with a single source"),
+        (
+            {"representations": ("plain", "leave_one_out")},
+            "leave_one_out without the bank of all sources",
+        ),
+        (
+            {"sources": ("alpha",), "representations": ("plain", "bank", "leave_one_out")},
+            "leave_one_out with a single source",
+        ),
         ({"update": UpdateConfig(add="alpha")}, "experiment.update.add=alpha is a source already"),
         ({"update": UpdateConfig(refresh="gamma")}, "experiment.update.refresh=gamma is no source"),
         ({"update": UpdateConfig(remove="gamma")}, "experiment.update.remove=gamma is no source"),
-        ({"sources": ("alpha",), "update": UpdateConfig(remove="alpha")}, "experiment.update.remove with a single source"),
+        (
+            {"sources": ("alpha",), "update": UpdateConfig(remove="alpha")},
+            "experiment.update.remove with a single source",
+        ),
     ],
 )
 def test_experiment_that_means_nothing_is_refused(settings, said):
@@ -57,4 +69,6 @@ def test_faults_are_told_together():
 
 @pytest.mark.parametrize("change", ["add", "refresh", "remove"])
 def test_each_change_is_an_update(change):
-    assert has_update(ExperimentConfig(update=UpdateConfig(**{change: "alpha"}))) and not has_update(ExperimentConfig())
+    assert has_update(
+        ExperimentConfig(update=UpdateConfig(**{change: "alpha"}))
+    ) and not has_update(ExperimentConfig())

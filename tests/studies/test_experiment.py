@@ -34,7 +34,10 @@ def copy(prepared, tmp_path) -> Store:
 
 @pytest.fixture
 def run(prepared, copy):
-    """Run or plan an experiment in the copy; return the report, or what stands for it, and all events."""
+    """Run or plan an experiment in the copy.
+
+    Return the report, or what stands for it, and all events.
+    """
 
     def go(*settings: str, dry_run: bool = False):
         events: list[Event] = []
@@ -44,13 +47,19 @@ def run(prepared, copy):
             find_task=lambda name: TaskConfig(name=name, path=str(prepared.tasks / name)),
             change=override_recipe,
         )
-        return run_experiment(Context(copy, config.run, emit=events.append, dry_run=dry_run), experiment), events
+        return run_experiment(
+            Context(copy, config.run, emit=events.append, dry_run=dry_run), experiment
+        ), events
 
     return go
 
 
 def units(events: list[Event]) -> list[tuple[str, str, str]]:
-    return [(event.kind, event.step, event.name) for event in events if event.kind in ("hit", "miss", "waits")]
+    return [
+        (event.kind, event.step, event.name)
+        for event in events
+        if event.kind in ("hit", "miss", "waits")
+    ]
 
 
 def test_plan_waits_for_what_is_still_to_be_made(run):
@@ -81,7 +90,10 @@ def test_plan_after_a_run_is_all_hits(run):
 
 
 def test_first_event_counts_hits_and_misses(run):
-    assert [run()[1][0].text for _ in range(2)] == ["8 units: 3 hits, 5 to run", "8 units: 8 hits, 0 to run"]
+    assert [run()[1][0].text for _ in range(2)] == [
+        "8 units: 3 hits, 5 to run",
+        "8 units: 8 hits, 0 to run",
+    ]
 
 
 def test_random_prefixes_start_apart_and_are_untrained(run, copy):
@@ -89,7 +101,10 @@ def test_random_prefixes_start_apart_and_are_untrained(run, copy):
     run("experiment.representations=[plain,bank,random]")
     entries = [entry for entry in copy.entries("train_prefix") if entry.key not in before]
     tensors = [load_file(entry.file("prefix.safetensors"))["prefix"] for entry in entries]
-    steps = [json.loads(entry.file("result.json").read_text(encoding="utf-8"))["steps"] for entry in entries]
+    steps = [
+        json.loads(entry.file("result.json").read_text(encoding="utf-8"))["steps"]
+        for entry in entries
+    ]
     assert steps == [0, 0] and tensors[0].shape == tensors[1].shape and not np.array_equal(*tensors)
 
 
@@ -101,21 +116,42 @@ def test_bank_of_each_seed_is_one_column(run):
 
 
 def test_prefixes_are_not_trained_for_what_needs_none(run):
-    _, events = run("experiment.representations=[plain,multitask]", "finetune.epochs=1", dry_run=True)
-    assert [step for _, step, _ in units(events)] == ["train-multitask", "embed", "probe", "embed", "probe", "report"]
+    _, events = run(
+        "experiment.representations=[plain,multitask]", "finetune.epochs=1", dry_run=True
+    )
+    assert [step for _, step, _ in units(events)] == [
+        "train-multitask",
+        "embed",
+        "probe",
+        "embed",
+        "probe",
+        "report",
+    ]
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         (["pooling=cls"], "Vectors: cls pooling of the last layer."),
-        (["experiment.probe_last_layers=3", "probe.layers=last"], "Vectors: mean pooling of the last layer."),
-        (["experiment.probe_last_layers=3"], "Vectors: mean pooling of the last 3 layers, side by side."),
+        (
+            ["experiment.probe_last_layers=3", "probe.layers=last"],
+            "Vectors: mean pooling of the last layer.",
+        ),
+        (
+            ["experiment.probe_last_layers=3"],
+            "Vectors: mean pooling of the last 3 layers, side by side.",
+        ),
         (
             ["experiment.probe_last_layers=2", "probe.layers=best"],
-            "Vectors: mean pooling of the one layer of the last 2 layers that cross-validation on train chooses.",
+            (
+                "Vectors: mean pooling of the one layer of the last 2 layers that cross-validation "
+                "on train chooses."
+            ),
         ),
-        (["pooling.layers=mean_last", "pooling.last_k=2"], "Vectors: mean pooling of the last 2 layers, averaged."),
+        (
+            ["pooling.layers=mean_last", "pooling.last_k=2"],
+            "Vectors: mean pooling of the last 2 layers, averaged.",
+        ),
         (["pooling.layers=single", "pooling.layer=1"], "Vectors: mean pooling of layer 1."),
     ],
     ids=str,
@@ -127,4 +163,6 @@ def test_report_says_which_layers_were_read(run, settings, said):
 
 def test_report_says_which_rows_were_scored(run):
     report, _ = run("experiment.representations=[plain]", "probe.score_on=validation")
-    assert json.loads(report.file("report.json").read_text(encoding="utf-8"))["protocol"][-1].endswith("scored once on validation.")
+    assert json.loads(report.file("report.json").read_text(encoding="utf-8"))["protocol"][
+        -1
+    ].endswith("scored once on validation.")

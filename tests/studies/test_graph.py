@@ -19,12 +19,20 @@ from prefixbank.studies.graph import Experiment, Graph, shuffled
 from prefixbank.studies.representations import seeds_of, vectors, without
 from tests.prepared import SMALL, copy_store
 
-SETTINGS = ("experiment=smoke", "experiment.sources=[alpha,beta]", "experiment.targets=[gamma]", "finetune.epochs=1", *SMALL)
+SETTINGS = (
+    "experiment=smoke",
+    "experiment.sources=[alpha,beta]",
+    "experiment.targets=[gamma]",
+    "finetune.epochs=1",
+    *SMALL,
+)
 
 
 @pytest.fixture
 def graph(prepared, tmp_path):
-    """A graph over the prepared tasks and a copy of the prepared store, and the events of its units."""
+    """A graph over the prepared tasks and a copy of the prepared store, and the events of its
+    units.
+    """
     store, events = Store(copy_store(prepared.store, tmp_path / "copy")), []
 
     def build(*settings: str, dry_run: bool = False) -> tuple[Graph, list[Event]]:
@@ -34,7 +42,10 @@ def graph(prepared, tmp_path):
             find_task=lambda name: TaskConfig(name=name, path=str(prepared.tasks / name)),
             change=override_recipe,
         )
-        return Graph(context=Context(store, config.run, emit=events.append, dry_run=dry_run), experiment=experiment), events
+        return Graph(
+            context=Context(store, config.run, emit=events.append, dry_run=dry_run),
+            experiment=experiment,
+        ), events
 
     return build
 
@@ -44,26 +55,38 @@ def of_test(made) -> np.ndarray:
 
 
 def test_rows_are_limited_apart_for_sources_and_targets(graph):
-    made, _ = graph("experiment.source_rows=10", "experiment.target_rows=20", "experiment.validation_rows=6")
+    made, _ = graph(
+        "experiment.source_rows=10", "experiment.target_rows=20", "experiment.validation_rows=6"
+    )
     tasks = (made.source("alpha"), made.target("gamma"))
-    assert [(len(task.train), len(task.validation), len(task.test)) for task in tasks] == [(10, 6, 20), (20, 6, 20)]
+    assert [(len(task.train), len(task.validation), len(task.test)) for task in tasks] == [
+        (10, 6, 20),
+        (20, 6, 20),
+    ]
 
 
 def test_same_unit_is_made_once(graph):
     made, events = graph()
     first, second = (vectors(made, "plain", "gamma", 0) for _ in range(2))
-    assert first is second and Counter(event.kind for event in events if event.step == "embed")["done"] == 1
+    assert (
+        first is second
+        and Counter(event.kind for event in events if event.step == "embed")["done"] == 1
+    )
 
 
 def test_plain_and_bank_are_side_by_side(graph):
     made, _ = graph()
-    plain, bank, both = (of_test(vectors(made, name, "gamma", 0)) for name in ("plain", "bank", "plain_and_bank"))
+    plain, bank, both = (
+        of_test(vectors(made, name, "gamma", 0)) for name in ("plain", "bank", "plain_and_bank")
+    )
     assert np.array_equal(both, np.hstack([plain, bank]))
 
 
 def test_rules_of_one_pass_for_each_prefix_share_their_passes(graph):
     made, events = graph()
-    joined, mean = (of_test(vectors(made, name, "gamma", 0)) for name in ("concat_vectors", "mean_vectors"))
+    joined, mean = (
+        of_test(vectors(made, name, "gamma", 0)) for name in ("concat_vectors", "mean_vectors")
+    )
     halves = np.split(joined, 2, axis=1)
     np.testing.assert_allclose(mean, (halves[0] + halves[1]) / 2, atol=1e-6)
     assert Counter(event.kind for event in events if event.step == "embed")["done"] == 2
@@ -86,12 +109,19 @@ def test_multitask_encoder_sees_as_many_examples_of_each_source_as_its_prefix(gr
     prefix = made.prefix("alpha", 0)
     vectors(made, "multitask", "gamma", 0)
     encoder = made.context.store.entries("train_multitask")[0]
-    seen, of_all = (json.loads(entry.file("result.json").read_text(encoding="utf-8")) for entry in (prefix, encoder))
+    seen, of_all = (
+        json.loads(entry.file("result.json").read_text(encoding="utf-8"))
+        for entry in (prefix, encoder)
+    )
     assert (seen["examples"], [task["examples"] for task in of_all["tasks"]]) == (30, [30, 30])
 
 
 def test_representations_made_once_have_the_first_seed(graph):
-    made, _ = graph("experiment.seeds=[3,4]", "experiment.representations=[plain,bank,multitask,random]", "experiment.single_seed=[random]")
+    made, _ = graph(
+        "experiment.seeds=[3,4]",
+        "experiment.representations=[plain,bank,multitask,random]",
+        "experiment.single_seed=[random]",
+    )
     assert {name: seeds_of(made, name) for name in made.config.experiment.representations} == {
         "plain": (3,),
         "bank": (3, 4),
@@ -103,14 +133,19 @@ def test_representations_made_once_have_the_first_seed(graph):
 def test_plan_waits_for_the_encoder_that_is_still_to_be_trained(graph):
     made, events = graph(dry_run=True)
     assert isinstance(vectors(made, "multitask", "gamma", 0), Waiting)
-    assert [(event.kind, event.step) for event in events if event.kind != "note"] == [("miss", "train-multitask"), ("waits", "embed")]
+    assert [(event.kind, event.step) for event in events if event.kind != "note"] == [
+        ("miss", "train-multitask"),
+        ("waits", "embed"),
+    ]
 
 
 def test_shuffled_labels_are_the_same_labels_on_other_rows(graph):
     task = graph()[0].source("alpha")
     dealt = shuffled(task, 0)
     for before, after in ((task.train, dealt.train), (task.validation, dealt.validation)):
-        assert (after.texts, sorted(after.labels)) == (before.texts, sorted(before.labels)) and (after.labels != before.labels).any()
+        assert (after.texts, sorted(after.labels)) == (before.texts, sorted(before.labels)) and (
+            after.labels != before.labels
+        ).any()
     assert dealt.test is task.test
 
 
@@ -124,18 +159,29 @@ def test_control_prefixes_get_no_ref(graph):
 
 def test_kept_layers_are_read_side_by_side_whatever_training_pools(graph):
     made, _ = graph("experiment.probe_last_layers=3")
-    kept, trained = of_test(vectors(made, "bank", "gamma", 0)), of_test(vectors(graph()[0], "bank", "gamma", 0))
-    assert np.array_equal(kept[:, -trained.shape[1] :], trained) and kept.shape[1] == 3 * trained.shape[1]
+    kept, trained = (
+        of_test(vectors(made, "bank", "gamma", 0)),
+        of_test(vectors(graph()[0], "bank", "gamma", 0)),
+    )
+    assert (
+        np.array_equal(kept[:, -trained.shape[1] :], trained)
+        and kept.shape[1] == 3 * trained.shape[1]
+    )
 
 
 def test_targets_vectors_are_stored_as_asked(graph):
     made, _ = graph("vectors=binary")
     entry = made.vectors("beta", None, "plain encoder")
-    assert set(np.unique(of_test(entry))) == {-1.0, 1.0} and (entry.path / "calibration.safetensors").is_file()
+    assert (
+        set(np.unique(of_test(entry))) == {-1.0, 1.0}
+        and (entry.path / "calibration.safetensors").is_file()
+    )
 
 
 def test_mixture_of_one_source_is_its_own_prefix(graph):
     made, _ = graph('experiment.overrides.alpha=["optim.lr=0.01"]')
     assert made.mixture(["alpha"], "one", 0).key == made.prefix("alpha", 0).key
     both = made.mixture(["alpha", "beta"], "both", 0)
-    assert both.info["tasks"] == ["alpha", "beta"] and both.document["config"]["optim"]["lr"] == 0.03
+    assert (
+        both.info["tasks"] == ["alpha", "beta"] and both.document["config"]["optim"]["lr"] == 0.03
+    )

@@ -31,7 +31,10 @@ def bank(put):
 
     def make(**prefixes: tuple[str, list[float]]) -> Entry:
         def write(out: Path) -> None:
-            tensors = {f"{place}.prefix": np.array(numbers, np.float32) for place, (_, numbers) in enumerate(prefixes.values())}
+            tensors = {
+                f"{place}.prefix": np.array(numbers, np.float32)
+                for place, (_, numbers) in enumerate(prefixes.values())
+            }
             save_file(tensors, out / "bank.safetensors")
 
         inputs = {"prefixes": [digest for digest, _ in prefixes.values()], "bytes": repr(prefixes)}
@@ -57,20 +60,32 @@ def added(training, bank) -> Change:
 
 def test_row_of_a_prefix_counts_its_training_and_the_combination(added):
     numbers = {"units": 2, "examples": 30, "flops": 7_000, "seconds": 1.5}
-    assert rows([added]) == [{"change": "add gamma", "method": "prefixes", **numbers, "others_unchanged": True}]
+    assert rows([added]) == [
+        {"change": "add gamma", "method": "prefixes", **numbers, "others_unchanged": True}
+    ]
 
 
 def test_row_of_multitask_training_counts_the_training_alone(training):
     encoder = training("all", seconds=9.0, examples=90, training_flops=60_000)
     change = Change(what="add gamma", task="gamma", method="multi-task", trainings=[encoder])
     numbers = {"units": 1, "examples": 90, "flops": 60_000, "seconds": 9.0}
-    assert rows([change]) == [{"change": "add gamma", "method": "multi-task", **numbers, "others_unchanged": None}]
+    assert rows([change]) == [
+        {"change": "add gamma", "method": "multi-task", **numbers, "others_unchanged": None}
+    ]
 
 
 def test_removal_by_prefixes_trains_nothing(bank):
     banks = (bank(alpha=ALPHA, beta=BETA), bank(beta=BETA))
-    (row,) = rows([Change(what="remove alpha", task="alpha", method="prefixes", trainings=[], banks=banks)])
-    assert (row["units"], row["examples"], row["flops"], row["seconds"], row["others_unchanged"]) == (1, 0, 0, 0, True)
+    (row,) = rows(
+        [Change(what="remove alpha", task="alpha", method="prefixes", trainings=[], banks=banks)]
+    )
+    assert (
+        row["units"],
+        row["examples"],
+        row["flops"],
+        row["seconds"],
+        row["others_unchanged"],
+    ) == (1, 0, 0, 0, True)
 
 
 def test_several_trainings_add_up(training, added):
@@ -83,7 +98,11 @@ def test_several_trainings_add_up(training, added):
 def test_number_that_a_training_lacks_is_not_made_up(training, added, flops, seconds):
     other = training("old", seconds=seconds, examples=12, training_flops=flops)
     (row,) = rows([replace(added, trainings=[*added.trainings, other])])
-    assert (row["flops"] is None, row["seconds"] is None, row["examples"]) == (flops is None, seconds is None, 42)
+    assert (row["flops"] is None, row["seconds"] is None, row["examples"]) == (
+        flops is None,
+        seconds is None,
+        42,
+    )
 
 
 def test_others_are_unchanged_whatever_their_place(bank):
@@ -111,7 +130,9 @@ def test_refreshed_prefix_itself_may_change(bank):
 
 
 def test_equal_numbers_of_other_bytes_are_a_change(bank):
-    assert not others_unchanged(bank(alpha=(ALPHA[0], [0.0])), bank(alpha=(ALPHA[0], [-0.0])), "beta")
+    assert not others_unchanged(
+        bank(alpha=(ALPHA[0], [0.0])), bank(alpha=(ALPHA[0], [-0.0])), "beta"
+    )
 
 
 def test_rows_have_the_fields_that_a_report_wants(added):

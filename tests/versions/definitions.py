@@ -178,7 +178,12 @@ def _class(name: str, node: ast.ClassDef, reader: Reader) -> dict[str, Definitio
     }
     assigned = {one.id: "" for part in node.body for one in ast.walk(part) if is_stored(one)}
     foreign = {base for base in bases if not base.startswith(f"{PACKAGE}.")} - PLAIN_BASES
-    decorated = {given for given, parts in methods.items() for part in parts if not decorators_of(part) <= PLAIN_DECORATORS}
+    decorated = {
+        given
+        for given, parts in methods.items()
+        for part in parts
+        if not decorators_of(part) <= PLAIN_DECORATORS
+    }
     implicit = {given for given in methods if given.startswith("__") and given.endswith("__")}
     described = Class(
         bases=bases,
@@ -221,7 +226,9 @@ def _set_at_start(init: Sequence[Function], reader: Reader) -> dict[str, str]:
     return found
 
 
-def _given(targets: Sequence[ast.AST], values: Sequence[ast.AST], types: dict[str, str]) -> dict[str, str]:
+def _given(
+    targets: Sequence[ast.AST], values: Sequence[ast.AST], types: dict[str, str]
+) -> dict[str, str]:
     """Attributes that are set, with the types of the arguments that they are set to."""
     return {
         target.attr: types.get(value.id, "") if isinstance(value, ast.Name) else ""

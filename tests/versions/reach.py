@@ -38,8 +38,12 @@ class Code:
         modules = tuple(modules)
         names = frozenset(map(full_name, modules))
         self.files = {full_name(module): module.path for module in modules}
-        self.sources: dict[str, Source] = {full_name(module): read_module(module, names) for module in modules}
-        self.definitions = {one.path: one for source in self.sources.values() for one in source.definitions.values()}
+        self.sources: dict[str, Source] = {
+            full_name(module): read_module(module, names) for module in modules
+        }
+        self.definitions = {
+            one.path: one for source in self.sources.values() for one in source.definitions.values()
+        }
 
     @cached_property
     def subclasses(self) -> dict[str, set[str]]:
@@ -99,7 +103,9 @@ class Code:
         found = self.find(type_)
         return found.path if found and found.cls else ""
 
-    def _step(self, value: Definition | None, type_: str, part: str) -> tuple[Definition | None, str]:
+    def _step(
+        self, value: Definition | None, type_: str, part: str
+    ) -> tuple[Definition | None, str]:
         """One part of a way further, from a definition or an instance of a type to such."""
         inside = type_[2:]
         match part, type_[:2]:
@@ -165,7 +171,11 @@ class Code:
         """Short hash of a definition. A name that several modules define counts as what it is."""
         one = self.definitions[path]
         used = (self.find(name) for name in sorted(one.names))
-        other = {f"{found.name} {found.text}" for found in used if found and found.name in self.twice_defined}
+        other = {
+            f"{found.name} {found.text}"
+            for found in used
+            if found and found.name in self.twice_defined
+        }
         return sha256("\n".join([one.text, *sorted(other)]).encode()).hexdigest()[:HASH_DIGITS]
 
     def reach(self, *starts: str) -> Reached:
@@ -201,7 +211,9 @@ class Code:
         source = self.sources[version.rpartition(".")[0]]
         literal = {one.step for one in source.definitions.values()} - {""}
         called = source.constants.get("STEP")
-        named = called.replace("-", "_") if isinstance(called, str) else source.name.rpartition(".")[2]
+        named = (
+            called.replace("-", "_") if isinstance(called, str) else source.name.rpartition(".")[2]
+        )
         return literal.pop() if len(literal) == 1 else named
 
     @cached_property
@@ -213,7 +225,9 @@ class Code:
             name = self.step_name(path)
             assert name not in found, f"two steps are called {name}"
             file = self.files[path.rpartition(".")[0]]
-            found[name] = Step(version=self.versions[path], file=file, plans=frozenset(plans), reached=reached)
+            found[name] = Step(
+                version=self.versions[path], file=file, plans=frozenset(plans), reached=reached
+            )
         return found
 
     @property

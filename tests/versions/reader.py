@@ -109,7 +109,11 @@ class Reader:
         returns = None if isinstance(node, ast.Lambda) else node.returns
         outside = [self.read(one) for one in (node.args, decorators, returns) if one]
         plain = {node.args.vararg, node.args.kwarg}
-        types = {one.arg: (f"@{path}",) for one in args if one not in plain and (path := self.type_in(one.annotation))}
+        types = {
+            one.arg: (f"@{path}",)
+            for one in args
+            if one not in plain and (path := self.type_in(one.annotation))
+        }
         if self.within and not self.scopes and args and "staticmethod" not in decorators_of(node):
             types[args[0].arg] = (f"@{self.table[self.within]}",)
         body = node.body if isinstance(node.body, list) else [node.body]
@@ -124,7 +128,9 @@ class Reader:
         inside = ast.Module(body=_without_docstring(node.body), type_ignores=[])
         return ["ClassDef", node.name, outside, self._scoped(inside, scope, types)]
 
-    def _local_types(self, body: Sequence[ast.AST], scope: Scope, types: dict[str, Path]) -> dict[str, Path]:
+    def _local_types(
+        self, body: Sequence[ast.AST], scope: Scope, types: dict[str, Path]
+    ) -> dict[str, Path]:
         """Ways to the values of a scope's names: of these, and of those that are bound once."""
         nodes = list(walk_scope(body))
         counts = Counter(one.id for one in nodes if is_stored(one))
@@ -230,7 +236,10 @@ def _values(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, tuple[ast.AST, str]
             case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=given)):
                 pairs = zip(names, given, strict=False)
                 yield from ((one.id, (to, "")) for one, to in pairs if isinstance(one, ast.Name))
-            case ast.Assign(targets=[ast.Name(id=name)], value=value) | ast.NamedExpr(target=ast.Name(id=name), value=value):
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.NamedExpr(target=ast.Name(id=name), value=value)
+            ):
                 yield name, (value, "")
             case ast.For(target=target, iter=value) | ast.comprehension(target=target, iter=value):
                 yield from _of_loop(target, value).items()
@@ -255,7 +264,11 @@ def _of_loop(target: ast.AST, value: ast.AST) -> dict[str, tuple[ast.AST, str]]:
 
 def _without_docstring(body: list[Any]) -> list[Any]:
     """A body without strings that stand alone: docstrings, also those of attributes."""
-    return [one for one in body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
+    return [
+        one
+        for one in body
+        if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
+    ]
 
 
 def walk_scope(nodes: Sequence[ast.AST]) -> Iterator[ast.AST]:

@@ -94,7 +94,9 @@ def changed(before: Recorded, after: Recorded) -> list[str]:
     return lines
 
 
-def differences(recorded: Mapping[str, Recorded], now: Mapping[str, Recorded], files: Mapping[str, str]) -> list[str]:
+def differences(
+    recorded: Mapping[str, Recorded], now: Mapping[str, Recorded], files: Mapping[str, str]
+) -> list[str]:
     """One line for each step whose code or version is not what was recorded, with what to do.
 
     Args:

@@ -78,11 +78,17 @@ USES = {
         {"mean"},
     ),
     "method of another type": (
-        "class A:\n    def f(self): ...\nclass B:\n    def f(self): ...\ndef mean(x: A):\n    B\n    x.f()\n",
+        (
+            "class A:\n    def f(self): ...\nclass B:\n    def f(self): ...\ndef mean(x: A):\n"
+            "    B\n    x.f()\n"
+        ),
         {"mean", "A", "A.f", "B"},
     ),
     "method of a subclass": (
-        "class A:\n    def f(self): ...\nclass B(A):\n    def f(self): ...\ndef mean(x: A):\n    B\n    x.f()\n",
+        (
+            "class A:\n    def f(self): ...\nclass B(A):\n    def f(self): ...\ndef mean(x: A):\n"
+            "    B\n    x.f()\n"
+        ),
         {"mean", "A", "A.f", "B", "B.f"},
     ),
     "method of what implements a protocol": (
@@ -95,7 +101,10 @@ USES = {
         {"mean", "A", "A.__len__"},
     ),
     "any method of a foreign class's subclass": (
-        "from torch import nn\nclass A(nn.Module):\n    def forward(self): ...\ndef mean(x: A): ...\n",
+        (
+            "from torch import nn\nclass A(nn.Module):\n    def forward(self): ...\n"
+            "def mean(x: A): ...\n"
+        ),
         {"mean", "A", "A.forward"},
     ),
     "property of what a property gives": (

@@ -132,7 +132,9 @@ def flagged_by(*functions: Function) -> dict[str, set[str]]:
     modules = {module.path: module for module in package_modules()}
     modules |= {path: mutated(modules[path], of_file) for path, of_file in by_file.items()}
     now = current(Code(modules.values()))
-    return {step: set(names) for step, was in recorded().items() if (names := changed(was, now[step]))}
+    return {
+        step: set(names) for step, was in recorded().items() if (names := changed(was, now[step]))
+    }
 
 
 def definition_of(function: Function) -> str:

@@ -52,7 +52,9 @@ def test_every_step_has_a_plan(code: Code):
 def test_everything_that_builds_a_unit_is_the_plan_of_a_step(code: Code):
     (unit,) = (path for path, one in code.definitions.items() if one.name == UNIT)
     builders = {
-        path for path, one in code.definitions.items() if any((found := code.find(call)) and found.path == unit for call in one.calls)
+        path
+        for path, one in code.definitions.items()
+        if any((found := code.find(call)) and found.path == unit for call in one.calls)
     }
     assert builders and builders == set().union(*(step.plans for step in code.steps.values()))
 
@@ -65,7 +67,9 @@ def test_every_name_of_the_package_is_found(code: Code):
 
 def test_patterns_match_files(code: Code):
     files = code.files.values()
-    assert not [one for one in (*REPORTS, *STUDIES) if not any(fnmatch(file, one) for file in files)]
+    assert not [
+        one for one in (*REPORTS, *STUDIES) if not any(fnmatch(file, one) for file in files)
+    ]
 
 
 def test_no_step_reaches_studies_and_the_command_line(code: Code):
@@ -73,7 +77,11 @@ def test_no_step_reaches_studies_and_the_command_line(code: Code):
 
 
 def test_no_step_but_a_report_reaches_reports(code: Code):
-    steps = {name for name, step in code.steps.items() if not any(fnmatch(step.file, one) for one in REPORTS)}
+    steps = {
+        name
+        for name, step in code.steps.items()
+        if not any(fnmatch(step.file, one) for one in REPORTS)
+    }
     assert not {name: found for name in steps if (found := reached_in(code, name, REPORTS))}
     assert reached_in(code, "report", REPORTS)
 

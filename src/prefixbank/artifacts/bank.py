@@ -1,4 +1,7 @@
-"""A bank's files: copies of its prefixes, weights, rule and pooling, so that it can be used without the prefixes' own artifacts."""
+"""A bank's files: copies of its prefixes, weights, rule and pooling.
+
+With them it can be used without the prefixes' own artifacts.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +30,26 @@ def write_bank(out: Path, entries: Sequence[Entry], recipe: BankRecipe) -> None:
     """Check that the prefixes fit together under the rule and write the bank."""
     prefixes = tuple(prefix_from(read_tensors(entry, "prefix.safetensors")) for entry in entries)
     weights = recipe.combine.weights or default_weights(recipe.combine.weighting, len(prefixes))
-    bank = Bank(prefixes=prefixes, weights=weights, rule=recipe.combine.rule, pooling=pooling_from(recipe.pooling))
+    bank = Bank(
+        prefixes=prefixes,
+        weights=weights,
+        rule=recipe.combine.rule,
+        pooling=pooling_from(recipe.pooling),
+    )
     tensors: dict[str, Tensor] = {}
     for place, prefix in enumerate(bank.prefixes):
         tensors |= prefix_tensors(prefix, f"{place}.")
     write_tensors(out / "bank.safetensors", tensors)
     pooling = bank.pooling
-    described = {"position": pooling.position, "layers": pooling.layers, "last_k": pooling.last_k, "layer": pooling.layer}
-    write_json(out / "bank.json", {"weights": list(bank.weights), "rule": bank.rule, "pooling": described})
+    described = {
+        "position": pooling.position,
+        "layers": pooling.layers,
+        "last_k": pooling.last_k,
+        "layer": pooling.layer,
+    }
+    write_json(
+        out / "bank.json", {"weights": list(bank.weights), "rule": bank.rule, "pooling": described}
+    )
 
 
 def read_bank(entry: Entry) -> Bank:
@@ -42,19 +57,28 @@ def read_bank(entry: Entry) -> Bank:
     described, tensors = read_json(entry, "bank.json"), read_tensors(entry, "bank.safetensors")
     weights = tuple(described["weights"])
     prefixes = tuple(prefix_from(tensors, f"{place}.") for place in range(len(weights)))
-    return Bank(prefixes=prefixes, weights=weights, rule=described["rule"], pooling=Pooling(**described["pooling"]))
+    return Bank(
+        prefixes=prefixes,
+        weights=weights,
+        rule=described["rule"],
+        pooling=Pooling(**described["pooling"]),
+    )
 
 
 def plain_bank(pooling: PoolingConfig) -> Bank:
     """Return the bank without prefixes: the plain encoder."""
-    return Bank(prefixes=(), weights=(), rule="concat_prefixes", pooling=pooling_from(effective(pooling)))
+    return Bank(
+        prefixes=(), weights=(), rule="concat_prefixes", pooling=pooling_from(effective(pooling))
+    )
 
 
 def pooling_of(entry: Entry) -> PoolingConfig:
-    """Return the pooling that a prefix or a multi-task encoder was trained with, or that a bank was combined with."""
+    """Return the pooling that a prefix, multi-task encoder or bank was made with."""
     return PoolingConfig(**entry.document["config"]["pooling"])
 
 
 def pooling_from(config: PoolingConfig) -> Pooling:
     """Translate the pooling part of a configuration."""
-    return Pooling(position=config.position, layers=config.layers, last_k=config.last_k, layer=config.layer)
+    return Pooling(
+        position=config.position, layers=config.layers, last_k=config.last_k, layer=config.layer
+    )

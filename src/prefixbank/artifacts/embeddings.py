@@ -45,7 +45,9 @@ def publish_part(
         features: F of the vectors.
         columns: further columns.
     """
-    ids = _numbers(rows.first_row, len(rows)) if rows.ids is None else pa.array(rows.ids, pa.string())
+    ids = (
+        _numbers(rows.first_row, len(rows)) if rows.ids is None else pa.array(rows.ids, pa.string())
+    )
     write_part(path, ids, stored, truncated, features, first_row=rows.first_row, columns=columns)
 
 
@@ -65,15 +67,22 @@ def write_part(
 ) -> None:
     """Write one part and give it its name only when it is whole."""
     column = pa.FixedSizeListArray.from_arrays(pa.array(stored.reshape(-1)), stored.shape[1])
-    table = pa.table({"id": ids, "row": _numbers(first_row, len(stored)), "vector": column, **(columns or {})})
-    table = table.replace_schema_metadata({TRUNCATED: str(truncated).encode(), FEATURES: str(features or stored.shape[1]).encode()})
+    table = pa.table(
+        {"id": ids, "row": _numbers(first_row, len(stored)), "vector": column, **(columns or {})}
+    )
+    table = table.replace_schema_metadata(
+        {TRUNCATED: str(truncated).encode(), FEATURES: str(features or stored.shape[1]).encode()}
+    )
     fresh = path.with_suffix(".new")
     parquet.write_table(table, fresh, compression="none", use_dictionary=False)
     fresh.replace(path)
 
 
 def finished_part(path: Path) -> tuple[int, int] | None:
-    """Return the number of truncated rows and F of a part that an earlier run finished, None if there is none."""
+    """Return the number of truncated rows and F of a part that an earlier run finished.
+
+    None if there is no such part.
+    """
     if not path.is_file():
         return None
     facts = parquet.read_schema(path).metadata
@@ -93,7 +102,10 @@ def stored_in(table: pa.Table) -> np.ndarray:
 
 
 def read_vectors(entry: Entry, stem: str) -> np.ndarray:
-    """Return the vectors [N, F] float32 of one part of an embeddings artifact, whatever they are stored as."""
+    """Return the vectors [N, F] of one part of an embeddings artifact.
+
+    They are float32, whatever they are stored as.
+    """
     stored = read_stored(entry, stem)
     kind, features = stored_type(entry)
     calibration = read_calibration(entry.file(CALIBRATION)) if needs_calibration(kind) else None
@@ -101,7 +113,10 @@ def read_vectors(entry: Entry, stem: str) -> np.ndarray:
 
 
 def stored_type(entry: Entry) -> tuple[VectorType, int]:
-    """Return what vectors are stored as, and F (0 for joined vectors, which are stored as they are)."""
+    """Return what vectors are stored as, and F.
+
+    F is 0 for joined vectors, which are stored as they are.
+    """
     facts = read_json(entry, FACTS).get("vectors", {"type": "float32", "features": 0})
     return facts["type"], facts["features"]
 

@@ -9,7 +9,12 @@ from prefixbank.artifacts.bank import pooling_of
 from prefixbank.artifacts.tensors import write_tensors
 from prefixbank.config.schema import EncoderConfig
 from prefixbank.core.training.settings import MultitaskResult
-from prefixbank.data.encoders.files import SINGLE_WEIGHTS, EncoderFiles, copy_without_weights, list_files
+from prefixbank.data.encoders.files import (
+    SINGLE_WEIGHTS,
+    EncoderFiles,
+    copy_without_weights,
+    list_files,
+)
 from prefixbank.store.artifact import Entry
 
 if TYPE_CHECKING:
@@ -32,7 +37,8 @@ def listing_of(entry: Entry) -> str:
 def encoder_of(entry: Entry) -> EncoderFiles:
     """Return the encoder in an artifact of this step, after reading all its files to check them.
 
-    Its digest is the SHA-256 of the artifact's list of these files, so that what was embedded with it keeps the artifact out of gc.
+    Its digest is the SHA-256 of the artifact's list of these files, so that what was embedded with
+    it keeps the artifact out of gc.
 
     Raises:
         DamagedError: a file is not the one that was published.
@@ -57,7 +63,10 @@ def load_plain(entry: Entry) -> Bank:
 
 
 def write_encoder(out: Path, listing: Path, files: EncoderFiles, result: MultitaskResult) -> None:
-    """Write the fine-tuned encoder as a folder of its own, and the list of its files whose hash is its digest."""
+    """Write the fine-tuned encoder as a folder of its own, and the list of its files.
+
+    The hash of that list is its digest.
+    """
     out.mkdir()
     copy_without_weights(files.folder, out)
     write_tensors(out / SINGLE_WEIGHTS, result.encoder)

@@ -13,12 +13,17 @@ from prefixbank.store.artifact import Entry
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON with sorted keys, the same bytes for the same value."""
-    path.write_text(json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        encoding="utf-8",
+    )
 
 
 def write_json_lines(path: Path, values: Sequence[Any]) -> None:
     """Write one line of JSON for each value, with sorted keys."""
-    path.write_text("\n".join(json.dumps(value, sort_keys=True) for value in values) + "\n", encoding="utf-8")
+    path.write_text(
+        "\n".join(json.dumps(value, sort_keys=True) for value in values) + "\n", encoding="utf-8"
+    )
 
 
 def number_or_none(value: float) -> float | None:

@@ -35,7 +35,9 @@ SCORE, PREDICTIONS = "score.json", "predictions.safetensors"
 
 def setting_of(names: Sequence[str]) -> str:
     """Return the setting that asks for these tasks, as it is typed."""
-    return f"task={names[0]}" if len(names) == 1 else shlex.quote(f"task.mixture=[{','.join(names)}]")
+    return (
+        f"task={names[0]}" if len(names) == 1 else shlex.quote(f"task.mixture=[{','.join(names)}]")
+    )
 
 
 def setting_in(facts: JSON) -> str:
@@ -44,11 +46,19 @@ def setting_in(facts: JSON) -> str:
 
 
 def scores_told(names: Sequence[str], result: JSON) -> str:
-    """Return the mean validation score and that of each task, and truncation if there was any, as the line of an artifact says it."""
-    each = [f"{name} {task['validation']:.3f}" for name, task in zip(names, result["tasks"], strict=True)]
+    """Return the validation scores, mean and of each task, as the line of an artifact says them.
+
+    With truncation, if there was any.
+    """
+    each = [
+        f"{name} {task['validation']:.3f}"
+        for name, task in zip(names, result["tasks"], strict=True)
+    ]
     return f"validation mean {result['validation']:.3f}: {', '.join(each)}{cut_told(result)}"
 
 
 def cut_told(result: JSON) -> str:
     """Return the share of truncated rows, if there were any."""
-    return f", {result['truncated_share']:.1%} of rows truncated" if result["truncated_share"] else ""
+    return (
+        f", {result['truncated_share']:.1%} of rows truncated" if result["truncated_share"] else ""
+    )

@@ -10,7 +10,7 @@ from prefixbank.store.store import Store
 
 
 def moved_refs(store: Store, entry: Entry) -> Iterator[tuple[str, str, str]]:
-    """Yield (ref, key then, key now) for each input of `entry` that was named by a ref which stands for other bytes now."""
+    """Yield (ref, key then, key now) for each input of `entry` whose ref has other bytes now."""
     for ref, then in entry.info.get("from", {}).items():
         kind, name = ref.split("/", 1)
         now = store.ref(kind, name)
@@ -27,14 +27,24 @@ def _same_bytes(store: Store, one: str, other: str) -> bool:
 
 
 def refresh_command(ref: str, entry: Entry) -> str:
-    """Return the command that combines the bank `ref` again from what its prefixes were named by."""
+    """Return the command that combines the bank `ref` again from the names of its prefixes."""
     names = ",".join(entry.info["named"])
     combine, pooling = entry.document["config"]["combine"], entry.document["config"]["pooling"]
-    settings = [f"combine={combine['rule']}", f"combine.weighting={combine['weighting']}", f"pooling={pooling['position']}"]
+    settings = [
+        f"combine={combine['rule']}",
+        f"combine.weighting={combine['weighting']}",
+        f"pooling={pooling['position']}",
+    ]
     if combine["weights"]:
         settings.append(f"'combine.weights={list(combine['weights'])}'")
-    settings += [f"pooling.{name}={pooling[name]}" for name in ("layers", "last_k", "layer") if pooling["layers"] != "last"]
-    return f"prefixbank combine 'prefixes=[{names}]' name={ref.split('/', 1)[1]} {' '.join(settings)}"
+    settings += [
+        f"pooling.{name}={pooling[name]}"
+        for name in ("layers", "last_k", "layer")
+        if pooling["layers"] != "last"
+    ]
+    return (
+        f"prefixbank combine 'prefixes=[{names}]' name={ref.split('/', 1)[1]} {' '.join(settings)}"
+    )
 
 
 def refuse_stale(store: Store, ref: str, entry: Entry) -> None:
@@ -43,7 +53,10 @@ def refuse_stale(store: Store, ref: str, entry: Entry) -> None:
     Raises:
         UsageError: with the command that combines it again.
     """
-    moved = [f"{name} was {then[:8]} and is now {now[:8]}" for name, then, now in moved_refs(store, entry)]
+    moved = [
+        f"{name} was {then[:8]} and is now {now[:8]}"
+        for name, then, now in moved_refs(store, entry)
+    ]
     if moved:
         raise UsageError(
             f"{ref} is stale: {', '.join(moved)}",

@@ -10,7 +10,12 @@ from prefixbank.store.artifact import Entry
 
 def summary(entry: Entry) -> dict[str, Any]:
     """Return the row for an artifact of any producing step."""
-    row = {"step": entry.step.replace("_", "-"), "key": entry.key, **_facts(entry), "path": str(entry.path)}
+    row = {
+        "step": entry.step.replace("_", "-"),
+        "key": entry.key,
+        **_facts(entry),
+        "path": str(entry.path),
+    }
     return row
 
 
@@ -22,10 +27,19 @@ def _facts(entry: Entry) -> dict[str, Any]:
             return _multitask(entry)
         case "combine":
             bank = read_json(entry, "bank.json")
-            return {"name": entry.info["name"], "rule": bank["rule"], "prefixes": entry.info["tasks"], "weights": bank["weights"]}
+            return {
+                "name": entry.info["name"],
+                "rule": bank["rule"],
+                "prefixes": entry.info["tasks"],
+                "weights": bank["weights"],
+            }
         case "embed":
             facts = read_json(entry, "embeddings.json")
-            made = {name: facts[name] for name in ("rows", "reused_rows", "truncated_share") if name in facts}
+            made = {
+                name: facts[name]
+                for name in ("rows", "reused_rows", "truncated_share")
+                if name in facts
+            }
             return {"name": entry.info["name"], "encoder": entry.info["encoder"]["name"], **made}
         case "probe":
             return _probe(entry)
@@ -36,16 +50,32 @@ def _facts(entry: Entry) -> dict[str, Any]:
 
 def _prefix(entry: Entry) -> dict[str, Any]:
     result = read_json(entry, "result.json")
-    scores = {"scores": [task["validation"] for task in result["tasks"]]} if "tasks" in result else {"metric": result["metric"]}
-    kept = {name: result[name] for name in ("validation", "best_epoch", "steps", "train_rows", "truncated_share", "shape")}
+    scores = (
+        {"scores": [task["validation"] for task in result["tasks"]]}
+        if "tasks" in result
+        else {"metric": result["metric"]}
+    )
+    kept = {
+        name: result[name]
+        for name in ("validation", "best_epoch", "steps", "train_rows", "truncated_share", "shape")
+    }
     return {"task": entry.info["task"], **scores, **kept}
 
 
 def _multitask(entry: Entry) -> dict[str, Any]:
     result = read_json(entry, "result.json")
     scores = [task["validation"] for task in result["tasks"]]
-    kept = {name: result[name] for name in ("best_epoch", "steps", "examples", "train_rows", "truncated_share")}
-    return {"name": entry.info["name"], "tasks": entry.info["tasks"], "validation": result["validation"], "scores": scores, **kept}
+    kept = {
+        name: result[name]
+        for name in ("best_epoch", "steps", "examples", "train_rows", "truncated_share")
+    }
+    return {
+        "name": entry.info["name"],
+        "tasks": entry.info["tasks"],
+        "validation": result["validation"],
+        "scores": scores,
+        **kept,
+    }
 
 
 def _probe(entry: Entry) -> dict[str, Any]:
@@ -60,18 +90,37 @@ def _probe(entry: Entry) -> dict[str, Any]:
     }
     others = {name: value for name, value in test["metrics"].items() if name != result["metric"]}
     bank = entry.info["bank"][:8] if entry.info["bank"] else "none"
-    size = {"validation": result["validation"], "train_rows": result["train_rows"], "test_rows": test["n"], "draws": result["draws"]}
-    return {"task": entry.info["task"], "bank": bank, "encoder": entry.info["encoder"]["name"], **scores, **size, **others}
+    size = {
+        "validation": result["validation"],
+        "train_rows": result["train_rows"],
+        "test_rows": test["n"],
+        "draws": result["draws"],
+    }
+    return {
+        "task": entry.info["task"],
+        "bank": bank,
+        "encoder": entry.info["encoder"]["name"],
+        **scores,
+        **size,
+        **others,
+    }
 
 
 def flat_rows(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what CSV can hold: the row itself, or a report's cells, one row for each target and column; without targets, its costs.
+    """Return what CSV can hold.
+
+    The row itself, or a report's cells, one row for each target and column; without targets, its
+    costs.
 
     A transfer map has one row for each way to divide the seeds and each way to choose a source.
     """
     if row["step"] == "map-report":
         return [
-            {"seeds": regime, "source": name, **{each: cell[each] for each in ("value", "low", "high")}}
+            {
+                "seeds": regime,
+                "source": name,
+                **{each: cell[each] for each in ("value", "low", "high")},
+            }
             for regime, found in row["regimes"].items()
             for name, cell in found["rows"].items()
         ]
@@ -79,8 +128,18 @@ def flat_rows(row: dict[str, Any]) -> list[dict[str, Any]]:
         return [row]
     if not row["targets"]:
         return list(row["update"])
-    cells = [(target, column, row["rows"][target]["columns"][column]) for target in (*row["targets"], "mean") for column in row["columns"]]
+    cells = [
+        (target, column, row["rows"][target]["columns"][column])
+        for target in (*row["targets"], "mean")
+        for column in row["columns"]
+    ]
     return [
-        {"target": target, "column": column, "score": cell["value"], "low": cell["low"], "high": cell["high"]}
+        {
+            "target": target,
+            "column": column,
+            "score": cell["value"],
+            "low": cell["low"],
+            "high": cell["high"],
+        }
         for target, column, cell in cells
     ]

@@ -16,13 +16,20 @@ from prefixbank.store.artifact import Entry
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors without metadata, whose order would differ from run to run."""
-    path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+    path.write_bytes(
+        save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    )
 
 
 def write_heads(path: Path, heads: Sequence[Head]) -> None:
     """Write the heads of several tasks as `<place of the task>.weight` [C, F] and `.bias` [C]."""
     write_tensors(
-        path, {f"{place}.{name}": part for place, pair in enumerate(heads) for name, part in zip(("weight", "bias"), pair, strict=True)}
+        path,
+        {
+            f"{place}.{name}": part
+            for place, pair in enumerate(heads)
+            for name, part in zip(("weight", "bias"), pair, strict=True)
+        },
     )
 
 
@@ -38,4 +45,10 @@ def prefix_tensors(prefix: Prefix | SoftPrompt, place: str = "") -> dict[str, Te
 
 def prefix_from(tensors: dict[str, Tensor], place: str = "") -> Prefix | SoftPrompt:
     """Return the prefix that `prefix_tensors` took apart."""
-    return prefix_of({name.removeprefix(place): tensor for name, tensor in tensors.items() if name.startswith(place)})
+    return prefix_of(
+        {
+            name.removeprefix(place): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(place)
+        }
+    )

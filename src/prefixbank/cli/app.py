@@ -1,4 +1,7 @@
-"""The command line: commands and their flags. What they do is in `prefixbank.api` and in the modules beside this one."""
+"""The command line: commands and their flags.
+
+What they do is in `prefixbank.api` and in the modules beside this one.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,8 @@ Examples:
   prefixbank train-prefix 'task.mixture=[polarity,topic,answer]' name=three
   prefixbank train-prefix --sweep task=polarity,topic seed=1,2,3
 """
-TRAIN_MULTITASK = """Fine-tune all weights of an encoder on several tasks together: the baseline that prefixes are compared with.
+TRAIN_MULTITASK = """Fine-tune all weights of an encoder on several tasks together: the baseline \
+that prefixes are compared with.
 
 \b
 Examples:
@@ -42,7 +46,8 @@ Examples:
   prefixbank combine 'prefixes=[prefix/polarity,3f9c21ab]' combine=mean_vectors name=mixed
   prefixbank combine select=similar task=emotion k=3 name=near
 """
-EMBED = """Turn each text of a corpus into one vector (txt, CSV, TSV, JSONL, Parquet in; Parquet out).
+EMBED = """Turn each text of a corpus into one vector (txt, CSV, TSV, JSONL, Parquet in; Parquet \
+out).
 
 \b
 Examples:
@@ -59,7 +64,8 @@ Examples:
   prefixbank probe bank=multitask/both task=emotion
   prefixbank probe bank=demo task=emotion probe.shots=8 probe.few_shot_samples=10
 """
-RUN = """Run a whole experiment: train, combine, embed, probe, report. What the store has is skipped.
+RUN = """Run a whole experiment: train, combine, embed, probe, report. What the store has is \
+skipped.
 
 \b
 Examples:
@@ -68,15 +74,18 @@ Examples:
   prefixbank run experiment=starter run.workers=4
   prefixbank run experiment=starter 'experiment.overrides.polarity=["optim.lr=0.02"]'
 """
-TRANSFER_MAP = """Train each target of an experiment from each source and cold; report what helps, and whether similarity tells.
+TRANSFER_MAP = """Train each target of an experiment from each source and cold; report what helps, \
+and whether similarity tells.
 
 \b
 Examples:
   prefixbank transfer map experiment=transfer_map_smoke encoder=tiny
   prefixbank transfer map experiment=transfer_map run.data_root=FOLDER --dry-run
-  prefixbank transfer map experiment=starter experiment.target_rows=250 'experiment.transfer.ks=[1,2,3]'
+  prefixbank transfer map experiment=starter experiment.target_rows=250 \
+'experiment.transfer.ks=[1,2,3]'
 """
-TRANSFER_RETRIEVE = """Train a task's prefix from the source prefixes that are most similar to it, after a short run on it.
+TRANSFER_RETRIEVE = """Train a task's prefix from the source prefixes that are most similar to it, \
+after a short run on it.
 
 \b
 Examples:
@@ -84,7 +93,9 @@ Examples:
   prefixbank transfer retrieve task=emotion method=weighted k=2 name=emotion-weighted
 """
 
-app = typer.Typer(name="prefixbank", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    name="prefixbank", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+)
 transfer = typer.Typer(
     help="Prompt transfer: from which source prefix a task can start.",
     no_args_is_help=True,
@@ -101,13 +112,23 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def prefixbank(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
-    """Many predictions from one pass over a text: independent prefixes of one frozen encoder, combined into a bank."""
+    """Many predictions from one pass over a text.
+
+    Independent prefixes of one frozen encoder, combined into a bank.
+    """
 
 
-def _add_producing(function: str, text_help: str, *, text: Callable[[Row], str] | None = None) -> None:
-    """Add the command that calls an API function; `transfer_...` goes to `transfer`. All producing commands take the same flags."""
+def _add_producing(
+    function: str, text_help: str, *, text: Callable[[Row], str] | None = None
+) -> None:
+    """Add the command that calls an API function; `transfer_...` goes to `transfer`.
+
+    All producing commands take the same flags.
+    """
     place = transfer if function.startswith("transfer_") else app
 
     @place.command(function.removeprefix("transfer_").replace("_", "-"), help=text_help)
@@ -124,7 +145,15 @@ def _add_producing(function: str, text_help: str, *, text: Callable[[Row], str] 
         debug: flag.Debug = False,
     ) -> None:
         flags = Flags(
-            store=store, conf_dir=conf_dir, dry_run=dry_run, force=force, quiet=quiet, form=form, out=out, sweep=sweep, debug=debug
+            store=store,
+            conf_dir=conf_dir,
+            dry_run=dry_run,
+            force=force,
+            quiet=quiet,
+            form=form,
+            out=out,
+            sweep=sweep,
+            debug=debug,
         )
         run_command(function, overrides, flags, text=text)
 

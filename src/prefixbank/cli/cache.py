@@ -18,16 +18,25 @@ from prefixbank.store.key import diff_documents
 from prefixbank.store.store import GRACE_DAYS, Store
 
 cache = typer.Typer(
-    help="Look into the store and look after it.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+    help="Look into the store and look after it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
-Name = Annotated[str, typer.Argument(help="A ref (prefix/sst2, bank/demo), a key, or its first 6 digits or more.")]
+Name = Annotated[
+    str,
+    typer.Argument(help="A ref (prefix/sst2, bank/demo), a key, or its first 6 digits or more."),
+]
 FormatFlag = Annotated[Format | None, flag.FORMAT]
 
 
 @cache.command("ls", epilog="Example: prefixbank cache ls train-prefix")
 def list_entries(
     step: Annotated[
-        str | None, typer.Argument(help="Only this step: train-prefix, train-multitask, combine, embed, probe, report.")
+        str | None,
+        typer.Argument(
+            help="Only this step: train-prefix, train-multitask, combine, embed, probe, report."
+        ),
     ] = None,
     store: flag.StoreFlag = None,
     form: FormatFlag = None,
@@ -39,16 +48,29 @@ def list_entries(
         names: dict[str, list[str]] = {}
         for ref in opened.refs():
             names.setdefault(ref.key, []).append(str(ref))
-        print_rows([_listed(opened, entry, names) for entry in opened.entries(step and step.replace("-", "_"))], chosen_format(form))
+        print_rows(
+            [
+                _listed(opened, entry, names)
+                for entry in opened.entries(step and step.replace("-", "_"))
+            ],
+            chosen_format(form),
+        )
         _report_damaged(opened, debug=debug)
 
 
 def _listed(store: Store, entry: Entry, names: dict[str, list[str]]) -> Row:
-    """Return the row of one artifact; a ref that its inputs were named by and that moved since makes it stale."""
+    """Return the row of one artifact.
+
+    A ref that its inputs were named by and that moved since makes it stale.
+    """
     moved = [ref for ref, _, _ in moved_refs(store, entry)]
     refs = names.get(entry.key, [])
     bank = next((ref for ref in refs if ref.startswith("bank/")), "")
-    state = f"stale ({', '.join(moved)} moved): {refresh_command(bank, entry)}" if moved and bank else ""
+    state = (
+        f"stale ({', '.join(moved)} moved): {refresh_command(bank, entry)}"
+        if moved and bank
+        else ""
+    )
     return {
         "step": entry.step.replace("_", "-"),
         "key": entry.short_key,
@@ -73,7 +95,10 @@ def show(name: Name, store: flag.StoreFlag = None, debug: flag.Debug = False) ->
     """Show one artifact: what determined it, its files, facts about its making."""
     with reported(debug=debug):
         entry = Store(store_root(store)).resolve("", name)
-        files = {file: {"sha256": record.sha256, "size_bytes": record.size_bytes} for file, record in sorted(entry.files.items())}
+        files = {
+            file: {"sha256": record.sha256, "size_bytes": record.size_bytes}
+            for file, record in sorted(entry.files.items())
+        }
         shown = {
             "key": entry.key,
             "digest": entry.digest,
@@ -88,7 +113,12 @@ def show(name: Name, store: flag.StoreFlag = None, debug: flag.Debug = False) ->
 @cache.command(epilog="Example: prefixbank cache why prefix/polarity 3f9c21ab")
 def why(
     name: Name,
-    other: Annotated[str, typer.Argument(help="The artifact to compare with; left out: the most similar one of the step.")] = "",
+    other: Annotated[
+        str,
+        typer.Argument(
+            help="The artifact to compare with; left out: the most similar one of the step."
+        ),
+    ] = "",
     store: flag.StoreFlag = None,
     debug: flag.Debug = False,
 ) -> None:
@@ -115,7 +145,9 @@ def _most_similar(store: Store, entry: Entry) -> Entry:
 
 @cache.command(epilog="Example: prefixbank cache verify bank/demo")
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Refs or keys; none: everything.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Refs or keys; none: everything.")
+    ] = None,
     store: flag.StoreFlag = None,
     debug: flag.Debug = False,
 ) -> None:
@@ -135,8 +167,12 @@ def verify(
 
 @cache.command(epilog="Example: prefixbank cache gc --grace-days 30 --yes")
 def gc(
-    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only the plan is shown.")] = False,
-    grace_days: Annotated[float, typer.Option("--grace-days", min=0, help="Keep what is younger.")] = GRACE_DAYS,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Delete; without it only the plan is shown.")
+    ] = False,
+    grace_days: Annotated[
+        float, typer.Option("--grace-days", min=0, help="Keep what is younger.")
+    ] = GRACE_DAYS,
     store: flag.StoreFlag = None,
     debug: flag.Debug = False,
 ) -> None:
@@ -149,7 +185,10 @@ def gc(
         if yes:
             typer.echo(f"freed {opened.gc_run(plan) / 1e6:.1f} MB")
         else:
-            typer.echo(f"{len(plan)} to delete, {sum(item.size_bytes for item in plan) / 1e6:.1f} MB; nothing deleted without --yes")
+            typer.echo(
+                f"{len(plan)} to delete, {sum(item.size_bytes for item in plan) / 1e6:.1f} MB; "
+                "nothing deleted without --yes"
+            )
 
 
 @cache.command(epilog="Example: prefixbank cache pin bank/demo")
@@ -164,7 +203,11 @@ def pin(
         opened = Store(store_root(store))
         entry = opened.resolve("", name)
         if remove:
-            typer.echo(f"unpinned {entry.short_key}" if opened.unpin(entry.key) else f"{entry.short_key} was not pinned")
+            typer.echo(
+                f"unpinned {entry.short_key}"
+                if opened.unpin(entry.key)
+                else f"{entry.short_key} was not pinned"
+            )
         else:
             opened.pin(entry.key)
             typer.echo(f"pinned {entry.short_key}")

@@ -10,7 +10,12 @@ from prefixbank.cli import options as flag
 from prefixbank.cli.console import Format, chosen_format, print_rows, reported
 from prefixbank.errors import UsageError, did_you_mean
 
-config = typer.Typer(help="Settings: show, list, check.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+config = typer.Typer(
+    help="Settings: show, list, check.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
 COMMANDS = (
     "train-prefix",
     "train-multitask",
@@ -43,17 +48,25 @@ def show(
         from prefixbank.config import compose
 
         name = command.replace("-", "_").replace(" ", "_")
-        typer.echo(compose.show(name, list(overrides or ()), conf_dir), nl=False)  # type: ignore[arg-type]  # one of COMMANDS
+        # One of COMMANDS.
+        typer.echo(compose.show(name, list(overrides or ()), conf_dir), nl=False)  # type: ignore[arg-type]
 
 
 @config.command(epilog="Example: prefixbank config groups")
-def groups(conf_dir: flag.ConfDir = None, form: Annotated[Format | None, flag.FORMAT] = None, debug: flag.Debug = False) -> None:
+def groups(
+    conf_dir: flag.ConfDir = None,
+    form: Annotated[Format | None, flag.FORMAT] = None,
+    debug: flag.Debug = False,
+) -> None:
     """List the groups (task, encoder, ...) and the choices in each."""
     with reported(debug=debug):
         from prefixbank.config import compose
 
         found = compose.groups(conf_dir)
-        print_rows([{"group": group, "choices": choices} for group, choices in found.items()], chosen_format(form))
+        print_rows(
+            [{"group": group, "choices": choices} for group, choices in found.items()],
+            chosen_format(form),
+        )
 
 
 @config.command(epilog="Example: prefixbank config check --conf-dir conf")

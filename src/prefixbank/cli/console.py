@@ -32,19 +32,31 @@ def chosen_format(asked: Format | None) -> Format:
 
 
 def print_rows(rows: Sequence[Row], form: Format, *, single: bool = False) -> None:
-    """Print rows to stdout, empty where a row lacks a column; `single` means one result: a JSON object, or a table of names and values."""
+    """Print rows to stdout, empty where a row lacks a column.
+
+    `single` means one result: a JSON object, or a table of names and values.
+    """
     match form:
         case "json":
-            typer.echo(json.dumps(rows[0] if single and rows else list(rows), indent=1, ensure_ascii=False))
+            typer.echo(
+                json.dumps(rows[0] if single and rows else list(rows), indent=1, ensure_ascii=False)
+            )
         case "csv":
             typer.echo(_csv(rows), nl=False)
         case "table":
             upright = single and len(rows) == 1
-            _print_table([{"what": name, "value": value} for name, value in rows[0].items()] if upright else rows)
+            _print_table(
+                [{"what": name, "value": value} for name, value in rows[0].items()]
+                if upright
+                else rows
+            )
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:
-    """Return the names of all columns: a sweep over tasks of several kinds has rows of several forms."""
+    """Return the names of all columns.
+
+    A sweep over tasks of several kinds has rows of several forms.
+    """
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
@@ -64,7 +76,9 @@ def _print_table(rows: Sequence[Row]) -> None:
     for row in rows:
         table.add_row(*(_shown(row.get(name)) for name in names))
     if rows:
-        Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else ONE_LINE).print(table)
+        Console(
+            markup=False, highlight=False, width=None if sys.stdout.isatty() else ONE_LINE
+        ).print(table)
     else:
         typer.echo("nothing to show")
 
@@ -78,7 +92,10 @@ def _shown(value: Any) -> str:
 
 
 class Steps:
-    """Listens to steps: a line for each on stderr, and a progress bar where stderr is a terminal."""
+    """Listens to steps.
+
+    A line for each on stderr, and a progress bar where stderr is a terminal.
+    """
 
     def __init__(self, *, quiet: bool) -> None:
         """Say everything, or with `quiet` nothing."""
@@ -117,8 +134,12 @@ class Steps:
 
     def _move(self, event: Event) -> None:
         if self.task is None:
-            self.task = self.progress.add_task(f"{event.step} {event.name}", total=event.total, text="")
-        self.progress.update(self.task, completed=event.done, total=max(event.total, event.done), text=event.text)
+            self.task = self.progress.add_task(
+                f"{event.step} {event.name}", total=event.total, text=""
+            )
+        self.progress.update(
+            self.task, completed=event.done, total=max(event.total, event.done), text=event.text
+        )
 
 
 def line_of(event: Event) -> str:
@@ -126,7 +147,10 @@ def line_of(event: Event) -> str:
     head = f"{event.step:<15} {event.name:<30}"
     match event.kind:
         case "hit" | "done":
-            return f"{head} {event.kind:<5} {event.key[:8]}  {_size(event.size_bytes):>9}  {event.seconds:7.1f} s  {event.text}".rstrip()
+            return (
+                f"{head} {event.kind:<5} {event.key[:8]}  {_size(event.size_bytes):>9}  "
+                f"{event.seconds:7.1f} s  {event.text}".rstrip()
+            )
         case "miss":
             return f"{head} MISS  {event.text}"
         case "waits":
@@ -149,14 +173,19 @@ def reported(*, debug: bool) -> Iterator[None]:
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         typer.echo(
-            "error: interrupted\nexpected: the command to run to its end\nfix: run it again; what is finished is kept, training resumes",
+            "error: interrupted\nexpected: the command to run to its end\n"
+            "fix: run it again; what is finished is kept, training resumes",
             err=True,
         )
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         raise typer.Exit(1) from None
     except OSError as error:
-        failed = PrefixbankError(f"{error}", expected="files and folders that this user may use, and room", fix="see where: --debug")
+        failed = PrefixbankError(
+            f"{error}",
+            expected="files and folders that this user may use, and room",
+            fix="see where: --debug",
+        )
         report(failed, debug=debug, cause=error)
         raise typer.Exit(failed.exit_code) from None
 

@@ -1,4 +1,7 @@
-"""`prefixbank doctor`: versions, devices, store, encoder package; what is missing and the command that brings it."""
+"""`prefixbank doctor`: versions, devices, store, encoder package.
+
+What is missing and the command that brings it.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,11 @@ EXTRAS = {
 }
 
 
-def doctor(store: flag.StoreFlag = None, form: Annotated[Format | None, flag.FORMAT] = None, debug: flag.Debug = False) -> None:
+def doctor(
+    store: flag.StoreFlag = None,
+    form: Annotated[Format | None, flag.FORMAT] = None,
+    debug: flag.Debug = False,
+) -> None:
     """Check this machine: versions, devices, store, encoder package."""
     with reported(debug=debug):
         rows = [*_versions(), *_devices(), _store_row(store), *_extras(), _hub()]
@@ -65,7 +72,11 @@ def _devices() -> list[Row]:
     from prefixbank.runtime.device import processors
 
     rows = [_row(name, described) for name, described in processors().items()]
-    return rows if len(rows) > 1 else [*rows, _row("cuda", "none", "absent", "optional: a GPU and a torch build for it")]
+    return (
+        rows
+        if len(rows) > 1
+        else [*rows, _row("cuda", "none", "absent", "optional: a GPU and a torch build for it")]
+    )
 
 
 def _store_row(store: str | None) -> Row:
@@ -73,8 +84,17 @@ def _store_row(store: str | None) -> Row:
     nearest = next(folder for folder in (root, *root.parents) if folder.exists())
     free = shutil.disk_usage(nearest).free
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        return _row("store", str(root), "missing", "--store PATH, or PREFIXBANK_STORE=PATH, in a folder that can be written")
-    return _row("store", f"{root} ({'there' if root.exists() else 'made by the first command'}, {free / 1e9:.0f} GB free)")
+        return _row(
+            "store",
+            str(root),
+            "missing",
+            "--store PATH, or PREFIXBANK_STORE=PATH, in a folder that can be written",
+        )
+    return _row(
+        "store",
+        f"{root} ({'there' if root.exists() else 'made by the first command'}, {free / 1e9:.0f} "
+        "GB free)",
+    )
 
 
 def _extras() -> list[Row]:

@@ -39,7 +39,9 @@ def listing(function: str) -> Callable[..., None]:
         with reported(debug=debug), Steps(quiet=quiet) as steps:
             from prefixbank import api
 
-            rows = getattr(api, function)(*(overrides or ()), options=api.Options(store=store, conf_dir=conf_dir, emit=steps))
+            rows = getattr(api, function)(
+                *(overrides or ()), options=api.Options(store=store, conf_dir=conf_dir, emit=steps)
+            )
             print_rows(rows, chosen_format(form))
 
     return command

@@ -9,17 +9,43 @@ import typer
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings; see them with: prefixbank config show COMMAND", show_default=False),
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Settings; see them with: prefixbank config show COMMAND",
+        show_default=False,
+    ),
 ]
-StoreFlag = Annotated[str | None, typer.Option("--store", help="Folder of the store [env: PREFIXBANK_STORE].", show_default=False)]
+StoreFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--store", help="Folder of the store [env: PREFIXBANK_STORE].", show_default=False
+    ),
+]
 ConfDir = Annotated[
     Path | None,
-    typer.Option("--conf-dir", help="A folder with YAML files of your own (task/, encoder/, experiment/ ...).", show_default=False),
+    typer.Option(
+        "--conf-dir",
+        help="A folder with YAML files of your own (task/, encoder/, experiment/ ...).",
+        show_default=False,
+    ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what is a hit and why the rest is a miss; make nothing.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Show what is a hit and why the rest is a miss; make nothing."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Make again what the store has.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no step lines on stderr.")]
-FORMAT = typer.Option("--format", help="Form of the result on stdout; default: table on a terminal, else json.", show_default=False)
-Out = Annotated[Path | None, typer.Option("--out", help="Put a copy of what was made there.", show_default=False)]
-Sweep = Annotated[bool, typer.Option("--sweep", help="Allow lists of values (seed=1,2,3) and run every combination.")]
+FORMAT = typer.Option(
+    "--format",
+    help="Form of the result on stdout; default: table on a terminal, else json.",
+    show_default=False,
+)
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Put a copy of what was made there.", show_default=False),
+]
+Sweep = Annotated[
+    bool,
+    typer.Option("--sweep", help="Allow lists of values (seed=1,2,3) and run every combination."),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]

@@ -1,4 +1,7 @@
-"""What the producing commands do: run each combination of settings, print results, copy them out."""
+"""What the producing commands do.
+
+Run each combination of settings, print results, copy them out.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,13 @@ class Flags:
     debug: bool
 
 
-def run_command(command: str, overrides: list[str] | None, flags: Flags, *, text: Callable[[Row], str] | None = None) -> None:
+def run_command(
+    command: str,
+    overrides: list[str] | None,
+    flags: Flags,
+    *,
+    text: Callable[[Row], str] | None = None,
+) -> None:
     """Run `prefixbank.api.<command>` for each combination of settings and print the results.
 
     Args:
@@ -60,7 +69,9 @@ def run_command(command: str, overrides: list[str] | None, flags: Flags, *, text
             raise typer.Exit(max(error.exit_code for _, error in failed))
 
 
-def _run_all(command: str, overrides: list[str], flags: Flags) -> tuple[list[Row], list[tuple[list[str], PrefixbankError]]]:
+def _run_all(
+    command: str, overrides: list[str], flags: Flags
+) -> tuple[list[Row], list[tuple[list[str], PrefixbankError]]]:
     """Run one unit after another; in a sweep a failing one does not stop the others."""
     from prefixbank.config.compose import expand_sweep
 
@@ -69,17 +80,31 @@ def _run_all(command: str, overrides: list[str], flags: Flags) -> tuple[list[Row
     combinations = expand_sweep(overrides) if flags.sweep else [overrides]
     if flags.out is not None and len(combinations) > 1:
         raise UsageError(
-            "--out with a sweep of several units", expected="one result to copy", fix="drop --out, or run the units one by one"
+            "--out with a sweep of several units",
+            expected="one result to copy",
+            fix="drop --out, or run the units one by one",
         )
     check_out(flags.out)
     with Steps(quiet=flags.quiet) as steps:
         from prefixbank import api
 
-        options = api.Options(store=flags.store, conf_dir=flags.conf_dir, dry_run=flags.dry_run, force=flags.force, emit=steps)
+        options = api.Options(
+            store=flags.store,
+            conf_dir=flags.conf_dir,
+            dry_run=flags.dry_run,
+            force=flags.force,
+            emit=steps,
+        )
         made = make_ahead(command, combinations, options)
         for place, settings in enumerate(combinations):
             try:
-                rows += _run_one(command, settings, flags, after(options) if place in made else options, made.get(place))
+                rows += _run_one(
+                    command,
+                    settings,
+                    flags,
+                    after(options) if place in made else options,
+                    made.get(place),
+                )
             except PrefixbankError as error:
                 if not flags.sweep:
                     raise
@@ -87,7 +112,9 @@ def _run_all(command: str, overrides: list[str], flags: Flags) -> tuple[list[Row
     return rows, failed
 
 
-def _run_one(command: str, settings: list[str], flags: Flags, options: Options, error: PrefixbankError | None) -> list[Row]:
+def _run_one(
+    command: str, settings: list[str], flags: Flags, options: Options, error: PrefixbankError | None
+) -> list[Row]:
     """Run one unit, unless a worker has and met an error; no row for a dry run that is no hit."""
     from prefixbank import api
     from prefixbank.artifacts.summary import summary
@@ -109,7 +136,11 @@ def check_out(out: Path | None) -> None:
         return
     above = next(folder for folder in out.absolute().parents if folder.exists())
     if not above.is_dir():
-        raise UsageError(f"--out {out} lies below {above}, which is no folder", expected="a path below a folder", fix=f"--out {above}-out")
+        raise UsageError(
+            f"--out {out} lies below {above}, which is no folder",
+            expected="a path below a folder",
+            fix=f"--out {above}-out",
+        )
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise UsageError(
             f"--out {out} is there already",

@@ -1,4 +1,4 @@
-"""Have the combinations of a sweep made by workers, before the command goes through them one by one."""
+"""Have workers make the combinations of a sweep before the command goes through them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ if TYPE_CHECKING:
     from prefixbank.config.running import RunConfig
 
 Command = Literal["train_prefix", "train_multitask", "probe"]
-"""Of these each combination is a job. `embed` and `run` have workers for one combination after the other."""
+"""Of these each combination is a job. `embed` and `run` have workers for one combination after the
+other."""
 
 
-def make_ahead(command: str, combinations: Sequence[list[str]], options: Options) -> dict[int, PrefixbankError | None]:
-    """Have workers make what they can; return the places of the combinations they went through, each with the error that ended it."""
+def make_ahead(
+    command: str, combinations: Sequence[list[str]], options: Options
+) -> dict[int, PrefixbankError | None]:
+    """Have workers make what they can.
+
+    Return the places of the combinations they went through, each with the error that ended it.
+    """
     from prefixbank.api import work
     from prefixbank.runtime.jobs import error_in, events_in
     from prefixbank.runtime.workers import WorkerPool
@@ -50,7 +56,10 @@ def after(options: Options) -> Options:
 
 
 def _running(command: str, combinations: Sequence[list[str]], options: Options) -> RunConfig | None:
-    """Return how to run, as the first combination has it that can be read; the others are reported where they are run."""
+    """Return how to run, as the first combination has it that can be read.
+
+    The others are reported where they are run.
+    """
     from prefixbank.config.compose import compose
 
     for settings in combinations:

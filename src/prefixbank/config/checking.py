@@ -21,7 +21,9 @@ class Checked(NamedTuple):
 
 
 def check(conf_dir: Path | None = None) -> list[Checked]:
-    """Compose every command with each option of each of its groups, offline. What files leave open (`???`) may stay so.
+    """Compose every command with each option of each of its groups, offline.
+
+    What files leave open (`???`) may stay so.
 
     Raises:
         UsageError: `conf_dir` itself cannot be used.
@@ -30,7 +32,9 @@ def check(conf_dir: Path | None = None) -> list[Checked]:
     found: list[Checked] = []
     for command, config in CONFIGS.items():
         for group in names_at(config, ()):
-            found += [_check_one(command, group, option, conf_dir) for option in options.get(group, [])]
+            found += [
+                _check_one(command, group, option, conf_dir) for option in options.get(group, [])
+            ]
     return found
 
 
@@ -39,7 +43,13 @@ def _check_one(command: Command, group: str, option: str, conf_dir: Path | None)
     try:
         config = resolve(command, Request(choices={group: option}), conf_dir, complete=False)
         tasks = groups(conf_dir)["task"]
-        raise_faults([unknown_option(command, "task", name, tasks, listed=True) for name in _tasks_in(config) if name not in tasks])
+        raise_faults(
+            [
+                unknown_option(command, "task", name, tasks, listed=True)
+                for name in _tasks_in(config)
+                if name not in tasks
+            ]
+        )
     except PrefixbankError as found:
         error = found
     return Checked(f"{typed_name(command)} {group}={option}", error)

@@ -41,25 +41,31 @@ Column = Literal[
     "random",
     "shuffled",
 ]
-"""What turns texts into vectors in an experiment: the plain encoder; the bank that `combine` describes, or the bank of one of the four
-rules; the vectors of plain encoder and bank side by side; the multi-task encoder of all sources; an encoder fine-tuned on the target
-itself; banks of untrained prefixes and of prefixes trained on shuffled labels."""
+"""What turns texts into vectors in an experiment: the plain encoder; the bank that `combine`
+describes, or the bank of one of the four rules; the vectors of plain encoder and bank side by side;
+the multi-task encoder of all sources; an encoder fine-tuned on the target itself; banks of
+untrained prefixes and of prefixes trained on shuffled labels."""
 
 Similarity = Literal["average_tokens", "per_token"]
-"""Similarity of two task embeddings: the cosine of their mean tokens, or the mean cosine of all pairs of tokens."""
+"""Similarity of two task embeddings: the cosine of their mean tokens, or the mean cosine of all
+pairs of tokens."""
 
 Compare = Literal["weights", "movement"]
-"""What of an early prefix is a task embedding: its values, or how far they have moved from the random ones that it started from."""
+"""What of an early prefix is a task embedding: its values, or how far they have moved from the
+random ones that it started from."""
 
 Joint = Literal["weighted", "mixture"]
-"""What is made of the k sources that are most similar to a target: the mean of their prefixes, weighted by similarity; a prefix trained on
-them together, on those of the kind of the nearest one."""
+"""What is made of the k sources that are most similar to a target: the mean of their prefixes,
+weighted by similarity; a prefix trained on them together, on those of the kind of the nearest
+one."""
 
 Method = Literal["best_of_k", Joint]
-"""What a target's training starts from: each of these sources, to keep the run that validates best; or one of these."""
+"""What a target's training starts from: each of these sources, to keep the run that validates best;
+or one of these."""
 
 Representation = Literal[Column, "single", "leave_one_out"]
-"""These, and two that are made once for each source: a bank of it alone, and the bank that lacks it."""
+"""These, and two that are made once for each source: a bank of it alone, and the bank that lacks
+it."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -88,7 +94,10 @@ class TransferSimilarConfig(PrefixRecipe):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TransferRetrieveConfig(TransferSimilarConfig):
-    """`prefixbank transfer retrieve`. The recipe is that of the task's own training, and of the short run before it."""
+    """`prefixbank transfer retrieve`.
+
+    The recipe is that of the task's own training, and of the short run before it.
+    """
 
     name: str = ""
     """Ref that is set: `prefix/<name>`; empty: the task's name."""
@@ -109,21 +118,26 @@ class TrainMultitaskConfig(MultitaskRecipe):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CombineCommandConfig(PrefixRecipe, BankRecipe):
-    """`prefixbank combine`. What does not say how prefixes become a bank is for `select=similar`; the recipe is that of the short run."""
+    """`prefixbank combine`.
+
+    What does not say how prefixes become a bank is for `select=similar`; the recipe is that of the
+    short run.
+    """
 
     name: str = ""
     """Ref that is set: `bank/<name>`; empty with `select=similar`: `<task>-similar`."""
     prefixes: tuple[str, ...] = ()
     """Refs (`prefix/sst2`), task names (`sst2`) or keys."""
     select: Literal["given", "similar"] = "given"
-    """`given`: these prefixes, in this order. `similar`: of these (empty: of all that have a ref and can be compared) the `k` that are most
-    similar to a task, the nearest first."""
+    """`given`: these prefixes, in this order. `similar`: of these (empty: of all that have a ref
+    and can be compared) the `k` that are most similar to a task, the nearest first."""
     task: TaskConfig = field(default_factory=TaskConfig)
     k: Count = 3
     similarity: Similarity = "average_tokens"
     compare: Compare = "weights"
     weigh: Literal["similarity", "equally"] = "similarity"
-    """`similarity`: prefixes share the mass of one in proportion to their similarities. `equally`: as `combine.weighting` says."""
+    """`similarity`: prefixes share the mass of one in proportion to their similarities. `equally`:
+    as `combine.weighting` says."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
@@ -146,14 +160,16 @@ class EmbedConfig(EmbedRecipe):
     """`prefixbank embed`."""
 
     bank: str = ""
-    """Bank ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder, `none` the plain one."""
+    """Bank ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder, `none` the
+    plain one."""
     name: str = ""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
     """Used with `bank=none`; a bank and a multi-task encoder bring their own."""
     reuse: bool = False
-    """Take vectors over from embeddings made before, with `reuse` too, of any corpus: only texts that are in none of them are read."""
+    """Take vectors over from embeddings made before, with `reuse` too, of any corpus: only texts
+    that are in none of them are read."""
     run: RunConfig = field(default_factory=RunConfig)
 
 
@@ -168,7 +184,8 @@ class SearchConfig:
     k: Count = 5
     """Neighbours of each query."""
     rescore: Count = 10
-    """Of binary vectors, k times so many neighbours by differing bits are compared again with the query's own numbers."""
+    """Of binary vectors, k times so many neighbours by differing bits are compared again with the
+    query's own numbers."""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     """The embedded corpus, if its texts are to be shown."""
     run: RunConfig = field(default_factory=RunConfig)
@@ -204,8 +221,8 @@ class TransferConfig:
     """What `transfer map` trains on the targets, and which retrievals it compares."""
 
     overrides: tuple[str, ...] = ()
-    """Overrides for training on targets: `experiment.transfer.overrides=["optim.epochs=6"]`. `experiment.overrides` has those for single
-    tasks, sources and targets."""
+    """Overrides for training on targets: `experiment.transfer.overrides=["optim.epochs=6"]`.
+    `experiment.overrides` has those for single tasks, sources and targets."""
     similarity: Similarity = "average_tokens"
     """By which similarity sources are ranked."""
     compare: Compare = "weights"
@@ -235,8 +252,8 @@ class ExperimentConfig:
     validation_rows: Natural = 0
     """The same of validation rows of sources and targets."""
     probe_last_layers: Natural = 0
-    """Embed with the last so many layers side by side, for `probe.layers` to choose from, whatever `pooling` trains with; 0: as
-    `pooling`."""
+    """Embed with the last so many layers side by side, for `probe.layers` to choose from, whatever
+    `pooling` trains with; 0: as `pooling`."""
     update: UpdateConfig = field(default_factory=UpdateConfig)
     transfer: TransferConfig = field(default_factory=TransferConfig)
     """For `transfer map` only."""

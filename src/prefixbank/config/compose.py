@@ -1,8 +1,9 @@
 """From `conf/` and `KEY=VALUE` to one frozen config. The only importer of Hydra and OmegaConf.
 
-Hydra does two things: it follows the defaults lists of the YAML files, and it reads the grammar of a value. What it hands over are
-plain dicts, lists and scalars that hold what differs from the schema; values of the command line are put on top, pydantic fills in
-the defaults and finds all faults in one go. No OmegaConf type leaves this file.
+Hydra does two things: it follows the defaults lists of the YAML files, and it reads the grammar of
+a value. What it hands over are plain dicts, lists and scalars that hold what differs from the
+schema; values of the command line are put on top, pydantic fills in the defaults and finds all
+faults in one go. No OmegaConf type leaves this file.
 """
 
 from __future__ import annotations
@@ -29,37 +30,75 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from prefixbank.config import commands
-from prefixbank.config.faults import faults_at, no_option, no_values, unknown_option, unknown_source, unreadable_files
+from prefixbank.config.faults import (
+    faults_at,
+    no_option,
+    no_values,
+    unknown_option,
+    unknown_source,
+    unreadable_files,
+)
 from prefixbank.config.folders import conf_root, folders, groups, option_file
 from prefixbank.config.mixture import mixture_faults
 from prefixbank.config.overrides import Override, Request, sort_out
 from prefixbank.config.schema import PrefixRecipe, TaskConfig, recipe_of
 from prefixbank.config.settings import CONFIGS, Command, CommandConfig, names_at, typed_name
-from prefixbank.config.validate import OPEN, Node, assign, origin_in, plain_values, take_out_open, validate
+from prefixbank.config.validate import (
+    OPEN,
+    Node,
+    assign,
+    origin_in,
+    plain_values,
+    take_out_open,
+    validate,
+)
 from prefixbank.errors import UsageError, raise_faults
 
-__all__ = ["Command", "override_recipe", "compose", "compose_task", "conf_root", "expand_sweep", "groups", "resolve", "show"]
+__all__ = [
+    "Command",
+    "override_recipe",
+    "compose",
+    "compose_task",
+    "conf_root",
+    "expand_sweep",
+    "groups",
+    "resolve",
+    "show",
+]
 
 _LOCK = threading.RLock()
 
 
 @overload
-def compose(command: Literal["train_prefix"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> commands.TrainPrefixConfig: ...
+def compose(
+    command: Literal["train_prefix"], overrides: Sequence[str], *, conf_dir: Path | None = None
+) -> commands.TrainPrefixConfig: ...
 @overload
 def compose(
     command: Literal["train_multitask"], overrides: Sequence[str], *, conf_dir: Path | None = None
 ) -> commands.TrainMultitaskConfig: ...
 @overload
-def compose(command: Literal["combine"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> commands.CombineCommandConfig: ...
-@overload
-def compose(command: Literal["embed"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> commands.EmbedConfig: ...
-@overload
-def compose(command: Literal["search"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> commands.SearchConfig: ...
-@overload
-def compose(command: Literal["probe"], overrides: Sequence[str], *, conf_dir: Path | None = None) -> commands.ProbeCommandConfig: ...
+def compose(
+    command: Literal["combine"], overrides: Sequence[str], *, conf_dir: Path | None = None
+) -> commands.CombineCommandConfig: ...
 @overload
 def compose(
-    command: Literal["run", "transfer_map"], overrides: Sequence[str], *, conf_dir: Path | None = None
+    command: Literal["embed"], overrides: Sequence[str], *, conf_dir: Path | None = None
+) -> commands.EmbedConfig: ...
+@overload
+def compose(
+    command: Literal["search"], overrides: Sequence[str], *, conf_dir: Path | None = None
+) -> commands.SearchConfig: ...
+@overload
+def compose(
+    command: Literal["probe"], overrides: Sequence[str], *, conf_dir: Path | None = None
+) -> commands.ProbeCommandConfig: ...
+@overload
+def compose(
+    command: Literal["run", "transfer_map"],
+    overrides: Sequence[str],
+    *,
+    conf_dir: Path | None = None,
 ) -> commands.RunExperimentConfig: ...
 @overload
 def compose(
@@ -70,8 +109,12 @@ def compose(
     command: Literal["transfer_retrieve"], overrides: Sequence[str], *, conf_dir: Path | None = None
 ) -> commands.TransferRetrieveConfig: ...
 @overload
-def compose(command: Command, overrides: Sequence[str], *, conf_dir: Path | None = None) -> CommandConfig: ...
-def compose(command: Command, overrides: Sequence[str], *, conf_dir: Path | None = None) -> CommandConfig:
+def compose(
+    command: Command, overrides: Sequence[str], *, conf_dir: Path | None = None
+) -> CommandConfig: ...
+def compose(
+    command: Command, overrides: Sequence[str], *, conf_dir: Path | None = None
+) -> CommandConfig:
     """Return the config of one run of `command`.
 
     Args:
@@ -80,7 +123,8 @@ def compose(command: Command, overrides: Sequence[str], *, conf_dir: Path | None
         conf_dir: a user's folder of YAML files, searched besides prefixbank's own.
 
     Raises:
-        UsageError: something was asked wrongly; with more than one fault a `Faults` that holds all of them.
+        UsageError: something was asked wrongly; with more than one fault a `Faults` that holds all
+            of them.
     """
     request = sort_out(command, [_read(line) for line in overrides], groups(conf_dir))
     return resolve(command, request, conf_dir)
@@ -123,7 +167,8 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     """Return the overrides of every run of a sweep; the last key that varies varies fastest.
 
     Args:
-        overrides: `KEY=VALUE` each, where VALUE may be `a,b,c`, `choice(a,b)` or `range(start,stop)`. Others are kept as they are.
+        overrides: `KEY=VALUE` each, where VALUE may be `a,b,c`, `choice(a,b)` or
+            `range(start,stop)`. Others are kept as they are.
 
     Raises:
         UsageError: a sweep has no list of values, or none at all.
@@ -135,7 +180,7 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def show(command: Command, overrides: Sequence[str], conf_dir: Path | None = None) -> str:
-    """Return the composed config as YAML, every default written out, below a comment with the command.
+    """Return the composed config as YAML, with every default, below a comment with the command.
 
     Raises:
         UsageError: as `compose`, but what has to be chosen may still be open.
@@ -148,7 +193,9 @@ def show(command: Command, overrides: Sequence[str], conf_dir: Path | None = Non
     return f"# {shlex.join(['prefixbank', typed_name(command), *overrides])}\n{still}{body}"
 
 
-def resolve(command: Command, request: Request, conf_dir: Path | None, *, complete: bool = True) -> CommandConfig:
+def resolve(
+    command: Command, request: Request, conf_dir: Path | None, *, complete: bool = True
+) -> CommandConfig:
     """Return the config that a request comes to.
 
     Args:
@@ -166,7 +213,14 @@ def resolve(command: Command, request: Request, conf_dir: Path | None, *, comple
     if must and must not in choices:
         choices[must] = None
         if complete and request.lacks(must) and must not in request.misnamed:
-            faults.append(no_option(command, must, groups(conf_dir)[must], has_path=("task", "path") in request.values))
+            faults.append(
+                no_option(
+                    command,
+                    must,
+                    groups(conf_dir)[must],
+                    has_path=("task", "path") in request.values,
+                )
+            )
     try:
         node, files = _select(command, choices, conf_dir)
     except UsageError as fault:
@@ -177,7 +231,8 @@ def resolve(command: Command, request: Request, conf_dir: Path | None, *, comple
     opened, references = take_out_open(node, config_type, origin)
     config, wrong = validate(config_type, node, origin)
     faults += [*(opened if complete else []), *references, *wrong, *_change_faults(command, config)]
-    faults += mixture_faults(command, config) if complete or command == "train_prefix" else []  # `check` tries each file with all
+    # `check` tries each file with all
+    faults += mixture_faults(command, config) if complete or command == "train_prefix" else []
     raise_faults(faults)
     assert config is not None
     return config
@@ -191,19 +246,29 @@ def _change_faults(command: Command, config: CommandConfig | None) -> list[Usage
     trained = (*experiment.sources, *(experiment.targets if command == "transfer_map" else ()))
     found: list[UsageError] = []
     changes = {f"overrides.{name}": overrides for name, overrides in experiment.overrides.items()}
-    for place, overrides in {**changes, "transfer.overrides": experiment.transfer.overrides}.items():
+    for place, overrides in {
+        **changes,
+        "transfer.overrides": experiment.transfer.overrides,
+    }.items():
         try:
             override_recipe(config, overrides)
         except UsageError as error:
             found += faults_at(f"experiment.{place}", error)
-    return [*found, *(unknown_source(name, trained) for name in experiment.overrides if name not in trained)]
+    return [
+        *found,
+        *(unknown_source(name, trained) for name in experiment.overrides if name not in trained),
+    ]
 
 
 def _read(line: str) -> Override:
     key, _, text = line.partition("=")
     key = key.strip().lstrip("+~")
     parsed = _parse(text)
-    if parsed is None or parsed.is_interval_sweep() or parsed.value_type is ValueType.GLOB_CHOICE_SWEEP:
+    if (
+        parsed is None
+        or parsed.is_interval_sweep()
+        or parsed.value_type is ValueType.GLOB_CHOICE_SWEEP
+    ):
         return Override(line=line, key=key, text=text, form="unreadable")
     if parsed.is_sweep_override():
         return Override(line=line, key=key, text=text, form="several")
@@ -223,8 +288,16 @@ def _expand(line: str, faults: list[UsageError]) -> list[str]:
     if parsed is None or not parsed.is_sweep_override():
         return [line]
     value = parsed.value()
-    listed = parsed.is_discrete_sweep() and parsed.value_type is not ValueType.GLOB_CHOICE_SWEEP and not getattr(value, "shuffle", False)
-    if isinstance(value, ChoiceSweep) and listed and not any(mark in text for mark in "[]{}()'\"\\"):
+    listed = (
+        parsed.is_discrete_sweep()
+        and parsed.value_type is not ValueType.GLOB_CHOICE_SWEEP
+        and not getattr(value, "shuffle", False)
+    )
+    if (
+        isinstance(value, ChoiceSweep)
+        and listed
+        and not any(mark in text for mark in "[]{}()'\"\\")
+    ):
         values = [part.strip() for part in text.split(",")]
     else:
         values = list(parsed.sweep_string_iterator()) if listed else []
@@ -236,14 +309,25 @@ def _expand(line: str, faults: list[UsageError]) -> list[str]:
 @cache
 def _mandatory(command: Command) -> str | None:
     """Return the group that the command's primary file leaves to the user."""
-    named = [item for item in _load(conf_root() / f"{command}.yaml")["defaults"] if isinstance(item, dict)]
+    named = [
+        item
+        for item in _load(conf_root() / f"{command}.yaml")["defaults"]
+        if isinstance(item, dict)
+    ]
     return next((group for item in named for group, option in item.items() if option == OPEN), None)
 
 
-def _select(command: Command, choices: dict[str, str | None], conf_dir: Path | None) -> tuple[Node, list[Path]]:
-    """Let Hydra merge the YAML files. Returns what they hold, and the files that may have given a value, the strongest first."""
+def _select(
+    command: Command, choices: dict[str, str | None], conf_dir: Path | None
+) -> tuple[Node, list[Path]]:
+    """Let Hydra merge the YAML files.
+
+    Returns what they hold, and the files that may have given a value, the strongest first.
+    """
     root, *user = folders(conf_dir)
-    lines = [f"{group}={_quoted(option)}" if option else f"~{group}" for group, option in choices.items()]
+    lines = [
+        f"{group}={_quoted(option)}" if option else f"~{group}" for group, option in choices.items()
+    ]
     lines += [f"hydra.searchpath=[{_quoted(f'file://{folder}')}]" for folder in user]
     try:
         with _hydra_of(root):
@@ -251,12 +335,21 @@ def _select(command: Command, choices: dict[str, str | None], conf_dir: Path | N
         made = composed.hydra.runtime.choices
         node = OmegaConf.to_container(composed)
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-        chosen = [option_file(group, option, conf_dir) for group, option in choices.items() if option]
+        chosen = [
+            option_file(group, option, conf_dir) for group, option in choices.items() if option
+        ]
         raise unreadable_files(error, [file for file in chosen if file], user or [root]) from error
     assert isinstance(node, dict)
-    files = [option_file(group, made[group], conf_dir) for group in ["experiment", *names_at(CONFIGS[command], ())] if made.get(group)]
+    files = [
+        option_file(group, made[group], conf_dir)
+        for group in ["experiment", *names_at(CONFIGS[command], ())]
+        if made.get(group)
+    ]
     node.pop("hydra")
-    return {str(name): value for name, value in node.items()}, [*filter(None, dict.fromkeys(files)), root / f"{command}.yaml"]
+    return {str(name): value for name, value in node.items()}, [
+        *filter(None, dict.fromkeys(files)),
+        root / f"{command}.yaml",
+    ]
 
 
 def _load(file: Path) -> Any:
@@ -269,7 +362,7 @@ def _quoted(text: str) -> str:
 
 @contextmanager
 def _hydra_of(folder: Path) -> Iterator[None]:
-    """Hold Hydra's global state for one composition, and put back what another user of Hydra had there."""
+    """Hold Hydra's global state for one composition, then put back what was there before."""
     with _LOCK:
         shared, version = GlobalHydra.instance(), VersionBase.instance()
         hydra, base = shared.hydra, version.version_base

@@ -57,11 +57,21 @@ def unknown_setting(command: Command, name: str) -> UsageError:
         expected = f"a setting of {owner}: {', '.join(names)}"
     else:
         expected = f"{owner}={describe(hint_at(config, path))}, which has no settings of its own"
-    fix = example(config, near.split(".")) if near else f"leave '{name}' out, or use one of these names"
-    return UsageError(f"unknown setting '{name}'" + (f"; did you mean '{near}'?" if near else ""), expected=expected, fix=fix)
+    fix = (
+        example(config, near.split("."))
+        if near
+        else f"leave '{name}' out, or use one of these names"
+    )
+    return UsageError(
+        f"unknown setting '{name}'" + (f"; did you mean '{near}'?" if near else ""),
+        expected=expected,
+        fix=fix,
+    )
 
 
-def unknown_option(command: Command, group: str, text: str, options: list[str], *, listed: bool = False) -> UsageError:
+def unknown_option(
+    command: Command, group: str, text: str, options: list[str], *, listed: bool = False
+) -> UsageError:
     """Return the fault of a group's option that has no YAML file.
 
     Args:
@@ -69,7 +79,8 @@ def unknown_option(command: Command, group: str, text: str, options: list[str], 
         group: `task`, `encoder`, ...
         text: what was given.
         options: what exists.
-        listed: it stands among others, in a list of tasks, so that the fix is about that name alone.
+        listed: it stands among others, in a list of tasks, so that the fix is about that name
+            alone.
     """
     near = nearest(Path(text).name.removesuffix(".yaml"), options)
     if listed:
@@ -80,12 +91,16 @@ def unknown_option(command: Command, group: str, text: str, options: list[str], 
         fix = f"{group}={near or (options[0] if options else 'NAME')}"
     return UsageError(
         f"{group} has no option '{text}'" + (f"; did you mean '{near}'?" if near else ""),
-        expected=f"one of: {', '.join(options)}" if options else f"a file conf/{group}/NAME.yaml, in --conf-dir",
+        expected=f"one of: {', '.join(options)}"
+        if options
+        else f"a file conf/{group}/NAME.yaml, in --conf-dir",
         fix=fix,
     )
 
 
-def no_option(command: Command, group: str, options: list[str], *, has_path: bool = False) -> UsageError:
+def no_option(
+    command: Command, group: str, options: list[str], *, has_path: bool = False
+) -> UsageError:
     """Return the fault of a command that was not told its task or experiment.
 
     Args:
@@ -94,9 +109,15 @@ def no_option(command: Command, group: str, options: list[str], *, has_path: boo
         options: what exists.
         has_path: `task.path` was given, so that the task is probably in a folder.
     """
-    preferred = ["folder"] if has_path and "folder" in options else [name for name in ("polarity", "starter") if name in options]
+    preferred = (
+        ["folder"]
+        if has_path and "folder" in options
+        else [name for name in ("polarity", "starter") if name in options]
+    )
     suggested = next(iter([*preferred, *options]), "NAME")
-    shown = ", ".join(options[:12]) + (f" and {len(options) - 12} more (prefixbank config groups)" if len(options) > 12 else "")
+    shown = ", ".join(options[:12]) + (
+        f" and {len(options) - 12} more (prefixbank config groups)" if len(options) > 12 else ""
+    )
     return UsageError(
         f"no {group} given",
         expected=f"{group}=NAME, one of: {shown or 'none yet, they are files in --conf-dir'}",
@@ -107,14 +128,20 @@ def no_option(command: Command, group: str, options: list[str], *, has_path: boo
 def not_given(config: type, path: SettingPath, file: Path | None) -> UsageError:
     """Return the fault of a value that a YAML file leaves to the user (`???`)."""
     said = f", which {file} leaves open" if file else ""
-    return UsageError(f"{_shown(path)} is not given{said}", expected=_expected(config, path), fix=example(config, path))
+    return UsageError(
+        f"{_shown(path)} is not given{said}",
+        expected=_expected(config, path),
+        fix=example(config, path),
+    )
 
 
 def reference(path: SettingPath, value: Any, file: Path | None) -> UsageError:
     """Return the fault of a value in a YAML file that refers to something else (`${...}`)."""
     place = f" in {file}" if file else ""
     return UsageError(
-        f"{_shown(path)} = {written(value)}{place}", expected="the value itself; '${' is not resolved", fix=f"write the value{place}"
+        f"{_shown(path)} = {written(value)}{place}",
+        expected="the value itself; '${' is not resolved",
+        fix=f"write the value{place}",
     )
 
 
@@ -124,8 +151,16 @@ def unreadable_value(config: type, path: SettingPath, text: str) -> UsageError:
     if hint is str:
         escaped = text.replace('"', '\\"')
         fix = shlex.quote(f'{".".join(map(str, path))}="{escaped}"')
-        return UsageError(f"{_shown(path)} cannot be read: {text}", expected="text, in double quotes inside single quotes", fix=fix)
-    return UsageError(f"{_shown(path)} cannot be read: {text}", expected=_expected(config, path), fix=example(config, path))
+        return UsageError(
+            f"{_shown(path)} cannot be read: {text}",
+            expected="text, in double quotes inside single quotes",
+            fix=fix,
+        )
+    return UsageError(
+        f"{_shown(path)} cannot be read: {text}",
+        expected=_expected(config, path),
+        fix=example(config, path),
+    )
 
 
 def list_of_runs(command: Command, key: str, text: str) -> UsageError:
@@ -134,32 +169,51 @@ def list_of_runs(command: Command, key: str, text: str) -> UsageError:
     fix = f"prefixbank {typed_name(command)} --sweep {shlex.quote(f'{key}={text}')}"
     bare = "(" not in text and "[" not in text
     if get_origin(hint) is tuple and bare:
-        return UsageError(f"{key}={text} is not a list", expected="a list in square brackets", fix=shlex.quote(f"{key}=[{text}]"))
+        return UsageError(
+            f"{key}={text} is not a list",
+            expected="a list in square brackets",
+            fix=shlex.quote(f"{key}=[{text}]"),
+        )
     if hint is str and bare:
         fix += "    or, as one text: " + shlex.quote(f'{key}="{text}"')
-    return UsageError(f"{key}={text} asks for several runs", expected="one value, or --sweep for one run for each value", fix=fix)
+    return UsageError(
+        f"{key}={text} asks for several runs",
+        expected="one value, or --sweep for one run for each value",
+        fix=fix,
+    )
 
 
 def no_values(line: str, key: str) -> UsageError:
-    """Return the fault of a sweep whose values cannot be listed: interval(), glob(), shuffle(), an empty range()."""
+    """Return the fault of a sweep whose values cannot be listed.
+
+    interval(), glob(), shuffle(), an empty range().
+    """
     expected = f"{key}=a,b or {key}=choice(a,b) or {key}=range(start,stop), with at least one value"
-    return UsageError(f"'{line}' gives no list of values", expected=expected, fix=f"list the values: {key}=a,b")
+    return UsageError(
+        f"'{line}' gives no list of values", expected=expected, fix=f"list the values: {key}=a,b"
+    )
 
 
 def unknown_source(name: str, sources: Sequence[str]) -> UsageError:
     """Return the fault of `experiment.overrides` for a task that the experiment does not train."""
     near = nearest(name, sources)
     return UsageError(
-        f"experiment.overrides names '{name}', which is no source task of this experiment" + (f"; did you mean '{near}'?" if near else ""),
+        f"experiment.overrides names '{name}', which is no source task of this experiment"
+        + (f"; did you mean '{near}'?" if near else ""),
         expected=f"one of: {', '.join(sources)}",
-        fix=f"rename '{name}' to '{near}'" if near else f"add '{name}' to experiment.sources, or take it out of experiment.overrides",
+        fix=f"rename '{name}' to '{near}'"
+        if near
+        else f"add '{name}' to experiment.sources, or take it out of experiment.overrides",
     )
 
 
 def faults_at(place: str, error: UsageError) -> list[UsageError]:
     """Return the faults in `error`, each told where it was found."""
     inner = error.faults if isinstance(error, Faults) else (error,)
-    return [UsageError(f"{place}: {fault.what}", expected=fault.expected, fix=fault.fix) for fault in inner]
+    return [
+        UsageError(f"{place}: {fault.what}", expected=fault.expected, fix=fault.fix)
+        for fault in inner
+    ]
 
 
 def unreadable_files(error: Exception, chosen: list[Path], searched: list[Path]) -> UsageError:
@@ -170,10 +224,16 @@ def unreadable_files(error: Exception, chosen: list[Path], searched: list[Path])
         chosen: the files that the command line named.
         searched: the folders that may hold the file at fault when none was named.
     """
-    text = " ".join(str(error if str(error) else error.__cause__).split()).partition(" Config search path:")[0]
+    text = " ".join(str(error if str(error) else error.__cause__).split()).partition(
+        " Config search path:"
+    )[0]
     named = [file for file in chosen if str(file) in text]
     places = " or ".join(str(place) for place in named or chosen or searched)
-    return UsageError(f"the YAML files cannot be read: {text}", expected="valid YAML, each setting once", fix=f"correct {places}")
+    return UsageError(
+        f"the YAML files cannot be read: {text}",
+        expected="valid YAML, each setting once",
+        fix=f"correct {places}",
+    )
 
 
 def _unknown_in_table(config: type, path: SettingPath, file: Path | None) -> UsageError:
@@ -199,18 +259,33 @@ def _wrong_value(config: type, path: SettingPath, value: Any, file: Path | None)
     fix = f"correct {file}, or override it: {fix}"
     if hint_at(config, path) is str and isinstance(value, bool | int | float):
         fix = f"put it in quotes in {file}"
-        expected += " (without quotes YAML reads yes, no, on and off as true and false)" if isinstance(value, bool) else ""
+        expected += (
+            " (without quotes YAML reads yes, no, on and off as true and false)"
+            if isinstance(value, bool)
+            else ""
+        )
     return UsageError(f"{_shown(path)} = {shown} in {file}", expected=expected, fix=fix)
 
 
 def _fix_value(config: type, path: SettingPath, value: Any) -> str:
-    """Return an override that would be right: the value in brackets, the near option, or else an example."""
+    """Return an override that would be right.
+
+    The value in brackets, the near option, or else an example.
+    """
     hint, name = hint_at(config, path), ".".join(map(str, path))
     if get_origin(hint) is tuple and _is_valid(get_args(hint)[0], value):
         return shlex.quote(f"{name}=[{written(value)}]")
-    near = nearest(value, get_args(hint)) if get_origin(hint) is Literal and isinstance(value, str) else None
+    near = (
+        nearest(value, get_args(hint))
+        if get_origin(hint) is Literal and isinstance(value, str)
+        else None
+    )
     if near:
-        return f"{name}={near}" if isinstance(path[-1], str) else shlex.quote(f"{'.'.join(map(str, path[:-1]))}=[{near}]")
+        return (
+            f"{name}={near}"
+            if isinstance(path[-1], str)
+            else shlex.quote(f"{'.'.join(map(str, path[:-1]))}=[{near}]")
+        )
     return example(config, path)
 
 

@@ -12,7 +12,9 @@ _PACKAGE_LINE = re.compile(r"\s*#\s*@package\b")
 
 
 def conf_root() -> Path:
-    """Return the folder of YAML files that come with prefixbank: the checkout's `conf/`, else the packaged copy.
+    """Return the folder of YAML files that come with prefixbank.
+
+    The checkout's `conf/`, else the packaged copy.
 
     Raises:
         PrefixbankError: neither exists.
@@ -35,7 +37,8 @@ def folders(conf_dir: Path | None) -> list[Path]:
     """Return the folders to search: prefixbank's own, then the user's when there is one.
 
     Raises:
-        UsageError: the user's folder is missing, has no group, or holds files that would be passed over in silence.
+        UsageError: the user's folder is missing, has no group, or holds files that would be passed
+            over in silence.
     """
     root = conf_root()
     if conf_dir is None:
@@ -44,7 +47,8 @@ def folders(conf_dir: Path | None) -> list[Path]:
     names = _group_names(root)
     if not any((user / name).is_dir() for name in names):
         raise UsageError(
-            f"--conf-dir {conf_dir} " + ("has none of the group folders" if user.is_dir() else "is not a folder"),
+            f"--conf-dir {conf_dir} "
+            + ("has none of the group folders" if user.is_dir() else "is not a folder"),
             expected=f"a folder with one or more of: {', '.join(f'{name}/' for name in names)}",
             fix=f"mkdir -p {user}/task    and put the YAML files there",
         )
@@ -55,7 +59,10 @@ def folders(conf_dir: Path | None) -> list[Path]:
 def groups(conf_dir: Path | None = None) -> dict[str, list[str]]:
     """Return the options of each group, sorted: `{"encoder": ["bank", "bert_base", ...], ...}`."""
     searched = folders(conf_dir)
-    return {name: sorted(file.stem for folder in searched for file in (folder / name).glob("*.yaml")) for name in _group_names(searched[0])}
+    return {
+        name: sorted(file.stem for folder in searched for file in (folder / name).glob("*.yaml"))
+        for name in _group_names(searched[0])
+    }
 
 
 def option_file(group: str, option: str, conf_dir: Path | None) -> Path | None:
@@ -69,23 +76,47 @@ def _group_names(root: Path) -> list[str]:
 
 
 def _user_faults(root: Path, user: Path, names: list[str]) -> list[UsageError]:
-    files = sorted(file for folder in [user, *(user / name for name in names)] for file in folder.glob("*.y*ml"))
-    return [fault for file in files if (fault := _file_fault(file, root / file.relative_to(user), in_group=file.parent != user))]
+    files = sorted(
+        file
+        for folder in [user, *(user / name for name in names)]
+        for file in folder.glob("*.y*ml")
+    )
+    return [
+        fault
+        for file in files
+        if (fault := _file_fault(file, root / file.relative_to(user), in_group=file.parent != user))
+    ]
 
 
 def _file_fault(file: Path, own: Path, *, in_group: bool) -> UsageError | None:
     """Return why a user's file would be passed over, if it would: Hydra says nothing."""
     if own.is_file():
-        what, expected, fix = f"{file} and {own} have the same name", "each option in one place", f"rename {file}, and use the new name"
+        what, expected, fix = (
+            f"{file} and {own} have the same name",
+            "each option in one place",
+            f"rename {file}, and use the new name",
+        )
     elif in_group and file.suffix == ".yml":
-        what, expected, fix = f"{file} would not be read", "names that end in .yaml", f"mv {file} {file.with_suffix('.yaml')}"
+        what, expected, fix = (
+            f"{file} would not be read",
+            "names that end in .yaml",
+            f"mv {file} {file.with_suffix('.yaml')}",
+        )
     elif in_group and _package_line_is_late(file):
-        what, expected, fix = f"'# @package' in {file} would not be read", "it is the first line", f"move it to the first line of {file}"
+        what, expected, fix = (
+            f"'# @package' in {file} would not be read",
+            "it is the first line",
+            f"move it to the first line of {file}",
+        )
     else:
         return None
     return UsageError(what, expected=expected, fix=fix)
 
 
 def _package_line_is_late(file: Path) -> bool:
-    lines = [line for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    lines = [
+        line
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.strip()
+    ]
     return any(_PACKAGE_LINE.match(line) for line in lines[1:])

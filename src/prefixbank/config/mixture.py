@@ -1,4 +1,7 @@
-"""Several tasks in place of one (`task.mixture`): what does not go with that, and how its tasks are found."""
+"""Several tasks in place of one (`task.mixture`).
+
+What does not go with that, and how its tasks are found.
+"""
 
 from __future__ import annotations
 
@@ -15,29 +18,63 @@ OF_EACH = ("max_rows", "max_validation_rows")
 
 
 def mixture_faults(command: Command, config: CommandConfig | None) -> list[UsageError]:
-    """Return what is wrong with `task.mixture`: in a command without one, beside a data set, a task alone or named twice."""
+    """Return what is wrong with `task.mixture`.
+
+    In a command without one, beside a data set, a task alone or named twice.
+    """
     task = getattr(config, "task", None)
     if task is None:
         return []
     if not task.mixture:
         what = f"task.size_cap={task.size_cap} without task.mixture"
-        fault = UsageError(what, expected="several tasks that it can cap", fix="drop it    or task.max_rows for the rows of one task")
+        fault = UsageError(
+            what,
+            expected="several tasks that it can cap",
+            fix="drop it    or task.max_rows for the rows of one task",
+        )
         return [fault] if _is_set(task, "size_cap") else []
     names, once = task.mixture, list(dict.fromkeys(task.mixture))
     if command != "train_prefix":
         expected = "one task; a mixture is only for prefixbank train-prefix"
-        return [UsageError(f"{_written(names)} where a single task is wanted", expected=expected, fix=f"task={names[0]}")]
+        return [
+            UsageError(
+                f"{_written(names)} where a single task is wanted",
+                expected=expected,
+                fix=f"task={names[0]}",
+            )
+        ]
     found = []
-    if beside := [one.name for one in fields(TaskConfig) if one.name not in ("mixture", "size_cap", *OF_EACH) and _is_set(task, one.name)]:
-        what = f"{_written(names)} beside a data set of its own ({', '.join(f'task.{name}' for name in beside)})"
-        found.append(UsageError(what, expected="task= or task.mixture=", fix=f"drop task= and its settings, and keep {_quoted(once)}"))
+    if beside := [
+        one.name
+        for one in fields(TaskConfig)
+        if one.name not in ("mixture", "size_cap", *OF_EACH) and _is_set(task, one.name)
+    ]:
+        what = (
+            f"{_written(names)} beside a data set of its own "
+            f"({', '.join(f'task.{name}' for name in beside)})"
+        )
+        found.append(
+            UsageError(
+                what,
+                expected="task= or task.mixture=",
+                fix=f"drop task= and its settings, and keep {_quoted(once)}",
+            )
+        )
     if len(once) < len(names):
         twice = ", ".join(name for name in once if names.count(name) > 1)
         expected = "each task once (how often its rows are shown follows from their number)"
-        found.append(UsageError(f"task.mixture names {twice} twice", expected=expected, fix=_quoted(once)))
+        found.append(
+            UsageError(f"task.mixture names {twice} twice", expected=expected, fix=_quoted(once))
+        )
     if len(once) == 1:
         expected = "two tasks or more"
-        found.append(UsageError(f"{_written(names)} is a single task", expected=expected, fix=f"prefixbank train-prefix task={once[0]}"))
+        found.append(
+            UsageError(
+                f"{_written(names)} is a single task",
+                expected=expected,
+                fix=f"prefixbank train-prefix task={once[0]}",
+            )
+        )
     return found
 
 

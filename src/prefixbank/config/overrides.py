@@ -1,4 +1,7 @@
-"""The rules of `KEY=VALUE` on a command line. All faults of a line are found, none is raised here."""
+"""The rules of `KEY=VALUE` on a command line.
+
+All faults of a line are found, none is raised here.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +41,16 @@ class Request:
 
     def lacks(self, group: str | None) -> bool:
         """Tell whether a group that has to be chosen was not; a mixture stands for a task."""
-        return group is not None and group not in self.choices and not self.values.get(("task", "mixture"))
+        return (
+            group is not None
+            and group not in self.choices
+            and not self.values.get(("task", "mixture"))
+        )
 
 
-def sort_out(command: Command, overrides: Sequence[Override], options: dict[str, list[str]]) -> Request:
+def sort_out(
+    command: Command, overrides: Sequence[Override], options: dict[str, list[str]]
+) -> Request:
     """Sort overrides into choices of options, values and faults.
 
     Args:
@@ -57,7 +66,9 @@ def sort_out(command: Command, overrides: Sequence[Override], options: dict[str,
     return request
 
 
-def _place(command: Command, override: Override, options: dict[str, list[str]], request: Request) -> UsageError | None:
+def _place(
+    command: Command, override: Override, options: dict[str, list[str]], request: Request
+) -> UsageError | None:
     config, key = CONFIGS[command], override.key
     path = tuple(key.split("."))
     if key in options and key in names_at(config, ()):
@@ -75,16 +86,28 @@ def _place(command: Command, override: Override, options: dict[str, list[str]], 
         return unknown_setting(command, key)
     value, readable = _as_typed(hint, override)
     if not readable:
-        return list_of_runs(command, key, override.text) if override.form == "several" else unreadable_value(config, path, override.text)
+        return (
+            list_of_runs(command, key, override.text)
+            if override.form == "several"
+            else unreadable_value(config, path, override.text)
+        )
     request.values.pop(path, None)
     request.values[path] = value
     return None
 
 
 def _as_typed(hint: Any, override: Override) -> tuple[Any, bool]:
-    """Return the value and whether it can be used. A text is taken as it was typed: `bank=12345678`, `task.path=~/données (1)`."""
+    """Return the value and whether it can be used.
+
+    A text is taken as it was typed: `bank=12345678`, `task.path=~/données (1)`.
+    """
     value, text = override.value, override.text.strip()
-    if hint is str and override.form == "unreadable" and text[:1] not in {'"', "'", "[", "{"} and "," not in text:
+    if (
+        hint is str
+        and override.form == "unreadable"
+        and text[:1] not in {'"', "'", "[", "{"}
+        and "," not in text
+    ):
         return text, True
     if hint is str and isinstance(value, bool | int | float):
         return text, True
@@ -97,9 +120,11 @@ def _as_typed(hint: Any, override: Override) -> tuple[Any, bool]:
 
 
 def _bare_items(text: str) -> list[str] | None:
-    """Return the items of `[a,b]` as they were typed, or `None` when there are quotes or brackets inside."""
+    """Return the items of `[a,b]` as typed, or `None` when there are quotes or brackets inside."""
     inner = text[1:-1]
-    if not (text.startswith("[") and text.endswith("]")) or any(mark in inner for mark in "[]{}()'\"\\"):
+    if not (text.startswith("[") and text.endswith("]")) or any(
+        mark in inner for mark in "[]{}()'\"\\"
+    ):
         return None
     items = [item.strip() for item in inner.split(",")]
     return None if "null" in items else items
@@ -110,18 +135,34 @@ def _refuse(override: Override) -> UsageError | None:
     line, key, text = override.line, override.key, override.text
     out = f"leave {shlex.quote(line)} out"
     if line.startswith("~"):
-        what, expected, fix = "begins with '~'", "KEY=VALUE; no setting can be removed", f"{out}, or set a value: {key or 'KEY'}=VALUE"
+        what, expected, fix = (
+            "begins with '~'",
+            "KEY=VALUE; no setting can be removed",
+            f"{out}, or set a value: {key or 'KEY'}=VALUE",
+        )
     elif line.startswith("+"):
-        what, expected, fix = "begins with '+'", "KEY=VALUE; no setting can be added, all exist already", shlex.quote(line.lstrip("+"))
+        what, expected, fix = (
+            "begins with '+'",
+            "KEY=VALUE; no setting can be added, all exist already",
+            shlex.quote(line.lstrip("+")),
+        )
     elif "=" not in line or not key:
         what, expected = "is not KEY=VALUE", "a setting, '=', a value"
         fix = shlex.quote(f"{key or 'KEY'}={text.strip() or 'VALUE'}")
     elif key == "hydra" or key.startswith(("hydra.", "hydra/")):
         what, expected, fix = "is a setting of Hydra", "settings of prefixbank", out
     elif "@" in key:
-        what, expected, fix = "moves a group to another place", "GROUP=OPTION", shlex.quote(f"{key.partition('@')[0]}={text}")
+        what, expected, fix = (
+            "moves a group to another place",
+            "GROUP=OPTION",
+            shlex.quote(f"{key.partition('@')[0]}={text}"),
+        )
     elif "${" in text:
-        what, expected, fix = "refers to something else with '${'", "the value itself", f"{key}=VALUE"
+        what, expected, fix = (
+            "refers to something else with '${'",
+            "the value itself",
+            f"{key}=VALUE",
+        )
     else:
         return None
     return UsageError(f"'{line}' {what}", expected=expected, fix=fix)

@@ -19,11 +19,13 @@ class SlurmConfig:
     cluster: Literal["slurm", "local"] = "slurm"
     """`local`: processes of this machine in Slurm's place, to try things out."""
     folder: str = "slurm"
-    """Folder for the jobs' logs; like the store, one that every machine sees under the same path."""
+    """Folder for the jobs' logs; like the store, one that every machine sees under the same
+    path."""
     partition: str = ""
     """Empty: the cluster's default."""
     minutes: Count = 240
-    """Time limit. A worker that is ended by it loses nothing: a training goes on at its checkpoint."""
+    """Time limit. A worker that is ended by it loses nothing: a training goes on at its
+    checkpoint."""
     cpus: Count = 8
     gpus: Natural = 0
     memory_gb: Natural = 0
@@ -35,7 +37,8 @@ class RayConfig:
     """What `run.driver=ray` asks Ray for."""
 
     address: str = ""
-    """Of a running cluster, `auto` for the one that this machine is part of; empty: one is started on this machine and ended again."""
+    """Of a running cluster, `auto` for the one that this machine is part of; empty: one is started
+    on this machine and ended again."""
     cpus: Count = 1
     """CPUs of each worker."""
     gpus: NotNegative = 0.0
@@ -50,7 +53,8 @@ class RunConfig:
     threads: Natural = 0
     """CPU threads of torch; 0: its choice, in a worker its share of the cores."""
     embed_tokens: Natural = 0
-    """Tokens, padding included, in one batch when embedding; 0: what suits the device (1,024 on a CPU, 32,768 on an accelerator)."""
+    """Tokens, padding included, in one batch when embedding; 0: what suits the device (1,024 on a
+    CPU, 32,768 on an accelerator)."""
     checkpoint_every_s: NotNegative = 30.0
     """Seconds between two checkpoints in training."""
     tracker: Literal["none", "tensorboard", "wandb"] = "none"
@@ -58,9 +62,11 @@ class RunConfig:
     data_root: str = ""
     """Folder of task folders; a task named X is then read from `<data_root>/X`."""
     driver: Driver = "local"
-    """Who makes what is missing: processes of this machine, Slurm's job arrays, or a Ray cluster."""
+    """Who makes what is missing: processes of this machine, Slurm's job arrays, or a Ray
+    cluster."""
     workers: Natural = 0
-    """How many units to make at a time. 0: with `local` one on each GPU, without GPUs one in the command's own process; with `submitit` one
-    job for each unit; with `ray` as many as the cluster has room for."""
+    """How many units to make at a time. 0: with `local` one on each GPU, without GPUs one in the
+    command's own process; with `submitit` one job for each unit; with `ray` as many as the cluster
+    has room for."""
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
     ray: RayConfig = field(default_factory=RayConfig)

@@ -1,9 +1,13 @@
-"""Every group of settings, with types, ranges and defaults. The only home of defaults, with `config/running.py` and `config/commands.py`.
+"""Every group of settings, with types, ranges and defaults.
+
+The only home of defaults, with `config/running.py` and `config/commands.py`.
 
 Three kinds of setting, kept apart by type:
 
-* a *source* (`TaskConfig`, `EncoderConfig`) says where bytes come from. It reaches a key only as the digest of those bytes;
-* a *recipe* (`PrefixRecipe`, `BankRecipe`, `EmbedRecipe`, `ProbeConfig`) is what can change a result. It is the `config` part of a key;
+* a *source* (`TaskConfig`, `EncoderConfig`) says where bytes come from. It reaches a key only as
+  the digest of those bytes;
+* a *recipe* (`PrefixRecipe`, `BankRecipe`, `EmbedRecipe`, `ProbeConfig`) is what can change a
+  result. It is the `config` part of a key;
 * `RunConfig` (`config/running.py`) is how and where to run. No key function accepts it.
 
 `config/commands.py` joins them to one config for each command.
@@ -19,7 +23,9 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 Kind = Literal["classification", "multilabel", "regression"]
-Metric = Literal["accuracy", "macro_f1", "f1", "matthews", "macro_recall", "pearson", "spearman", "r2"]
+Metric = Literal[
+    "accuracy", "macro_f1", "f1", "matthews", "macro_recall", "pearson", "spearman", "r2"
+]
 Precision = Literal["fp32", "bf16", "fp16"]
 PoolingPosition = Literal["cls", "mean", "max", "last"]
 PoolingLayers = Literal["last", "mean_last", "concat_last", "single"]
@@ -40,13 +46,26 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def only_with(default: Any, **others: Any) -> Any:
-    """Return a field that has an effect only where other settings of its group have the given values (one, or a tuple of them)."""
-    return field(default=default, metadata={"only_with": {name: one if isinstance(one, tuple) else (one,) for name, one in others.items()}})
+    """Return a field that has an effect only where other settings of its group have given values.
+
+    Of each setting one value is given, or a tuple of them.
+    """
+    return field(
+        default=default,
+        metadata={
+            "only_with": {
+                name: one if isinstance(one, tuple) else (one,) for name, one in others.items()
+            }
+        },
+    )
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class SplitNames:
-    """Names of the three splits: of a hub data set, or file names when the task is read from files. Empty: there is none."""
+    """Names of the three splits: of a hub data set, or file names when the task is read from files.
+
+    Empty: there is none.
+    """
 
     train: str = "train"
     validation: str = "validation"
@@ -55,9 +74,14 @@ class SplitNames:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ColumnNames:
-    """Which column holds what; `SETTINGS` says what errors call each. `text_pair` empty: single texts."""
+    """Which column holds what; `SETTINGS` says what errors call each.
 
-    SETTINGS: ClassVar[dict[str, str]] = {name: f"task.columns.{name}" for name in ("text", "text_pair", "label")}
+    `text_pair` empty: single texts.
+    """
+
+    SETTINGS: ClassVar[dict[str, str]] = {
+        name: f"task.columns.{name}" for name in ("text", "text_pair", "label")
+    }
     text: str = "text"
     text_pair: str = ""
     label: str = "label"
@@ -77,7 +101,8 @@ class TaskConfig:
     kind: Kind = "classification"
     metric: Metric = "accuracy"
     labels: tuple[str, ...] = ()
-    """Label names in order; empty: as the data set declares them, or as found in the train split, sorted."""
+    """Label names in order; empty: as the data set declares them, or as found in the train split,
+    sorted."""
     splits: SplitNames = field(default_factory=SplitNames)
     columns: ColumnNames = field(default_factory=ColumnNames)
     max_rows: Natural = 0
@@ -85,10 +110,11 @@ class TaskConfig:
     max_validation_rows: Natural = 0
     """The same of validation rows."""
     mixture: tuple[str, ...] = ()
-    """In place of a data set, for `train-prefix`: tasks by name that are trained on together; row limits then apply to each."""
+    """In place of a data set, for `train-prefix`: tasks by name that are trained on together; row
+    limits then apply to each."""
     size_cap: Natural = 2**19
-    """A task of a mixture is shown in proportion to its train rows, which count at most this; 0: no cap. In the key unless
-    it caps nothing. Source: Vu et al. 2022 (2110.07904)."""
+    """A task of a mixture is shown in proportion to its train rows, which count at most this; 0: no
+    cap. In the key unless it caps nothing. Source: Vu et al. 2022 (2110.07904)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -109,26 +135,31 @@ class PrefixConfig:
     """Shape and start of a prefix. See ARCHITECTURE.md for what was measured."""
 
     kind: Literal["deep", "soft"] = "deep"
-    """`deep`: keys and values in every layer. `soft`: vectors in front of the embedded text, at the input alone."""
+    """`deep`: keys and values in every layer. `soft`: vectors in front of the embedded text, at the
+    input alone."""
     length: Annotated[int, Ge(1), Le(4096)] = 16
     """P, slots per layer, or vectors of a soft prompt."""
     init: str = "random"
-    """`random`: normal values. Of a soft prompt also `vocabulary` or `labels`: the input embeddings of random ones of the most frequent
-    words, or of the label names. Or a trained prefix to start from: its ref (`prefix/mnli`), name (`mnli`) or key; in a key such a prefix
-    is `prefix` here, and the digest of its tensors an input."""
+    """`random`: normal values. Of a soft prompt also `vocabulary` or `labels`: the input embeddings
+    of random ones of the most frequent words, or of the label names. Or a trained prefix to start
+    from: its ref (`prefix/mnli`), name (`mnli`) or key; in a key such a prefix is `prefix` here,
+    and the digest of its tensors an input."""
     init_fit: Literal["exact", "truncate", "tile"] = only_with("exact", init="prefix")
-    """How that prefix comes to `length` slots: it has to have as many; its first ones are taken; it is repeated, slot i being its slot
-    i mod its length (of a longer one these are its first ones)."""
+    """How that prefix comes to `length` slots: it has to have as many; its first ones are taken; it
+    is repeated, slot i being its slot i mod its length (of a longer one these are its first
+    ones)."""
     init_scale: NotNegative = only_with(0.5, init="random")
     """Standard deviation of the normal start values."""
     projection: Literal["none", "mlp"] = "none"
     mlp_hidden_size: Count = only_with(512, projection="mlp")
     gate: Literal["none", "learned"] = "none"
-    """`learned`: one log-gate for each layer and key/value head, added to the attention logits of the prefix's slots."""
+    """`learned`: one log-gate for each layer and key/value head, added to the attention logits of
+    the prefix's slots."""
     gate_init: float = only_with(0.0, gate="learned", init="random")
     dropout: Share = 0.0
     task_embedding_fraction: Annotated[float, Gt(0), Le(1)] = 0.1
-    """The prefix after this share of all optimiser steps is kept as the task's embedding. Source: Vu et al. 2022 (2110.07904)."""
+    """The prefix after this share of all optimiser steps is kept as the task's embedding. Source:
+    Vu et al. 2022 (2110.07904)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -168,7 +199,8 @@ class MultitaskConfig:
     """How often each task's examples are shown. Source: Du et al. 2020 (2004.14287)."""
 
     sampling: Literal["proportional", "uniform", "temperature"] = "proportional"
-    """Share of each task in all examples shown: by its number of rows n; the same for all; or by n to the power 1 / temperature."""
+    """Share of each task in all examples shown: by its number of rows n; the same for all; or by n
+    to the power 1 / temperature."""
     temperature: Positive = only_with(2.0, sampling="temperature")
     size_cap: Natural = 0
     """n counts at most this; 0: no cap."""
@@ -205,14 +237,15 @@ class ProbeConfig:
     """`mlp`: one hidden layer in place of the linear model."""
     mlp_hidden_size: Count = only_with(64, model="mlp")
     protocol: Literal["split", "nested_cv"] = "split"
-    """`split`: fit on train, score once on test. `nested_cv`: outer folds over all rows of the three splits, for tasks without a test
-    split of their own; every row is predicted by a probe that saw neither it nor, in choosing the strength, its fold."""
+    """`split`: fit on train, score once on test. `nested_cv`: outer folds over all rows of the
+    three splits, for tasks without a test split of their own; every row is predicted by a probe
+    that saw neither it nor, in choosing the strength, its fold."""
     outer_folds: Annotated[int, Ge(2)] = only_with(10, protocol="nested_cv")
     score_on: Literal["test", "validation"] = "test"
     """`validation`: for choosing between recipes; the test rows are then not even embedded."""
     layers: Literal["joined", "last", "best"] = "joined"
-    """Of vectors pooled with `pooling.layers=concat_last`: all layers side by side; the last one alone; or one probe for each layer, among
-    which cross-validation on train chooses."""
+    """Of vectors pooled with `pooling.layers=concat_last`: all layers side by side; the last one
+    alone; or one probe for each layer, among which cross-validation on train chooses."""
     Cs: tuple[Positive, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
     """Inverse regularisation strengths tried by cross-validation (ridge uses 1/strength)."""
     folds: Annotated[int, Ge(2)] = 5
@@ -262,11 +295,13 @@ class EmbedRecipe:
     max_length_tokens: Count = 128
     precision: Precision = "fp32"
     pairs: Pairs = "joint"
-    """How a pair of texts becomes one vector: read jointly; `separate`: each alone to u and v, then |u - v| and u * v; or all of these."""
+    """How a pair of texts becomes one vector: read jointly; `separate`: each alone to u and v, then
+    |u - v| and u * v; or all of these."""
     vectors: VectorType = "float32"
     """What a feature is stored as: a number of 4, 2 or 1 bytes, or one bit."""
     calibration_rows: Count = only_with(4096, vectors=CALIBRATED)
-    """The first so many rows say between what values a feature of `int8` lies, and where the median is that splits a `binary` one."""
+    """The first so many rows say between what values a feature of `int8` lies, and where the median
+    is that splits a `binary` one."""
     binary_threshold: Literal["median", "zero"] = only_with("median", vectors="binary")
     """A bit is one where the feature is above this."""
 
@@ -283,13 +318,19 @@ Settings = TypeVar("Settings")
 
 
 def effective(config: Settings) -> Settings:
-    """Return settings with those that have no effect beside the others at their defaults, so that none of these reaches a key or a file."""
+    """Return settings with those that have no effect beside the others at their defaults.
+
+    So none of these reaches a key or a file.
+    """
     given: Any = config
     changed: dict[str, Any] = {}
     for one in fields(given):
         value = getattr(given, one.name)
         if is_dataclass(value) and not isinstance(value, type):
             changed[one.name] = effective(value)
-        elif any(getattr(given, other) not in values for other, values in one.metadata.get("only_with", {}).items()):
+        elif any(
+            getattr(given, other) not in values
+            for other, values in one.metadata.get("only_with", {}).items()
+        ):
             changed[one.name] = one.default
     return cast(Settings, replace(given, **changed))

@@ -94,7 +94,10 @@ def hint_at(config: type, path: SettingPath) -> Any:
 
 
 def names_at(config: type, path: SettingPath) -> list[str]:
-    """Return the names of the settings under `path`, in the order of the schema; empty when it is not a group of settings."""
+    """Return the names of the settings under `path`, in the order of the schema.
+
+    Empty when it is not a group of settings.
+    """
     hint = hint_at(config, path)
     return [f.name for f in fields(hint)] if is_dataclass(hint) else []
 
@@ -105,7 +108,11 @@ def full_names(config: type) -> tuple[str, ...]:
     found: list[str] = []
     for name in names_at(config, ()):
         hint = hint_at(config, [name])
-        found += [f"{name}.{inner}" for inner in full_names(hint)] if is_dataclass(hint) and isinstance(hint, type) else [name]
+        found += (
+            [f"{name}.{inner}" for inner in full_names(hint)]
+            if is_dataclass(hint) and isinstance(hint, type)
+            else [name]
+        )
     return tuple(found)
 
 
@@ -115,7 +122,10 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def nearest_setting(config: type, name: str) -> str | None:
-    """Return the setting that `name` was probably meant to be: a near full name, else one that ends in `.name`."""
+    """Return the setting that `name` was probably meant to be.
+
+    A near full name, else one that ends in `.name`.
+    """
     ending = [known for known in full_names(config) if known.endswith(f".{name}")]
     return nearest(name, full_names(config)) or next(iter(ending), None)
 
@@ -133,7 +143,13 @@ def describe(hint: Any) -> str:
         return f"a list, each item {describe(get_args(hint)[0])}"
     if get_origin(hint) is dict:
         return f"a table; for each name {describe(get_args(hint)[1])}"
-    plain = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "nothing"}
+    plain = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        NoneType: "nothing",
+    }
     return plain[hint]
 
 
@@ -169,7 +185,10 @@ def written(value: Any) -> str:
 
 
 def example(config: type, path: SettingPath) -> str:
-    """Return a valid `KEY=VALUE` for the setting at `path`, quoted for a shell, with its default where that says something."""
+    """Return a valid `KEY=VALUE` for the setting at `path`, quoted for a shell.
+
+    The value is the default where that says something.
+    """
     names: list[str] = []
     value: Any = config()
     for step in path:
@@ -189,7 +208,13 @@ def _sample(default: Any, hint: Any) -> str:
             return "text"
         case ():
             item = get_args(hint)[0]
-            return "[first,second]" if item is str else f"[{get_args(item)[0]}]" if get_origin(item) is Literal else "[1,1]"
+            return (
+                "[first,second]"
+                if item is str
+                else f"[{get_args(item)[0]}]"
+                if get_origin(item) is Literal
+                else "[1,1]"
+            )
         case {}:
             return '{sst2: ["optim.lr=0.01"]}'
         case _:

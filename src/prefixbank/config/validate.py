@@ -22,7 +22,9 @@ OPEN = "???"
 
 
 def assign(node: Node, config: type, values: Mapping[tuple[str, ...], Any]) -> None:
-    """Put values into a nested dict. A dict given for settings of their own changes only what it names.
+    """Put values into a nested dict.
+
+    A dict given for settings of their own changes only what it names.
 
     Args:
         node: changed in place.
@@ -36,14 +38,22 @@ def assign(node: Node, config: type, values: Mapping[tuple[str, ...], Any]) -> N
                 target[step] = {}
             target = target[step]
         before = target.get(path[-1])
-        if isinstance(value, dict) and isinstance(before, dict) and is_dataclass(hint_at(config, path)):
+        if (
+            isinstance(value, dict)
+            and isinstance(before, dict)
+            and is_dataclass(hint_at(config, path))
+        ):
             target[path[-1]] = _merge(before, value)
         else:
             target[path[-1]] = value
 
 
-def take_out_open(node: Node, config: type, origin: Origin, above: tuple[str, ...] = ()) -> tuple[list[UsageError], list[UsageError]]:
-    """Remove values that are open (`???`) or that refer to others (`${`), so that the schema's defaults stand in for them.
+def take_out_open(
+    node: Node, config: type, origin: Origin, above: tuple[str, ...] = ()
+) -> tuple[list[UsageError], list[UsageError]]:
+    """Remove values that are open (`???`) or that refer to others (`${`).
+
+    The schema's defaults stand in for them.
 
     Args:
         node: changed in place.
@@ -76,7 +86,8 @@ def validate(config: type[T], node: Node, origin: Origin) -> tuple[T | None, lis
 
     Args:
         config: dataclass of the schema.
-        node: what differs from its defaults, as plain values. Lists become tuples; no other type is converted.
+        node: what differs from its defaults, as plain values. Lists become tuples; no other type is
+            converted.
         origin: says where a setting was given.
     """
     try:
@@ -91,11 +102,17 @@ def plain_values(config: Any) -> Node:
 
 
 def _merge(before: Node, after: Node) -> Node:
-    both = [name for name in after if isinstance(before.get(name), dict) and isinstance(after[name], dict)]
+    both = [
+        name
+        for name in after
+        if isinstance(before.get(name), dict) and isinstance(after[name], dict)
+    ]
     return {**before, **after, **{name: _merge(before[name], after[name]) for name in both}}
 
 
-def origin_in(files: Sequence[Path], given: Set[tuple[str, ...]], load: Callable[[Path], Any]) -> Origin:
+def origin_in(
+    files: Sequence[Path], given: Set[tuple[str, ...]], load: Callable[[Path], Any]
+) -> Origin:
     """Return a function that finds the file a setting came from.
 
     Args:
@@ -113,8 +130,14 @@ def origin_in(files: Sequence[Path], given: Set[tuple[str, ...]], load: Callable
 
 
 def _holds(file: Path, content: Any, path: SettingPath) -> bool:
-    """Whether a file sets `path`: below its group's name, unless it is a primary or says that it speaks of the whole."""
-    if "# @package _global_" not in file.read_text(encoding="utf-8").splitlines()[:1] and file.parent.name == path[0]:
+    """Whether a file sets `path`.
+
+    Below its group's name, unless it is a primary or says that it speaks of the whole.
+    """
+    if (
+        "# @package _global_" not in file.read_text(encoding="utf-8").splitlines()[:1]
+        and file.parent.name == path[0]
+    ):
         path = path[1:]
     for step in path:
         try:

@@ -1,6 +1,9 @@
-"""What a target's training starts from when several sources are near: the mean of their prefixes, weighted by similarity.
+"""What a target's training starts from when several sources are near.
 
-Slot i of one prefix is averaged with slot i of the others, as in the paper, although attention knows no order of slots.
+The mean of their prefixes, weighted by similarity.
+
+Slot i of one prefix is averaged with slot i of the others, as in the paper, although attention
+knows no order of slots.
 
 Source: Vu et al. 2022 (2110.07904), section 3, "weighted average of top-k".
 """
@@ -21,7 +24,8 @@ from prefixbank.errors import UsageError
 def retrieval_weights(similarities: np.ndarray) -> np.ndarray:
     """Return the weights of the sources in a mean: their similarities, scaled to a sum of 1.
 
-    A negative similarity counts as 0, which leaves the source out; where none is above 0, all weights are equal.
+    A negative similarity counts as 0, which leaves the source out; where none is above 0, all
+    weights are equal.
 
     Args:
         similarities: [k] with the target, of the k sources that were retrieved.
@@ -49,7 +53,9 @@ def retrieval_weights(similarities: np.ndarray) -> np.ndarray:
 
 
 def average_prefixes(prefixes: Sequence[Prefix], weights: Sequence[float]) -> Prefix:
-    """Return the weighted mean of deep prefixes, of their log-gates too; a missing gate counts as 0, none gives none.
+    """Return the weighted mean of deep prefixes, of their log-gates too.
+
+    A missing gate counts as 0, none gives none.
 
     Args:
         prefixes: k of one shape [L, 2, H, P, D].
@@ -60,7 +66,9 @@ def average_prefixes(prefixes: Sequence[Prefix], weights: Sequence[float]) -> Pr
         UsageError: no prefix, or weights that do not fit.
     """
     _check([prefix.tensor for prefix in prefixes], weights)
-    return mean_prefix([(prefix, weight) for prefix, weight in zip(prefixes, weights, strict=True) if weight > 0])
+    return mean_prefix(
+        [(prefix, weight) for prefix, weight in zip(prefixes, weights, strict=True) if weight > 0]
+    )
 
 
 def average_prompts(prompts: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
@@ -83,12 +91,16 @@ def _check(tensors: Sequence[Tensor], weights: Sequence[float]) -> None:
     """Raise ShapeError or UsageError unless the tensors have a mean under these weights."""
     if not tensors or len(tensors) != len(weights):
         raise UsageError(
-            f"{len(weights)} weights for {len(tensors)} prefixes", expected="one weight for each of one or more prefixes", fix="count both"
+            f"{len(weights)} weights for {len(tensors)} prefixes",
+            expected="one weight for each of one or more prefixes",
+            fix="count both",
         )
     values = np.asarray(weights, dtype=np.float64)
     if not np.isfinite(values).all() or values.min() < 0 or values.max() == 0:
         raise UsageError(
-            f"weights {values.tolist()}", expected="finite numbers >= 0, one of them above 0", fix="use what retrieval_weights returns"
+            f"weights {values.tolist()}",
+            expected="finite numbers >= 0, one of them above 0",
+            fix="use what retrieval_weights returns",
         )
     shapes = sorted({tuple(tensor.shape) for tensor in tensors})
     if len(shapes) > 1:

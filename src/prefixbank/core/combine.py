@@ -23,20 +23,25 @@ Weighting = Literal["share", "one"]
 
 @dataclass(frozen=True, kw_only=True)
 class Bank:
-    """Ordered prefixes and how they turn a text into one vector. Without prefixes it is the plain encoder.
+    """Ordered prefixes and how they turn a text into one vector.
+
+    Without prefixes it is the plain encoder.
 
     Args:
         prefixes: K prefixes of one encoder.
         weights: K numbers >= 0; a prefix of weight 0 counts as left out.
-        rule: `concat_prefixes` one pass that sees all prefixes, log w added to the logits of each prefix's slots;
-            `mean_prefixes` one pass that sees their weighted mean; `mean_vectors` one pass for each prefix, weighted mean of the vectors;
-            `concat_vectors` one pass for each prefix, vectors side by side (weights can only leave prefixes out).
+        rule: `concat_prefixes` one pass that sees all prefixes, log w added to the logits of each
+            prefix's slots; `mean_prefixes` one pass that sees their weighted mean; `mean_vectors`
+            one pass for each prefix, weighted mean of the vectors; `concat_vectors` one pass for
+            each prefix, vectors side by side (weights can only leave prefixes out).
         pooling: how hidden states become a vector.
 
-    All prefixes are deep, or all are soft prompts. Soft prompts read each other, and in each layer become something else beside others than
-    alone. What holds of a weight w (log w on the logits of a prompt's keys, for all that read them): w = 1 is plain concatenation, w = 0
-    leaves a prompt out, order changes nothing, and K copies of one prompt at w = 1/K equal that prompt, since the copies stay the same in
-    every layer. That K different prompts at w = 1/K have the mass of one holds as far as their keys are alike, as with deep prefixes.
+    All prefixes are deep, or all are soft prompts. Soft prompts read each other, and in each layer
+    become something else beside others than alone. What holds of a weight w (log w on the logits of
+    a prompt's keys, for all that read them): w = 1 is plain concatenation, w = 0 leaves a prompt
+    out, order changes nothing, and K copies of one prompt at w = 1/K equal that prompt, since the
+    copies stay the same in every layer. That K different prompts at w = 1/K have the mass of one
+    holds as far as their keys are alike, as with deep prefixes.
 
     Source: Huang et al. 2023 (2305.13499), section 3.
     """
@@ -58,7 +63,11 @@ class Bank:
 
     def passes(self) -> list[Slots | PromptVectors | None]:
         """Return what each forward pass reads; None is the plain encoder."""
-        used = [(prefix, weight) for prefix, weight in zip(self.prefixes, self.weights, strict=True) if weight > 0]
+        used = [
+            (prefix, weight)
+            for prefix, weight in zip(self.prefixes, self.weights, strict=True)
+            if weight > 0
+        ]
         prompts = [(prefix, weight) for prefix, weight in used if isinstance(prefix, SoftPrompt)]
         deep = [(prefix, weight) for prefix, weight in used if isinstance(prefix, Prefix)]
         if not used:
@@ -82,7 +91,10 @@ class Bank:
 
 
 def default_weights(weighting: Weighting, count: int) -> tuple[float, ...]:
-    """Return `count` equal weights: `share` gives all prefixes together the mass of one, `one` is plain concatenation."""
+    """Return `count` equal weights.
+
+    `share` gives all prefixes together the mass of one, `one` is plain concatenation.
+    """
     return (1.0 / count if weighting == "share" else 1.0,) * count
 
 
@@ -95,17 +107,24 @@ def check_weights(rule: Rule, weights: Sequence[float], count: int) -> None:
             fix="combine.weights=[...]",
         )
     if any(not math.isfinite(weight) or weight < 0 for weight in weights):
-        raise UsageError(f"weights {list(weights)}", expected="finite numbers >= 0", fix="combine.weights=[...]")
+        raise UsageError(
+            f"weights {list(weights)}", expected="finite numbers >= 0", fix="combine.weights=[...]"
+        )
     if rule == "concat_vectors" and len({weight for weight in weights if weight > 0}) > 1:
         raise UsageError(
             f"weights {list(weights)} under concat_vectors",
-            expected="equal weights (or 0 to leave a prefix out): vectors side by side are not weighted",
+            expected=(
+                "equal weights (or 0 to leave a prefix out): vectors side by side are not weighted"
+            ),
             fix="drop combine.weights, or use combine=mean_vectors",
         )
 
 
 def check_shapes(rule: Rule, shapes: Sequence[tuple[int, ...]]) -> None:
-    """Refuse prefixes [L, 2, H, P, D] or prompts [P, E] that differ in more than their length; `mean_prefixes` needs one length too."""
+    """Refuse prefixes [L, 2, H, P, D] or prompts [P, E] that differ in more than their length.
+
+    `mean_prefixes` needs one length too.
+    """
     soft = [len(shape) == 2 for shape in shapes]
     if any(soft) and not all(soft):
         raise ShapeError(
@@ -113,10 +132,19 @@ def check_shapes(rule: Rule, shapes: Sequence[tuple[int, ...]]) -> None:
             expected="prefixes of one kind: all prefix.kind=deep, or all prefix.kind=soft",
             fix="make a bank of each, or train them again with one prefix.kind",
         )
-    encoders = {f"size {shape[1]}" if len(shape) == 2 else f"{shape[0]} layers x {shape[2]} heads x {shape[4]}" for shape in shapes}
+    encoders = {
+        f"size {shape[1]}"
+        if len(shape) == 2
+        else f"{shape[0]} layers x {shape[2]} heads x {shape[4]}"
+        for shape in shapes
+    }
     if len(encoders) > 1:
         listed = ", ".join(sorted(encoders))
-        raise ShapeError(f"prefixes of different shapes: {listed}", expected="prefixes of one encoder", fix="train them all on one encoder")
+        raise ShapeError(
+            f"prefixes of different shapes: {listed}",
+            expected="prefixes of one encoder",
+            fix="train them all on one encoder",
+        )
     lengths = sorted({shape[0] if len(shape) == 2 else shape[3] for shape in shapes})
     if rule == "mean_prefixes" and len(lengths) > 1:
         raise ShapeError(
@@ -130,20 +158,28 @@ def mean_prefix(used: Sequence[tuple[Prefix, float]]) -> Prefix:
     """Return the weighted mean of tensors and gates; a missing gate counts as 0.
 
     Args:
-        used: prefixes of one shape, at least one, each with its weight > 0; weights are scaled to a sum of 1.
+        used: prefixes of one shape, at least one, each with its weight > 0; weights are scaled to a
+            sum of 1.
     """
     weights = [weight for _, weight in used]
     tensor = weighted_mean([prefix.tensor for prefix, _ in used], weights)
     if all(prefix.log_gate is None for prefix, _ in used):
         return Prefix(tensor=tensor)
-    gates = [tensor.new_zeros(tensor.shape[0], tensor.shape[2]) if prefix.log_gate is None else prefix.log_gate for prefix, _ in used]
+    gates = [
+        tensor.new_zeros(tensor.shape[0], tensor.shape[2])
+        if prefix.log_gate is None
+        else prefix.log_gate
+        for prefix, _ in used
+    ]
     return Prefix(tensor=tensor, log_gate=weighted_mean(gates, weights))
 
 
 def weighted_mean(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """Return the mean of tensors of one shape, weights scaled to a sum of 1."""
     total = math.fsum(weights)
-    return torch.stack([weight / total * tensor for weight, tensor in zip(weights, tensors, strict=True)]).sum(dim=0)
+    return torch.stack(
+        [weight / total * tensor for weight, tensor in zip(weights, tensors, strict=True)]
+    ).sum(dim=0)
 
 
 def _side_by_side(used: Sequence[tuple[Prefix, float]]) -> Slots:
@@ -151,8 +187,14 @@ def _side_by_side(used: Sequence[tuple[Prefix, float]]) -> Slots:
     biases = [prefix.bias(math.log(weight)) for prefix, weight in used]
     bias = None
     if any(part is not None for part in biases):
-        zeros = [prefix.tensor.new_zeros(prefix.tensor.shape[0], prefix.tensor.shape[2], prefix.length) for prefix, _ in used]
-        bias = torch.cat([zero if part is None else part for part, zero in zip(biases, zeros, strict=True)], dim=-1)
+        zeros = [
+            prefix.tensor.new_zeros(prefix.tensor.shape[0], prefix.tensor.shape[2], prefix.length)
+            for prefix, _ in used
+        ]
+        bias = torch.cat(
+            [zero if part is None else part for part, zero in zip(biases, zeros, strict=True)],
+            dim=-1,
+        )
     tensor = torch.cat([prefix.tensor for prefix, _ in used], dim=3)
     return Slots(keys=tensor[:, 0].contiguous(), values=tensor[:, 1].contiguous(), bias=bias)
 
@@ -168,4 +210,6 @@ def _in_one_line(used: Sequence[tuple[SoftPrompt, float]]) -> PromptVectors:
 
 def _mean_prompt(used: Sequence[tuple[SoftPrompt, float]]) -> SoftPrompt:
     """Return the weighted mean of prompts."""
-    return SoftPrompt(tensor=weighted_mean([prompt.tensor for prompt, _ in used], [weight for _, weight in used]))
+    return SoftPrompt(
+        tensor=weighted_mean([prompt.tensor for prompt, _ in used], [weight for _, weight in used])
+    )

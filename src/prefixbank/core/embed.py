@@ -18,18 +18,28 @@ from prefixbank.core.shapes import Batch
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def encode(model: nn.Module, inputs: Mapping[str, Tensor], slots: Slots | PromptVectors | None, pooling: Pooling) -> Tensor:
+def encode(
+    model: nn.Module,
+    inputs: Mapping[str, Tensor],
+    slots: Slots | PromptVectors | None,
+    pooling: Pooling,
+) -> Tensor:
     """Run one forward pass and pool it.
 
     Args:
         model: encoder loaded with our attention.
         inputs: keyword arguments of the model, [B, T] each.
-        slots: what attention reads in front of the text, or a soft prompt, which is stripped before pooling; None is the plain encoder.
+        slots: what attention reads in front of the text, or a soft prompt, which is stripped before
+            pooling; None is the plain encoder.
         pooling: how to reduce hidden states.
     Returns:
         [B, F].
     """
-    given = prompted(model, inputs, slots) if isinstance(slots, PromptVectors) else {**inputs, "prefix_slots": slots}
+    given = (
+        prompted(model, inputs, slots)
+        if isinstance(slots, PromptVectors)
+        else {**inputs, "prefix_slots": slots}
+    )
     output = model(**given, attention_calls=[], output_hidden_states=pooling.needs_all_layers)
     states = output.hidden_states if pooling.needs_all_layers else (output.last_hidden_state,)
     if isinstance(slots, PromptVectors):
@@ -55,7 +65,8 @@ def embed_batches(
         bank: prefixes, rule and pooling.
         count: N.
         precision: `fp32`, or `bf16`/`fp16` autocast.
-        workers: batches computed at a time, each by one thread; 0: one after the other, with torch's own threads.
+        workers: batches computed at a time, each by one thread; 0: one after the other, with
+            torch's own threads.
         on_rows: called with the number of rows of each finished batch.
     Returns:
         [N, F] float32.
@@ -65,7 +76,10 @@ def embed_batches(
     passes = [None if slots is None else slots.to(device, dtype) for slots in bank.passes()]
 
     def read(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-        with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32"):
+        with (
+            torch.inference_mode(),
+            torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32"),
+        ):
             inputs = {name: tensor.to(device) for name, tensor in batch.inputs.items()}
             merged = bank.merge([encode(model, inputs, slots, bank.pooling) for slots in passes])
             return batch.rows, merged.float().cpu().numpy()

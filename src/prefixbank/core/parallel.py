@@ -1,7 +1,9 @@
-"""Work of many small pieces on the cores of this machine: one piece on each core, instead of one piece on all.
+"""Work of many small pieces on the cores of this machine.
 
-Most pieces are too small for several threads: they wait for each other more than they compute. And what one thread computes does not
-depend, in its last bit, on how many cores there are.
+One piece on each core, instead of one piece on all.
+
+Most pieces are too small for several threads: they wait for each other more than they compute. And
+what one thread computes does not depend, in its last bit, on how many cores there are.
 """
 
 from __future__ import annotations
@@ -20,10 +22,15 @@ AHEAD = 2
 """Pieces waiting for each worker, so that none stands idle and few are held in memory."""
 
 
-def parallel_map(function: Callable[[Piece], Result], pieces: Iterable[Piece], workers: int) -> Iterator[Result]:
-    """Yield `function(piece)` for each piece, in order, computed by `workers` threads with one thread of torch each.
+def parallel_map(
+    function: Callable[[Piece], Result], pieces: Iterable[Piece], workers: int
+) -> Iterator[Result]:
+    """Yield `function(piece)` for each piece, in order.
 
-    What is thread-local in torch (autocast, inference mode) has to be entered in `function`. An error ends all; so does leaving the loop.
+    Computed by `workers` threads with one thread of torch each.
+
+    What is thread-local in torch (autocast, inference mode) has to be entered in `function`. An
+    error ends all; so does leaving the loop.
 
     Args:
         function: what to do; torch leaves the interpreter's lock free while it computes.
@@ -34,7 +41,9 @@ def parallel_map(function: Callable[[Piece], Result], pieces: Iterable[Piece], w
         yield from map(function, pieces)
         return
     threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="embed", initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(
+        workers, thread_name_prefix="embed", initializer=torch.set_num_threads, initargs=(1,)
+    )
     waiting: deque[Future[Result]] = deque()
     try:
         for piece in pieces:
@@ -45,4 +54,5 @@ def parallel_map(function: Callable[[Piece], Result], pieces: Iterable[Piece], w
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # what a worker sets is also what threads made later begin with
+        # What a worker sets is also what threads made later begin with.
+        torch.set_num_threads(threads)

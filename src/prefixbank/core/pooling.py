@@ -17,7 +17,9 @@ Layers = Literal["last", "mean_last", "concat_last", "single"]
 
 @dataclass(frozen=True, kw_only=True)
 class Pooling:
-    """Which layers and which positions of the text a vector is made of. Prefix slots have no positions, so none is ever pooled.
+    """Which layers and which positions of the text a vector is made of.
+
+    Prefix slots have no positions, so none is ever pooled.
 
     Args:
         position: `cls` first token, `mean` and `max` over tokens, `last` token that is not padding.
@@ -45,7 +47,8 @@ def pool(hidden_states: Sequence[Tensor], mask: Tensor, pooling: Pooling) -> Ten
     """Pool hidden states.
 
     Args:
-        hidden_states: L + 1 tensors [B, T, E], embeddings first; the last one alone is enough for `layers="last"`.
+        hidden_states: L + 1 tensors [B, T, E], embeddings first; the last one alone is enough for
+            `layers="last"`.
         mask: [B, T] 1 for a token, 0 for padding, on either side.
         pooling: what to do.
     Returns:
@@ -60,7 +63,12 @@ def pool(hidden_states: Sequence[Tensor], mask: Tensor, pooling: Pooling) -> Ten
 def _layers(hidden_states: Sequence[Tensor], pooling: Pooling) -> Tensor:
     """Return [B, T, F]."""
     available = len(hidden_states)
-    wanted = {"last": 1, "mean_last": pooling.last_k, "concat_last": pooling.last_k, "single": pooling.layer + 1}[pooling.layers]
+    wanted = {
+        "last": 1,
+        "mean_last": pooling.last_k,
+        "concat_last": pooling.last_k,
+        "single": pooling.layer + 1,
+    }[pooling.layers]
     if wanted > available:
         raise ShapeError(
             f"pooling asks for {wanted} layers of hidden states, the encoder has {available}",

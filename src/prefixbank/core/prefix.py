@@ -33,11 +33,14 @@ class Prefix:
         shape = tuple(self.tensor.shape)
         if len(shape) != 5 or shape[1] != 2:
             raise ShapeError(
-                f"prefix tensor has shape {list(shape)}", expected="[L, 2, H, P, D]", fix="use the tensor of a prefix artifact"
+                f"prefix tensor has shape {list(shape)}",
+                expected="[L, 2, H, P, D]",
+                fix="use the tensor of a prefix artifact",
             )
         if self.log_gate is not None and tuple(self.log_gate.shape) != (shape[0], shape[2]):
             raise ShapeError(
-                f"log-gate has shape {list(self.log_gate.shape)} beside a prefix of shape {list(shape)}",
+                f"log-gate has shape {list(self.log_gate.shape)} beside a prefix of shape "
+                f"{list(shape)}",
                 expected=f"[L, H] = [{shape[0]}, {shape[2]}]",
                 fix="use prefix and gate of the same artifact",
             )
@@ -60,8 +63,13 @@ class Prefix:
         return Slots(keys=self.tensor[:, 0], values=self.tensor[:, 1], bias=self.bias(0.0))
 
     def cycled(self, length: int) -> Prefix:
-        """Return it with `length` slots: slot i is its own slot i mod P. Fewer than P are its first ones, more repeat it."""
-        return Prefix(tensor=self.tensor[:, :, :, torch.arange(length) % self.length], log_gate=self.log_gate)
+        """Return it with `length` slots.
+
+        Slot i is its own slot i mod P. Fewer than P are its first ones, more repeat it.
+        """
+        return Prefix(
+            tensor=self.tensor[:, :, :, torch.arange(length) % self.length], log_gate=self.log_gate
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +79,17 @@ class PrefixStart:
     Args:
         length: P.
         init_scale: standard deviation of the normal start values.
-        projection: `none` trains the tensor itself (P-tuning v2); `mlp` trains an embedding and a two-layer network that
-            produce it (Li & Liang).
+        projection: `none` trains the tensor itself (P-tuning v2); `mlp` trains an embedding and a
+            two-layer network that produce it (Li & Liang).
         mlp_hidden_size: size of the network's hidden layer.
         gated: learn a log-gate for each layer and head.
         gate_init: its start value; strongly negative starts from the plain encoder.
         dropout: share of the tensor's entries set to zero in a training step.
-        initial: where the prefix or the soft prompt starts, gate and all, in place of drawn values; not with `mlp`.
+        initial: where the prefix or the soft prompt starts, gate and all, in place of drawn values;
+            not with `mlp`.
         soft: a soft prompt, for which only length, start values and dropout count.
-        words: P token ids whose input embeddings a soft prompt starts as; empty: normal start values.
+        words: P token ids whose input embeddings a soft prompt starts as; empty: normal start
+            values.
     """
 
     length: int
@@ -113,10 +123,15 @@ class PrefixStart:
 
 
 class TrainablePrefix(nn.Module):
-    """The parameters behind one prefix while it is trained. `forward` returns the prefix as it stands, with gradients."""
+    """The parameters behind one prefix while it is trained.
+
+    `forward` returns the prefix as it stands, with gradients.
+    """
 
     def __init__(self, shape: EncoderShape, start: PrefixStart, seed: int) -> None:
-        """Start from the prefix in `start`, or draw start values from `seed`, leaving the global random state alone.
+        """Start from the prefix in `start`, or draw start values from `seed`.
+
+        The global random state is left alone.
 
         Raises:
             ShapeError: the prefix to start from is not of this encoder's shape.
@@ -144,11 +159,17 @@ class TrainablePrefix(nn.Module):
         """Return a copy without gradients, fp32, on the CPU, in memory order."""
         with torch.no_grad():
             prefix = self()
-            gate = None if prefix.log_gate is None else prefix.log_gate.detach().clone().float().cpu()
-            return Prefix(tensor=prefix.tensor.detach().clone().float().cpu().contiguous(), log_gate=gate)
+            gate = (
+                None if prefix.log_gate is None else prefix.log_gate.detach().clone().float().cpu()
+            )
+            return Prefix(
+                tensor=prefix.tensor.detach().clone().float().cpu().contiguous(), log_gate=gate
+            )
 
 
-def trainable(model: nn.Module, shape: EncoderShape, start: PrefixStart, seed: int) -> TrainablePrefix | TrainablePrompt:
+def trainable(
+    model: nn.Module, shape: EncoderShape, start: PrefixStart, seed: int
+) -> TrainablePrefix | TrainablePrompt:
     """Return the parameters behind a prefix or a soft prompt, start values drawn from `seed`.
 
     Args:
@@ -157,14 +178,22 @@ def trainable(model: nn.Module, shape: EncoderShape, start: PrefixStart, seed: i
         start: what to train and where it starts.
         seed: of normal start values.
     """
-    return TrainablePrompt(_first_vectors(model, start, seed)) if start.soft else TrainablePrefix(shape, start, seed)
+    return (
+        TrainablePrompt(_first_vectors(model, start, seed))
+        if start.soft
+        else TrainablePrefix(shape, start, seed)
+    )
 
 
 def tensors_of(prefix: Prefix | SoftPrompt) -> dict[str, Tensor]:
     """Return a prefix or a soft prompt as named tensors."""
     if isinstance(prefix, SoftPrompt):
         return {"prompt": prefix.tensor}
-    return {"prefix": prefix.tensor} if prefix.log_gate is None else {"prefix": prefix.tensor, "log_gate": prefix.log_gate}
+    return (
+        {"prefix": prefix.tensor}
+        if prefix.log_gate is None
+        else {"prefix": prefix.tensor, "log_gate": prefix.log_gate}
+    )
 
 
 def prefix_of(tensors: Mapping[str, Tensor]) -> Prefix | SoftPrompt:
@@ -185,25 +214,38 @@ def _first_vectors(model: nn.Module, start: PrefixStart, seed: int) -> Tensor:
 
 
 def normal_start(shape: Sequence[int], scale: float, seed: int) -> Tensor:
-    """Return the normal values that a prefix or soft prompt of this shape starts from, leaving the global random state alone."""
+    """Return the normal values that a prefix or soft prompt of this shape starts from.
+
+    The global random state is left alone.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return torch.randn(*shape) * scale
 
 
-def _parameters(shape: EncoderShape, start: PrefixStart, seed: int) -> tuple[nn.Parameter, nn.Module | None]:
+def _parameters(
+    shape: EncoderShape, start: PrefixStart, seed: int
+) -> tuple[nn.Parameter, nn.Module | None]:
     """Return the start tensor, and the network that turns it into a prefix if there is one."""
     match start.projection:
         case "none" if start.initial is not None:
-            return nn.Parameter(_fitting(start.initial.tensor, shape.prefix_shape(start.length))), None
+            return nn.Parameter(
+                _fitting(start.initial.tensor, shape.prefix_shape(start.length))
+            ), None
         case "none":
-            return nn.Parameter(normal_start(shape.prefix_shape(start.length), start.init_scale, seed)), None
+            return nn.Parameter(
+                normal_start(shape.prefix_shape(start.length), start.init_scale, seed)
+            ), None
         case "mlp":
             outputs = 2 * shape.layers * shape.kv_heads * shape.head_size
             network = nn.Sequential(
-                nn.Linear(shape.hidden_size, start.mlp_hidden_size), nn.Tanh(), nn.Linear(start.mlp_hidden_size, outputs)
+                nn.Linear(shape.hidden_size, start.mlp_hidden_size),
+                nn.Tanh(),
+                nn.Linear(start.mlp_hidden_size, outputs),
             )
-            return nn.Parameter(torch.randn(start.length, shape.hidden_size) * start.init_scale), network
+            return nn.Parameter(
+                torch.randn(start.length, shape.hidden_size) * start.init_scale
+            ), network
     assert_never(start.projection)
 
 
@@ -227,8 +269,16 @@ def _fitting(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def _said_of(prefix: Prefix | SoftPrompt) -> str:
     soft = isinstance(prefix, SoftPrompt)
-    return _said(prefix.length, soft=soft, gated=not isinstance(prefix, SoftPrompt) and prefix.log_gate is not None)
+    return _said(
+        prefix.length,
+        soft=soft,
+        gated=not isinstance(prefix, SoftPrompt) and prefix.log_gate is not None,
+    )
 
 
 def _said(length: int, *, soft: bool, gated: bool) -> str:
-    return f"a soft prompt of {length} vectors" if soft else f"{length} slots {'with' if gated else 'without'} a gate"
+    return (
+        f"a soft prompt of {length} vectors"
+        if soft
+        else f"{length} slots {'with' if gated else 'without'} a gate"
+    )

@@ -1,7 +1,8 @@
 """Soft prompts: trained vectors in front of the embedded text, at the input alone.
 
-A prompt takes part in every layer as tokens do: each layer makes queries, keys and values of it. The text's positions do not shift; every
-prompt vector stands at the position of the first token. Whatever the embedding layer adds there, training absorbs.
+A prompt takes part in every layer as tokens do: each layer makes queries, keys and values of it.
+The text's positions do not shift; every prompt vector stands at the position of the first token.
+Whatever the embedding layer adds there, training absorbs.
 
 Source: Lester et al. 2021 (2104.08691); Vu et al. 2022 (2110.07904, SPoT).
 """
@@ -25,14 +26,18 @@ class PromptVectors:
 
     Args:
         vectors: [S, E], E the size of an input embedding.
-        log_weights: [S] added to the attention logits of each vector's keys, in every layer; None means zeros.
+        log_weights: [S] added to the attention logits of each vector's keys, in every layer; None
+            means zeros.
     """
 
     vectors: Tensor
     log_weights: Tensor | None = None
 
     def to(self, device: torch.device, dtype: torch.dtype) -> PromptVectors:
-        """Return the same vectors elsewhere. They keep their precision, as input embeddings do; `dtype` is that of later products."""
+        """Return the same vectors elsewhere.
+
+        They keep their precision, as input embeddings do; `dtype` is that of later products.
+        """
         weights = None if self.log_weights is None else self.log_weights.to(device)
         return PromptVectors(vectors=self.vectors.to(device), log_weights=weights)
 
@@ -51,7 +56,9 @@ class SoftPrompt:
         """Check the shape."""
         if self.tensor.ndim != 2:
             raise ShapeError(
-                f"soft prompt has shape {list(self.tensor.shape)}", expected="[P, E]", fix="use the tensor of a prefix artifact"
+                f"soft prompt has shape {list(self.tensor.shape)}",
+                expected="[P, E]",
+                fix="use the tensor of a prefix artifact",
             )
 
     @property
@@ -69,7 +76,10 @@ class SoftPrompt:
 
 
 class TrainablePrompt(nn.Module):
-    """The parameters behind one soft prompt while it is trained. `forward` returns the prompt as it stands, with gradients."""
+    """The parameters behind one soft prompt while it is trained.
+
+    `forward` returns the prompt as it stands, with gradients.
+    """
 
     def __init__(self, start: Tensor) -> None:
         """Begin at a copy of `start` [P, E]."""
@@ -86,18 +96,25 @@ class TrainablePrompt(nn.Module):
 
 
 def word_embeddings(model: nn.Module) -> nn.Module:
-    """Return the layer that turns token ids into the vectors that prompts stand beside; its `weight` is [words, E]."""
-    layer: nn.Module = model.get_input_embeddings()  # type: ignore[operator]  # torch types methods it does not know as tensors
+    """Return the layer that turns token ids into the vectors that prompts stand beside.
+
+    Its `weight` is [words, E].
+    """
+    # torch types methods it does not know as tensors.
+    layer: nn.Module = model.get_input_embeddings()  # type: ignore[operator]
     return layer
 
 
 def word_table(model: nn.Module) -> Tensor:
     """Return the input embeddings of all words, [words, E]."""
-    table: Tensor = word_embeddings(model).weight  # type: ignore[assignment]  # torch types attributes as tensors or modules
+    # torch types attributes as tensors or modules.
+    table: Tensor = word_embeddings(model).weight  # type: ignore[assignment]
     return table
 
 
-def prompted(model: nn.Module, inputs: Mapping[str, Tensor], prompt: PromptVectors) -> dict[str, Any]:
+def prompted(
+    model: nn.Module, inputs: Mapping[str, Tensor], prompt: PromptVectors
+) -> dict[str, Any]:
     """Return keyword arguments of the model under which it reads the prompt in front of the texts.
 
     Args:
@@ -105,18 +122,23 @@ def prompted(model: nn.Module, inputs: Mapping[str, Tensor], prompt: PromptVecto
         inputs: its keyword arguments without a prompt, [B, T] each.
         prompt: S vectors.
     Returns:
-        `inputs_embeds` [B, S + T, E]; the others [B, S + T], the prompt of type 0, visible, at the position of each text's first token;
-        and `prompt`, for our attention.
+        `inputs_embeds` [B, S + T, E]; the others [B, S + T], the prompt of type 0, visible, at the
+        position of each text's first token; and `prompt`, for our attention.
     """
     rows, count = inputs["input_ids"].shape[0], prompt.vectors.shape[0]
     words = word_embeddings(model)(inputs["input_ids"])
     positions = text_positions(model, inputs)
     first = positions.gather(1, inputs["attention_mask"].argmax(dim=1, keepdim=True))
-    widened = {name: functional.pad(tensor, (count, 0), value=int(name == "attention_mask")) for name, tensor in inputs.items()}
+    widened = {
+        name: functional.pad(tensor, (count, 0), value=int(name == "attention_mask"))
+        for name, tensor in inputs.items()
+    }
     del widened["input_ids"]
     return {
         **widened,
-        "inputs_embeds": torch.cat([prompt.vectors.to(words.dtype).expand(rows, -1, -1), words], dim=1),
+        "inputs_embeds": torch.cat(
+            [prompt.vectors.to(words.dtype).expand(rows, -1, -1), words], dim=1
+        ),
         "position_ids": torch.cat([first.expand(-1, count), positions], dim=1),
         "prompt": prompt,
     }
@@ -125,7 +147,8 @@ def prompted(model: nn.Module, inputs: Mapping[str, Tensor], prompt: PromptVecto
 def text_positions(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
     """Return the position ids [B, T] that the model gives the texts by itself.
 
-    They count from 0, or, where the position table keeps a row for padding (RoBERTa and its kin), count the tokens from the row after it.
+    They count from 0, or, where the position table keeps a row for padding (RoBERTa and its kin),
+    count the tokens from the row after it.
     """
     if "position_ids" in inputs:
         return inputs["position_ids"]
@@ -140,9 +163,12 @@ def text_positions(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
 
 
 def visible_to_all(mask: Tensor, count: int, *, causal: bool) -> Tensor:
-    """Let all tokens see the first `count` keys, however local their attention, and the prompt's own queries see all that any token sees.
+    """Let all tokens see the first `count` keys, however local their attention.
 
-    In a causal model the prompt sees itself alone, so that no token learns of later ones through it.
+    The prompt's own queries see all that any token sees.
+
+    In a causal model the prompt sees itself alone, so that no token learns of later ones through
+    it.
 
     Args:
         mask: [B or 1, 1 or heads, S + T, S + T], True where attention is allowed.

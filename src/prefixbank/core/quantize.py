@@ -1,8 +1,11 @@
-"""Vectors in fewer bytes: float16, int8 with a range for each feature, or one bit for each feature. numpy only.
+"""Vectors in fewer bytes: float16, int8 with a range for each feature, or one bit for each feature.
+
+numpy only.
 
 Ranges and thresholds come from a sample of vectors, once; vectors beyond a range get its end.
 
-Sources: Du et al. 2020 (2004.14287), section 5 (binary embeddings); sentence-transformers' `ubinary` for the order of bits.
+Sources: Du et al. 2020 (2004.14287), section 5 (binary embeddings); sentence-transformers'
+`ubinary` for the order of bits.
 """
 
 from __future__ import annotations
@@ -39,7 +42,11 @@ class Calibration:
 
 def calibrate(sample: np.ndarray) -> Calibration:
     """Return the calibration of a sample of vectors [M, F] float32."""
-    return Calibration(low=sample.min(axis=0), high=sample.max(axis=0), median=np.median(sample, axis=0).astype(np.float32))
+    return Calibration(
+        low=sample.min(axis=0),
+        high=sample.max(axis=0),
+        median=np.median(sample, axis=0).astype(np.float32),
+    )
 
 
 def needs_calibration(kind: VectorType) -> bool:
@@ -49,19 +56,28 @@ def needs_calibration(kind: VectorType) -> bool:
 
 def bytes_per_vector(kind: VectorType, features: int) -> int:
     """Return the bytes of one vector of F features."""
-    return {"float32": 4 * features, "float16": 2 * features, "int8": features, "binary": (features + 7) // 8}[kind]
+    return {
+        "float32": 4 * features,
+        "float16": 2 * features,
+        "int8": features,
+        "binary": (features + 7) // 8,
+    }[kind]
 
 
-def quantize(vectors: np.ndarray, kind: VectorType, calibration: Calibration | None, threshold: Threshold) -> np.ndarray:
+def quantize(
+    vectors: np.ndarray, kind: VectorType, calibration: Calibration | None, threshold: Threshold
+) -> np.ndarray:
     """Turn vectors into what is stored.
 
     Args:
         vectors: [N, F] float32.
         kind: how to store them.
         calibration: for `int8` and `binary`.
-        threshold: for `binary`: a bit is one where the feature exceeds its median in the sample, or zero.
+        threshold: for `binary`: a bit is one where the feature exceeds its median in the sample, or
+            zero.
     Returns:
-        [N, F] float32, float16 or int8; or [N, ceil(F / 8)] uint8, eight features in a byte, the first of them its highest bit.
+        [N, F] float32, float16 or int8; or [N, ceil(F / 8)] uint8, eight features in a byte, the
+        first of them its highest bit.
     """
     match kind:
         case "float32":
@@ -74,13 +90,20 @@ def quantize(vectors: np.ndarray, kind: VectorType, calibration: Calibration | N
             levels: np.ndarray = np.floor((vectors - low) / step).clip(0, LEVELS - 1) - LEVELS // 2
             return levels.astype(np.int8)
         case "binary":
-            bits: np.ndarray = np.packbits(vectors > _given(calibration).threshold(threshold), axis=1, bitorder="big")
+            bits: np.ndarray = np.packbits(
+                vectors > _given(calibration).threshold(threshold), axis=1, bitorder="big"
+            )
             return bits
     assert_never(kind)
 
 
-def dequantize(stored: np.ndarray, kind: VectorType, calibration: Calibration | None, features: int) -> np.ndarray:
-    """Return float32 vectors [N, F] from what was stored: the middle of each level of `int8`; 1 and -1 for the bits of `binary`."""
+def dequantize(
+    stored: np.ndarray, kind: VectorType, calibration: Calibration | None, features: int
+) -> np.ndarray:
+    """Return float32 vectors [N, F] from what was stored: the middle of each level of `int8`.
+
+    1 and -1 for the bits of `binary`.
+    """
     match kind:
         case "float32" | "float16":
             return stored.astype(np.float32)
@@ -102,6 +125,9 @@ def _given(calibration: Calibration | None) -> Calibration:
 
 
 def _steps(calibration: Calibration) -> tuple[np.ndarray, np.ndarray]:
-    """Return the low end [F] and the width of a level [F]; a feature that never varied has levels of any width."""
+    """Return the low end [F] and the width of a level [F].
+
+    A feature that never varied has levels of any width.
+    """
     width = (calibration.high - calibration.low) / LEVELS
     return calibration.low, np.where(width > 0, width, 1.0).astype(np.float32)

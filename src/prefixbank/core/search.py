@@ -23,9 +23,15 @@ class Neighbours:
 
     def merged(self, other: Neighbours, k: int) -> Neighbours:
         """Return the k best of both; of equals, those of `self` come first."""
-        rows, scores = np.concatenate([self.rows, other.rows], axis=1), np.concatenate([self.scores, other.scores], axis=1)
+        rows, scores = (
+            np.concatenate([self.rows, other.rows], axis=1),
+            np.concatenate([self.scores, other.scores], axis=1),
+        )
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return Neighbours(rows=np.take_along_axis(rows, order, axis=1), scores=np.take_along_axis(scores, order, axis=1))
+        return Neighbours(
+            rows=np.take_along_axis(rows, order, axis=1),
+            scores=np.take_along_axis(scores, order, axis=1),
+        )
 
 
 def nearest(queries: np.ndarray, pieces: Iterable[np.ndarray], k: int) -> Neighbours:
@@ -39,8 +45,13 @@ def nearest(queries: np.ndarray, pieces: Iterable[np.ndarray], k: int) -> Neighb
     wanted = unit_length(queries)
     best, first = _none(len(queries), k), 0
     for piece in pieces:
-        scores, rows = faiss.knn(wanted, unit_length(piece), min(k, len(piece)), metric=faiss.METRIC_INNER_PRODUCT)
-        best, first = best.merged(Neighbours(rows=rows + first, scores=scores), k), first + len(piece)
+        scores, rows = faiss.knn(
+            wanted, unit_length(piece), min(k, len(piece)), metric=faiss.METRIC_INNER_PRODUCT
+        )
+        best, first = (
+            best.merged(Neighbours(rows=rows + first, scores=scores), k),
+            first + len(piece),
+        )
     return best
 
 
@@ -54,13 +65,17 @@ def nearest_bits(queries: np.ndarray, pieces: Iterable[np.ndarray], k: int) -> N
     """
     best, first = _none(len(queries), k), 0
     for piece in pieces:
-        distances, rows = faiss.knn_hamming(queries, np.ascontiguousarray(piece), min(k, len(piece)))
+        distances, rows = faiss.knn_hamming(
+            queries, np.ascontiguousarray(piece), min(k, len(piece))
+        )
         found = Neighbours(rows=rows.astype(np.int64) + first, scores=-distances.astype(np.float32))
         best, first = best.merged(found, k), first + len(piece)
     return best
 
 
-def rescored(queries: np.ndarray, pieces: Iterable[np.ndarray], candidates: Neighbours, k: int) -> Neighbours:
+def rescored(
+    queries: np.ndarray, pieces: Iterable[np.ndarray], candidates: Neighbours, k: int
+) -> Neighbours:
     """Return the k best of each query's candidates by cosine.
 
     Args:
@@ -72,7 +87,9 @@ def rescored(queries: np.ndarray, pieces: Iterable[np.ndarray], candidates: Neig
     wanted, first = unit_length(queries), 0
     scores = np.full(candidates.rows.shape, -np.inf, np.float32)
     for piece in pieces:
-        query, place = np.nonzero((candidates.rows >= first) & (candidates.rows < first + len(piece)))
+        query, place = np.nonzero(
+            (candidates.rows >= first) & (candidates.rows < first + len(piece))
+        )
         picked = unit_length(piece[candidates.rows[query, place] - first])
         scores[query, place] = (wanted[query] * picked).sum(axis=1)
         first += len(piece)
@@ -86,4 +103,6 @@ def unit_length(vectors: np.ndarray) -> np.ndarray:
 
 
 def _none(queries: int, k: int) -> Neighbours:
-    return Neighbours(rows=np.full((queries, k), -1, np.int64), scores=np.full((queries, k), -np.inf, np.float32))
+    return Neighbours(
+        rows=np.full((queries, k), -1, np.int64), scores=np.full((queries, k), -np.inf, np.float32)
+    )

@@ -1,7 +1,7 @@
 """Sizes of an encoder, and one batch of token ids: what every module of `core` agrees on.
 
-Letters: B batch, T tokens, P prefix length, L layers, H key/value heads, D head size, E hidden size, K prefixes, S slots of a bank
-(sum of P), C classes, N examples, F size of a pooled vector.
+Letters: B batch, T tokens, P prefix length, L layers, H key/value heads, D head size, E hidden
+size, K prefixes, S slots of a bank (sum of P), C classes, N examples, F size of a pooled vector.
 """
 
 from __future__ import annotations
@@ -42,12 +42,19 @@ class EncoderShape:
         return (self.layers, 2, self.kv_heads, length, self.head_size)
 
     def attention_bytes(self, *, rows: int, tokens: int, slots: int) -> int:
-        """Estimate what attention keeps for the backward pass: scores and weights of all layers, fp32, in bytes."""
+        """Estimate what attention keeps for the backward pass.
+
+        Scores and weights of all layers, fp32, in bytes.
+        """
         return 2 * 4 * self.layers * self.heads * rows * tokens * (tokens + slots)
 
     def __str__(self) -> str:
         """Return the sizes as errors quote them."""
-        heads = f"{self.heads} heads" if self.heads == self.kv_heads else f"{self.heads} heads ({self.kv_heads} key/value)"
+        heads = (
+            f"{self.heads} heads"
+            if self.heads == self.kv_heads
+            else f"{self.heads} heads ({self.kv_heads} key/value)"
+        )
         return f"{self.layers} layers, {heads} of size {self.head_size}"
 
 
@@ -58,7 +65,8 @@ class Batch:
     Args:
         rows: [B] row numbers in the data set, so that order can be restored.
         inputs: keyword arguments of the model, `input_ids` and `attention_mask` [B, T] among them.
-        labels: [B] int64 or float32, or [B, C] float32 for several labels; None when only vectors are wanted.
+        labels: [B] int64 or float32, or [B, C] float32 for several labels; None when only vectors
+            are wanted.
         task: place of the task that the rows are of, where several are trained together.
     """
 

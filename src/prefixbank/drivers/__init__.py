@@ -1,1 +1,4 @@
-"""Who makes units beside the command's own process: processes of this machine, Slurm's job arrays, a Ray cluster."""
+"""Who makes units beside the command's own process.
+
+Processes of this machine, Slurm's job arrays, a Ray cluster.
+"""

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 JSON = dict[str, Any]
 Work = Callable[[JSON], JSON]
-"""Does one job, in a worker, and returns its outcome. Found by its name there, so a function of a module."""
+"""Does one job, in a worker, and returns its outcome. Found by its name there, so a function of a
+module."""
 
 DIED = "died"
 """The one entry of an outcome that the driver gives in the worker's place: how the worker ended."""
@@ -19,7 +20,8 @@ class Driver(Protocol):
     Args:
         num_workers: workers there are at a time; 0: as many as there are jobs, or room for.
         dispatches_single_units: whether a single job is worth a worker.
-        batches_units: whether a worker is so dear to start that it should be given many units as one job.
+        batches_units: whether a worker is so dear to start that it should be given many units as
+            one job.
     """
 
     num_workers: int
@@ -27,7 +29,10 @@ class Driver(Protocol):
     batches_units: bool
 
     def outcomes(self, jobs: Sequence[JSON]) -> Iterator[tuple[int, JSON]]:
-        """Do the jobs; yield the place of each and its outcome as they end. A worker that dies has the outcome `{DIED: how}`."""
+        """Do the jobs; yield the place of each and its outcome as they end.
+
+        A worker that dies has the outcome `{DIED: how}`.
+        """
 
     def close(self) -> None:
         """End what is still running."""

@@ -1,7 +1,8 @@
 """Workers that are processes of this machine: one on each GPU, or several on its cores.
 
-A worker is `python -m prefixbank.runtime.worker_process`. It gets a job as a line of JSON and answers with a line; nothing is pickled. It ends when the
-command does, however that ends, because its standard input is then closed.
+A worker is `python -m prefixbank.runtime.worker_process`. It gets a job as a line of JSON and
+answers with a line; nothing is pickled. It ends when the command does, however that ends, because
+its standard input is then closed.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class LocalDriver:
         gpus = _gpus(run)
         self.num_workers = run.workers or max(1, gpus)
         self._threads = run.threads or max(1, (os.cpu_count() or 1) // self.num_workers)
-        self._places: list[int | None] = [number % gpus if gpus else None for number in range(self.num_workers)]
+        self._places: list[int | None] = [
+            number % gpus if gpus else None for number in range(self.num_workers)
+        ]
         self._processes: list[_Process | None] = [None] * self.num_workers
 
     def outcomes(self, jobs: Sequence[JSON]) -> Iterator[tuple[int, JSON]]:

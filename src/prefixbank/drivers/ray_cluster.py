@@ -1,4 +1,7 @@
-"""Workers of a Ray cluster: tasks for units, and for the shards of a corpus Ray Data with a pool of actors."""
+"""Workers of a Ray cluster.
+
+Tasks for units, and for the shards of a corpus Ray Data with a pool of actors.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,11 @@ from prefixbank.errors import DeviceError, UsageError
 
 
 class RayDriver:
-    """See `Driver`. Jobs with shards go through Ray Data, which keeps an actor, and with it the loaded encoder, for many of them."""
+    """See `Driver`.
+
+    Jobs with shards go through Ray Data, which keeps an actor, and with it the loaded encoder, for
+    many of them.
+    """
 
     dispatches_single_units, batches_units = True, False
 
@@ -23,13 +30,22 @@ class RayDriver:
         self._asked, self._work = run.ray, work
         self.num_workers = run.workers
         self._threads = run.threads or run.ray.cpus
-        set_default("RAY_BACKEND_LOG_LEVEL", "fatal")  # lines on stderr that say nothing to a user of prefixbank
+        # Lines on stderr that say nothing to a user of prefixbank.
+        set_default("RAY_BACKEND_LOG_LEVEL", "fatal")
         try:
-            self._ray.init(address=run.ray.address or None, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            self._ray.init(
+                address=run.ray.address or None,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise DeviceError(
                 f"run.ray.address={run.ray.address or '(none)'}: {str(error).splitlines()[0]}",
-                expected="the address of a Ray cluster that runs, `auto` on one of its machines, or none to start one here",
+                expected=(
+                    "the address of a Ray cluster that runs, `auto` on one of its machines, or "
+                    "none to start one here"
+                ),
                 fix="ray start --head    or drop run.ray.address",
             ) from error
 
@@ -44,7 +60,9 @@ class RayDriver:
         self._ray.shutdown()
 
     def _units(self, jobs: Sequence[JSON]) -> Iterator[tuple[int, JSON]]:
-        remote = self._ray.remote(num_cpus=self._asked.cpus, num_gpus=self._asked.gpus, max_retries=0)(self._work)
+        remote = self._ray.remote(
+            num_cpus=self._asked.cpus, num_gpus=self._asked.gpus, max_retries=0
+        )(self._work)
         waiting = list(enumerate(jobs))
         running: dict[Any, int] = {}
         while waiting or running:
@@ -63,7 +81,10 @@ class RayDriver:
         return outcome
 
     def _shards(self, jobs: Sequence[JSON]) -> Iterator[tuple[int, JSON]]:
-        """Let a pool of actors take the jobs; a job whose actor dies is Ray's to give to another one."""
+        """Let a pool of actors take the jobs.
+
+        A job whose actor dies is Ray's to give to another one.
+        """
         from ray import data
 
         logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -72,13 +93,19 @@ class RayDriver:
 
         class Embedder:
             def __call__(self, batch: Any) -> Any:
-                return {"number": batch["number"], "outcome": [json.dumps(work(json.loads(job))) for job in batch["job"]]}
+                return {
+                    "number": batch["number"],
+                    "outcome": [json.dumps(work(json.loads(job))) for job in batch["job"]],
+                }
 
         rows = [{"number": number, "job": json.dumps(job)} for number, job in enumerate(jobs)]
         done = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             Embedder,
             batch_size=1,
-            compute=data.ActorPoolStrategy(size=min(len(jobs), self.num_workers or self._room()), max_tasks_in_flight_per_actor=1),
+            compute=data.ActorPoolStrategy(
+                size=min(len(jobs), self.num_workers or self._room()),
+                max_tasks_in_flight_per_actor=1,
+            ),
             num_cpus=self._asked.cpus,
             num_gpus=self._asked.gpus,
         )
@@ -98,12 +125,15 @@ class RayDriver:
         return min(cpus, int(has.get("GPU", 0) // self._asked.gpus)) if self._asked.gpus else cpus
 
     def _check_room(self) -> None:
-        """Refuse workers that no machine of the cluster can hold: Ray would wait for one for ever."""
+        """Refuse workers that no machine of the cluster can hold.
+
+        Ray would wait for one for ever.
+        """
         if self._room() == 0:
             has = self._ray.cluster_resources()
             raise DeviceError(
-                f"a worker of {self._asked.cpus} CPUs and {self._asked.gpus:g} GPUs, but the Ray cluster has {has.get('CPU', 0):g} and "
-                f"{has.get('GPU', 0):g}",
+                f"a worker of {self._asked.cpus} CPUs and {self._asked.gpus:g} GPUs, but the Ray "
+                f"cluster has {has.get('CPU', 0):g} and {has.get('GPU', 0):g}",
                 expected="workers that fit",
                 fix="run.ray.cpus=1 run.ray.gpus=0",
             )

@@ -1,7 +1,7 @@
 """Workers that are tasks of a Slurm job array, through submitit.
 
-submitit writes each job into the log folder and its outcome beside it, and reads them back. Jobs and outcomes are plain JSON values;
-results go into the store, as always.
+submitit writes each job into the log folder and its outcome beside it, and reads them back. Jobs
+and outcomes are plain JSON values; results go into the store, as always.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ MAX_TASKS = 1000
 
 
 class SlurmDriver:
-    """See `Driver`. Every call submits one array; Slurm starts at most `run.workers` of its tasks at a time."""
+    """See `Driver`.
+
+    Every call submits one array; Slurm starts at most `run.workers` of its tasks at a time.
+    """
 
     dispatches_single_units, batches_units = True, True
 
@@ -33,23 +36,36 @@ class SlurmDriver:
         self._asked, self._work = run.slurm, work
         here = self._asked.cluster == "local"
         self.num_workers = run.workers or (os.cpu_count() or 1 if here else MAX_TASKS)
-        self._threads = run.threads or (max(1, (os.cpu_count() or 1) // self.num_workers) if here else self._asked.cpus)
+        self._threads = run.threads or (
+            max(1, (os.cpu_count() or 1) // self.num_workers) if here else self._asked.cpus
+        )
         if not here and shutil.which("sbatch") is None:
             raise DeviceError(
                 "run.driver=slurm, but this machine has no sbatch",
                 expected="a machine that can submit jobs to Slurm",
-                fix="run it on the cluster's login node    or try it out here: run.slurm.cluster=local",
+                fix=(
+                    "run it on the cluster's login node    "
+                    "or try it out here: run.slurm.cluster=local"
+                ),
             )
-        self._executor = self._submitit.AutoExecutor(folder=Path(self._asked.folder).absolute(), cluster=self._asked.cluster)
+        self._executor = self._submitit.AutoExecutor(
+            folder=Path(self._asked.folder).absolute(), cluster=self._asked.cluster
+        )
         self._executor.update_parameters(**self._parameters())
         self._running: dict[int, Any] = {}
 
     def outcomes(self, jobs: Sequence[JSON]) -> Iterator[tuple[int, JSON]]:
         """See `Driver.outcomes`."""
-        refused = (self._submitit.core.utils.FailedJobError, self._submitit.core.utils.FailedSubmissionError)
+        refused = (
+            self._submitit.core.utils.FailedJobError,
+            self._submitit.core.utils.FailedSubmissionError,
+        )
         try:
             with self._executor.batch():
-                submitted = [self._executor.submit(self._work, {**job, "threads": self._threads}) for job in jobs]
+                submitted = [
+                    self._executor.submit(self._work, {**job, "threads": self._threads})
+                    for job in jobs
+                ]
         except refused as error:
             raise DeviceError(
                 f"Slurm took no job: {_last_line(error)}",
@@ -69,11 +85,19 @@ class SlurmDriver:
         self._running = {}
 
     def _outcome(self, job: Any) -> JSON:
-        """Return what a finished job came to; one that ended without a result was killed, timed out, or never ran."""
+        """Return what a finished job came to.
+
+        One that ended without a result was killed, timed out, or never ran.
+        """
         try:
             outcome: JSON = job.result()
         except self._submitit.core.utils.UncompletedJobError as error:
-            return {DIED: f"job {job.job_id} {job.state.lower()}, its log is in {self._asked.folder}: {_last_line(error)}"}
+            return {
+                DIED: (
+                    f"job {job.job_id} {job.state.lower()}, its log is in {self._asked.folder}: "
+                    f"{_last_line(error)}"
+                )
+            }
         return outcome
 
     def _parameters(self) -> JSON:
@@ -105,4 +129,7 @@ def _submitit() -> Any:
 
 
 def _last_line(error: Exception) -> str:
-    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip(" -")), "no output")
+    return next(
+        (line.strip() for line in reversed(str(error).splitlines()) if line.strip(" -")),
+        "no output",
+    )

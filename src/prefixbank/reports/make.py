@@ -18,9 +18,24 @@ def write_report(out: Path, table: JSON) -> None:
     """Write the files; the same table gives the same bytes."""
     write_json(out / "report.json", table)
     parts = (
-        (table["targets"], "report.png", "Scores with intervals, on each target and their mean", scores_chart),
-        (table["singles"]["sources"], "heatmap.png", "What each single prefix brings to each target", heat_map),
-        (table["update_ratios"], "update.png", "Cost of a change by prefixes as a share of multi-task training", update_chart),
+        (
+            table["targets"],
+            "report.png",
+            "Scores with intervals, on each target and their mean",
+            scores_chart,
+        ),
+        (
+            table["singles"]["sources"],
+            "heatmap.png",
+            "What each single prefix brings to each target",
+            heat_map,
+        ),
+        (
+            table["update_ratios"],
+            "update.png",
+            "Cost of a change by prefixes as a share of multi-task training",
+            update_chart,
+        ),
         (
             any(map(has_points, table["curves"].values())),
             "curves.png",
@@ -29,7 +44,9 @@ def write_report(out: Path, table: JSON) -> None:
         ),
     )
     charts = [(name, shown, draw) for there, name, shown, draw in parts if there]
-    (out / "report.md").write_text(markdown(table, [(name, shown) for name, shown, _ in charts]), encoding="utf-8")
+    (out / "report.md").write_text(
+        markdown(table, [(name, shown) for name, shown, _ in charts]), encoding="utf-8"
+    )
     with styled():
         for name, _, draw in charts:
             save(draw(table), out / name)

@@ -22,11 +22,12 @@ Scored = dict[str, tuple[float, np.ndarray]]
 
 @dataclass(frozen=True, kw_only=True)
 class Sampled:
-    """The scores of one representation on one target, or their mean over targets, apart for each seed.
+    """The scores of one representation on one target, or their mean over targets, by seed.
 
     Args:
         scores: seed to the test score; of few-shot draws their mean.
-        samples: seed to the scores of R resamples of the test rows, float64 [R]; resample r is the same rows for everything on a target.
+        samples: seed to the scores of R resamples of the test rows, float64 [R]; resample r is the
+            same rows for everything on a target.
         seedless: nothing was trained, so that the only entry stands for every seed.
     """
 
@@ -60,7 +61,10 @@ def _shares(seeds: tuple[int, ...], bootstrap_samples: int) -> np.ndarray:
 
 
 def shared_seeds(one: Sampled, other: Sampled) -> tuple[int, ...]:
-    """Return the seeds in which two representations can be compared; one without seeds goes with every seed of the other."""
+    """Return the seeds in which two representations can be compared.
+
+    One without seeds goes with every seed of the other.
+    """
     if one.seedless or other.seedless:
         return other.seeds if one.seedless else one.seeds
     return tuple(seed for seed in one.seeds if seed in other.seeds)
@@ -70,13 +74,19 @@ def mean_over_targets(parts: Sequence[Sampled]) -> Sampled:
     """Return the mean over targets, seed by seed."""
     first = parts[0]
     return Sampled(
-        scores={seed: float(np.mean([part.scores[seed] for part in parts])) for seed in first.seeds},
-        samples={seed: np.mean([part.samples[seed] for part in parts], axis=0) for seed in first.seeds},
+        scores={
+            seed: float(np.mean([part.scores[seed] for part in parts])) for seed in first.seeds
+        },
+        samples={
+            seed: np.mean([part.samples[seed] for part in parts], axis=0) for seed in first.seeds
+        },
         seedless=first.seedless,
     )
 
 
-def sample_target(target: str, entries: Iterable[Entry], bootstrap_samples: int, number: int) -> tuple[JSON, Scored]:
+def sample_target(
+    target: str, entries: Iterable[Entry], bootstrap_samples: int, number: int
+) -> tuple[JSON, Scored]:
     """Score all probes of one target on the same resamples of its test rows.
 
     Args:
@@ -93,27 +103,35 @@ def sample_target(target: str, entries: Iterable[Entry], bootstrap_samples: int,
     """
     distinct = {entry.digest: entry for entry in entries}
     first = read_json(next(iter(distinct.values())), "probe.json")
-    rows, sampled, draws = sample_rows(target, distinct, first["metric"], len(first["labels"]) or 1, bootstrap_samples, number)
+    rows, sampled, draws = sample_rows(
+        target, distinct, first["metric"], len(first["labels"]) or 1, bootstrap_samples, number
+    )
     facts = {name: first[name] for name in ("metric", "split", "outer_folds", "train_rows")}
     return {**facts, "test_rows": rows, "draws": draws}, sampled
 
 
 def sample_rows(
-    target: str, entries: Mapping[str, Entry], metric: Metric, classes: int, bootstrap_samples: int, number: int
+    target: str,
+    entries: Mapping[str, Entry],
+    metric: Metric,
+    classes: int,
+    bootstrap_samples: int,
+    number: int,
 ) -> tuple[int, Scored, int]:
     """Score all predictions for one target on the same resamples of its test rows.
 
     Args:
         target: its name.
-        entries: by digest, artifacts with `predictions.safetensors`: `labels`, and one or more arrays whose name ends in `predictions`.
+        entries: by digest, artifacts with `predictions.safetensors`: `labels`, and one or more
+            arrays whose name ends in `predictions`.
         metric: of the target.
         classes: C, 1 for regression.
         bootstrap_samples: R.
         number: of the target; targets with different numbers draw their rows apart.
 
     Returns:
-        The number of test rows; by digest the score and the resampled scores [R], means over an artifact's predictions; the largest number
-        of predictions in an artifact.
+        The number of test rows; by digest the score and the resampled scores [R], means over an
+        artifact's predictions; the largest number of predictions in an artifact.
 
     Raises:
         DataError: the predictions are not for the same rows.
@@ -121,7 +139,10 @@ def sample_rows(
     predictions: dict[str, list[np.ndarray]] = {}
     labels: np.ndarray | None = None
     for digest, entry in entries.items():
-        arrays = {name: tensor.numpy() for name, tensor in read_tensors(entry, "predictions.safetensors").items()}
+        arrays = {
+            name: tensor.numpy()
+            for name, tensor in read_tensors(entry, "predictions.safetensors").items()
+        }
         labels = arrays["labels"] if labels is None else labels
         if not np.array_equal(labels, arrays["labels"]):
             raise DataError(
@@ -129,12 +150,21 @@ def sample_rows(
                 expected="one test split for all that a report compares",
                 fix="prefixbank run with the same task files for all of them",
             )
-        predictions[digest] = [arrays[name] for name in sorted(arrays) if name.endswith("predictions")]
+        predictions[digest] = [
+            arrays[name] for name in sorted(arrays) if name.endswith("predictions")
+        ]
     assert labels is not None
     flat = tuple(one for several in predictions.values() for one in several)
-    joint = iter(resampled_scores(metric, flat, labels, classes, bootstrap_samples=bootstrap_samples, seed=number))
+    joint = iter(
+        resampled_scores(
+            metric, flat, labels, classes, bootstrap_samples=bootstrap_samples, seed=number
+        )
+    )
     sampled = {
-        digest: (float(np.mean([score(metric, one, labels, classes) for one in several])), np.mean([next(joint) for _ in several], axis=0))
+        digest: (
+            float(np.mean([score(metric, one, labels, classes) for one in several])),
+            np.mean([next(joint) for _ in several], axis=0),
+        )
         for digest, several in predictions.items()
     }
     return len(labels), sampled, max(map(len, predictions.values()))

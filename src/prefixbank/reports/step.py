@@ -12,7 +12,9 @@ from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
 STEP = "report"
-VERSION = 2  # 1: first; 2: seeds in the intervals, Holm's correction, single prefixes, left-out sources, update cost, learning curves
+# 1: first; 2: seeds in the intervals, Holm's correction, single prefixes, left-out sources, update
+# cost, learning curves.
+VERSION = 2
 
 
 def unit(study: Study, *, bootstrap_samples: int) -> Unit:
@@ -20,7 +22,8 @@ def unit(study: Study, *, bootstrap_samples: int) -> Unit:
 
     Args:
         study: what was made.
-        bootstrap_samples: bootstrap resamples behind the intervals, at the least; there are more where many comparisons are corrected together.
+        bootstrap_samples: bootstrap resamples behind the intervals, at the least; there are more
+            where many comparisons are corrected together.
     """
 
     def make(out: Path, work: Path) -> JSON:
@@ -30,12 +33,27 @@ def unit(study: Study, *, bootstrap_samples: int) -> Unit:
         write_report(out, tabulate(study, bootstrap_samples))
         return {"experiment": study.facts.experiment}
 
-    made_of = document(step="report", version=VERSION, config=_config(study, bootstrap_samples), inputs=_inputs(study))
-    return Unit(step=STEP, name=study.facts.experiment, document=made_of, make=make, ref=("report", study.facts.experiment), here=True)
+    made_of = document(
+        step="report",
+        version=VERSION,
+        config=_config(study, bootstrap_samples),
+        inputs=_inputs(study),
+    )
+    return Unit(
+        step=STEP,
+        name=study.facts.experiment,
+        document=made_of,
+        make=make,
+        ref=("report", study.facts.experiment),
+        here=True,
+    )
 
 
 def _config(study: Study, bootstrap_samples: int) -> JSON:
-    """Return what is said and in which order; a document does not keep the order of names, so orders are lists."""
+    """Return what is said and in which order.
+
+    A document does not keep the order of names, so orders are lists.
+    """
     return {
         **asdict(study.facts),
         "bootstrap_samples": bootstrap_samples,
@@ -52,8 +70,14 @@ def _config(study: Study, bootstrap_samples: int) -> JSON:
 
 def _inputs(study: Study) -> JSON:
     """Return the digest of every artifact that is read."""
-    return {name: _digests(getattr(study, name)) for name in ("probes", "singles", "without", "curves")}
+    return {
+        name: _digests(getattr(study, name)) for name in ("probes", "singles", "without", "curves")
+    }
 
 
 def _digests(tree: Any) -> Any:
-    return tree.digest if isinstance(tree, Entry) else {str(name): _digests(part) for name, part in tree.items()}
+    return (
+        tree.digest
+        if isinstance(tree, Entry)
+        else {str(name): _digests(part) for name, part in tree.items()}
+    )

@@ -15,7 +15,10 @@ Seeds = Mapping[int, Entry]
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a report says about its experiment beside the scores; `protocol` has one line of free text for each fact."""
+    """What a report says about its experiment beside the scores.
+
+    `protocol` has one line of free text for each fact.
+    """
 
     experiment: str
     encoder: str
@@ -26,7 +29,10 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportColumn:
-    """A representation that is compared: how it is shown, and how many forward passes one text costs."""
+    """A representation that is compared.
+
+    How it is shown, and how many forward passes one text costs.
+    """
 
     title: str
     passes: int
@@ -39,16 +45,17 @@ class Study:
 
     Args:
         facts: what to say about the experiment.
-        columns: the representations, in order. The first is the plain encoder; if it has one seed it counts as having none of its own, and
-            is paired with every seed of the others.
+        columns: the representations, in order. The first is the plain encoder; if it has one seed
+            it counts as having none of its own, and is paired with every seed of the others.
         probes: target to column to seed to the probe; every target has the same columns and seeds.
         baselines: columns that the others are compared with.
         singles: target to source to seed to the probe on a bank of that prefix alone.
         without: target to source to seed to the probe on the bank that lacks that source.
         bank: the column that the banks in `without` are compared with.
         curves: what was trained to seed to the artifact with `curve.jsonl`.
-        update: what a change of the sources costs, one row for each change and method: `change`, `method` (`prefixes` or `multi-task`),
-            `units`, `examples`, `flops`, `seconds`, `others_unchanged` (or None).
+        update: what a change of the sources costs, one row for each change and method: `change`,
+            `method` (`prefixes` or `multi-task`), `units`, `examples`, `flops`, `seconds`,
+            `others_unchanged` (or None).
 
     Raises:
         UsageError: a baseline, or the bank of `without`, is not a column.

@@ -1,4 +1,7 @@
-"""A report's numbers: mean scores, differences to the baselines with corrected p-values, and what each source brings."""
+"""A report's numbers.
+
+Mean scores, differences to the baselines with corrected p-values, and what each source brings.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ from prefixbank.store.key import JSON
 MEAN = "mean"
 LEVEL = 0.05
 RESAMPLES_PER_TEST = 80
-"""Resamples for each test of a family: the smallest p-value, 2 / (R + 1), then stays below half the level after correction."""
+"""Resamples for each test of a family: the smallest p-value, 2 / (R + 1), then stays below half the
+level after correction."""
 
 Rows = dict[str, dict[str, Sampled]]
 """Target, or `MEAN`, to name to scores."""
@@ -29,8 +33,9 @@ Rows = dict[str, dict[str, Sampled]]
 def tabulate(study: Study, bootstrap_samples: int) -> JSON:
     """Return the whole report as JSON values.
 
-    Each cell is the mean test score over seeds. Its interval comes from drawing seeds and test rows with replacement: the same seeds for
-    all that have them, the same rows for all columns and seeds, the rows of each target apart.
+    Each cell is the mean test score over seeds. Its interval comes from drawing seeds and test rows
+    with replacement: the same seeds for all that have them, the same rows for all columns and
+    seeds, the rows of each target apart.
     """
     pairs = _pairs(study)
     bootstrap_samples = max(bootstrap_samples, RESAMPLES_PER_TEST * len(pairs) * len(study.probes))
@@ -40,9 +45,16 @@ def tabulate(study: Study, bootstrap_samples: int) -> JSON:
     facts: dict[str, JSON] = {}
     for number, target in enumerate(study.probes):
         groups = [group.get(target, {}) for group in (study.probes, study.singles, study.without)]
-        facts[target], sampled = sample_target(target, [entry for group in groups for entry in _entries(group)], bootstrap_samples, number)
+        facts[target], sampled = sample_target(
+            target,
+            [entry for group in groups for entry in _entries(group)],
+            bootstrap_samples,
+            number,
+        )
         for rows, group in zip((columns, singles, without), groups, strict=True):
-            rows[target] = {name: _sampled(by_seed, sampled, name, study) for name, by_seed in group.items()}
+            rows[target] = {
+                name: _sampled(by_seed, sampled, name, study) for name, by_seed in group.items()
+            }
     for rows in (columns, singles, without):
         add_mean(rows)
     table = {name: {**facts.get(name, {}), **_row(row, pairs)} for name, row in columns.items()}
@@ -59,7 +71,10 @@ def tabulate(study: Study, bootstrap_samples: int) -> JSON:
         "bootstrap_samples": bootstrap_samples,
         "singles": _sources(singles, columns, next(iter(study.columns), "")),
         "without": {**_sources(without, columns, study.bank), "bank": study.bank},
-        "curves": {name: {str(seed): curve(entry) for seed, entry in by_seed.items()} for name, by_seed in study.curves.items()},
+        "curves": {
+            name: {str(seed): curve(entry) for seed, entry in by_seed.items()}
+            for name, by_seed in study.curves.items()
+        },
         "update": list(study.update),
         "update_ratios": ratios(study.update),
     }
@@ -78,7 +93,9 @@ def _entries(group: Mapping[str, Seeds]) -> list[Entry]:
     return [entry for by_seed in group.values() for entry in by_seed.values()]
 
 
-def _sampled(by_seed: Seeds, sampled: Mapping[str, tuple[float, np.ndarray]], name: str, study: Study) -> Sampled:
+def _sampled(
+    by_seed: Seeds, sampled: Mapping[str, tuple[float, np.ndarray]], name: str, study: Study
+) -> Sampled:
     return Sampled(
         scores={seed: sampled[entry.digest][0] for seed, entry in by_seed.items()},
         samples={seed: sampled[entry.digest][1] for seed, entry in by_seed.items()},
@@ -90,34 +107,60 @@ def add_mean(rows: Rows) -> None:
     """Add the mean over targets of what every target has."""
     names = list(next(iter(rows.values()), {}))
     if names:
-        rows[MEAN] = {name: mean_over_targets([row[name] for row in rows.values()]) for name in names}
+        rows[MEAN] = {
+            name: mean_over_targets([row[name] for row in rows.values()]) for name in names
+        }
 
 
 def _row(row: Mapping[str, Sampled], pairs: Sequence[tuple[str, str]]) -> JSON:
-    """Return the cells of a target, and by baseline the difference of each column that shares a seed with it."""
+    """Return the cells of a target, and by baseline the difference of each column.
+
+    Only columns that share a seed with the baseline have one.
+    """
     differences: dict[str, dict[str, JSON]] = {}
     for baseline, column in pairs:
         if found := difference(row[column], row[baseline]):
             differences.setdefault(baseline, {})[column] = found
-    return {"columns": {name: cell(sampled) for name, sampled in row.items()}, "differences": differences}
+    return {
+        "columns": {name: cell(sampled) for name, sampled in row.items()},
+        "differences": differences,
+    }
 
 
 def cell(sampled: Sampled) -> JSON:
-    """Return mean over seeds, interval, and the score of each seed; nothing that was trained has no seeds."""
+    """Return mean over seeds, interval, and the score of each seed.
+
+    Nothing that was trained has no seeds.
+    """
     low, high = percentile_interval(sampled.drawn(sampled.seeds))
     scores = [sampled.scores[seed] for seed in sampled.seeds]
-    return {"value": sampled.value(sampled.seeds), "low": low, "high": high, "scores": scores, "seeds": _named(sampled, sampled.seeds)}
+    return {
+        "value": sampled.value(sampled.seeds),
+        "low": low,
+        "high": high,
+        "scores": scores,
+        "seeds": _named(sampled, sampled.seeds),
+    }
 
 
 def difference(one: Sampled, other: Sampled) -> JSON | None:
-    """Return one minus other over the seeds that both have, with interval and p-value; None if they share none."""
+    """Return one minus other over the seeds that both have, with interval and p-value.
+
+    None if they share none.
+    """
     seeds = shared_seeds(one, other)
     if not seeds:
         return None
     samples = one.drawn(seeds) - other.drawn(seeds)
     low, high = percentile_interval(samples)
     value = one.value(seeds) - other.value(seeds)
-    return {"value": value, "low": low, "high": high, "p": two_sided_p(samples), "seeds": _named(one if other.seedless else other, seeds)}
+    return {
+        "value": value,
+        "low": low,
+        "high": high,
+        "p": two_sided_p(samples),
+        "seeds": _named(one if other.seedless else other, seeds),
+    }
 
 
 def _named(sampled: Sampled, seeds: Sequence[int]) -> list[int]:
@@ -125,10 +168,19 @@ def _named(sampled: Sampled, seeds: Sequence[int]) -> list[int]:
 
 
 def _correct(table: Mapping[str, JSON]) -> JSON:
-    """Correct all differences: those of means are one family, those of single targets another. Return the sizes."""
+    """Correct all differences: those of means are one family, those of single targets another.
+
+    Return the sizes.
+    """
     sizes = {}
     for family, names in (("mean", [MEAN]), ("targets", [name for name in table if name != MEAN])):
-        found = [one for name in names if name in table for of in table[name]["differences"].values() for one in of.values()]
+        found = [
+            one
+            for name in names
+            if name in table
+            for of in table[name]["differences"].values()
+            for one in of.values()
+        ]
         correct(found)
         sizes[family] = len(found)
     return sizes
@@ -149,7 +201,11 @@ def _sources(rows: Rows, columns: Rows, compared: str) -> JSON:
         "sources": names,
         "rows": {
             name: {
-                target: {**cell(row[name]), "difference": difference(row[name], columns[target][compared])} for target, row in rows.items()
+                target: {
+                    **cell(row[name]),
+                    "difference": difference(row[name], columns[target][compared]),
+                }
+                for target, row in rows.items()
             }
             for name in names
         },
@@ -157,10 +213,20 @@ def _sources(rows: Rows, columns: Rows, compared: str) -> JSON:
 
 
 def curve(entry: Entry) -> list[list[float]]:
-    """Return [share of training, validation score] of each evaluation of a training; the last step is 1."""
-    lines = [json.loads(line) for line in entry.file("curve.jsonl").read_text(encoding="utf-8").splitlines()]
+    """Return [share of training, validation score] of each evaluation of a training.
+
+    The last step is 1.
+    """
+    lines = [
+        json.loads(line)
+        for line in entry.file("curve.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     last = max((line["step"] for line in lines), default=0)
-    return [[line["step"] / last, line["validation"]] for line in lines if last and math.isfinite(line.get("validation", math.nan))]
+    return [
+        [line["step"] / last, line["validation"]]
+        for line in lines
+        if last and math.isfinite(line.get("validation", math.nan))
+    ]
 
 
 Cost = Literal["examples", "flops", "seconds"]
@@ -169,7 +235,9 @@ PREFIXES, MULTITASK = "prefixes", "multi-task"
 
 
 def ratios(rows: Sequence[JSON]) -> list[JSON]:
-    """Return for each change that both methods were measured on the cost of prefixes over that of multi-task training.
+    """Return for each change the cost of prefixes over that of multi-task training.
+
+    Only changes that both methods were measured on.
 
     A cost of which multi-task training has none, or that was not measured, is None.
     """

@@ -1,4 +1,7 @@
-"""A report as Markdown: what was compared, tables of scores and differences, and how to read them."""
+"""A report as Markdown.
+
+What was compared, tables of scores and differences, and how to read them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ def markdown(table: JSON, charts: Sequence[tuple[str, str]]) -> str:
 
     Args:
         table: what `tabulate` returned.
-        charts: name of each chart's file and what it shows. They stand at the end, so that a terminal can show what is before.
+        charts: name of each chart's file and what it shows. They stand at the end, so that a
+            terminal can show what is before.
     """
     lines = [f"# Experiment {table['experiment']}", "", *_about(table)]
     if table["targets"]:
@@ -28,14 +32,31 @@ def markdown(table: JSON, charts: Sequence[tuple[str, str]]) -> str:
 def _about(table: JSON) -> list[str]:
     unseen = "; no source is a target" if table["targets"] else ""
     seeds = ", ".join(str(seed) for seed in table["seeds"])
-    first = f"Encoder {table['encoder']}. Sources: {', '.join(table['sources'])}{unseen}. Training seeds: {seeds}."
-    return [first, "", *(f"- {line}" for line in table["protocol"]), *([""] if table["protocol"] else [])]
+    first = (
+        f"Encoder {table['encoder']}. Sources: {', '.join(table['sources'])}{unseen}. Training "
+        f"seeds: {seeds}."
+    )
+    return [
+        first,
+        "",
+        *(f"- {line}" for line in table["protocol"]),
+        *([""] if table["protocol"] else []),
+    ]
 
 
 def _means(table: JSON) -> list[str]:
-    """Return the table that matters most: each representation's mean over targets, and its differences to the baselines."""
+    """Return the table that matters most.
+
+    Each representation's mean over targets, and its differences to the baselines.
+    """
     columns, row = table["columns"], table["rows"][MEAN]
-    header = ["representation", "passes", "seeds", "mean score", *(f"minus {title_of(table, name)}" for name in table["baselines"])]
+    header = [
+        "representation",
+        "passes",
+        "seeds",
+        "mean score",
+        *(f"minus {title_of(table, name)}" for name in table["baselines"]),
+    ]
     rows = [
         [
             title_of(table, column),
@@ -46,30 +67,67 @@ def _means(table: JSON) -> list[str]:
         ]
         for column in columns
     ]
-    notes = [f"- {title_of(table, name)}: {table['column_facts'][name]['note']}" for name in columns if table["column_facts"][name]["note"]]
+    notes = [
+        f"- {title_of(table, name)}: {table['column_facts'][name]['note']}"
+        for name in columns
+        if table["column_facts"][name]["note"]
+    ]
     lines = ["## Mean over targets", "", *grid(header, rows), ""]
-    lines += ["`passes`: forward passes that one text costs. `seeds`: trainings behind the row; none where nothing is trained.", ""]
+    lines += [
+        (
+            "`passes`: forward passes that one text costs. `seeds`: trainings behind the row; none "
+            "where nothing is trained."
+        ),
+        "",
+    ]
     return [*lines, *notes, *([""] if notes else [])]
 
 
 def _scores(table: JSON) -> list[str]:
     columns = table["columns"]
-    header = ["target", "metric", "train rows", "test rows", *(title_of(table, column) for column in columns)]
+    header = [
+        "target",
+        "metric",
+        "train rows",
+        "test rows",
+        *(title_of(table, column) for column in columns),
+    ]
     rows = []
     for name in (*table["targets"], MEAN):
         row = table["rows"][name]
         sizes = [str(row.get(size, "")) for size in ("train_rows", "test_rows")]
-        rows.append([name, row.get("metric", ""), *sizes, *(interval(row["columns"][column]) for column in columns)])
+        rows.append(
+            [
+                name,
+                row.get("metric", ""),
+                *sizes,
+                *(interval(row["columns"][column]) for column in columns),
+            ]
+        )
     cells = table["rows"][MEAN]["columns"]
-    lines = ["## Scores on each target", "", *grid(header, rows), "", "Mean over targets of each seed:", ""]
-    return [*lines, *(f"- {title_of(table, column)}: {_by_seed(cells[column])}" for column in columns), ""]
+    lines = [
+        "## Scores on each target",
+        "",
+        *grid(header, rows),
+        "",
+        "Mean over targets of each seed:",
+        "",
+    ]
+    return [
+        *lines,
+        *(f"- {title_of(table, column)}: {_by_seed(cells[column])}" for column in columns),
+        "",
+    ]
 
 
 def _by_seed(cell: JSON) -> str:
     """Return `0.712 (seed 0), 0.704 (seed 1)`."""
     if not cell["seeds"]:
         return f"{cell['scores'][0]:.3f} (no seed)"
-    return ", ".join(f"{score:.3f} (seed {seed})" for score, seed in zip(cell["scores"], cell["seeds"], strict=True))
+    return ", ".join(
+        f"{score:.3f} (seed {seed})"
+        for score, seed in zip(cell["scores"], cell["seeds"], strict=True)
+    )
 
 
 def _seed_count(cell: JSON) -> str:
@@ -80,10 +138,15 @@ def _differences(table: JSON) -> list[str]:
     """Return one table for each baseline that is compared with anything: targets by columns."""
     lines: list[str] = []
     for baseline in table["baselines"]:
-        columns = [column for column in table["columns"] if column in table["rows"][MEAN]["differences"].get(baseline, {})]
+        columns = [
+            column
+            for column in table["columns"]
+            if column in table["rows"][MEAN]["differences"].get(baseline, {})
+        ]
         if columns:
             rows = [
-                [name, *(_difference(table["rows"][name], baseline, column) for column in columns)] for name in (*table["targets"], MEAN)
+                [name, *(_difference(table["rows"][name], baseline, column) for column in columns)]
+                for name in (*table["targets"], MEAN)
             ]
             header = ["target", *(title_of(table, column) for column in columns)]
             lines += [f"## Differences to {title_of(table, baseline)}", "", *grid(header, rows), ""]
@@ -97,21 +160,37 @@ def _difference(row: JSON, baseline: str, column: str) -> str:
 
 def _reading(table: JSON) -> list[str]:
     """Say what intervals and p-values cover."""
-    bootstrap_samples, families, level = table["bootstrap_samples"], table["families"], table["level"]
+    bootstrap_samples, families, level = (
+        table["bootstrap_samples"],
+        table["families"],
+        table["level"],
+    )
     return [
         "## How to read the numbers",
         "",
         f"- Scores: {_protocol(table)}; mean over training seeds.{_draws(table)}",
-        f"- In brackets: 95 % percentile bootstrap intervals ({bootstrap_samples:,} resamples). Each resample draws test rows with replacement, "
-        "the same rows for every representation and seed, the rows of each target apart; and it draws the seeds with replacement, the "
-        "same seeds for every representation that has them.",
-        f"- So the intervals cover the choice of test rows and of training seeds. {_coarse(table)} They do not cover the choice of train "
-        "rows, of targets or of the encoder.",
-        "- A difference is between scores on the same test rows, over the seeds that both representations have; what is not trained goes "
-        "with every seed.",
-        "- p: two-sided, from the same resamples (twice the smaller share of differences on one side of zero; at least "
-        f"{2 / (bootstrap_samples + 1):.2g} before correction). Corrected after Holm in two families: {families['mean']} differences of means over "
-        f"targets, and {families['targets']} on single targets. Between two baselines there is one difference, not two.",
+        (
+            f"- In brackets: 95 % percentile bootstrap intervals ({bootstrap_samples:,} "
+            "resamples). Each resample draws test rows with replacement, the same rows for every "
+            "representation and seed, the rows of each target apart; and it draws the seeds with "
+            "replacement, the same seeds for every representation that has them."
+        ),
+        (
+            "- So the intervals cover the choice of test rows and of training seeds. "
+            f"{_coarse(table)} They do not cover the choice of train rows, of targets or of the "
+            "encoder."
+        ),
+        (
+            "- A difference is between scores on the same test rows, over the seeds that both "
+            "representations have; what is not trained goes with every seed."
+        ),
+        (
+            "- p: two-sided, from the same resamples (twice the smaller share of differences on "
+            f"one side of zero; at least {2 / (bootstrap_samples + 1):.2g} before correction). "
+            f"Corrected after Holm in two families: {families['mean']} differences of means over "
+            f"targets, and {families['targets']} on single targets. Between two baselines there is "
+            "one difference, not two."
+        ),
         f"- `{MARK}` marks p below {level:g} after correction.",
         "",
     ]
@@ -122,7 +201,10 @@ def _protocol(table: JSON) -> str:
     said = {}
     for row in (table["rows"][target] for target in table["targets"]):
         if row["outer_folds"]:
-            said[f"every row of a target by a probe fitted on the other {row['outer_folds'] - 1} of {row['outer_folds']} folds"] = True
+            said[
+                f"every row of a target by a probe fitted on the other {row['outer_folds'] - 1} "
+                f"of {row['outer_folds']} folds"
+            ] = True
         else:
             said[f"{row['split']} rows by a probe fitted on train rows"] = True
     return "; ".join(said)
@@ -130,12 +212,18 @@ def _protocol(table: JSON) -> str:
 
 def _draws(table: JSON) -> str:
     draws = max(table["rows"][target]["draws"] for target in table["targets"])
-    return f" Each is the mean of {draws} few-shot draws, which the intervals do not redraw." if draws > 1 else ""
+    return (
+        f" Each is the mean of {draws} few-shot draws, which the intervals do not redraw."
+        if draws > 1
+        else ""
+    )
 
 
 def _coarse(table: JSON) -> str:
     """Say what the number of seeds does to the intervals."""
-    counts = sorted({len(cell["seeds"]) for cell in table["rows"][MEAN]["columns"].values() if cell["seeds"]})
+    counts = sorted(
+        {len(cell["seeds"]) for cell in table["rows"][MEAN]["columns"].values() if cell["seeds"]}
+    )
     if counts[-1:] in ([], [1]):
         return "Here every representation has one seed or none: they cover test rows only."
     few = few_seeds(counts[-1])
@@ -148,11 +236,18 @@ MARK = "*"
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a Markdown table."""
-    return ["| " + " | ".join(header) + " |", "|" + "---|" * len(header), *("| " + " | ".join(row) + " |" for row in rows)]
+    return [
+        "| " + " | ".join(header) + " |",
+        "|" + "---|" * len(header),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
 
 
 def number(value: float, *, signed: bool = False) -> str:
-    """Return three decimals, with a sign for a difference; what rounds to zero is never negative."""
+    """Return three decimals, with a sign for a difference.
+
+    What rounds to zero is never negative.
+    """
     rounded = round(value, 3) + 0.0
     return f"{rounded:+.3f}" if signed else f"{rounded:.3f}"
 
@@ -172,7 +267,10 @@ def with_p_value(found: JSON) -> str:
 def few_seeds(count: int) -> str:
     """Say what a small number of seeds, at least two, does to intervals."""
     share = (1 - 1 / count) ** 0.5
-    return f"With {count} seeds the part of seeds is coarse and too narrow (about {share:.2f} times what it should be)."
+    return (
+        f"With {count} seeds the part of seeds is coarse and too narrow (about {share:.2f} times "
+        "what it should be)."
+    )
 
 
 def title_of(table: JSON, column: str) -> str:
@@ -187,7 +285,11 @@ def transfer(table: JSON) -> list[str]:
         return []
     compared = title_of(table, singles["compared_with"])
     rows = [
-        [source, *(_change(singles["rows"][source][target]) for target in table["targets"]), _mean_change(singles["rows"][source][MEAN])]
+        [
+            source,
+            *(_change(singles["rows"][source][target]) for target in table["targets"]),
+            _mean_change(singles["rows"][source][MEAN]),
+        ]
         for source in singles["sources"]
     ]
     return [
@@ -217,8 +319,11 @@ def left_out(table: JSON) -> list[str]:
     return [
         "## What is lost without one source",
         "",
-        f"Score of {title_of(table, without['bank'])} minus that of the same bank without one source, mean over {_seeds(without)}: "
-        "positive where the source helped. In brackets the interval of the mean over targets; not tested.",
+        (
+            f"Score of {title_of(table, without['bank'])} minus that of the same bank without one "
+            f"source, mean over {_seeds(without)}: positive where the source helped. In brackets "
+            "the interval of the mean over targets; not tested."
+        ),
         "",
         *grid(["left out", MEAN, *table["targets"]], rows),
         "",
@@ -227,7 +332,13 @@ def left_out(table: JSON) -> list[str]:
 
 def _seeds(sources: JSON) -> str:
     """Return how many seeds a section's differences are means over, `3 seeds`."""
-    counts = sorted({len(row[MEAN]["difference"]["seeds"]) for row in sources["rows"].values() if row[MEAN]["difference"]})
+    counts = sorted(
+        {
+            len(row[MEAN]["difference"]["seeds"])
+            for row in sources["rows"].values()
+            if row[MEAN]["difference"]
+        }
+    )
     return f"{' or '.join(map(str, counts))} {'seed' if counts == [1] else 'seeds'}"
 
 
@@ -260,18 +371,28 @@ def update(table: JSON) -> list[str]:
         ]
         for row in rows
     ]
-    ratios = [[row["change"], *(_ratio(row[cost]) for cost in COSTS)] for row in table["update_ratios"]]
+    ratios = [
+        [row["change"], *(_ratio(row[cost]) for cost in COSTS)] for row in table["update_ratios"]
+    ]
     lines = [
         "## What a change of the sources costs",
         "",
-        "Units that ran, examples that training processed (a row counts once in each epoch), floating-point operations of training, "
-        "wall time in seconds, and whether the artifacts of all other sources kept their digests.",
+        (
+            "Units that ran, examples that training processed (a row counts once in each epoch), "
+            "floating-point operations of training, wall time in seconds, and whether the "
+            "artifacts of all other sources kept their digests."
+        ),
         "",
         *grid(["change", "method", "units", *COSTS, "others unchanged"], cells),
         "",
     ]
     if ratios:
-        lines += ["Prefixes as a share of multi-task training:", "", *grid(["change", *COSTS], ratios), ""]
+        lines += [
+            "Prefixes as a share of multi-task training:",
+            "",
+            *grid(["change", *COSTS], ratios),
+            "",
+        ]
     return lines
 
 

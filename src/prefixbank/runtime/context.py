@@ -1,4 +1,7 @@
-"""What the steps of one command share: the store, how to run, whom to tell, and what is loaded already."""
+"""What the steps of one command share.
+
+The store, how to run, whom to tell, and what is loaded already.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,8 @@ if TYPE_CHECKING:
 
 
 CPU_TOKENS, ACCELERATOR_TOKENS = 1024, 32_768
-"""Tokens in a batch: so many that a matrix product is worth it, so few that its results stay in a core's cache."""
+"""Tokens in a batch: so many that a matrix product is worth it, so few that its results stay in a
+core's cache."""
 
 
 class Context:
@@ -57,7 +61,8 @@ class Context:
         self.workers = workers
         self._only: frozenset[str] | None = None
         self._made: set[str] = set()
-        """Keys of units that were made and told of before the command gets to them: they are neither made nor told again."""
+        """Keys of units that were made and told of before the command gets to them: they are
+        neither made nor told again."""
         self._missing: list[Unit] | None = None
         self._tasks: dict[tuple[TaskConfig, str], Task] = {}
         self._files: dict[EncoderConfig, EncoderFiles] = {}
@@ -76,7 +81,7 @@ class Context:
             self.workers.close()
 
     def dry(self, emit: Emit, missing: list[Unit] | None = None) -> Context:
-        """Return a context that plans instead of running, with the same store and the same things loaded.
+        """Return a context that plans instead of running, with the same store and things loaded.
 
         Args:
             emit: gets every event.
@@ -85,11 +90,14 @@ class Context:
         return self._twin(emit=emit, dry_run=True, _missing=missing)
 
     def with_listener(self, emit: Emit) -> Context:
-        """Return a context that tells somebody else, with the same store and the same things loaded."""
+        """Return a context that tells somebody else, with the same store and things loaded."""
         return self._twin(emit=emit)
 
     def restricted_to(self, keys: Iterable[str] | None, emit: Emit) -> Context:
-        """Return a context that makes these units only (None: all), in this process, with the same store and the same things loaded."""
+        """Return a context that makes these units only (None: all), in this process.
+
+        It has the same store and the same things loaded.
+        """
         return self._twin(emit=emit, _only=None if keys is None else frozenset(keys), workers=None)
 
     def _twin(self, **changed: object) -> Context:
@@ -103,16 +111,26 @@ class Context:
         return self._only is not None
 
     def ensure(self, unit: Unit) -> Entry | Waiting:
-        """Plan or run one unit, whichever this command is for. One that is no share of this process is planned in silence."""
+        """Plan or run one unit, whichever this command is for.
+
+        One that is no share of this process is planned in silence.
+        """
         key = key_of(unit.document)
         if self.dry_run:
             return self._plan(unit, key)
         if self._only is not None and key not in self._only:
             return plan_unit(self.store, unit, silent, explain=False)
-        if not unit.here and self.workers is not None and self.needs_making(key) and self.workers.should_dispatch(1):
+        if (
+            not unit.here
+            and self.workers is not None
+            and self.needs_making(key)
+            and self.workers.should_dispatch(1)
+        ):
             make_units(self, self.workers, [key], f"{unit.step} {unit.name}")
         emit = silent if key in self._made else self.emit
-        entry = run_unit(self.store, unit, emit, force=self._forces(key), explain=emit is not silent)
+        entry = run_unit(
+            self.store, unit, emit, force=self._forces(key), explain=emit is not silent
+        )
         if self.force or self.is_share:
             self._made.add(key)
         return entry
@@ -126,7 +144,9 @@ class Context:
         return self._forces(key) or self.store.get(key) is None
 
     def _plan(self, unit: Unit, key: str) -> Entry | Waiting:
-        outcome = plan_unit(self.store, unit, self.emit, force=self._forces(key), explain=self.emit is not silent)
+        outcome = plan_unit(
+            self.store, unit, self.emit, force=self._forces(key), explain=self.emit is not silent
+        )
         if self._missing is not None and isinstance(outcome, Waiting):
             self._missing.append(unit)
         return outcome
@@ -138,7 +158,14 @@ class Context:
     def waits(self, step: str, name: str, upstream: Waiting) -> Waiting:
         """Plan something whose input is still to be made."""
         if not self.is_share:
-            self.emit(Event(kind="waits", step=step, name=name, text=f"needs {upstream.step} {upstream.name}"))
+            self.emit(
+                Event(
+                    kind="waits",
+                    step=step,
+                    name=name,
+                    text=f"needs {upstream.step} {upstream.name}",
+                )
+            )
         return Waiting(step=step, name=name)
 
     def task(self, config: TaskConfig) -> Task:
@@ -160,16 +187,25 @@ class Context:
         return self._tasks[config, data_root]
 
     def encoder_files(self, config: EncoderConfig) -> EncoderFiles:
-        """Return where an encoder is and the digest of its bytes; the tiny one is made when first asked for, in a dry run not kept."""
+        """Return where an encoder is and the digest of its bytes.
+
+        The tiny one is made when first asked for, in a dry run not kept.
+        """
         if config not in self._files:
-            self._files[config] = self._tiny(config) if config.source == "tiny" else locate_encoder(config)
+            self._files[config] = (
+                self._tiny(config) if config.source == "tiny" else locate_encoder(config)
+            )
         return self._files[config]
 
     def _tiny(self, config: EncoderConfig) -> EncoderFiles:
         from prefixbank.runtime import tiny_encoder
 
         unit = tiny_encoder.unit()
-        entry = run_unit(self.store, unit, silent) if not self.dry_run else self.store.get(key_of(unit.document))
+        entry = (
+            run_unit(self.store, unit, silent)
+            if not self.dry_run
+            else self.store.get(key_of(unit.document))
+        )
         if entry is not None:
             return describe_folder(entry.path, config, "tiny")
         with TemporaryDirectory() as folder:
@@ -177,7 +213,7 @@ class Context:
             return describe_folder(Path(folder), config, "tiny")
 
     def encoder_of_bank(self, bank: Entry, asked: EncoderConfig) -> EncoderFiles:
-        """Return the encoder that a bank was made with, or the one asked for if its bytes are the same.
+        """Return the encoder that a bank was made with, or one of the same bytes asked for.
 
         Raises:
             EncoderError: another encoder was asked for, or its files changed since.
@@ -188,14 +224,17 @@ class Context:
         if files.digest != made_with:
             name = own.name if asked.source == "bank" else asked.name
             raise EncoderError(
-                f"bank {bank.short_key} was made with encoder {own.name} {made_with[:8]}, {files.label} here is {files.digest[:8]}",
+                f"bank {bank.short_key} was made with encoder {own.name} {made_with[:8]}, "
+                f"{files.label} here is {files.digest[:8]}",
                 expected="the very encoder that its prefixes were trained on",
                 fix=f"drop the encoder= option, or train and combine again with encoder={name}",
             )
         return files
 
     def load(self, files: EncoderFiles, *, prompts: bool = False) -> Encoder:
-        """Return the encoder itself, on the device asked for, loaded unless it is one of the last ones.
+        """Return the encoder itself, on the device asked for.
+
+        It is loaded unless it is one of the last ones.
 
         Args:
             files: where it is.
@@ -212,14 +251,19 @@ class Context:
         return encoder
 
     def inference_model(self, files: EncoderFiles, precision: str) -> nn.Module:
-        """Return the encoder's model as embedding reads texts with it: on a CPU with packed linear layers."""
+        """Return the encoder's model as embedding reads texts with it.
+
+        On a CPU with packed linear layers.
+        """
         from prefixbank.core.embed import DTYPES
         from prefixbank.core.packed import pack_linear_layers, packable
 
         model, dtype = self.load(files).model, DTYPES[precision]
         if not packable(model, dtype):
             return model
-        return self._readers.get(f"{files.digest} {precision}", lambda: pack_linear_layers(model, dtype))
+        return self._readers.get(
+            f"{files.digest} {precision}", lambda: pack_linear_layers(model, dtype)
+        )
 
     def device(self) -> str:
         """Choose the device and set the number of threads.
@@ -231,23 +275,37 @@ class Context:
 
         if self.run.threads:
             torch.set_num_threads(self.run.threads)
-        present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        present = {
+            "cpu": True,
+            "cuda": torch.cuda.is_available(),
+            "mps": torch.backends.mps.is_available(),
+        }
         if self.run.device == "auto":
             return next(name for name in ("cuda", "mps", "cpu") if present[name])
         if not present[self.run.device]:
             raise DeviceError(
                 f"run.device={self.run.device}, but torch {torch.__version__} finds no such device",
-                expected=f"one of auto, {', '.join(name for name, there in present.items() if there)}",
-                fix="run.device=auto    or install a torch build for this device (see: prefixbank doctor)",
+                expected=(
+                    f"one of auto, {', '.join(name for name, there in present.items() if there)}"
+                ),
+                fix=(
+                    "run.device=auto    or install a torch build for this device (see: prefixbank "
+                    "doctor)"
+                ),
             )
         return self.run.device
 
     def embed_tokens(self) -> int:
         """Return the tokens of one batch when embedding: as asked, else what suits the device."""
-        return self.run.embed_tokens or (CPU_TOKENS if self.device() == "cpu" else ACCELERATOR_TOKENS)
+        return self.run.embed_tokens or (
+            CPU_TOKENS if self.device() == "cpu" else ACCELERATOR_TOKENS
+        )
 
     def embed_workers(self) -> int:
-        """Return how many batches to embed at a time: one on each core of a CPU; 0 on an accelerator, which takes them one by one."""
+        """Return how many batches to embed at a time: one on each core of a CPU.
+
+        0 on an accelerator, which takes them one by one.
+        """
         import torch
 
         return torch.get_num_threads() if self.device() == "cpu" else 0

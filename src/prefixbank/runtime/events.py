@@ -12,8 +12,9 @@ class Event:
     """One thing that happened.
 
     Args:
-        kind: `hit` and `done` end a unit, `miss` starts one, `waits` stands for one whose inputs are still to be made,
-            `progress` moves one on, `note` says something that the user should know.
+        kind: `hit` and `done` end a unit, `miss` starts one, `waits` stands for one whose inputs
+            are still to be made, `progress` moves one on, `note` says something that the user
+            should know.
         step: command-like name of the step, `train-prefix`.
         name: what it works on, `snli`.
         text: reason of a miss, summary of a result, or the note.

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ENCODERS_KEPT = 2
-"""A study goes through many fine-tuned encoders, one after the other, and comes back to the frozen one."""
+"""A study goes through many fine-tuned encoders, one after the other, and comes back to the frozen
+one."""
 
 
 class LruCache(Generic[T]):

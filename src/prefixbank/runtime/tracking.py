@@ -17,7 +17,10 @@ MODULES = {"tensorboard": "tensorboard", "wandb": "wandb"}
 
 @contextmanager
 def tracked(
-    run: RunConfig, name: str, recipe: PrefixRecipe | MultitaskRecipe, on_event: Callable[[FitEvent], None]
+    run: RunConfig,
+    name: str,
+    recipe: PrefixRecipe | MultitaskRecipe,
+    on_event: Callable[[FitEvent], None],
 ) -> Iterator[Callable[[FitEvent], None]]:
     """Yield a listener that passes events on to `on_event` and to the tracker of `run`.
 
@@ -31,17 +34,28 @@ def tracked(
         raise UsageError(
             f"run.tracker={run.tracker}, but the package {MODULES[run.tracker]} is not installed",
             expected="the package of the tracker",
-            fix=f"pip install 'prefixbank[{run.tracker}]'    or run.tracker=none (the curve is in the artifact either way)",
+            fix=(
+                f"pip install 'prefixbank[{run.tracker}]'    "
+                "or run.tracker=none (the curve is in the artifact either way)"
+            ),
         )
     from accelerate.tracking import TensorBoardTracker, WandBTracker
 
-    tracker = TensorBoardTracker(name, run.tracker_dir) if run.tracker == "tensorboard" else WandBTracker(name)
+    tracker = (
+        TensorBoardTracker(name, run.tracker_dir)
+        if run.tracker == "tensorboard"
+        else WandBTracker(name)
+    )
     tracker.start()
     own = recipe.prefix if isinstance(recipe, PrefixRecipe) else recipe.multitask
     tracker.store_init_configuration({"seed": recipe.seed, **asdict(own), **asdict(recipe.optim)})
 
     def listen(event: FitEvent) -> None:
-        values = {"loss": event.loss, "lr": event.lr} if event.validation is None else {"validation": event.validation}
+        values = (
+            {"loss": event.loss, "lr": event.lr}
+            if event.validation is None
+            else {"validation": event.validation}
+        )
         tracker.log(values, step=event.step)
         on_event(event)
 

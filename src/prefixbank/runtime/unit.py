@@ -1,4 +1,4 @@
-"""Units of work: what one artifact is determined by, how it is made, and whether the store has it already."""
+"""Units of work: what determines an artifact, how it is made, and whether the store has it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Unit:
         step: command-like name, `train-prefix`.
         name: what messages call it, `snli`.
         document: what determines it; its key is the hash of this.
-        make: writes the artifact's files into its first argument, may keep checkpoints in its second, and returns free facts for
-            entry.json.
+        make: writes the artifact's files into its first argument, may keep checkpoints in its
+            second, and returns free facts for entry.json.
         ref: (kind, name) to point at the artifact, if any.
         note: what to add to the line when it is done, from the finished artifact.
         here: whether it is so quickly made that no worker is asked to.
@@ -47,24 +47,51 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """Stands for an artifact that a plan cannot name yet, because something before it is still to be made."""
+    """Stands for an artifact that a plan cannot name yet.
+
+    Something before it is still to be made.
+    """
 
     step: str
     name: str
 
 
-def plan_unit(store: Store, unit: Unit, emit: Emit, *, force: bool = False, explain: bool = True) -> Entry | Waiting:
-    """Say whether `unit` is a hit, and if not why, without making anything; the arguments are those of `run_unit`."""
+def plan_unit(
+    store: Store, unit: Unit, emit: Emit, *, force: bool = False, explain: bool = True
+) -> Entry | Waiting:
+    """Say whether `unit` is a hit, and if not why, without making anything.
+
+    The arguments are those of `run_unit`.
+    """
     key = key_of(unit.document)
     entry = None if force else store.get(key)
     if entry is not None:
-        emit(Event(kind="hit", step=unit.step, name=unit.name, key=key, text=unit.note(entry), size_bytes=entry.size_bytes))
+        emit(
+            Event(
+                kind="hit",
+                step=unit.step,
+                name=unit.name,
+                key=key,
+                text=unit.note(entry),
+                size_bytes=entry.size_bytes,
+            )
+        )
         return entry
-    emit(Event(kind="miss", step=unit.step, name=unit.name, key=key, text=_why(store, unit, force=force, explain=explain)))
+    emit(
+        Event(
+            kind="miss",
+            step=unit.step,
+            name=unit.name,
+            key=key,
+            text=_why(store, unit, force=force, explain=explain),
+        )
+    )
     return Waiting(step=unit.step, name=unit.name)
 
 
-def run_unit(store: Store, unit: Unit, emit: Emit, *, force: bool = False, explain: bool = True) -> Entry:
+def run_unit(
+    store: Store, unit: Unit, emit: Emit, *, force: bool = False, explain: bool = True
+) -> Entry:
     """Return the unit's artifact, made now if the store lacks it, and point its ref at it.
 
     Args:
@@ -78,13 +105,30 @@ def run_unit(store: Store, unit: Unit, emit: Emit, *, force: bool = False, expla
     key = key_of(unit.document)
     present = None if force else store.get(key)
     if present is None:
-        emit(Event(kind="miss", step=unit.step, name=unit.name, key=key, text=_why(store, unit, force=force, explain=explain)))
-        entry, hit = store.build(unit.document, _named(unit), force=force, on_wait=lambda: _say_waiting(unit, emit))
+        emit(
+            Event(
+                kind="miss",
+                step=unit.step,
+                name=unit.name,
+                key=key,
+                text=_why(store, unit, force=force, explain=explain),
+            )
+        )
+        entry, hit = store.build(
+            unit.document, _named(unit), force=force, on_wait=lambda: _say_waiting(unit, emit)
+        )
     else:
         entry, hit = present, True
     if unit.ref is not None:
         store.set_ref(*unit.ref, entry.key)
-    done = Event(kind="hit" if hit else "done", step=unit.step, name=unit.name, key=key, text=unit.note(entry), size_bytes=entry.size_bytes)
+    done = Event(
+        kind="hit" if hit else "done",
+        step=unit.step,
+        name=unit.name,
+        key=key,
+        text=unit.note(entry),
+        size_bytes=entry.size_bytes,
+    )
     emit(replace(done, seconds=time.monotonic() - started))
     return entry
 
@@ -101,8 +145,12 @@ def _why(store: Store, unit: Unit, *, force: bool, explain: bool) -> str:
 
 
 def why_missing(store: Store, unit: Unit) -> str:
-    """Name what differs from the most similar artifact that the same step made under the same name."""
-    namesakes = [entry for entry in reversed(store.entries(unit.document["step"])) if entry.info.get("name") == unit.name]
+    """Name what differs from the most similar artifact of the same step and name."""
+    namesakes = [
+        entry
+        for entry in reversed(store.entries(unit.document["step"]))
+        if entry.info.get("name") == unit.name
+    ]
     if not namesakes:
         return "first of this name"
     nearest = min(namesakes, key=lambda entry: len(diff_documents(entry.document, unit.document)))
@@ -112,4 +160,11 @@ def why_missing(store: Store, unit: Unit) -> str:
 
 
 def _say_waiting(unit: Unit, emit: Emit) -> None:
-    emit(Event(kind="note", step=unit.step, name=unit.name, text="another process is making this; waiting for it"))
+    emit(
+        Event(
+            kind="note",
+            step=unit.step,
+            name=unit.name,
+            text="another process is making this; waiting for it",
+        )
+    )

@@ -1,4 +1,7 @@
-"""Go through a graph of units: plan all of it, say how much is there, and make the rest, here or by workers."""
+"""Go through a graph of units.
+
+Plan all of it, say how much is there, and make the rest, here or by workers.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,16 @@ from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
 
 Walk = Callable[[Context], Entry | Waiting]
-"""Gives a context every unit in order, an input before what is made of it; a context that plans makes none of them."""
+"""Gives a context every unit in order, an input before what is made of it; a context that plans
+makes none of them."""
 
 
 def run_walk(context: Context, name: str, walk: Walk) -> Entry | Waiting:
     """Return what the walk comes to.
 
     Args:
-        context: how to run. One that plans gets the whole plan; a worker's makes its share in silence.
+        context: how to run. One that plans gets the whole plan; a worker's makes its share in
+            silence.
         name: what messages call it.
         walk: the graph.
     """
@@ -30,7 +35,14 @@ def run_walk(context: Context, name: str, walk: Walk) -> Entry | Waiting:
     outcome = walk(context.dry(planned.append, missing))
     units = [event for event in planned if event.kind in ("hit", "miss", "waits")]
     hits = sum(event.kind == "hit" for event in units)
-    context.emit(Event(kind="note", step="run", name=name, text=f"{len(units)} units: {hits} hits, {len(units) - hits} to run"))
+    context.emit(
+        Event(
+            kind="note",
+            step="run",
+            name=name,
+            text=f"{len(units)} units: {hits} hits, {len(units) - hits} to run",
+        )
+    )
     if context.dry_run:
         for event in units:
             context.emit(event)
@@ -40,8 +52,12 @@ def run_walk(context: Context, name: str, walk: Walk) -> Entry | Waiting:
     return walk(context)
 
 
-def _make_in_waves(context: Context, workers: WorkerPool, name: str, walk: Walk, missing: list[Unit]) -> None:
-    """Have workers make what is missing: whatever has all its inputs, and then what that makes possible.
+def _make_in_waves(
+    context: Context, workers: WorkerPool, name: str, walk: Walk, missing: list[Unit]
+) -> None:
+    """Have workers make what is missing.
+
+    Whatever has all its inputs, and then what that makes possible.
 
     Args:
         context: how to run.

@@ -1,4 +1,7 @@
-"""What a worker keeps from one job to the next: loaded tasks and encoders, and its place in a corpus."""
+"""What a worker keeps from one job to the next.
+
+Loaded tasks and encoders, and its place in a corpus.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,20 @@ from prefixbank.store.store import Store
 
 def worker_context(job: Job, run: RunConfig, emit: Emit) -> Context:
     """Return the context of a job; jobs of the same command share what is loaded."""
-    warm = _context(job.store, replace(run, threads=job.threads or run.threads), job.command, job.overrides, job.force)
+    warm = _context(
+        job.store,
+        replace(run, threads=job.threads or run.threads),
+        job.command,
+        job.overrides,
+        job.force,
+    )
     return warm.restricted_to(job.only, emit)
 
 
 @lru_cache(maxsize=1)
-def _context(store: str, run: RunConfig, command: str, overrides: tuple[str, ...], force: bool) -> Context:
+def _context(
+    store: str, run: RunConfig, command: str, overrides: tuple[str, ...], force: bool
+) -> Context:
     return Context(Store(Path(store)), run, force=force)
 
 

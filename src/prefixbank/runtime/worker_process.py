@@ -1,4 +1,7 @@
-"""A worker of the local driver: reads a job from each line of standard input, does it, and answers with a line of standard output."""
+"""A worker of the local driver.
+
+Reads a job from each line of standard input, does it, and answers with a line of standard output.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from queue import SimpleQueue
 
 
 def main() -> None:
-    """Do jobs until standard input is closed; end at once when it is, even in the middle of a job."""
+    """Do jobs until standard input is closed.
+
+    End at once when it is, even in the middle of a job.
+    """
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no answer
     jobs: SimpleQueue[str] = SimpleQueue()
@@ -25,7 +31,10 @@ def main() -> None:
 
 
 def _receive(jobs: SimpleQueue[str]) -> None:
-    """Pass lines on. At the end the command is gone: whatever is not published yet is for the next run to make."""
+    """Pass lines on.
+
+    At the end the command is gone: whatever is not published yet is for the next run to make.
+    """
     for line in sys.stdin:
         jobs.put(line)
     os._exit(0)

@@ -1,7 +1,7 @@
-"""Have units made by workers, each of which builds the same command again and makes its share of it.
+"""Have units made by workers, each of which builds the command again and makes its share.
 
-A worker finds the units by their keys, and puts what it makes into the store, as the command itself would: the keys and the bytes are
-the same.
+A worker finds the units by their keys, and puts what it makes into the store, as the command itself
+would: the keys and the bytes are the same.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ class WorkerPool:
         return self._driver
 
     def should_dispatch(self, units: int) -> bool:
-        """Tell whether so many missing units are for workers to make; if not, the command makes them itself."""
+        """Tell whether so many missing units are for workers to make.
+
+        If not, the command makes them itself.
+        """
         if units == 0 or (self._run.driver == "local" and self._run.workers == 1):
             return False
         return self.driver.dispatches_single_units or (units > 1 and self.driver.num_workers > 1)
@@ -70,7 +73,9 @@ class WorkerPool:
         """Return jobs that make units."""
         return [replace(self._job, keys=share) for share in self._shares(tuple(keys))]
 
-    def jobs_for_shards(self, shards: Mapping[int, str], *, always: Mapping[int, str], settings: Sequence[str]) -> list[Job]:
+    def jobs_for_shards(
+        self, shards: Mapping[int, str], *, always: Mapping[int, str], settings: Sequence[str]
+    ) -> list[Job]:
         """Return jobs that make shards of a corpus, neighbours together.
 
         Args:
@@ -79,7 +84,10 @@ class WorkerPool:
             settings: further overrides for the workers.
         """
         whole = replace(self._job, overrides=(*self._job.overrides, *settings))
-        return [replace(whole, shards={**always, **dict(share)}) for share in self._shares(tuple(shards.items()))]
+        return [
+            replace(whole, shards={**always, **dict(share)})
+            for share in self._shares(tuple(shards.items()))
+        ]
 
     def outcomes(self, jobs: Sequence[Job], emit: Emit) -> Iterator[tuple[Job, JSON]]:
         """Have jobs done; yield each with its outcome as they end.
@@ -102,13 +110,19 @@ class WorkerPool:
         for job, how in died:
             error = DeviceError(
                 f"a worker has died {ATTEMPTS} times over the same unit, the last time: {how}",
-                expected="workers with memory and time enough for one unit; what is finished is kept, training resumes",
+                expected=(
+                    "workers with memory and time enough for one unit; what is finished is kept, "
+                    "training resumes"
+                ),
                 fix="fewer workers at a time (run.workers=1), or more memory or time for each",
             )
             yield job, failure(error)
 
     def new_events(self, outcome: JSON) -> Iterator[Event]:
-        """Yield what a worker heard, but for notes that another has passed on: each reads the same tasks and notes the same of them."""
+        """Yield what a worker heard, but for notes that another has passed on.
+
+        Each reads the same tasks and notes the same of them.
+        """
         for event in events_in(outcome):
             if event not in self._notes:
                 yield event
@@ -116,7 +130,10 @@ class WorkerPool:
                 self._notes.add(event)
 
     def _shares(self, items: tuple[Item, ...]) -> list[tuple[Item, ...]]:
-        """Deal out items: one for each job, or where a job is dear to start, about as many for each worker."""
+        """Deal out items to jobs.
+
+        One for each job, or where a job is dear to start, about as many for each worker.
+        """
         if not self.driver.batches_units or not self.driver.num_workers:
             return [(item,) for item in items]
         count = min(len(items), self.driver.num_workers)
@@ -146,7 +163,13 @@ def make_units(context: Context, workers: WorkerPool, keys: Sequence[str], name:
     do_jobs(context, workers, workers.jobs_for_keys(keys), keys, count)
 
 
-def do_jobs(context: Context, workers: WorkerPool, jobs: Sequence[Job], keys: Sequence[str], on_done: Callable[[Job], None]) -> None:
+def do_jobs(
+    context: Context,
+    workers: WorkerPool,
+    jobs: Sequence[Job],
+    keys: Sequence[str],
+    on_done: Callable[[Job], None],
+) -> None:
     """Have jobs done.
 
     Args:
@@ -157,7 +180,8 @@ def do_jobs(context: Context, workers: WorkerPool, jobs: Sequence[Job], keys: Se
         on_done: called after each job.
 
     Raises:
-        PrefixbankError: what made jobs fail, once the others are done; or the workers are not those of this store.
+        PrefixbankError: what made jobs fail, once the others are done; or the workers are not those
+            of this store.
     """
     faults: dict[str, PrefixbankError] = {}
     for job, outcome in workers.outcomes(jobs, context.emit):
@@ -165,14 +189,22 @@ def do_jobs(context: Context, workers: WorkerPool, jobs: Sequence[Job], keys: Se
             context.emit(event)
         error = error_in(outcome)
         if error is not None:
-            faults[str(error)] = error  # the same for many jobs, where it is the machine's or the corpus's
+            # The same for many jobs, where it is the machine's or the corpus's.
+            faults[str(error)] = error
         on_done(job)
     raise_faults(list(faults.values()))
     lost = [key for key in keys if context.store.get(key) is None]
     if lost:
         raise PrefixbankError(
-            f"workers say they are done, but {len(lost)} of {len(keys)} units are not in the store at {context.store.root}",
-            expected="workers that see the same store, data and encoder under the same paths, with the same version of prefixbank",
-            fix="prefixbank doctor    on a worker's machine; --store FOLDER on a file system that all machines share",
+            f"workers say they are done, but {len(lost)} of {len(keys)} units are not in the "
+            f"store at {context.store.root}",
+            expected=(
+                "workers that see the same store, data and encoder under the same paths, with the "
+                "same version of prefixbank"
+            ),
+            fix=(
+                "prefixbank doctor    on a worker's machine; --store FOLDER on a file system that "
+                "all machines share"
+            ),
         )
     context.mark_made(keys)

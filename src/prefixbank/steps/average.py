@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 STEP = "average"
 VERSION = 1  # 1: first
 DIGITS = 6
-"""Weights are rounded to this: their last digits depend on the machine that computed them, and keys must not."""
+"""Weights are rounded to this: their last digits depend on the machine that computed them, and keys
+must not."""
 FORM = ("kind", "length", "gate")
 """Settings in which prefixes have to agree to have a mean."""
 
@@ -41,28 +42,48 @@ def unit(prefixes: Sequence[Entry], weights: Sequence[float], name: str) -> Unit
     Raises:
         UsageError: prefixes of different lengths, kinds or gates.
     """
-    pairs = sorted(zip(prefixes, weights, strict=True), key=lambda pair: pair[0].files[TENSORS].sha256)
-    prefixes, rounded = [entry for entry, _ in pairs], [round(float(weight), DIGITS) for _, weight in pairs]
+    pairs = sorted(
+        zip(prefixes, weights, strict=True), key=lambda pair: pair[0].files[TENSORS].sha256
+    )
+    prefixes, rounded = (
+        [entry for entry, _ in pairs],
+        [round(float(weight), DIGITS) for _, weight in pairs],
+    )
     form = _form(prefixes[0])
-    raise_faults([_other_form(prefixes[0], entry) for entry in prefixes[1:] if _form(entry) != form])
+    raise_faults(
+        [_other_form(prefixes[0], entry) for entry in prefixes[1:] if _form(entry) != form]
+    )
 
     def make(out: Path, work: Path) -> JSON:
-        from prefixbank.artifacts.tensors import prefix_from, prefix_tensors, read_tensors, write_tensors
+        from prefixbank.artifacts.tensors import (
+            prefix_from,
+            prefix_tensors,
+            read_tensors,
+            write_tensors,
+        )
 
         mean = _mean([prefix_from(read_tensors(entry, TENSORS)) for entry in prefixes], rounded)
         write_tensors(out / TENSORS, prefix_tensors(mean))
-        return {"task": "+".join(sorted(entry.info["task"] for entry in prefixes)), "encoder": prefixes[0].info["encoder"]}
+        return {
+            "task": "+".join(sorted(entry.info["task"] for entry in prefixes)),
+            "encoder": prefixes[0].info["encoder"],
+        }
 
     inputs = {
         "encoder": prefixes[0].document["inputs"]["encoder"],
         "prefixes": [entry.files[TENSORS].sha256 for entry in prefixes],
     }
-    made_of = document(step="average", version=VERSION, config={"weights": rounded, "prefix": form}, inputs=inputs)
+    made_of = document(
+        step="average", version=VERSION, config={"weights": rounded, "prefix": form}, inputs=inputs
+    )
     return Unit(step=STEP, name=name, document=made_of, make=make, here=True)
 
 
 def unit_of_nearest(sources: Sequence[Entry], similar: np.ndarray, name: str) -> Unit:
-    """Return the unit that averages the prefixes of sources, weighted by their similarity [k] with a target."""
+    """Return the unit that averages the prefixes of sources.
+
+    Weights are their similarities [k] with a target.
+    """
     from prefixbank.core.average import retrieval_weights
 
     return unit(sources, retrieval_weights(similar).tolist(), name)
@@ -87,7 +108,10 @@ def _form(entry: Entry) -> JSON:
 
 
 def _other_form(first: Entry, other: Entry) -> UsageError:
-    shapes = [" ".join(f"prefix.{name}={value}" for name, value in _form(entry).items()) for entry in (first, other)]
+    shapes = [
+        " ".join(f"prefix.{name}={value}" for name, value in _form(entry).items())
+        for entry in (first, other)
+    ]
     return UsageError(
         f"{called(other)} has {shapes[1]}, {called(first)} has {shapes[0]}",
         expected="prefixes of one kind, length and gate to average",

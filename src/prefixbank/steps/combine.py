@@ -22,15 +22,17 @@ STEP = "combine"
 VERSION = 1  # 1: first
 
 
-def unit(prefixes: Sequence[Entry], recipe: BankRecipe, name: str, refs: Sequence[str] = ()) -> Unit:
+def unit(
+    prefixes: Sequence[Entry], recipe: BankRecipe, name: str, refs: Sequence[str] = ()
+) -> Unit:
     """Return the unit that combines `prefixes`, in this order; ref `bank/<name>`.
 
     Args:
         prefixes: finished prefix artifacts of one encoder.
         recipe: rule, weights and pooling.
         name: of the bank.
-        refs: the `prefix/...` refs that the prefixes were named by (empty where named by key), so that the bank can be seen to be stale
-            when one moves.
+        refs: the `prefix/...` refs that the prefixes were named by (empty where named by key), so
+            that the bank can be seen to be stale when one moves.
     """
     check_prefixes(prefixes)
     recipe = effective(recipe)
@@ -41,29 +43,57 @@ def unit(prefixes: Sequence[Entry], recipe: BankRecipe, name: str, refs: Sequenc
         write_bank(out, prefixes, recipe)
         given = refs or [""] * len(prefixes)
         source = {ref: entry.key for ref, entry in zip(given, prefixes, strict=True) if ref}
-        named = [ref.removeprefix("prefix/") or entry.key for ref, entry in zip(given, prefixes, strict=True)]
+        named = [
+            ref.removeprefix("prefix/") or entry.key
+            for ref, entry in zip(given, prefixes, strict=True)
+        ]
         tasks = [entry.info["task"] for entry in prefixes]
-        return {"encoder": prefixes[0].info["encoder"], "tasks": tasks, "from": source, "named": named}
+        return {
+            "encoder": prefixes[0].info["encoder"],
+            "tasks": tasks,
+            "from": source,
+            "named": named,
+        }
 
-    inputs = {"encoder": prefixes[0].document["inputs"]["encoder"], "prefixes": [entry.digest for entry in prefixes]}
+    inputs = {
+        "encoder": prefixes[0].document["inputs"]["encoder"],
+        "prefixes": [entry.digest for entry in prefixes],
+    }
     made_of = document(step="combine", version=VERSION, config=asdict(recipe), inputs=inputs)
-    return Unit(step=STEP, name=name, document=made_of, make=make, ref=("bank", name), note=describe, here=True)
+    return Unit(
+        step=STEP,
+        name=name,
+        document=made_of,
+        make=make,
+        ref=("bank", name),
+        note=describe,
+        here=True,
+    )
 
 
 def describe(entry: Entry) -> str:
     """Return what the line of a finished bank says."""
-    return f"{len(entry.info['tasks'])} prefixes, {entry.document['config']['combine']['rule']}: {', '.join(entry.info['tasks'])}"
+    return (
+        f"{len(entry.info['tasks'])} prefixes, {entry.document['config']['combine']['rule']}: "
+        f"{', '.join(entry.info['tasks'])}"
+    )
 
 
 def check_prefixes(prefixes: Sequence[Entry]) -> None:
-    """Refuse nothing at all, one prefix named twice, and prefixes of several encoders or of both kinds, all at once.
+    """Refuse prefixes that make no bank, with all faults at once.
+
+    None at all, one named twice, and prefixes of several encoders or of both kinds.
 
     Raises:
         UsageError: one for each fault.
     """
     faults: list[PrefixbankError] = []
     if not prefixes:
-        raise UsageError("no prefixes to combine", expected="one or more", fix="prefixbank combine 'prefixes=[sst2,snli]' name=demo")
+        raise UsageError(
+            "no prefixes to combine",
+            expected="one or more",
+            fix="prefixbank combine 'prefixes=[sst2,snli]' name=demo",
+        )
     seen: dict[str, Entry] = {}
     for entry in prefixes:
         if entry.digest in seen:
@@ -85,11 +115,18 @@ def check_prefixes(prefixes: Sequence[Entry]) -> None:
 
 
 def _other_encoder(first: Entry, other: Entry) -> UsageError:
-    names = [f"{entry.info['encoder']['name']} {entry.document['inputs']['encoder'][:8]}" for entry in (first, other)]
+    names = [
+        f"{entry.info['encoder']['name']} {entry.document['inputs']['encoder'][:8]}"
+        for entry in (first, other)
+    ]
     return UsageError(
-        f"prefix '{other.info['task']}' was trained on encoder {names[1]}, prefix '{first.info['task']}' on {names[0]}",
+        f"prefix '{other.info['task']}' was trained on encoder {names[1]}, prefix "
+        f"'{first.info['task']}' on {names[0]}",
         expected="all prefixes of one bank share one encoder",
-        fix=f"prefixbank train-prefix {setting_in(other.info)} encoder={first.info['encoder']['name']}    or leave it out",
+        fix=(
+            f"prefixbank train-prefix {setting_in(other.info)} "
+            f"encoder={first.info['encoder']['name']}    or leave it out"
+        ),
     )
 
 
@@ -101,9 +138,13 @@ def _kind(prefix: Entry) -> str:
 
 def _other_kind(first: Entry, other: Entry) -> UsageError:
     return UsageError(
-        f"prefix '{other.info['task']}' is {_kind(other)}, prefix '{first.info['task']}' is {_kind(first)}",
+        f"prefix '{other.info['task']}' is {_kind(other)}, prefix '{first.info['task']}' is "
+        f"{_kind(first)}",
         expected="all prefixes of one bank are of one kind",
-        fix=f"prefixbank train-prefix {setting_in(other.info)} prefix.kind={_kind(first)}    or leave it out",
+        fix=(
+            f"prefixbank train-prefix {setting_in(other.info)} prefix.kind={_kind(first)}    "
+            "or leave it out"
+        ),
     )
 
 

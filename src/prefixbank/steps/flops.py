@@ -12,7 +12,9 @@ from prefixbank.core.training.settings import FitSettings, TrainingSettings
 from prefixbank.data.encoders.encoder import Encoder
 
 
-def prefix_training_flops(encoder: Encoder, settings: FitSettings, train: Callable[[int], Sequence[Batch]], steps: int) -> int | None:
+def prefix_training_flops(
+    encoder: Encoder, settings: FitSettings, train: Callable[[int], Sequence[Batch]], steps: int
+) -> int | None:
     """Return the operations behind a prefix.
 
     Args:
@@ -30,27 +32,45 @@ def prefix_training_flops(encoder: Encoder, settings: FitSettings, train: Callab
         return None
 
 
-def finetuning_flops(encoder: Encoder, settings: TrainingSettings, train: Callable[[int], Sequence[Batch]], steps: int) -> int | None:
-    """Return the operations behind a fine-tuned encoder; `encoder` is what training began with, or the same with other weights.
+def finetuning_flops(
+    encoder: Encoder,
+    settings: TrainingSettings,
+    train: Callable[[int], Sequence[Batch]],
+    steps: int,
+) -> int | None:
+    """Return the operations behind a fine-tuned encoder.
+
+    `encoder` is what training began with, or the same with other weights.
 
     The others are those of `prefix_training_flops`, and so is what is returned.
     """
     try:
-        return finetune_flops(encoder.model, encoder.shape, settings.pooling, shapes_seen(settings, train, steps))
+        return finetune_flops(
+            encoder.model, encoder.shape, settings.pooling, shapes_seen(settings, train, steps)
+        )
     except RuntimeError:
         return None
 
 
-def shapes_seen(settings: TrainingSettings, train: Callable[[int], Sequence[Batch]], steps: int) -> dict[int, Counter[tuple[int, int]]]:
-    """Return the shapes of all batches trained on, by the number of outputs C of their task's head."""
+def shapes_seen(
+    settings: TrainingSettings, train: Callable[[int], Sequence[Batch]], steps: int
+) -> dict[int, Counter[tuple[int, int]]]:
+    """Return the shapes of all batches trained on, by the outputs C of their task's head."""
     shapes: dict[int, Counter[tuple[int, int]]] = {}
     for batch in batches_seen(train, steps, settings.gradient_accumulation_steps):
-        shapes.setdefault(settings.tasks[batch.task].num_outputs, Counter()).update(shapes_of([batch]))
+        shapes.setdefault(settings.tasks[batch.task].num_outputs, Counter()).update(
+            shapes_of([batch])
+        )
     return shapes
 
 
-def batches_seen(train: Callable[[int], Sequence[Batch]], steps: int, gradient_accumulation_steps: int) -> Iterator[Batch]:
-    """Yield the batches of the first `steps` optimiser steps, epoch after epoch; an epoch's last step may have fewer batches."""
+def batches_seen(
+    train: Callable[[int], Sequence[Batch]], steps: int, gradient_accumulation_steps: int
+) -> Iterator[Batch]:
+    """Yield the batches of the first `steps` optimiser steps, epoch after epoch.
+
+    An epoch's last step may have fewer batches.
+    """
     left = steps
     for epoch in count():
         if left <= 0:

@@ -11,7 +11,13 @@ import numpy as np
 import pyarrow.parquet as parquet
 
 from prefixbank.artifacts.bank import plain_bank, read_bank
-from prefixbank.artifacts.embeddings import CALIBRATION, FACTS, read_calibration, read_stored, read_vectors
+from prefixbank.artifacts.embeddings import (
+    CALIBRATION,
+    FACTS,
+    read_calibration,
+    read_stored,
+    read_vectors,
+)
 from prefixbank.artifacts.encoder import encoder_of, listing_of
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.config.commands import CorpusConfig, SearchConfig
@@ -50,16 +56,21 @@ class Embeddings:
         """Find embeddings by ref or key, and what they were made by.
 
         Raises:
-            UsageError: no name, no such embeddings, or of pairs that are read apart; their bank is gone.
+            UsageError: no name, no such embeddings, or of pairs that are read apart; their bank is
+                gone.
         """
         if not name:
             raise UsageError(
-                "no embeddings given", expected="embeddings=NAME", fix="prefixbank cache ls embed    lists the embeddings there are"
+                "no embeddings given",
+                expected="embeddings=NAME",
+                fix="prefixbank cache ls embed    lists the embeddings there are",
             )
         entry = context.store.resolve("embeddings", name)
         if entry.step != "embed":
             raise UsageError(
-                f"{name} is no embeddings but {entry.step}", expected="what `prefixbank embed` made", fix="prefixbank cache ls embed"
+                f"{name} is no embeddings but {entry.step}",
+                expected="what `prefixbank embed` made",
+                fix="prefixbank cache ls embed",
             )
         config = dict(entry.document["config"])
         pooling = config.pop("pooling", None)
@@ -67,10 +78,22 @@ class Embeddings:
         recipe = EmbedRecipe(**config)
         if recipe.pairs != "joint":
             raise UsageError(
-                f"{name} holds comparisons of pairs (pairs={recipe.pairs})", expected="embeddings of texts", fix="embed with pairs=joint"
+                f"{name} holds comparisons of pairs (pairs={recipe.pairs})",
+                expected="embeddings of texts",
+                fix="embed with pairs=joint",
             )
-        bank = plain_bank(PoolingConfig(**pooling)) if entry.info["bank"] is None else read_bank(_bank_of(context, entry))
-        return cls(context=context, entry=entry, bank=bank, files=_encoder_of(context, entry), recipe=recipe)
+        bank = (
+            plain_bank(PoolingConfig(**pooling))
+            if entry.info["bank"] is None
+            else read_bank(_bank_of(context, entry))
+        )
+        return cls(
+            context=context,
+            entry=entry,
+            bank=bank,
+            files=_encoder_of(context, entry),
+            recipe=recipe,
+        )
 
     @property
     def parts(self) -> list[str]:
@@ -88,7 +111,9 @@ class Embeddings:
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of other texts, float32 [Q, F]."""
-        return embed_rows(self.context, self.bank, self.files, Texts(texts=tuple(texts)), self.recipe)[0]
+        return embed_rows(
+            self.context, self.bank, self.files, Texts(texts=tuple(texts)), self.recipe
+        )[0]
 
     def names(self, places: np.ndarray) -> dict[int, tuple[Any, int]]:
         """Return id and row number of rows given by their place among all."""
@@ -97,7 +122,12 @@ class Embeddings:
             table = parquet.read_table(self.entry.file(f"{stem}.parquet"), columns=["id", "row"])
             here = np.unique(places[(places >= first) & (places < first + len(table))])
             picked = table.take(here - first).to_pylist()
-            found.update({int(place): (row["id"], row["row"]) for place, row in zip(here, picked, strict=True)})
+            found.update(
+                {
+                    int(place): (row["id"], row["row"])
+                    for place, row in zip(here, picked, strict=True)
+                }
+            )
             first += len(table)
         return found
 
@@ -105,11 +135,19 @@ class Embeddings:
 def check_queries(queries: CorpusConfig) -> None:
     """Refuse pairs: a query is one text."""
     if queries.column_pair:
-        raise UsageError(f"queries.column_pair={queries.column_pair}", expected="queries of one text each", fix="drop queries.column_pair")
+        raise UsageError(
+            f"queries.column_pair={queries.column_pair}",
+            expected="queries of one text each",
+            fix="drop queries.column_pair",
+        )
 
 
-def neighbours(embeddings: Embeddings, queries: Sequence[str], config: SearchConfig) -> list[dict[str, Any]]:
-    """Return one row for each query and neighbour: rank, id, row, cosine, and the text where the corpus is given.
+def neighbours(
+    embeddings: Embeddings, queries: Sequence[str], config: SearchConfig
+) -> list[dict[str, Any]]:
+    """Return one row for each query and neighbour.
+
+    Rank, id, row, cosine, and the text where the corpus is given.
 
     Raises:
         UsageError: the extra that searches is not installed.
@@ -119,7 +157,9 @@ def neighbours(embeddings: Embeddings, queries: Sequence[str], config: SearchCon
         from prefixbank.core import search
     except ImportError as error:
         raise UsageError(
-            "searching needs faiss, which is not here", expected="the extra 'search'", fix="pip install 'prefixbank[search]'"
+            "searching needs faiss, which is not here",
+            expected="the extra 'search'",
+            fix="pip install 'prefixbank[search]'",
         ) from error
 
     texts = None if not config.corpus.path else _Texts(embeddings.entry, config.corpus)
@@ -143,7 +183,9 @@ def neighbours(embeddings: Embeddings, queries: Sequence[str], config: SearchCon
             "score": float(score),
             **({"text": shown[names[place][1]]} if texts is not None else {}),
         }
-        for query, places, scores in zip(queries, found.rows.tolist(), found.scores.tolist(), strict=True)
+        for query, places, scores in zip(
+            queries, found.rows.tolist(), found.scores.tolist(), strict=True
+        )
         for rank, (place, score) in enumerate(zip(places, scores, strict=True), start=1)
         if place >= 0
     ]
@@ -187,7 +229,10 @@ def _bank_of(context: Context, entry: Entry) -> Entry:
 
 
 def _encoder_of(context: Context, entry: Entry) -> EncoderFiles:
-    """Return the encoder that read the texts: as its settings find it, or the one in a multi-task artifact."""
+    """Return the encoder that read the texts.
+
+    As its settings find it, or the one in a multi-task artifact.
+    """
     wanted = entry.document["inputs"]["encoder"]
     for made in context.store.entries("train_multitask"):
         if listing_of(made) == wanted:

@@ -1,4 +1,7 @@
-"""A content-addressed store: results are found by the hash of what determines them, and never change."""
+"""A content-addressed store.
+
+Results are found by the hash of what determines them, and never change.
+"""
 
 from prefixbank.store.artifact import Entry, FileRecord, read_entry
 from prefixbank.store.gc import GcItem

@@ -29,8 +29,9 @@ class FileRecord:
 class Entry:
     """One immutable artifact.
 
-    `document` determines it and `key` is that document's hash; `digest` is the hash of its files' names and bytes. `info` holds
-    what is worth knowing but determines nothing (`created`, names, scores): neither key nor digest depends on it.
+    `document` determines it and `key` is that document's hash; `digest` is the hash of its files'
+    names and bytes. `info` holds what is worth knowing but determines nothing (`created`, names,
+    scores): neither key nor digest depends on it.
     """
 
     key: str
@@ -66,7 +67,10 @@ class Entry:
                 fix=f"prefixbank cache show {self.short_key}",
             )
         if fault := self.fault_of(name):
-            raise damaged(f"artifact {self.short_key} ({self.step}) is damaged: {fault} in {self.path}", delete=self.path)
+            raise damaged(
+                f"artifact {self.short_key} ({self.step}) is damaged: {fault} in {self.path}",
+                delete=self.path,
+            )
         return self.path / name
 
     def fault_of(self, name: str) -> str:
@@ -83,8 +87,13 @@ class Entry:
 
 
 def digest_of(files: dict[str, FileRecord]) -> str:
-    """Return the digest of an artifact: the SHA-256 over its files' names and SHA-256s, 64 hexadecimal digits."""
-    return hashlib.sha256(canonical_json({name: record.sha256 for name, record in files.items()})).hexdigest()
+    """Return the digest of an artifact.
+
+    The SHA-256 over its files' names and SHA-256s, 64 hexadecimal digits.
+    """
+    return hashlib.sha256(
+        canonical_json({name: record.sha256 for name, record in files.items()})
+    ).hexdigest()
 
 
 def seal(folder: Path, document: JSON, info: JSON) -> Entry:
@@ -104,23 +113,38 @@ def seal(folder: Path, document: JSON, info: JSON) -> Entry:
     files = {}
     for name, path in regular_files(folder).items():
         if name == ENTRY_FILE or not is_file_name(name):
-            raise ValueError(f"a maker wrote the file {name!r}; expected letters, digits and '._@-', and not {ENTRY_FILE}")
+            raise ValueError(
+                f"a maker wrote the file {name!r}; expected letters, digits and '._@-', and not "
+                f"{ENTRY_FILE}"
+            )
         files[name] = FileRecord(sha256=sha256_of(path), size_bytes=path.stat().st_size)
-    body = {"document": document, "info": info, "key": key_of(document), "step": document["step"], "digest": digest_of(files)}
+    body = {
+        "document": document,
+        "info": info,
+        "key": key_of(document),
+        "step": document["step"],
+        "digest": digest_of(files),
+    }
     body["files"] = {name: asdict(record) for name, record in files.items()}
     body = json.loads(canonical_json(body))
     for path in walk(folder):
         flush(path)
-    write_flushed(folder / ENTRY_FILE, json.dumps(body, indent=2, ensure_ascii=False, sort_keys=True).encode("utf-8") + b"\n")
+    write_flushed(
+        folder / ENTRY_FILE,
+        json.dumps(body, indent=2, ensure_ascii=False, sort_keys=True).encode("utf-8") + b"\n",
+    )
     flush(folder)
     return _entry(folder, body)
 
 
 def read_entry(path: Path) -> Entry:
-    """Read the entry in folder `path`, in a store or a copy of it elsewhere; its other files are checked when they are opened.
+    """Read the entry in folder `path`, in a store or a copy of it elsewhere.
+
+    Its other files are checked when they are opened.
 
     Raises:
-        DamagedError: entry.json is missing or unreadable, or key, step, digest and document do not belong together.
+        DamagedError: entry.json is missing or unreadable, or key, step, digest and document do not
+            belong together.
         StoreError: it cannot be read.
     """
     try:
@@ -135,7 +159,10 @@ def read_entry(path: Path) -> Entry:
 
 
 def entry_at(path: Path) -> Entry:
-    """Read the entry in folder `<step>/<key>` of a store; as `read_entry`, and step and key must be those of the folder."""
+    """Read the entry in folder `<step>/<key>` of a store.
+
+    As `read_entry`, and step and key must be those of the folder.
+    """
     entry = read_entry(path)
     if (entry.step, entry.key) != (path.parent.name, path.name):
         what = f"artifact {path} is damaged: {ENTRY_FILE} is that of {entry.step}/{entry.key}"
@@ -144,7 +171,7 @@ def entry_at(path: Path) -> Entry:
 
 
 def entry_if_there(path: Path) -> Entry | None:
-    """As `entry_at`, but None if the folder is not there (any more: gc may have moved it away meanwhile)."""
+    """As `entry_at`, but None if the folder is not there; gc may have moved it away meanwhile."""
     try:
         return entry_at(path)
     except DamagedError:
@@ -171,7 +198,10 @@ def _entry(path: Path, body: Any) -> Entry:
         step=str(body["step"]),
         path=path,
         document=dict(body["document"]),
-        files={name: FileRecord(sha256=str(record["sha256"]), size_bytes=int(record["size_bytes"])) for name, record in listed},
+        files={
+            name: FileRecord(sha256=str(record["sha256"]), size_bytes=int(record["size_bytes"]))
+            for name, record in listed
+        },
         digest=str(body["digest"]),
         info=dict(body["info"]),
     )
@@ -182,7 +212,9 @@ def _mismatch(entry: Entry) -> str:
     if key_of(entry.document) != entry.key:
         return f"its document has the key {key_of(entry.document)}, {ENTRY_FILE} says {entry.key}"
     if entry.document["step"] != entry.step:
-        return f"its document is of step {entry.document['step']!r}, {ENTRY_FILE} says {entry.step!r}"
+        return (
+            f"its document is of step {entry.document['step']!r}, {ENTRY_FILE} says {entry.step!r}"
+        )
     if digest_of(entry.files) != entry.digest:
         return f"its list of files has another digest than {ENTRY_FILE} says"
     strange = [name for name in entry.files if not is_file_name(name)]

@@ -27,7 +27,10 @@ def storage_errors(root: Path) -> Iterator[None]:
 
 @contextmanager
 def maker_errors(root: Path) -> Iterator[None]:
-    """Turn only those errors of a maker that the store's folder caused; its other errors pass as they are."""
+    """Turn only those errors of a maker that the store's folder caused.
+
+    Its other errors pass as they are.
+    """
     try:
         yield
     except OSError as error:
@@ -37,8 +40,15 @@ def maker_errors(root: Path) -> Iterator[None]:
 
 
 def damaged(what: str, *, delete: Path) -> DamagedError:
-    """Return the error for an entry or ref that is not what was published; `delete` is what to remove to be rid of it."""
-    return DamagedError(what, expected="the bytes that were published", fix=f"make it again with --force    or delete {delete}")
+    """Return the error for an entry or ref that is not what was published.
+
+    `delete` is what to remove to be rid of it.
+    """
+    return DamagedError(
+        what,
+        expected="the bytes that were published",
+        fix=f"make it again with --force    or delete {delete}",
+    )
 
 
 def _is_below(filename: object, root: Path) -> bool:
@@ -55,10 +65,16 @@ def _store_error(error: OSError, root: Path) -> StoreError:
         )
     if error.errno in _REFUSED:
         return StoreError(
-            f"the store at {root} cannot be used ({said})", expected="a folder that this user may read and write", fix=_ELSEWHERE
+            f"the store at {root} cannot be used ({said})",
+            expected="a folder that this user may read and write",
+            fix=_ELSEWHERE,
         )
     if error.errno in _NO_LOCKS:
         return StoreError(
-            f"the file system of the store at {root} has no file locks ({said})", expected="a file system with flock", fix=_ELSEWHERE
+            f"the file system of the store at {root} has no file locks ({said})",
+            expected="a file system with flock",
+            fix=_ELSEWHERE,
         )
-    return StoreError(f"the store at {root} failed ({said})", expected="a working folder", fix=_ELSEWHERE)
+    return StoreError(
+        f"the store at {root} failed ({said})", expected="a working folder", fix=_ELSEWHERE
+    )

@@ -62,7 +62,10 @@ def is_there(path: Path) -> bool:
 
 
 def touch(path: Path) -> None:
-    """Note that something is in use, by its time of change; without the right to, or when it is gone, do nothing."""
+    """Note that something is in use, by its time of change.
+
+    Without the right to, or when it is gone, do nothing.
+    """
     with suppress(OSError):
         os.utime(path)
 
@@ -106,7 +109,10 @@ def tree_size_bytes(path: Path) -> int:
 
 
 def last_change_ns(path: Path) -> int:
-    """Return when the newest thing in a tree was last written or touched, in nanoseconds since 1970; 0 if nothing is there."""
+    """Return when the newest thing in a tree was last written or touched.
+
+    In nanoseconds since 1970; 0 if nothing is there.
+    """
     return max((status.st_mtime_ns for status in _statuses(path)), default=0)
 
 

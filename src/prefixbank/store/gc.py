@@ -23,7 +23,10 @@ _DAY_NS = 86_400 * 10**9
 
 @dataclass(frozen=True, kw_only=True)
 class GcItem:
-    """One folder or file that may go. `changed_ns` is when it was last used: if that changes before the deletion, it stays."""
+    """One folder or file that may go.
+
+    `changed_ns` is when it was last used: if that changes before the deletion, it stays.
+    """
 
     path: Path
     reason: str
@@ -40,7 +43,10 @@ def plan(layout: Layout, now: datetime, grace_days: float) -> list[GcItem]:
 
 
 def run(layout: Layout, items: Sequence[GcItem]) -> int:
-    """Delete what a plan lists, unless it has been used, named or locked since; return the bytes freed."""
+    """Delete what a plan lists, unless it has been used, named or locked since.
+
+    Return the bytes freed.
+    """
     freed_bytes = 0
     with storage_errors(layout.root):
         if items:
@@ -59,7 +65,10 @@ def run(layout: Layout, items: Sequence[GcItem]) -> int:
 
 
 def live_keys(entries: Sequence[Entry], roots: Iterable[str]) -> set[str]:
-    """Return the keys that the roots reach: their own, and those of entries whose key, digest or file is named in a live document."""
+    """Return the keys that the roots reach.
+
+    Their own, and those of entries whose key, digest or file is named in a live document.
+    """
     by_key = {entry.key: entry for entry in entries}
     named: dict[str, set[str]] = {}
     for entry in entries:
@@ -77,7 +86,10 @@ def live_keys(entries: Sequence[Entry], roots: Iterable[str]) -> set[str]:
 
 
 def _entries(layout: Layout) -> list[Entry]:
-    """Read every entry: one that cannot be read may name others as inputs, so its damage ends the gc."""
+    """Read every entry.
+
+    One that cannot be read may name others as inputs, so its damage ends the gc.
+    """
     found = (entry_if_there(path) for path in layout.entry_paths())
     return [entry for entry in found if entry is not None]
 
@@ -85,15 +97,24 @@ def _entries(layout: Layout) -> list[Entry]:
 def _dead_entries(layout: Layout, limit_ns: int) -> Iterator[GcItem]:
     entries = _entries(layout)
     used_ns = {entry.key: last_change_ns(entry.path) for entry in entries}
-    roots = [ref.key for ref in all_refs(layout)] + [key for key, used in used_ns.items() if used > limit_ns]
+    roots = [ref.key for ref in all_refs(layout)] + [
+        key for key, used in used_ns.items() if used > limit_ns
+    ]
     live = live_keys(entries, roots)
     for entry in entries:
         if entry.key not in live and not is_locked(layout.lock(entry.key)):
-            yield _item(entry.path, f"no ref or pin leads to it, last used {_day(used_ns[entry.key])}", used_ns[entry.key])
+            yield _item(
+                entry.path,
+                f"no ref or pin leads to it, last used {_day(used_ns[entry.key])}",
+                used_ns[entry.key],
+            )
 
 
 def _leftovers(layout: Layout, limit_ns: int) -> Iterator[GcItem]:
-    """Yield what dead processes left in tmp/: what is half made here or half deleted at once, the rest after the grace."""
+    """Yield what dead processes left in tmp/.
+
+    What is half made here or half deleted at once, the rest after the grace.
+    """
     for path, key, kind in layout.scratch_paths():
         if is_locked(layout.lock(key)):
             continue
@@ -117,7 +138,10 @@ def _is_unchanged(item: GcItem) -> bool:
 
 
 def _remove(layout: Layout, key: str, path: Path) -> None:
-    """Take an entry out of sight in one rename before deleting it, so that a kill leaves no half of it behind."""
+    """Take an entry out of sight in one rename before deleting it.
+
+    So a kill leaves no half of it behind.
+    """
     if path.parent != layout.tmp:
         gone = layout.scratch(key, "gone")
         discard(gone)

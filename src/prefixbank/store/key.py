@@ -39,21 +39,25 @@ _ABSENT: Final = _Absent()
 def canonical_json(value: object) -> bytes:
     """Return the one JSON text of `value`: sorted names, no blanks, UTF-8.
 
-    Tuples are written as lists. Numbers keep their type: `1`, `1.0` and `true` are three different values with three different texts;
-    a float is written as the shortest decimal that reads back to the same bits, so `-0.0` and `0.0` differ as well.
-    Text is taken as it is: no Unicode normalisation.
+    Tuples are written as lists. Numbers keep their type: `1`, `1.0` and `true` are three different
+    values with three different texts; a float is written as the shortest decimal that reads back to
+    the same bits, so `-0.0` and `0.0` differ as well. Text is taken as it is: no Unicode
+    normalisation.
 
     Raises:
-        TypeError: a value that is not None, bool, int, float, str, list, tuple or dict, exactly (no subclasses of the scalars, so no
-            enums and no numpy numbers), or a name that is not a str.
+        TypeError: a value that is not None, bool, int, float, str, list, tuple or dict, exactly (no
+            subclasses of the scalars, so no enums and no numpy numbers), or a name that is not a
+            str.
         ValueError: NaN, an infinity, or text with a lone surrogate, which has no UTF-8 form.
     """
     plain = _plain(value, "value")
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
+    return json.dumps(
+        plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode("utf-8")
 
 
 def document(*, step: str, version: int, config: JSON, inputs: JSON) -> JSON:
-    """Return the document that determines a result, in the form that reading it back from JSON gives.
+    """Return the document that determines a result, as it reads back from JSON.
 
     Args:
         step: name of the step; also the folder of its entries.
@@ -71,19 +75,27 @@ def document(*, step: str, version: int, config: JSON, inputs: JSON) -> JSON:
 
 
 def key_of(document: JSON) -> str:
-    """Return the key of a document: the first 32 hexadecimal digits of the SHA-256 of its canonical JSON."""
+    """Return the key of a document.
+
+    The first 32 hexadecimal digits of the SHA-256 of its canonical JSON.
+    """
     return hashlib.sha256(canonical_json(document)).hexdigest()[:KEY_LENGTH]
 
 
 def diff_documents(old: JSON, new: JSON) -> list[str]:
-    """Return one line for each difference, in the order schema, step, version, config, inputs; equal documents give none.
+    """Return one line for each difference, in the order schema, step, version, config, inputs.
 
-    Lines read `optim.lr 0.01 -> 0.005`, `version 1 -> 2`, `prefix.length added 8`, `inputs.prefixes[0] removed 3f9c21ab`: names of the
-    config stand without `config.`, digests are cut to 8 digits. Lists are aligned, so that leaving out the first of three is one line.
+    Equal documents give none.
+
+    Lines read `optim.lr 0.01 -> 0.005`, `version 1 -> 2`, `prefix.length added 8`,
+    `inputs.prefixes[0] removed 3f9c21ab`: names of the config stand without `config.`, digests are
+    cut to 8 digits. Lists are aligned, so that leaving out the first of three is one line.
     """
     lines: list[str] = []
     for part in (*_PARTS, *sorted((old.keys() | new.keys()) - set(_PARTS))):
-        lines += _differences("" if part == "config" else part, old.get(part, _ABSENT), new.get(part, _ABSENT))
+        lines += _differences(
+            "" if part == "config" else part, old.get(part, _ABSENT), new.get(part, _ABSENT)
+        )
     return lines
 
 
@@ -103,7 +115,10 @@ def _plain(value: object, at: str) -> object:
         raise ValueError(f"{at} is {value}; JSON has no such number")
     if value is None or type(value) in (bool, int, float):
         return value
-    raise TypeError(f"{at} is a {type(value).__name__}; a document holds None, bool, int, float, str, list, tuple and dict only")
+    raise TypeError(
+        f"{at} is a {type(value).__name__}; a document holds None, bool, int, float, str, list, "
+        "tuple and dict only"
+    )
 
 
 def _name(name: object, at: str) -> str:
@@ -125,7 +140,9 @@ def _differences(name: str, old: object, new: object) -> Iterator[str]:
         yield from _one_sided(name, old, new)
     elif isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
-            yield from _differences(f"{name}.{key}" if name else key, old.get(key, _ABSENT), new.get(key, _ABSENT))
+            yield from _differences(
+                f"{name}.{key}" if name else key, old.get(key, _ABSENT), new.get(key, _ABSENT)
+            )
     elif isinstance(old, list | tuple) and isinstance(new, list | tuple):
         yield from _list_differences(name, list(old), list(new))
     elif canonical_json(old) != canonical_json(new):
@@ -143,7 +160,9 @@ def _one_sided(name: str, old: object, new: object) -> Iterator[str]:
 
 
 def _list_differences(name: str, old: list[object], new: list[object]) -> Iterator[str]:
-    matcher = difflib.SequenceMatcher(a=[canonical_json(x) for x in old], b=[canonical_json(x) for x in new], autojunk=False)
+    matcher = difflib.SequenceMatcher(
+        a=[canonical_json(x) for x in old], b=[canonical_json(x) for x in new], autojunk=False
+    )
     for tag, old_from, old_to, new_from, new_to in matcher.get_opcodes():
         if tag == "equal":
             continue
@@ -151,7 +170,9 @@ def _list_differences(name: str, old: list[object], new: list[object]) -> Iterat
         for old_index, new_index in pairs:
             before = _ABSENT if old_index is None else old[old_index]
             after = _ABSENT if new_index is None else new[new_index]
-            yield from _differences(f"{name}[{old_index if new_index is None else new_index}]", before, after)
+            yield from _differences(
+                f"{name}[{old_index if new_index is None else new_index}]", before, after
+            )
 
 
 def _shown(value: object) -> str:
@@ -161,4 +182,8 @@ def _shown(value: object) -> str:
         return shorten(value)
     else:
         text = json.dumps(value, ensure_ascii=False)
-    return _HEX_RUN.sub(lambda run: shorten(run[0]), text) if isinstance(value, str | list | tuple | dict) else text
+    return (
+        _HEX_RUN.sub(lambda run: shorten(run[0]), text)
+        if isinstance(value, str | list | tuple | dict)
+        else text
+    )

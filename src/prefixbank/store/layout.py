@@ -19,7 +19,8 @@ LAYOUT_VERSION = 1
 """History: 1 first layout."""
 
 Scratch = Literal["out", "work", "old", "gone", "ref"]
-"""Things in tmp/: being made; checkpoints of a maker; replaced by force; being deleted by gc; a ref being written."""
+"""Things in tmp/: being made; checkpoints of a maker; replaced by force; being deleted by gc; a ref
+being written."""
 
 _SCRATCH = re.compile(r"([0-9a-f]{32})(?:\.[0-9a-f]{8})?\.(out|work|old|gone|ref)")
 
@@ -42,7 +43,10 @@ class Layout:
         return self.root / "entries" / step / key
 
     def scratch(self, key: str, what: Scratch) -> Path:
-        """Return the name in tmp/ that belongs to a key; for `out` one of this machine, as some file systems lock on each machine alone."""
+        """Return the name in tmp/ that belongs to a key.
+
+        For `out` one of this machine, as some file systems lock on each machine alone.
+        """
         check_key(key)
         return self.tmp / (f"{key}.{_machine()}.{what}" if what == "out" else f"{key}.{what}")
 
@@ -62,9 +66,16 @@ class Layout:
         return self.refs(kind) / f"{name}.json"
 
     def entry_paths(self, step: str | None = None) -> list[Path]:
-        """Return the folders of all entries, or those of one step, sorted; other things that lie there are left out."""
+        """Return the folders of all entries, or those of one step, sorted.
+
+        Other things that lie there are left out.
+        """
         folder = self.root / "entries"
-        steps = [path for path in _listed(folder) if is_name(path.name)] if step is None else [self.entry(step, "0" * 32).parent]
+        steps = (
+            [path for path in _listed(folder) if is_name(path.name)]
+            if step is None
+            else [self.entry(step, "0" * 32).parent]
+        )
         return [path for folder in steps for path in _listed(folder) if is_key(path.name)]
 
     def find(self, key: str) -> Path | None:
@@ -86,7 +97,10 @@ class Layout:
                 yield path, match[1], match[2]
 
     def check(self) -> None:
-        """Raise `StoreError` if the folder holds a store of another layout; no store at all is fine."""
+        """Raise `StoreError` if the folder holds a store of another layout.
+
+        No store at all is fine.
+        """
         with storage_errors(self.root):
             if not is_there(self.root / "LAYOUT"):
                 return
@@ -102,20 +116,32 @@ class Layout:
         """Make the store's folders where they are missing; LAYOUT comes first.
 
         Raises:
-            StoreError: the folder cannot be written, or holds files of something else, which gc could then delete.
+            StoreError: the folder cannot be written, or holds files of something else, which gc
+                could then delete.
         """
         with storage_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
-            names = {path.name for path in _listed(self.root) if not path.name.startswith((".", "LAYOUT", "lost+found"))}
+            names = {
+                path.name
+                for path in _listed(self.root)
+                if not path.name.startswith((".", "LAYOUT", "lost+found"))
+            }
             if not is_there(self.root / "LAYOUT"):
                 self._refuse_foreign(names)
-                write_at_once(self.root / "LAYOUT", f"{LAYOUT_VERSION}\n".encode(), scratch=self.root / f"LAYOUT.{fresh_token()}")
+                write_at_once(
+                    self.root / "LAYOUT",
+                    f"{LAYOUT_VERSION}\n".encode(),
+                    scratch=self.root / f"LAYOUT.{fresh_token()}",
+                )
             for name in ("entries", "refs", "locks", "tmp"):
                 (self.root / name).mkdir(exist_ok=True)
         self.check()
 
     def is_own(self, path: Path) -> bool:
-        """Tell whether `path` lies in the store itself: below root, and no part of the way there is a link."""
+        """Tell whether `path` lies in the store itself.
+
+        Below root, and no part of the way there is a link.
+        """
         if not path.is_relative_to(self.root) or ".." in path.parts:
             return False
         return path.resolve() == self.root.resolve() / path.relative_to(self.root)

@@ -1,4 +1,7 @@
-"""One lock per key, so that two processes do not make the same thing twice. Freed by the system when its holder dies."""
+"""One lock per key, so that two processes do not make the same thing twice.
+
+Freed by the system when its holder dies.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +95,10 @@ def _is_still(path: Path, descriptor: int) -> bool:
 
 
 def _release(path: Path, descriptor: int | None) -> None:
-    """Remove the file while it is still locked, then free it for forked children too, which share the descriptor."""
+    """Remove the file while it is still locked, then free it.
+
+    Forked children share the descriptor, so it is freed for them too.
+    """
     if descriptor is None:
         return
     try:

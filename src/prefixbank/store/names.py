@@ -13,7 +13,10 @@ _KEY = re.compile(r"[0-9a-f]{32}")
 
 
 def is_name(text: str) -> bool:
-    """Tell whether `text` is an ASCII letter, digit or `_`, then letters, digits and `._@-`, 128 characters at most."""
+    """Tell whether `text` may be a name.
+
+    An ASCII letter, digit or `_`, then letters, digits and `._@-`, 128 characters at most.
+    """
     return len(text) <= MAX_LENGTH and _NAME.fullmatch(text) is not None
 
 
@@ -23,17 +26,26 @@ def is_key(text: str) -> bool:
 
 
 def is_file_name(text: str) -> bool:
-    """Tell whether `text` is one or more names joined by `/`: a file in an artifact, or in a folder of it."""
+    """Tell whether `text` is one or more names joined by `/`.
+
+    A file in an artifact, or in a folder of it.
+    """
     return all(is_name(part) for part in text.split("/"))
 
 
 def check_name(kind: str, text: str) -> None:
-    """Raise `UsageError` unless `text` is a name; `kind` says in the message what it should name."""
+    """Raise `UsageError` unless `text` is a name.
+
+    `kind` says in the message what it should name.
+    """
     if not is_name(text):
         near = re.sub(r"[^A-Za-z0-9._@-]+", "-", text).lstrip(".@-")[:MAX_LENGTH] or "name"
         raise UsageError(
             f"{kind} name {text!r} cannot be used",
-            expected=f"ASCII letters, digits and '._@-', first a letter, a digit or '_', at most {MAX_LENGTH} characters",
+            expected=(
+                "ASCII letters, digits and '._@-', first a letter, a digit or '_', at most "
+                f"{MAX_LENGTH} characters"
+            ),
             fix=f"use a name such as '{near}'",
         )
 
@@ -41,4 +53,8 @@ def check_name(kind: str, text: str) -> None:
 def check_key(text: str) -> None:
     """Raise `UsageError` unless `text` is a full key."""
     if not is_key(text):
-        raise UsageError(f"{text!r} is not a key", expected="32 lower-case hexadecimal digits", fix="prefixbank cache ls")
+        raise UsageError(
+            f"{text!r} is not a key",
+            expected="32 lower-case hexadecimal digits",
+            fix="prefixbank cache ls",
+        )

@@ -17,10 +17,13 @@ from prefixbank.store.layout import Layout
 from prefixbank.store.locks import lock
 
 Make = Callable[[Path, Path], JSON]
-"""`make(out, work)` writes the artifact's files to the empty folder `out` and may keep checkpoints in `work`; returns the info."""
+"""`make(out, work)` writes the artifact's files to the empty folder `out` and may keep checkpoints
+in `work`; returns the info."""
 
 
-def build(layout: Layout, document: JSON, make: Make, *, force: bool, on_wait: Callable[[], None] | None) -> tuple[Entry, bool]:
+def build(
+    layout: Layout, document: JSON, make: Make, *, force: bool, on_wait: Callable[[], None] | None
+) -> tuple[Entry, bool]:
     """Return the entry of `document` and whether it was there already; see `Store.build`."""
     key = key_of(document)
     target = layout.entry(document["step"], key)
@@ -36,7 +39,10 @@ def build(layout: Layout, document: JSON, make: Make, *, force: bool, on_wait: C
 
 
 def use(path: Path) -> Entry | None:
-    """Read an entry and note the time, which is where its days of grace begin; None if it is not there."""
+    """Read an entry and note the time, which is where its days of grace begin.
+
+    None if it is not there.
+    """
     with storage_errors(path):
         if not is_there(path):
             return None
@@ -45,7 +51,10 @@ def use(path: Path) -> Entry | None:
 
 
 def _clean(layout: Layout, key: str, target: Path) -> None:
-    """Under the lock: whatever tmp/ holds for this key, checkpoints excepted, was left by a process that died."""
+    """Delete what a process that died left in tmp/ for this key, except checkpoints.
+
+    To be called under the lock.
+    """
     old = layout.scratch(key, "old")
     _restore(old, target)
     for leftover in (old, layout.scratch(key, "out"), layout.scratch(key, "gone")):
@@ -68,7 +77,11 @@ def _make(layout: Layout, document: JSON, make: Make, *, force: bool) -> tuple[E
             work.mkdir(exist_ok=True)
         with maker_errors(layout.root):
             info = make(out, work)
-        facts = {**info, "created": datetime.now(UTC).isoformat(timespec="microseconds"), **({"forced": True} if force else {})}
+        facts = {
+            **info,
+            "created": datetime.now(UTC).isoformat(timespec="microseconds"),
+            **({"forced": True} if force else {}),
+        }
         with storage_errors(layout.root):
             sealed = seal(out, document, facts)
             result = _replace(layout, sealed) if force else _publish(layout, sealed)
@@ -93,7 +106,10 @@ def _publish(layout: Layout, sealed: Entry) -> tuple[Entry, bool]:
 
 
 def _replace(layout: Layout, sealed: Entry) -> tuple[Entry, bool]:
-    """Put a sealed folder where an old one may be. If that fails the old one is put back, after a kill by the next build."""
+    """Put a sealed folder where an old one may be.
+
+    If that fails the old one is put back, after a kill by the next build.
+    """
     target, old = layout.entry(sealed.step, sealed.key), layout.scratch(sealed.key, "old")
     if is_there(target):
         target.rename(old)

@@ -41,11 +41,19 @@ def set_ref(layout: Layout, kind: str, name: str, key: str) -> Ref:
     with storage_errors(layout.root):
         entry = layout.find(key)
         if entry is None:
-            raise UsageError(f"{kind}/{name} cannot stand for {shorten(key)}", expected="an entry of the store", fix="prefixbank cache ls")
+            raise UsageError(
+                f"{kind}/{name} cannot stand for {shorten(key)}",
+                expected="an entry of the store",
+                fix="prefixbank cache ls",
+            )
         layout.prepare()
         touch(entry)
         path.parent.mkdir(exist_ok=True)
-        write_at_once(path, json.dumps({"key": key}).encode("utf-8") + b"\n", scratch=layout.scratch(fresh_token(), "ref"))
+        write_at_once(
+            path,
+            json.dumps({"key": key}).encode("utf-8") + b"\n",
+            scratch=layout.scratch(fresh_token(), "ref"),
+        )
     return Ref(kind=kind, name=name, key=key)
 
 
@@ -78,7 +86,10 @@ def all_refs(layout: Layout, kind: str | None = None) -> list[Ref]:
 
 
 def remove_ref(layout: Layout, kind: str, name: str) -> bool:
-    """Remove a ref, a damaged one too; return whether there was one. What it stood for stays until gc."""
+    """Remove a ref, a damaged one too; return whether there was one.
+
+    What it stood for stays until gc.
+    """
     path = layout.ref(kind, name)
     with storage_errors(layout.root):
         try:

@@ -28,7 +28,11 @@ def resolve(layout: Layout, kind: str, text: str) -> Entry:
         _refuse_ambiguous(text, [str(ref) for ref in named])
     if named:
         return _entry_of(layout, named[0])
-    paths = [path for path in layout.entry_paths() if path.name.startswith(text)] if _KEY_START.fullmatch(text) else []
+    paths = (
+        [path for path in layout.entry_paths() if path.name.startswith(text)]
+        if _KEY_START.fullmatch(text)
+        else []
+    )
     if len(paths) > 1:
         _refuse_ambiguous(text, [f"{path.name} ({path.parent.name})" for path in paths])
     if paths:
@@ -37,15 +41,24 @@ def resolve(layout: Layout, kind: str, text: str) -> Entry:
 
 
 def _named(layout: Layout, kind: str, text: str) -> list[Ref]:
-    """Return the refs that `text` may mean: `kind/name` one, a bare name one of the wanted kind, or of every kind if none is wanted."""
+    """Return the refs that `text` may mean.
+
+    `kind/name` one, a bare name one of the wanted kind, or of every kind if none is wanted.
+    """
     written, slash, name = text.rpartition("/")
     if slash and kind not in ("", written):
         raise UsageError(
-            f"{text!r} is not a {kind}", expected=f"{kind}/NAME or a key", fix=f"write {kind}/{name}    or see: prefixbank cache ls"
+            f"{text!r} is not a {kind}",
+            expected=f"{kind}/NAME or a key",
+            fix=f"write {kind}/{name}    or see: prefixbank cache ls",
         )
     if not is_name(name) or (slash and not is_name(written)):
         return []
-    kinds = [written or kind] if written or kind else sorted({path.parent.name for path in layout.ref_paths()})
+    kinds = (
+        [written or kind]
+        if written or kind
+        else sorted({path.parent.name for path in layout.ref_paths()})
+    )
     found = (read_ref(layout, kind, name) for kind in kinds)
     return [ref for ref in found if ref is not None]
 
@@ -71,7 +84,9 @@ def _refuse_ambiguous(text: str, candidates: list[str]) -> NoReturn:
 
 def _refuse_unknown(layout: Layout, kind: str, text: str) -> NoReturn:
     known = [ref for ref in all_refs(layout, kind or None) if ref.kind != PIN]
-    near = did_you_mean(text, [str(ref) for ref in known] if "/" in text else [ref.name for ref in known])
+    near = did_you_mean(
+        text, [str(ref) for ref in known] if "/" in text else [ref.name for ref in known]
+    )
     listed = _listing([str(ref) for ref in known]) or f"no {kind or 'ref'} is set yet"
     raise UsageError(
         f"no {kind or 'ref'} or key {text!r} in the store at {layout.root}{near}",

@@ -21,10 +21,12 @@ GRACE_DAYS = 14
 
 
 class Store:
-    """A store below `root`. The folder is made by the first write; reading an absent store finds nothing.
+    """A store below `root`.
 
-    Every method raises `StoreError` if the folder cannot be used (read-only, full, no permission), and `DamagedError` where it opens
-    an entry or a ref that is not what was written.
+    The folder is made by the first write; reading an absent store finds nothing.
+
+    Every method raises `StoreError` if the folder cannot be used (read-only, full, no permission),
+    and `DamagedError` where it opens an entry or a ref that is not what was written.
 
     Raises:
         StoreError: `root` holds a store of a newer layout.
@@ -40,24 +42,40 @@ class Store:
         return self._layout.root
 
     def get(self, key: str) -> Entry | None:
-        """Return the entry with this full key, or None; its files are checked when they are opened."""
+        """Return the entry with this full key, or None.
+
+        Its files are checked when they are opened.
+        """
         path = self._find(key)
         return None if path is None else entry_if_there(path)
 
     def workdir(self, key: str) -> Path:
-        """Return the folder for a maker's checkpoints. `build` makes it, keeps it when the making ends early, and removes it at the end."""
+        """Return the folder for a maker's checkpoints.
+
+        `build` makes it, keeps it when the making ends early, and removes it at the end.
+        """
         return self._layout.scratch(key, "work")
 
-    def build(self, document: JSON, make: Make, *, force: bool = False, on_wait: Callable[[], None] | None = None) -> tuple[Entry, bool]:
+    def build(
+        self,
+        document: JSON,
+        make: Make,
+        *,
+        force: bool = False,
+        on_wait: Callable[[], None] | None = None,
+    ) -> tuple[Entry, bool]:
         """Return the entry of `document` and whether it was there already; make it if it was not.
 
-        One process makes a key at a time; a second one waits and then finds the entry. If `make` raises, or the process is killed,
-        nothing is published, `work` stays for the next attempt and `out` does not.
+        One process makes a key at a time; a second one waits and then finds the entry. If `make`
+        raises, or the process is killed, nothing is published, `work` stays for the next attempt
+        and `out` does not.
 
         Args:
             document: what determines the result, from `document()`.
-            make: `make(out, work)` writes the files into the empty folder `out`, may keep checkpoints in `work`, and returns the info.
-            force: make it from the start (checkpoints are dropped) and replace the entry, damaged or not.
+            make: `make(out, work)` writes the files into the empty folder `out`, may keep
+                checkpoints in `work`, and returns the info.
+            force: make it from the start (checkpoints are dropped) and replace the entry, damaged
+                or not.
             on_wait: called once if another process is making this key.
 
         Raises:
@@ -68,24 +86,38 @@ class Store:
         return publish.build(self._layout, document, make, force=force, on_wait=on_wait)
 
     def entries(self, step: str | None = None) -> list[Entry]:
-        """Return all readable entries, or those of a step, oldest first. `damaged` has the others."""
+        """Return all readable entries, or those of a step, oldest first.
+
+        `damaged` has the others.
+        """
         return [entry for _, entry in self._read(step) if isinstance(entry, Entry)]
 
     def damaged(self, step: str | None = None) -> list[tuple[Path, DamagedError]]:
-        """Return the folders of entries, or of those of a step, whose entry.json cannot be used, each with the reason.
+        """Return the folders of entries whose entry.json cannot be used, each with the reason.
+
+        Of all entries, or of those of a step.
 
         `verify` looks at all files.
         """
-        return [(path, error) for path, error in self._read(step) if isinstance(error, DamagedError)]
+        return [
+            (path, error) for path, error in self._read(step) if isinstance(error, DamagedError)
+        ]
 
     def latest(self, step: str) -> Entry | None:
         """Return the entry of a step that was made last."""
         return next(reversed(self.entries(step)), None)
 
     def nearest(self, document: JSON) -> Entry | None:
-        """Return the entry of the same step that differs in the fewest lines, the newest of several; says why a miss is a miss."""
+        """Return the newest entry of the same step that differs in the fewest lines.
+
+        It says why a miss is a miss.
+        """
         newest_first = reversed(self.entries(document["step"]))
-        return min(newest_first, key=lambda entry: len(diff_documents(entry.document, document)), default=None)
+        return min(
+            newest_first,
+            key=lambda entry: len(diff_documents(entry.document, document)),
+            default=None,
+        )
 
     def set_ref(self, kind: str, name: str, key: str) -> Ref:
         """Let `kind/name` stand for an entry from now on.
@@ -124,10 +156,12 @@ class Store:
 
         Args:
             kind: kind of ref that is wanted (`prefix`, `bank`); empty: any kind.
-            text: `kind/name`, `name`, a full key, or its first digits, 6 or more. A ref wins over a key.
+            text: `kind/name`, `name`, a full key, or its first digits, 6 or more. A ref wins over a
+                key.
 
         Raises:
-            UsageError: nothing, or more than one entry, is meant by it; the message lists what there is.
+            UsageError: nothing, or more than one entry, is meant by it; the message lists what
+                there is.
             DamagedError: a ref leads to no entry.
         """
         with storage_errors(self.root):
@@ -136,9 +170,10 @@ class Store:
     def gc_plan(self, now: datetime, grace_days: float = GRACE_DAYS) -> list[GcItem]:
         """Return what may be deleted; nothing is written.
 
-        Kept are: what a ref or pin leads to; what was made, or found by `build`, in the last `grace_days`; whatever a kept entry's
-        document names by digest, key or SHA-256 of a file, and so on; everything locked. Of tmp/, half-made folders of dead
-        processes go at once and checkpoints after the days of grace.
+        Kept are: what a ref or pin leads to; what was made, or found by `build`, in the last
+        `grace_days`; whatever a kept entry's document names by digest, key or SHA-256 of a file,
+        and so on; everything locked. Of tmp/, half-made folders of dead processes go at once and
+        checkpoints after the days of grace.
 
         Raises:
             DamagedError: an entry.json or ref cannot be read, so that it is unknown what it keeps.
@@ -146,7 +181,10 @@ class Store:
         return gc.plan(self._layout, now, grace_days)
 
     def gc_run(self, plan: Sequence[GcItem]) -> int:
-        """Delete what a plan lists, except what has been used, named or locked since; return the bytes freed. Links are not followed."""
+        """Delete what a plan lists, except what has been used, named or locked since.
+
+        Return the bytes freed. Links are not followed.
+        """
         return gc.run(self._layout, plan)
 
     def verify(self, keys: Iterable[str] | None = None) -> Iterator[Verdict]:
@@ -156,7 +194,9 @@ class Store:
             UsageError: a key that is not in the store.
         """
         with storage_errors(self.root):
-            paths = self._layout.entry_paths() if keys is None else [self._present(key) for key in keys]
+            paths = (
+                self._layout.entry_paths() if keys is None else [self._present(key) for key in keys]
+            )
         return verify.verify(paths)
 
     def _find(self, key: str) -> Path | None:
@@ -167,7 +207,9 @@ class Store:
         path = self._find(key)
         if path is None:
             raise UsageError(
-                f"no entry {shorten(key)} in the store at {self.root}", expected="the key of an entry", fix="prefixbank cache ls"
+                f"no entry {shorten(key)} in the store at {self.root}",
+                expected="the key of an entry",
+                fix="prefixbank cache ls",
             )
         return path
 

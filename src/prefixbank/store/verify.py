@@ -28,7 +28,10 @@ class Verdict:
 
 
 def verify(paths: Sequence[Path]) -> Iterator[Verdict]:
-    """Yield a verdict for each entry folder: entry.json against folder and key, every file's SHA-256, and files that nobody listed."""
+    """Yield a verdict for each entry folder.
+
+    Entry.json against folder and key, every file's SHA-256, and files that nobody listed.
+    """
     for path in paths:
         yield Verdict(key=path.name, step=path.parent.name, path=path, error=_error_of(path))
 
@@ -37,9 +40,17 @@ def _error_of(path: Path) -> PrefixbankError | None:
     try:
         entry = entry_at(path)
         with storage_errors(path):
-            there = {item.relative_to(path).as_posix() for item in walk(path) if item.is_symlink() or not item.is_dir()}
+            there = {
+                item.relative_to(path).as_posix()
+                for item in walk(path)
+                if item.is_symlink() or not item.is_dir()
+            }
         faults = [fault for name in entry.files if (fault := entry.fault_of(name))]
     except PrefixbankError as error:
         return error
-    faults += [f"{name} was not published" for name in sorted(there - set(entry.files) - {ENTRY_FILE})]
-    return damaged(f"artifact {path} is damaged: {'; '.join(faults)}", delete=path) if faults else None
+    faults += [
+        f"{name} was not published" for name in sorted(there - set(entry.files) - {ENTRY_FILE})
+    ]
+    return (
+        damaged(f"artifact {path} is damaged: {'; '.join(faults)}", delete=path) if faults else None
+    )

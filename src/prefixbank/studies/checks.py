@@ -22,23 +22,38 @@ def check_experiment(asked: ExperimentConfig, rule: Rule, starts: Iterable[str] 
     Raises:
         UsageError: one for each fault.
     """
-    raise_faults([*check_lists(asked), *_representations(asked, rule), *_update(asked), *check_starts(asked, starts)])
+    raise_faults(
+        [
+            *check_lists(asked),
+            *_representations(asked, rule),
+            *_update(asked),
+            *check_starts(asked, starts),
+        ]
+    )
 
 
 def check_lists(asked: ExperimentConfig) -> Iterator[UsageError]:
     """Find lists that are empty, name something twice, or share a task."""
     if not asked.sources or not asked.seeds or not (asked.targets or has_update(asked)):
         yield UsageError(
-            "an experiment without sources, seeds, or anything to do with them: targets or an update",
+            "an experiment without sources, seeds, or anything to do with them: targets or an "
+            "update",
             expected="one or more of each",
             fix="'experiment.sources=[polarity,topic]' 'experiment.targets=[emotion]'",
         )
-    lists = {"sources": asked.sources, "targets": asked.targets, "seeds": asked.seeds, "representations": asked.representations}
+    lists = {
+        "sources": asked.sources,
+        "targets": asked.targets,
+        "seeds": asked.seeds,
+        "representations": asked.representations,
+    }
     for what, names in lists.items():
         twice = sorted({str(name) for name in names if names.count(name) > 1})
         if twice:
             yield UsageError(
-                f"experiment.{what} names {', '.join(twice)} twice", expected="each once", fix=f"drop one from experiment.{what}"
+                f"experiment.{what} names {', '.join(twice)} twice",
+                expected="each once",
+                fix=f"drop one from experiment.{what}",
             )
     both = sorted(set(asked.sources) & set(asked.targets))
     if both:
@@ -95,15 +110,28 @@ def _update(asked: ExperimentConfig) -> Iterator[UsageError]:
 
 
 def check_starts(asked: ExperimentConfig, starts: Iterable[str]) -> Iterator[UsageError]:
-    """Find prefixes to start from that the experiment trains itself: their refs move while it runs."""
+    """Find prefixes to start from that the experiment trains itself.
+
+    Their refs move while it runs.
+    """
     sources = [name for name in (*asked.sources, asked.update.add) if name]
-    own = {f"{name}-seed{seed}" for name in sources for seed in asked.seeds} if len(asked.seeds) > 1 else set(sources)
+    own = (
+        {f"{name}-seed{seed}" for name in sources for seed in asked.seeds}
+        if len(asked.seeds) > 1
+        else set(sources)
+    )
     for init in sorted(set(starts) - set(UNTRAINED_INITS)):
         if init.removeprefix("prefix/") in own:
             yield UsageError(
                 f"prefix.init={init} is a prefix that this experiment trains",
-                expected="one that was trained before, by a name that the experiment does not use, or by its key",
-                fix=f"prefix.init=KEY, from: prefixbank cache show prefix/{init.removeprefix('prefix/')}",
+                expected=(
+                    "one that was trained before, by a name that the experiment does not use, or "
+                    "by its key"
+                ),
+                fix=(
+                    "prefix.init=KEY, from: prefixbank cache show "
+                    f"prefix/{init.removeprefix('prefix/')}"
+                ),
             )
 
 
@@ -113,4 +141,8 @@ def has_update(asked: ExperimentConfig) -> bool:
 
 
 def _alone(what: str) -> UsageError:
-    return UsageError(f"{what} with a single source leaves no prefix", expected="two sources or more", fix="add one to experiment.sources")
+    return UsageError(
+        f"{what} with a single source leaves no prefix",
+        expected="two sources or more",
+        fix="add one to experiment.sources",
+    )

@@ -16,7 +16,17 @@ from prefixbank.store.key import JSON
 from prefixbank.studies.checks import check_experiment, has_update
 from prefixbank.studies.graph import Experiment, Graph, Outcome
 from prefixbank.studies.protocol import study_facts
-from prefixbank.studies.representations import TITLES, WITHOUT_PREFIXES, multitask, passes, seeds_of, single, vectors, whole_bank, without
+from prefixbank.studies.representations import (
+    TITLES,
+    WITHOUT_PREFIXES,
+    multitask,
+    passes,
+    seeds_of,
+    single,
+    vectors,
+    whole_bank,
+    without,
+)
 from prefixbank.studies.update import update_rows
 
 __all__ = ["Experiment", "run_experiment"]
@@ -26,14 +36,20 @@ Cells = dict[str, dict[str, dict[int, Outcome]]]
 
 
 def run_experiment(context: Context, experiment: Experiment) -> Entry | Waiting:
-    """Plan the graph, say how much of it is there, then make the rest; return the report. A worker makes its share.
+    """Plan the graph, say how much of it is there, then make the rest; return the report.
+
+    A worker makes its share.
 
     Raises:
         UsageError: the experiment means nothing; see `check_experiment`.
     """
     asked = experiment.config.experiment
     trained = [name for name in (*asked.sources, asked.update.add) if name]
-    check_experiment(asked, experiment.config.combine.rule, [experiment.recipe_for(name).prefix.init for name in trained])
+    check_experiment(
+        asked,
+        experiment.config.combine.rule,
+        [experiment.recipe_for(name).prefix.init for name in trained],
+    )
     context.encoder_files(experiment.config.encoder)  # before the plan, which may make nothing
     return run_walk(context, asked.name, lambda walking: _study(walking, experiment))
 
@@ -47,7 +63,9 @@ def _study(context: Context, experiment: Experiment) -> Outcome:
     probes: Cells = {
         target: {
             TITLES[column]: {
-                seed: graph.probe(target, vectors(graph, column, target, seed), graph.named(TITLES[column], seed))
+                seed: graph.probe(
+                    target, vectors(graph, column, target, seed), graph.named(TITLES[column], seed)
+                )
                 for seed in seeds_of(graph, column)
             }
             for column in columns
@@ -55,43 +73,68 @@ def _study(context: Context, experiment: Experiment) -> Outcome:
         for target in asked.targets
     }
     singles = _of_each_source(graph, "single") if "single" in asked.representations else {}
-    rest = _of_each_source(graph, "leave_one_out") if "leave_one_out" in asked.representations else {}
+    rest = (
+        _of_each_source(graph, "leave_one_out") if "leave_one_out" in asked.representations else {}
+    )
     updates = update_rows(graph) if has_update(asked) else []
     waiting = _first_waiting([{"": trained}, probes, singles, rest], updates)
     if waiting is not None:
         return graph.waits(report.STEP, asked.name, waiting)
     study = Study(
         facts=study_facts(graph),
-        columns={TITLES[column]: ReportColumn(title=TITLES[column], passes=passes(column, len(asked.sources))) for column in columns},
+        columns={
+            TITLES[column]: ReportColumn(
+                title=TITLES[column], passes=passes(column, len(asked.sources))
+            )
+            for column in columns
+        },
         probes=_made(probes),
-        baselines=tuple(TITLES[column] for column in [name for name in ("plain", "multitask") if name in columns] or columns[:1]),
+        baselines=tuple(
+            TITLES[column]
+            for column in [name for name in ("plain", "multitask") if name in columns]
+            or columns[:1]
+        ),
         singles=_made(singles),
         without=_made(rest),
         bank=TITLES[whole_bank(asked, graph.config.combine.rule) or "bank"],
         curves=_made({"": trained})[""],
         update=[row for row in updates if not isinstance(row, Waiting)],
     )
-    return graph.ensure(report.unit(study, bootstrap_samples=experiment.config.probe.bootstrap_samples))
+    return graph.ensure(
+        report.unit(study, bootstrap_samples=experiment.config.probe.bootstrap_samples)
+    )
 
 
 def _trained(graph: Graph) -> dict[str, dict[int, Outcome]]:
-    """Return what learning curves are drawn of: the prefixes and the multi-task encoder, where something that is compared needs them."""
+    """Return what learning curves are drawn of.
+
+    The prefixes and the multi-task encoder, where something that is compared needs them.
+    """
     asked = graph.config.experiment
     trained: dict[str, dict[int, Outcome]] = {}
     if has_update(asked) or set(asked.representations) - WITHOUT_PREFIXES:
-        trained = {source: {seed: graph.prefix(source, seed) for seed in asked.seeds} for source in asked.sources}
+        trained = {
+            source: {seed: graph.prefix(source, seed) for seed in asked.seeds}
+            for source in asked.sources
+        }
     if "multitask" in asked.representations:
-        trained[TITLES["multitask"]] = {seed: multitask(graph, seed) for seed in seeds_of(graph, "multitask")}
+        trained[TITLES["multitask"]] = {
+            seed: multitask(graph, seed) for seed in seeds_of(graph, "multitask")
+        }
     return trained
 
 
 def _of_each_source(graph: Graph, representation: Literal["single", "leave_one_out"]) -> Cells:
-    """Return target to source to seed to the probe on the bank of that source alone, or of all others."""
+    """Return target to source to seed to the probe on the bank of that source, or of all others."""
     of_one, word = (single, "only") if representation == "single" else (without, "without")
     return {
         target: {
             source: {
-                seed: graph.probe(target, of_one(graph, source, target, seed), graph.named(f"{word} {source}", seed))
+                seed: graph.probe(
+                    target,
+                    of_one(graph, source, target, seed),
+                    graph.named(f"{word} {source}", seed),
+                )
                 for seed in seeds_of(graph, representation)
             }
             for source in graph.config.experiment.sources
@@ -102,13 +145,24 @@ def _of_each_source(graph: Graph, representation: Literal["single", "leave_one_o
 
 def _first_waiting(several: Iterable[Cells], updates: Iterable[JSON | Waiting]) -> Waiting | None:
     """Return the first of all outcomes that a plan could not make."""
-    outcomes = (outcome for cells in several for columns in cells.values() for seeds in columns.values() for outcome in seeds.values())
-    return next((outcome for outcome in chain(outcomes, updates) if isinstance(outcome, Waiting)), None)
+    outcomes = (
+        outcome
+        for cells in several
+        for columns in cells.values()
+        for seeds in columns.values()
+        for outcome in seeds.values()
+    )
+    return next(
+        (outcome for outcome in chain(outcomes, updates) if isinstance(outcome, Waiting)), None
+    )
 
 
 def _made(cells: Cells) -> dict[str, dict[str, dict[int, Entry]]]:
     """Return the same cells where none waits."""
     return {
-        target: {column: {seed: made for seed, made in seeds.items() if isinstance(made, Entry)} for column, seeds in columns.items()}
+        target: {
+            column: {seed: made for seed, made in seeds.items() if isinstance(made, Entry)}
+            for column, seeds in columns.items()
+        }
         for target, columns in cells.items()
     }

@@ -1,6 +1,9 @@
-"""What an experiment makes from tasks: prefixes, banks, multi-task encoders, vectors and probes, each a unit that the store may have.
+"""What an experiment makes from tasks.
 
-Every function returns the artifact, or `Waiting` where a plan cannot go on. Nothing is planned or run twice in one graph.
+Prefixes, banks, multi-task encoders, vectors and probes, each a unit that the store may have.
+
+Every function returns the artifact, or `Waiting` where a plan cannot go on. Nothing is planned or
+run twice in one graph.
 """
 
 from __future__ import annotations
@@ -66,12 +69,17 @@ class Experiment:
 
     def recipe_for(self, source: str) -> PrefixRecipe:
         """Return the recipe of a source task, changes for this one included."""
-        return self.change(recipe_of(self.config, PrefixRecipe), self.config.experiment.overrides.get(source, ()))
+        return self.change(
+            recipe_of(self.config, PrefixRecipe), self.config.experiment.overrides.get(source, ())
+        )
 
     def target_recipe_for(self, target: str) -> PrefixRecipe:
         """Return the recipe of training on a target, changes for this one included."""
         asked = self.config.experiment
-        return self.change(recipe_of(self.config, PrefixRecipe), (*asked.transfer.overrides, *asked.overrides.get(target, ())))
+        return self.change(
+            recipe_of(self.config, PrefixRecipe),
+            (*asked.transfer.overrides, *asked.overrides.get(target, ())),
+        )
 
 
 @dataclass(kw_only=True)
@@ -99,9 +107,16 @@ class Graph:
 
     @property
     def reading(self) -> PoolingConfig:
-        """Return how hidden states become the vectors that are probed; training pools as `pooling` says."""
+        """Return how hidden states become the vectors that are probed.
+
+        Training pools as `pooling` says.
+        """
         kept = self.config.experiment.probe_last_layers
-        return replace(self.config.pooling, layers="concat_last", last_k=kept) if kept else self.config.pooling
+        return (
+            replace(self.config.pooling, layers="concat_last", last_k=kept)
+            if kept
+            else self.config.pooling
+        )
 
     def named(self, text: str, seed: int) -> str:
         """Return a name that tells seeds apart where there are several."""
@@ -132,45 +147,75 @@ class Graph:
         return self.context.task(self.sized(name, self.config.experiment.target_rows))
 
     def sized(self, name: str, rows: int) -> TaskConfig:
-        """Return a task's configuration, its rows limited as the experiment says; a limit of the task's own counts too if it is smaller."""
+        """Return a task's configuration, its rows limited as the experiment says.
+
+        A limit of the task's own counts too if it is smaller.
+        """
         config = self.experiment.find_task(name)
         return replace(
             config,
             max_rows=_smaller(config.max_rows, rows),
-            max_validation_rows=_smaller(config.max_validation_rows, self.config.experiment.validation_rows),
+            max_validation_rows=_smaller(
+                config.max_validation_rows, self.config.experiment.validation_rows
+            ),
         )
 
-    def prefix(self, name: str, seed: int, training: Training = "trained", task: Task | None = None) -> Outcome:
+    def prefix(
+        self, name: str, seed: int, training: Training = "trained", task: Task | None = None
+    ) -> Outcome:
         """Return the prefix of a source task, or that of another version of its examples."""
         examples = task or self.source(name)
         recipe = replace(self.experiment.recipe_for(name), seed=seed)
         if training == "trained":
-            unit = train_prefix.unit(self.context, examples, self.files, recipe, self.named(name, seed))
+            unit = train_prefix.unit(
+                self.context, examples, self.files, recipe, self.named(name, seed)
+            )
             return self.ensure(unit if task is None else replace(unit, ref=None))
         if training == "random":
             place = self.config.experiment.sources.index(name) + 1
             start = replace(recipe.prefix, init="random")
-            recipe = replace(recipe, prefix=start, optim=OptimConfig(epochs=0), seed=seed + RANDOM_SEEDS * place)
+            recipe = replace(
+                recipe, prefix=start, optim=OptimConfig(epochs=0), seed=seed + RANDOM_SEEDS * place
+            )
         else:
             examples = shuffled(examples, seed)
         return self.ensure(
-            replace(train_prefix.unit(self.context, examples, self.files, recipe, f"{name}-{training}-seed{seed}"), ref=None)
+            replace(
+                train_prefix.unit(
+                    self.context, examples, self.files, recipe, f"{name}-{training}-seed{seed}"
+                ),
+                ref=None,
+            )
         )
 
     def mixture(self, names: Sequence[str], name: str, seed: int) -> Outcome:
-        """Return a prefix of several source tasks together, by the experiment's own recipe; of a single one its own prefix."""
+        """Return a prefix of several source tasks together, by the experiment's own recipe.
+
+        Of a single one its own prefix.
+        """
         if len(names) == 1:
             return self.prefix(names[0], seed)
         mixture = Mixture(tasks=tuple(self.source(one) for one in names), size_cap=SIZE_CAP)
         recipe = replace(recipe_of(self.config, PrefixRecipe), seed=seed)
-        return self.ensure(replace(train_prefix.unit(self.context, mixture, self.files, recipe, name), ref=None))
+        return self.ensure(
+            replace(train_prefix.unit(self.context, mixture, self.files, recipe, name), ref=None)
+        )
 
     def prefixes(self, seed: int, training: Training = "trained") -> dict[str, Outcome]:
         """Return the prefixes of all sources."""
         return {name: self.prefix(name, seed, training) for name in self.config.experiment.sources}
 
-    def bank(self, prefixes: Mapping[str, Outcome], name: str, combination: CombineConfig, refs: Sequence[str] = ()) -> Outcome:
-        """Combine prefixes, or wait for the first that is still to be made. Only a bank whose prefixes have refs gets one."""
+    def bank(
+        self,
+        prefixes: Mapping[str, Outcome],
+        name: str,
+        combination: CombineConfig,
+        refs: Sequence[str] = (),
+    ) -> Outcome:
+        """Combine prefixes, or wait for the first that is still to be made.
+
+        Only a bank whose prefixes have refs gets one.
+        """
         for prefix in prefixes.values():
             if isinstance(prefix, Waiting):
                 return self.waits(combine.STEP, name, prefix)
@@ -178,7 +223,9 @@ class Graph:
         unit = combine.unit(made, BankRecipe(combine=combination, pooling=self.reading), name, refs)
         return self.ensure(unit if refs else replace(unit, ref=None))
 
-    def multitask(self, tasks: Sequence[Task], name: str, seed: int, *, published: bool = False) -> Outcome:
+    def multitask(
+        self, tasks: Sequence[Task], name: str, seed: int, *, published: bool = False
+    ) -> Outcome:
         """Return an encoder fine-tuned on tasks."""
         config = self.config
         recipe = MultitaskRecipe(
@@ -206,9 +253,13 @@ class Graph:
     def _embedded(self, target: str, bank: Entry | None, files: EncoderFiles, name: str) -> Outcome:
         task = self.target(target)
         parts = embed.parts_of_task(task, splits_of(self.config.probe))
-        pairs = "joint" if task.train.pairs is None else self.config.pairs  # single texts have nothing to compare
+        # Single texts have nothing to compare.
+        pairs = "joint" if task.train.pairs is None else self.config.pairs
         recipe = EmbedRecipe(
-            max_length_tokens=self.config.max_length_tokens, precision=self.config.precision, pairs=pairs, vectors=self.config.vectors
+            max_length_tokens=self.config.max_length_tokens,
+            precision=self.config.precision,
+            pairs=pairs,
+            vectors=self.config.vectors,
         )
         reading = EmbeddingSpec(bank=bank, files=files, recipe=recipe, pooling=self.reading)
         return self.ensure(embed.unit(self.context, reading, parts, f"{target} {name}"))
@@ -218,13 +269,17 @@ class Graph:
         for one in vectors:
             if isinstance(one, Waiting):
                 return self.waits(join.STEP, name, one)
-        return self.ensure(join.unit([one for one in vectors if isinstance(one, Entry)], rule, name))
+        return self.ensure(
+            join.unit([one for one in vectors if isinstance(one, Entry)], rule, name)
+        )
 
     def probe(self, target: str, vectors: Outcome, name: str) -> Outcome:
         """Probe a target's vectors."""
         if isinstance(vectors, Waiting):
             return self.waits(probe.STEP, f"{target} {name}", vectors)
-        return self.ensure(probe.unit(vectors, self.target(target), self.config.probe, f"{target} {name}"))
+        return self.ensure(
+            probe.unit(vectors, self.target(target), self.config.probe, f"{target} {name}")
+        )
 
 
 def _smaller(own: int, limit: int) -> int:
@@ -233,7 +288,13 @@ def _smaller(own: int, limit: int) -> int:
 
 
 def shuffled(task: Task, seed: int) -> Task:
-    """Return the task with the labels of train and of validation dealt out again at random: nothing to learn but their frequencies."""
+    """Return the task with the labels of train and of validation dealt out again at random.
+
+    Nothing to learn but their frequencies.
+    """
     rng = np.random.default_rng(seed)
-    train, validation = (replace(split, labels=rng.permutation(split.labels)) for split in (task.train, task.validation))
+    train, validation = (
+        replace(split, labels=rng.permutation(split.labels))
+        for split in (task.train, task.validation)
+    )
     return replace(task, train=train, validation=validation)

@@ -66,11 +66,15 @@ def _retrievals(transfer: TransferConfig, sources: int, targets: int) -> Iterato
 
 
 def _cold_starts(targets: Prefixes) -> Iterator[UsageError]:
-    """Find targets whose cold start is another prefix, or parameters of a network, which cannot start from a prefix."""
+    """Find targets whose cold start is another prefix, or parameters of a network.
+
+    A network's parameters cannot start from a prefix.
+    """
     for name, prefix in targets.items():
         if prefix.init not in UNTRAINED_INITS:
             yield UsageError(
-                f"prefix.init={prefix.init} for target {name}: a map compares starts from its sources with a cold one",
+                f"prefix.init={prefix.init} for target {name}: a map compares starts from its "
+                "sources with a cold one",
                 expected=f"one of {', '.join(UNTRAINED_INITS)}",
                 fix="drop it from experiment.transfer.overrides and experiment.overrides",
             )
@@ -86,14 +90,24 @@ def _forms(sources: Prefixes, targets: Prefixes) -> Iterator[UsageError]:
     """Find targets that cannot start from a source, or sources that have no mean and no mixture."""
     for name, prefix in targets.items():
         for source, start in sources.items():
-            other = [f"prefix.{key}={getattr(start, key)}, not {getattr(prefix, key)}" for key in FORM if _differs(start, prefix, key)]
+            other = [
+                f"prefix.{key}={getattr(start, key)}, not {getattr(prefix, key)}"
+                for key in FORM
+                if _differs(start, prefix, key)
+            ]
             if not _fits(start.length, prefix):
-                other.append(f"prefix.length={start.length}, not {prefix.length} with prefix.init_fit={prefix.init_fit}")
+                other.append(
+                    f"prefix.length={start.length}, not {prefix.length} with "
+                    f"prefix.init_fit={prefix.init_fit}"
+                )
             if other:
                 yield UsageError(
                     f"target {name} cannot start from source {source}: it has {'; '.join(other)}",
                     expected="prefixes of one form, on sources and targets",
-                    fix="set these for the whole map, not in experiment.transfer.overrides or experiment.overrides",
+                    fix=(
+                        "set these for the whole map, not in experiment.transfer.overrides or "
+                        "experiment.overrides"
+                    ),
                 )
                 break
     lengths = {prefix.length for prefix in sources.values()}
@@ -111,26 +125,40 @@ def _differs(start: PrefixConfig, prefix: PrefixConfig, key: str) -> bool:
 
 def _fits(have: int, prefix: PrefixConfig) -> bool:
     """Tell whether `init_fit` brings so many slots to the length wanted."""
-    return have == prefix.length or prefix.init_fit == "tile" or (prefix.init_fit == "truncate" and have > prefix.length)
+    return (
+        have == prefix.length
+        or prefix.init_fit == "tile"
+        or (prefix.init_fit == "truncate" and have > prefix.length)
+    )
 
 
 def _readings(transfer: TransferConfig, prefixes: Prefixes) -> Iterator[UsageError]:
-    """Find prefixes whose movement is not known, or whose values started elsewhere than those of others. Lengths are checked apart."""
+    """Find prefixes whose movement is not known, or that started elsewhere than others.
+
+    Lengths are checked apart.
+    """
     if transfer.compare == "weights":
         settled = [effective(prefix) for prefix in prefixes.values()]
         for key in [key for key in START if key not in ("kind", "length")]:
             found = sorted({str(getattr(prefix, key)) for prefix in settled})
             if len(found) > 1:
                 yield UsageError(
-                    f"experiment.transfer.compare=weights with prefix.{key} of {' and '.join(found)}",
-                    expected="the same start values on all sources and targets where values are compared",
+                    f"experiment.transfer.compare=weights with prefix.{key} of "
+                    f"{' and '.join(found)}",
+                    expected=(
+                        "the same start values on all sources and targets where values are compared"
+                    ),
                     fix="experiment.transfer.compare=movement    or set it for the whole map",
                 )
         return
     for name, prefix in prefixes.items():
         if (prefix.init, prefix.projection) != ("random", "none"):
             yield UsageError(
-                f"experiment.transfer.compare=movement with prefix.init={prefix.init}, prefix.projection={prefix.projection} for {name}",
+                f"experiment.transfer.compare=movement with prefix.init={prefix.init}, "
+                f"prefix.projection={prefix.projection} for {name}",
                 expected="random start values and no network, where movement is read",
-                fix="experiment.transfer.compare=weights    or prefix.init=random prefix.projection=none",
+                fix=(
+                    "experiment.transfer.compare=weights    "
+                    "or prefix.init=random prefix.projection=none"
+                ),
             )

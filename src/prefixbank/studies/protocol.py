@@ -18,17 +18,37 @@ def study_facts(graph: Graph) -> Facts:
     tuned = config.finetune
     protocol = [
         f"Train rows: {_rows(graph.source(name) for name in asked.sources)}.",
-        f"Prefixes: {_training(config)}; the epoch with the best validation score of the source task is kept.",
+        (
+            f"Prefixes: {_training(config)}; the epoch with the best validation score of the "
+            "source task is kept."
+        ),
     ]
     if "multitask" in asked.representations or has_update(asked):
-        fit = f"{_epochs(tuned.epochs)}, batches of {tuned.batch_size}, learning rate {tuned.lr:g}, {config.multitask.sampling} sampling"
-        protocol.append(f"Multi-task encoder: all weights, {fit}; the epoch with the best mean of the same validation scores is kept.")
+        fit = (
+            f"{_epochs(tuned.epochs)}, batches of {tuned.batch_size}, learning rate {tuned.lr:g}, "
+            f"{config.multitask.sampling} sampling"
+        )
+        protocol.append(
+            f"Multi-task encoder: all weights, {fit}; the epoch with the best mean of the same "
+            "validation scores is kept."
+        )
     if asked.targets:
-        protocol.append(f"Target train rows for the probes: {_rows(graph.target(name) for name in asked.targets)}.")
+        protocol.append(
+            "Target train rows for the probes: "
+            f"{_rows(graph.target(name) for name in asked.targets)}."
+        )
         protocol.append(f"Vectors: {graph.reading.position} pooling of {_layers_read(graph)}.")
         fitted = f"strength by {config.probe.folds}-fold cross-validation on train"
-        protocol.append(f"Probe: {config.probe.model}, {fitted}; scored once on {config.probe.score_on}.")
-    return Facts(experiment=asked.name, encoder=graph.files.label, sources=asked.sources, seeds=asked.seeds, protocol=tuple(protocol))
+        protocol.append(
+            f"Probe: {config.probe.model}, {fitted}; scored once on {config.probe.score_on}."
+        )
+    return Facts(
+        experiment=asked.name,
+        encoder=graph.files.label,
+        sources=asked.sources,
+        seeds=asked.seeds,
+        protocol=tuple(protocol),
+    )
 
 
 def map_facts(graph: Graph) -> Facts:
@@ -44,13 +64,22 @@ def map_facts(graph: Graph) -> Facts:
         *(f"Prefixes of {', '.join(names)}: {training}." for training, names in trainings.items()),
         "The epoch with the best validation score is kept, and scored once on test.",
     )
-    return Facts(experiment=asked.name, encoder=graph.files.label, sources=asked.sources, seeds=asked.seeds, protocol=protocol)
+    return Facts(
+        experiment=asked.name,
+        encoder=graph.files.label,
+        sources=asked.sources,
+        seeds=asked.seeds,
+        protocol=protocol,
+    )
 
 
 def _training(recipe: PrefixRecipe) -> str:
     """Return in words how a prefix is trained."""
     prefix, optim = recipe.prefix, recipe.optim
-    return f"{prefix.length} slots, {_epochs(optim.epochs)}, batches of {optim.batch_size}, learning rate {optim.lr:g}"
+    return (
+        f"{prefix.length} slots, {_epochs(optim.epochs)}, batches of {optim.batch_size}, learning "
+        f"rate {optim.lr:g}"
+    )
 
 
 def _layers_read(graph: Graph) -> str:
@@ -59,7 +88,9 @@ def _layers_read(graph: Graph) -> str:
     match pooling.layers:
         case "concat_last":
             chosen = f"the one layer of {kept} that cross-validation on train chooses"
-            return {"joined": f"{kept}, side by side", "last": "the last layer", "best": chosen}[graph.config.probe.layers]
+            return {"joined": f"{kept}, side by side", "last": "the last layer", "best": chosen}[
+                graph.config.probe.layers
+            ]
         case "mean_last":
             return f"{kept}, averaged"
         case "single":

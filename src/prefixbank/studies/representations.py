@@ -33,17 +33,25 @@ WITHOUT_PREFIXES = frozenset({"plain", "multitask", "finetuned", "random", "shuf
 
 def passes(representation: Column, sources: int) -> int:
     """Return the forward passes that one text costs."""
-    return {"concat_vectors": sources, "mean_vectors": sources, "plain_and_bank": 2}.get(representation, 1)
+    return {"concat_vectors": sources, "mean_vectors": sources, "plain_and_bank": 2}.get(
+        representation, 1
+    )
 
 
 def whole_bank(asked: ExperimentConfig, rule: Rule) -> Column | None:
-    """Return the representation that stands for the bank of all sources under the experiment's own rule, if it is compared."""
+    """Return the representation that is the bank of all sources under the experiment's own rule.
+
+    None if it is not compared.
+    """
     candidates: tuple[Column, ...] = ("bank", rule)
     return next((name for name in candidates if name in asked.representations), None)
 
 
 def seeds_of(graph: Graph, representation: Representation) -> tuple[int, ...]:
-    """Return the seeds that a representation is made with: the plain encoder has none to vary, some are asked for once."""
+    """Return the seeds that a representation is made with.
+
+    The plain encoder has none to vary, some are asked for once.
+    """
     seeds, once = graph.seeds, graph.config.experiment.single_seed
     return seeds[:1] if representation == "plain" or representation in once else seeds
 
@@ -59,8 +67,14 @@ def vectors(graph: Graph, representation: Column, target: str, seed: int) -> Out
         case "concat_prefixes" | "mean_prefixes":
             return graph.vectors(target, rule_bank(graph, representation, seed, "trained"), title)
         case "concat_vectors" | "mean_vectors":
-            passes = [single(graph, source, target, seed) for source in graph.config.experiment.sources]
-            return graph.joined(passes, "concat" if representation == "concat_vectors" else "mean", f"{target} {title}")
+            passes = [
+                single(graph, source, target, seed) for source in graph.config.experiment.sources
+            ]
+            return graph.joined(
+                passes,
+                "concat" if representation == "concat_vectors" else "mean",
+                f"{target} {title}",
+            )
         case "plain_and_bank":
             both = [graph.vectors(target, None, PLAIN), vectors(graph, "bank", target, seed)]
             return graph.joined(both, "concat", f"{target} {title}")
@@ -70,27 +84,40 @@ def vectors(graph: Graph, representation: Column, target: str, seed: int) -> Out
             encoder = graph.multitask([graph.target(target)], f"{target}-only-seed{seed}", seed)
             return graph.vectors_of_encoder(target, encoder, title)
         case "random" | "shuffled":
-            return graph.vectors(target, rule_bank(graph, graph.config.combine.rule, seed, representation), title)
+            return graph.vectors(
+                target, rule_bank(graph, graph.config.combine.rule, seed, representation), title
+            )
     assert_never(representation)
 
 
 def full_bank(graph: Graph, seed: int) -> Outcome:
     """Return the bank of all sources, as `combine` says; the one that gets a ref."""
     refs = [f"prefix/{graph.named(source, seed)}" for source in graph.config.experiment.sources]
-    return graph.bank(graph.prefixes(seed), graph.named(graph.config.experiment.name, seed), graph.config.combine, refs)
+    return graph.bank(
+        graph.prefixes(seed),
+        graph.named(graph.config.experiment.name, seed),
+        graph.config.combine,
+        refs,
+    )
 
 
 def rule_bank(graph: Graph, rule: Rule, seed: int, training: Training) -> Outcome:
-    """Return a bank of all sources under another rule, or of control prefixes under the experiment's own."""
-    name = f"{graph.config.experiment.name}-{rule if training == 'trained' else training}-seed{seed}"
-    combination = graph.config.combine if rule == graph.config.combine.rule else CombineConfig(rule=rule)
+    """Return a bank of sources under another rule, or of control prefixes under the same one."""
+    name = (
+        f"{graph.config.experiment.name}-{rule if training == 'trained' else training}-seed{seed}"
+    )
+    combination = (
+        graph.config.combine if rule == graph.config.combine.rule else CombineConfig(rule=rule)
+    )
     return graph.bank(graph.prefixes(seed, training), name, combination)
 
 
 def multitask(graph: Graph, seed: int) -> Outcome:
     """Return the encoder fine-tuned on all sources together."""
     tasks = [graph.source(source) for source in graph.config.experiment.sources]
-    return graph.multitask(tasks, graph.named(graph.config.experiment.name, seed), seed, published=True)
+    return graph.multitask(
+        tasks, graph.named(graph.config.experiment.name, seed), seed, published=True
+    )
 
 
 def single(graph: Graph, source: str, target: str, seed: int) -> Outcome:
@@ -101,9 +128,18 @@ def single(graph: Graph, source: str, target: str, seed: int) -> Outcome:
 
 
 def without(graph: Graph, source: str, target: str, seed: int) -> Outcome:
-    """Return a target's vectors under the bank that lacks one source. Weights given one by one lose that source's."""
+    """Return a target's vectors under the bank that lacks one source.
+
+    Weights given one by one lose that source's.
+    """
     rest = {name: prefix for name, prefix in graph.prefixes(seed).items() if name != source}
     place = graph.config.experiment.sources.index(source)
-    weights = tuple(weight for number, weight in enumerate(graph.config.combine.weights) if number != place)
-    bank = graph.bank(rest, f"{graph.config.experiment.name}-without-{source}-seed{seed}", replace(graph.config.combine, weights=weights))
+    weights = tuple(
+        weight for number, weight in enumerate(graph.config.combine.weights) if number != place
+    )
+    bank = graph.bank(
+        rest,
+        f"{graph.config.experiment.name}-without-{source}-seed{seed}",
+        replace(graph.config.combine, weights=weights),
+    )
     return graph.vectors(target, bank, graph.named(f"without {source}", seed))

@@ -1,4 +1,8 @@
-"""The units of an update study: what adding, refreshing and removing a source task makes anew, by prefixes and by multi-task training."""
+"""The units of an update study.
+
+What adding, refreshing and removing a source task makes anew, by prefixes and by multi-task
+training.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +21,12 @@ from prefixbank.studies.representations import full_bank
 
 
 def update_rows(graph: Graph) -> list[JSON | Waiting]:
-    """Make what the experiment's changes need, with its first seed; return the rows of the table, or what they wait for.
+    """Make what the experiment's changes need, with its first seed.
 
-    Refreshed examples are stood in for by another seed of the training: every prefix, and every multi-task encoder, costs the same then.
+    Return the rows of the table, or what they wait for.
+
+    Refreshed examples are stood in for by another seed of the training: every prefix, and every
+    multi-task encoder, costs the same then.
     """
     found: list[JSON | Waiting] = []
     for change in [*_add(graph), *_refresh(graph), *_remove(graph)]:
@@ -32,23 +39,43 @@ def _add(graph: Graph) -> Iterator[Change | Waiting]:
     if name:
         new = graph.prefix(name, seed)
         tasks = [*_tasks(graph), graph.source(name)]
-        yield from _both(graph, f"add {name}", name, {**graph.prefixes(seed), name: new}, [new], tasks, seed)
+        yield from _both(
+            graph, f"add {name}", name, {**graph.prefixes(seed), name: new}, [new], tasks, seed
+        )
 
 
 def _refresh(graph: Graph) -> Iterator[Change | Waiting]:
     seed, name = graph.seeds[0], graph.config.experiment.update.refresh
     if name:
         recipe = replace(graph.experiment.recipe_for(name), seed=seed + 1)
-        unit = train_prefix.unit(graph.context, graph.source(name), graph.files, recipe, f"{name}-refreshed")
+        unit = train_prefix.unit(
+            graph.context, graph.source(name), graph.files, recipe, f"{name}-refreshed"
+        )
         new = graph.ensure(replace(unit, ref=None))  # the source's own ref stays where it is
-        yield from _both(graph, f"refresh {name}", name, {**graph.prefixes(seed), name: new}, [new], _tasks(graph), seed + 1)
+        yield from _both(
+            graph,
+            f"refresh {name}",
+            name,
+            {**graph.prefixes(seed), name: new},
+            [new],
+            _tasks(graph),
+            seed + 1,
+        )
 
 
 def _remove(graph: Graph) -> Iterator[Change | Waiting]:
     seed, name = graph.seeds[0], graph.config.experiment.update.remove
     if name:
         rest = {source: prefix for source, prefix in graph.prefixes(seed).items() if source != name}
-        yield from _both(graph, f"remove {name}", name, rest, [], [task for task in _tasks(graph) if task.name != name], seed)
+        yield from _both(
+            graph,
+            f"remove {name}",
+            name,
+            rest,
+            [],
+            [task for task in _tasks(graph) if task.name != name],
+            seed,
+        )
 
 
 def _tasks(graph: Graph) -> list[Task]:
@@ -56,11 +83,18 @@ def _tasks(graph: Graph) -> list[Task]:
 
 
 def _both(
-    graph: Graph, what: str, task: str, prefixes: Mapping[str, Outcome], trained: Sequence[Outcome], tasks: Sequence[Task], seed: int
+    graph: Graph,
+    what: str,
+    task: str,
+    prefixes: Mapping[str, Outcome],
+    trained: Sequence[Outcome],
+    tasks: Sequence[Task],
+    seed: int,
 ) -> Iterator[Change | Waiting]:
     """Yield the change by prefixes and by multi-task training."""
     name = f"{graph.config.experiment.name}-{what.replace(' ', '-')}"
-    shares = replace(graph.config.combine, weights=())  # weights given one by one are those of the unchanged sources
+    # Weights given one by one are those of the unchanged sources.
+    shares = replace(graph.config.combine, weights=())
     before, after = full_bank(graph, graph.seeds[0]), graph.bank(prefixes, name, shares)
     encoder = graph.multitask(tasks, name, seed)
     made = [entry for entry in trained if isinstance(entry, Entry)]
@@ -68,7 +102,11 @@ def _both(
         yield Change(what=what, task=task, method="prefixes", trainings=made, banks=(before, after))
     else:
         yield next(outcome for outcome in (*trained, before, after) if isinstance(outcome, Waiting))
-    yield encoder if isinstance(encoder, Waiting) else Change(what=what, task=task, method="multi-task", trainings=[encoder])
+    yield (
+        encoder
+        if isinstance(encoder, Waiting)
+        else Change(what=what, task=task, method="multi-task", trainings=[encoder])
+    )
 
 
 Method = Literal["prefixes", "multi-task"]
@@ -98,19 +136,29 @@ def rows(changes: Sequence[Change]) -> list[JSON]:
     """Return one row for each change.
 
     Returns:
-        `change`, `method`; `units` that ran (trainings, and the combination); `examples` that training processed, a row once in each
-        epoch; `flops` of training; `seconds` that the trainings took when they ran; `others_unchanged`, None for multi-task training.
-        A number that a training does not have is None.
+        `change`, `method`; `units` that ran (trainings, and the combination); `examples` that
+        training processed, a row once in each epoch; `flops` of training; `seconds` that the
+        trainings took when they ran; `others_unchanged`, None for multi-task training. A number
+        that a training does not have is None.
     """
     return [
         {
             "change": change.what,
             "method": change.method,
             "units": len(change.trainings) + (change.banks is not None),
-            "examples": _sum([read_json(entry, "result.json").get("examples") for entry in change.trainings]),
-            "flops": _sum([read_json(entry, "result.json").get("training_flops") for entry in change.trainings]),
+            "examples": _sum(
+                [read_json(entry, "result.json").get("examples") for entry in change.trainings]
+            ),
+            "flops": _sum(
+                [
+                    read_json(entry, "result.json").get("training_flops")
+                    for entry in change.trainings
+                ]
+            ),
             "seconds": _sum([entry.info.get("seconds") for entry in change.trainings]),
-            "others_unchanged": None if change.banks is None else others_unchanged(*change.banks, change.task),
+            "others_unchanged": None
+            if change.banks is None
+            else others_unchanged(*change.banks, change.task),
         }
         for change in changes
     ]
@@ -125,8 +173,8 @@ def _sum(numbers: Sequence[Number | None]) -> Number | int | None:
 def others_unchanged(before: Entry, after: Entry, task: str) -> bool:
     """Say whether two banks hold the same prefixes of all source tasks but one.
 
-    The prefixes are the same if both banks were made from artifacts of the same digests, and hold tensors of the same names, types,
-    shapes and bytes.
+    The prefixes are the same if both banks were made from artifacts of the same digests, and hold
+    tensors of the same names, types, shapes and bytes.
 
     Args:
         before: a bank.
@@ -143,8 +191,20 @@ def _prefixes(bank: Entry, left_out: str) -> dict[str, object]:
 
     tensors = load_file(bank.file("bank.safetensors"))
     found: dict[str, object] = {}
-    for place, (task, digest) in enumerate(zip(bank.info["tasks"], bank.document["inputs"]["prefixes"], strict=True)):
+    for place, (task, digest) in enumerate(
+        zip(bank.info["tasks"], bank.document["inputs"]["prefixes"], strict=True)
+    ):
         if task != left_out:
-            own = {name.removeprefix(f"{place}."): tensor for name, tensor in tensors.items() if name.startswith(f"{place}.")}
-            found[task] = (digest, {name: (tensor.dtype.str, tensor.shape, tensor.tobytes()) for name, tensor in own.items()})
+            own = {
+                name.removeprefix(f"{place}."): tensor
+                for name, tensor in tensors.items()
+                if name.startswith(f"{place}.")
+            }
+            found[task] = (
+                digest,
+                {
+                    name: (tensor.dtype.str, tensor.shape, tensor.tobytes())
+                    for name, tensor in own.items()
+                },
+            )
     return found

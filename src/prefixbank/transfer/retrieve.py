@@ -1,4 +1,6 @@
-"""Retrieve sources for a task and train it from them: a short run, the nearest prefixes, and the task's prefix.
+"""Retrieve sources for a task and train it from them.
+
+A short run, the nearest prefixes, and the task's prefix.
 
 Source: Vu et al. 2022 (2110.07904), section 3.
 """
@@ -20,7 +22,12 @@ from prefixbank.steps import average
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.steps.train_prefix.start import UNTRAINED_INITS
 from prefixbank.store.artifact import Entry
-from prefixbank.transfer.source_tasks import kind_of, mixture_behind, of_nearest_kind, without_origins
+from prefixbank.transfer.source_tasks import (
+    kind_of,
+    mixture_behind,
+    of_nearest_kind,
+    without_origins,
+)
 from prefixbank.transfer.sources import Source, Target, check_k, find_sources, nearest
 from prefixbank.transfer.task_embeddings import Comparison
 
@@ -43,7 +50,9 @@ class _Retrieval:
 
 
 def retrieve(context: Context, config: TransferRetrieveConfig) -> Entry | Waiting:
-    """Return the prefix of a task, trained from the sources that are most similar to it; ref `prefix/<name or task name>`.
+    """Return the prefix of a task, trained from the sources that are most similar to it.
+
+    Ref `prefix/<name or task name>`.
 
     Raises:
         UsageError: no source to choose from, or fewer than k.
@@ -52,14 +61,21 @@ def retrieve(context: Context, config: TransferRetrieveConfig) -> Entry | Waitin
     target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
     name = config.name or task.name
     raise_faults(_start_given(config))
-    sources = find_sources(context, target, config.sources, config.compare, _unfit(context, target, config))
+    sources = find_sources(
+        context, target, config.sources, config.compare, _unfit(context, target, config)
+    )
     check_k(config.k, sources, task.name)
     asked = _Retrieval(config=config, name=name, target=target, sources=sources)
     return run_walk(context, name, lambda walking: _walk(walking, asked))
 
 
-def _unfit(context: Context, target: Target, config: TransferRetrieveConfig) -> Callable[[Entry], PrefixbankError | None]:
-    """Return what says why a prefix cannot be retrieved: no start, no part of a mean, which has one length, or of a mixture."""
+def _unfit(
+    context: Context, target: Target, config: TransferRetrieveConfig
+) -> Callable[[Entry], PrefixbankError | None]:
+    """Return what says why a prefix cannot be retrieved.
+
+    No start, no part of a mean, which has one length, or of a mixture.
+    """
     if config.method == "mixture":
         return without_origins
     recipe = target.recipe
@@ -106,20 +122,32 @@ def _walk(context: Context, asked: _Retrieval) -> Entry | Waiting:
 
 
 def _of_mixture(context: Context, asked: _Retrieval, sources: list[Entry]) -> Unit:
-    """Return the unit that trains one prefix on the tasks behind several, by the task's own recipe."""
+    """Return the unit that trains one prefix on the tasks of several, by the task's own recipe."""
     mixture = mixture_behind(context, sources)
-    unit = train_prefix.unit(context, mixture, asked.target.files, asked.target.recipe, f"{asked.name}-mixture")
+    unit = train_prefix.unit(
+        context, mixture, asked.target.files, asked.target.recipe, f"{asked.name}-mixture"
+    )
     return replace(unit, ref=None)
 
 
 def _best(context: Context, asked: _Retrieval, starts: list[Source]) -> Entry | Waiting:
-    """Train from each of several sources, and return the training that validates best; of equal ones, that of the nearest source."""
-    units = [asked.target.unit(context, source.entry, f"{asked.name}-from-{source.entry.info['name']}") for source in starts]
+    """Train from each of several sources, and return the training that validates best.
+
+    Of equal ones, that of the nearest source.
+    """
+    units = [
+        asked.target.unit(context, source.entry, f"{asked.name}-from-{source.entry.info['name']}")
+        for source in starts
+    ]
     outcomes = [context.ensure(unit) for unit in units]
     waiting = next((outcome for outcome in outcomes if isinstance(outcome, Waiting)), None)
     if waiting is not None:
         return context.waits(train_prefix.STEP, asked.name, waiting)
-    scores = [read_json(outcome, "result.json")["validation"] for outcome in outcomes if isinstance(outcome, Entry)]
+    scores = [
+        read_json(outcome, "result.json")["validation"]
+        for outcome in outcomes
+        if isinstance(outcome, Entry)
+    ]
     best = scores.index(max(scores))
     _tell(context, asked, f"validates best from {starts[best].named}")
     return context.ensure(replace(units[best], name=asked.name, ref=("prefix", asked.name)))
@@ -138,6 +166,9 @@ def _start_given(config: TransferRetrieveConfig) -> list[UsageError]:
         UsageError(
             f"prefix.init={config.prefix.init} for a training that starts from what is retrieved",
             expected=f"one of {', '.join(UNTRAINED_INITS)}: where the short run starts",
-            fix=f"drop it    or prefixbank train-prefix task={config.task.name or 'NAME'} prefix.init={config.prefix.init}",
+            fix=(
+                f"drop it    or prefixbank train-prefix task={config.task.name or 'NAME'} "
+                f"prefix.init={config.prefix.init}"
+            ),
         )
     ]

@@ -1,6 +1,9 @@
-"""Which prefixes a bank is made of, and with what weights: those that are named, or the ones that are nearest to a task.
+"""Which prefixes a bank is made of, and with what weights.
 
-Source: Vu et al. 2022 (2110.07904), section 3: what retrieves prefixes to start from here retrieves the members of a bank.
+Those that are named, or the ones that are nearest to a task.
+
+Source: Vu et al. 2022 (2110.07904), section 3: what retrieves prefixes to start from here retrieves
+the members of a bank.
 """
 
 from __future__ import annotations
@@ -23,11 +26,23 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-FOR_SIMILAR = ("task", "k", "measure", "reading", "weigh", "encoder", "prefix", "optim", "max_length_tokens", "seed")
+FOR_SIMILAR = (
+    "task",
+    "k",
+    "measure",
+    "reading",
+    "weigh",
+    "encoder",
+    "prefix",
+    "optim",
+    "max_length_tokens",
+    "seed",
+)
 """Settings that have an effect with `select=similar` only."""
 
 DIGITS = 4
-"""Digits of similarities, in weights too: beyond them a machine's arithmetic would make another bank."""
+"""Digits of similarities, in weights too: beyond them a machine's arithmetic would make another
+bank."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,21 +61,26 @@ def check(config: CombineCommandConfig) -> None:
     Raises:
         UsageError: one for each fault.
     """
-    raise_faults(_faults_of_similar(config) if config.select == "similar" else _faults_of_given(config))
+    raise_faults(
+        _faults_of_similar(config) if config.select == "similar" else _faults_of_given(config)
+    )
 
 
 def members_of(context: Context, config: CombineCommandConfig) -> Members | Waiting:
     """Return what the bank is made of, or in a plan `Waiting` where only the short run will tell.
 
     Raises:
-        UsageError: a prefix that is named is not there or cannot be compared with the task, or there are fewer than `k`.
+        UsageError: a prefix that is named is not there or cannot be compared with the task, or
+            there are fewer than `k`.
     """
     if config.select == "similar":
         return _similar(context, config)
     store = context.store
     prefixes = [store.resolve("prefix", text) for text in config.prefixes]
     refs = [ref_of(store, "prefix", text) for text in config.prefixes]
-    return Members(prefixes=prefixes, refs=refs, recipe=recipe_of(config, BankRecipe), name=config.name)
+    return Members(
+        prefixes=prefixes, refs=refs, recipe=recipe_of(config, BankRecipe), name=config.name
+    )
 
 
 def _similar(context: Context, config: CombineCommandConfig) -> Members | Waiting:
@@ -70,17 +90,30 @@ def _similar(context: Context, config: CombineCommandConfig) -> Members | Waitin
     task, files = context.task(config.task), context.encoder_files(config.encoder)
     name = config.name or f"{task.name}-similar"
     target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
-    candidates = find_sources(context, target, config.prefixes, config.compare, lambda source: _other_length(config, source))
+    candidates = find_sources(
+        context,
+        target,
+        config.prefixes,
+        config.compare,
+        lambda source: _other_length(config, source),
+    )
     check_k(config.k, candidates, task.name)
     embedding = target.embedding(context)
     if isinstance(embedding, Waiting):
         return context.waits(combine.STEP, name, embedding)
-    similar = Comparison(similarity=config.similarity, compare=config.compare).of(embedding, [source.entry for source in candidates])
+    similar = Comparison(similarity=config.similarity, compare=config.compare).of(
+        embedding, [source.entry for source in candidates]
+    )
     places = nearest(similar, config.k)
     members = [candidates[place] for place in places]
     weights, combination = _weighted(config, similar[places].round(DIGITS))
-    for rank, (source, place, weight) in enumerate(zip(members, places, weights, strict=True), start=1):
-        text = f"{rank}. {source.named}: similarity {similar[place]:.{DIGITS}f}, weight {weight:.{DIGITS}f}"
+    for rank, (source, place, weight) in enumerate(
+        zip(members, places, weights, strict=True), start=1
+    ):
+        text = (
+            f"{rank}. {source.named}: similarity {similar[place]:.{DIGITS}f}, weight "
+            f"{weight:.{DIGITS}f}"
+        )
         context.emit(Event(kind="note", step=combine.STEP, name=name, text=text))
     return Members(
         prefixes=[source.entry for source in members],
@@ -95,11 +128,20 @@ def _other_length(config: CombineCommandConfig, source: Entry) -> UsageError | N
     have, length = length_of(source), config.prefix.length
     if config.combine.rule != "mean_prefixes" or have == length:
         return None
-    what = f"prefix '{source.info['task']}' {source.short_key} has {have} slots, the run on the task {length}"
-    return UsageError(what, expected="prefixes of one length for mean_prefixes", fix=f"prefix.length={have}    or leave it out")
+    what = (
+        f"prefix '{source.info['task']}' {source.short_key} has {have} slots, the run on the task "
+        f"{length}"
+    )
+    return UsageError(
+        what,
+        expected="prefixes of one length for mean_prefixes",
+        fix=f"prefix.length={have}    or leave it out",
+    )
 
 
-def _weighted(config: CombineCommandConfig, similar: np.ndarray) -> tuple[tuple[float, ...], CombineConfig]:
+def _weighted(
+    config: CombineCommandConfig, similar: np.ndarray
+) -> tuple[tuple[float, ...], CombineConfig]:
     """Return the weights of prefixes of these similarities [k], and how to combine them."""
     from prefixbank.core.average import retrieval_weights
     from prefixbank.core.combine import default_weights
@@ -117,7 +159,9 @@ def _faults_of_given(config: CombineCommandConfig) -> list[UsageError]:
         fix = "prefixbank combine 'prefixes=[polarity,topic]' name=demo"
         faults.append(UsageError("a bank without a name", expected="name=NAME", fix=fix))
     default = CombineCommandConfig()
-    without_effect = [name for name in FOR_SIMILAR if getattr(config, name) != getattr(default, name)]
+    without_effect = [
+        name for name in FOR_SIMILAR if getattr(config, name) != getattr(default, name)
+    ]
     if without_effect:
         faults.append(
             UsageError(
@@ -132,17 +176,37 @@ def _faults_of_given(config: CombineCommandConfig) -> list[UsageError]:
 def _faults_of_similar(config: CombineCommandConfig) -> list[UsageError]:
     faults, combination = [], config.combine
     if config.task == TaskConfig():
-        expected, fix = "the task to which prefixes are to be similar", "prefixbank combine select=similar task=emotion"
+        expected, fix = (
+            "the task to which prefixes are to be similar",
+            "prefixbank combine select=similar task=emotion",
+        )
         faults.append(UsageError("select=similar without a task", expected=expected, fix=fix))
     if combination.weights:
         expected = "no weights for prefixes that are still to be chosen"
-        fix = "leave combine.weights out    or name the prefixes in the order of the weights, without select"
-        faults.append(UsageError(f"combine.weights={list(combination.weights)} with select=similar", expected=expected, fix=fix))
+        fix = (
+            "leave combine.weights out    or name the prefixes in the order of the weights, "
+            "without select"
+        )
+        faults.append(
+            UsageError(
+                f"combine.weights={list(combination.weights)} with select=similar",
+                expected=expected,
+                fix=fix,
+            )
+        )
     if config.weigh == "similarity" and combination.weighting == "one":
         expected = "weights by similarity, which share the mass of one, or plain concatenation"
         fix = "leave combine.weighting out    or weigh=equally"
-        faults.append(UsageError("combine.weighting=one with weigh=similarity", expected=expected, fix=fix))
+        faults.append(
+            UsageError("combine.weighting=one with weigh=similarity", expected=expected, fix=fix)
+        )
     if config.weigh == "similarity" and combination.rule == "concat_vectors":
         expected = "equal weights: vectors side by side are not weighted"
-        faults.append(UsageError("combine=concat_vectors with weigh=similarity", expected=expected, fix="weigh=equally"))
+        faults.append(
+            UsageError(
+                "combine=concat_vectors with weigh=similarity",
+                expected=expected,
+                fix="weigh=equally",
+            )
+        )
     return faults

@@ -43,10 +43,13 @@ def mixture_behind(context: Context, sources: Sequence[Entry]) -> Mixture:
     """Load the tasks that prefixes were trained on, each once.
 
     Raises:
-        UsageError: prefixes that do not say where their rows are, or other rows than they were trained on are there now.
+        UsageError: prefixes that do not say where their rows are, or other rows than they were
+            trained on are there now.
     """
     tasks: dict[str, Task] = {}
-    faults: list[PrefixbankError] = [fault for source in sources if (fault := without_origins(source)) is not None]
+    faults: list[PrefixbankError] = [
+        fault for source in sources if (fault := without_origins(source)) is not None
+    ]
     raise_faults(faults)
     for source in sources:
         found = [context.task_at(_config_of(origin)) for origin in source.info["origins"]]
@@ -69,15 +72,20 @@ def without_origins(source: Entry) -> UsageError | None:
     if source.info.get("origins"):
         return None
     return UsageError(
-        f"prefix '{source.info['task']}' {source.short_key} does not say what rows it was trained on: an older version made it",
+        f"prefix '{source.info['task']}' {source.short_key} does not say what rows it was trained "
+        "on: an older version made it",
         expected="the rows of each source, to train on several together",
-        fix=f"prefixbank train-prefix {setting_in(source.info)} --force    with its other settings makes it again",
+        fix=(
+            f"prefixbank train-prefix {setting_in(source.info)} --force    "
+            "with its other settings makes it again"
+        ),
     )
 
 
 def _other_rows(source: Entry) -> UsageError:
     return UsageError(
-        f"what prefix '{source.info['task']}' {source.short_key} was trained on is not what is there now",
+        f"what prefix '{source.info['task']}' {source.short_key} was trained on is not what is "
+        "there now",
         expected="the rows of each source, to train on several together",
         fix=f"prefixbank train-prefix {setting_in(source.info)}    trains it on the rows of today",
     )

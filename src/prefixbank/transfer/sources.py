@@ -1,4 +1,6 @@
-"""Which source prefixes are near to a task: their task embeddings beside that of the task, without training it to its end.
+"""Which source prefixes are near to a task.
+
+Their task embeddings beside that of the task, without training it to its end.
 
 Source: Vu et al. 2022 (2110.07904), section 3.
 """
@@ -49,12 +51,17 @@ class Target:
         return replace(train_prefix.unit(context, self.task, self.files, recipe, name), ref=None)
 
     def embedding(self, context: Context) -> Entry | Waiting:
-        """Return an artifact that holds its task embedding: its prefix where that is trained already, else one of the short run alone."""
+        """Return an artifact that holds its task embedding.
+
+        Its prefix where that is trained already, else one of the short run alone.
+        """
         name = f"{self.task.name}-similar"
         trained = context.store.get(key_of(self.unit(context, None, name).document))
         if trained is not None:
             return trained
-        return context.ensure(train_prefix.task_embedding_unit(context, self.task, self.files, self.recipe, name))
+        return context.ensure(
+            train_prefix.task_embedding_unit(context, self.task, self.files, self.recipe, name)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +84,9 @@ def find_sources(
     reading: Compare,
     unfit: Callable[[Entry], PrefixbankError | None] = lambda entry: None,
 ) -> list[Source]:
-    """Return the prefixes to compare, each once; of those that are not named, the ones that can be, and a note of how many cannot.
+    """Return the prefixes to compare, each once.
+
+    Of those that are not named, the ones that can be, and a note of how many cannot.
 
     Args:
         context: the store.
@@ -87,25 +96,41 @@ def find_sources(
         unfit: what else speaks against a prefix, if anything.
 
     Raises:
-        UsageError: the task, or a prefix that is named, cannot be compared, or there is none to compare.
+        UsageError: the task, or a prefix that is named, cannot be compared, or there is none to
+            compare.
     """
     store, own = context.store, target.unit(context, None, target.task.name).document
 
     def fault_of(source: Source) -> PrefixbankError | None:
-        return _fault(source, own) or incomparable(source.entry.document, own, source.named, reading) or unfit(source.entry)
+        return (
+            _fault(source, own)
+            or incomparable(source.entry.document, own, source.named, reading)
+            or unfit(source.entry)
+        )
 
     own_fault = unreadable(own, f"the run on {target.task.name}", reading)
     raise_faults([own_fault] if own_fault else [])
-    given = [Source(named=ref_of(store, "prefix", name) or name, entry=store.resolve("prefix", name)) for name in names]
-    everything = given or [Source(named=str(ref), entry=store.resolve("prefix", str(ref))) for ref in store.refs("prefix")]
+    given = [
+        Source(named=ref_of(store, "prefix", name) or name, entry=store.resolve("prefix", name))
+        for name in names
+    ]
+    everything = given or [
+        Source(named=str(ref), entry=store.resolve("prefix", str(ref)))
+        for ref in store.refs("prefix")
+    ]
     others = [source for source in everything if not _is_of(source.entry, target.task.name, own)]
-    raise_faults([_own_prefix(source, target.task.name) for source in given if source not in others])
+    raise_faults(
+        [_own_prefix(source, target.task.name) for source in given if source not in others]
+    )
     fit = [source for source in others if fault_of(source) is None]
     raise_faults([fault for source in given if (fault := fault_of(source)) is not None])
     if not fit:
         raise _none_fits(store, len(others))
     if len(fit) < len(others):
-        text = f"{len(others) - len(fit)} of {len(others)} prefixes left out: another encoder, form or start, or without a task embedding"
+        text = (
+            f"{len(others) - len(fit)} of {len(others)} prefixes left out: another encoder, form "
+            "or start, or without a task embedding"
+        )
         context.emit(Event(kind="note", step="sources", name=target.task.name, text=text))
     return list({source.entry.digest: source for source in reversed(fit)}.values())[::-1]
 
@@ -123,12 +148,20 @@ def check_k(k: int, sources: Sequence[object], task: str) -> None:
 
 
 def nearest(similar: np.ndarray, k: int) -> list[int]:
-    """Return the places of the k greatest similarities [S], the most similar first; of equal ones the first."""
+    """Return the places of the k greatest similarities [S], the most similar first.
+
+    Of equal ones the first.
+    """
     return [int(place) for place in np.argsort(-similar, kind="stable")[:k]]
 
 
-def ranked(target: Entry, sources: Sequence[Source], comparison: Comparison) -> list[dict[str, Any]]:
-    """Return a row for each source, the most similar first; of sources that are equally similar, the one that stands first."""
+def ranked(
+    target: Entry, sources: Sequence[Source], comparison: Comparison
+) -> list[dict[str, Any]]:
+    """Return a row for each source, the most similar first.
+
+    Of sources that are equally similar, the one that stands first.
+    """
     entries = [source.entry for source in sources]
     whole, layers = comparison.of(target, entries), comparison.by_layer(target, entries)
     return [
@@ -145,14 +178,23 @@ def ranked(target: Entry, sources: Sequence[Source], comparison: Comparison) -> 
 
 
 def _is_of(entry: Entry, task: str, own: JSON) -> bool:
-    """Tell whether a prefix was trained on a task, among others or alone: on the same rows, or on some under the same name."""
+    """Tell whether a prefix was trained on a task, among others or alone.
+
+    On the same rows, or on some under the same name.
+    """
     examples = entry.document["inputs"].get("examples", [])
     trained_on = [examples] if isinstance(examples, str) else examples
-    return own["inputs"]["examples"] in trained_on or task in entry.info.get("tasks", [entry.info.get("task")])
+    return own["inputs"]["examples"] in trained_on or task in entry.info.get(
+        "tasks", [entry.info.get("task")]
+    )
 
 
 def _own_prefix(source: Source, task: str) -> UsageError:
-    return UsageError(f"{source.named} was trained on {task} itself", expected="prefixes of other tasks", fix="leave it out")
+    return UsageError(
+        f"{source.named} was trained on {task} itself",
+        expected="prefixes of other tasks",
+        fix="leave it out",
+    )
 
 
 def _fault(source: Source, own: JSON) -> PrefixbankError | None:
@@ -160,13 +202,15 @@ def _fault(source: Source, own: JSON) -> PrefixbankError | None:
     entry = source.entry
     if entry.step != "train_prefix" or EMBEDDING not in entry.files:
         return UsageError(
-            f"{source.named} is {entry.step.replace('_', '-')} {entry.short_key} without a task embedding",
+            f"{source.named} is {entry.step.replace('_', '-')} {entry.short_key} without a task "
+            "embedding",
             expected="prefixes that this version of prefixbank trained",
             fix=f"prefixbank train-prefix {setting_in(entry.info)}",
         )
     if entry.document["inputs"]["encoder"] != own["inputs"]["encoder"]:
         return UsageError(
-            f"{source.named} was trained on encoder {entry.info['encoder']['name']}, which is not the task's",
+            f"{source.named} was trained on encoder {entry.info['encoder']['name']}, which is not "
+            "the task's",
             expected="prefixes of one encoder",
             fix=f"encoder={entry.info['encoder']['name']}    or leave it out",
         )

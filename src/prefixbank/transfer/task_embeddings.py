@@ -1,9 +1,13 @@
-"""Reading task embeddings: the early prefix of a training as it stands, or how far it has moved from where it started.
+"""Reading task embeddings.
 
-Prefixes of one seed start from the same random values. After few steps these are most of a prefix, so that values are alike whatever the
-tasks are, and most alike where least was learned; movement leaves the start out.
+The early prefix of a training as it stands, or how far it has moved from where it started.
 
-Source: values, Vu et al. 2022 (2110.07904), section 3; movement, the task vectors of Ilharco et al. 2023 (2212.04089).
+Prefixes of one seed start from the same random values. After few steps these are most of a prefix,
+so that values are alike whatever the tasks are, and most alike where least was learned; movement
+leaves the start out.
+
+Source: values, Vu et al. 2022 (2110.07904), section 3; movement, the task vectors of Ilharco et al.
+2023 (2212.04089).
 """
 
 from __future__ import annotations
@@ -40,14 +44,18 @@ class Comparison:
         """Return the similarity of each source with a target, over all layers, float64 [S]."""
         from prefixbank.core.stats.similarity import similarity_matrix
 
-        whole: np.ndarray = similarity_matrix(self.similarity, self._read(sources), self._read([target]))[:, 0]
+        whole: np.ndarray = similarity_matrix(
+            self.similarity, self._read(sources), self._read([target])
+        )[:, 0]
         return whole
 
     def by_layer(self, target: Entry, sources: Sequence[Entry]) -> np.ndarray:
         """Return the same for each layer alone, float64 [S, L]."""
         from prefixbank.core.stats.similarity import similarity_matrix_by_layer
 
-        layers: np.ndarray = similarity_matrix_by_layer(self.similarity, self._read(sources), self._read([target]))[:, 0]
+        layers: np.ndarray = similarity_matrix_by_layer(
+            self.similarity, self._read(sources), self._read([target])
+        )[:, 0]
         return layers
 
     def _read(self, entries: Sequence[Entry]) -> list[Tensor]:
@@ -76,7 +84,9 @@ def read_embedding(entry: Entry, compare: Compare) -> Tensor:
             return tensor
         case "movement":
             config = entry.document["config"]
-            return tensor - normal_start(tensor.shape, config["prefix"]["init_scale"], config["seed"])
+            return tensor - normal_start(
+                tensor.shape, config["prefix"]["init_scale"], config["seed"]
+            )
     assert_never(compare)
 
 
@@ -85,7 +95,9 @@ START = ("kind", "length", "init", "init_scale", "projection", "mlp_hidden_size"
 
 
 def incomparable(source: JSON, target: JSON, name: str, compare: Compare) -> UsageError | None:
-    """Return why a prefix cannot be compared with that of a target: values that started elsewhere tell of their start, not of their task.
+    """Return why a prefix cannot be compared with that of a target.
+
+    Values that started elsewhere tell of their start, not of their task.
 
     Args:
         source: document of the prefix.
@@ -95,7 +107,10 @@ def incomparable(source: JSON, target: JSON, name: str, compare: Compare) -> Usa
     """
     if compare == "movement":
         return unreadable(source, name, compare)
-    theirs, own = ({**{key: one["config"]["prefix"][key] for key in START}, "seed": one["config"]["seed"]} for one in (source, target))
+    theirs, own = (
+        {**{key: one["config"]["prefix"][key] for key in START}, "seed": one["config"]["seed"]}
+        for one in (source, target)
+    )
     other = [key for key in own if theirs[key] != own[key]]
     if not other:
         return None
@@ -112,7 +127,9 @@ def _setting(key: str, value: object) -> str:
 
 
 def unreadable(document: JSON, name: str, compare: Compare) -> UsageError | None:
-    """Return why the movement of a prefix is not known: where it started does not follow from its seed alone.
+    """Return why the movement of a prefix is not known.
+
+    Where it started does not follow from its seed alone.
 
     Args:
         document: of a prefix that is trained, or is to be.

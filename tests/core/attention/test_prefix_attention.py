@@ -1,4 +1,6 @@
-"""Prefix attention against plain loops in float64, numerical gradients, and transformers' own attention and cache."""
+"""Prefix attention against plain loops in float64, numerical gradients, and transformers' own
+attention and cache.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,13 @@ import torch
 from torch import Tensor, nn
 from transformers import BertModel, DynamicCache, LlamaConfig, LlamaModel
 
-from prefixbank.core.attention.prefix_attention import ATTENTION, AttentionCall, Slots, prefix_attention, trace_attention
+from prefixbank.core.attention.prefix_attention import (
+    ATTENTION,
+    AttentionCall,
+    Slots,
+    prefix_attention,
+    trace_attention,
+)
 from tests.core.toys import SHAPE, distance, inputs_of, new_bert, new_prefix, run
 
 ROWS, TOKENS, SLOTS, SIZE, HEADS = 3, 5, 4, 8, 4
@@ -29,22 +37,46 @@ class Layer(nn.Module):
 
 
 def softmax_loops(
-    query: Tensor, key: Tensor, value: Tensor, added: np.ndarray, *, slots: Slots | None = None, layer: int = 1, factor: float | None = None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    added: np.ndarray,
+    *,
+    slots: Slots | None = None,
+    layer: int = 1,
+    factor: float | None = None,
 ) -> np.ndarray:
-    """Attention [B, T, heads, D] by its definition, one query at a time, in float64; `added` [B, heads, T, T] are the text's biases."""
+    """Attention [B, T, heads, D] by its definition, one query at a time, in float64.
+
+    `added` [B, heads, T, T] are the text's biases.
+    """
     queries, keys, values = (tensor.detach().double().numpy() for tensor in (query, key, value))
     rows, heads, tokens, size = queries.shape
     out = np.zeros((rows, tokens, heads, size))
     for row, head, token in itertools.product(range(rows), range(heads), range(tokens)):
         group = head // (heads // keys.shape[1])
-        pairs = [(keys[row, group, other], values[row, group, other], added[row, head, token, other]) for other in range(keys.shape[2])]
+        pairs = [
+            (keys[row, group, other], values[row, group, other], added[row, head, token, other])
+            for other in range(keys.shape[2])
+        ]
         if slots is not None:
             for slot in range(slots.keys.shape[2]):
                 bias = 0.0 if slots.bias is None else float(slots.bias[layer, group, slot])
-                pairs.append((slots.keys[layer, group, slot].double().numpy(), slots.values[layer, group, slot].double().numpy(), bias))
-        logits = [float(queries[row, head, token] @ key) * (factor or 1 / math.sqrt(size)) + extra for key, _, extra in pairs]
+                pairs.append(
+                    (
+                        slots.keys[layer, group, slot].double().numpy(),
+                        slots.values[layer, group, slot].double().numpy(),
+                        bias,
+                    )
+                )
+        logits = [
+            float(queries[row, head, token] @ key) * (factor or 1 / math.sqrt(size)) + extra
+            for key, _, extra in pairs
+        ]
         weights = [math.exp(logit - max(logits)) for logit in logits]
-        out[row, token, head] = sum(weight * value for weight, (_, value, _) in zip(weights, pairs, strict=True)) / sum(weights)
+        out[row, token, head] = sum(
+            weight * value for weight, (_, value, _) in zip(weights, pairs, strict=True)
+        ) / sum(weights)
     return out
 
 
@@ -61,8 +93,13 @@ def tensors(kv_heads: int = HEADS) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def slots_of(kv_heads: int = HEADS, *, biased: bool = False, count: int = SLOTS) -> Slots:
-    keys, values = normal(3, kv_heads, count, SIZE, seed=4), normal(3, kv_heads, count, SIZE, seed=5)
-    return Slots(keys=keys, values=values, bias=normal(3, kv_heads, count, seed=6) if biased else None)
+    keys, values = (
+        normal(3, kv_heads, count, SIZE, seed=4),
+        normal(3, kv_heads, count, SIZE, seed=5),
+    )
+    return Slots(
+        keys=keys, values=values, bias=normal(3, kv_heads, count, seed=6) if biased else None
+    )
 
 
 def padding_mask() -> Tensor:
@@ -87,9 +124,16 @@ def test_prefix_attention_equals_plain_loops(mask: str, kv_heads: int, biased: b
     floats = torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)
     relative = normal(1, HEADS, TOKENS, TOKENS, seed=7)
     given = {"none": None, "bool": allowed, "float": floats, "relative": relative}[mask]
-    added = {"none": np.zeros((ROWS, HEADS, TOKENS, TOKENS)), "relative": relative.expand(ROWS, -1, -1, -1).double().numpy()}
+    added = {
+        "none": np.zeros((ROWS, HEADS, TOKENS, TOKENS)),
+        "relative": relative.expand(ROWS, -1, -1, -1).double().numpy(),
+    }
     output, weights = prefix_attention(Layer(), query, key, value, given, prefix_slots=slots)
-    np.testing.assert_allclose(output, softmax_loops(query, key, value, added.get(mask, additive(allowed)), slots=slots), atol=1e-5)
+    np.testing.assert_allclose(
+        output,
+        softmax_loops(query, key, value, added.get(mask, additive(allowed)), slots=slots),
+        atol=1e-5,
+    )
     assert weights is None
 
 
@@ -99,29 +143,45 @@ def test_causal_token_sees_all_slots_and_no_later_token(biased: bool, told_by: s
     query, key, value = tensors(2)
     slots = slots_of(2, biased=biased)
     layer = Layer(is_causal=told_by == "module")
-    output, _ = prefix_attention(layer, query, key, value, None, prefix_slots=slots, is_causal=True if told_by == "argument" else None)
+    output, _ = prefix_attention(
+        layer,
+        query,
+        key,
+        value,
+        None,
+        prefix_slots=slots,
+        is_causal=True if told_by == "argument" else None,
+    )
     earlier = torch.ones(TOKENS, TOKENS).tril().bool()
-    np.testing.assert_allclose(output, softmax_loops(query, key, value, additive(earlier), slots=slots), atol=1e-5)
+    np.testing.assert_allclose(
+        output, softmax_loops(query, key, value, additive(earlier), slots=slots), atol=1e-5
+    )
 
 
 def test_causal_argument_overrides_the_module():
     query, key, value = tensors()
     output, _ = prefix_attention(Layer(is_causal=True), query, key, value, None, is_causal=False)
-    np.testing.assert_allclose(output, softmax_loops(query, key, value, np.zeros((ROWS, HEADS, TOKENS, TOKENS))), atol=1e-5)
+    np.testing.assert_allclose(
+        output, softmax_loops(query, key, value, np.zeros((ROWS, HEADS, TOKENS, TOKENS))), atol=1e-5
+    )
 
 
 def test_causal_layer_without_slots_hides_later_tokens():
     query, key, value = tensors()
     output, _ = prefix_attention(Layer(is_causal=True), query, key, value, None)
     earlier = torch.ones(TOKENS, TOKENS).tril().bool()
-    np.testing.assert_allclose(output, softmax_loops(query, key, value, additive(earlier)), atol=1e-5)
+    np.testing.assert_allclose(
+        output, softmax_loops(query, key, value, additive(earlier)), atol=1e-5
+    )
 
 
 def test_scaling_replaces_the_square_root_of_the_head_size():
     query, key, value = tensors()
     slots = slots_of()
     output, _ = prefix_attention(Layer(), query, key, value, None, scaling=0.7, prefix_slots=slots)
-    expected = softmax_loops(query, key, value, np.zeros((ROWS, HEADS, TOKENS, TOKENS)), slots=slots, factor=0.7)
+    expected = softmax_loops(
+        query, key, value, np.zeros((ROWS, HEADS, TOKENS, TOKENS)), slots=slots, factor=0.7
+    )
     np.testing.assert_allclose(output, expected, atol=1e-5)
 
 
@@ -130,7 +190,9 @@ def test_layer_number_selects_the_slots(layer: int):
     query, key, value = tensors()
     slots = slots_of(biased=True)
     output, _ = prefix_attention(Layer(layer), query, key, value, None, prefix_slots=slots)
-    expected = softmax_loops(query, key, value, np.zeros((ROWS, HEADS, TOKENS, TOKENS)), slots=slots, layer=layer)
+    expected = softmax_loops(
+        query, key, value, np.zeros((ROWS, HEADS, TOKENS, TOKENS)), slots=slots, layer=layer
+    )
     np.testing.assert_allclose(output, expected, atol=1e-5)
 
 
@@ -138,8 +200,12 @@ def test_number_of_calls_selects_the_slots_of_a_layer_without_number():
     query, key, value = tensors()
     slots, layer, calls = slots_of(), Layer(None), []
     for depth in range(3):
-        output, _ = prefix_attention(layer, query, key, value, None, prefix_slots=slots, attention_calls=calls)
-        expected = softmax_loops(query, key, value, np.zeros((ROWS, HEADS, TOKENS, TOKENS)), slots=slots, layer=depth)
+        output, _ = prefix_attention(
+            layer, query, key, value, None, prefix_slots=slots, attention_calls=calls
+        )
+        expected = softmax_loops(
+            query, key, value, np.zeros((ROWS, HEADS, TOKENS, TOKENS)), slots=slots, layer=depth
+        )
         np.testing.assert_allclose(output, expected, atol=1e-5)
 
 
@@ -150,7 +216,12 @@ def test_slot_with_bias_minus_infinity_is_not_read():
     bias[:, :, 2:] = -math.inf
     kept = Slots(keys=slots.keys[:, :, :2], values=slots.values[:, :, :2])
     output, _ = prefix_attention(
-        Layer(), query, key, value, padding_mask(), prefix_slots=Slots(keys=slots.keys, values=slots.values, bias=bias)
+        Layer(),
+        query,
+        key,
+        value,
+        padding_mask(),
+        prefix_slots=Slots(keys=slots.keys, values=slots.values, bias=bias),
     )
     expected, _ = prefix_attention(Layer(), query, key, value, padding_mask(), prefix_slots=kept)
     assert distance(output, expected) < 1e-6
@@ -159,7 +230,9 @@ def test_slot_with_bias_minus_infinity_is_not_read():
 def test_slots_change_the_output_of_every_token():
     query, key, value = tensors()
     plain, _ = prefix_attention(Layer(), query, key, value, padding_mask())
-    output, _ = prefix_attention(Layer(), query, key, value, padding_mask(), prefix_slots=slots_of())
+    output, _ = prefix_attention(
+        Layer(), query, key, value, padding_mask(), prefix_slots=slots_of()
+    )
     assert float((plain - output).abs().amax(dim=(2, 3)).min()) > 1e-2
 
 
@@ -169,7 +242,14 @@ def test_gradients_of_keys_values_and_bias_equal_finite_differences():
     mask = padding_mask()[1:2]
 
     def attend(keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        return prefix_attention(Layer(), query, key, value, mask, prefix_slots=Slots(keys=keys, values=values, bias=bias))[0]
+        return prefix_attention(
+            Layer(),
+            query,
+            key,
+            value,
+            mask,
+            prefix_slots=Slots(keys=keys, values=values, bias=bias),
+        )[0]
 
     parts = [part.double().requires_grad_() for part in (slots.keys, slots.values, slots.bias)]
     assert torch.autograd.gradcheck(attend, parts)
@@ -177,11 +257,17 @@ def test_gradients_of_keys_values_and_bias_equal_finite_differences():
 
 def test_slots_to_converts_keys_and_values_and_keeps_the_precision_of_the_bias():
     moved = slots_of(biased=True).to(torch.device("cpu"), torch.bfloat16)
-    assert (moved.keys.dtype, moved.values.dtype, moved.bias.dtype) == (torch.bfloat16, torch.bfloat16, torch.float32)
+    assert (moved.keys.dtype, moved.values.dtype, moved.bias.dtype) == (
+        torch.bfloat16,
+        torch.bfloat16,
+        torch.float32,
+    )
 
 
 @pytest.mark.parametrize("lengths", [(6, 6), (6, 2, 4)], ids=["no padding", "padding"])
-def test_model_without_slots_equals_plain_encoder_to_the_last_bit(bert: BertModel, lengths: tuple[int, ...]):
+def test_model_without_slots_equals_plain_encoder_to_the_last_bit(
+    bert: BertModel, lengths: tuple[int, ...]
+):
     inputs = inputs_of(lengths)
     with torch.no_grad():
         plain = new_bert("sdpa")(**inputs).last_hidden_state
@@ -200,8 +286,13 @@ def test_prefix_of_length_zero_equals_plain_encoder_to_the_last_bit(bert: BertMo
 def test_model_equals_the_cache_path_of_transformers(bert: BertModel, lengths: tuple[int, ...]):
     inputs, slots = inputs_of(lengths), new_prefix().slots()
     rows, tokens = inputs["input_ids"].shape
-    layers = [tuple(part[layer].expand(rows, -1, -1, -1) for part in (slots.keys, slots.values)) for layer in range(SHAPE.layers)]
-    seen = torch.cat([torch.ones(rows, slots.keys.shape[2]), inputs["attention_mask"]], dim=1).bool()
+    layers = [
+        tuple(part[layer].expand(rows, -1, -1, -1) for part in (slots.keys, slots.values))
+        for layer in range(SHAPE.layers)
+    ]
+    seen = torch.cat(
+        [torch.ones(rows, slots.keys.shape[2]), inputs["attention_mask"]], dim=1
+    ).bool()
     with torch.no_grad():
         cached = new_bert("sdpa")(
             input_ids=inputs["input_ids"],
@@ -227,14 +318,18 @@ def test_batch_mates_change_nothing(bert: BertModel, gated: bool):
     inputs = inputs_of((5, 9, 2))
     together = run(bert, inputs, slots)
     for row, length in enumerate((5, 9, 2)):
-        alone = run(bert, {name: tensor[row : row + 1, :length] for name, tensor in inputs.items()}, slots)
+        alone = run(
+            bert, {name: tensor[row : row + 1, :length] for name, tensor in inputs.items()}, slots
+        )
         assert distance(alone[0], together[row, :length]) < 1e-5
 
 
 def test_order_of_slots_changes_nothing(bert: BertModel):
     slots, inputs = new_prefix(gated=True).slots(), inputs_of((6, 3))
     order = torch.tensor([2, 0, 3, 1])
-    shuffled = Slots(keys=slots.keys[:, :, order], values=slots.values[:, :, order], bias=slots.bias[:, :, order])
+    shuffled = Slots(
+        keys=slots.keys[:, :, order], values=slots.values[:, :, order], bias=slots.bias[:, :, order]
+    )
     assert distance(run(bert, inputs, slots), run(bert, inputs, shuffled)) < 1e-5
 
 
@@ -268,7 +363,9 @@ def test_causal_model_with_a_prefix_hides_later_tokens():
     inputs = {name: tensor for name, tensor in inputs_of((8, 8)).items() if name != "position_ids"}
     states = run(model, inputs, slots)
     begun = run(model, {name: tensor[:, :5] for name, tensor in inputs.items()}, slots)
-    assert distance(states[:, :5], begun) < 1e-5 < distance(states[:, :5], run(model, inputs)[:, :5])
+    assert (
+        distance(states[:, :5], begun) < 1e-5 < distance(states[:, :5], run(model, inputs)[:, :5])
+    )
 
 
 class Stack(nn.Module):

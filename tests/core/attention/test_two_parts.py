@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 
 from prefixbank.core.attention.prefix_attention import Slots, prefix_attention
-from prefixbank.core.attention.two_parts import LONG_PREFIX, attend_in_two_parts, lowest, two_parts_apply
+from prefixbank.core.attention.two_parts import (
+    LONG_PREFIX,
+    attend_in_two_parts,
+    lowest,
+    two_parts_apply,
+)
 from tests.core.toys import distance
 
 ROWS, HEADS, TOKENS, SIZE, SLOTS = 3, 2, 6, 8, 70
@@ -27,7 +32,10 @@ def normal(*shape: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor
 
 
 def text(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
-    query, key, value = (normal(ROWS, TOKENS, HEADS, SIZE, seed=seed, dtype=dtype).transpose(1, 2) for seed in (1, 2, 3))
+    query, key, value = (
+        normal(ROWS, TOKENS, HEADS, SIZE, seed=seed, dtype=dtype).transpose(1, 2)
+        for seed in (1, 2, 3)
+    )
     return query, key, value
 
 
@@ -42,19 +50,25 @@ def one_softmax(query: Tensor, key: Tensor, value: Tensor, added: Tensor, given:
     keys = torch.cat([given.keys.expand(rows, -1, -1, -1), key], dim=2).double()
     values = torch.cat([given.values.expand(rows, -1, -1, -1), value], dim=2).double()
     bias = given.bias[0][None, :, None, :].expand(rows, -1, query.shape[2], -1)
-    logits = query.double() @ keys.transpose(2, 3) / math.sqrt(query.shape[3]) + torch.cat([bias, added.expand(rows, HEADS, -1, -1)], dim=3)
+    logits = query.double() @ keys.transpose(2, 3) / math.sqrt(query.shape[3]) + torch.cat(
+        [bias, added.expand(rows, HEADS, -1, -1)], dim=3
+    )
     return (logits.softmax(dim=3) @ values).transpose(1, 2)
 
 
 def padding() -> Tensor:
-    return (torch.arange(TOKENS) < torch.tensor([6, 3, 1])[:, None])[:, None, None, :].expand(ROWS, 1, TOKENS, TOKENS)
+    return (torch.arange(TOKENS) < torch.tensor([6, 3, 1])[:, None])[:, None, None, :].expand(
+        ROWS, 1, TOKENS, TOKENS
+    )
 
 
 def added_of(mask: Tensor) -> Tensor:
     return torch.zeros(mask.shape, dtype=torch.float64).masked_fill(~mask, -math.inf)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 3e-2)], ids=["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 3e-2)], ids=["fp32", "bf16"]
+)
 @pytest.mark.parametrize("causal", [False, True], ids=["both ways", "causal"])
 @torch.inference_mode()
 def test_two_parts_equal_one_softmax(dtype: torch.dtype, tolerance: float, causal: bool):
@@ -62,7 +76,10 @@ def test_two_parts_equal_one_softmax(dtype: torch.dtype, tolerance: float, causa
     mask = padding() & torch.ones(TOKENS, TOKENS).tril().bool() if causal else padding()
     output, _ = prefix_attention(Layer(), query, key, value, mask, prefix_slots=slots(dtype))
     assert output.dtype == dtype
-    assert distance(output.double(), one_softmax(query, key, value, added_of(mask), slots(dtype))) < tolerance
+    assert (
+        distance(output.double(), one_softmax(query, key, value, added_of(mask), slots(dtype)))
+        < tolerance
+    )
 
 
 @torch.inference_mode()
@@ -80,7 +97,10 @@ def test_head_that_sees_no_slot_reads_text_alone():
     closed = slots()
     closed.bias[0, 1] = -math.inf
     output, _ = prefix_attention(Layer(), query, key, value, padding(), prefix_slots=closed)
-    assert distance(output.double(), one_softmax(query, key, value, added_of(padding()), closed)) < 1e-6
+    assert (
+        distance(output.double(), one_softmax(query, key, value, added_of(padding()), closed))
+        < 1e-6
+    )
 
 
 @torch.inference_mode()
@@ -88,7 +108,10 @@ def test_logits_of_hundreds_stay_exact():
     query, key, value = text()
     far = Slots(keys=60 * slots().keys, values=slots().values, bias=slots().bias)
     output, _ = prefix_attention(Layer(), query, 40 * key, value, padding(), prefix_slots=far)
-    assert distance(output.double(), one_softmax(query, 40 * key, value, added_of(padding()), far)) < 1e-4
+    assert (
+        distance(output.double(), one_softmax(query, 40 * key, value, added_of(padding()), far))
+        < 1e-4
+    )
 
 
 @torch.inference_mode()
@@ -118,7 +141,9 @@ def test_training_computes_one_softmax():
     ids=["twice the tokens", "fewer", "grouped queries", "dropout"],
 )
 @torch.inference_mode()
-def test_two_parts_are_for_prefixes_that_are_long_beside_the_text(kv_heads: int, slots: int, dropout: float, expected: bool):
+def test_two_parts_are_for_prefixes_that_are_long_beside_the_text(
+    kv_heads: int, slots: int, dropout: float, expected: bool
+):
     query, key, _ = text()
     assert two_parts_apply(query, key[:, :kv_heads], slots, dropout) == expected
 

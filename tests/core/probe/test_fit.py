@@ -28,9 +28,26 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
 def fit(
-    vectors: np.ndarray, labels: np.ndarray, kind: str, metric: str, outputs: int, *, Cs=STRENGTHS, folds: int = 5, seed: int = 0
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    kind: str,
+    metric: str,
+    outputs: int,
+    *,
+    Cs=STRENGTHS,
+    folds: int = 5,
+    seed: int = 0,
 ) -> ProbeModel:
-    return fit_probe(vectors, labels, kind=kind, metric=metric, num_outputs=outputs, Cs=Cs, folds=folds, seed=seed)
+    return fit_probe(
+        vectors,
+        labels,
+        kind=kind,
+        metric=metric,
+        num_outputs=outputs,
+        Cs=Cs,
+        folds=folds,
+        seed=seed,
+    )
 
 
 CASES = {
@@ -55,22 +72,37 @@ def test_class_weights_equal_those_of_a_sklearn_pipeline(strength):
     vectors, labels = classification()
     model = fit(vectors, labels, "classification", "accuracy", 3, Cs=[strength])
     expected = exact_logistic(strength).fit(vectors.astype(float), labels)[-1]
-    np.testing.assert_allclose(model.weights, expected.coef_.T, atol=2e-3 * np.abs(expected.coef_).max())
-    np.testing.assert_allclose(model.bias, expected.intercept_, atol=2e-3 * np.abs(expected.coef_).max())
+    np.testing.assert_allclose(
+        model.weights, expected.coef_.T, atol=2e-3 * np.abs(expected.coef_).max()
+    )
+    np.testing.assert_allclose(
+        model.bias, expected.intercept_, atol=2e-3 * np.abs(expected.coef_).max()
+    )
 
 
 def test_binary_decision_gives_the_probabilities_of_a_sklearn_pipeline():
     vectors, labels = classification(num_classes=2)
     model = fit(vectors, labels, "classification", "f1", 2, Cs=[0.1])
-    expected = exact_logistic(0.1).fit(vectors.astype(float), labels).predict_proba(vectors.astype(float))
-    np.testing.assert_allclose(scipy.special.softmax(model.decision(vectors), axis=1), expected, atol=2e-3)
+    expected = (
+        exact_logistic(0.1).fit(vectors.astype(float), labels).predict_proba(vectors.astype(float))
+    )
+    np.testing.assert_allclose(
+        scipy.special.softmax(model.decision(vectors), axis=1), expected, atol=2e-3
+    )
 
 
 def test_multilabel_decision_gives_the_probabilities_of_one_sklearn_pipeline_for_each_label():
     vectors, labels = multilabel()
     model = fit(vectors, labels, "multilabel", "f1", 3, Cs=[0.1])
-    expected = [exact_logistic(0.1).fit(vectors.astype(float), column).predict_proba(vectors.astype(float))[:, 1] for column in labels.T]
-    np.testing.assert_allclose(scipy.special.expit(model.decision(vectors)), np.transpose(expected), atol=2e-3)
+    expected = [
+        exact_logistic(0.1)
+        .fit(vectors.astype(float), column)
+        .predict_proba(vectors.astype(float))[:, 1]
+        for column in labels.T
+    ]
+    np.testing.assert_allclose(
+        scipy.special.expit(model.decision(vectors)), np.transpose(expected), atol=2e-3
+    )
 
 
 @pytest.mark.parametrize("rows", [5, 200])
@@ -78,16 +110,29 @@ def test_multilabel_decision_gives_the_probabilities_of_one_sklearn_pipeline_for
 def test_regression_equals_a_sklearn_ridge_pipeline(rows, strength):
     vectors, labels = regression(rows)
     model = fit(vectors, labels, "regression", "r2", 1, Cs=[strength])
-    expected = pipeline(Ridge(alpha=1 / strength)).fit(vectors.astype(float), labels).predict(vectors.astype(float))
+    expected = (
+        pipeline(Ridge(alpha=1 / strength))
+        .fit(vectors.astype(float), labels)
+        .predict(vectors.astype(float))
+    )
     np.testing.assert_allclose(model.predict(vectors), expected, atol=1e-8)
 
 
 def test_cross_validation_takes_mean_and_scale_from_the_training_folds_only():
     vectors, labels = regression(12)
     vectors[0] *= 30  # a row that moves mean and scale of whoever sees it
-    folds_only = cross_val_predict(pipeline(Ridge(alpha=10)), vectors.astype(float), labels, cv=LeaveOneOut())
-    leaked = cross_val_predict(Ridge(alpha=10), StandardScaler().fit_transform(vectors.astype(float)), labels, cv=LeaveOneOut())
-    expected, wrong = (scipy.stats.pearsonr(predicted, labels).statistic for predicted in (folds_only, leaked))
+    folds_only = cross_val_predict(
+        pipeline(Ridge(alpha=10)), vectors.astype(float), labels, cv=LeaveOneOut()
+    )
+    leaked = cross_val_predict(
+        Ridge(alpha=10),
+        StandardScaler().fit_transform(vectors.astype(float)),
+        labels,
+        cv=LeaveOneOut(),
+    )
+    expected, wrong = (
+        scipy.stats.pearsonr(predicted, labels).statistic for predicted in (folds_only, leaked)
+    )
     found = fit(vectors, labels, "regression", "pearson", 1, Cs=[0.1], folds=12).cv_scores["0.1"]
     assert abs(expected - wrong) > 1e-3, "the data must tell the two apart"
     assert found == pytest.approx(expected, abs=1e-8)
@@ -99,8 +144,14 @@ def test_cross_validation_score_is_that_of_held_out_predictions_together():
     predicted = np.empty_like(labels)
     for fold in range(4):
         held = fold_of == fold
-        predicted[held] = exact_logistic(0.1).fit(vectors[~held].astype(float), labels[~held]).predict(vectors[held].astype(float))
-    found = fit(vectors, labels, "classification", "macro_f1", 3, Cs=[0.1], folds=4, seed=7).cv_scores
+        predicted[held] = (
+            exact_logistic(0.1)
+            .fit(vectors[~held].astype(float), labels[~held])
+            .predict(vectors[held].astype(float))
+        )
+    found = fit(
+        vectors, labels, "classification", "macro_f1", 3, Cs=[0.1], folds=4, seed=7
+    ).cv_scores
     assert found == {"0.1": pytest.approx(sk.f1_score(labels, predicted, average="macro"))}
 
 
@@ -108,7 +159,9 @@ def test_cross_validation_score_is_that_of_held_out_predictions_together():
 def test_cross_validation_score_of_a_strength_does_not_depend_on_the_others(case):
     together = fit(*case).cv_scores
     alone = [fit(*case, Cs=[strength]).cv_scores[repr(strength)] for strength in STRENGTHS]
-    np.testing.assert_allclose([together[repr(strength)] for strength in STRENGTHS], alone, atol=0.01)
+    np.testing.assert_allclose(
+        [together[repr(strength)] for strength in STRENGTHS], alone, atol=0.01
+    )
 
 
 def test_folds_hold_equal_shares_of_every_class():
@@ -119,7 +172,10 @@ def test_folds_hold_equal_shares_of_every_class():
 
 
 def test_folds_are_at_most_as_many_as_the_largest_class_has_rows():
-    assert assign_folds(np.repeat([0, 1], [3, 2]), kind="classification", folds=5, seed=0).max() == 3 - 1
+    assert (
+        assign_folds(np.repeat([0, 1], [3, 2]), kind="classification", folds=5, seed=0).max()
+        == 3 - 1
+    )
 
 
 def test_a_class_of_one_row_leaves_cross_validation_on():
@@ -190,8 +246,19 @@ def test_mean_and_scale_are_those_of_the_train_rows(case):
 @every_kind
 def test_restored_probe_predicts_the_same(case):
     model, file = fit(*case), io.BytesIO()
-    arrays = {field.name: value for field in fields(model) if isinstance(value := getattr(model, field.name), np.ndarray)}
-    rest = json.dumps({field.name: getattr(model, field.name) for field in fields(model) if field.name not in arrays}, allow_nan=False)
+    arrays = {
+        field.name: value
+        for field in fields(model)
+        if isinstance(value := getattr(model, field.name), np.ndarray)
+    }
+    rest = json.dumps(
+        {
+            field.name: getattr(model, field.name)
+            for field in fields(model)
+            if field.name not in arrays
+        },
+        allow_nan=False,
+    )
     np.savez(file, allow_pickle=False, **arrays)
     file.seek(0)
     restored = ProbeModel(**np.load(file, allow_pickle=False), **json.loads(rest))
@@ -201,10 +268,15 @@ def test_restored_probe_predicts_the_same(case):
 @every_kind
 def test_fit_is_repeatable_bit_by_bit(case):
     first, second = fit(*case), fit(*case)
-    assert [first.weights.tobytes(), first.cv_scores] == [second.weights.tobytes(), second.cv_scores]
+    assert [first.weights.tobytes(), first.cv_scores] == [
+        second.weights.tobytes(),
+        second.cv_scores,
+    ]
 
 
-@pytest.mark.parametrize(("name", "solver"), [("classification", "_logistic_path"), ("regression", "ridge_path")])
+@pytest.mark.parametrize(
+    ("name", "solver"), [("classification", "_logistic_path"), ("regression", "ridge_path")]
+)
 def test_linear_algebra_runs_on_one_thread_when_more_are_allowed(name, solver, monkeypatch):
     threads, solve = [], getattr(probe_linear, solver)
 
@@ -225,7 +297,9 @@ def test_fit_does_not_change_its_arguments():
     assert vectors.tobytes() + labels.tobytes() == before
 
 
-@pytest.mark.parametrize(("name", "fits"), [("classification", 7), ("binary", 7), ("multilabel", 21), ("regression", 0)])
+@pytest.mark.parametrize(
+    ("name", "fits"), [("classification", 7), ("binary", 7), ("multilabel", 21), ("regression", 0)]
+)
 def test_fits_that_stop_early_are_counted_instead_of_warned_about(name, fits, monkeypatch):
     monkeypatch.setattr(probe_linear, "MAX_ITERATIONS", 1)
     assert fit(*CASES[name], Cs=(1.0, 10.0), folds=3).unconverged_fits == fits
@@ -237,7 +311,8 @@ def test_fits_converge_when_left_alone(case):
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "kind"), [("classification", (200,), "i"), ("multilabel", (200, 3), "u"), ("regression", (200,), "f")]
+    ("name", "shape", "kind"),
+    [("classification", (200,), "i"), ("multilabel", (200, 3), "u"), ("regression", (200,), "f")],
 )
 def test_predictions_look_like_labels(name, shape, kind):
     predictions = fit(*CASES[name]).predict(CASES[name][0])
@@ -255,11 +330,17 @@ def test_decision_is_linear_in_standardised_vectors():
         cv_scores={},
         unconverged_fits=0,
     )
-    assert model.decision(np.array([[5.0, 3.0]])).tolist() == [[2 * (5 - 1) / 2 + 10 * (3 + 1) / 4 + 0.5]]
+    assert model.decision(np.array([[5.0, 3.0]])).tolist() == [
+        [2 * (5 - 1) / 2 + 10 * (3 + 1) / 4 + 0.5]
+    ]
 
 
 def test_class_with_the_largest_decision_is_predicted():
-    model = replace(fit(*CASES["classification"]), weights=np.zeros((FEATURES, 3)), bias=np.array([0.1, -0.3, 0.2]))
+    model = replace(
+        fit(*CASES["classification"]),
+        weights=np.zeros((FEATURES, 3)),
+        bias=np.array([0.1, -0.3, 0.2]),
+    )
     assert set(model.predict(CASES["classification"][0])) == {2}
 
 
@@ -276,35 +357,52 @@ def test_class_with_the_largest_decision_is_predicted():
     ],
 )
 def test_fit_is_refused_when_arguments_do_not_fit(change, error, what):
-    given = {"vectors": np.eye(4, 2), "labels": np.array([0, 1, 0, 1]), "metric": "accuracy", "Cs": (1.0,)}
+    given = {
+        "vectors": np.eye(4, 2),
+        "labels": np.array([0, 1, 0, 1]),
+        "metric": "accuracy",
+        "Cs": (1.0,),
+    }
     with pytest.raises(error, match=what):
         fit_probe(**(given | change), kind="classification", num_outputs=2, folds=2, seed=0)
 
 
 def test_shots_are_balanced_over_classes():
     labels = np.repeat([0, 1, 2], [100, 20, 6])
-    np.testing.assert_array_equal(np.bincount(labels[sample_shots(labels, kind="classification", shots=5, seed=0)]), [5, 5, 5])
+    np.testing.assert_array_equal(
+        np.bincount(labels[sample_shots(labels, kind="classification", shots=5, seed=0)]), [5, 5, 5]
+    )
 
 
-@pytest.mark.parametrize(("kind", "labels"), [("regression", np.linspace(0, 1, 30)), ("multilabel", np.zeros((30, 2), dtype=np.uint8))])
+@pytest.mark.parametrize(
+    ("kind", "labels"),
+    [("regression", np.linspace(0, 1, 30)), ("multilabel", np.zeros((30, 2), dtype=np.uint8))],
+)
 def test_shots_are_rows_in_all_when_there_are_no_classes(kind, labels):
     assert len(set(sample_shots(labels, kind=kind, shots=7, seed=0))) == 7
 
 
 def test_shots_of_all_rows_are_all_rows():
     labels = np.array([1, 0, 1, 0, 0, 1])
-    np.testing.assert_array_equal(sample_shots(labels, kind="classification", shots=3, seed=0), np.arange(6))
+    np.testing.assert_array_equal(
+        sample_shots(labels, kind="classification", shots=3, seed=0), np.arange(6)
+    )
 
 
 def test_fewer_shots_are_among_more_shots_of_the_same_seed():
     labels = np.arange(60) % 3
-    few, many = (set(sample_shots(labels, kind="classification", shots=shots, seed=0)) for shots in (4, 8))
+    few, many = (
+        set(sample_shots(labels, kind="classification", shots=shots, seed=0)) for shots in (4, 8)
+    )
     assert few < many
 
 
 def test_shots_are_a_function_of_the_seed():
     labels = np.arange(60) % 3
-    first, second, third = (sample_shots(labels, kind="classification", shots=4, seed=seed).tolist() for seed in (0, 0, 1))
+    first, second, third = (
+        sample_shots(labels, kind="classification", shots=4, seed=seed).tolist()
+        for seed in (0, 0, 1)
+    )
     assert first == second != third
 
 
@@ -326,7 +424,9 @@ def test_shots_are_refused_when_there_are_too_few_rows(kind, labels, shots, what
 def test_evaluation_scores_the_predictions(case):
     vectors, labels, _, metric, outputs = case
     model = fit(vectors[:100], labels[:100], *case[2:])
-    found = evaluate(model, vectors[100:], labels[100:], metric=metric, bootstrap_samples=200, seed=3)
+    found = evaluate(
+        model, vectors[100:], labels[100:], metric=metric, bootstrap_samples=200, seed=3
+    )
     reference = {
         "accuracy": sk.accuracy_score,
         "matthews": sk.matthews_corrcoef,
@@ -335,17 +435,33 @@ def test_evaluation_scores_the_predictions(case):
     }[metric]
     predictions = model.predict(vectors[100:])
     assert (found.score, found.n) == (pytest.approx(reference(labels[100:], predictions)), 100)
-    assert (found.low, found.high) == bootstrap_interval(metric, predictions, labels[100:], outputs, bootstrap_samples=200, seed=3)
+    assert (found.low, found.high) == bootstrap_interval(
+        metric, predictions, labels[100:], outputs, bootstrap_samples=200, seed=3
+    )
     assert found.metrics[metric] == found.score
 
 
 def test_evaluation_is_refused_when_the_metric_is_of_another_kind():
     vectors, labels = CASES["classification"][:2]
     with pytest.raises(UsageError, match="'r2' is not defined for classification"):
-        evaluate(fit(*CASES["classification"]), vectors, labels, metric="r2", bootstrap_samples=10, seed=0)
+        evaluate(
+            fit(*CASES["classification"]),
+            vectors,
+            labels,
+            metric="r2",
+            bootstrap_samples=10,
+            seed=0,
+        )
 
 
 def test_evaluation_is_refused_when_vectors_are_not_numbers():
     vectors, labels = CASES["regression"][:2]
     with pytest.raises(DataError, match="200 of 200 vectors"):
-        evaluate(fit(*CASES["regression"]), vectors * np.nan, labels, metric="r2", bootstrap_samples=10, seed=0)
+        evaluate(
+            fit(*CASES["regression"]),
+            vectors * np.nan,
+            labels,
+            metric="r2",
+            bootstrap_samples=10,
+            seed=0,
+        )

@@ -14,7 +14,15 @@ from tests.core.problems import classification
 
 ROWS, SIZE = 80, 12
 BLOCKS = LayerBlocks(layers=(4, 5, 6), size=SIZE)
-FIT = partial(fit_probe, kind="classification", metric="accuracy", num_outputs=3, Cs=(0.1, 1.0), folds=3, seed=0)
+FIT = partial(
+    fit_probe,
+    kind="classification",
+    metric="accuracy",
+    num_outputs=3,
+    Cs=(0.1, 1.0),
+    folds=3,
+    seed=0,
+)
 
 
 def layered(useful: int) -> tuple[np.ndarray, np.ndarray]:
@@ -27,11 +35,23 @@ def layered(useful: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("outer", [1, 2, 6])
 def test_every_layer_gets_its_block_of_each_repetition(outer):
-    """Blocks as they are laid: for each pass or pair feature, for each layer, E numbers; each number here says where it stands."""
-    whole = [100 * repetition + 10 * layer + feature for repetition in range(outer) for layer in (4, 5, 6) for feature in range(2)]
+    """Blocks as they are laid: for each pass or pair feature, for each layer, E numbers.
+
+    Each number here says where it stands.
+    """
+    whole = [
+        100 * repetition + 10 * layer + feature
+        for repetition in range(outer)
+        for layer in (4, 5, 6)
+        for feature in range(2)
+    ]
     found = LayerBlocks(layers=(4, 5, 6), size=2).split(np.array([whole, whole]))
     for layer, block in zip((4, 5, 6), found, strict=True):
-        expected = [100 * repetition + 10 * layer + feature for repetition in range(outer) for feature in range(2)]
+        expected = [
+            100 * repetition + 10 * layer + feature
+            for repetition in range(outer)
+            for feature in range(2)
+        ]
         assert block.tolist() == [expected, expected]
 
 
@@ -52,13 +72,18 @@ def test_probe_of_a_layer_is_that_of_its_block_alone():
     probe = fit_layers(vectors, labels, BLOCKS, FIT)
     for place, model in enumerate(probe.models):
         alone = FIT(vectors[:, place * SIZE : (place + 1) * SIZE], labels)
-        assert (model.weights.tobytes(), model.cv_scores) == (alone.weights.tobytes(), alone.cv_scores)
+        assert (model.weights.tobytes(), model.cv_scores) == (
+            alone.weights.tobytes(),
+            alone.cv_scores,
+        )
 
 
 def test_predictions_are_those_of_the_chosen_layer():
     vectors, labels = layered(1)
     probe = fit_layers(vectors, labels, BLOCKS, FIT)
-    np.testing.assert_array_equal(probe.predict(vectors), probe.models[1].predict(vectors[:, SIZE : 2 * SIZE]))
+    np.testing.assert_array_equal(
+        probe.predict(vectors), probe.models[1].predict(vectors[:, SIZE : 2 * SIZE])
+    )
 
 
 def test_other_layers_change_no_prediction():

@@ -28,50 +28,81 @@ CASES = {
 every_kind = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
-def fit(vectors, labels, kind, metric, outputs, *, Cs=(0.01, 0.1, 1.0), folds=2, seed=0) -> ProbeModel:
+def fit(
+    vectors, labels, kind, metric, outputs, *, Cs=(0.01, 0.1, 1.0), folds=2, seed=0
+) -> ProbeModel:
     given = {"Cs": Cs, "folds": folds, "seed": seed, "model": "mlp", "hidden_size": HIDDEN}
     return fit_probe(vectors, labels, kind=kind, metric=metric, num_outputs=outputs, **given)
 
 
 def pipeline(model: type, strength: float) -> Pipeline:
-    settings = {"alpha": 1 / strength, "max_iter": probe_mlp.MAX_ITERATIONS, "tol": probe_mlp.TOLERANCE, "random_state": 0}
-    return make_pipeline(StandardScaler(), model(hidden_layer_sizes=(HIDDEN,), activation="tanh", solver="lbfgs", **settings))
+    settings = {
+        "alpha": 1 / strength,
+        "max_iter": probe_mlp.MAX_ITERATIONS,
+        "tol": probe_mlp.TOLERANCE,
+        "random_state": 0,
+    }
+    return make_pipeline(
+        StandardScaler(),
+        model(hidden_layer_sizes=(HIDDEN,), activation="tanh", solver="lbfgs", **settings),
+    )
 
 
 @pytest.mark.parametrize("name", ["classification", "binary"])
 def test_probabilities_equal_those_of_a_sklearn_pipeline(name):
     vectors, labels, *rest = CASES[name]
     found = scipy.special.softmax(fit(vectors, labels, *rest, Cs=[0.1]).decision(vectors), axis=1)
-    expected = pipeline(MLPClassifier, 0.1).fit(vectors.astype(float), labels).predict_proba(vectors.astype(float))
+    expected = (
+        pipeline(MLPClassifier, 0.1)
+        .fit(vectors.astype(float), labels)
+        .predict_proba(vectors.astype(float))
+    )
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_multilabel_probabilities_equal_those_of_a_sklearn_pipeline():
     vectors, labels, *rest = CASES["multilabel"]
     found = scipy.special.expit(fit(vectors, labels, *rest, Cs=[0.1]).decision(vectors))
-    expected = pipeline(MLPClassifier, 0.1).fit(vectors.astype(float), labels).predict_proba(vectors.astype(float))
+    expected = (
+        pipeline(MLPClassifier, 0.1)
+        .fit(vectors.astype(float), labels)
+        .predict_proba(vectors.astype(float))
+    )
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_values_equal_those_of_a_sklearn_pipeline_on_standardised_labels():
     vectors, labels, *rest = CASES["regression"]
     standard = (labels - labels.mean()) / labels.std()
-    expected = pipeline(MLPRegressor, 0.1).fit(vectors.astype(float), standard).predict(vectors.astype(float))
+    expected = (
+        pipeline(MLPRegressor, 0.1)
+        .fit(vectors.astype(float), standard)
+        .predict(vectors.astype(float))
+    )
     found = fit(vectors, labels, *rest, Cs=[0.1]).predict(vectors)
     np.testing.assert_allclose(found, expected * labels.std() + labels.mean(), atol=1e-3)
 
 
 def test_unit_of_regression_labels_does_not_matter():
     vectors, labels, *rest = CASES["regression"]
-    found, scaled = (fit(vectors, values, *rest).predict(vectors) for values in (labels, 1000 * labels + 5))
+    found, scaled = (
+        fit(vectors, values, *rest).predict(vectors) for values in (labels, 1000 * labels + 5)
+    )
     np.testing.assert_allclose(scaled, 1000 * found + 5, rtol=1e-3, atol=1)
 
 
-def objective(model: ProbeModel, vectors: np.ndarray, labels: np.ndarray, flat: np.ndarray) -> float:
-    """The documented objective of a classification: sum of cross-entropies + |W|^2 / (2 S), from all parameters in one row."""
+def objective(
+    model: ProbeModel, vectors: np.ndarray, labels: np.ndarray, flat: np.ndarray
+) -> float:
+    """The documented objective of a classification.
+
+    Sum of cross-entropies + |W|^2 / (2 S), from all parameters in one row.
+    """
     sizes = [FEATURES * HIDDEN, HIDDEN, HIDDEN * 3]
     first, first_bias, second, second_bias = np.split(flat, np.cumsum(sizes))
-    hidden = np.tanh((vectors - model.mean) / model.scale @ first.reshape(FEATURES, HIDDEN) + first_bias)
+    hidden = np.tanh(
+        (vectors - model.mean) / model.scale @ first.reshape(FEATURES, HIDDEN) + first_bias
+    )
     logits = hidden @ second.reshape(HIDDEN, 3) + second_bias
     loss = -scipy.special.log_softmax(logits, axis=1)[np.arange(len(labels)), labels].sum()
     return float(loss + ((first**2).sum() + (second**2).sum()) / (2 * model.strength))
@@ -81,8 +112,15 @@ def test_fit_is_a_minimum_of_the_documented_objective(monkeypatch):
     monkeypatch.setattr(probe_mlp, "TOLERANCE", 1e-7)
     vectors, labels, *rest = CASES["classification"]
     model = fit(vectors, labels, *rest, Cs=[0.5])
-    flat = np.concatenate([array.ravel() for array in (model.hidden_weights, model.hidden_bias, model.weights, model.bias)])
-    gradient = scipy.optimize.approx_fprime(flat, lambda at: objective(model, vectors, labels, at), 1e-6)
+    flat = np.concatenate(
+        [
+            array.ravel()
+            for array in (model.hidden_weights, model.hidden_bias, model.weights, model.bias)
+        ]
+    )
+    gradient = scipy.optimize.approx_fprime(
+        flat, lambda at: objective(model, vectors, labels, at), 1e-6
+    )
     assert np.abs(gradient).max() < 0.02
 
 
@@ -91,7 +129,17 @@ def test_hidden_layer_learns_what_no_linear_probe_can():
     labels = (vectors[:, 0] * vectors[:, 1] > 0).astype(int)
     scores = {}
     for name in ("linear", "mlp"):
-        model = fit_probe(vectors, labels, kind="classification", metric="accuracy", num_outputs=2, Cs=[10.0], folds=3, seed=0, model=name)
+        model = fit_probe(
+            vectors,
+            labels,
+            kind="classification",
+            metric="accuracy",
+            num_outputs=2,
+            Cs=[10.0],
+            folds=3,
+            seed=0,
+            model=name,
+        )
         scores[name] = model.cv_scores["10.0"]
     assert scores["linear"] < 0.65 and scores["mlp"] > 0.9
 
@@ -119,7 +167,10 @@ def test_strength_with_the_best_cross_validation_score_is_chosen(case):
 
 def test_cross_validation_score_of_a_strength_does_not_depend_on_the_others():
     together = fit(*CASES["classification"]).cv_scores
-    assert together == {repr(one): fit(*CASES["classification"], Cs=[one]).cv_scores[repr(one)] for one in (0.01, 0.1, 1.0)}
+    assert together == {
+        repr(one): fit(*CASES["classification"], Cs=[one]).cv_scores[repr(one)]
+        for one in (0.01, 0.1, 1.0)
+    }
 
 
 @pytest.mark.parametrize("present", [[0, 2, 5], [1, 3], [4]], ids=str)
@@ -189,7 +240,9 @@ def test_decision_is_a_tanh_layer_on_standardised_vectors():
 
 def test_arrays_have_a_hidden_layer_only_where_there_is_one():
     vectors, labels, kind, metric, outputs = CASES["regression"]
-    linear = fit_probe(vectors, labels, kind=kind, metric=metric, num_outputs=outputs, Cs=[1.0], folds=2, seed=0)
+    linear = fit_probe(
+        vectors, labels, kind=kind, metric=metric, num_outputs=outputs, Cs=[1.0], folds=2, seed=0
+    )
     mlp = fit(*CASES["regression"], Cs=[1.0])
     assert set(mlp.arrays()) - set(linear.arrays()) == {"hidden_weights", "hidden_bias"}
     assert {name: array.shape for name, array in mlp.arrays().items() if "hidden" in name} == {

@@ -39,14 +39,20 @@ class Recorder:
 
 
 def fitter(kind: str, metric: str, outputs: int, folds: int = 3):
-    return partial(fit_probe, kind=kind, metric=metric, num_outputs=outputs, Cs=STRENGTHS, folds=folds, seed=0)
+    return partial(
+        fit_probe, kind=kind, metric=metric, num_outputs=outputs, Cs=STRENGTHS, folds=folds, seed=0
+    )
 
 
 def test_every_row_is_predicted_once_by_a_probe_that_did_not_see_it():
     vectors, labels = np.arange(50)[:, None], np.arange(50) % 3
-    predicted, fold_of, probes = nested_predictions(vectors, labels, Recorder, kind="classification", outer_folds=5, seed=1)
+    predicted, fold_of, probes = nested_predictions(
+        vectors, labels, Recorder, kind="classification", outer_folds=5, seed=1
+    )
     assert predicted.tolist() == list(range(50))
-    assert [probe.rows for probe in probes] == [set(np.flatnonzero(fold_of != fold)) for fold in range(5)]
+    assert [probe.rows for probe in probes] == [
+        set(np.flatnonzero(fold_of != fold)) for fold in range(5)
+    ]
 
 
 def test_regression_equals_a_nested_loop_of_sklearn():
@@ -58,11 +64,20 @@ def test_regression_equals_a_nested_loop_of_sklearn():
     for fold in range(4):
         seen, held = fold_of != fold, fold_of == fold
         inner = PredefinedSplit(assign_folds(labels[seen], kind="regression", folds=3, seed=0))
-        models = [make_pipeline(StandardScaler(), Ridge(alpha=1 / strength)) for strength in STRENGTHS]
-        scores = [r2_score(labels[seen], cross_val_predict(model, vectors[seen], labels[seen], cv=inner)) for model in models]
+        models = [
+            make_pipeline(StandardScaler(), Ridge(alpha=1 / strength)) for strength in STRENGTHS
+        ]
+        scores = [
+            r2_score(labels[seen], cross_val_predict(model, vectors[seen], labels[seen], cv=inner))
+            for model in models
+        ]
         chosen.append(STRENGTHS[int(np.argmax(scores))])
-        expected[held] = models[int(np.argmax(scores))].fit(vectors[seen], labels[seen]).predict(vectors[held])
-    predicted, folds, probes = nested_predictions(vectors, labels, fitter(kind, metric, outputs), kind="regression", outer_folds=4, seed=2)
+        expected[held] = (
+            models[int(np.argmax(scores))].fit(vectors[seen], labels[seen]).predict(vectors[held])
+        )
+    predicted, folds, probes = nested_predictions(
+        vectors, labels, fitter(kind, metric, outputs), kind="regression", outer_folds=4, seed=2
+    )
     np.testing.assert_allclose(predicted, expected, atol=1e-7)
     assert (folds.tolist(), [probe.strength for probe in probes]) == (fold_of.tolist(), chosen)
 
@@ -93,10 +108,14 @@ class WrappedRegressor(RegressorMixin, Wrapped):
     KIND = {"kind": "regression", "metric": "r2", "num_outputs": 1}
 
 
-@pytest.mark.parametrize(("name", "wrapped"), [("classification", WrappedClassifier), ("regression", WrappedRegressor)])
+@pytest.mark.parametrize(
+    ("name", "wrapped"), [("classification", WrappedClassifier), ("regression", WrappedRegressor)]
+)
 def test_predictions_equal_cross_val_predict_over_the_chosen_strengths(name, wrapped):
     vectors, labels, kind, metric, outputs = CASES[name]
-    predicted, fold_of, probes = nested_predictions(vectors, labels, fitter(kind, metric, outputs), kind=kind, outer_folds=3, seed=0)
+    predicted, fold_of, probes = nested_predictions(
+        vectors, labels, fitter(kind, metric, outputs), kind=kind, outer_folds=3, seed=0
+    )
     for fold, probe in enumerate(probes):
         outer = PredefinedSplit(fold_of)
         of_strength = cross_val_predict(wrapped(probe.strength), vectors, labels, cv=outer)
@@ -104,29 +123,43 @@ def test_predictions_equal_cross_val_predict_over_the_chosen_strengths(name, wra
 
 
 def test_strengths_are_those_of_a_grid_search_on_the_other_folds():
-    """With folds of equal size the mean accuracy of a grid search ranks strengths as the accuracy over all rows does."""
+    """With folds of equal size the mean accuracy of a grid search ranks strengths as the accuracy
+    over all rows does.
+    """
     vectors, labels, kind, metric, outputs = CASES["classification"]
-    _, fold_of, probes = nested_predictions(vectors, labels, fitter(kind, metric, outputs), kind=kind, outer_folds=2, seed=0)
+    _, fold_of, probes = nested_predictions(
+        vectors, labels, fitter(kind, metric, outputs), kind=kind, outer_folds=2, seed=0
+    )
     for fold, probe in enumerate(probes):
         seen = fold_of != fold
         inner = PredefinedSplit(assign_folds(labels[seen], kind=kind, folds=3, seed=0))
-        grid = GridSearchCV(WrappedClassifier(), {"strength": STRENGTHS}, cv=inner, refit=False).fit(vectors[seen], labels[seen])
+        grid = GridSearchCV(
+            WrappedClassifier(), {"strength": STRENGTHS}, cv=inner, refit=False
+        ).fit(vectors[seen], labels[seen])
         assert probe.strength == STRENGTHS[int(grid.cv_results_["mean_test_score"].argmax())]
 
 
-@pytest.mark.parametrize(("name", "kind"), [("classification", "i"), ("multilabel", "u"), ("regression", "f")])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("classification", "i"), ("multilabel", "u"), ("regression", "f")]
+)
 def test_predictions_look_like_labels(name, kind):
     vectors, labels, *rest = CASES[name]
-    predicted, *_ = nested_predictions(vectors, labels, fitter(*rest), kind=rest[0], outer_folds=2, seed=0)
+    predicted, *_ = nested_predictions(
+        vectors, labels, fitter(*rest), kind=rest[0], outer_folds=2, seed=0
+    )
     assert (predicted.shape, predicted.dtype.kind) == (labels.shape, kind)
 
 
 def test_outer_folds_hold_equal_shares_of_every_class():
     labels = np.repeat([0, 1], [40, 20])
-    _, fold_of, _ = nested_predictions(np.arange(60)[:, None], labels, Recorder, kind="classification", outer_folds=10, seed=0)
+    _, fold_of, _ = nested_predictions(
+        np.arange(60)[:, None], labels, Recorder, kind="classification", outer_folds=10, seed=0
+    )
     assert [np.bincount(labels[fold_of == fold]).tolist() for fold in range(10)] == [[4, 2]] * 10
 
 
 def test_rows_that_cannot_be_held_out_are_refused():
     with pytest.raises(DataError, match="nested cross-validation of 3 rows"):
-        nested_predictions(np.zeros((3, 1)), np.arange(3), Recorder, kind="classification", outer_folds=2, seed=0)
+        nested_predictions(
+            np.zeros((3, 1)), np.arange(3), Recorder, kind="classification", outer_folds=2, seed=0
+        )

@@ -20,7 +20,10 @@ ROWS = 300
 
 
 def classes(right: float, seed: int, rows: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions and labels of three classes; about a share `right` agrees by design, the rest at random."""
+    """Predictions and labels of three classes.
+
+    About a share `right` agrees by design, the rest at random.
+    """
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 3, rows)
     return np.where(generator.random(rows) < right, labels, generator.integers(0, 3, rows)), labels
@@ -57,15 +60,22 @@ def test_interval_equals_that_of_drawing_rows_one_by_one(metric, rows, num_class
     generator = np.random.default_rng(11)
     draws = [generator.integers(0, ROWS, ROWS) for _ in range(600)]
     scores = [reference(predictions[draw], labels[draw]) for draw in draws]
-    low, high = bootstrap_interval(metric, predictions, labels, num_classes, bootstrap_samples=4000, seed=0)
-    # The quantile of 600 draws has a standard error of about sqrt(.025 * .975 / 600) / (density .058 per sd) = 0.11 sd.
-    np.testing.assert_allclose([low, high], np.quantile(scores, [0.025, 0.975]), atol=0.4 * np.std(scores))
+    low, high = bootstrap_interval(
+        metric, predictions, labels, num_classes, bootstrap_samples=4000, seed=0
+    )
+    # The quantile of 600 draws has a standard error of about sqrt(.025 * .975 / 600) / (density
+    # .058 per sd) = 0.11 sd.
+    np.testing.assert_allclose(
+        [low, high], np.quantile(scores, [0.025, 0.975]), atol=0.4 * np.std(scores)
+    )
 
 
 def test_accuracy_interval_has_the_quantiles_of_the_binomial():
     predictions, labels = classes(0.6, 8)
     right = int((predictions == labels).sum())
-    low, high = bootstrap_interval("accuracy", predictions, labels, 3, bootstrap_samples=20000, seed=0)
+    low, high = bootstrap_interval(
+        "accuracy", predictions, labels, 3, bootstrap_samples=20000, seed=0
+    )
     expected = scipy.stats.binom(ROWS, right / ROWS).ppf([0.025, 0.975])
     np.testing.assert_allclose(np.array([low, high]) * ROWS, expected, atol=1.001)
 
@@ -77,70 +87,101 @@ def test_every_draw_has_as_many_rows_as_there_are(counts):
 
 
 @pytest.mark.parametrize(("metric", "rows", "num_classes", "reference"), CASES, ids=CASE_NAMES)
-def test_interval_does_not_depend_on_how_much_is_held_in_memory(metric, rows, num_classes, reference, monkeypatch):
+def test_interval_does_not_depend_on_how_much_is_held_in_memory(
+    metric, rows, num_classes, reference, monkeypatch
+):
     at_once = bootstrap_interval(metric, *rows, num_classes, bootstrap_samples=40, seed=0)
     monkeypatch.setattr(bootstrap, "CELLS_AT_ONCE", 7)
-    np.testing.assert_allclose(bootstrap_interval(metric, *rows, num_classes, bootstrap_samples=40, seed=0), at_once, atol=1e-12)
+    np.testing.assert_allclose(
+        bootstrap_interval(metric, *rows, num_classes, bootstrap_samples=40, seed=0),
+        at_once,
+        atol=1e-12,
+    )
 
 
 def test_interval_is_a_function_of_the_seed():
     predictions, labels = numbers(9)
-    intervals = [bootstrap_interval("pearson", predictions, labels, 1, bootstrap_samples=200, seed=seed) for seed in (0, 0, 1)]
+    intervals = [
+        bootstrap_interval("pearson", predictions, labels, 1, bootstrap_samples=200, seed=seed)
+        for seed in (0, 0, 1)
+    ]
     assert intervals[0] == intervals[1] != intervals[2]
 
 
 def test_interval_is_one_point_when_predictions_are_perfect():
     labels = np.array([0, 1, 2, 2])
-    assert bootstrap_interval("accuracy", labels, labels, 3, bootstrap_samples=50, seed=0) == (1.0, 1.0)
+    assert bootstrap_interval("accuracy", labels, labels, 3, bootstrap_samples=50, seed=0) == (
+        1.0,
+        1.0,
+    )
 
 
 def test_interval_of_less_confidence_lies_inside():
     predictions, labels = classes(0.6, 10)
-    wide = bootstrap_interval("macro_f1", predictions, labels, 3, bootstrap_samples=500, seed=0, confidence=0.95)
-    narrow = bootstrap_interval("macro_f1", predictions, labels, 3, bootstrap_samples=500, seed=0, confidence=0.5)
+    wide = bootstrap_interval(
+        "macro_f1", predictions, labels, 3, bootstrap_samples=500, seed=0, confidence=0.95
+    )
+    narrow = bootstrap_interval(
+        "macro_f1", predictions, labels, 3, bootstrap_samples=500, seed=0, confidence=0.5
+    )
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
 def test_correlation_interval_is_finite_when_a_resample_can_be_constant():
-    low, high = bootstrap_interval("pearson", np.array([0.1, 0.2]), np.array([1.0, 2.0]), 1, bootstrap_samples=200, seed=0)
+    low, high = bootstrap_interval(
+        "pearson", np.array([0.1, 0.2]), np.array([1.0, 2.0]), 1, bootstrap_samples=200, seed=0
+    )
     assert (low, high) == pytest.approx((0.0, 1.0))
 
 
 def test_bootstrap_is_refused_when_there_are_no_resamples():
     with pytest.raises(UsageError, match="0 bootstrap resamples"):
-        bootstrap_interval("accuracy", np.array([0, 1]), np.array([0, 1]), 2, bootstrap_samples=0, seed=0)
+        bootstrap_interval(
+            "accuracy", np.array([0, 1]), np.array([0, 1]), 2, bootstrap_samples=0, seed=0
+        )
 
 
 def test_paired_difference_is_null_when_predictions_are_equal():
     predictions, labels = classes(0.6, 12)
-    found = paired_bootstrap("accuracy", predictions, predictions.copy(), labels, 3, bootstrap_samples=100, seed=0)
+    found = paired_bootstrap(
+        "accuracy", predictions, predictions.copy(), labels, 3, bootstrap_samples=100, seed=0
+    )
     assert (found.difference, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
 
 
 def test_paired_difference_is_that_of_the_two_scores():
     (a, labels), b = classes(0.8, 13), classes(0.4, 14)[0]
     found = paired_bootstrap("macro_f1", a, b, labels, 3, bootstrap_samples=50, seed=0)
-    assert found.difference == pytest.approx(sk.f1_score(labels, a, average="macro") - sk.f1_score(labels, b, average="macro"))
+    assert found.difference == pytest.approx(
+        sk.f1_score(labels, a, average="macro") - sk.f1_score(labels, b, average="macro")
+    )
 
 
 def test_paired_difference_changes_sign_when_sides_are_swapped():
     (a, labels), b = numbers(15), numbers(16)[0]
-    one, other = (paired_bootstrap("spearman", *pair, labels, 1, bootstrap_samples=200, seed=0) for pair in ((a, b), (b, a)))
+    one, other = (
+        paired_bootstrap("spearman", *pair, labels, 1, bootstrap_samples=200, seed=0)
+        for pair in ((a, b), (b, a))
+    )
     np.testing.assert_allclose(
-        [-other.difference, -other.high, -other.low, other.p_value], [one.difference, one.low, one.high, one.p_value]
+        [-other.difference, -other.high, -other.low, other.p_value],
+        [one.difference, one.low, one.high, one.p_value],
     )
 
 
 def test_paired_p_value_is_the_smallest_possible_when_one_side_always_wins():
     labels = np.arange(200) % 3
-    found = paired_bootstrap("accuracy", labels, np.zeros(200, dtype=np.int64), labels, 3, bootstrap_samples=99, seed=0)
+    found = paired_bootstrap(
+        "accuracy", labels, np.zeros(200, dtype=np.int64), labels, 3, bootstrap_samples=99, seed=0
+    )
     assert found.p_value == pytest.approx(2 / 100)
 
 
 def test_paired_interval_has_the_width_of_differences_of_joint_rows():
     labels = np.zeros(1000, dtype=np.int64)
     a, b = labels.copy(), labels.copy()
-    a[:300], b[:300], b[300:340], a[340:360] = 1, 1, 1, 1  # 40 rows only a has right, 20 only b, 300 neither
+    # 40 rows only a has right, 20 only b, 300 neither.
+    a[:300], b[:300], b[300:340], a[340:360] = 1, 1, 1, 1
     found = paired_bootstrap("accuracy", a, b, labels, 2, bootstrap_samples=20000, seed=0)
     gain = np.concatenate([np.ones(40), -np.ones(20), np.zeros(940)])
     expected = scipy.stats.norm(gain.mean(), gain.std() / np.sqrt(1000)).ppf([0.025, 0.975])
@@ -164,19 +205,28 @@ def test_rows_stay_apart_when_there_are_many_models():
 
 def test_models_share_their_draws():
     predictions, labels = classes(0.6, 17)
-    first, second = resampled_scores("matthews", (predictions, predictions.copy()), labels, 3, 50, 0)
+    first, second = resampled_scores(
+        "matthews", (predictions, predictions.copy()), labels, 3, 50, 0
+    )
     np.testing.assert_array_equal(first, second)
 
 
 def test_percentile_interval_leaves_the_same_share_on_both_sides():
     samples = np.random.default_rng(0).normal(size=999)
     low, high = percentile_interval(samples, 0.9)
-    assert (samples < low).mean() == pytest.approx(0.05, abs=0.002) and (samples > high).mean() == pytest.approx(0.05, abs=0.002)
+    assert (samples < low).mean() == pytest.approx(0.05, abs=0.002) and (
+        samples > high
+    ).mean() == pytest.approx(0.05, abs=0.002)
 
 
 @pytest.mark.parametrize(
     ("differences", "expected"),
-    [([1.0, 2.0, 3.0], 2 / 4), ([-1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], 4 / 8), ([-1.0, -2.0, 3.0], 1.0), ([0.0, 0.0], 1.0)],
+    [
+        ([1.0, 2.0, 3.0], 2 / 4),
+        ([-1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], 4 / 8),
+        ([-1.0, -2.0, 3.0], 1.0),
+        ([0.0, 0.0], 1.0),
+    ],
 )
 def test_two_sided_p_counts_the_smaller_side(differences, expected):
     assert two_sided_p(np.array(differences)) == pytest.approx(expected)
@@ -190,7 +240,8 @@ def test_two_sided_p_does_not_know_which_side_is_which():
 def test_seeds_are_drawn_with_replacement():
     shares = draw_seeds((3, 8), 20000)
     found = [(shares[:, 0] == share).mean() for share in (0.0, 0.5, 1.0)]
-    np.testing.assert_allclose(found, [0.25, 0.5, 0.25], atol=0.015)  # both, either, none of two draws
+    # Both, either, none of two draws.
+    np.testing.assert_allclose(found, [0.25, 0.5, 0.25], atol=0.015)
 
 
 def test_every_draw_of_seeds_has_as_many_as_there_are():

@@ -19,14 +19,23 @@ def curve(*points: tuple[int, float | None]) -> list[dict[str, Any]]:
 COLD = curve((0, 0.3), (5, None), (10, 0.5), (20, 0.7), (30, 0.6), (40, 0.6))
 
 
-@pytest.mark.parametrize(("target", "steps"), [(0.3, 0), (0.31, 10), (0.5, 10), (0.6, 20), (0.7, 20), (0.71, None)])
-def test_steps_to_reach_are_those_of_the_first_validation_that_is_high_enough(target: float, steps: int | None):
+@pytest.mark.parametrize(
+    ("target", "steps"), [(0.3, 0), (0.31, 10), (0.5, 10), (0.6, 20), (0.7, 20), (0.71, None)]
+)
+def test_steps_to_reach_are_those_of_the_first_validation_that_is_high_enough(
+    target: float, steps: int | None
+):
     assert steps_to_reach(COLD, target) == steps
 
 
 def test_events_without_validation_are_skipped():
     event = FitEvent(step=1, total_steps=3, epoch=1, loss=0.5, lr=0.1)
-    assert steps_to_reach([asdict(event), {"step": 2, "loss": 0.4}, {"step": 3, "validation": 0.9}], 0.1) == 3
+    assert (
+        steps_to_reach(
+            [asdict(event), {"step": 2, "loss": 0.4}, {"step": 3, "validation": 0.9}], 0.1
+        )
+        == 3
+    )
 
 
 def test_goal_is_the_final_score_of_the_cold_start_and_its_steps_those_to_get_there():

@@ -7,7 +7,10 @@ from prefixbank.core.stats.holm import holm
 
 
 def step_down(p_values: list[float], level: float) -> list[bool]:
-    """Which hypotheses Holm's procedure rejects: from the smallest p-value on, until one is above level / (tests left)."""
+    """Which hypotheses Holm's procedure rejects.
+
+    From the smallest p-value on, until one is above level / (tests left).
+    """
     rejected = [False] * len(p_values)
     left = len(p_values)
     for place in sorted(range(len(p_values)), key=lambda place: p_values[place]):
@@ -27,7 +30,8 @@ def test_corrected_p_values_reject_what_the_step_down_procedure_rejects(seed):
 
 
 def test_corrected_p_values_are_those_of_r():
-    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])  # p.adjust(..., "holm")
+    # p.adjust(..., "holm")
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
 
 
 def test_equal_p_values_stay_equal():

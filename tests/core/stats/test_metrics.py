@@ -12,13 +12,21 @@ from hypothesis import strategies as st
 
 from prefixbank.config import schema
 from prefixbank.core.stats import metrics
-from prefixbank.core.stats.metrics import METRICS_OF, all_metrics, check_values, score, weighted_score
+from prefixbank.core.stats.metrics import (
+    METRICS_OF,
+    all_metrics,
+    check_values,
+    score,
+    weighted_score,
+)
 from prefixbank.errors import DataError, UsageError
 
 CLASS_METRICS = METRICS_OF["classification"]
 CLASSES = 4
 few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
-class_rows = st.lists(st.tuples(st.integers(0, CLASSES - 1), st.integers(0, CLASSES - 1)), min_size=1, max_size=25)
+class_rows = st.lists(
+    st.tuples(st.integers(0, CLASSES - 1), st.integers(0, CLASSES - 1)), min_size=1, max_size=25
+)
 small_numbers = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=2, max_size=25)
 
 
@@ -32,7 +40,9 @@ def reference(metric: str, predictions: np.ndarray, labels: np.ndarray) -> float
             case "macro_f1":
                 return sk.f1_score(labels, predictions, average="macro", zero_division=0)
             case "f1":
-                return sk.f1_score(labels, predictions, labels=[1], average="macro", zero_division=0)
+                return sk.f1_score(
+                    labels, predictions, labels=[1], average="macro", zero_division=0
+                )
             case "matthews":
                 return sk.matthews_corrcoef(labels, predictions)
             case "macro_recall":
@@ -41,7 +51,9 @@ def reference(metric: str, predictions: np.ndarray, labels: np.ndarray) -> float
 
 
 def random_labels(rows: int, columns: int, seed: int) -> np.ndarray:
-    return (np.random.default_rng(seed).random((rows, columns)) < np.linspace(0.0, 0.7, columns)).astype(np.uint8)
+    return (
+        np.random.default_rng(seed).random((rows, columns)) < np.linspace(0.0, 0.7, columns)
+    ).astype(np.uint8)
 
 
 @pytest.mark.parametrize("metric", CLASS_METRICS)
@@ -49,14 +61,18 @@ def random_labels(rows: int, columns: int, seed: int) -> np.ndarray:
 @given(rows=class_rows)
 def test_class_metric_equals_sklearn(metric, rows):
     predictions, labels = np.array(rows).T
-    assert score(metric, predictions, labels, CLASSES) == pytest.approx(reference(metric, predictions, labels), abs=1e-12)
+    assert score(metric, predictions, labels, CLASSES) == pytest.approx(
+        reference(metric, predictions, labels), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("metric", CLASS_METRICS)
 def test_class_metric_equals_sklearn_when_there_are_two_classes(metric):
     labels = np.random.default_rng(0).integers(0, 2, 200)
     predictions = np.where(np.random.default_rng(1).random(200) < 0.7, labels, 1 - labels)
-    assert score(metric, predictions, labels, 2) == pytest.approx(reference(metric, predictions, labels), abs=1e-12)
+    assert score(metric, predictions, labels, 2) == pytest.approx(
+        reference(metric, predictions, labels), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,14 +87,20 @@ def test_class_metric_equals_sklearn_when_there_are_two_classes(metric):
 def test_multilabel_metric_equals_sklearn(metric, reference, seed):
     labels, predictions = random_labels(60, 5, seed), random_labels(60, 5, seed + 100)
     predictions[:20] = labels[:20]
-    assert score(metric, predictions, labels, 5) == pytest.approx(reference(predictions, labels), abs=1e-12)
+    assert score(metric, predictions, labels, 5) == pytest.approx(
+        reference(predictions, labels), abs=1e-12
+    )
 
 
 @few
 @given(rows=small_numbers)
 def test_pearson_equals_scipy(rows):
     predictions, labels = np.array(rows, dtype=float).T
-    expected = 0.0 if np.ptp(predictions) == 0 or np.ptp(labels) == 0 else scipy.stats.pearsonr(predictions, labels).statistic
+    expected = (
+        0.0
+        if np.ptp(predictions) == 0 or np.ptp(labels) == 0
+        else scipy.stats.pearsonr(predictions, labels).statistic
+    )
     assert score("pearson", predictions, labels, 1) == pytest.approx(expected, abs=1e-12)
 
 
@@ -86,7 +108,11 @@ def test_pearson_equals_scipy(rows):
 @given(rows=small_numbers)
 def test_spearman_equals_scipy_when_values_are_tied(rows):
     predictions, labels = np.array(rows, dtype=float).T
-    expected = 0.0 if np.ptp(predictions) == 0 or np.ptp(labels) == 0 else scipy.stats.spearmanr(predictions, labels).statistic
+    expected = (
+        0.0
+        if np.ptp(predictions) == 0 or np.ptp(labels) == 0
+        else scipy.stats.spearmanr(predictions, labels).statistic
+    )
     assert score("spearman", predictions, labels, 1) == pytest.approx(expected, abs=1e-12)
 
 
@@ -94,12 +120,16 @@ def test_spearman_equals_scipy_when_values_are_tied(rows):
 @given(rows=small_numbers)
 def test_r2_equals_sklearn(rows):
     predictions, labels = np.array(rows, dtype=float).T
-    assert score("r2", predictions, labels, 1) == pytest.approx(sk.r2_score(labels, predictions), abs=1e-12)
+    assert score("r2", predictions, labels, 1) == pytest.approx(
+        sk.r2_score(labels, predictions), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("labels", [np.arange(3.0), np.full(3, 0.1)], ids=["varying", "constant"])
 @pytest.mark.parametrize("metric", ["pearson", "spearman"])
-def test_correlation_is_zero_when_predictions_are_constant_up_to_rounding_of_the_mean(metric, labels):
+def test_correlation_is_zero_when_predictions_are_constant_up_to_rounding_of_the_mean(
+    metric, labels
+):
     predictions = np.full(3, 0.1)
     assert predictions.mean() != 0.1, "the case is only hard when the mean is rounded"
     assert score(metric, predictions, labels, 1) == 0.0
@@ -113,7 +143,9 @@ def test_r2_of_constant_labels_tells_exact_from_inexact(prediction, expected):
 def test_pearson_ignores_a_large_common_offset():
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=50), generator.normal(size=50)
-    assert score("pearson", x + 1e6, y, 1) == pytest.approx(scipy.stats.pearsonr(x, y).statistic, abs=1e-8)
+    assert score("pearson", x + 1e6, y, 1) == pytest.approx(
+        scipy.stats.pearsonr(x, y).statistic, abs=1e-8
+    )
 
 
 def test_macro_f1_leaves_out_classes_that_occur_nowhere():
@@ -129,9 +161,17 @@ def test_macro_f1_counts_a_multilabel_column_without_positives_as_zero():
 @pytest.mark.parametrize("metric", CLASS_METRICS)
 def test_weighted_class_score_equals_score_of_repeated_rows(metric):
     generator = np.random.default_rng(3)
-    labels, predictions, times = generator.integers(0, 3, 30), generator.integers(0, 3, 30), generator.integers(0, 4, (5, 30))
-    expected = [reference(metric, np.repeat(predictions, row), np.repeat(labels, row)) for row in times]
-    np.testing.assert_allclose(weighted_score(metric, times.astype(float), predictions, labels, 3), expected, atol=1e-12)
+    labels, predictions, times = (
+        generator.integers(0, 3, 30),
+        generator.integers(0, 3, 30),
+        generator.integers(0, 4, (5, 30)),
+    )
+    expected = [
+        reference(metric, np.repeat(predictions, row), np.repeat(labels, row)) for row in times
+    ]
+    np.testing.assert_allclose(
+        weighted_score(metric, times.astype(float), predictions, labels, 3), expected, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,9 +184,15 @@ def test_weighted_class_score_equals_score_of_repeated_rows(metric):
 )
 def test_weighted_regression_score_equals_score_of_repeated_rows(metric, reference):
     generator = np.random.default_rng(4)
-    labels, predictions, times = generator.normal(size=30).round(), generator.normal(size=30), generator.integers(0, 4, (5, 30))
+    labels, predictions, times = (
+        generator.normal(size=30).round(),
+        generator.normal(size=30),
+        generator.integers(0, 4, (5, 30)),
+    )
     expected = [reference(np.repeat(predictions, row), np.repeat(labels, row)) for row in times]
-    np.testing.assert_allclose(weighted_score(metric, times.astype(float), predictions, labels, 1), expected, atol=1e-12)
+    np.testing.assert_allclose(
+        weighted_score(metric, times.astype(float), predictions, labels, 1), expected, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", ["Metric", "Kind"])
@@ -157,7 +203,10 @@ def test_names_equal_those_of_the_configuration(name):
 @pytest.mark.parametrize(("num_classes", "extra"), [(2, {"f1"}), (3, set())])
 def test_all_metrics_gives_f1_of_class_one_only_when_there_are_two_classes(num_classes, extra):
     labels = np.array([0, 1, 1, 0])
-    assert all_metrics("classification", labels, labels, num_classes).keys() == {"accuracy", "macro_f1", "matthews", "macro_recall"} | extra
+    assert (
+        all_metrics("classification", labels, labels, num_classes).keys()
+        == {"accuracy", "macro_f1", "matthews", "macro_recall"} | extra
+    )
 
 
 def test_all_metrics_of_regression_equal_the_single_scores():

@@ -29,7 +29,11 @@ SIMILARITIES = np.array([0.9, -0.2, 0.3, 0.8])
 FOUR = Candidates(validation=VALIDATION, test=TEST)
 
 tied_scores = st.sampled_from([0.1, 0.2, 0.3, 0.4])  # few values, so that ties are common
-tables = st.integers(1, 6).flatmap(lambda count: st.lists(st.tuples(tied_scores, tied_scores, tied_scores), min_size=count, max_size=count))
+tables = st.integers(1, 6).flatmap(
+    lambda count: st.lists(
+        st.tuples(tied_scores, tied_scores, tied_scores), min_size=count, max_size=count
+    )
+)
 
 
 def split(table: list[tuple[float, float, float]]) -> tuple[np.ndarray, Candidates]:
@@ -43,16 +47,24 @@ def validation_best(candidates: Candidates, members: tuple[int, ...]) -> int:
 
 
 @pytest.mark.parametrize(("k", "source"), [(1, 0), (2, 3), (3, 2), (4, 1)])
-def test_best_of_k_reports_the_test_score_of_the_validation_best_among_the_most_similar(k: int, source: int):
-    assert best_of_k(SIMILARITIES, FOUR, k) == Choice(source=source, validation=VALIDATION[source], test=TEST[source])
+def test_best_of_k_reports_the_test_score_of_the_validation_best_among_the_most_similar(
+    k: int, source: int
+):
+    assert best_of_k(SIMILARITIES, FOUR, k) == Choice(
+        source=source, validation=VALIDATION[source], test=TEST[source]
+    )
 
 
 @settings(deadline=None)
 @given(tables, st.data())
-def test_best_of_k_equals_sorting_the_sources(table: list[tuple[float, float, float]], data: st.DataObject):
+def test_best_of_k_equals_sorting_the_sources(
+    table: list[tuple[float, float, float]], data: st.DataObject
+):
     similarities, candidates = split(table)
     k = data.draw(st.integers(1, len(table)))
-    nearest = tuple(sorted(range(len(table)), key=lambda source: (-similarities[source], source))[:k])
+    nearest = tuple(
+        sorted(range(len(table)), key=lambda source: (-similarities[source], source))[:k]
+    )
     assert best_of_k(similarities, candidates, k).source == validation_best(candidates, nearest)
 
 
@@ -60,9 +72,14 @@ def test_best_of_k_equals_sorting_the_sources(table: list[tuple[float, float, fl
 @given(tables, st.permutations(range(6)))
 def test_test_scores_choose_nothing(table: list[tuple[float, float, float]], order: list[int]):
     similarities, candidates = split(table)
-    other = Candidates(validation=candidates.validation, test=np.array(order[: len(table)], dtype=np.float64))
+    other = Candidates(
+        validation=candidates.validation, test=np.array(order[: len(table)], dtype=np.float64)
+    )
     for k in range(1, len(table) + 1):
-        assert best_of_k(similarities, candidates, k).source == best_of_k(similarities, other, k).source
+        assert (
+            best_of_k(similarities, candidates, k).source
+            == best_of_k(similarities, other, k).source
+        )
 
 
 @settings(deadline=None)
@@ -74,10 +91,15 @@ def test_best_of_all_is_the_oracle_by_validation(table: list[tuple[float, float,
 
 @settings(deadline=None)
 @given(tables, st.data())
-def test_best_of_k_random_equals_the_mean_over_all_sets(table: list[tuple[float, float, float]], data: st.DataObject):
+def test_best_of_k_random_equals_the_mean_over_all_sets(
+    table: list[tuple[float, float, float]], data: st.DataObject
+):
     _, candidates = split(table)
     k = data.draw(st.integers(1, len(table)))
-    scores = [candidates.test[validation_best(candidates, members)] for members in itertools.combinations(range(len(table)), k)]
+    scores = [
+        candidates.test[validation_best(candidates, members)]
+        for members in itertools.combinations(range(len(table)), k)
+    ]
     assert best_of_k_random(candidates, k) == pytest.approx(np.mean(scores), abs=1e-12)
 
 
@@ -100,10 +122,17 @@ def test_seeds_that_choose_and_seeds_that_score_are_averaged_apart():
 
 
 def test_held_out_seeds_do_not_report_the_luck_of_the_runs_that_chose():
-    # 200 targets, 8 sources of equal worth, 2 seeds; scores on validation and on test rows share the luck of a run.
+    # 200 targets, 8 sources of equal worth, 2 seeds; scores on validation and on test rows share
+    # the luck of a run.
     luck = np.random.default_rng(0).normal(size=(200, 8, 2))
-    same = [oracle_by_validation(candidates_of_seeds(each, each, choosing=[0], scoring=[0])).test for each in luck]
-    held_out = [oracle_by_validation(candidates_of_seeds(each, each, choosing=[0], scoring=[1])).test for each in luck]
+    same = [
+        oracle_by_validation(candidates_of_seeds(each, each, choosing=[0], scoring=[0])).test
+        for each in luck
+    ]
+    held_out = [
+        oracle_by_validation(candidates_of_seeds(each, each, choosing=[0], scoring=[1])).test
+        for each in luck
+    ]
     assert np.mean(same) > 1 and abs(np.mean(held_out)) < 0.2
 
 

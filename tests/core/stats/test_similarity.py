@@ -40,7 +40,10 @@ def tokens_of(prefix: Tensor, layers: range) -> list[list[float]]:
         return prefix.tolist()
     _, two, heads, length, size = prefix.shape
     places = list(itertools.product(layers, range(two), range(heads), range(size)))
-    return [[prefix[layer, which, head, slot, at].item() for layer, which, head, at in places] for slot in range(length)]
+    return [
+        [prefix[layer, which, head, slot, at].item() for layer, which, head, at in places]
+        for slot in range(length)
+    ]
 
 
 def cosine(u: list[float], v: list[float]) -> float:
@@ -51,9 +54,14 @@ def cosine(u: list[float], v: list[float]) -> float:
 def by_loops(measure: Similarity, a: Tensor, b: Tensor, layers: range) -> float:
     tokens_a, tokens_b = tokens_of(a, layers), tokens_of(b, layers)
     if measure == "average_tokens":
-        mean_a, mean_b = ([math.fsum(column) / len(tokens) for column in zip(*tokens, strict=True)] for tokens in (tokens_a, tokens_b))
+        mean_a, mean_b = (
+            [math.fsum(column) / len(tokens) for column in zip(*tokens, strict=True)]
+            for tokens in (tokens_a, tokens_b)
+        )
         return cosine(mean_a, mean_b)
-    return math.fsum(cosine(u, v) for u in tokens_a for v in tokens_b) / (len(tokens_a) * len(tokens_b))
+    return math.fsum(cosine(u, v) for u in tokens_a for v in tokens_b) / (
+        len(tokens_a) * len(tokens_b)
+    )
 
 
 def of_pair(measure: Similarity, a: Tensor, b: Tensor) -> float:
@@ -63,15 +71,21 @@ def of_pair(measure: Similarity, a: Tensor, b: Tensor) -> float:
 @both_measures
 @both_kinds
 @pytest.mark.parametrize("lengths", [(5, 5), (1, 4), (7, 2)])
-def test_similarity_equals_the_loop_over_tokens(measure: Similarity, kind: str, lengths: tuple[int, int]):
+def test_similarity_equals_the_loop_over_tokens(
+    measure: Similarity, kind: str, lengths: tuple[int, int]
+):
     a, b = new_prefix(kind, 0, lengths[0]), new_prefix(kind, 1, lengths[1])
-    assert of_pair(measure, a, b) == pytest.approx(by_loops(measure, a, b, range(LAYERS)), abs=1e-12)
+    assert of_pair(measure, a, b) == pytest.approx(
+        by_loops(measure, a, b, range(LAYERS)), abs=1e-12
+    )
 
 
 @both_measures
 def test_similarity_by_layer_equals_the_loop_over_one_layer(measure: Similarity):
     a, b = new_prefix("deep", 0), new_prefix("deep", 1, 3)
-    by_layer = {"average_tokens": average_tokens_by_layer, "per_token": per_token_by_layer}[measure](a, b)
+    by_layer = {"average_tokens": average_tokens_by_layer, "per_token": per_token_by_layer}[
+        measure
+    ](a, b)
     expected = [by_loops(measure, a, b, range(layer, layer + 1)) for layer in range(LAYERS)]
     np.testing.assert_allclose(by_layer, expected, atol=1e-12)
 
@@ -79,16 +93,22 @@ def test_similarity_by_layer_equals_the_loop_over_one_layer(measure: Similarity)
 @both_measures
 def test_soft_prompt_has_one_layer(measure: Similarity):
     a, b = new_prefix("soft", 0), new_prefix("soft", 1)
-    np.testing.assert_array_equal(similarity_matrix_by_layer(measure, [a], [b]), [[[of_pair(measure, a, b)]]])
+    np.testing.assert_array_equal(
+        similarity_matrix_by_layer(measure, [a], [b]), [[[of_pair(measure, a, b)]]]
+    )
 
 
-coordinates = st.one_of(st.just(0.0), st.floats(-1e3, 1e3, width=32).filter(lambda value: abs(value) > 1e-3))
+coordinates = st.one_of(
+    st.just(0.0), st.floats(-1e3, 1e3, width=32).filter(lambda value: abs(value) > 1e-3)
+)
 prompts = st.lists(st.lists(coordinates, min_size=3, max_size=3), min_size=1, max_size=4)
 
 
 @settings(deadline=None)
 @given(prompts, prompts)
-def test_mean_cosine_of_all_pairs_is_the_product_of_mean_unit_vectors(rows_a: list[list[float]], rows_b: list[list[float]]):
+def test_mean_cosine_of_all_pairs_is_the_product_of_mean_unit_vectors(
+    rows_a: list[list[float]], rows_b: list[list[float]]
+):
     a, b = torch.tensor(rows_a, dtype=torch.float64), torch.tensor(rows_b, dtype=torch.float64)
     assert per_token(a, b) == pytest.approx(by_loops("per_token", a, b, range(1)), abs=1e-12)
 
@@ -128,7 +148,9 @@ def test_cosine_with_zeros_is_zero(measure: Similarity):
 
 
 def test_token_of_zeros_counts_as_a_token():
-    assert per_token(torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[2.0, 0.0]])) == pytest.approx(1 / 2)
+    assert per_token(
+        torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[2.0, 0.0]])
+    ) == pytest.approx(1 / 2)
 
 
 @both_measures
@@ -142,16 +164,23 @@ def test_matrix_holds_the_similarity_of_each_pair(measure: Similarity, kind: str
 
 @both_measures
 def test_matrix_by_layer_holds_the_similarity_of_each_pair_and_layer(measure: Similarity):
-    sources, targets = [new_prefix("deep", seed) for seed in range(3)], [new_prefix("deep", 10), new_prefix("deep", 11)]
+    sources, targets = (
+        [new_prefix("deep", seed) for seed in range(3)],
+        [new_prefix("deep", 10), new_prefix("deep", 11)],
+    )
     found = similarity_matrix_by_layer(measure, sources, targets)
     assert found.shape == (3, 2, LAYERS)
     for s, t, layer in np.ndindex(found.shape):
-        assert found[s, t, layer] == pytest.approx(by_loops(measure, sources[s], targets[t], range(layer, layer + 1)), abs=1e-12)
+        assert found[s, t, layer] == pytest.approx(
+            by_loops(measure, sources[s], targets[t], range(layer, layer + 1)), abs=1e-12
+        )
 
 
 def test_low_precision_with_gradients_is_computed_in_float64():
     a, b = new_prefix("deep", 0).bfloat16().requires_grad_(), new_prefix("deep", 1).bfloat16()
-    assert per_token(a, b) == pytest.approx(by_loops("per_token", a.detach(), b, range(LAYERS)), abs=1e-12)
+    assert per_token(a, b) == pytest.approx(
+        by_loops("per_token", a.detach(), b, range(LAYERS)), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,7 +196,9 @@ def test_low_precision_with_gradients_is_computed_in_float64():
     ],
     ids=str,
 )
-def test_prefixes_that_do_not_compare_are_refused_with_shape_and_fix(a: tuple[int, ...], b: tuple[int, ...]):
+def test_prefixes_that_do_not_compare_are_refused_with_shape_and_fix(
+    a: tuple[int, ...], b: tuple[int, ...]
+):
     with pytest.raises(ShapeError) as caught:
         average_tokens(torch.ones(a), torch.ones(b))
     assert str(list(a)) in caught.value.what and "P" in caught.value.expected and caught.value.fix

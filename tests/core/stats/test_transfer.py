@@ -1,4 +1,6 @@
-"""What transfer gains and whether similarity foretells it, against scipy and resampling pair by pair."""
+"""What transfer gains and whether similarity foretells it, against scipy and resampling pair by
+pair.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefixbank.core.shapes import ShapeError
-from prefixbank.core.stats.transfer import CorrelationKind, correlation, correlation_over_tasks, relative_error_reduction
+from prefixbank.core.stats.transfer import (
+    CorrelationKind,
+    correlation,
+    correlation_over_tasks,
+    relative_error_reduction,
+)
 from prefixbank.errors import DataError, UsageError
 
 SOURCES = ("mnli", "qqp", "squad", "cola", "sst2")
@@ -28,7 +35,9 @@ def pairs(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def drawn_pairs(draw: list[str]) -> list[tuple[int, int]]:
-    """Row and column of each pair of drawn tasks, copies of a task counted apart, no task with itself."""
+    """Row and column of each pair of drawn tasks, copies of a task counted apart, no task with
+    itself.
+    """
     return [
         (SOURCES.index(source), TARGETS.index(target))
         for source in draw
@@ -51,16 +60,22 @@ def test_error_reduction_to_the_ceiling_is_one():
 @given(st.floats(0, 1), st.floats(0, 0.99))
 def test_error_reduction_does_not_depend_on_the_scale(transfer: float, cold: float):
     in_percent = relative_error_reduction(100 * transfer, 100 * cold, scale="percent")
-    assert in_percent == pytest.approx(float(relative_error_reduction(transfer, cold, scale="share")), abs=1e-9)
+    assert in_percent == pytest.approx(
+        float(relative_error_reduction(transfer, cold, scale="share")), abs=1e-9
+    )
 
 
 def test_error_reduction_of_sources_and_targets_pairs_each_target_with_its_cold_start():
     transfer, cold = np.array([[0.9, 0.7], [0.8, 0.4]]), np.array([0.8, 0.6])
-    np.testing.assert_allclose(relative_error_reduction(transfer, cold, scale="share"), [[0.5, 0.25], [0.0, -0.5]])
+    np.testing.assert_allclose(
+        relative_error_reduction(transfer, cold, scale="share"), [[0.5, 0.25], [0.0, -0.5]]
+    )
 
 
 def test_error_reduction_is_nan_where_the_cold_start_is_at_the_ceiling_or_a_score_is_missing():
-    found = relative_error_reduction(np.array([1.0, 0.5, math.nan, 0.9]), np.array([1.0, 1.0, 0.5, 0.8]), scale="share")
+    found = relative_error_reduction(
+        np.array([1.0, 0.5, math.nan, 0.9]), np.array([1.0, 1.0, 0.5, 0.8]), scale="share"
+    )
     np.testing.assert_allclose(found, [math.nan, math.nan, math.nan, 0.5])
 
 
@@ -90,7 +105,9 @@ def test_correlation_with_a_constant_is_nan(kind: CorrelationKind):
 
 
 @both_kinds
-def test_correlation_over_tasks_equals_scipy_without_pairs_of_a_task_with_itself(kind: CorrelationKind):
+def test_correlation_over_tasks_equals_scipy_without_pairs_of_a_task_with_itself(
+    kind: CorrelationKind,
+):
     x, y = pairs(0)
     apart = np.array([[source != target for target in TARGETS] for source in SOURCES])
     found = correlation_over_tasks(kind, x, y, SOURCES, TARGETS, bootstrap_samples=50, seed=0)
@@ -109,13 +126,19 @@ def test_interval_equals_that_of_drawing_tasks_and_listing_their_pairs(kind: Cor
         drawn_x, drawn_y = np.array([x[row] for row in rows]), np.array([y[row] for row in rows])
         if len(set(drawn_x)) > 1 and len(set(drawn_y)) > 1:
             expected.append(REFERENCES[kind](drawn_x, drawn_y).statistic)
-    found = correlation_over_tasks(kind, x, y, SOURCES, TARGETS, bootstrap_samples=6000, seed=0, confidence=0.8)
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(expected, [0.1, 0.9])), abs=0.03)
+    found = correlation_over_tasks(
+        kind, x, y, SOURCES, TARGETS, bootstrap_samples=6000, seed=0, confidence=0.8
+    )
+    assert (found.low, found.high) == pytest.approx(
+        tuple(np.quantile(expected, [0.1, 0.9])), abs=0.03
+    )
     assert found.bootstrap_samples / 6000 == pytest.approx(len(expected) / 3000, abs=0.02)
 
 
 @both_kinds
-def test_one_resample_counts_a_pair_by_the_draws_of_both_tasks(kind: CorrelationKind, monkeypatch: pytest.MonkeyPatch):
+def test_one_resample_counts_a_pair_by_the_draws_of_both_tasks(
+    kind: CorrelationKind, monkeypatch: pytest.MonkeyPatch
+):
     draw = ["mnli", "mnli", "qqp", "cola", "cola", "rte", "rte", "rte"]
     tasks = list(dict.fromkeys((*SOURCES, *TARGETS)))
     counts = np.array([[draw.count(task) for task in tasks]], dtype=np.float64)
@@ -131,14 +154,20 @@ def test_pair_without_a_value_is_left_out():
     x, y = pairs(3)
     x[0, 0], y[1, 1] = math.nan, math.nan
     found = correlation_over_tasks("pearson", x, y, SOURCES, TARGETS, bootstrap_samples=200, seed=0)
-    kept = ~(np.isnan(x) | np.isnan(y)) & np.array([[source != target for target in TARGETS] for source in SOURCES])
-    assert found.pairs == kept.sum() and found.value == pytest.approx(scipy.stats.pearsonr(x[kept], y[kept]).statistic)
+    kept = ~(np.isnan(x) | np.isnan(y)) & np.array(
+        [[source != target for target in TARGETS] for source in SOURCES]
+    )
+    assert found.pairs == kept.sum() and found.value == pytest.approx(
+        scipy.stats.pearsonr(x[kept], y[kept]).statistic
+    )
     assert found.low <= found.value <= found.high
 
 
 @both_kinds
 def test_correlation_without_pairs_is_nan(kind: CorrelationKind):
-    found = correlation_over_tasks(kind, np.ones((1, 1)), np.ones((1, 1)), ["rte"], ["rte"], bootstrap_samples=20, seed=0)
+    found = correlation_over_tasks(
+        kind, np.ones((1, 1)), np.ones((1, 1)), ["rte"], ["rte"], bootstrap_samples=20, seed=0
+    )
     assert math.isnan(found.value) and math.isnan(found.low) and math.isnan(found.high)
     assert (found.pairs, found.bootstrap_samples) == (0, 0)
 
@@ -146,26 +175,45 @@ def test_correlation_without_pairs_is_nan(kind: CorrelationKind):
 @both_kinds
 def test_exact_relation_has_an_interval_of_one_point(kind: CorrelationKind):
     x, _ = pairs(4)
-    found = correlation_over_tasks(kind, x, 2 * x + 1, SOURCES, TARGETS, bootstrap_samples=300, seed=0)
+    found = correlation_over_tasks(
+        kind, x, 2 * x + 1, SOURCES, TARGETS, bootstrap_samples=300, seed=0
+    )
     assert (found.value, found.low, found.high) == pytest.approx((1, 1, 1))
 
 
 def test_interval_is_a_function_of_the_seed():
     x, y = pairs(5)
     first, again, other = (
-        correlation_over_tasks("pearson", x, y, SOURCES, TARGETS, bootstrap_samples=100, seed=seed) for seed in (0, 0, 1)
+        correlation_over_tasks("pearson", x, y, SOURCES, TARGETS, bootstrap_samples=100, seed=seed)
+        for seed in (0, 0, 1)
     )
     assert first == again and first != other
 
 
 def test_values_of_other_shapes_are_refused():
     with pytest.raises(ShapeError, match="5 sources and 4 targets"):
-        correlation_over_tasks("pearson", np.ones((4, 5)), np.ones((5, 4)), SOURCES, TARGETS, bootstrap_samples=10, seed=0)
+        correlation_over_tasks(
+            "pearson",
+            np.ones((4, 5)),
+            np.ones((5, 4)),
+            SOURCES,
+            TARGETS,
+            bootstrap_samples=10,
+            seed=0,
+        )
 
 
 def test_task_named_twice_is_refused():
     with pytest.raises(UsageError, match="source tasks") as caught:
-        correlation_over_tasks("pearson", np.ones((2, 1)), np.ones((2, 1)), ["rte", "rte"], ["cola"], bootstrap_samples=10, seed=0)
+        correlation_over_tasks(
+            "pearson",
+            np.ones((2, 1)),
+            np.ones((2, 1)),
+            ["rte", "rte"],
+            ["cola"],
+            bootstrap_samples=10,
+            seed=0,
+        )
     assert "seeds" in caught.value.fix
 
 

@@ -25,7 +25,10 @@ VALIDATION, VALIDATION_CLASSES = texts_of(24, seed=2)
 
 
 def labels_of(kind: str, classes: np.ndarray) -> np.ndarray:
-    """The toy task's classes as labels of another kind: two flags that exclude each other, or values 80 and 120."""
+    """The toy task's classes as labels of another kind.
+
+    Two flags that exclude each other, or values 80 and 120.
+    """
     if kind == "multilabel":
         return np.stack([classes == 0, classes == 1], axis=1).astype(np.float32)
     return (80 + 40 * classes).astype(np.float32) if kind == "regression" else classes
@@ -42,16 +45,21 @@ def fit(
     by: Callable[..., Any] = fit_prefix,
     **changes: Any,
 ) -> Any:
-    """Fit on the first `rows` texts with `SETTINGS` changed; names of `PrefixStart` and `TaskSettings` reach start and task.
+    """Fit on the first `rows` texts with `SETTINGS` changed.
+
+    Names of `PrefixStart` and `TaskSettings` reach start and task.
 
     `by` is the function that fits.
     """
     start, task = (
-        {name: changes.pop(name) for name in list(changes) if hasattr(part, name)} for part in (SETTINGS.start, SETTINGS.tasks[0])
+        {name: changes.pop(name) for name in list(changes) if hasattr(part, name)}
+        for part in (SETTINGS.start, SETTINGS.tasks[0])
     )
     wanted = replace(SETTINGS.tasks[0], **task)
     settings = replace(SETTINGS, start=replace(SETTINGS.start, **start), tasks=(wanted,), **changes)
-    validation = batch_of(VALIDATION, labels_of(wanted.kind, VALIDATION_CLASSES), range(len(VALIDATION)))
+    validation = batch_of(
+        VALIDATION, labels_of(wanted.kind, VALIDATION_CLASSES), range(len(VALIDATION))
+    )
     return by(
         model,
         SHAPE,
@@ -65,11 +73,23 @@ def fit(
 
 def everything(result: FitResult) -> dict[str, Any]:
     """A result as values that compare by their bytes."""
-    tensors = {"tensor": result.prefix.tensor, "gate": result.prefix.log_gate, "weight": result.heads[0][0], "bias": result.heads[0][1]}
+    tensors = {
+        "tensor": result.prefix.tensor,
+        "gate": result.prefix.log_gate,
+        "weight": result.heads[0][0],
+        "bias": result.heads[0][1],
+    }
     early = result.task_embedding
     tensors |= {"embedding": early.tensor, "embedding gate": early.log_gate}
-    as_bytes = {name: None if tensor is None else tensor.numpy().tobytes() for name, tensor in tensors.items()}
-    counts = {"epoch": result.epoch, "steps": result.steps, "embedding step": result.task_embedding_step}
+    as_bytes = {
+        name: None if tensor is None else tensor.numpy().tobytes()
+        for name, tensor in tensors.items()
+    }
+    counts = {
+        "epoch": result.epoch,
+        "steps": result.steps,
+        "embedding step": result.task_embedding_step,
+    }
     return {**as_bytes, **counts, "score": result.score, "curve": result.curve}
 
 
@@ -80,14 +100,21 @@ def losses_of(result: FitResult) -> list[float]:
 
 @contextmanager
 def gradients(*, clipped: bool) -> Iterator[list[list[Tensor]]]:
-    """Collect the gradients of every optimiser step (prefix parameters, then head), before or after clipping."""
+    """Collect the gradients of every optimiser step (prefix parameters, then head), before or after
+    clipping.
+    """
     seen: list[list[Tensor]] = []
     clip = MixedPrecision.clip
 
     def watched(self: MixedPrecision, parameters: list[nn.Parameter], max_norm: float) -> None:
         if clipped:
             clip(self, parameters, max_norm)
-        seen.append([torch.zeros_like(one) if one.grad is None else one.grad.detach().clone() for one in parameters])
+        seen.append(
+            [
+                torch.zeros_like(one) if one.grad is None else one.grad.detach().clone()
+                for one in parameters
+            ]
+        )
         if not clipped:
             clip(self, parameters, max_norm)
 
@@ -107,7 +134,10 @@ class Killed(BaseException):
 
 
 class MemoryCheckpoint:
-    """Keeps every state, as a file would: tensors copied, facts through JSON. Kills the run after `kill_after` saves."""
+    """Keeps every state, as a file would: tensors copied, facts through JSON.
+
+    Kills the run after `kill_after` saves.
+    """
 
     def __init__(self, kill_after: int = -1) -> None:
         self.state: State | None = None
@@ -122,7 +152,10 @@ class MemoryCheckpoint:
 
     def save(self, state: State) -> None:
         tensors, facts = state
-        self.state = {name: tensor.clone() for name, tensor in tensors.items()}, json.loads(json.dumps(facts))
+        self.state = (
+            {name: tensor.clone() for name, tensor in tensors.items()},
+            json.loads(json.dumps(facts)),
+        )
         self.saves += 1
         if self.saves == self.kill_after:
             raise Killed

@@ -1,4 +1,7 @@
-"""Training a prefix: what is learned, what stays as it was, and that a killed run ends like one that was not."""
+"""Training a prefix.
+
+What is learned, what stays as it was, and that a killed run ends like one that was not.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,17 @@ from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.errors import EncoderError, TrainingError
 from prefixbank.runtime.checkpoint import FolderCheckpoint
 from prefixbank.steps.train_prefix.make import fit_settings
-from tests.core.toys import SHAPE, START, batch_of, distance, epochs_of, new_albert, new_prefix, run, state_bytes
+from tests.core.toys import (
+    SHAPE,
+    START,
+    batch_of,
+    distance,
+    epochs_of,
+    new_albert,
+    new_prefix,
+    run,
+    state_bytes,
+)
 from tests.core.training.fits import (
     TRAIN,
     TRAIN_CLASSES,
@@ -51,22 +64,40 @@ LONG = {"epochs": 12, "lr": 0.1, "head_lr": 0.05}
 
 
 def outputs_of(model: BertModel, result: FitResult) -> np.ndarray:
-    """Outputs of the returned prefix and head for the validation texts, each text alone: float64 [N, C]."""
+    """Outputs of the returned prefix and head for the validation texts, each text alone.
+
+    float64 [N, C].
+    """
     rows = []
     for row in range(len(VALIDATION)):
-        states = run(model, batch_of(VALIDATION, VALIDATION_CLASSES, [row]).inputs, result.prefix.slots())[0].double().numpy()
-        rows.append(result.heads[0][0].double().numpy() @ states.mean(axis=0) + result.heads[0][1].double().numpy())
+        states = (
+            run(
+                model, batch_of(VALIDATION, VALIDATION_CLASSES, [row]).inputs, result.prefix.slots()
+            )[0]
+            .double()
+            .numpy()
+        )
+        rows.append(
+            result.heads[0][0].double().numpy() @ states.mean(axis=0)
+            + result.heads[0][1].double().numpy()
+        )
     return np.stack(rows)
 
 
-@pytest.mark.parametrize("changes", [{}, FLAGS, {**LABEL_UNITS, "metric": "pearson"}], ids=["classification", "multilabel", "regression"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, FLAGS, {**LABEL_UNITS, "metric": "pearson"}],
+    ids=["classification", "multilabel", "regression"],
+)
 @pytest.mark.parametrize("projection", ["none", "mlp"])
-def test_fit_learns_a_task_that_can_be_learned(bert: BertModel, projection: str, changes: dict[str, Any]):
+def test_fit_learns_a_task_that_can_be_learned(
+    bert: BertModel, projection: str, changes: dict[str, Any]
+):
     rate = {} if projection == "none" else {"lr": 1e-2}
     result = fit(bert, projection=projection, **{**LONG, **rate, **changes})
-    assert np.mean(losses_of(result)[-5:]) < 0.4 * np.mean(losses_of(result)[:5]) and result.score > (
-        0.6 if "label_mean" in changes else 0.85
-    )
+    assert np.mean(losses_of(result)[-5:]) < 0.4 * np.mean(
+        losses_of(result)[:5]
+    ) and result.score > (0.6 if "label_mean" in changes else 0.85)
 
 
 def test_returned_prefix_and_head_have_the_returned_score(bert: BertModel):
@@ -78,23 +109,39 @@ def test_returned_prefix_and_head_have_the_returned_score(bert: BertModel):
 def test_fit_equals_a_plain_training_loop(bert: BertModel, monkeypatch: pytest.MonkeyPatch):
     script_scores(monkeypatch, 0.1, 0.2)
     result = fit(bert, epochs=2, weight_decay=0.1, schedule="cosine", gated=True)
-    prefix, head = TrainablePrefix(SHAPE, replace(START, gated=True), 0), new_head(SHAPE.hidden_size, 2, 1)
-    groups = [{"params": list(prefix.parameters()), "top": 3e-2}, {"params": list(head.parameters()), "top": 1e-2}]
+    prefix, head = (
+        TrainablePrefix(SHAPE, replace(START, gated=True), 0),
+        new_head(SHAPE.hidden_size, 2, 1),
+    )
+    groups = [
+        {"params": list(prefix.parameters()), "top": 3e-2},
+        {"params": list(head.parameters()), "top": 1e-2},
+    ]
     optimizer = torch.optim.AdamW(groups, lr=1.0, weight_decay=0.1)
-    for step, batch in enumerate(batch for epoch in range(2) for batch in epochs_of(TRAIN, TRAIN_CLASSES, 8)(epoch)):
+    for step, batch in enumerate(
+        batch for epoch in range(2) for batch in epochs_of(TRAIN, TRAIN_CLASSES, 8)(epoch)
+    ):
         for group in optimizer.param_groups:
             group["lr"] = group["top"] * rate_factor("cosine", step, 10, 0.1)
         tensor, gate = prefix.start, prefix.log_gate[..., None].expand(-1, -1, 4)
         slots = Slots(keys=tensor[:, 0], values=tensor[:, 1], bias=gate)
         states = bert(**batch.inputs, prefix_slots=slots).last_hidden_state
         mask = batch.inputs["attention_mask"][..., None]
-        loss = functional.cross_entropy(head((states * mask).sum(dim=1) / mask.sum(dim=1)), batch.labels)
+        loss = functional.cross_entropy(
+            head((states * mask).sum(dim=1) / mask.sum(dim=1)), batch.labels
+        )
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_([*prefix.parameters(), *head.parameters()], 1.0)
         optimizer.step()
-    assert distance(result.prefix.tensor, prefix.start) < 1e-5 and distance(result.prefix.log_gate, prefix.log_gate) < 1e-5
-    assert distance(result.heads[0][0], head.weight) < 1e-5 and distance(result.heads[0][1], head.bias) < 1e-5
+    assert (
+        distance(result.prefix.tensor, prefix.start) < 1e-5
+        and distance(result.prefix.log_gate, prefix.log_gate) < 1e-5
+    )
+    assert (
+        distance(result.heads[0][0], head.weight) < 1e-5
+        and distance(result.heads[0][1], head.bias) < 1e-5
+    )
     assert losses_of(result)[-1] == pytest.approx(float(loss.detach()), abs=1e-5)
 
 
@@ -103,11 +150,15 @@ def test_training_leaves_encoder_bytes_unchanged(bert: BertModel, gradient_check
     before = state_bytes(bert)
     result = fit(bert, gradient_checkpointing=gradient_checkpointing)
     assert result.steps == 10 and state_bytes(bert) == before
-    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in bert.parameters())
+    assert not any(
+        parameter.requires_grad or parameter.grad is not None for parameter in bert.parameters()
+    )
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_same_seed_gives_the_same_bytes_whatever_the_global_random_state(bert: BertModel, dropout: float):
+def test_same_seed_gives_the_same_bytes_whatever_the_global_random_state(
+    bert: BertModel, dropout: float
+):
     seed_global_state(1)
     one = fit(bert, dropout=dropout, gated=True)
     seed_global_state(2)
@@ -127,28 +178,47 @@ def test_fit_leaves_the_global_random_state_alone(bert: BertModel):
 @pytest.mark.parametrize("projection", ["none", "mlp"])
 def test_no_epochs_return_the_start_values(bert: BertModel, projection: str):
     result = fit(bert, epochs=0, projection=projection, gated=True, gate_init=-0.5, seed=5)
-    start = TrainablePrefix(SHAPE, replace(START, projection=projection, gated=True, gate_init=-0.5), 5).snapshot()
-    assert torch.equal(result.prefix.tensor, start.tensor) and torch.equal(result.prefix.log_gate, start.log_gate)
-    assert torch.equal(result.heads[0][0], new_head(SHAPE.hidden_size, 2, 6).weight) and (result.epoch, result.steps) == (0, 0)
+    start = TrainablePrefix(
+        SHAPE, replace(START, projection=projection, gated=True, gate_init=-0.5), 5
+    ).snapshot()
+    assert torch.equal(result.prefix.tensor, start.tensor) and torch.equal(
+        result.prefix.log_gate, start.log_gate
+    )
+    assert torch.equal(result.heads[0][0], new_head(SHAPE.hidden_size, 2, 6).weight) and (
+        result.epoch,
+        result.steps,
+    ) == (0, 0)
 
 
 @pytest.mark.parametrize("gated", [False, True])
 def test_no_epochs_return_the_prefix_to_start_from_and_a_fresh_head(bert: BertModel, gated: bool):
     initial = new_prefix(3, gated=gated)
-    result, random = fit(bert, epochs=0, initial=initial, gated=gated), fit(bert, epochs=0, gated=gated)
-    assert torch.equal(result.prefix.tensor, initial.tensor) and torch.equal(result.heads[0][0], random.heads[0][0])
-    assert result.prefix.log_gate is initial.log_gate is None or torch.equal(result.prefix.log_gate, initial.log_gate)
+    result, random = (
+        fit(bert, epochs=0, initial=initial, gated=gated),
+        fit(bert, epochs=0, gated=gated),
+    )
+    assert torch.equal(result.prefix.tensor, initial.tensor) and torch.equal(
+        result.heads[0][0], random.heads[0][0]
+    )
+    assert result.prefix.log_gate is initial.log_gate is None or torch.equal(
+        result.prefix.log_gate, initial.log_gate
+    )
 
 
 def test_training_leaves_the_prefix_to_start_from_as_it_is(bert: BertModel):
     initial = new_prefix(3, gated=True)
     result = fit(bert, initial=initial, gated=True)
-    assert torch.equal(initial.tensor, new_prefix(3, gated=True).tensor) and distance(result.prefix.tensor, initial.tensor) > 1e-3
+    assert (
+        torch.equal(initial.tensor, new_prefix(3, gated=True).tensor)
+        and distance(result.prefix.tensor, initial.tensor) > 1e-3
+    )
 
 
 def test_no_epochs_score_the_start_values(bert: BertModel):
     result = fit(bert, epochs=0)
-    assert result.score == pytest.approx((outputs_of(bert, result).argmax(axis=1) == VALIDATION_CLASSES).mean())
+    assert result.score == pytest.approx(
+        (outputs_of(bert, result).argmax(axis=1) == VALIDATION_CLASSES).mean()
+    )
 
 
 def test_best_epoch_is_kept(bert: BertModel, monkeypatch: pytest.MonkeyPatch):
@@ -157,19 +227,28 @@ def test_best_epoch_is_kept(bert: BertModel, monkeypatch: pytest.MonkeyPatch):
     script_scores(monkeypatch, 0.1, 0.2)
     stopped = fit(bert, epochs=2, schedule="constant", gated=True, warmup_ratio=0.2)
     assert (result.epoch, result.score, result.steps) == (2, 0.9, 20)
-    assert torch.equal(result.prefix.tensor, stopped.prefix.tensor) and torch.equal(result.heads[0][0], stopped.heads[0][0])
+    assert torch.equal(result.prefix.tensor, stopped.prefix.tensor) and torch.equal(
+        result.heads[0][0], stopped.heads[0][0]
+    )
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(0, 6), (1, 3), (2, 6), (3, 6)])
-def test_patience_stops_after_epochs_without_a_better_score(bert: BertModel, monkeypatch: pytest.MonkeyPatch, patience: int, epochs: int):
+def test_patience_stops_after_epochs_without_a_better_score(
+    bert: BertModel, monkeypatch: pytest.MonkeyPatch, patience: int, epochs: int
+):
     script_scores(monkeypatch, 0.5, 0.6, 0.6, 0.7, 0.6, 0.5)
     result = fit(bert, rows=8, epochs=6, early_stopping_patience=patience)
     assert sum("validation" in line for line in result.curve) == epochs
 
 
 @pytest.mark.parametrize("rows", [8, 6], ids=["4 + 4 rows", "4 + 2 rows"])
-@pytest.mark.parametrize("changes", [{}, {"gated": True, "projection": "mlp"}, FLAGS, {**LABEL_UNITS, "metric": "pearson"}])
-def test_accumulated_batches_have_the_gradients_of_one_batch(bert: BertModel, changes: dict[str, Any], rows: int):
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"gated": True, "projection": "mlp"}, FLAGS, {**LABEL_UNITS, "metric": "pearson"}],
+)
+def test_accumulated_batches_have_the_gradients_of_one_batch(
+    bert: BertModel, changes: dict[str, Any], rows: int
+):
     with gradients(clipped=False) as whole:
         fit(bert, rows=rows, batch_size=8, epochs=1, **changes)
     with gradients(clipped=False) as parts:
@@ -181,18 +260,33 @@ def test_accumulated_batches_have_the_gradients_of_one_batch(bert: BertModel, ch
 def test_accumulated_batches_end_like_one_batch(bert: BertModel):
     whole = fit(bert, batch_size=8, epochs=1, lr=1e-3, head_lr=1e-3)
     parts = fit(bert, batch_size=4, gradient_accumulation_steps=2, epochs=1, lr=1e-3, head_lr=1e-3)
-    assert distance(whole.prefix.tensor, parts.prefix.tensor) < 1e-5 and losses_of(whole) == pytest.approx(losses_of(parts), abs=1e-5)
+    assert distance(whole.prefix.tensor, parts.prefix.tensor) < 1e-5 and losses_of(
+        whole
+    ) == pytest.approx(losses_of(parts), abs=1e-5)
 
 
 def test_gradients_are_clipped_to_a_joint_norm(bert: BertModel):
     with gradients(clipped=False) as free, gradients(clipped=True) as clipped:
         fit(bert, max_grad_norm=0.05)
-    norms = [[math.sqrt(sum(float(part.square().sum()) for part in step)) for step in steps] for steps in (free, clipped)]
-    assert norms[1] == pytest.approx([min(norm, 0.05) for norm in norms[0]], rel=1e-3) and max(norms[0]) > 0.05
+    norms = [
+        [math.sqrt(sum(float(part.square().sum()) for part in step)) for step in steps]
+        for steps in (free, clipped)
+    ]
+    assert (
+        norms[1] == pytest.approx([min(norm, 0.05) for norm in norms[0]], rel=1e-3)
+        and max(norms[0]) > 0.05
+    )
 
 
 def test_first_step_moves_prefix_and_head_by_their_own_rates(bert: BertModel):
-    moves = {"schedule": "constant", "warmup_ratio": 0.0, "rows": 8, "lr": 1e-2, "head_lr": 1e-4, "gated": True}
+    moves = {
+        "schedule": "constant",
+        "warmup_ratio": 0.0,
+        "rows": 8,
+        "lr": 1e-2,
+        "head_lr": 1e-4,
+        "gated": True,
+    }
     start, result = fit(bert, epochs=0, **moves), fit(bert, epochs=1, **moves)
     assert distance(start.prefix.tensor, result.prefix.tensor) == pytest.approx(1e-2, rel=1e-2)
     assert distance(start.prefix.log_gate, result.prefix.log_gate) == pytest.approx(1e-2, rel=1e-2)
@@ -203,13 +297,20 @@ def test_rates_follow_the_schedule(bert: BertModel):
     events: list[FitEvent] = []
     fit(bert, epochs=2, schedule="linear", warmup_ratio=0.2, lr=0.03, events=events)
     rates = [event.lr for event in events if event.validation is None]
-    assert rates == pytest.approx([0.03 * factor for factor in (1 / 3, 2 / 3, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8)])
+    assert rates == pytest.approx(
+        [
+            0.03 * factor
+            for factor in (1 / 3, 2 / 3, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8)
+        ]
+    )
 
 
 def test_events_count_steps_and_epochs(bert: BertModel):
     events: list[FitEvent] = []
     fit(bert, rows=20, batch_size=4, gradient_accumulation_steps=2, epochs=2, events=events)
-    steps = [(event.step, event.total_steps, event.epoch) for event in events if event.validation is None]
+    steps = [
+        (event.step, event.total_steps, event.epoch) for event in events if event.validation is None
+    ]
     assert steps == [(1, 6, 0), (2, 6, 0), (3, 6, 0), (4, 6, 1), (5, 6, 1), (6, 6, 1)]
 
 
@@ -217,7 +318,8 @@ def test_curve_holds_every_event(bert: BertModel):
     events: list[FitEvent] = []
     result = fit(bert, epochs=2, events=events)
     assert [(line["step"], line.get("loss"), line.get("validation")) for line in result.curve] == [
-        (event.step, event.loss if event.validation is None else None, event.validation) for event in events
+        (event.step, event.loss if event.validation is None else None, event.validation)
+        for event in events
     ]
 
 
@@ -232,9 +334,16 @@ def test_regression_loss_is_in_standard_units(bert: BertModel):
     start = fit(bert, epochs=0, **LABEL_UNITS, metric="pearson")
     batch = epochs_of(TRAIN, labels_of("regression", TRAIN_CLASSES), 8)(0)[0]
     states = run(bert, batch.inputs, start.prefix.slots())
-    means = np.stack([states[row, mask.bool()].mean(dim=0).numpy() for row, mask in enumerate(batch.inputs["attention_mask"])])
+    means = np.stack(
+        [
+            states[row, mask.bool()].mean(dim=0).numpy()
+            for row, mask in enumerate(batch.inputs["attention_mask"])
+        ]
+    )
     predicted = means @ start.heads[0][0].numpy()[0] + float(start.heads[0][1])
-    assert losses_of(result)[0] == pytest.approx(np.mean(((predicted - batch.labels.numpy()) / 20) ** 2), rel=1e-4)
+    assert losses_of(result)[0] == pytest.approx(
+        np.mean(((predicted - batch.labels.numpy()) / 20) ** 2), rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("epochs", [0, 3])
@@ -246,7 +355,16 @@ def test_regression_score_is_in_label_units(bert: BertModel, epochs: int):
 
 def test_regression_labels_that_are_all_equal_are_not_divided_by_zero():
     rows = Examples(texts=("a", "b"), pairs=None, labels=np.array([7.0, 7.0]))
-    task = Task(name="t", kind="regression", metric="r2", labels=(), train=rows, validation=rows, test=rows, notes=())
+    task = Task(
+        name="t",
+        kind="regression",
+        metric="r2",
+        labels=(),
+        train=rows,
+        validation=rows,
+        test=rows,
+        notes=(),
+    )
     (found,) = fit_settings([task], PrefixRecipe()).tasks
     assert (found.label_mean, found.label_scale) == (7.0, 1.0)
 
@@ -262,18 +380,28 @@ def test_loss_that_is_no_number_is_an_error_that_names_the_step(bert: BertModel,
             batches[place].labels[3] = math.nan
         return batches
 
-    with pytest.raises(TrainingError, match=rf"the loss is nan at step {step} \(epoch {epoch + 1}\)") as caught:
+    with pytest.raises(
+        TrainingError, match=rf"the loss is nan at step {step} \(epoch {epoch + 1}\)"
+    ) as caught:
         fit(bert, train=train, metric="pearson", **LABEL_UNITS)
     assert "optim.lr" in caught.value.fix
 
 
-@pytest.mark.parametrize("changes", [{}, {**LABEL_UNITS, "metric": "pearson"}], ids=["classification", "regression"])
-def test_outputs_that_are_no_numbers_are_an_error_and_no_result(bert: BertModel, changes: dict[str, Any]):
-    with pytest.raises(TrainingError, match=r"an output for validation is nan after step 1 \(epoch 1\)"):
+@pytest.mark.parametrize(
+    "changes", [{}, {**LABEL_UNITS, "metric": "pearson"}], ids=["classification", "regression"]
+)
+def test_outputs_that_are_no_numbers_are_an_error_and_no_result(
+    bert: BertModel, changes: dict[str, Any]
+):
+    with pytest.raises(
+        TrainingError, match=r"an output for validation is nan after step 1 \(epoch 1\)"
+    ):
         fit(bert, rows=8, epochs=1, lr=1e30, schedule="constant", warmup_ratio=0.0, **changes)
 
 
-def dropped_tensors(model: BertModel, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[Tensor]:
+def dropped_tensors(
+    model: BertModel, monkeypatch: pytest.MonkeyPatch, **changes: Any
+) -> list[Tensor]:
     """The prefix of every forward pass as a share of the undropped one."""
     seen: list[Tensor] = []
     forward = TrainablePrefix.forward
@@ -288,13 +416,21 @@ def dropped_tensors(model: BertModel, monkeypatch: pytest.MonkeyPatch, **changes
     return seen
 
 
-def test_dropout_sets_a_share_of_entries_to_zero_and_scales_up_the_rest(bert: BertModel, monkeypatch: pytest.MonkeyPatch):
+def test_dropout_sets_a_share_of_entries_to_zero_and_scales_up_the_rest(
+    bert: BertModel, monkeypatch: pytest.MonkeyPatch
+):
     first = dropped_tensors(bert, monkeypatch, dropout=0.25, length=32, epochs=1)[0]
-    assert torch.allclose(first[first != 0], torch.tensor(4 / 3)) and float((first == 0).float().mean()) == pytest.approx(0.25, abs=0.02)
+    assert torch.allclose(first[first != 0], torch.tensor(4 / 3)) and float(
+        (first == 0).float().mean()
+    ) == pytest.approx(0.25, abs=0.02)
 
 
-def test_dropout_differs_between_steps_and_between_parts_of_a_step(bert: BertModel, monkeypatch: pytest.MonkeyPatch):
-    seen = dropped_tensors(bert, monkeypatch, dropout=0.25, epochs=1, batch_size=4, gradient_accumulation_steps=2)[:10]
+def test_dropout_differs_between_steps_and_between_parts_of_a_step(
+    bert: BertModel, monkeypatch: pytest.MonkeyPatch
+):
+    seen = dropped_tensors(
+        bert, monkeypatch, dropout=0.25, epochs=1, batch_size=4, gradient_accumulation_steps=2
+    )[:10]
     patterns = {(tensor == 0).numpy().tobytes() for tensor in seen}
     assert len(patterns) == 10
 
@@ -329,18 +465,25 @@ def fit_killed(model: BertModel, checkpoint: Any, **changes: Any) -> None:
 
 def test_checkpoints_change_nothing(bert: BertModel, uninterrupted: dict[str, Any]):
     checkpoint = MemoryCheckpoint()
-    assert everything(fit(bert, checkpoint=checkpoint, **INTERRUPTED)) == uninterrupted and checkpoint.saves == 12
+    assert (
+        everything(fit(bert, checkpoint=checkpoint, **INTERRUPTED)) == uninterrupted
+        and checkpoint.saves == 12
+    )
 
 
 @pytest.mark.parametrize("kill_after", range(1, 13))
-def test_killed_run_resumes_to_the_same_bytes(bert: BertModel, uninterrupted: dict[str, Any], kill_after: int):
+def test_killed_run_resumes_to_the_same_bytes(
+    bert: BertModel, uninterrupted: dict[str, Any], kill_after: int
+):
     checkpoint = MemoryCheckpoint(kill_after)
     fit_killed(bert, checkpoint)
     seed_global_state(kill_after)
     assert everything(fit(bert, checkpoint=checkpoint, **INTERRUPTED)) == uninterrupted
 
 
-def test_run_killed_again_and_again_ends_with_the_same_bytes(bert: BertModel, uninterrupted: dict[str, Any]):
+def test_run_killed_again_and_again_ends_with_the_same_bytes(
+    bert: BertModel, uninterrupted: dict[str, Any]
+):
     checkpoint = MemoryCheckpoint()
     for _ in range(12):
         checkpoint.kill_after = checkpoint.saves + 1
@@ -360,24 +503,36 @@ def test_run_killed_again_and_again_ends_with_the_same_bytes(bert: BertModel, un
     ],
     ids=["mlp", "multilabel recomputed", "regression", "bf16", "patience", "warm start"],
 )
-def test_killed_run_of_another_kind_resumes_to_the_same_bytes(bert: BertModel, changes: dict[str, Any]):
+def test_killed_run_of_another_kind_resumes_to_the_same_bytes(
+    bert: BertModel, changes: dict[str, Any]
+):
     checkpoint = MemoryCheckpoint(6)
     fit_killed(bert, checkpoint, **changes)
     interrupted = {**INTERRUPTED, **changes}
-    assert everything(fit(bert, checkpoint=checkpoint, **interrupted)) == everything(fit(bert, **interrupted))
+    assert everything(fit(bert, checkpoint=checkpoint, **interrupted)) == everything(
+        fit(bert, **interrupted)
+    )
 
 
-def test_resumed_run_remembers_its_best_epoch_and_its_patience(bert: BertModel, monkeypatch: pytest.MonkeyPatch):
+def test_resumed_run_remembers_its_best_epoch_and_its_patience(
+    bert: BertModel, monkeypatch: pytest.MonkeyPatch
+):
     checkpoint = MemoryCheckpoint(2 * 4 + 1)
     script_scores(monkeypatch, 0.9, 0.8, 0.7, 0.6)
     fit_killed(bert, checkpoint, epochs=5, early_stopping_patience=2)
-    result = fit(bert, checkpoint=checkpoint, **{**INTERRUPTED, "epochs": 5, "early_stopping_patience": 2})
+    result = fit(
+        bert, checkpoint=checkpoint, **{**INTERRUPTED, "epochs": 5, "early_stopping_patience": 2}
+    )
     assert (result.epoch, result.score, result.steps) == (1, 0.9, 9)
 
 
 @pytest.mark.parametrize("kill_after", [2, 5, 8])
 def test_run_killed_between_files_resumes_to_the_same_bytes(
-    bert: BertModel, uninterrupted: dict[str, Any], tmp_path: Path, kill_after: int, monkeypatch: pytest.MonkeyPatch
+    bert: BertModel,
+    uninterrupted: dict[str, Any],
+    tmp_path: Path,
+    kill_after: int,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     checkpoint = FolderCheckpoint(tmp_path, every_s=0.0)
     rename, saves = Path.replace, iter(range(1, 99))
@@ -403,13 +558,16 @@ def test_examples_count_the_rows_of_all_steps(bert: BertModel, kill_after: int):
 
 
 @pytest.mark.parametrize("kill_after", [0, 5])
-def test_seconds_add_up_over_runs(bert: BertModel, monkeypatch: pytest.MonkeyPatch, kill_after: int):
+def test_seconds_add_up_over_runs(
+    bert: BertModel, monkeypatch: pytest.MonkeyPatch, kill_after: int
+):
     ticks = iter(range(0, 1000, 2))
     monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
     checkpoint = MemoryCheckpoint(kill_after)
     if kill_after:
         fit_killed(bert, checkpoint)
-    assert fit(bert, checkpoint=checkpoint, **INTERRUPTED).seconds == 2 * (12 + 1)  # the clock is read at each save, and at the end
+    # The clock is read at each save, and at the end.
+    assert fit(bert, checkpoint=checkpoint, **INTERRUPTED).seconds == 2 * (12 + 1)
 
 
 def test_recomputed_layers_give_the_same_gradients(bert: BertModel):
@@ -417,13 +575,18 @@ def test_recomputed_layers_give_the_same_gradients(bert: BertModel):
         fit(bert, rows=8, epochs=1, gated=True)
     with gradients(clipped=False) as recomputed:
         fit(bert, rows=8, epochs=1, gated=True, gradient_checkpointing=True)
-    assert all(distance(one, other) < 1e-6 for one, other in zip(kept[0], recomputed[0], strict=True))
+    assert all(
+        distance(one, other) < 1e-6 for one, other in zip(kept[0], recomputed[0], strict=True)
+    )
     assert float(recomputed[0][0].abs().amax(dim=(1, 2, 3, 4)).min()) > 1e-6
 
 
 def test_model_is_in_evaluation_mode_without_flags_after_recomputing(bert: BertModel):
     fit(bert, epochs=1, gradient_checkpointing=True)
-    assert not any(module.training or getattr(module, "gradient_checkpointing", False) for module in bert.modules())
+    assert not any(
+        module.training or getattr(module, "gradient_checkpointing", False)
+        for module in bert.modules()
+    )
 
 
 def test_model_without_recomputing_is_refused():
@@ -433,7 +596,9 @@ def test_model_without_recomputing_is_refused():
 
 def test_half_precision_stays_near_single_precision(bert: BertModel):
     single, half = fit(bert, epochs=1), fit(bert, epochs=1, precision="bf16")
-    assert losses_of(half) == pytest.approx(losses_of(single), abs=0.05) and losses_of(half) != losses_of(single)
+    assert losses_of(half) == pytest.approx(losses_of(single), abs=0.05) and losses_of(
+        half
+    ) != losses_of(single)
 
 
 def test_half_precision_keeps_the_prefix_in_single_precision(bert: BertModel):

@@ -1,4 +1,6 @@
-"""Counted operations against hand counts of matrix products, and against torch's counter over a real step."""
+"""Counted operations against hand counts of matrix products, and against torch's counter over a
+real step.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,10 @@ def product(rows: int, inner: int, columns: int) -> int:
 
 
 def linears(rows: int, tokens: int) -> list[int]:
-    """The linear maps of one layer: queries, keys, values, output, and the two of the feed-forward part."""
+    """The linear maps of one layer.
+
+    Queries, keys, values, output, and the two of the feed-forward part.
+    """
     words = rows * tokens
     return [product(words, E, E)] * 4 + [product(words, E, INNER), product(words, INNER, E)]
 
@@ -49,7 +54,10 @@ def head(rows: int, outputs: int) -> int:
 
 
 def prefix_by_hand(rows: int, tokens: int, slots: int) -> int:
-    """Forward all; backward to inputs alone. The first layer's text has no gradient: none through queries, keys and values."""
+    """Forward all; backward to inputs alone.
+
+    The first layer's text has no gradient: none through queries, keys and values.
+    """
     per_layer, one = linears(rows, tokens), attention(rows, tokens, slots)
     forward = L * (sum(per_layer) + 2 * one)
     backward = L * (sum(per_layer) + 4 * one)
@@ -57,11 +65,15 @@ def prefix_by_hand(rows: int, tokens: int, slots: int) -> int:
 
 
 def finetune_by_hand(rows: int, tokens: int) -> int:
-    """Forward once; backward to inputs and to weights, and to both factors of attention's products."""
+    """Forward once; backward to inputs and to weights, and to both factors of attention's
+    products.
+    """
     return 3 * L * (sum(linears(rows, tokens)) + 2 * attention(rows, tokens, 0))
 
 
-def counted(model: torch.nn.Module, shape: EncoderShape, *, tuned: bool = False, start: PrefixStart = START) -> int:
+def counted(
+    model: torch.nn.Module, shape: EncoderShape, *, tuned: bool = False, start: PrefixStart = START
+) -> int:
     """What the counter sees in one real step of 3 texts, 2 classes."""
     model = copy.deepcopy(model).requires_grad_(tuned)
     ids = torch.full((3, 7), 5)
@@ -69,7 +81,12 @@ def counted(model: torch.nn.Module, shape: EncoderShape, *, tuned: bool = False,
     mask[1, 4:] = 0
     prefix, last = trainable(model, shape, start, 0), new_head(shape.hidden_size, 2, 0)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        vectors = encode(model, {"input_ids": ids, "attention_mask": mask}, None if tuned else prefix().slots(), MEAN)
+        vectors = encode(
+            model,
+            {"input_ids": ids, "attention_mask": mask},
+            None if tuned else prefix().slots(),
+            MEAN,
+        )
         loss_of("classification", last(vectors), torch.tensor([0, 1, 1])).backward()
     return int(counter.get_total_flops())
 
@@ -82,7 +99,9 @@ def test_prefix_step_is_the_hand_count(bert: BertModel, rows: int, tokens: int):
 
 @pytest.mark.parametrize(("rows", "tokens"), SIZES)
 def test_finetuning_step_is_the_hand_count(bert: BertModel, rows: int, tokens: int):
-    assert finetune_flops(bert, SHAPE, MEAN, {2: {(rows, tokens): 1}}) == finetune_by_hand(rows, tokens) + head(rows, 2)
+    assert finetune_flops(bert, SHAPE, MEAN, {2: {(rows, tokens): 1}}) == finetune_by_hand(
+        rows, tokens
+    ) + head(rows, 2)
 
 
 def prompt_by_hand(rows: int, tokens: int, length: int) -> int:
@@ -97,7 +116,10 @@ def test_step_of_a_soft_prompt_is_the_hand_count(bert: BertModel, rows: int, tok
 
 
 def test_many_shapes_with_a_soft_prompt_are_the_hand_count(bert: BertModel):
-    by_hand = sum(times * (prompt_by_hand(*size, START.length) + head(size[0], 3)) for size, times in MANY.items())
+    by_hand = sum(
+        times * (prompt_by_hand(*size, START.length) + head(size[0], 3))
+        for size, times in MANY.items()
+    )
     assert prefix_flops(bert, SHAPE, replace(START, soft=True), MEAN, {3: MANY}) == by_hand
 
 
@@ -105,18 +127,29 @@ def test_network_behind_a_prefix_counts_once_in_each_step(bert: BertModel):
     start = replace(START, projection="mlp")
     outputs = 2 * L * H * D
     network = 3 * (product(START.length, E, 16) + product(START.length, 16, outputs))
-    more = prefix_flops(bert, SHAPE, start, MEAN, {2: {(3, 7): 10}}) - prefix_flops(bert, SHAPE, START, MEAN, {2: {(3, 7): 10}})
+    more = prefix_flops(bert, SHAPE, start, MEAN, {2: {(3, 7): 10}}) - prefix_flops(
+        bert, SHAPE, START, MEAN, {2: {(3, 7): 10}}
+    )
     assert more == 10 * network
 
 
 def test_each_shape_counts_as_often_as_it_occurs(bert: BertModel):
-    by_hand = sum(times * (prefix_by_hand(*size, START.length) + head(size[0], 3)) for size, times in MANY.items())
+    by_hand = sum(
+        times * (prefix_by_hand(*size, START.length) + head(size[0], 3))
+        for size, times in MANY.items()
+    )
     assert prefix_flops(bert, SHAPE, START, MEAN, {3: MANY}) == by_hand
 
 
 def test_heads_of_several_tasks_count_by_their_outputs(bert: BertModel):
     batches = {2: {(3, 7): 4}, 28: {(3, 7): 1, (5, 7): 2}}
-    by_hand = 5 * finetune_by_hand(3, 7) + 2 * finetune_by_hand(5, 7) + 4 * head(3, 2) + head(3, 28) + 2 * head(5, 28)
+    by_hand = (
+        5 * finetune_by_hand(3, 7)
+        + 2 * finetune_by_hand(5, 7)
+        + 4 * head(3, 2)
+        + head(3, 28)
+        + 2 * head(5, 28)
+    )
     assert finetune_flops(bert, SHAPE, MEAN, batches) == by_hand
 
 
@@ -126,9 +159,15 @@ def test_count_is_that_of_a_real_step(name: str, tuned: bool):
     family = FAMILIES[name]
     model = family.build(mask_token_id=4)
     model.set_attn_implementation(ATTENTION)
-    shape = EncoderShape(layers=family.layers, heads=4, kv_heads=family.kv_heads, head_size=8, hidden_size=32)
+    shape = EncoderShape(
+        layers=family.layers, heads=4, kv_heads=family.kv_heads, head_size=8, hidden_size=32
+    )
     one = {(3, 7): 1}
-    found = finetune_flops(model, shape, MEAN, {2: one}) if tuned else prefix_flops(model, shape, START, MEAN, {2: one})
+    found = (
+        finetune_flops(model, shape, MEAN, {2: one})
+        if tuned
+        else prefix_flops(model, shape, START, MEAN, {2: one})
+    )
     assert found == counted(model, shape, tuned=tuned)
 
 
@@ -137,24 +176,37 @@ def test_count_of_a_soft_prompt_is_that_of_a_real_step(name: str):
     family, start = FAMILIES[name], replace(START, soft=True)
     model = family.build(mask_token_id=4)
     model.set_attn_implementation(ATTENTION)
-    shape = EncoderShape(layers=family.layers, heads=4, kv_heads=family.kv_heads, head_size=8, hidden_size=32)
-    assert prefix_flops(model, shape, start, MEAN, {2: {(3, 7): 1}}) == counted(model, shape, start=start)
+    shape = EncoderShape(
+        layers=family.layers, heads=4, kv_heads=family.kv_heads, head_size=8, hidden_size=32
+    )
+    assert prefix_flops(model, shape, start, MEAN, {2: {(3, 7): 1}}) == counted(
+        model, shape, start=start
+    )
 
 
-@pytest.mark.parametrize("pooling", [replace(MEAN, layers="concat_last", last_k=2), replace(MEAN, position="max")])
+@pytest.mark.parametrize(
+    "pooling", [replace(MEAN, layers="concat_last", last_k=2), replace(MEAN, position="max")]
+)
 def test_pooling_decides_the_size_of_the_head(bert: BertModel, pooling):
     size = pooling.output_size(E)
-    assert finetune_flops(bert, SHAPE, pooling, {2: {(3, 7): 1}}) - finetune_by_hand(3, 7) == 3 * product(3, size, 2)
+    assert finetune_flops(bert, SHAPE, pooling, {2: {(3, 7): 1}}) - finetune_by_hand(
+        3, 7
+    ) == 3 * product(3, size, 2)
 
 
 def test_layers_above_a_pooled_one_are_not_trained(bert: BertModel):
     below = replace(MEAN, layers="single", layer=L - 1)
-    less = finetune_flops(bert, SHAPE, MEAN, {2: {(3, 7): 1}}) - finetune_flops(bert, SHAPE, below, {2: {(3, 7): 1}})
+    less = finetune_flops(bert, SHAPE, MEAN, {2: {(3, 7): 1}}) - finetune_flops(
+        bert, SHAPE, below, {2: {(3, 7): 1}}
+    )
     assert less == 2 * finetune_by_hand(3, 7) // 3 // L
 
 
 def test_no_batches_take_no_operations(bert: BertModel):
-    assert (prefix_flops(bert, SHAPE, START, MEAN, {2: {}}), finetune_flops(bert, SHAPE, MEAN, {})) == (0, 0)
+    assert (
+        prefix_flops(bert, SHAPE, START, MEAN, {2: {}}),
+        finetune_flops(bert, SHAPE, MEAN, {}),
+    ) == (0, 0)
 
 
 def test_counting_leaves_the_encoder_alone():
@@ -162,7 +214,9 @@ def test_counting_leaves_the_encoder_alone():
     before = state_bytes(model)
     finetune_flops(model, SHAPE, MEAN, {2: {(3, 7): 1}})
     assert state_bytes(model) == before
-    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.parameters())
+    assert not any(
+        parameter.requires_grad or parameter.grad is not None for parameter in model.parameters()
+    )
 
 
 def test_counting_draws_no_random_number(bert: BertModel):
@@ -171,19 +225,30 @@ def test_counting_draws_no_random_number(bert: BertModel):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_many_shapes_are_counted_by_few_steps_and_once_for_models_of_one_build(monkeypatch: pytest.MonkeyPatch):
+def test_many_shapes_are_counted_by_few_steps_and_once_for_models_of_one_build(
+    monkeypatch: pytest.MonkeyPatch,
+):
     seen = []
-    monkeypatch.setattr(flops, "encode", lambda model, inputs, *rest: seen.append(inputs) or encode(model, inputs, *rest))
+    monkeypatch.setattr(
+        flops,
+        "encode",
+        lambda model, inputs, *rest: seen.append(inputs) or encode(model, inputs, *rest),
+    )
     monkeypatch.setattr(flops, "_COUNTED", {})
     model, shapes = new_bert(), {2: dict.fromkeys([(4, tokens) for tokens in range(2, 40)], 1)}
     first = prefix_flops(model, SHAPE, START, MEAN, shapes)
     assert len(seen) == 5
     other_start = replace(START, init_scale=3.0)
     assert prefix_flops(new_bert(), SHAPE, other_start, MEAN, shapes) == first and len(seen) == 5
-    assert prefix_flops(model, SHAPE, replace(START, length=START.length + 1), MEAN, shapes) > first and len(seen) == 10
+    assert (
+        prefix_flops(model, SHAPE, replace(START, length=START.length + 1), MEAN, shapes) > first
+        and len(seen) == 10
+    )
 
 
-@pytest.mark.parametrize("step", [lambda rows, tokens: rows * -(-tokens // 8), lambda rows, tokens: rows**2 * tokens])
+@pytest.mark.parametrize(
+    "step", [lambda rows, tokens: rows * -(-tokens // 8), lambda rows, tokens: rows**2 * tokens]
+)
 def test_each_shape_is_counted_where_few_do_not_tell(step):
     assert flops._total(step, MANY) == sum(step(*size) * times for size, times in MANY.items())
 

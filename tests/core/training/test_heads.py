@@ -13,14 +13,18 @@ OUTPUTS = GENERATOR.normal(size=(6, 4)) * 3
 VALUES = GENERATOR.normal(size=(6, 1))
 
 
-def loss(kind: Kind, outputs: np.ndarray, labels: np.ndarray, dtype: torch.dtype = torch.float32) -> float:
+def loss(
+    kind: Kind, outputs: np.ndarray, labels: np.ndarray, dtype: torch.dtype = torch.float32
+) -> float:
     return float(loss_of(kind, torch.from_numpy(outputs).to(dtype), torch.from_numpy(labels)))
 
 
 def test_classification_loss_is_the_mean_negative_log_probability_of_the_class():
     labels = np.array([0, 3, 1, 1, 2, 0])
     log_probabilities = OUTPUTS - np.log(np.exp(OUTPUTS).sum(axis=1, keepdims=True))
-    assert loss("classification", OUTPUTS, labels) == pytest.approx(-log_probabilities[np.arange(6), labels].mean(), rel=1e-5)
+    assert loss("classification", OUTPUTS, labels) == pytest.approx(
+        -log_probabilities[np.arange(6), labels].mean(), rel=1e-5
+    )
 
 
 def test_multilabel_loss_is_the_mean_binary_cross_entropy_over_rows_and_labels():
@@ -33,7 +37,9 @@ def test_multilabel_loss_is_the_mean_binary_cross_entropy_over_rows_and_labels()
 @pytest.mark.parametrize("rows", [1, 6])
 def test_regression_loss_is_the_mean_squared_error(rows: int):
     labels = GENERATOR.normal(size=rows).astype(np.float32)
-    assert loss("regression", VALUES[:rows], labels) == pytest.approx(((VALUES[:rows, 0] - labels) ** 2).mean(), rel=1e-5)
+    assert loss("regression", VALUES[:rows], labels) == pytest.approx(
+        ((VALUES[:rows, 0] - labels) ** 2).mean(), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,12 +50,19 @@ def test_regression_loss_is_the_mean_squared_error(rows: int):
         ("regression", VALUES, np.zeros(6, np.float32)),
     ],
 )
-def test_loss_of_half_precision_outputs_is_computed_in_single_precision(kind: Kind, outputs: np.ndarray, labels: np.ndarray):
-    assert loss_of(kind, torch.from_numpy(outputs).bfloat16(), torch.from_numpy(labels)).dtype == torch.float32
+def test_loss_of_half_precision_outputs_is_computed_in_single_precision(
+    kind: Kind, outputs: np.ndarray, labels: np.ndarray
+):
+    assert (
+        loss_of(kind, torch.from_numpy(outputs).bfloat16(), torch.from_numpy(labels)).dtype
+        == torch.float32
+    )
 
 
 def test_class_predictions_are_the_largest_output():
-    predictions = predictions_of("classification", torch.tensor([[0.1, 0.3, 0.2], [2.0, -1.0, 1.9]]))
+    predictions = predictions_of(
+        "classification", torch.tensor([[0.1, 0.3, 0.2], [2.0, -1.0, 1.9]])
+    )
     assert predictions.dtype == np.int64 and predictions.tolist() == [1, 0]
 
 

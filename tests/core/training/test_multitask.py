@@ -1,4 +1,7 @@
-"""Fine-tuning on several tasks: what is learned, what stays as it was, and that a killed run ends like one that was not."""
+"""Fine-tuning on several tasks.
+
+What is learned, what stays as it was, and that a killed run ends like one that was not.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,25 @@ from prefixbank.core.shapes import Batch
 from prefixbank.core.training.heads import new_head
 from prefixbank.core.training.multitask import fit_multitask
 from prefixbank.core.training.schedule import rate_factor
-from prefixbank.core.training.settings import FitEvent, MultitaskResult, TaskSettings, TrainingSettings
+from prefixbank.core.training.settings import (
+    FitEvent,
+    MultitaskResult,
+    TaskSettings,
+    TrainingSettings,
+)
 from prefixbank.errors import TrainingError
-from tests.core.toys import CLS, MEAN, SETTINGS, SHAPE, batch_of, distance, new_albert, new_bert, run, state_bytes
+from tests.core.toys import (
+    CLS,
+    MEAN,
+    SETTINGS,
+    SHAPE,
+    batch_of,
+    distance,
+    new_albert,
+    new_bert,
+    run,
+    state_bytes,
+)
 from tests.core.training.fits import (
     TRAIN,
     TRAIN_CLASSES,
@@ -37,7 +56,9 @@ from tests.core.training.fits import (
 )
 
 CLASSES = TaskSettings(kind="classification", metric="accuracy", num_outputs=2)
-VALUES = TaskSettings(kind="regression", metric="r2", num_outputs=1, label_mean=100.0, label_scale=20.0)
+VALUES = TaskSettings(
+    kind="regression", metric="r2", num_outputs=1, label_mean=100.0, label_scale=20.0
+)
 OPTIM = {
     name: getattr(SETTINGS, name)
     for name in (
@@ -51,18 +72,35 @@ OPTIM = {
         "seed",
     )
 }
-FINE = TrainingSettings(tasks=(CLASSES, VALUES), pooling=MEAN, lr=1e-3, head_lr=1e-2, epochs=2, gradient_checkpointing=False, **OPTIM)
+FINE = TrainingSettings(
+    tasks=(CLASSES, VALUES),
+    pooling=MEAN,
+    lr=1e-3,
+    head_lr=1e-2,
+    epochs=2,
+    gradient_checkpointing=False,
+    **OPTIM,
+)
 
 
-def mixed(rows: int = 16, batch_size: int = 4, tasks: Sequence[TaskSettings] = FINE.tasks) -> Callable[[int], list[Batch]]:
-    """Batches of an epoch: the first `rows` texts once for each task, tasks mixed in an order that depends on the epoch alone."""
+def mixed(
+    rows: int = 16, batch_size: int = 4, tasks: Sequence[TaskSettings] = FINE.tasks
+) -> Callable[[int], list[Batch]]:
+    """Batches of an epoch.
+
+    The first `rows` texts once for each task, tasks mixed in an order that depends on the epoch
+    alone.
+    """
 
     def batches(epoch: int) -> list[Batch]:
         made = []
         for task, wanted in enumerate(tasks):
             order = np.random.default_rng([epoch, task]).permutation(rows).tolist()
             labels = labels_of(wanted.kind, TRAIN_CLASSES)
-            made += [replace(batch_of(TRAIN, labels, order[start : start + batch_size]), task=task) for start in range(0, rows, batch_size)]
+            made += [
+                replace(batch_of(TRAIN, labels, order[start : start + batch_size]), task=task)
+                for start in range(0, rows, batch_size)
+            ]
         return [made[place] for place in np.random.default_rng(epoch).permutation(len(made))]
 
     return batches
@@ -77,7 +115,10 @@ def fit(
     **changes: Any,
 ) -> MultitaskResult:
     settings = replace(FINE, **changes)
-    validation = [[batch_of(VALIDATION, labels_of(task.kind, VALIDATION_CLASSES), range(len(VALIDATION)))] for task in settings.tasks]
+    validation = [
+        [batch_of(VALIDATION, labels_of(task.kind, VALIDATION_CLASSES), range(len(VALIDATION)))]
+        for task in settings.tasks
+    ]
     return fit_multitask(
         model,
         SHAPE.hidden_size,
@@ -91,7 +132,14 @@ def fit(
 
 def everything(result: MultitaskResult) -> dict[str, Any]:
     """A result as values that compare by their bytes; the time it took left out."""
-    tensors = {**result.encoder, **{f"head {place} {part}": pair[part] for place, pair in enumerate(result.heads) for part in (0, 1)}}
+    tensors = {
+        **result.encoder,
+        **{
+            f"head {place} {part}": pair[part]
+            for place, pair in enumerate(result.heads)
+            for part in (0, 1)
+        },
+    }
     as_bytes = {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
     told = (result.score, result.scores, result.epoch, result.steps, result.examples, result.curve)
     return {**as_bytes, "told": told}
@@ -105,10 +153,15 @@ def tuned(result: MultitaskResult) -> BertModel:
 
 
 def outputs_of(result: MultitaskResult, task: int) -> np.ndarray:
-    """Outputs of the returned encoder and head for the validation texts, each text alone: float64 [N, C]."""
+    """Outputs of the returned encoder and head for the validation texts, each text alone.
+
+    float64 [N, C].
+    """
     model, (weight, bias), rows = tuned(result), result.heads[task], []
     for row in range(len(VALIDATION)):
-        states = run(model, batch_of(VALIDATION, VALIDATION_CLASSES, [row]).inputs)[0].double().numpy()
+        states = (
+            run(model, batch_of(VALIDATION, VALIDATION_CLASSES, [row]).inputs)[0].double().numpy()
+        )
         rows.append(weight.double().numpy() @ states.mean(axis=0) + bias.double().numpy())
     return np.stack(rows)
 
@@ -134,7 +187,9 @@ def test_fit_learns_tasks_of_different_kinds_together(trained: MultitaskResult):
 
 def test_returned_encoder_and_heads_have_the_returned_scores(trained: MultitaskResult):
     accuracy = (outputs_of(trained, 0).argmax(axis=1) == VALIDATION_CLASSES).mean()
-    determination = r2_score(labels_of("regression", VALIDATION_CLASSES), outputs_of(trained, 1)[:, 0])
+    determination = r2_score(
+        labels_of("regression", VALIDATION_CLASSES), outputs_of(trained, 1)[:, 0]
+    )
     assert trained.scores == pytest.approx((accuracy, determination), abs=1e-4)
 
 
@@ -147,25 +202,41 @@ def test_single_task_equals_a_plain_fine_tuning_loop(monkeypatch: pytest.MonkeyP
     source = without_dropout()
     result = fit(source, tasks=(CLASSES,), epochs=2, weight_decay=0.1, schedule="cosine")
     model, head = copy.deepcopy(source).requires_grad_(True), new_head(SHAPE.hidden_size, 2, 1)
-    groups = [{"params": list(model.parameters()), "top": 1e-3}, {"params": list(head.parameters()), "top": 1e-2}]
+    groups = [
+        {"params": list(model.parameters()), "top": 1e-3},
+        {"params": list(head.parameters()), "top": 1e-2},
+    ]
     optimizer = torch.optim.AdamW(groups, lr=1.0, weight_decay=0.1)
-    for step, batch in enumerate(batch for epoch in range(2) for batch in mixed(tasks=(CLASSES,))(epoch)):
+    for step, batch in enumerate(
+        batch for epoch in range(2) for batch in mixed(tasks=(CLASSES,))(epoch)
+    ):
         for group in optimizer.param_groups:
             group["lr"] = group["top"] * rate_factor("cosine", step, 8, 0.1)
         states = model(**batch.inputs).last_hidden_state
         mask = batch.inputs["attention_mask"][..., None]
-        loss = functional.cross_entropy(head((states * mask).sum(dim=1) / mask.sum(dim=1)), batch.labels)
+        loss = functional.cross_entropy(
+            head((states * mask).sum(dim=1) / mask.sum(dim=1)), batch.labels
+        )
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_([*model.parameters(), *head.parameters()], 1.0)
         optimizer.step()
-    assert max(distance(result.encoder[name], tensor) for name, tensor in model.state_dict().items()) < 1e-5
-    assert distance(result.heads[0][0], head.weight) < 1e-5 and losses_of(result)[-1] == pytest.approx(float(loss.detach()), abs=1e-5)
+    assert (
+        max(distance(result.encoder[name], tensor) for name, tensor in model.state_dict().items())
+        < 1e-5
+    )
+    assert distance(result.heads[0][0], head.weight) < 1e-5 and losses_of(result)[
+        -1
+    ] == pytest.approx(float(loss.detach()), abs=1e-5)
 
 
 def test_every_weight_of_the_encoder_is_trained(bert: BertModel):
     result = fit(bert)
-    still = [name for name, tensor in bert.state_dict().items() if torch.equal(tensor, result.encoder[name])]
+    still = [
+        name
+        for name, tensor in bert.state_dict().items()
+        if torch.equal(tensor, result.encoder[name])
+    ]
     assert still == []
 
 
@@ -174,8 +245,13 @@ def test_source_model_stays_as_it_was(bert: BertModel, gradient_checkpointing: b
     before = state_bytes(bert)
     result = fit(bert, gradient_checkpointing=gradient_checkpointing)
     assert result.steps == 16 and state_bytes(bert) == before
-    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in bert.parameters())
-    assert not any(module.training or getattr(module, "gradient_checkpointing", False) for module in bert.modules())
+    assert not any(
+        parameter.requires_grad or parameter.grad is not None for parameter in bert.parameters()
+    )
+    assert not any(
+        module.training or getattr(module, "gradient_checkpointing", False)
+        for module in bert.modules()
+    )
 
 
 def only(task: int) -> Callable[[int], list[Batch]]:
@@ -186,11 +262,15 @@ def only(task: int) -> Callable[[int], list[Batch]]:
 def test_rows_of_one_task_leave_the_head_of_another_alone(bert: BertModel, shown: int, other: int):
     start = fit(bert, epochs=0)
     result = fit(bert, train=only(shown), weight_decay=0.1)
-    assert torch.equal(result.heads[other][0], start.heads[other][0]) and torch.equal(result.heads[other][1], start.heads[other][1])
+    assert torch.equal(result.heads[other][0], start.heads[other][0]) and torch.equal(
+        result.heads[other][1], start.heads[other][1]
+    )
     assert distance(result.heads[shown][0], start.heads[shown][0]) > 1e-3
 
 
-def test_rows_of_one_task_train_as_if_there_were_no_other(monkeypatch: pytest.MonkeyPatch, bert: BertModel):
+def test_rows_of_one_task_train_as_if_there_were_no_other(
+    monkeypatch: pytest.MonkeyPatch, bert: BertModel
+):
     script_scores(monkeypatch, *[0.1, 0.1, 0.2, 0.2])
     beside = fit(bert, train=only(0))
     script_scores(monkeypatch, 0.1, 0.2)
@@ -201,12 +281,17 @@ def test_rows_of_one_task_train_as_if_there_were_no_other(monkeypatch: pytest.Mo
 
 def test_heads_start_differently(bert: BertModel):
     heads = fit(bert, epochs=0, tasks=(CLASSES, CLASSES)).heads
-    assert torch.equal(heads[0][0], new_head(SHAPE.hidden_size, 2, 1).weight) and distance(heads[0][0], heads[1][0]) > 0.1
+    assert (
+        torch.equal(heads[0][0], new_head(SHAPE.hidden_size, 2, 1).weight)
+        and distance(heads[0][0], heads[1][0]) > 0.1
+    )
 
 
 def test_no_epochs_return_the_encoder_as_it_was(bert: BertModel):
     result = fit(bert, epochs=0)
-    assert all(torch.equal(result.encoder[name], tensor) for name, tensor in bert.state_dict().items())
+    assert all(
+        torch.equal(result.encoder[name], tensor) for name, tensor in bert.state_dict().items()
+    )
     assert (result.epoch, result.steps, result.examples) == (0, 0, (0, 0))
 
 
@@ -216,7 +301,13 @@ def test_step_over_batches_of_two_tasks_has_the_mean_gradient():
     seen = []
     for batches, per_step in (([first, second], 2), ([first], 1), ([second], 1)):
         with gradients(clipped=False) as found:
-            fit(calm, train=lambda epoch, given=batches: given, epochs=1, gradient_accumulation_steps=per_step, tasks=FINE.tasks)
+            fit(
+                calm,
+                train=lambda epoch, given=batches: given,
+                epochs=1,
+                gradient_accumulation_steps=per_step,
+                tasks=FINE.tasks,
+            )
         seen.append(found)
     together, one, other = (found[0][0] for found in seen)
     assert distance(together, (one + other) / 2) < 1e-6 and distance(one, other) > 1e-6
@@ -229,13 +320,18 @@ def lopsided(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("lopsided")
-def test_best_epoch_is_the_first_with_the_best_mean(bert: BertModel, monkeypatch: pytest.MonkeyPatch):
+def test_best_epoch_is_the_first_with_the_best_mean(
+    bert: BertModel, monkeypatch: pytest.MonkeyPatch
+):
     result = fit(bert, epochs=4, schedule="constant", warmup_ratio=0.0)
     script_scores(monkeypatch, 0.1, 0.1, 0.2, 0.2)
     stopped = fit(bert, epochs=2, schedule="constant", warmup_ratio=0.0)
     assert (result.epoch, result.score, result.scores, result.steps) == (2, 0.6, (0.6, 0.6), 32)
     assert all(torch.equal(result.encoder[name], stopped.encoder[name]) for name in stopped.encoder)
-    assert all(torch.equal(one[0], other[0]) for one, other in zip(result.heads, stopped.heads, strict=True))
+    assert all(
+        torch.equal(one[0], other[0])
+        for one, other in zip(result.heads, stopped.heads, strict=True)
+    )
 
 
 @pytest.mark.usefixtures("lopsided")
@@ -267,7 +363,9 @@ def test_dropout_is_that_of_the_encoder(bert: BertModel):
 
 def test_dropout_differs_between_steps(bert: BertModel):
     (batch,) = only(0)(0)[:1]
-    losses = losses_of(fit(bert, train=lambda epoch: [batch, batch, batch], epochs=1, lr=1e-12, head_lr=1e-12))
+    losses = losses_of(
+        fit(bert, train=lambda epoch: [batch, batch, batch], epochs=1, lr=1e-12, head_lr=1e-12)
+    )
     assert len(set(losses)) == 3
 
 
@@ -293,8 +391,13 @@ def test_fit_leaves_the_global_random_state_alone(bert: BertModel):
     assert fit(bert).steps and torch.equal(torch.random.get_rng_state(), before)
 
 
-INTERRUPTED: dict[str, Any] = {"train": mixed(rows=12, batch_size=4), "gradient_accumulation_steps": 2, "weight_decay": 0.01}
-"""6 batches in 3 steps each epoch, two epochs, and a state saved after each step and each epoch: 8 states."""
+INTERRUPTED: dict[str, Any] = {
+    "train": mixed(rows=12, batch_size=4),
+    "gradient_accumulation_steps": 2,
+    "weight_decay": 0.01,
+}
+"""6 batches in 3 steps each epoch, two epochs, and a state saved after each step and each epoch: 8
+states."""
 
 
 @pytest.fixture(scope="module")
@@ -303,13 +406,20 @@ def uninterrupted(bert: BertModel) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kill_after", range(1, 9))
-def test_killed_run_resumes_to_the_same_bytes(bert: BertModel, uninterrupted: dict[str, Any], kill_after: int):
+def test_killed_run_resumes_to_the_same_bytes(
+    bert: BertModel, uninterrupted: dict[str, Any], kill_after: int
+):
     checkpoint = MemoryCheckpoint(kill_after)
     with pytest.raises(Killed):
         fit(bert, checkpoint=checkpoint, **INTERRUPTED)
-    assert checkpoint.state is not None and not [name for name in checkpoint.state[0] if name.startswith("early.")]
+    assert checkpoint.state is not None and not [
+        name for name in checkpoint.state[0] if name.startswith("early.")
+    ]
     seed_global_state(kill_after)
-    assert everything(fit(bert, checkpoint=checkpoint, **INTERRUPTED)) == uninterrupted and checkpoint.saves == 8
+    assert (
+        everything(fit(bert, checkpoint=checkpoint, **INTERRUPTED)) == uninterrupted
+        and checkpoint.saves == 8
+    )
 
 
 def test_recomputed_layers_drop_out_the_same(bert: BertModel):
@@ -320,7 +430,9 @@ def test_recomputed_layers_drop_out_the_same(bert: BertModel):
 def test_layers_that_are_not_pooled_stay_as_they_were(bert: BertModel):
     result = fit(bert, pooling=replace(CLS, layers="single", layer=1), weight_decay=0.1)
     moved = {
-        name.split(".")[2] for name, tensor in bert.state_dict().items() if "layer." in name and distance(tensor, result.encoder[name])
+        name.split(".")[2]
+        for name, tensor in bert.state_dict().items()
+        if "layer." in name and distance(tensor, result.encoder[name])
     }
     assert moved == {"0"}
 
@@ -339,7 +451,9 @@ def test_encoder_that_shares_layers_is_trained():
 
 def test_half_precision_keeps_the_encoder_in_single_precision(bert: BertModel):
     result = fit(bert, epochs=1, precision="bf16")
-    assert {tensor.dtype for tensor in result.encoder.values()} == {torch.float32} and result.heads[0][0].dtype == torch.float32
+    assert {tensor.dtype for tensor in result.encoder.values()} == {torch.float32} and result.heads[
+        0
+    ][0].dtype == torch.float32
 
 
 def test_loss_that_is_no_number_is_an_error(bert: BertModel):

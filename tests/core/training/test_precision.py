@@ -17,7 +17,9 @@ from tests.core.training.fits import Killed, MemoryCheckpoint, fit, losses_of
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
 def test_autocast_computes_in_the_precision_asked_for(precision: Precision, dtype: torch.dtype):
     layer = torch.nn.Linear(4, 4)
     with MixedPrecision(precision, CPU).autocast():
@@ -41,17 +43,24 @@ def test_clip_scales_all_gradients_alike():
     parameters = [torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))]
     parameters[0].grad, parameters[1].grad = torch.tensor([3.0]), torch.tensor([4.0])
     MixedPrecision("fp32", CPU).clip(parameters, 1.0)
-    assert [float(parameter.grad) for parameter in parameters] == pytest.approx([0.6, 0.8], rel=1e-4)
+    assert [float(parameter.grad) for parameter in parameters] == pytest.approx(
+        [0.6, 0.8], rel=1e-4
+    )
 
 
 def count_layer_calls(model: BertModel, *, enabled: bool) -> int:
     """How often a layer's attention projects its queries in one forward and backward pass."""
     calls: list[int] = []
-    hooks = [layer.attention.self.query.register_forward_hook(lambda *_: calls.append(1)) for layer in model.encoder.layer]
+    hooks = [
+        layer.attention.self.query.register_forward_hook(lambda *_: calls.append(1))
+        for layer in model.encoder.layer
+    ]
     prefix = new_prefix()
     prefix.tensor.requires_grad_()
     with checkpointed_layers(model, enabled=enabled):
-        model(**inputs_of((5, 3)), prefix_slots=prefix.slots(), attention_calls=[]).last_hidden_state.sum().backward()
+        model(
+            **inputs_of((5, 3)), prefix_slots=prefix.slots(), attention_calls=[]
+        ).last_hidden_state.sum().backward()
     for hook in hooks:
         hook.remove()
     return len(calls)
@@ -74,7 +83,10 @@ def test_layers_are_left_as_found_when_the_run_fails():
     model = new_bert()
     with pytest.raises(Killed), checkpointed_layers(model, enabled=True):
         raise Killed
-    assert not any(module.training or getattr(module, "gradient_checkpointing", False) for module in model.modules())
+    assert not any(
+        module.training or getattr(module, "gradient_checkpointing", False)
+        for module in model.modules()
+    )
 
 
 def test_recomputing_leaves_no_hook_on_the_embeddings():
@@ -87,11 +99,15 @@ def test_recomputing_leaves_no_hook_on_the_embeddings():
 
 def test_activations_of_recomputed_layers_are_not_kept(bert: BertModel):
     kept: list[weakref.ref[torch.Tensor]] = []
-    hook = bert.encoder.layer[1].intermediate.register_forward_hook(lambda *call: kept.append(weakref.ref(call[-1])))
+    hook = bert.encoder.layer[1].intermediate.register_forward_hook(
+        lambda *call: kept.append(weakref.ref(call[-1]))
+    )
     prefix = new_prefix()
     prefix.tensor.requires_grad_()
     with checkpointed_layers(bert, enabled=True):
-        states = bert(**inputs_of((5, 3)), prefix_slots=prefix.slots(), attention_calls=[]).last_hidden_state
+        states = bert(
+            **inputs_of((5, 3)), prefix_slots=prefix.slots(), attention_calls=[]
+        ).last_hidden_state
     hook.remove()
     gc.collect()
     assert states.requires_grad and kept[0]() is None
@@ -109,16 +125,31 @@ def test_model_that_cannot_recompute_is_refused():
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_gpu_run_stays_near_the_cpu(precision: Precision):
-    on_cpu, on_gpu = fit(new_bert(), epochs=1), fit(new_bert().to("cuda"), epochs=1, precision=precision)
-    assert losses_of(on_gpu) == pytest.approx(losses_of(on_cpu), abs=1e-3 if precision == "fp32" else 0.05)
+    on_cpu, on_gpu = (
+        fit(new_bert(), epochs=1),
+        fit(new_bert().to("cuda"), epochs=1, precision=precision),
+    )
+    assert losses_of(on_gpu) == pytest.approx(
+        losses_of(on_cpu), abs=1e-3 if precision == "fp32" else 0.05
+    )
 
 
 @pytest.mark.gpu
 def test_loss_scale_survives_a_kill_on_a_gpu():
-    settings = {"precision": "fp16", "dropout": 0.2, "gradient_accumulation_steps": 2, "batch_size": 4}
+    settings = {
+        "precision": "fp16",
+        "dropout": 0.2,
+        "gradient_accumulation_steps": 2,
+        "batch_size": 4,
+    }
     checkpoint = MemoryCheckpoint(4)
     with pytest.raises(Killed):
         fit(new_bert().to("cuda"), checkpoint=checkpoint, **settings)
     assert checkpoint.state is not None and checkpoint.state[1]["scaler"]["scale"] > 1
-    resumed, whole = fit(new_bert().to("cuda"), checkpoint=checkpoint, **settings), fit(new_bert().to("cuda"), **settings)
-    assert distance(resumed.prefix.tensor, whole.prefix.tensor) < 1e-4 and losses_of(resumed) == pytest.approx(losses_of(whole), abs=1e-3)
+    resumed, whole = (
+        fit(new_bert().to("cuda"), checkpoint=checkpoint, **settings),
+        fit(new_bert().to("cuda"), **settings),
+    )
+    assert distance(resumed.prefix.tensor, whole.prefix.tensor) < 1e-4 and losses_of(
+        resumed
+    ) == pytest.approx(losses_of(whole), abs=1e-3)

@@ -1,4 +1,7 @@
-"""How often each task is shown, which rows, in which batches: against plain loops and worked examples."""
+"""How often each task is shown, which rows, in which batches.
+
+Against plain loops and worked examples.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from prefixbank.core.training.sampling import BUCKET_BATCHES, epoch_plan, length_groups, rows_each_epoch, rows_shown
+from prefixbank.core.training.sampling import (
+    BUCKET_BATCHES,
+    epoch_plan,
+    length_groups,
+    rows_each_epoch,
+    rows_shown,
+)
 
 RULES = [
     {"sampling": "proportional", "temperature": 2.0, "size_cap": 0},
@@ -24,12 +33,20 @@ def share_by_hand(size: int, rule: dict) -> float:
     counted = size if rule["size_cap"] == 0 or size < rule["size_cap"] else rule["size_cap"]
     if rule["sampling"] == "uniform":
         return 1.0
-    return float(counted) if rule["sampling"] == "proportional" else counted ** (1.0 / rule["temperature"])
+    return (
+        float(counted)
+        if rule["sampling"] == "proportional"
+        else counted ** (1.0 / rule["temperature"])
+    )
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: "-".join(str(value) for value in rule.values()))
+@pytest.mark.parametrize(
+    "rule", RULES, ids=lambda rule: "-".join(str(value) for value in rule.values())
+)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
-def test_counts_add_up_to_all_rows_and_are_the_shares_to_within_one_row(sizes: list[int], rule: dict):
+def test_counts_add_up_to_all_rows_and_are_the_shares_to_within_one_row(
+    sizes: list[int], rule: dict
+):
     counts = rows_each_epoch(sizes, **rule)
     whole = 0.0
     for size in sizes:
@@ -39,7 +56,11 @@ def test_counts_add_up_to_all_rows_and_are_the_shares_to_within_one_row(sizes: l
         assert abs(count - sum(sizes) * share_by_hand(size, rule) / whole) < 1
 
 
-@pytest.mark.parametrize("sizes", [*SIZES, np.random.default_rng(0).integers(1, 400_000, 40).tolist()], ids=lambda sizes: f"{len(sizes)}")
+@pytest.mark.parametrize(
+    "sizes",
+    [*SIZES, np.random.default_rng(0).integers(1, 400_000, 40).tolist()],
+    ids=lambda sizes: f"{len(sizes)}",
+)
 def test_proportional_shows_each_task_as_often_as_it_has_rows(sizes: list[int]):
     assert rows_each_epoch(sizes, "proportional", temperature=2.0, size_cap=0) == tuple(sizes)
 
@@ -66,9 +87,15 @@ def test_rows_left_over_go_to_the_largest_fractions():
     assert rows_each_epoch([2, 3, 3], "uniform", temperature=1.0, size_cap=0) == (3, 3, 2)
 
 
-@pytest.mark.parametrize(("size", "count"), [(5, 5), (5, 2), (5, 7), (5, 13), (1, 4), (5, 0), (3, 9)])
+@pytest.mark.parametrize(
+    ("size", "count"), [(5, 5), (5, 2), (5, 7), (5, 13), (1, 4), (5, 0), (3, 9)]
+)
 def test_rows_of_all_epochs_are_one_walk_through_shuffles(size: int, count: int):
-    walk = [row for epoch in range(6) for row in rows_shown(size, count, seed=3, task=1, epoch=epoch).tolist()]
+    walk = [
+        row
+        for epoch in range(6)
+        for row in rows_shown(size, count, seed=3, task=1, epoch=epoch).tolist()
+    ]
     assert len(walk) == 6 * count
     for start in range(0, len(walk) - size + 1, size):
         assert sorted(walk[start : start + size]) == list(range(size))
@@ -86,9 +113,16 @@ def test_rows_depend_on_seed_task_and_epoch(changes: dict[str, int]):
     assert one != other and one == rows_shown(50, 50, **given).tolist()
 
 
-def plan(epoch: int = 0, counts: tuple[int, ...] = (23, 40), seed: int = 0) -> list[tuple[int, list[int]]]:
-    lengths = [np.random.default_rng(task).integers(3, 60, size) for task, size in enumerate((23, 40))]
-    return [(task, rows.tolist()) for task, rows in epoch_plan(lengths, counts, batch_size=8, seed=seed, epoch=epoch)]
+def plan(
+    epoch: int = 0, counts: tuple[int, ...] = (23, 40), seed: int = 0
+) -> list[tuple[int, list[int]]]:
+    lengths = [
+        np.random.default_rng(task).integers(3, 60, size) for task, size in enumerate((23, 40))
+    ]
+    return [
+        (task, rows.tolist())
+        for task, rows in epoch_plan(lengths, counts, batch_size=8, seed=seed, epoch=epoch)
+    ]
 
 
 def test_proportional_epoch_shows_each_row_once():
@@ -101,7 +135,9 @@ def test_epoch_shows_the_rows_of_each_task():
     for task, rows in plan(epoch=2, counts=(31, 32)):
         found[task] += rows
     for task, (size, count) in enumerate(((23, 31), (40, 32))):
-        assert sorted(found[task]) == sorted(rows_shown(size, count, seed=0, task=task, epoch=2).tolist())
+        assert sorted(found[task]) == sorted(
+            rows_shown(size, count, seed=0, task=task, epoch=2).tolist()
+        )
 
 
 def test_all_batches_but_a_tasks_last_are_full():
@@ -115,7 +151,11 @@ def test_batches_of_the_tasks_are_mixed():
 
 
 def test_plan_is_a_function_of_seed_and_epoch():
-    assert plan(epoch=1) == plan(epoch=1) and plan(epoch=0) != plan(epoch=1) and plan(seed=1) != plan(seed=0)
+    assert (
+        plan(epoch=1) == plan(epoch=1)
+        and plan(epoch=0) != plan(epoch=1)
+        and plan(seed=1) != plan(seed=0)
+    )
 
 
 def test_task_that_is_not_shown_has_no_batch():

@@ -38,5 +38,7 @@ def test_constant_stays_at_the_top_rate():
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
 @pytest.mark.parametrize("total_steps", [1, 2, 3])
 @pytest.mark.parametrize("warmup_ratio", [0.0, 0.1, 0.5, 0.99])
-def test_no_step_is_lost_to_a_rate_of_zero(schedule: Schedule, total_steps: int, warmup_ratio: float):
+def test_no_step_is_lost_to_a_rate_of_zero(
+    schedule: Schedule, total_steps: int, warmup_ratio: float
+):
     assert all(0 < factor <= 1 for factor in factors(schedule, total_steps, warmup_ratio))

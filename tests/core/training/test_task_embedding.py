@@ -1,4 +1,7 @@
-"""The prefix after an early share of all optimiser steps: which step that is, and that a kill does not move it."""
+"""The prefix after an early share of all optimiser steps.
+
+Which step that is, and that a kill does not move it.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +15,47 @@ from prefixbank.core.shapes import Batch
 from prefixbank.core.training.fit import FitEvent, embed_task
 from prefixbank.core.training.schedule import early_step
 from tests.core.toys import epochs_of
-from tests.core.training.fits import TRAIN, TRAIN_CLASSES, Killed, MemoryCheckpoint, everything, fit, script_scores
+from tests.core.training.fits import (
+    TRAIN,
+    TRAIN_CLASSES,
+    Killed,
+    MemoryCheckpoint,
+    everything,
+    fit,
+    script_scores,
+)
 
-STEADY: dict[str, Any] = {"schedule": "constant", "warmup_ratio": 0.0, "gated": True, "dropout": 0.2}
+STEADY: dict[str, Any] = {
+    "schedule": "constant",
+    "warmup_ratio": 0.0,
+    "gated": True,
+    "dropout": 0.2,
+}
 """What a step does depends on no step after it."""
 
 
 @pytest.mark.parametrize(
     ("share", "total", "step"),
-    [(0.1, 10, 1), (0.1, 11, 2), (0.1, 3, 1), (1e-9, 5, 1), (0.5, 9, 5), (1.0, 7, 7), (0.07, 100, 7), (0.1, 30, 3), (0.1, 0, 1)],
+    [
+        (0.1, 10, 1),
+        (0.1, 11, 2),
+        (0.1, 3, 1),
+        (1e-9, 5, 1),
+        (0.5, 9, 5),
+        (1.0, 7, 7),
+        (0.07, 100, 7),
+        (0.1, 30, 3),
+        (0.1, 0, 1),
+    ],
 )
 def test_early_step_is_the_share_of_all_steps_rounded_up(share: float, total: int, step: int):
     assert early_step(share, total) == step
 
 
 @pytest.mark.parametrize(("share", "step"), [(0.1, 1), (0.3, 3), (0.5, 5)])
-def test_task_embedding_is_the_prefix_of_a_run_that_ends_at_that_step(bert: BertModel, share: float, step: int):
+def test_task_embedding_is_the_prefix_of_a_run_that_ends_at_that_step(
+    bert: BertModel, share: float, step: int
+):
     def first_steps(epoch: int) -> list[Batch]:
         return epochs_of(TRAIN, TRAIN_CLASSES, 8)(epoch)[:step]
 
@@ -39,19 +67,27 @@ def test_task_embedding_is_the_prefix_of_a_run_that_ends_at_that_step(bert: Bert
     assert not torch.equal(whole.task_embedding.tensor, whole.prefix.tensor)
 
 
-def test_task_embedding_of_all_steps_is_the_last_state(bert: BertModel, monkeypatch: pytest.MonkeyPatch):
+def test_task_embedding_of_all_steps_is_the_last_state(
+    bert: BertModel, monkeypatch: pytest.MonkeyPatch
+):
     script_scores(monkeypatch, 0.1, 0.2)
     result = fit(bert, epochs=2, task_embedding_fraction=1.0)
-    assert result.task_embedding_step == 10 and torch.equal(result.task_embedding.tensor, result.prefix.tensor)
+    assert result.task_embedding_step == 10 and torch.equal(
+        result.task_embedding.tensor, result.prefix.tensor
+    )
 
 
 def test_task_embedding_is_the_start_without_training(bert: BertModel):
     result = fit(bert, epochs=0, gated=True)
-    assert result.task_embedding_step == 0 and torch.equal(result.task_embedding.tensor, result.prefix.tensor)
+    assert result.task_embedding_step == 0 and torch.equal(
+        result.task_embedding.tensor, result.prefix.tensor
+    )
     assert torch.equal(result.task_embedding.log_gate, result.prefix.log_gate)
 
 
-def test_task_embedding_is_the_last_state_where_patience_ends_training_before_its_step(bert: BertModel, monkeypatch: pytest.MonkeyPatch):
+def test_task_embedding_is_the_last_state_where_patience_ends_training_before_its_step(
+    bert: BertModel, monkeypatch: pytest.MonkeyPatch
+):
     script_scores(monkeypatch, 0.9, 0.8)
     stopped = fit(bert, epochs=9, early_stopping_patience=1, task_embedding_fraction=0.9, **STEADY)
     script_scores(monkeypatch, 0.1, 0.2)
@@ -60,9 +96,16 @@ def test_task_embedding_is_the_last_state_where_patience_ends_training_before_it
     assert torch.equal(stopped.task_embedding.tensor, ended.prefix.tensor)
 
 
-def test_task_embedding_counts_the_steps_of_the_schedule_where_patience_ends_training(bert: BertModel, monkeypatch: pytest.MonkeyPatch):
+def test_task_embedding_counts_the_steps_of_the_schedule_where_patience_ends_training(
+    bert: BertModel, monkeypatch: pytest.MonkeyPatch
+):
     script_scores(monkeypatch, 0.9, 0.8)
-    assert fit(bert, epochs=9, early_stopping_patience=1, task_embedding_fraction=0.2).task_embedding_step == 9
+    assert (
+        fit(
+            bert, epochs=9, early_stopping_patience=1, task_embedding_fraction=0.2
+        ).task_embedding_step
+        == 9
+    )
 
 
 def test_share_changes_nothing_but_the_task_embedding(bert: BertModel):
@@ -71,15 +114,27 @@ def test_share_changes_nothing_but_the_task_embedding(bert: BertModel):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"early_stopping_patience": 1, "task_embedding_fraction": 1.0}], ids=["in the middle", "after the last step"]
+    "changes",
+    [{}, {"early_stopping_patience": 1, "task_embedding_fraction": 1.0}],
+    ids=["in the middle", "after the last step"],
 )
 @pytest.mark.parametrize("kill_after", range(1, 12))
-def test_task_embedding_survives_a_kill_before_and_after_it(bert: BertModel, kill_after: int, changes: dict[str, Any]):
-    interrupted = {"epochs": 2, "task_embedding_fraction": 0.5, "gated": True, "dropout": 0.2, **changes}
+def test_task_embedding_survives_a_kill_before_and_after_it(
+    bert: BertModel, kill_after: int, changes: dict[str, Any]
+):
+    interrupted = {
+        "epochs": 2,
+        "task_embedding_fraction": 0.5,
+        "gated": True,
+        "dropout": 0.2,
+        **changes,
+    }
     checkpoint = MemoryCheckpoint(kill_after)
     with pytest.raises(Killed):
         fit(bert, checkpoint=checkpoint, **interrupted)
-    assert everything(fit(bert, checkpoint=checkpoint, **interrupted)) == everything(fit(bert, **interrupted))
+    assert everything(fit(bert, checkpoint=checkpoint, **interrupted)) == everything(
+        fit(bert, **interrupted)
+    )
 
 
 def test_checkpoint_holds_the_task_embedding_once_it_is_there(bert: BertModel):
@@ -97,11 +152,18 @@ def test_checkpoint_holds_the_task_embedding_once_it_is_there(bert: BertModel):
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.7, 1.0])
 def test_short_run_gives_the_task_embedding_of_the_whole_training(bert: BertModel, share: float):
-    changes: dict[str, Any] = {"epochs": 2, "task_embedding_fraction": share, "gated": True, "dropout": 0.2}
+    changes: dict[str, Any] = {
+        "epochs": 2,
+        "task_embedding_fraction": share,
+        "gated": True,
+        "dropout": 0.2,
+    }
     events: list[FitEvent] = []
     whole = fit(bert, **changes)
     embedding, step = fit(bert, by=embed_task, events=events, **changes)
-    assert step == whole.task_embedding_step and torch.equal(embedding.tensor, whole.task_embedding.tensor)
+    assert step == whole.task_embedding_step and torch.equal(
+        embedding.tensor, whole.task_embedding.tensor
+    )
     assert torch.equal(embedding.log_gate, whole.task_embedding.log_gate)
     assert max(event.step for event in events) == step
 

@@ -16,7 +16,11 @@ from prefixbank.data.corpus.row_faults import ENOUGH
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.errors import DataError, Faults
 
-ROWS = (("a", "first text", "its pair"), ("b", "second, with a comma", "2"), ("c", "dritter Text: größer", "x"))
+ROWS = (
+    ("a", "first text", "its pair"),
+    ("b", "second, with a comma", "2"),
+    ("c", "dritter Text: größer", "x"),
+)
 TEXTS, PAIRS, IDS = (tuple(row[place] for row in ROWS) for place in (1, 2, 0))
 HEADER = ("id", "text", "other")
 
@@ -30,7 +34,9 @@ def table_of(form: str) -> bytes:
         case "tsv":
             return "\n".join("\t".join(row) for row in (HEADER, *ROWS)).encode()
         case "jsonl" | "ndjson":
-            lines = [f'{{"id": "{row[0]}", "text": "{row[1]}", "other": "{row[2]}"}}' for row in ROWS]
+            lines = [
+                f'{{"id": "{row[0]}", "text": "{row[1]}", "other": "{row[2]}"}}' for row in ROWS
+            ]
             return "\n".join(lines).encode()
     buffer = io.BytesIO()
     parquet.write_table(pa.table(dict(zip(HEADER, zip(*ROWS, strict=True), strict=True))), buffer)
@@ -60,7 +66,9 @@ every_table = pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "ndjson", 
 
 @every_table
 def test_table_gives_texts_pairs_and_ids(tmp_path: Path, form: str):
-    rows = read(tmp_path, f"corpus.{form}", table_of(form.lower()), column_pair="other", id_column="id")
+    rows = read(
+        tmp_path, f"corpus.{form}", table_of(form.lower()), column_pair="other", id_column="id"
+    )
     assert (rows.texts, rows.pairs, rows.ids) == (TEXTS, PAIRS, IDS)
 
 
@@ -77,10 +85,18 @@ def test_texts_may_stand_in_any_column(tmp_path: Path):
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"], ids=["no end", "line feed", "carriage return"])
 def test_text_file_gives_one_text_for_each_line(tmp_path: Path, end: str):
     content = "first line\nzweite Zeile: größer\n third".replace("\n", end or "\n") + end
-    assert read(tmp_path, "corpus.txt", content.encode()).texts == ("first line", "zweite Zeile: größer", " third")
+    assert read(tmp_path, "corpus.txt", content.encode()).texts == (
+        "first line",
+        "zweite Zeile: größer",
+        " third",
+    )
 
 
-@pytest.mark.parametrize("odd", ["\u2028", "\x0b", "\x85", "\x1c"], ids=["line separator", "vertical tab", "next line", "file separator"])
+@pytest.mark.parametrize(
+    "odd",
+    ["\u2028", "\x0b", "\x85", "\x1c"],
+    ids=["line separator", "vertical tab", "next line", "file separator"],
+)
 def test_only_line_feeds_end_a_line(tmp_path: Path, odd: str):
     assert read(tmp_path, "corpus.txt", f"a{odd}b\nc".encode()).texts == (f"a{odd}b", "c")
 
@@ -103,7 +119,9 @@ def test_path_may_start_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("values", [[1, 2], ["1", "2"]], ids=["numbers", "text"])
 def test_ids_are_text_whatever_their_type(tmp_path: Path, values: list[Any]):
     parquet.write_table(pa.table({"text": ["a", "b"], "id": values}), tmp_path / "corpus.parquet")
-    assert read_corpus(CorpusConfig(path=str(tmp_path / "corpus.parquet"), id_column="id"), io.BytesIO()).ids == ("1", "2")
+    assert read_corpus(
+        CorpusConfig(path=str(tmp_path / "corpus.parquet"), id_column="id"), io.BytesIO()
+    ).ids == ("1", "2")
 
 
 def test_no_path_is_refused():
@@ -143,13 +161,18 @@ def test_empty_standard_input_is_refused():
         read_corpus(CorpusConfig(path="-"), io.BytesIO())
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"a\n\nb", "row 2 ''"), (b"a\nb\n \t\n", "row 3 ' \\t'"), (b"\n\na", "row 1 '', row 2 ''")])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"a\n\nb", "row 2 ''"), (b"a\nb\n \t\n", "row 3 ' \\t'"), (b"\n\na", "row 1 '', row 2 ''")],
+)
 def test_blank_line_is_refused_by_its_number(tmp_path: Path, content: bytes, said: str):
     error = refused(tmp_path, "corpus.txt", content)
     assert "empty or only spaces" in error.what and error.what.endswith(said)
 
 
-@pytest.mark.parametrize("columns", [{}, {"column": "other", "column_pair": "text"}], ids=["text", "pair"])
+@pytest.mark.parametrize(
+    "columns", [{}, {"column": "other", "column_pair": "text"}], ids=["text", "pair"]
+)
 def test_blank_text_in_a_table_is_refused_by_its_row(tmp_path: Path, columns: dict[str, str]):
     error = refused(tmp_path, "corpus.csv", b'text,other\na,b\n" ",b\n', **columns)
     assert error.what.endswith("1 row empty or only spaces: row 2 ' '")
@@ -169,29 +192,48 @@ def test_standard_input_that_is_not_utf8_is_refused():
 @pytest.mark.parametrize("setting", ["column", "column_pair", "id_column"])
 def test_column_that_is_not_there_is_refused(tmp_path: Path, form: str, setting: str):
     error = refused(tmp_path, f"corpus.{form}", table_of(form.lower()), **{setting: "txet"})
-    assert "has no column 'txet'; did you mean 'text'?" in error.what and "id, text, other" in error.expected
+    assert (
+        "has no column 'txet'; did you mean 'text'?" in error.what
+        and "id, text, other" in error.expected
+    )
 
 
 def test_empty_name_of_the_text_column_is_refused(tmp_path: Path):
-    assert refused(tmp_path, "corpus.csv", table_of("csv"), column="").what == "corpus.column is empty"
+    assert (
+        refused(tmp_path, "corpus.csv", table_of("csv"), column="").what == "corpus.column is empty"
+    )
 
 
-@pytest.mark.parametrize("content", [b'{"text": "a"}\n{"text": null}', b'{"text": "a"}\n{"id": 3}'], ids=["null", "absent"])
+@pytest.mark.parametrize(
+    "content",
+    [b'{"text": "a"}\n{"text": null}', b'{"text": "a"}\n{"id": 3}'],
+    ids=["null", "absent"],
+)
 def test_row_without_text_is_refused(tmp_path: Path, content: bytes):
-    assert refused(tmp_path, "corpus.jsonl", content).what.endswith("1 row without text in column 'text': row 2")
+    assert refused(tmp_path, "corpus.jsonl", content).what.endswith(
+        "1 row without text in column 'text': row 2"
+    )
 
 
 def test_numbers_are_no_texts(tmp_path: Path):
-    assert "2 rows without text in column 'text': row 1 7, row 2 8" in refused(tmp_path, "corpus.jsonl", b'{"text": 7}\n{"text": 8}').what
+    assert (
+        "2 rows without text in column 'text': row 1 7, row 2 8"
+        in refused(tmp_path, "corpus.jsonl", b'{"text": 7}\n{"text": 8}').what
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("corpus.jsonl", b'{"text": "a", "id": 1}\n{"text": "b"}'), ("corpus.csv", b"text,id\na,1\nb,\n")],
+    [
+        ("corpus.jsonl", b'{"text": "a", "id": 1}\n{"text": "b"}'),
+        ("corpus.csv", b"text,id\na,1\nb,\n"),
+    ],
     ids=["absent", "empty"],
 )
 def test_row_without_id_is_refused(tmp_path: Path, name: str, content: bytes):
-    assert refused(tmp_path, name, content, id_column="id").what.endswith("1 row without an id in column 'id': row 2")
+    assert refused(tmp_path, name, content, id_column="id").what.endswith(
+        "1 row without an id in column 'id': row 2"
+    )
 
 
 def test_damaged_parquet_is_refused(tmp_path: Path):
@@ -199,7 +241,10 @@ def test_damaged_parquet_is_refused(tmp_path: Path):
 
 
 def test_line_that_is_no_json_object_is_refused(tmp_path: Path):
-    assert "1 row not a JSON object: row 2 'plain'" in refused(tmp_path, "corpus.jsonl", b'{"text": "a"}\nplain\n').what
+    assert (
+        "1 row not a JSON object: row 2 'plain'"
+        in refused(tmp_path, "corpus.jsonl", b'{"text": "a"}\nplain\n').what
+    )
 
 
 def test_digest_of_texts_follows_every_column():
@@ -254,10 +299,16 @@ def test_shards_lose_no_row(tmp_path: Path, form: str, rows: int, sizes: list[in
         assert [len(shard) for shard in shards] == sizes and corpus.rows == rows
         assert [text for shard in shards for text in shard.texts] == texts
         assert [shard.first_row for shard in shards] == [0, 2, 4][: len(sizes)]
-        assert tuple(shard.digest() for shard in shards) == corpus.digests == tuple(shard.digest() for shard in corpus.shards())
+        assert (
+            tuple(shard.digest() for shard in shards)
+            == corpus.digests
+            == tuple(shard.digest() for shard in corpus.shards())
+        )
 
 
-@pytest.mark.parametrize("change", ["a changed\nb\nc\n", "a\nb\n", "a\nb\nc\nd\n"], ids=["changed", "shorter", "longer"])
+@pytest.mark.parametrize(
+    "change", ["a changed\nb\nc\n", "a\nb\n", "a\nb\nc\nd\n"], ids=["changed", "shorter", "longer"]
+)
 def test_corpus_that_changes_between_two_readings_is_refused(tmp_path: Path, change: str):
     path = tmp_path / "corpus.txt"
     path.write_text("a\nb\nc\n", encoding="utf-8")
@@ -269,7 +320,9 @@ def test_corpus_that_changes_between_two_readings_is_refused(tmp_path: Path, cha
 
 def test_faults_of_several_kinds_are_reported_together(tmp_path: Path):
     path = tmp_path / "corpus.jsonl"
-    path.write_text('{"text": 3, "id": 1}\n{"text": " ", "id": 2}\nplain\n{"text": "a"}\n', encoding="utf-8")
+    path.write_text(
+        '{"text": 3, "id": 1}\n{"text": " ", "id": 2}\nplain\n{"text": "a"}\n', encoding="utf-8"
+    )
     with pytest.raises(Faults) as caught:
         read_corpus(CorpusConfig(path=str(path), id_column="id"), io.BytesIO())
     assert [fault.what.split(": ", 1)[1] for fault in caught.value.faults] == [
@@ -283,17 +336,29 @@ def test_faults_of_several_kinds_are_reported_together(tmp_path: Path):
 def test_reading_stops_at_very_many_faulty_rows(tmp_path: Path):
     path = tmp_path / "corpus.txt"
     path.write_text(" \n" * (2 * ENOUGH), encoding="utf-8")
-    with pytest.raises(DataError, match=rf"{ENOUGH} rows empty or only spaces \(reading stopped at {ENOUGH} faulty rows\): row 1 ' '"):
+    with pytest.raises(
+        DataError,
+        match=(
+            rf"{ENOUGH} rows empty or only spaces \(reading stopped at {ENOUGH} faulty rows\): row "
+            r"1 ' '"
+        ),
+    ):
         read_corpus(CorpusConfig(path=str(path)), io.BytesIO())
 
 
 def test_rows_of_another_number_of_fields_are_refused(tmp_path: Path):
     error = refused(tmp_path, "corpus.csv", b"text,id\na,1\nb, c,2\nd,3\n")
-    assert "1 row with another number of fields than the header's 2: row 2 '3 fields: b, c,2'" in error.what
+    assert (
+        "1 row with another number of fields than the header's 2: row 2 '3 fields: b, c,2'"
+        in error.what
+    )
 
 
 def test_open_quotation_mark_is_refused_by_its_row(tmp_path: Path):
-    assert "row 2 opens a quotation mark that is never closed" in refused(tmp_path, "corpus.csv", b'text,id\na,1\n"b,2\nc,3\n').what
+    assert (
+        "row 2 opens a quotation mark that is never closed"
+        in refused(tmp_path, "corpus.csv", b'text,id\na,1\n"b,2\nc,3\n').what
+    )
 
 
 def test_quotation_mark_is_a_character_of_a_tsv_file(tmp_path: Path):
@@ -309,17 +374,25 @@ def test_field_in_quotes_may_hold_line_breaks(tmp_path: Path):
 def test_columns_of_lines_are_refused(tmp_path: Path, setting: str, path: str):
     (tmp_path / "corpus.txt").write_text("a text", encoding="utf-8")
     config = CorpusConfig(path=path if path == "-" else str(tmp_path / path), **{setting: "other"})
-    with pytest.raises(DataError, match=rf"corpus\.{setting}=other, but .* holds one text in each line"):
+    with pytest.raises(
+        DataError, match=rf"corpus\.{setting}=other, but .* holds one text in each line"
+    ):
         read_corpus(config, io.BytesIO(b"a text"))
 
 
 def test_half_of_a_surrogate_pair_is_refused_by_its_row(tmp_path: Path):
-    error = refused(tmp_path, "corpus.jsonl", b'{"text": "\\u00e9"}\n{"text": "\\ud83d"}\n{"text": "\\ud83d\\ude00"}\n')
+    error = refused(
+        tmp_path,
+        "corpus.jsonl",
+        b'{"text": "\\u00e9"}\n{"text": "\\ud83d"}\n{"text": "\\ud83d\\ude00"}\n',
+    )
     assert "1 row with half of a surrogate pair: row 2" in error.what
 
 
 def test_single_blank_row_of_a_table_is_a_blank_row(tmp_path: Path):
-    assert "1 row empty or only spaces: row 1" in refused(tmp_path, "corpus.csv", b'text\n""\n').what
+    assert (
+        "1 row empty or only spaces: row 1" in refused(tmp_path, "corpus.csv", b'text\n""\n').what
+    )
 
 
 @pytest.mark.parametrize("order", [[3, 4, 5], [0, 2, 5], [5, 1, 1, 4, 0]])
@@ -330,18 +403,26 @@ def test_shard_is_the_same_whatever_was_read_before_it(tmp_path: Path, form: str
     if form == "parquet":
         parquet.write_table(pa.table({"text": texts}), path, row_group_size=3)
     else:
-        lines = [f'{{"text": "{text}"}}' for text in texts] if form == "jsonl" else [*(["text"] if form == "csv" else []), *texts]
+        lines = (
+            [f'{{"text": "{text}"}}' for text in texts]
+            if form == "jsonl"
+            else [*(["text"] if form == "csv" else []), *texts]
+        )
         path.write_text("\n".join(lines), encoding="utf-8")
     config = CorpusConfig(path=str(path), shard_rows=2)
     with open_corpus(config, io.BytesIO()) as corpus:
         whole = list(corpus.shards())
         read_shard = shards_of(config)
-        assert [read_shard(number, corpus.digests[number]) for number in order] == [whole[number] for number in order]
+        assert [read_shard(number, corpus.digests[number]) for number in order] == [
+            whole[number] for number in order
+        ]
 
 
 def test_row_groups_before_a_shard_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "corpus.parquet"
-    parquet.write_table(pa.table({"text": [f"text {number}" for number in range(12)]}), path, row_group_size=3)
+    parquet.write_table(
+        pa.table({"text": [f"text {number}" for number in range(12)]}), path, row_group_size=3
+    )
     config = CorpusConfig(path=str(path), shard_rows=2)
     with open_corpus(config, io.BytesIO()) as corpus:
         digest = corpus.digests[4]

@@ -18,7 +18,9 @@ from prefixbank.config.schema import EncoderConfig
 from prefixbank.data.encoders.files import EncoderFiles, locate_encoder
 
 MAX_TOKENS = 64
-TEXT_WORDS = "a text somewhat longer , so that the first one is padded good bad red green blue".split()
+TEXT_WORDS = (
+    "a text somewhat longer , so that the first one is padded good bad red green blue".split()
+)
 WORDS = ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]", *TEXT_WORDS)
 PAD = WORDS.index("[PAD]")
 SIZES: Mapping[str, Any] = {
@@ -63,7 +65,13 @@ def family(stem: str, *, more: Mapping[str, Any] | None = None, **facts: Any) ->
 
 ROBERTA_SIZES = {"max_position_embeddings": MAX_TOKENS + PAD + 1}
 DISTILBERT_SIZES = {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 48}
-MODERNBERT_SIZES = {"num_hidden_layers": 4, "local_attention": 4, "global_attn_every_n_layers": 3, "cls_token_id": 0, "sep_token_id": 2}
+MODERNBERT_SIZES = {
+    "num_hidden_layers": 4,
+    "local_attention": 4,
+    "global_attn_every_n_layers": 3,
+    "cls_token_id": 0,
+    "sep_token_id": 2,
+}
 
 FAMILIES: Mapping[str, Family] = {
     "BERT": family("Bert"),
@@ -86,17 +94,33 @@ REFUSED: Mapping[str, Family] = {
 
 def new_tokenizer(**settings: Any) -> PreTrainedTokenizerFast:
     """Whole words, [CLS] a text [SEP], or [CLS] a text [SEP] its pair [SEP]."""
-    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(
+        models.WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]")
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 0), ("[SEP]", 2)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 0), ("[SEP]", 2)],
     )
-    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **{"model_max_length": MAX_TOKENS, **special, **settings})
+    special = {
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+    }
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, **{"model_max_length": MAX_TOKENS, **special, **settings}
+    )
 
 
 def write_encoder(
-    folder: Path, family: Family = FAMILIES["BERT"], *, tokenizer: PreTrainedTokenizerFast | None = None, **saving: Any
+    folder: Path,
+    family: Family = FAMILIES["BERT"],
+    *,
+    tokenizer: PreTrainedTokenizerFast | None = None,
+    **saving: Any,
 ) -> Path:
     """Write model and tokenizer."""
     transformers_logging.disable_progress_bar()
@@ -112,4 +136,6 @@ def files_in(folder: Path) -> EncoderFiles:
 
 def change_json(path: Path, change: Callable[[Any], Any]) -> None:
     """Write what `change` makes of the content of a JSON file."""
-    path.write_text(json.dumps(change(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
+    path.write_text(
+        json.dumps(change(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8"
+    )

@@ -35,7 +35,9 @@ def tokens_of(rows: int, *, longest: int = 30, seed: int = 0) -> Tokens:
         "input_ids": [[row + 10] * length for row, length in enumerate(lengths.tolist())],
         "attention_mask": [[1] * length for length in lengths.tolist()],
     }
-    return Tokens(columns=columns, lengths=lengths, cut=np.zeros(len(lengths), dtype=bool), pad_id=7)
+    return Tokens(
+        columns=columns, lengths=lengths, cut=np.zeros(len(lengths), dtype=bool), pad_id=7
+    )
 
 
 def rows_of(batches: list[Batch]) -> list[int]:
@@ -43,14 +45,24 @@ def rows_of(batches: list[Batch]) -> list[int]:
 
 
 def epoch(tokens: Tokens, *, batch_size: int = 4, seed: int = 0, epoch: int = 0) -> list[Batch]:
-    return epoch_batches(tokens, np.arange(len(tokens)), batch_size=batch_size, seed=seed, epoch=epoch)
+    return epoch_batches(
+        tokens, np.arange(len(tokens)), batch_size=batch_size, seed=seed, epoch=epoch
+    )
 
 
 def test_ids_are_the_tokenizer_s(tokenizer: PreTrainedTokenizerFast):
     tokens = tokenize(tokenizer, ["good bad", "red"], None, 20)
-    ids = [[WORDS.index(word) for word in text.split()] for text in ("[CLS] good bad [SEP]", "[CLS] red [SEP]")]
+    ids = [
+        [WORDS.index(word) for word in text.split()]
+        for text in ("[CLS] good bad [SEP]", "[CLS] red [SEP]")
+    ]
     assert tokens.columns == {"input_ids": ids, "attention_mask": [[1] * 4, [1] * 3]}
-    assert (tokens.lengths.tolist(), tokens.truncated, tokens.pad_id, len(tokens)) == ([4, 3], 0, PAD, 2)
+    assert (tokens.lengths.tolist(), tokens.truncated, tokens.pad_id, len(tokens)) == (
+        [4, 3],
+        0,
+        PAD,
+        2,
+    )
 
 
 def test_tokenizer_that_gives_no_mask_gets_one():
@@ -59,7 +71,9 @@ def test_tokenizer_that_gives_no_mask_gets_one():
 
 
 @pytest.mark.parametrize("limit", [3, 4, 8, 12, 13, 14])
-def test_truncated_counts_the_texts_beyond_the_limit(tokenizer: PreTrainedTokenizerFast, limit: int):
+def test_truncated_counts_the_texts_beyond_the_limit(
+    tokenizer: PreTrainedTokenizerFast, limit: int
+):
     whole = [len(text.split()) + 2 for text in TEXTS]
     tokens = tokenize(tokenizer, TEXTS, None, limit)
     assert tokens.truncated == sum(length > limit for length in whole)
@@ -67,22 +81,32 @@ def test_truncated_counts_the_texts_beyond_the_limit(tokenizer: PreTrainedTokeni
 
 
 @pytest.mark.parametrize("limit", [5, 6, 13, 20, 24, 25])
-def test_truncated_counts_the_pairs_beyond_the_limit(tokenizer: PreTrainedTokenizerFast, limit: int):
-    whole = [len(text.split()) + len(pair.split()) + 3 for text, pair in zip(TEXTS, PAIRS, strict=True)]
+def test_truncated_counts_the_pairs_beyond_the_limit(
+    tokenizer: PreTrainedTokenizerFast, limit: int
+):
+    whole = [
+        len(text.split()) + len(pair.split()) + 3 for text, pair in zip(TEXTS, PAIRS, strict=True)
+    ]
     tokens = tokenize(tokenizer, TEXTS, PAIRS, limit)
     assert tokens.truncated == sum(length > limit for length in whole)
     assert tokens.lengths.tolist() == [min(length, limit) for length in whole]
 
 
 def test_longer_text_of_a_pair_is_cut_first(tokenizer: PreTrainedTokenizerFast):
-    (ids,) = tokenize(tokenizer, ["good good good good good good"], ["bad bad"], 8).columns["input_ids"]
+    (ids,) = tokenize(tokenizer, ["good good good good good good"], ["bad bad"], 8).columns[
+        "input_ids"
+    ]
     assert [WORDS[number] for number in ids] == "[CLS] good good good [SEP] bad bad [SEP]".split()
 
 
 @pytest.mark.parametrize(("pairs", "least"), [(None, 3), (["bad"], 5)], ids=["single", "pair"])
-def test_limit_without_room_for_text_is_refused(tokenizer: PreTrainedTokenizerFast, pairs: list[str] | None, least: int):
+def test_limit_without_room_for_text_is_refused(
+    tokenizer: PreTrainedTokenizerFast, pairs: list[str] | None, least: int
+):
     assert len(tokenize(tokenizer, ["good"], pairs, least)) == 1
-    with pytest.raises(UsageError, match=f"max_length_tokens={least - 1} leaves no room for text") as caught:
+    with pytest.raises(
+        UsageError, match=f"max_length_tokens={least - 1} leaves no room for text"
+    ) as caught:
         tokenize(tokenizer, ["good"], pairs, least - 1)
     assert caught.value.expected.startswith(f"at least {least} for ")
 
@@ -93,11 +117,16 @@ def test_pairs_are_told_apart_by_token_types(bert_tokenizer: PreTrainedTokenizer
 
 
 def test_single_texts_have_token_types_of_zero(bert_tokenizer: PreTrainedTokenizerFast):
-    assert tokenize(bert_tokenizer, ["a first text"], None, 20).columns["token_type_ids"] == [[0] * 5]
+    assert tokenize(bert_tokenizer, ["a first text"], None, 20).columns["token_type_ids"] == [
+        [0] * 5
+    ]
 
 
 def test_model_without_token_types_gets_none(tokenizer: PreTrainedTokenizerFast):
-    assert set(tokenize(tokenizer, ["good"], ["bad"], 20).columns) == {"input_ids", "attention_mask"}
+    assert set(tokenize(tokenizer, ["good"], ["bad"], 20).columns) == {
+        "input_ids",
+        "attention_mask",
+    }
 
 
 def test_batch_pads_on_the_right_to_its_longest_row():
@@ -106,7 +135,9 @@ def test_batch_pads_on_the_right_to_its_longest_row():
         "token_type_ids": [[1], [1, 1, 1], [1, 1]],
         "attention_mask": [[1], [1, 1, 1], [1, 1]],
     }
-    batch = Tokens(columns=columns, lengths=np.array([1, 3, 2]), cut=np.zeros(3, dtype=bool), pad_id=9).batch(np.array([2, 0]))
+    batch = Tokens(
+        columns=columns, lengths=np.array([1, 3, 2]), cut=np.zeros(3, dtype=bool), pad_id=9
+    ).batch(np.array([2, 0]))
     assert {name: tensor.tolist() for name, tensor in batch.inputs.items()} == {
         "input_ids": [[8, 8], [5, 9]],
         "token_type_ids": [[1, 1], [1, 0]],
@@ -168,8 +199,12 @@ def test_epoch_holds_every_row_once(rows: int):
 
 @pytest.mark.parametrize(("rows", "batch_size"), [(57, 4), (56, 4), (3, 8), (450, 4)])
 def test_epoch_has_full_batches_and_at_most_one_smaller(rows: int, batch_size: int):
-    sizes = sorted((len(batch.rows) for batch in epoch(tokens_of(rows), batch_size=batch_size)), reverse=True)
-    assert sizes == [batch_size] * (rows // batch_size) + [rows % batch_size] * (rows % batch_size > 0)
+    sizes = sorted(
+        (len(batch.rows) for batch in epoch(tokens_of(rows), batch_size=batch_size)), reverse=True
+    )
+    assert sizes == [batch_size] * (rows // batch_size) + [rows % batch_size] * (
+        rows % batch_size > 0
+    )
 
 
 def test_epoch_is_the_same_each_time():
@@ -181,11 +216,15 @@ def test_epoch_is_the_same_each_time():
 @pytest.mark.parametrize("other", [{"epoch": 1}, {"seed": 1}], ids=["epoch", "seed"])
 def test_epochs_and_seeds_differ(other: dict[str, int]):
     first, second = epoch(tokens_of(57)), epoch(tokens_of(57), **other)
-    assert {frozenset(batch.rows.tolist()) for batch in first} != {frozenset(batch.rows.tolist()) for batch in second}
+    assert {frozenset(batch.rows.tolist()) for batch in first} != {
+        frozenset(batch.rows.tolist()) for batch in second
+    }
 
 
 def test_seed_and_epoch_are_not_added():
-    assert rows_of(epoch(tokens_of(57), seed=1, epoch=0)) != rows_of(epoch(tokens_of(57), seed=0, epoch=1))
+    assert rows_of(epoch(tokens_of(57), seed=1, epoch=0)) != rows_of(
+        epoch(tokens_of(57), seed=0, epoch=1)
+    )
 
 
 def test_epoch_leaves_the_global_random_state_alone():
@@ -199,7 +238,10 @@ def test_epoch_carries_labels():
 
 def lengths_overlap(tokens: Tokens) -> bool:
     """Whether two batches of an epoch span lengths that overlap in more than one length."""
-    spans = sorted((int(tokens.lengths[batch.rows].min()), int(tokens.lengths[batch.rows].max())) for batch in epoch(tokens))
+    spans = sorted(
+        (int(tokens.lengths[batch.rows].min()), int(tokens.lengths[batch.rows].max()))
+        for batch in epoch(tokens)
+    )
     return any(before[1] > after[0] for before, after in zip(spans, spans[1:], strict=False))
 
 

@@ -1,4 +1,7 @@
-"""Encoders of every family, loaded from their files: what a prefix does in them, and which are refused."""
+"""Encoders of every family, loaded from their files.
+
+What a prefix does in them, and which are refused.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,13 @@ import pytest
 import torch
 import transformers
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface, AutoModel, BertForMaskedLM, PreTrainedTokenizerFast
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    AutoModel,
+    BertForMaskedLM,
+    PreTrainedTokenizerFast,
+)
 from transformers.masking_utils import eager_mask
 
 from prefixbank.config.schema import EncoderConfig
@@ -30,9 +39,22 @@ from prefixbank.data.encoders.batches import budget_batches, tokenize
 from prefixbank.data.encoders.encoder import Encoder, load_encoder
 from prefixbank.data.encoders.files import locate_encoder
 from prefixbank.errors import EncoderError, UsageError
-from tests.data.encoders.models import FAMILIES, MAX_TOKENS, REFUSED, WORDS, change_json, files_in, new_tokenizer, write_encoder
+from tests.data.encoders.models import (
+    FAMILIES,
+    MAX_TOKENS,
+    REFUSED,
+    WORDS,
+    change_json,
+    files_in,
+    new_tokenizer,
+    write_encoder,
+)
 
-TEXTS = ("a text", "a somewhat longer text , so that the first one is padded good bad red", "good , bad")
+TEXTS = (
+    "a text",
+    "a somewhat longer text , so that the first one is padded good bad red",
+    "good , bad",
+)
 REFERENCE = "softmax_in_double_precision"
 MEAN = Pooling(position="mean", layers="last", last_k=1, layer=0)
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -50,15 +72,29 @@ def reference_attention(
     count: list[int],
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Prefix attention by its formula, in float64, layers counted by calls; the mask is added to the text's logits."""
+    """Prefix attention by its formula, in float64, layers counted by calls.
+
+    The mask is added to the text's logits.
+    """
     layer, groups = len(count), query.shape[1] // key.shape[1]
     count.append(layer)
-    query, key, value = query.double(), key.double().repeat_interleave(groups, 1), value.double().repeat_interleave(groups, 1)
-    slot_keys, slot_values = (part[layer].double().repeat_interleave(groups, 0) for part in (prefix_slots.keys, prefix_slots.values))
-    text = torch.einsum("bhqd,bhkd->bhqk", query, key) * scaling + (0 if mask is None else mask.double())
+    query, key, value = (
+        query.double(),
+        key.double().repeat_interleave(groups, 1),
+        value.double().repeat_interleave(groups, 1),
+    )
+    slot_keys, slot_values = (
+        part[layer].double().repeat_interleave(groups, 0)
+        for part in (prefix_slots.keys, prefix_slots.values)
+    )
+    text = torch.einsum("bhqd,bhkd->bhqk", query, key) * scaling + (
+        0 if mask is None else mask.double()
+    )
     slots = torch.einsum("bhqd,hsd->bhqs", query, slot_keys) * scaling
     if prefix_slots.bias is not None:
-        slots = slots + prefix_slots.bias[layer].double().repeat_interleave(groups, 0)[None, :, None]
+        slots = (
+            slots + prefix_slots.bias[layer].double().repeat_interleave(groups, 0)[None, :, None]
+        )
     weights = torch.softmax(torch.cat([text, slots], dim=-1), dim=-1)
     output = torch.einsum("bhqk,bhkd->bqhd", weights[..., : text.shape[-1]], value)
     output = output + torch.einsum("bhqs,hsd->bqhd", weights[..., text.shape[-1] :], slot_values)
@@ -76,24 +112,35 @@ def loader(tmp_path_factory: pytest.TempPathFactory) -> Loader:
 
     def load(family: str) -> Encoder:
         if family not in loaded:
-            loaded[family] = load_encoder(files_in(write_encoder(tmp_path_factory.mktemp("encoder"), FAMILIES[family])), "cpu")
+            loaded[family] = load_encoder(
+                files_in(write_encoder(tmp_path_factory.mktemp("encoder"), FAMILIES[family])), "cpu"
+            )
         return loaded[family]
 
     return load
 
 
-def inputs_of(encoder: Encoder, texts: tuple[str, ...] = TEXTS, side: str = "right") -> dict[str, Tensor]:
+def inputs_of(
+    encoder: Encoder, texts: tuple[str, ...] = TEXTS, side: str = "right"
+) -> dict[str, Tensor]:
     encoded = encoder.tokenizer(list(texts), padding=True, padding_side=side, return_tensors="pt")
     return {name: encoded[name] for name in encoder.tokenizer.model_input_names}
 
 
-def prefix_of(shape: EncoderShape, seed: int = 0, *, gated: bool = False, length: int = 5) -> Prefix:
+def prefix_of(
+    shape: EncoderShape, seed: int = 0, *, gated: bool = False, length: int = 5
+) -> Prefix:
     generator = torch.Generator().manual_seed(seed)
     tensor = torch.randn(shape.prefix_shape(length), generator=generator)
-    return Prefix(tensor=tensor, log_gate=torch.randn(shape.layers, shape.kv_heads, generator=generator) if gated else None)
+    return Prefix(
+        tensor=tensor,
+        log_gate=torch.randn(shape.layers, shape.kv_heads, generator=generator) if gated else None,
+    )
 
 
-def states_of(encoder: Encoder, inputs: dict[str, Tensor], slots: Slots | None = None) -> tuple[Tensor, ...]:
+def states_of(
+    encoder: Encoder, inputs: dict[str, Tensor], slots: Slots | None = None
+) -> tuple[Tensor, ...]:
     """Hidden states of all layers."""
     with torch.no_grad():
         states: tuple[Tensor, ...] = encoder.model(
@@ -109,14 +156,18 @@ def distance(one: Tensor, other: Tensor) -> float:
 @every_family
 def test_encoder_has_the_shape_of_its_configuration(loader: Loader, family: str):
     wanted = FAMILIES[family]
-    expected = EncoderShape(layers=wanted.layers, heads=4, kv_heads=wanted.kv_heads, head_size=8, hidden_size=32)
+    expected = EncoderShape(
+        layers=wanted.layers, heads=4, kv_heads=wanted.kv_heads, head_size=8, hidden_size=32
+    )
     assert loader(family).shape == expected
 
 
 @every_family
 def test_encoder_is_frozen_and_in_evaluation_mode(loader: Loader, family: str):
     model = loader(family).model
-    assert not any(parameter.requires_grad for parameter in model.parameters()) and not any(module.training for module in model.modules())
+    assert not any(parameter.requires_grad for parameter in model.parameters()) and not any(
+        module.training for module in model.modules()
+    )
 
 
 @every_family
@@ -146,7 +197,10 @@ def test_encoder_with_prefix_equals_the_formula(loader: Loader, family: str, gat
 def test_prefix_changes_the_output_of_every_token(loader: Loader, family: str):
     encoder = loader(family)
     inputs = inputs_of(encoder)
-    change = states_of(encoder, inputs, prefix_of(encoder.shape).slots())[-1] - states_of(encoder, inputs)[-1]
+    change = (
+        states_of(encoder, inputs, prefix_of(encoder.shape).slots())[-1]
+        - states_of(encoder, inputs)[-1]
+    )
     assert float(change[inputs["attention_mask"].bool()].abs().amax(dim=-1).min()) > 1e-2
 
 
@@ -159,7 +213,9 @@ def test_slots_of_a_layer_are_read_in_that_layer(loader: Loader, family: str):
         tensor = prefix.tensor.clone()
         tensor[layer] += 1.0
         after = states_of(encoder, inputs, Prefix(tensor=tensor).slots())
-        assert [torch.equal(*pair) for pair in zip(before, after, strict=True)] == [depth <= layer for depth in range(len(before))]
+        assert [torch.equal(*pair) for pair in zip(before, after, strict=True)] == [
+            depth <= layer for depth in range(len(before))
+        ]
 
 
 @every_family
@@ -170,7 +226,9 @@ def test_slots_are_read_by_every_token_in_every_layer(loader: Loader, family: st
     for layer in range(encoder.shape.layers):
         tensor = prefix.tensor.clone()
         tensor[layer] += 1.0
-        change = states_of(encoder, inputs, Prefix(tensor=tensor).slots())[layer + 1] - before[layer + 1]
+        change = (
+            states_of(encoder, inputs, Prefix(tensor=tensor).slots())[layer + 1] - before[layer + 1]
+        )
         assert float(change[inputs["attention_mask"].bool()].abs().amax(dim=-1).min()) > 1e-4
 
 
@@ -186,9 +244,18 @@ def test_prefix_of_length_zero_equals_no_prefix(loader: Loader, family: str):
 def test_prefix_that_nobody_reads_moves_no_position(loader: Loader, family: str):
     encoder = loader(family)
     inputs, prefix = inputs_of(encoder), prefix_of(encoder.shape)
-    closed = Prefix(tensor=prefix.tensor, log_gate=torch.full((encoder.shape.layers, encoder.shape.kv_heads), -math.inf))
+    closed = Prefix(
+        tensor=prefix.tensor,
+        log_gate=torch.full((encoder.shape.layers, encoder.shape.kv_heads), -math.inf),
+    )
     real = inputs["attention_mask"].bool()
-    assert distance(states_of(encoder, inputs, closed.slots())[-1][real], states_of(encoder, inputs)[-1][real]) < 1e-5
+    assert (
+        distance(
+            states_of(encoder, inputs, closed.slots())[-1][real],
+            states_of(encoder, inputs)[-1][real],
+        )
+        < 1e-5
+    )
 
 
 @every_family
@@ -219,7 +286,12 @@ def test_encode_pools_what_the_encoder_makes_with_the_prefix(loader: Loader, fam
     encoder = loader(family)
     inputs, slots = inputs_of(encoder), prefix_of(encoder.shape, gated=True).slots()
     states = states_of(encoder, inputs, slots)[-1]
-    expected = torch.stack([row[mask.bool()].mean(dim=0) for row, mask in zip(states, inputs["attention_mask"], strict=True)])
+    expected = torch.stack(
+        [
+            row[mask.bool()].mean(dim=0)
+            for row, mask in zip(states, inputs["attention_mask"], strict=True)
+        ]
+    )
     with torch.no_grad():
         assert distance(encode(encoder.model, inputs, slots, MEAN), expected) < 1e-5
 
@@ -232,16 +304,23 @@ def test_recomputed_layers_give_the_same_gradients(loader: Loader, family: str):
         for tensor in (prefix.tensor, prefix.log_gate):
             tensor.requires_grad_()
         with checkpointed_layers(encoder.model, enabled=enabled):
-            encode(encoder.model, inputs_of(encoder), prefix.slots(), MEAN).square().sum().backward()
+            encode(
+                encoder.model, inputs_of(encoder), prefix.slots(), MEAN
+            ).square().sum().backward()
         found.append((prefix.tensor.grad, prefix.log_gate.grad))
-    assert all(distance(one, other) < 1e-6 * float(one.abs().max() + 1) for one, other in zip(*found, strict=True))
+    assert all(
+        distance(one, other) < 1e-6 * float(one.abs().max() + 1)
+        for one, other in zip(*found, strict=True)
+    )
     assert float(found[1][0].abs().amax(dim=(1, 2, 3, 4)).min()) > 1e-6
 
 
 @every_family
 def test_text_of_the_longest_length_fits(loader: Loader, family: str):
     encoder = loader(family)
-    states = states_of(encoder, inputs_of(encoder, (" ".join(["good"] * (encoder.max_tokens - 2)),)))
+    states = states_of(
+        encoder, inputs_of(encoder, (" ".join(["good"] * (encoder.max_tokens - 2)),))
+    )
     assert encoder.max_tokens == MAX_TOKENS and states[-1].shape[1] == MAX_TOKENS
 
 
@@ -253,21 +332,31 @@ def test_length_beyond_the_positions_is_refused(loader: Loader):
 
 
 @every_family
-@pytest.mark.parametrize(("limit", "longest"), [(40, 40), (int(1e30), MAX_TOKENS)], ids=["tokenizer", "positions"])
-def test_smaller_limit_of_tokenizer_and_positions_counts(tmp_path: Path, family: str, limit: int, longest: int):
-    files = files_in(write_encoder(tmp_path, FAMILIES[family], tokenizer=new_tokenizer(model_max_length=limit)))
+@pytest.mark.parametrize(
+    ("limit", "longest"), [(40, 40), (int(1e30), MAX_TOKENS)], ids=["tokenizer", "positions"]
+)
+def test_smaller_limit_of_tokenizer_and_positions_counts(
+    tmp_path: Path, family: str, limit: int, longest: int
+):
+    files = files_in(
+        write_encoder(tmp_path, FAMILIES[family], tokenizer=new_tokenizer(model_max_length=limit))
+    )
     assert load_encoder(files, "cpu").max_tokens == longest
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_family_with_attention_of_its_own_is_refused_by_name(tmp_path: Path, name: str):
-    with pytest.raises(EncoderError, match=f"{REFUSED[name].model} .* does not hand its attention") as caught:
+    with pytest.raises(
+        EncoderError, match=f"{REFUSED[name].model} .* does not hand its attention"
+    ) as caught:
         load_encoder(files_in(write_encoder(tmp_path, REFUSED[name])), "cpu")
     families = (*FAMILIES, name.removesuffix("-v2"))
     assert not [family for family in families if family not in caught.value.expected]
 
 
-def test_encoder_whose_prefix_is_not_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_encoder_whose_prefix_is_not_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(encoder_module, "Slots", lambda keys, values: None)
     with pytest.raises(EncoderError, match=r"a random prefix changes the output by 0\.0e\+00"):
         load_encoder(files_in(write_encoder(tmp_path)), "cpu")
@@ -289,14 +378,21 @@ def test_checkpoint_of_a_task_model_loads_its_encoder(tmp_path: Path):
     inputs = inputs_of(encoder)
     with torch.no_grad():
         expected = plain(**inputs).last_hidden_state
-    assert distance(states_of(encoder, inputs)[-1], expected) < 1e-5 and encoder.model.pooler is None
+    assert (
+        distance(states_of(encoder, inputs)[-1], expected) < 1e-5 and encoder.model.pooler is None
+    )
 
 
 def test_sharded_weights_load_as_whole_ones_do(tmp_path: Path, loader: Loader):
     folder = write_encoder(tmp_path, max_shard_size="20KB")
-    assert (folder / "model.safetensors.index.json").is_file() and not (folder / "model.safetensors").exists()
+    assert (folder / "model.safetensors.index.json").is_file() and not (
+        folder / "model.safetensors"
+    ).exists()
     encoder = load_encoder(files_in(folder), "cpu")
-    assert torch.equal(states_of(encoder, inputs_of(encoder))[-1], states_of(loader("BERT"), inputs_of(encoder))[-1])
+    assert torch.equal(
+        states_of(encoder, inputs_of(encoder))[-1],
+        states_of(loader("BERT"), inputs_of(encoder))[-1],
+    )
 
 
 def test_half_precision_weights_are_loaded_in_single_precision(tmp_path: Path):
@@ -308,7 +404,9 @@ def test_half_precision_weights_are_loaded_in_single_precision(tmp_path: Path):
 def test_checkpoint_that_lacks_weights_is_refused(tmp_path: Path):
     folder = write_encoder(tmp_path)
     change_json(folder / "config.json", lambda config: config | {"num_hidden_layers": 4})
-    with pytest.raises(EncoderError, match=r"toy lacks 16 weights of BertModel, such as encoder\.layer\.3\."):
+    with pytest.raises(
+        EncoderError, match=r"toy lacks 16 weights of BertModel, such as encoder\.layer\.3\."
+    ):
         load_encoder(files_in(folder), "cpu")
 
 
@@ -319,7 +417,9 @@ def test_tokenizer_without_padding_is_refused(tmp_path: Path):
 
 
 def test_tokenizer_that_pads_on_the_left_is_accepted(tmp_path: Path):
-    encoder = load_encoder(files_in(write_encoder(tmp_path, tokenizer=new_tokenizer(padding_side="left"))), "cpu")
+    encoder = load_encoder(
+        files_in(write_encoder(tmp_path, tokenizer=new_tokenizer(padding_side="left"))), "cpu"
+    )
     tokens = tokenize(encoder.tokenizer, TEXTS, None, MAX_TOKENS)
     (batch,) = budget_batches(tokens, 1000)
     assert batch.inputs["attention_mask"][:, 0].all()
@@ -328,11 +428,15 @@ def test_tokenizer_that_pads_on_the_left_is_accepted(tmp_path: Path):
 def test_tokenizer_without_a_fast_form_is_refused(tmp_path: Path):
     vocabulary = tmp_path / "words.txt"
     vocabulary.write_text("\n".join(WORDS), encoding="utf-8")
-    slow = transformers.BertJapaneseTokenizer(vocabulary, word_tokenizer_type="basic", subword_tokenizer_type="character")
+    slow = transformers.BertJapaneseTokenizer(
+        vocabulary, word_tokenizer_type="basic", subword_tokenizer_type="character"
+    )
     folder = write_encoder(tmp_path / "encoder")
     (folder / "tokenizer.json").unlink()
     slow.save_pretrained(folder)
-    with pytest.raises(EncoderError, match=r"the tokenizer of toy \(BertJapaneseTokenizer\) has no fast form"):
+    with pytest.raises(
+        EncoderError, match=r"the tokenizer of toy \(BertJapaneseTokenizer\) has no fast form"
+    ):
         load_encoder(files_in(folder), "cpu")
 
 
@@ -352,7 +456,9 @@ def test_tokenizer_without_a_fast_form_is_refused(tmp_path: Path):
         ("config.json", b'{"model_type": "bert", "hidden_size": 64}', "model"),
     ],
 )
-def test_damaged_file_is_an_error_that_names_the_encoder(tmp_path: Path, name: str, content: bytes, part: str):
+def test_damaged_file_is_an_error_that_names_the_encoder(
+    tmp_path: Path, name: str, content: bytes, part: str
+):
     folder = write_encoder(tmp_path)
     (folder / name).write_bytes(content)
     with pytest.raises(EncoderError, match=f"cannot read the {part} of toy: ."):
@@ -363,15 +469,25 @@ def test_damaged_file_is_an_error_that_names_the_encoder(tmp_path: Path, name: s
 def test_code_beside_the_weights_is_not_run(tmp_path: Path, model_type: str):
     folder = write_encoder(tmp_path / "encoder")
     names = {"AutoConfig": "evil.EvilConfig", "AutoModel": "evil.EvilModel"}
-    change_json(folder / "config.json", lambda config: config | {"auto_map": names, "model_type": model_type})
-    change_json(folder / "tokenizer_config.json", lambda config: config | {"auto_map": {"AutoTokenizer": [None, "evil.EvilTokenizer"]}})
-    (folder / "evil.py").write_text(f"open({json.dumps(str(tmp_path / 'ran'))}, 'w').close()", encoding="utf-8")
+    change_json(
+        folder / "config.json",
+        lambda config: config | {"auto_map": names, "model_type": model_type},
+    )
+    change_json(
+        folder / "tokenizer_config.json",
+        lambda config: config | {"auto_map": {"AutoTokenizer": [None, "evil.EvilTokenizer"]}},
+    )
+    (folder / "evil.py").write_text(
+        f"open({json.dumps(str(tmp_path / 'ran'))}, 'w').close()", encoding="utf-8"
+    )
     if model_type == "bert":
         assert load_encoder(files_in(folder), "cpu").shape.layers == 3
     else:
         with pytest.raises(EncoderError, match="cannot read the (model|tokenizer) of toy"):
             load_encoder(files_in(folder), "cpu")
-    assert not (tmp_path / "ran").exists() and not [name for name in sys.modules if name.endswith("evil")]
+    assert not (tmp_path / "ran").exists() and not [
+        name for name in sys.modules if name.endswith("evil")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -380,19 +496,34 @@ def bundled() -> Encoder:
     return load_encoder(locate_encoder(EncoderConfig()), "cpu")
 
 
-SENTENCES = ("A film that nobody should miss.", "No.", "The second half drags on, and the ending makes no sense at all!")
+SENTENCES = (
+    "A film that nobody should miss.",
+    "No.",
+    "The second half drags on, and the ending makes no sense at all!",
+)
 
 
-def vectors_of(encoder: Encoder, bank: Bank, texts: tuple[str, ...] = SENTENCES, budget_tokens: int = 1000) -> Tensor:
+def vectors_of(
+    encoder: Encoder, bank: Bank, texts: tuple[str, ...] = SENTENCES, budget_tokens: int = 1000
+) -> Tensor:
     tokens = tokenize(encoder.tokenizer, texts, None, 64)
     batches = budget_batches(tokens, budget_tokens)
-    return torch.from_numpy(embed_batches(encoder.model, batches, bank, count=len(texts), precision="fp32"))
+    return torch.from_numpy(
+        embed_batches(encoder.model, batches, bank, count=len(texts), precision="fp32")
+    )
 
 
-def bank_of(encoder: Encoder, *seeds: int, rule: Rule = "concat_prefixes", scale: float = 0.5) -> Bank:
+def bank_of(
+    encoder: Encoder, *seeds: int, rule: Rule = "concat_prefixes", scale: float = 0.5
+) -> Bank:
     prefixes = tuple(prefix_of(encoder.shape, seed) for seed in seeds)
     scaled = tuple(replace(prefix, tensor=prefix.tensor * scale) for prefix in prefixes)
-    return Bank(prefixes=scaled, weights=default_weights("share", len(seeds)) if seeds else (), rule=rule, pooling=MEAN)
+    return Bank(
+        prefixes=scaled,
+        weights=default_weights("share", len(seeds)) if seeds else (),
+        rule=rule,
+        pooling=MEAN,
+    )
 
 
 def test_bundled_encoder_without_prefixes_is_its_own_sentence_vector(bundled: Encoder):
@@ -401,7 +532,12 @@ def test_bundled_encoder_without_prefixes_is_its_own_sentence_vector(bundled: En
     with torch.no_grad():
         states = plain(**encoded).last_hidden_state
     mask = encoded["attention_mask"][..., None]
-    assert distance(vectors_of(bundled, bank_of(bundled)), (states * mask).sum(dim=1) / mask.sum(dim=1)) < 1e-5
+    assert (
+        distance(
+            vectors_of(bundled, bank_of(bundled)), (states * mask).sum(dim=1) / mask.sum(dim=1)
+        )
+        < 1e-5
+    )
 
 
 def test_batch_mates_change_nothing_in_the_bundled_encoder(bundled: Encoder):
@@ -410,12 +546,24 @@ def test_batch_mates_change_nothing_in_the_bundled_encoder(bundled: Encoder):
 
 
 def test_order_of_prefixes_changes_nothing_in_the_bundled_encoder(bundled: Encoder):
-    assert distance(vectors_of(bundled, bank_of(bundled, 0, 1, 2)), vectors_of(bundled, bank_of(bundled, 2, 0, 1))) < 1e-5
+    assert (
+        distance(
+            vectors_of(bundled, bank_of(bundled, 0, 1, 2)),
+            vectors_of(bundled, bank_of(bundled, 2, 0, 1)),
+        )
+        < 1e-5
+    )
 
 
 @pytest.mark.parametrize("rule", ["concat_prefixes", "mean_prefixes", "mean_vectors"])
 def test_copies_of_a_prefix_equal_it_in_the_bundled_encoder(bundled: Encoder, rule: Rule):
-    assert distance(vectors_of(bundled, bank_of(bundled, 4, 4, 4, rule=rule)), vectors_of(bundled, bank_of(bundled, 4))) < 1e-5
+    assert (
+        distance(
+            vectors_of(bundled, bank_of(bundled, 4, 4, 4, rule=rule)),
+            vectors_of(bundled, bank_of(bundled, 4)),
+        )
+        < 1e-5
+    )
 
 
 def test_prefix_changes_every_vector_of_the_bundled_encoder(bundled: Encoder):

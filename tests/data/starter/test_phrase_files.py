@@ -75,7 +75,9 @@ def slots_used(phrases: Phrases) -> set[tuple[str, str | None]]:
 
 
 def test_every_phrase_file_is_a_task():
-    assert sorted(path.name for path in FOLDER.iterdir()) == sorted(f"{name}.yaml" for name in STARTER_TASKS)
+    assert sorted(path.name for path in FOLDER.iterdir()) == sorted(
+        f"{name}.yaml" for name in STARTER_TASKS
+    )
 
 
 @pytest.mark.parametrize("name", STARTER_TASKS)

@@ -1,4 +1,7 @@
-"""The starter suite keeps its promises: sizes, balance, apart splits, the same bytes always, and no keyword game."""
+"""The starter suite keeps its promises.
+
+Sizes, balance, apart splits, the same bytes always, and no keyword game.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,9 @@ def all_texts(examples: Examples) -> set[str]:
 def joined(examples: Examples) -> list[str]:
     if examples.pairs is None:
         return list(examples.texts)
-    return [f"{text} [SEP] {pair}" for text, pair in zip(examples.texts, examples.pairs, strict=True)]
+    return [
+        f"{text} [SEP] {pair}" for text, pair in zip(examples.texts, examples.pairs, strict=True)
+    ]
 
 
 def starter_rows(name: str) -> dict[str, tuple[Row, ...]]:
@@ -101,7 +106,9 @@ def test_starter_task_has_the_promised_rows(name: str) -> None:
 
 @pytest.mark.parametrize("name", STARTER_TASKS)
 def test_starter_task_is_paired_only_when_it_compares(name: str) -> None:
-    assert [examples.pairs is not None for examples in splits_of(starter_task(name)).values()] == [name in PAIRED] * 3
+    assert [examples.pairs is not None for examples in splits_of(starter_task(name)).values()] == [
+        name in PAIRED
+    ] * 3
 
 
 @pytest.mark.parametrize("name", STARTER_TASKS)
@@ -113,12 +120,21 @@ def test_starter_labels_are_balanced_in_every_split(name: str) -> None:
 
 
 def test_similarity_is_graded_from_zero_to_five() -> None:
-    assert np.unique(starter_task("similarity").train.labels).tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert np.unique(starter_task("similarity").train.labels).tolist() == [
+        0.0,
+        1.0,
+        2.0,
+        3.0,
+        4.0,
+        5.0,
+    ]
 
 
 @pytest.mark.parametrize("name", STARTER_TASKS)
 def test_starter_splits_share_no_single_text(name: str) -> None:
-    train, validation, test = (all_texts(examples) for examples in splits_of(starter_task(name)).values())
+    train, validation, test = (
+        all_texts(examples) for examples in splits_of(starter_task(name)).values()
+    )
     assert not (train & validation or train & test or validation & test)
 
 
@@ -130,14 +146,28 @@ def test_starter_rows_are_not_repeated(name: str) -> None:
 
 @pytest.mark.parametrize("target", STARTER_TARGETS)
 def test_target_shares_no_text_with_a_source(target: str) -> None:
-    source_texts = {text for name in STARTER_SOURCES for examples in splits_of(starter_task(name)).values() for text in all_texts(examples)}
-    assert not source_texts & {text for examples in splits_of(starter_task(target)).values() for text in all_texts(examples)}
+    source_texts = {
+        text
+        for name in STARTER_SOURCES
+        for examples in splits_of(starter_task(name)).values()
+        for text in all_texts(examples)
+    }
+    assert not source_texts & {
+        text
+        for examples in splits_of(starter_task(target)).values()
+        for text in all_texts(examples)
+    }
 
 
 @pytest.mark.parametrize("target", STARTER_TARGETS)
 def test_target_shares_no_frame_with_a_source(target: str) -> None:
     def wording(phrases: Phrases) -> set[str]:
-        frames = [frame for group in (phrases.frames, phrases.test_frames) for each in group.values() for frame in each]
+        frames = [
+            frame
+            for group in (phrases.frames, phrases.test_frames)
+            for each in group.values()
+            for frame in each
+        ]
         return {re.sub(r"\{[^}]*\}", "{}", frame) for frame in frames}
 
     of_sources = set().union(*(wording(load_phrases(name)) for name in STARTER_SOURCES))
@@ -158,7 +188,10 @@ def test_some_frames_occur_in_the_test_split_alone(name: str) -> None:
 def test_starter_rows_become_examples_in_order(name: str) -> None:
     test = starter_task(name).test
     expected = [(row.text, row.pair, row.label) for row in starter_rows(name)["test"]]
-    assert list(zip(test.texts, test.pairs or [""] * len(test), test.labels.tolist(), strict=True)) == expected
+    assert (
+        list(zip(test.texts, test.pairs or [""] * len(test), test.labels.tolist(), strict=True))
+        == expected
+    )
 
 
 @pytest.mark.parametrize("name", STARTER_TASKS)
@@ -167,8 +200,19 @@ def test_starter_task_holds_the_examples_it_always_held(name: str) -> None:
 
 
 def test_starter_suite_is_the_same_in_another_process() -> None:
-    env = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    other = subprocess.run([sys.executable, "-c", PRINT_DIGESTS], env=env, check=True, capture_output=True, text=True, encoding="utf-8")
+    env = {
+        **os.environ,
+        "PYTHONHASHSEED": "77",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    other = subprocess.run(
+        [sys.executable, "-c", PRINT_DIGESTS],
+        env=env,
+        check=True,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
     assert other.stdout.split() == list(DIGESTS.values())
 
 
@@ -182,7 +226,11 @@ def test_generating_a_starter_task_is_quick() -> None:
 @pytest.mark.parametrize("name", STARTER_TASKS)
 def test_starter_texts_are_whole_sentences(name: str) -> None:
     for examples in splits_of(starter_task(name)).values():
-        bad = [text for text in all_texts(examples) if not re.fullmatch(r"[A-Z\d][^{}|_=]*[.?]", text) or "  " in text]
+        bad = [
+            text
+            for text in all_texts(examples)
+            if not re.fullmatch(r"[A-Z\d][^{}|_=]*[.?]", text) or "  " in text
+        ]
         assert bad == []
 
 
@@ -210,8 +258,15 @@ def test_polish_writes_articles_and_capitals(text: str, polished: str) -> None:
 
 
 def test_frame_repeats_a_slot_and_draws_another_for_a_new_number() -> None:
-    phrases = Phrases(labels=("x", "y"), frames={"*": ("{beast} {beast2} {beast}",)}, test_frames={}, lexicon={"beast": ("ox", "hen")})
-    first, second, third = compose(phrases, random.Random(0), 0, held_out=False).text.lower().split()
+    phrases = Phrases(
+        labels=("x", "y"),
+        frames={"*": ("{beast} {beast2} {beast}",)},
+        test_frames={},
+        lexicon={"beast": ("ox", "hen")},
+    )
+    first, second, third = (
+        compose(phrases, random.Random(0), 0, held_out=False).text.lower().split()
+    )
     assert first == third
     assert {first, second} == {"ox", "hen"}
 
@@ -219,14 +274,22 @@ def test_frame_repeats_a_slot_and_draws_another_for_a_new_number() -> None:
 @pytest.mark.parametrize(("label", "text"), [(0, "Xs, not ys"), (1, "Ys, not xs")])
 def test_frame_fills_roles_by_label(label: int, text: str) -> None:
     phrases = Phrases(
-        labels=("x", "y"), frames={"*": ("{word=}, not {word!}",)}, test_frames={}, lexicon={"word_x": ("xs",), "word_y": ("ys",)}
+        labels=("x", "y"),
+        frames={"*": ("{word=}, not {word!}",)},
+        test_frames={},
+        lexicon={"word_x": ("xs",), "word_y": ("ys",)},
     )
     assert compose(phrases, random.Random(0), label, held_out=False).text == text
 
 
 def test_frame_takes_forms_and_says_again_from_the_second_time_on() -> None:
     lexicon = {"item": [{"word": "the key", "again": "it", "many": "keys"}]}
-    phrases = Phrases(labels=("x", "y"), frames={"*": ("{item}, {item}, {item.many} || {item}",)}, test_frames={}, lexicon=lexicon)
+    phrases = Phrases(
+        labels=("x", "y"),
+        frames={"*": ("{item}, {item}, {item.many} || {item}",)},
+        test_frames={},
+        lexicon=lexicon,
+    )
     row = compose(phrases, random.Random(0), 0, held_out=False)
     assert (row.text, row.pair) == ("The key, it, keys", "It")
 
@@ -241,5 +304,7 @@ def test_unknown_starter_task_is_refused_with_a_near_name() -> None:
 def test_bag_of_words_stays_below_85_percent(name: str) -> None:
     task = starter_task(name)
     words = TfidfVectorizer(ngram_range=(1, 2))
-    model = LogisticRegression(C=10.0, max_iter=1000).fit(words.fit_transform(joined(task.train)), task.train.labels)
+    model = LogisticRegression(C=10.0, max_iter=1000).fit(
+        words.fit_transform(joined(task.train)), task.train.labels
+    )
     assert model.score(words.transform(joined(task.test)), task.test.labels) < 0.85

@@ -16,7 +16,9 @@ from prefixbank.config.schema import Kind, TaskConfig
 from prefixbank.core.stats.metrics import METRICS_OF
 
 FOLDER = Path(__file__).parents[2] / "conf" / "task"
-HUB = sorted(path.stem for path in FOLDER.glob("*.yaml") if "source: hub" in path.read_text(encoding="utf-8"))
+HUB = sorted(
+    path.stem for path in FOLDER.glob("*.yaml") if "source: hub" in path.read_text(encoding="utf-8")
+)
 NAMES = [*HUB, "files", "folder"]
 GLUE = {"cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"}
 
@@ -39,7 +41,19 @@ def leaves(values: dict[str, Any], path: str = "") -> dict[str, Any]:
 
 
 def test_conf_has_the_benchmarks_users_ask_for():
-    others = {"yelp_polarity", "boolq", "wic", "cb", "snli", "ag_news", "trec", "subj", "mr", "cr", "mpqa"}
+    others = {
+        "yelp_polarity",
+        "boolq",
+        "wic",
+        "cb",
+        "snli",
+        "ag_news",
+        "trec",
+        "subj",
+        "mr",
+        "cr",
+        "mpqa",
+    }
     assert (GLUE | others) - set(HUB) == set()
 
 
@@ -64,7 +78,12 @@ def test_conf_task_composes_to_what_the_file_says(name: str):
 @pytest.mark.parametrize("name", HUB)
 def test_conf_task_is_complete(name: str):
     config = config_of(name)
-    complete = [config.name == name, "/" in config.hub_id, config.metric in METRICS_OF[config.kind], config.kind in get_args(Kind)]
+    complete = [
+        config.name == name,
+        "/" in config.hub_id,
+        config.metric in METRICS_OF[config.kind],
+        config.kind in get_args(Kind),
+    ]
     assert [*complete, (len(config.labels) > 1) is (config.kind != "regression")] == [True] * 5
 
 

@@ -19,12 +19,26 @@ from tests.data.tables import rows, write_lines
 
 def load(folder: Path, train: str, **settings: Any) -> Task:
     """Load a task whose three splits are the same file."""
-    return load_task(TaskConfig(source="files", path=str(folder), splits=SplitNames(train=train, validation=train, test=train), **settings))
+    return load_task(
+        TaskConfig(
+            source="files",
+            path=str(folder),
+            splits=SplitNames(train=train, validation=train, test=train),
+            **settings,
+        )
+    )
 
 
 def faults(folder: Path, train: str, **settings: Any) -> str:
     with pytest.raises(PrefixbankError) as caught:
-        load_task(TaskConfig(source="files", path=str(folder), splits=SplitNames(train=train, validation="", test=""), **settings))
+        load_task(
+            TaskConfig(
+                source="files",
+                path=str(folder),
+                splits=SplitNames(train=train, validation="", test=""),
+                **settings,
+            )
+        )
     return str(caught.value)
 
 
@@ -54,25 +68,45 @@ def test_tsv_takes_quotation_marks_as_characters(tmp_path: Path):
 
 
 def test_jsonl_reads_the_named_columns(tmp_path: Path):
-    write_lines(tmp_path / "t.jsonl", '{"a": "one\\u2028line", "b": "B", "c": "x", "d": [1]}', "", '{"a": "two", "b": "D", "c": "y"}')
+    write_lines(
+        tmp_path / "t.jsonl",
+        '{"a": "one\\u2028line", "b": "B", "c": "x", "d": [1]}',
+        "",
+        '{"a": "two", "b": "D", "c": "y"}',
+    )
     train = load(tmp_path, "t.jsonl", columns=ColumnNames(text="a", text_pair="b", label="c")).train
-    assert (train.texts, train.pairs, train.labels.tolist()) == (("one\u2028line", "two"), ("B", "D"), [0, 1])
+    assert (train.texts, train.pairs, train.labels.tolist()) == (
+        ("one\u2028line", "two"),
+        ("B", "D"),
+        [0, 1],
+    )
 
 
 def test_jsonl_keeps_dates_as_label_names(tmp_path: Path):
-    write_lines(tmp_path / "t.jsonl", '{"text": "a", "label": "2020-01-01"}', '{"text": "b", "label": "2021-01-01"}')
+    write_lines(
+        tmp_path / "t.jsonl",
+        '{"text": "a", "label": "2020-01-01"}',
+        '{"text": "b", "label": "2021-01-01"}',
+    )
     assert load(tmp_path, "t.jsonl").labels == ("2020-01-01", "2021-01-01")
 
 
 def test_parquet_reads_categorical_columns(tmp_path: Path):
-    table = pa.table({"text": pa.array(["a", "b", "a"]).dictionary_encode(), "label": pa.array(["y", "x", "x"]).dictionary_encode()})
+    table = pa.table(
+        {
+            "text": pa.array(["a", "b", "a"]).dictionary_encode(),
+            "label": pa.array(["y", "x", "x"]).dictionary_encode(),
+        }
+    )
     parquet.write_table(table, tmp_path / "t.parquet")
     train = load(tmp_path, "t.parquet").train
     assert (train.texts, train.labels.tolist()) == (("a", "b", "a"), [1, 0, 0])
 
 
 def test_file_name_without_ending_finds_the_file(tmp_path: Path):
-    write_lines(tmp_path / "train.jsonl", '{"text": "a", "label": "x"}', '{"text": "b", "label": "y"}')
+    write_lines(
+        tmp_path / "train.jsonl", '{"text": "a", "label": "x"}', '{"text": "b", "label": "y"}'
+    )
     assert load(tmp_path, "train").train.texts == ("a", "b")
 
 
@@ -91,7 +125,9 @@ def test_file_name_without_ending_finds_the_file(tmp_path: Path):
     ],
     ids=str,
 )
-def test_label_becomes_an_index(tmp_path: Path, labels: list[Any], declared: tuple[str, ...], expected: list[int]):
+def test_label_becomes_an_index(
+    tmp_path: Path, labels: list[Any], declared: tuple[str, ...], expected: list[int]
+):
     parquet.write_table(pa.table(rows(labels)), tmp_path / "t.parquet")
     found = load(tmp_path, "t.parquet", labels=declared).train.labels
     assert (found.dtype, found.tolist()) == (np.int64, expected)
@@ -107,9 +143,13 @@ def test_label_becomes_an_index(tmp_path: Path, labels: list[Any], declared: tup
     ],
     ids=["indices", "names", "joined names", "found names"],
 )
-def test_multilabel_rows_become_zeros_and_ones(tmp_path: Path, labels: list[Any], declared: tuple[str, ...]):
+def test_multilabel_rows_become_zeros_and_ones(
+    tmp_path: Path, labels: list[Any], declared: tuple[str, ...]
+):
     parquet.write_table(pa.table(rows(labels)), tmp_path / "t.parquet")
-    found = load(tmp_path, "t.parquet", labels=declared, kind="multilabel", metric="macro_f1").train.labels
+    found = load(
+        tmp_path, "t.parquet", labels=declared, kind="multilabel", metric="macro_f1"
+    ).train.labels
     assert (found.dtype, found.tolist()) == (np.uint8, [[1, 0, 1], [0, 0, 0], [0, 1, 0]])
 
 
@@ -117,19 +157,31 @@ def test_multilabel_rows_become_zeros_and_ones(tmp_path: Path, labels: list[Any]
 def test_regression_label_becomes_a_float(tmp_path: Path, labels: list[Any]):
     parquet.write_table(pa.table(rows(labels)), tmp_path / "t.parquet")
     task = load(tmp_path, "t.parquet", kind="regression", metric="spearman")
-    assert (task.train.labels.dtype, task.train.labels.tolist(), task.labels) == (np.float64, [3.0, 1.0, 2.0], ())
+    assert (task.train.labels.dtype, task.train.labels.tolist(), task.labels) == (
+        np.float64,
+        [3.0, 1.0, 2.0],
+        (),
+    )
 
 
 def test_missing_file_is_named_with_what_the_folder_holds(tmp_path: Path):
     write_lines(tmp_path / "train.csv", "text,label")
     message = faults(tmp_path, "trainn.csv")
-    assert "no file" in message and "trainn.csv" in message and "did you mean 'train.csv'" in message
+    assert (
+        "no file" in message and "trainn.csv" in message and "did you mean 'train.csv'" in message
+    )
 
 
 def test_missing_validation_file_says_how_to_do_without(tmp_path: Path):
     write_lines(tmp_path / "t.csv", "text,label", "a,x", "b,y")
     with pytest.raises(DataError) as caught:
-        load_task(TaskConfig(source="files", path=str(tmp_path), splits=SplitNames(train="t.csv", validation="v.csv", test="")))
+        load_task(
+            TaskConfig(
+                source="files",
+                path=str(tmp_path),
+                splits=SplitNames(train="t.csv", validation="v.csv", test=""),
+            )
+        )
     assert "task.splits.validation=''" in caught.value.fix
 
 
@@ -167,9 +219,14 @@ def test_parquet_texts_that_are_not_utf8_are_named_by_row(tmp_path: Path):
 
 
 def test_csv_rows_of_another_width_are_counted(tmp_path: Path):
-    write_lines(tmp_path / "t.csv", "text,label", "a,x", "b", '"c\nd",y', "e, f,x", "g,h,y", "i,j,y")
+    write_lines(
+        tmp_path / "t.csv", "text,label", "a,x", "b", '"c\nd",y', "e, f,x", "g,h,y", "i,j,y"
+    )
     message = faults(tmp_path, "t.csv")
-    assert "4 rows with another number of fields than the header's 2: row 2 '1 fields: b', row 4 '3 fields: e, f,x', row 5" in message
+    assert (
+        "4 rows with another number of fields than the header's 2: row 2 '1 fields: b', row 4 '3 "
+        "fields: e, f,x', row 5" in message
+    )
 
 
 def test_open_quotation_mark_is_refused(tmp_path: Path):
@@ -204,7 +261,9 @@ def test_jsonl_lines_that_are_no_objects_are_named(tmp_path: Path):
 
 def test_jsonl_column_of_mixed_types_is_refused(tmp_path: Path):
     write_lines(tmp_path / "t.jsonl", '{"text": "a", "label": 0}', '{"text": "b", "label": "yes"}')
-    assert "column 'label' cannot be read as one type (found: int, str)" in faults(tmp_path, "t.jsonl")
+    assert "column 'label' cannot be read as one type (found: int, str)" in faults(
+        tmp_path, "t.jsonl"
+    )
 
 
 def test_text_column_of_numbers_is_refused(tmp_path: Path):
@@ -214,16 +273,24 @@ def test_text_column_of_numbers_is_refused(tmp_path: Path):
 
 @pytest.mark.parametrize("column", ["text", "text_pair"])
 def test_rows_without_text_are_counted_and_named(tmp_path: Path, column: str):
-    columns = rows([0, 1] * 3, text_pair=["p"] * 6) | {column: ["a", "", " \t", None, "b", "\u00a0"]}
+    columns = rows([0, 1] * 3, text_pair=["p"] * 6) | {
+        column: ["a", "", " \t", None, "b", "\u00a0"]
+    }
     parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
     message = faults(tmp_path, "t.parquet", columns=ColumnNames(text_pair="text_pair"))
-    assert f"t.parquet: 4 rows without text in column '{column}': row 2 '', row 3 ' \\t', row 4, ..." in message
+    assert (
+        f"t.parquet: 4 rows without text in column '{column}': row 2 '', row 3 ' \\t', row 4, ..."
+        in message
+    )
 
 
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        (["no", "yess", "yes"], "1 row with a label that is not listed in column 'label': row 2 'yess'"),
+        (
+            ["no", "yess", "yes"],
+            "1 row with a label that is not listed in column 'label': row 2 'yess'",
+        ),
         ([0, 1, 2], "row 3 2"),
         ([0, 1, -1], "row 3 -1"),
         ([0.0, 1.0, 0.5], "row 3 0.5"),
@@ -243,19 +310,31 @@ def test_wrong_class_label_is_named(tmp_path: Path, labels: list[Any], said: str
 
 def test_whole_number_is_no_index_when_a_label_name_is_one(tmp_path: Path):
     parquet.write_table(pa.table(rows([0, 1])), tmp_path / "t.parquet")
-    assert "1 row with a label that is not listed in column 'label': row 1 0" in faults(tmp_path, "t.parquet", labels=("1", "2"))
+    assert "1 row with a label that is not listed in column 'label': row 1 0" in faults(
+        tmp_path, "t.parquet", labels=("1", "2")
+    )
 
 
 def test_unlisted_label_is_answered_with_a_near_one(tmp_path: Path):
     write_lines(tmp_path / "t.csv", "text,label", "a,no", "b,yess")
-    assert "one of 2 labels: no, yes (or its index, 0 to 1); did you mean 'yes'?" in faults(tmp_path, "t.csv", labels=("no", "yes"))
+    assert "one of 2 labels: no, yes (or its index, 0 to 1); did you mean 'yes'?" in faults(
+        tmp_path, "t.csv", labels=("no", "yes")
+    )
 
 
 def test_label_that_train_lacks_is_refused_in_test(tmp_path: Path):
     write_lines(tmp_path / "t.csv", "text,label", "a,x", "b,y")
     write_lines(tmp_path / "u.csv", "text,label", "a,z")
-    with pytest.raises(DataError, match=r"u\.csv: 1 row with a label that is not listed .*row 1 'z'"):
-        load_task(TaskConfig(source="files", path=str(tmp_path), splits=SplitNames(train="t.csv", validation="t.csv", test="u.csv")))
+    with pytest.raises(
+        DataError, match=r"u\.csv: 1 row with a label that is not listed .*row 1 'z'"
+    ):
+        load_task(
+            TaskConfig(
+                source="files",
+                path=str(tmp_path),
+                splits=SplitNames(train="t.csv", validation="t.csv", test="u.csv"),
+            )
+        )
 
 
 @pytest.mark.parametrize(
@@ -266,20 +345,28 @@ def test_label_that_train_lacks_is_refused_in_test(tmp_path: Path):
         ([[0, 1], [1, 1]], "1 row with a label twice in column 'label': row 2 [1, 1]"),
         (["a|", "b"], "without label in column 'label': row 1 ''"),
         ([0, 1], "column 'label' holds int64"),
-        ([[False], [True], [True, True]], "3 rows with a label that is not listed in column 'label': row 2 True, row 3 True"),
+        (
+            [[False], [True], [True, True]],
+            "3 rows with a label that is not listed in column 'label': row 2 True, row 3 True",
+        ),
     ],
     ids=str,
 )
 def test_wrong_label_list_is_named(tmp_path: Path, labels: list[Any], said: str):
     parquet.write_table(pa.table(rows(labels)), tmp_path / "t.parquet")
     declared = ("a",) if labels[0] == [False] else ("a", "b")
-    assert said in faults(tmp_path, "t.parquet", labels=declared, kind="multilabel", metric="macro_f1")
+    assert said in faults(
+        tmp_path, "t.parquet", labels=declared, kind="multilabel", metric="macro_f1"
+    )
 
 
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        (["1.5", "high", "2,5"], "2 rows with a label that is not a number in column 'label': row 2 'high', row 3 '2,5'"),
+        (
+            ["1.5", "high", "2,5"],
+            "2 rows with a label that is not a number in column 'label': row 2 'high', row 3 '2,5'",
+        ),
         (["1", "1_0", "1e999"], "2 rows with a label that is not a number"),
         ([1.0, float("inf"), 2.0], "row 2 inf"),
         ([1.0, float("nan"), None], "2 rows without label in column 'label': row 2 nan, row 3"),
@@ -300,13 +387,23 @@ def test_fractions_without_declared_labels_suggest_a_regression(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("kind", "metric", "labels"),
-    [("classification", "accuracy", [1, 1]), ("regression", "r2", [1.5, 1.5]), ("multilabel", "macro_f1", [[0], [0]])],
+    [
+        ("classification", "accuracy", [1, 1]),
+        ("regression", "r2", [1.5, 1.5]),
+        ("multilabel", "macro_f1", [[0], [0]]),
+    ],
 )
 def test_train_of_one_label_is_refused(tmp_path: Path, kind: Any, metric: Any, labels: list[Any]):
     parquet.write_table(pa.table(rows(labels)), tmp_path / "t.parquet")
     parquet.write_table(pa.table(rows(labels)), tmp_path / "u.parquet")
     with pytest.raises(DataError, match="all 2 train rows have the same label"):
-        load(tmp_path, "t.parquet", kind=kind, metric=metric, labels=() if kind == "regression" else ("no", "yes"))
+        load(
+            tmp_path,
+            "t.parquet",
+            kind=kind,
+            metric=metric,
+            labels=() if kind == "regression" else ("no", "yes"),
+        )
 
 
 def test_faults_of_several_kinds_and_files_come_together(tmp_path: Path):
@@ -324,10 +421,17 @@ def test_faults_of_several_kinds_and_files_come_together(tmp_path: Path):
     assert [type(fault) for fault in caught.value.faults] == [DataError] * 4
 
 
-@pytest.mark.parametrize(("kind", "metric"), [("classification", "spearman"), ("regression", "accuracy"), ("multilabel", "matthews")])
+@pytest.mark.parametrize(
+    ("kind", "metric"),
+    [("classification", "spearman"), ("regression", "accuracy"), ("multilabel", "matthews")],
+)
 def test_metric_that_does_not_fit_is_refused(tmp_path: Path, kind: Any, metric: Any):
-    parquet.write_table(pa.table(rows([["0"], ["1"]] if kind == "multilabel" else [0, 1])), tmp_path / "t.parquet")
-    assert f"metric {metric} does not fit a {kind}" in faults(tmp_path, "t.parquet", kind=kind, metric=metric)
+    parquet.write_table(
+        pa.table(rows([["0"], ["1"]] if kind == "multilabel" else [0, 1])), tmp_path / "t.parquet"
+    )
+    assert f"metric {metric} does not fit a {kind}" in faults(
+        tmp_path, "t.parquet", kind=kind, metric=metric
+    )
 
 
 def test_faults_of_the_task_and_of_its_rows_come_together(tmp_path: Path):

@@ -31,7 +31,9 @@ def test_folder_gives_name_labels_metric_and_splits(tmp_path: Path):
 
 def test_folder_reads_pairs_and_ignores_further_columns(tmp_path: Path):
     split = rows([0, 1], text_pair=["x", "y"], origin=[1, 2])
-    train = load_task(TaskConfig(path=str(write_folder(tmp_path, train=split, validation=split, test=split)))).train
+    train = load_task(
+        TaskConfig(path=str(write_folder(tmp_path, train=split, validation=split, test=split)))
+    ).train
     assert (train.texts, train.pairs) == (("text 0", "text 1"), ("x", "y"))
 
 
@@ -39,12 +41,17 @@ def test_folder_needs_pairs_in_every_split_when_train_has_them(tmp_path: Path):
     write_folder(tmp_path, **(SPLITS | {"train": rows([0, 1], text_pair=["x", "y"])}))
     with pytest.raises(Faults) as caught:
         load_task(TaskConfig(path=str(tmp_path)))
-    assert [fault.what.endswith("has no column 'text_pair'; did you mean 'text'?") for fault in caught.value.faults] == [True, True]
+    assert [
+        fault.what.endswith("has no column 'text_pair'; did you mean 'text'?")
+        for fault in caught.value.faults
+    ] == [True, True]
 
 
 def test_folder_decides_and_says_so_when_the_configuration_differs(tmp_path: Path):
     write_folder(tmp_path, **SPLITS)
-    task = load_task(TaskConfig(path=str(tmp_path), metric="macro_f1", columns=ColumnNames(text="body")))
+    task = load_task(
+        TaskConfig(path=str(tmp_path), metric="macro_f1", columns=ColumnNames(text="body"))
+    )
     assert (task.metric, task.notes) == (
         "accuracy",
         (
@@ -70,7 +77,10 @@ def test_task_without_name_is_refused():
 def test_missing_header_and_missing_train_come_together(tmp_path: Path):
     with pytest.raises(Faults) as caught:
         load_task(TaskConfig(path=str(tmp_path)))
-    assert [fault.what.rpartition("/")[2] for fault in caught.value.faults] == ["task.json'", "train.parquet'"]
+    assert [fault.what.rpartition("/")[2] for fault in caught.value.faults] == [
+        "task.json'",
+        "train.parquet'",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,15 +88,24 @@ def test_missing_header_and_missing_train_come_together(tmp_path: Path):
     [
         ("{oops", "task.json' is not JSON: Expecting property name"),
         ("[]", "task.json' holds a list"),
-        ({"kind": "klassification", "metric": "accuracy"}, "unknown kind 'klassification'; did you mean 'classification'?"),
-        ({"kind": "classification", "metric": "accuracyy"}, "unknown metric 'accuracyy'; did you mean 'accuracy'?"),
+        (
+            {"kind": "klassification", "metric": "accuracy"},
+            "unknown kind 'klassification'; did you mean 'classification'?",
+        ),
+        (
+            {"kind": "classification", "metric": "accuracyy"},
+            "unknown metric 'accuracyy'; did you mean 'accuracy'?",
+        ),
         ({"kind": "classification"}, 'has no "metric"'),
         ({"metric": "accuracy"}, 'has no "kind"'),
         ({"kind": ["classification"], "metric": "accuracy"}, "unknown kind ['classification']"),
         ({"kind": "classification", "metric": "accuracy", "labels": [0, 1]}, "labels are [0, 1]"),
         ({"kind": "classification", "metric": "accuracy", "labels": "no"}, "labels are 'no'"),
         ({"kind": "classification", "metric": "accuracy", "labels": ["no"]}, "has 1 label: no"),
-        ({"kind": "classification", "metric": "pearson", "labels": ["no", "yes"]}, "metric pearson does not fit a classification"),
+        (
+            {"kind": "classification", "metric": "pearson", "labels": ["no", "yes"]},
+            "metric pearson does not fit a classification",
+        ),
     ],
     ids=str,
 )
@@ -97,7 +116,13 @@ def test_wrong_header_is_named(tmp_path: Path, header: Any, said: str):
 
 def test_data_root_holds_whatever_the_source(tmp_path: Path):
     write_folder(tmp_path / "sst2", **SPLITS)
-    config = TaskConfig(name="sst2", source="hub", hub_id="nyu-mll/glue", hub_config="sst2", columns=ColumnNames(text="sentence"))
+    config = TaskConfig(
+        name="sst2",
+        source="hub",
+        hub_id="nyu-mll/glue",
+        hub_config="sst2",
+        columns=ColumnNames(text="sentence"),
+    )
     task = load_task(config, data_root=str(tmp_path))
     assert (task.train.texts, task.notes) == (("text 0", "text 1", "text 2"), ())
 
@@ -115,4 +140,7 @@ def test_data_root_that_is_missing_is_named(tmp_path: Path):
 
 
 def test_starter_task_is_returned_as_it_is():
-    assert load_task(TaskConfig(name="polarity", source="starter")).digest() == starter_task("polarity").digest()
+    assert (
+        load_task(TaskConfig(name="polarity", source="starter")).digest()
+        == starter_task("polarity").digest()
+    )

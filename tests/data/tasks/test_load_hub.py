@@ -1,4 +1,7 @@
-"""Tasks read from hub repositories: folders laid out as the hub lays them out, loaded by `datasets`."""
+"""Tasks read from hub repositories.
+
+Folders laid out as the hub lays them out, loaded by `datasets`.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,9 @@ def split(labels: list[int]) -> pa.Table:
     texts = [f"text {row}" for row in range(len(labels))]
     topics = [[row % 2] for row in range(len(labels))]
     agreed = [row % 3 == 0 for row in range(len(labels))]
-    return pa.table([texts, [f"{text}?" for text in texts], labels, topics, agreed, labels], schema=SCHEMA)
+    return pa.table(
+        [texts, [f"{text}?" for text in texts], labels, topics, agreed, labels], schema=SCHEMA
+    )
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +102,13 @@ def config(repository: Path) -> Callable[..., TaskConfig]:
 
 def test_hub_gives_texts_pairs_and_declared_label_names(config: Callable[..., TaskConfig]):
     task = load_task(config())
-    assert (task.name, task.labels, task.test.texts, task.test.pairs, task.test.labels.tolist()) == (
+    assert (
+        task.name,
+        task.labels,
+        task.test.texts,
+        task.test.pairs,
+        task.test.labels.tolist(),
+    ) == (
         "nli-data",
         ("entailment", "neutral"),
         ("text 0", "text 1"),
@@ -108,11 +119,17 @@ def test_hub_gives_texts_pairs_and_declared_label_names(config: Callable[..., Ta
 
 def test_hub_rows_marked_unlabelled_are_left_out_and_counted(config: Callable[..., TaskConfig]):
     task = load_task(config())
-    assert (len(task.train) + len(task.validation), task.notes[0]) == (30, "train: 10 rows without label (-1) left out of 40")
+    assert (len(task.train) + len(task.validation), task.notes[0]) == (
+        30,
+        "train: 10 rows without label (-1) left out of 40",
+    )
 
 
 def test_hub_labels_without_names_are_found_in_train(config: Callable[..., TaskConfig]):
-    assert load_task(config(columns=ColumnNames(text="premise", label="stars"))).labels == ("0", "1")
+    assert load_task(config(columns=ColumnNames(text="premise", label="stars"))).labels == (
+        "0",
+        "1",
+    )
 
 
 def test_rows_are_numbered_as_in_the_source_when_some_are_left_out():
@@ -127,17 +144,27 @@ def test_hub_label_names_can_be_replaced(config: Callable[..., TaskConfig]):
 
 
 def test_hub_label_names_of_another_number_are_refused(config: Callable[..., TaskConfig]):
-    with pytest.raises(DataError, match="task.labels lists 3 labels, .* declares 2: entailment, neutral"):
+    with pytest.raises(
+        DataError, match="task.labels lists 3 labels, .* declares 2: entailment, neutral"
+    ):
         load_task(config(labels=("a", "b", "c")))
 
 
 def test_hub_reads_lists_of_labels(config: Callable[..., TaskConfig]):
-    task = load_task(config(kind="multilabel", metric="macro_f1", columns=ColumnNames(text="premise", label="topics")))
+    task = load_task(
+        config(
+            kind="multilabel",
+            metric="macro_f1",
+            columns=ColumnNames(text="premise", label="topics"),
+        )
+    )
     assert (task.labels, task.test.labels.tolist()) == (("art", "law"), [[1, 0], [0, 1]])
 
 
 def test_hub_reads_truth_values(config: Callable[..., TaskConfig]):
-    task = load_task(config(labels=("no", "yes"), columns=ColumnNames(text="premise", label="agreed")))
+    task = load_task(
+        config(labels=("no", "yes"), columns=ColumnNames(text="premise", label="agreed"))
+    )
     assert task.test.labels.tolist() == [1, 0]
 
 
@@ -159,14 +186,19 @@ def test_hub_regression_may_have_targets_of_minus_one(config: Callable[..., Task
 
 
 def test_hub_split_that_is_missing_is_answered_with_a_near_one(config: Callable[..., TaskConfig]):
-    with pytest.raises(DataError, match="no split 'validation_mached'; did you mean 'validation_matched'"):
+    with pytest.raises(
+        DataError, match="no split 'validation_mached'; did you mean 'validation_matched'"
+    ):
         load_task(config(splits=SplitNames(validation="", test="validation_mached")))
 
 
 def test_hub_column_that_is_missing_is_answered_with_a_near_one(config: Callable[..., TaskConfig]):
     with pytest.raises(Faults) as caught:
         load_task(config(columns=ColumnNames(text="premises")))
-    assert ["no column 'premises'; did you mean 'premise'?" in fault.what for fault in caught.value.faults] == [True, True]
+    assert [
+        "no column 'premises'; did you mean 'premise'?" in fault.what
+        for fault in caught.value.faults
+    ] == [True, True]
 
 
 def test_hub_configuration_that_is_missing_is_a_hub_error(config: Callable[..., TaskConfig]):
@@ -176,7 +208,9 @@ def test_hub_configuration_that_is_missing_is_a_hub_error(config: Callable[..., 
 
 def test_hub_repository_with_a_script_is_not_run(tmp_path: Path):
     (tmp_path / "scripted").mkdir()
-    (tmp_path / "scripted" / "scripted.py").write_text("raise SystemExit('was run')\n", encoding="utf-8")
+    (tmp_path / "scripted" / "scripted.py").write_text(
+        "raise SystemExit('was run')\n", encoding="utf-8"
+    )
     with pytest.raises(HubError, match="scripts are no longer supported") as caught:
         load_task(TaskConfig(source="hub", hub_id=str(tmp_path / "scripted")))
     assert caught.value.fix.startswith("task.revision=refs/convert/parquet")
@@ -185,7 +219,11 @@ def test_hub_repository_with_a_script_is_not_run(tmp_path: Path):
 def test_unreachable_hub_says_how_to_go_offline():
     with pytest.raises(HubError, match="cannot load 'nobody/nothing' at revision main") as caught:
         load_task(TaskConfig(source="hub", hub_id="nobody/nothing"))
-    assert (caught.value.exit_code, "HF_HUB_OFFLINE=1" in caught.value.fix, "task=files" in caught.value.fix) == (1, True, True)
+    assert (
+        caught.value.exit_code,
+        "HF_HUB_OFFLINE=1" in caught.value.fix,
+        "task=files" in caught.value.fix,
+    ) == (1, True, True)
 
 
 def test_hub_task_without_repository_is_refused():

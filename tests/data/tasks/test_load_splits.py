@@ -24,8 +24,12 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 
 
-def load(folder: Path, header: str = "classification", max_rows: int = 0, **splits: dict[str, list[Any]]) -> Task:
-    return load_task(TaskConfig(path=str(write_folder(folder, HEADERS[header], **splits)), max_rows=max_rows))
+def load(
+    folder: Path, header: str = "classification", max_rows: int = 0, **splits: dict[str, list[Any]]
+) -> Task:
+    return load_task(
+        TaskConfig(path=str(write_folder(folder, HEADERS[header], **splits)), max_rows=max_rows)
+    )
 
 
 def counts(examples: Examples) -> dict[int, int]:
@@ -34,12 +38,18 @@ def counts(examples: Examples) -> dict[int, int]:
 
 def test_missing_splits_take_a_tenth_and_a_fifth_of_each_class(tmp_path: Path):
     task = load(tmp_path, train=rows(LABELS))
-    assert (counts(task.validation), counts(task.test), counts(task.train)) == ({0: 6, 1: 4}, {0: 12, 1: 8}, {0: 42, 1: 28})
+    assert (counts(task.validation), counts(task.test), counts(task.train)) == (
+        {0: 6, 1: 4},
+        {0: 12, 1: 8},
+        {0: 42, 1: 28},
+    )
 
 
 def test_missing_splits_divide_train_without_loss(tmp_path: Path):
     task = load(tmp_path, train=rows(LABELS))
-    assert sorted(task.train.texts + task.validation.texts + task.test.texts) == sorted(rows(LABELS)["text"])
+    assert sorted(task.train.texts + task.validation.texts + task.test.texts) == sorted(
+        rows(LABELS)["text"]
+    )
 
 
 def test_missing_splits_are_said_in_notes(tmp_path: Path):
@@ -56,7 +66,10 @@ def test_split_that_is_there_is_kept(tmp_path: Path, given: str):
 
 
 def test_missing_splits_are_the_same_each_time(tmp_path: Path):
-    assert load(tmp_path / "a", train=rows(LABELS)).digest() == load(tmp_path / "b", train=rows(LABELS)).digest()
+    assert (
+        load(tmp_path / "a", train=rows(LABELS)).digest()
+        == load(tmp_path / "b", train=rows(LABELS)).digest()
+    )
 
 
 def test_missing_splits_keep_the_order_of_rows(tmp_path: Path):
@@ -71,17 +84,31 @@ def test_rare_class_gives_one_row_to_each_missing_split(tmp_path: Path):
 
 def test_class_of_one_row_stays_in_train(tmp_path: Path):
     task = load(tmp_path, train=rows([0] * 20 + [1]))
-    assert [counts(task.split(name)).get(1, 0) for name in ("train", "validation", "test")] == [1, 0, 0]
+    assert [counts(task.split(name)).get(1, 0) for name in ("train", "validation", "test")] == [
+        1,
+        0,
+        0,
+    ]
 
 
 def test_missing_split_spans_the_range_of_a_regression(tmp_path: Path):
-    task = load(tmp_path, "regression", train=rows([float(value) for value in np.random.RandomState(0).permutation(200)]))
+    task = load(
+        tmp_path,
+        "regression",
+        train=rows([float(value) for value in np.random.RandomState(0).permutation(200)]),
+    )
     assert np.bincount((task.test.labels // 20).astype(int)).tolist() == [4] * 10
 
 
 def test_missing_split_has_the_rarest_label_of_a_multilabel_task(tmp_path: Path):
-    task = load(tmp_path, "multilabel", train=rows([["a"], ["a", "b"], [], ["a"], []] * 19 + [["a", "c"]] * 3))
-    assert [int(task.split(name).labels[:, 2].sum()) for name in ("train", "validation", "test")] == [1, 1, 1]
+    task = load(
+        tmp_path,
+        "multilabel",
+        train=rows([["a"], ["a", "b"], [], ["a"], []] * 19 + [["a", "c"]] * 3),
+    )
+    assert [
+        int(task.split(name).labels[:, 2].sum()) for name in ("train", "validation", "test")
+    ] == [1, 1, 1]
 
 
 def test_train_too_small_to_split_is_refused(tmp_path: Path):
@@ -91,16 +118,25 @@ def test_train_too_small_to_split_is_refused(tmp_path: Path):
 
 def test_max_rows_samples_train_in_proportion(tmp_path: Path):
     task = load(tmp_path, max_rows=10, train=rows(LABELS), validation=rows([0]), test=rows([1]))
-    assert (counts(task.train), task.notes) == ({0: 6, 1: 4}, ("train: 10 of 100 rows (max_rows, seed 0, stratified)",))
+    assert (counts(task.train), task.notes) == (
+        {0: 6, 1: 4},
+        ("train: 10 of 100 rows (max_rows, seed 0, stratified)",),
+    )
 
 
 def test_max_rows_leaves_the_other_splits_as_they_are(tmp_path: Path):
-    whole, sampled = load(tmp_path, train=rows(LABELS)), load(tmp_path, max_rows=10, train=rows(LABELS))
+    whole, sampled = (
+        load(tmp_path, train=rows(LABELS)),
+        load(tmp_path, max_rows=10, train=rows(LABELS)),
+    )
     assert sampled.digest("validation", "test") == whole.digest("validation", "test")
 
 
 def test_max_rows_above_the_number_of_rows_changes_nothing(tmp_path: Path):
-    whole, same = load(tmp_path, train=rows(LABELS)), load(tmp_path, max_rows=70, train=rows(LABELS))
+    whole, same = (
+        load(tmp_path, train=rows(LABELS)),
+        load(tmp_path, max_rows=70, train=rows(LABELS)),
+    )
     assert (same.digest(), same.notes) == (whole.digest(), whole.notes)
 
 

@@ -14,13 +14,20 @@ from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.errors import DataError, UsageError
 
 
-def examples(texts: tuple[str, ...] = ("a", "é"), pairs: tuple[str, ...] | None = None, labels: Any = (0, 1)) -> Examples:
+def examples(
+    texts: tuple[str, ...] = ("a", "é"), pairs: tuple[str, ...] | None = None, labels: Any = (0, 1)
+) -> Examples:
     return Examples(texts=texts, pairs=pairs, labels=np.asarray(labels))
 
 
 def task(**changes: Any) -> Task:
     split = examples()
-    fields: dict[str, Any] = {"name": "t", "kind": "classification", "metric": "accuracy", "labels": ("no", "yes")}
+    fields: dict[str, Any] = {
+        "name": "t",
+        "kind": "classification",
+        "metric": "accuracy",
+        "labels": ("no", "yes"),
+    }
     return Task(**(fields | {"train": split, "validation": split, "test": split} | changes))
 
 
@@ -73,7 +80,11 @@ def test_take_returns_rows_in_the_order_asked_for():
     assert (taken.texts, taken.pairs, taken.labels.tolist()) == (("c", "a"), ("z", "x"), [2, 0])
 
 
-@pytest.mark.parametrize("wrong", [{"labels": (0,)}, {"pairs": ("x",)}, {"pairs": ()}], ids=["labels", "pairs", "no pairs"])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"labels": (0,)}, {"pairs": ("x",)}, {"pairs": ()}],
+    ids=["labels", "pairs", "no pairs"],
+)
 def test_examples_refuses_columns_of_unequal_length(wrong: dict[str, Any]):
     with pytest.raises(DataError, match="examples have 2 texts"):
         examples(**wrong)
@@ -89,12 +100,16 @@ def test_task_digest_ignores_name_and_notes():
     assert task(name="other", notes=("said",)).digest("train") == task().digest("train")
 
 
-@pytest.mark.parametrize("change", [{"metric": "macro_f1"}, {"labels": ("yes", "no")}, {"kind": "regression"}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{"metric": "macro_f1"}, {"labels": ("yes", "no")}, {"kind": "regression"}], ids=str
+)
 def test_task_digest_changes_with_what_the_labels_mean(change: dict[str, Any]):
     assert task(**change).digest("train") != task().digest("train")
 
 
-@pytest.mark.parametrize(("splits", "same"), [(("train", "validation"), True), (("test",), False), ((), False)], ids=str)
+@pytest.mark.parametrize(
+    ("splits", "same"), [(("train", "validation"), True), (("test",), False), ((), False)], ids=str
+)
 def test_task_digest_reads_only_the_named_splits(splits: tuple[str, ...], same: bool):
     changed = dataclasses.replace(task(), test=examples(labels=(1, 1)))
     assert (changed.digest(*splits) == task().digest(*splits)) is same
@@ -113,6 +128,8 @@ def test_task_digest_names_an_unknown_split():
         task().digest("tset")
 
 
-@pytest.mark.parametrize(("kind", "labels", "outputs"), [("classification", ("a", "b", "c"), 3), ("regression", (), 1)])
+@pytest.mark.parametrize(
+    ("kind", "labels", "outputs"), [("classification", ("a", "b", "c"), 3), ("regression", (), 1)]
+)
 def test_num_outputs_is_one_for_a_regression(kind: str, labels: tuple[str, ...], outputs: int):
     assert task(kind=kind, labels=labels).num_outputs == outputs

@@ -19,9 +19,22 @@ from prefixbank.reports.charts.style import broken, panels, styled
 from prefixbank.reports.make import write_report
 from prefixbank.reports.study import ReportColumn, Study
 from prefixbank.reports.table import MEAN
-from tests.reports.studies import RIGHT, ROWS, made_once, put_probes, table_of, update_study, whole_study
+from tests.reports.studies import (
+    RIGHT,
+    ROWS,
+    made_once,
+    put_probes,
+    table_of,
+    update_study,
+    whole_study,
+)
 
-CHARTS = {"report.png": scores_chart, "heatmap.png": heat_map, "update.png": update_chart, "curves.png": curves_chart}
+CHARTS = {
+    "report.png": scores_chart,
+    "heatmap.png": heat_map,
+    "update.png": update_chart,
+    "curves.png": curves_chart,
+}
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +50,17 @@ def wide_table(tmp_path_factory):
 def wide_study(put) -> Study:
     """Twelve columns with long titles."""
     shares = {f"column {number}": {0: 0.5 + number / 40, 1: 0.5} for number in range(12)}
-    titles = {name: ReportColumn(title=f"{name} of a_representation_with a long name", passes=1) for name in shares}
-    return whole_study(put, columns=titles, probes=put_probes(put, shares), baselines=("column 0", "column 7"), bank="column 3")
+    titles = {
+        name: ReportColumn(title=f"{name} of a_representation_with a long name", passes=1)
+        for name in shares
+    }
+    return whole_study(
+        put,
+        columns=titles,
+        probes=put_probes(put, shares),
+        baselines=("column 0", "column 7"),
+        bank="column 3",
+    )
 
 
 def drawn(chart, table) -> tuple[Figure, FigureCanvasAgg]:
@@ -59,7 +81,9 @@ def dots(figure: Figure) -> list[float]:
 
 
 def test_scores_have_a_dot_for_each_cell(table):
-    expected = [table["rows"][row]["columns"][column]["value"] for row in (*ROWS, MEAN) for column in RIGHT]
+    expected = [
+        table["rows"][row]["columns"][column]["value"] for row in (*ROWS, MEAN) for column in RIGHT
+    ]
     assert sorted(dots(scores_chart(table))) == pytest.approx(sorted(expected))
 
 
@@ -76,12 +100,22 @@ def test_scores_have_an_interval_for_each_cell(table):
 
 def test_baselines_differ_from_the_others_in_shape(table):
     axes = scores_chart(table).axes[0]
-    assert [line.get_marker() for line in axes.lines if line.get_marker() in ("o", "D")] == ["D", "o", "D"]
+    assert [line.get_marker() for line in axes.lines if line.get_marker() in ("o", "D")] == [
+        "D",
+        "o",
+        "D",
+    ]
 
 
 def test_heat_map_says_every_difference_with_its_sign(table):
-    said = sorted(text.get_text().replace("\N{MINUS SIGN}", "-") for text in heat_map(table).axes[0].texts)
-    differences = [of["difference"]["value"] for row in table["singles"]["rows"].values() for of in row.values()]
+    said = sorted(
+        text.get_text().replace("\N{MINUS SIGN}", "-") for text in heat_map(table).axes[0].texts
+    )
+    differences = [
+        of["difference"]["value"]
+        for row in table["singles"]["rows"].values()
+        for of in row.values()
+    ]
     assert said == sorted(f"{round(value, 3) + 0.0:+.3f}" for value in differences)
 
 
@@ -90,7 +124,9 @@ def test_heat_map_has_zero_in_the_middle(table):
     assert low == -high < 0
 
 
-@pytest.mark.parametrize(("value", "expected"), [(0.0, "black"), (0.1, "black"), (1.0, "white"), (-1.0, "white")])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.0, "black"), (0.1, "black"), (1.0, "white"), (-1.0, "white")]
+)
 def test_ink_is_dark_on_pale_and_pale_on_dark(value, expected):
     assert ink(value, 1.0) == expected
 
@@ -101,13 +137,18 @@ def test_update_chart_says_every_share(table):
 
 
 def test_update_chart_is_logarithmic_where_shares_are_far_apart(table):
-    other = {**table, "update_ratios": [{"change": "add", "examples": 0.001, "flops": 0.5, "seconds": 20.0}]}
+    other = {
+        **table,
+        "update_ratios": [{"change": "add", "examples": 0.001, "flops": 0.5, "seconds": 20.0}],
+    }
     assert [axes.get_xscale() for axes in update_chart(other).axes] == ["log", "linear", "log"]
 
 
 def test_curves_have_a_line_for_each_seed(table):
     (axes,) = (axes for axes in curves_chart(table).axes if axes.get_visible())
-    assert [np.transpose(line.get_data()).tolist() for line in axes.lines] == list(table["curves"]["alpha"].values())
+    assert [np.transpose(line.get_data()).tolist() for line in axes.lines] == list(
+        table["curves"]["alpha"].values()
+    )
 
 
 def test_seeds_differ_in_line_and_marker(table):
@@ -129,7 +170,9 @@ def test_labels_of_rows_do_not_overlap(wide_table, name):
     figure, canvas = drawn(CHARTS[name], wide_table)
     for axes in figure.axes:
         boxes = [
-            label.get_window_extent(canvas.get_renderer()) for label in axes.get_yticklabels() if label.get_text() and axes.get_visible()
+            label.get_window_extent(canvas.get_renderer())
+            for label in axes.get_yticklabels()
+            if label.get_text() and axes.get_visible()
         ]
         boxes = [box for box in boxes if box.width]
         assert not [1 for one, other in itertools.combinations(boxes, 2) if one.overlaps(other)]
@@ -148,7 +191,10 @@ def test_pngs_are_images_with_something_on_them(table, tmp_path):
         width, height = size_of((tmp_path / name).read_bytes())
         pixels = imread(tmp_path / name)
         assert 300 < width < 1500 and 200 < height < 1500
-        assert pixels.shape[:2] == (height, width) and 0.005 < (pixels[..., :3].min(axis=2) < 0.7).mean() < 0.6
+        assert (
+            pixels.shape[:2] == (height, width)
+            and 0.005 < (pixels[..., :3].min(axis=2) < 0.7).mean() < 0.6
+        )
 
 
 def test_same_table_gives_the_same_bytes(table, tmp_path):
@@ -167,7 +213,10 @@ def test_charts_ignore_the_settings_of_the_user(table, tmp_path: Path):
         (tmp_path / name).mkdir()
         with matplotlib.rc_context({"font.size": size}):
             write_report(tmp_path / name, table)
-    assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes() for name in CHARTS)
+    assert all(
+        (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+        for name in CHARTS
+    )
 
 
 def test_report_names_and_draws_only_charts_that_have_something(put, tmp_path):
@@ -175,9 +224,11 @@ def test_report_names_and_draws_only_charts_that_have_something(put, tmp_path):
     out.mkdir()
     write_report(out, table_of(update_study(put)))
     assert {path.name for path in out.iterdir()} == {"report.json", "report.md", "update.png"}
-    assert [line for line in (out / "report.md").read_text(encoding="utf-8").splitlines() if line.startswith("![")] == [
-        "![Cost of a change by prefixes as a share of multi-task training](update.png)"
-    ]
+    assert [
+        line
+        for line in (out / "report.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("![")
+    ] == ["![Cost of a change by prefixes as a share of multi-task training](update.png)"]
 
 
 @pytest.mark.parametrize(
@@ -194,6 +245,9 @@ def test_labels_break_where_parts_of_names_end(text, expected):
     assert broken(text, 8) == expected
 
 
-@pytest.mark.parametrize(("count", "expected"), [(1, (1, 1)), (2, (1, 2)), (3, (1, 3)), (4, (2, 3)), (9, (3, 3)), (10, (4, 3))])
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(1, (1, 1)), (2, (1, 2)), (3, (1, 3)), (4, (2, 3)), (9, (3, 3)), (10, (4, 3))],
+)
 def test_panels_stand_in_rows_of_three(count, expected):
     assert panels(count) == expected

@@ -1,4 +1,7 @@
-"""The charts of the report on a transfer map: what they draw, that nothing is cut off, and that labels can be read."""
+"""The charts of the report on a transfer map.
+
+What they draw, that nothing is cut off, and that labels can be read.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,17 @@ def table(tmp_path_factory):
 def wide_table(table):
     """Sixteen sources with long names on seven targets, two of them nearly one point."""
     generator = np.random.default_rng(0)
-    sources, targets = [f"source_task_{number}" for number in range(16)], [f"target {number}" for number in range(7)]
+    sources, targets = (
+        [f"source_task_{number}" for number in range(16)],
+        [f"target {number}" for number in range(7)],
+    )
     values = generator.normal(size=(2, 16, 8)) / 10
     values[:, 1] = values[:, 0] + 0.001
     gains, similarity = (
-        {source: dict(zip([*targets, "mean"], row, strict=True)) for source, row in zip(sources, one.tolist(), strict=True)}
+        {
+            source: dict(zip([*targets, "mean"], row, strict=True))
+            for source, row in zip(sources, one.tolist(), strict=True)
+        }
         for one in values
     )
     vectors = generator.normal(size=(23, 5))
@@ -49,7 +58,9 @@ def wide_table(table):
 
 
 def test_gains_chart_says_every_gain_and_leaves_blank_what_was_not_trained(table):
-    said = [text.get_text().replace("\N{MINUS SIGN}", "-") for text in gains_chart(table).axes[0].texts]
+    said = [
+        text.get_text().replace("\N{MINUS SIGN}", "-") for text in gains_chart(table).axes[0].texts
+    ]
     gains = [value for row in table["gains"].values() for value in row.values()]
     assert said == [f"{round(value, 3) + 0.0:+.3f}" for value in gains if value is not None]
     assert len(said) == len(gains) - 1
@@ -73,7 +84,9 @@ def test_clusters_do_not_depend_on_the_diagonal(table):
 def test_tree_joins_tasks_at_their_distance(table):
     beside = similarity_chart(table).axes[0]
     heights = sorted(max(line.get_xdata()) for line in beside.lines)
-    assert heights == pytest.approx(sorted(clusters(np.array(table["between"]["similarity"]))[:, 2]))
+    assert heights == pytest.approx(
+        sorted(clusters(np.array(table["between"]["similarity"]))[:, 2])
+    )
 
 
 def test_similarity_chart_marks_targets(table):
@@ -84,19 +97,31 @@ def test_similarity_chart_marks_targets(table):
 def test_scatter_has_a_named_point_for_each_source(table):
     for axes, target in zip(scatter_chart(table).axes, ROWS, strict=True):
         found = {text.get_text(): text.xy for text in axes.texts}
-        assert found == {source: (table["similarity"][source][target], table["gains"][source][target]) for source in sources_of(target)}
+        assert found == {
+            source: (table["similarity"][source][target], table["gains"][source][target])
+            for source in sources_of(target)
+        }
 
 
 def test_scatter_says_correlations_of_each_target(table):
     by_target = table["correlations"][0]["within"]["by_target"]
-    titles = [axes.get_title(loc="left").replace("\N{MINUS SIGN}", "-") for axes in scatter_chart(table).axes]
+    titles = [
+        axes.get_title(loc="left").replace("\N{MINUS SIGN}", "-")
+        for axes in scatter_chart(table).axes
+    ]
     assert titles == [
-        f"{target}\nPearson {by_target['pearson'][target]:+.3f}, Spearman {by_target['spearman'][target]:+.3f}" for target in ROWS
+        f"{target}\n"
+        f"Pearson {by_target['pearson'][target]:+.3f}, Spearman "
+        f"{by_target['spearman'][target]:+.3f}"
+        for target in ROWS
     ]
 
 
 def test_scatter_says_where_a_correlation_is_undefined(wide_table):
-    assert scatter_chart(wide_table).axes[0].get_title(loc="left") == "target 0\nPearson undefined, Spearman undefined"
+    assert (
+        scatter_chart(wide_table).axes[0].get_title(loc="left")
+        == "target 0\nPearson undefined, Spearman undefined"
+    )
 
 
 @pytest.mark.parametrize("size", ["table", "wide_table"])
@@ -106,7 +131,13 @@ def test_names_of_points_do_not_overlap_and_stay_inside(request, size):
     for axes in figure.axes:
         boxes = [Text.get_window_extent(text, renderer) for text in axes.texts]
         inside = axes.get_window_extent(renderer)
-        assert all(inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1 for box in boxes)
+        assert all(
+            inside.x0 <= box.x0
+            and box.x1 <= inside.x1
+            and inside.y0 <= box.y0
+            and box.y1 <= inside.y1
+            for box in boxes
+        )
         assert not [1 for one, other in itertools.combinations(boxes, 2) if one.overlaps(other)]
 
 

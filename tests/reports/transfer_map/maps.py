@@ -1,4 +1,7 @@
-"""Invented transfer maps: trainings with known predictions, embeddings and curves, for the tests of their report."""
+"""Invented transfer maps.
+
+Trainings with known predictions, embeddings and curves, for the tests of their report.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,10 @@ def labels_of(target: str) -> np.ndarray:
 
 def answers(target: str, start: str, seed: int) -> np.ndarray:
     """Predictions of a training, a function of all three."""
-    labels, generator = labels_of(target), np.random.default_rng([*target.encode(), *start.encode(), seed])
+    labels, generator = (
+        labels_of(target),
+        np.random.default_rng([*target.encode(), *start.encode(), seed]),
+    )
     share = 0.6 + 0.06 * (start != "") * (1 + SOURCES.index(start) if start in SOURCES else 2)
     return np.where(generator.random(len(labels)) < share, labels, 1 - labels)
 
@@ -51,7 +57,9 @@ def score(target: str, start: str, seed: int) -> float:
 
 
 def validation(target: str, start: str, seed: int) -> float:
-    return float(np.random.default_rng([7, *target.encode(), *start.encode(), seed]).uniform(0.5, 0.9))
+    return float(
+        np.random.default_rng([7, *target.encode(), *start.encode(), seed]).uniform(0.5, 0.9)
+    )
 
 
 def embedding(task: str, seed: int, shape: Sequence[int] = SHAPE) -> torch.Tensor:
@@ -61,25 +69,49 @@ def embedding(task: str, seed: int, shape: Sequence[int] = SHAPE) -> torch.Tenso
 
 def curve_of(target: str, start: str, seed: int) -> list[JSON]:
     """Four validations of a training, beside events without."""
-    scores = np.random.default_rng([9, *target.encode(), *start.encode(), seed]).uniform(0.4, 0.8, 4).round(2)
-    return [{"step": 5 * step, "validation": None if step % 2 else float(scores[step // 2 - 1])} for step in range(1, 9)]
+    scores = (
+        np.random.default_rng([9, *target.encode(), *start.encode(), seed])
+        .uniform(0.4, 0.8, 4)
+        .round(2)
+    )
+    return [
+        {"step": 5 * step, "validation": None if step % 2 else float(scores[step // 2 - 1])}
+        for step in range(1, 9)
+    ]
 
 
 def put_prefix(put: Put, task: str, start: str, seed: int) -> Entry:
     def write(out: Path) -> None:
-        write_json(out / "result.json", {"validation": validation(task, start, seed), "metric": "accuracy", "labels": ["no", "yes"]})
+        write_json(
+            out / "result.json",
+            {
+                "validation": validation(task, start, seed),
+                "metric": "accuracy",
+                "labels": ["no", "yes"],
+            },
+        )
         write_json_lines(out / "curve.jsonl", curve_of(task, start, seed))
-        write_tensors(out / "task_embedding.safetensors", prefix_tensors(Prefix(tensor=embedding(task, seed))))
+        write_tensors(
+            out / "task_embedding.safetensors", prefix_tensors(Prefix(tensor=embedding(task, seed)))
+        )
 
     prefix = {"init": "random", "projection": "none", "init_scale": 0.5}
-    return put("train_prefix", write, config={"prefix": prefix, "seed": seed}, inputs={"of": [task, start, seed]})
+    return put(
+        "train_prefix",
+        write,
+        config={"prefix": prefix, "seed": seed},
+        inputs={"of": [task, start, seed]},
+    )
 
 
 def put_score(put: Put, target: str, predictions: np.ndarray, name: str) -> Entry:
     labels = labels_of(target)
 
     def write(out: Path) -> None:
-        write_json(out / "score.json", {"metric": "accuracy", "score": float((predictions == labels).mean())})
+        write_json(
+            out / "score.json",
+            {"metric": "accuracy", "score": float((predictions == labels).mean())},
+        )
         save_file({"predictions": predictions, "labels": labels}, out / "predictions.safetensors")
 
     return put("score_prefix", write, inputs={"of": [target, name]})
@@ -94,24 +126,46 @@ def whole_map(put: Put, seeds: tuple[int, ...] = SEEDS, **changes: Any) -> Trans
     """A map with every part; one combination has one seed only."""
     combined = {"weighted top-3": seeds, "mixture top-3": seeds[:1]}
     parts: dict[str, Any] = {
-        "facts": Facts(experiment="map", encoder="tiny", sources=SOURCES, seeds=seeds, protocol=("Sources: 50 rows.",)),
+        "facts": Facts(
+            experiment="map",
+            encoder="tiny",
+            sources=SOURCES,
+            seeds=seeds,
+            protocol=("Sources: 50 rows.",),
+        ),
         "comparison": Comparison(similarity="average_tokens", compare="weights"),
         "ks": TOPS,
-        "sources": {source: {seed: put_prefix(put, source, "", seed) for seed in seeds} for source in SOURCES},
-        "cold": {target: {seed: put_trained(put, target, "", seed) for seed in seeds} for target in ROWS},
+        "sources": {
+            source: {seed: put_prefix(put, source, "", seed) for seed in seeds}
+            for source in SOURCES
+        },
+        "cold": {
+            target: {seed: put_trained(put, target, "", seed) for seed in seeds} for target in ROWS
+        },
         "warm": {
-            target: {source: {seed: put_trained(put, target, source, seed) for seed in seeds} for source in sources_of(target)}
+            target: {
+                source: {seed: put_trained(put, target, source, seed) for seed in seeds}
+                for source in sources_of(target)
+            }
             for target in ROWS
         },
         "combined": {
-            name: {target: {seed: put_trained(put, target, name, seed) for seed in of} for target in ROWS} for name, of in combined.items()
+            name: {
+                target: {seed: put_trained(put, target, name, seed) for seed in of}
+                for target in ROWS
+            }
+            for name, of in combined.items()
         },
     }
     return TransferMap(**{**parts, **changes})
 
 
-def made_map(root: Path, make: Callable[[Put], TransferMap] = whole_map, bootstrap_samples: int = RESAMPLES) -> JSON:
-    """The table of a map whose artifacts lie in a store of their own, for fixtures that outlive one test."""
+def made_map(
+    root: Path, make: Callable[[Put], TransferMap] = whole_map, bootstrap_samples: int = RESAMPLES
+) -> JSON:
+    """The table of a map whose artifacts lie in a store of their own, for fixtures that outlive one
+    test.
+    """
 
     with patch("os.fsync"):
         return tabulate(make(put_into(root)), bootstrap_samples)

@@ -1,4 +1,7 @@
-"""The report on a transfer map as Markdown: its tables hold the table's numbers, and its sentences say what they show."""
+"""The report on a transfer map as Markdown.
+
+Its tables hold the table's numbers, and its sentences say what they show.
+"""
 
 from __future__ import annotations
 
@@ -58,11 +61,15 @@ def test_every_table_is_as_wide_as_its_header(text):
 def test_retrieval_table_holds_scores_and_corrected_differences(table, text):
     found, rows = table["regimes"]["held-out seeds"], section(text, HEADLINE)[1:]
     assert [row[0] for row in rows] == [
-        name + {BOUND: " (upper bound)", "mixture top-3": " (seeds 0)"}.get(name, "") for name in found["rows"]
+        name + {BOUND: " (upper bound)", "mixture top-3": " (seeds 0)"}.get(name, "")
+        for name in found["rows"]
     ]
     assert [row[1] for row in rows] == [interval(row) for row in found["rows"].values()]
     of_top = dict(zip(found["rows"], rows, strict=True))[top(1)]
-    assert of_top[2:4] == [with_p_value(found["rows"][top(1)]["minus_cold"]), with_p_value(found["against_random"]["1"])]
+    assert of_top[2:4] == [
+        with_p_value(found["rows"][top(1)]["minus_cold"]),
+        with_p_value(found["against_random"]["1"]),
+    ]
 
 
 def test_upper_bound_is_not_tested(text):
@@ -75,7 +82,9 @@ def test_targets_table_has_the_cells_of_the_regime_to_believe(table, text):
     cells = table["regimes"]["held-out seeds"]["targets"]
     rows = section(text, "Each target: held-out seeds")
     assert rows[0][3:] == names
-    assert [row[3:] for row in rows[1:]] == [[interval(cells[target][name]) for name in names] for target in ROWS]
+    assert [row[3:] for row in rows[1:]] == [
+        [interval(cells[target][name]) for name in names] for target in ROWS
+    ]
 
 
 def test_gains_table_has_a_dash_where_nothing_was_trained(table, text):
@@ -104,12 +113,22 @@ def test_sentences_say_no_more_than_the_corrected_tests(table, significant, valu
 
 @pytest.mark.parametrize(
     ("low", "high", "said"),
-    [(0.1, 0.4, "lies above zero"), (-0.4, -0.1, "lies below zero"), (-0.1, 0.4, "holds zero"), (None, None, "is undefined")],
+    [
+        (0.1, 0.4, "lies above zero"),
+        (-0.4, -0.1, "lies below zero"),
+        (-0.1, 0.4, "holds zero"),
+        (None, None, "is undefined"),
+    ],
 )
 def test_correlation_is_read_by_its_interval(table, low, high, said):
     other = deepcopy(table)
     other["correlations"][0]["spearman"].update(low=low, high=high)
-    assert said in markdown(other, ()).split("average_tokens of values over all layers, 11 pairs", 1)[1].split("\n", 1)[0]
+    assert (
+        said
+        in markdown(other, ())
+        .split("average_tokens of values over all layers, 11 pairs", 1)[1]
+        .split("\n", 1)[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,7 +143,10 @@ def test_speed_is_read_by_its_median(table, median, never, cell, said):
     other = deepcopy(table)
     other["speed"]["positive"].update(median=median, never=never)
     text = markdown(other, ())
-    assert section(text, "How soon a warm start is where a cold start ends")[1][-1] == cell and said in text
+    assert (
+        section(text, "How soon a warm start is where a cold start ends")[1][-1] == cell
+        and said in text
+    )
 
 
 def test_speed_without_a_pair_that_gains_is_said(table):

@@ -45,7 +45,14 @@ def read(context, files):
     """Return what embeds with the plain tiny encoder: vectors and which rows were truncated."""
 
     def run(rows: Texts, *, pooling: PoolingConfig | None = None, on_rows=None, **recipe):
-        return embed_rows(context, plain_bank(pooling or PoolingConfig()), files, rows, EmbedRecipe(**recipe), on_rows)
+        return embed_rows(
+            context,
+            plain_bank(pooling or PoolingConfig()),
+            files,
+            rows,
+            EmbedRecipe(**recipe),
+            on_rows,
+        )
 
     return run
 
@@ -61,7 +68,9 @@ def test_both_puts_the_joint_vector_first(read):
 
 
 def test_vectors_stay_single_precision(read):
-    assert {read(PAIRS, pairs=pairs)[0].dtype for pairs in ("joint", "separate", "both")} == {np.dtype(np.float32)}
+    assert {read(PAIRS, pairs=pairs)[0].dtype for pairs in ("joint", "separate", "both")} == {
+        np.dtype(np.float32)
+    }
 
 
 @pytest.mark.parametrize(("pairs", "texts"), [("joint", 4), ("separate", 4), ("both", 8)])
@@ -81,9 +90,15 @@ def test_a_text_that_comes_again_is_read_once(read, monkeypatch, pairs, texts):
 @pytest.mark.parametrize("limit", [6, 9, 14, 40])
 def test_row_with_any_truncated_text_counts_as_truncated(read, context, files, limit):
     tokenizer = context.load(files).tokenizer
-    alone = [any(len(tokenizer(text)["input_ids"]) > limit for text in pair) for pair in zip(FIRST, SECOND, strict=True)]
+    alone = [
+        any(len(tokenizer(text)["input_ids"]) > limit for text in pair)
+        for pair in zip(FIRST, SECOND, strict=True)
+    ]
     joint = [len(tokenizer(*pair)["input_ids"]) > limit for pair in zip(FIRST, SECOND, strict=True)]
-    found = [read(PAIRS, pairs=pairs, max_length_tokens=limit)[1].tolist() for pairs in ("separate", "joint", "both")]
+    found = [
+        read(PAIRS, pairs=pairs, max_length_tokens=limit)[1].tolist()
+        for pairs in ("separate", "joint", "both")
+    ]
     assert found == [alone, joint, [one or other for one, other in zip(alone, joint, strict=True)]]
 
 
@@ -105,7 +120,9 @@ def test_single_texts_are_refused_before_anything_is_read(read, context, files, 
 
 
 def unit_of(context, files, rows: Texts, pairs: str, pooling: PoolingConfig | None = None):
-    reading = EmbeddingSpec(bank=None, files=files, recipe=EmbedRecipe(pairs=pairs), pooling=pooling or PoolingConfig())
+    reading = EmbeddingSpec(
+        bank=None, files=files, recipe=EmbedRecipe(pairs=pairs), pooling=pooling or PoolingConfig()
+    )
     return embed.unit(context, reading, {"a": rows, "b": rows}, "toy")
 
 
@@ -127,7 +144,9 @@ def test_artifact_holds_final_vectors(context, files, read):
 
 
 def test_key_follows_how_pairs_are_read(context, files):
-    documents = [unit_of(context, files, PAIRS, pairs).document for pairs in ("joint", "separate", "both")]
+    documents = [
+        unit_of(context, files, PAIRS, pairs).document for pairs in ("joint", "separate", "both")
+    ]
     assert len({str(document) for document in documents}) == 3
 
 
@@ -153,9 +172,21 @@ def test_truncated_rows_of_a_finished_part_are_remembered(context, files, tmp_pa
 
 def test_facts_say_how_vectors_were_pooled(context, files):
     facts = read_json(
-        context.ensure(unit_of(context, files, PAIRS, "joint", PoolingConfig(position="cls", layers="single", layer=1))), "embeddings.json"
+        context.ensure(
+            unit_of(
+                context,
+                files,
+                PAIRS,
+                "joint",
+                PoolingConfig(position="cls", layers="single", layer=1),
+            )
+        ),
+        "embeddings.json",
     )
-    assert facts["pooling"] == {"position": "cls", "layers": "single", "last_k": 4, "layer": 1} and facts["layer_blocks"] is None
+    assert (
+        facts["pooling"] == {"position": "cls", "layers": "single", "last_k": 4, "layer": 1}
+        and facts["layer_blocks"] is None
+    )
 
 
 @pytest.mark.parametrize(("last_k", "layers"), [(1, [2]), (2, [1, 2]), (3, [0, 1, 2])])
@@ -167,19 +198,27 @@ def test_facts_name_the_layers_that_lie_side_by_side(context, files, last_k, lay
     assert blocks == {"layers": layers, "size": 64}
     vectors_of = read_vectors(entry, "a").reshape(4, last_k, 64)
     for place, layer in enumerate(layers):
-        single = context.ensure(unit_of(context, files, PAIRS, "joint", PoolingConfig(layers="single", layer=layer)))
+        single = context.ensure(
+            unit_of(context, files, PAIRS, "joint", PoolingConfig(layers="single", layer=layer))
+        )
         np.testing.assert_allclose(vectors_of[:, place], read_vectors(single, "a"), atol=1e-5)
 
 
 def test_more_layers_than_there_are_are_refused(context, files):
     with pytest.raises(UsageError, match="asks for 4 layers of hidden states, the encoder has 3"):
-        context.ensure(unit_of(context, files, PAIRS, "joint", PoolingConfig(layers="concat_last", last_k=4)))
+        context.ensure(
+            unit_of(context, files, PAIRS, "joint", PoolingConfig(layers="concat_last", last_k=4))
+        )
 
 
 def test_loaded_bank_reads_pairs_as_its_recipe_says(context):
     store = Store(context.store.root)
-    bank = api.load_bank("demo", options=api.Options(store=store.root), recipe=EmbedRecipe(pairs="separate"))
+    bank = api.load_bank(
+        "demo", options=api.Options(store=store.root), recipe=EmbedRecipe(pairs="separate")
+    )
     plain = api.load_bank("demo", options=api.Options(store=store.root))
-    np.testing.assert_allclose(bank.embed(FIRST, SECOND), pair_features(plain.embed(FIRST), plain.embed(SECOND)), atol=1e-5)
+    np.testing.assert_allclose(
+        bank.embed(FIRST, SECOND), pair_features(plain.embed(FIRST), plain.embed(SECOND)), atol=1e-5
+    )
     with pytest.raises(UsageError, match="single texts"):
         bank.embed(FIRST)

@@ -12,7 +12,13 @@ import pytest
 
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.errors import DamagedError
-from prefixbank.steps.embed.reuse import RowIndex, VectorReuse, distinct, row_digests, write_part_reusing
+from prefixbank.steps.embed.reuse import (
+    RowIndex,
+    VectorReuse,
+    distinct,
+    row_digests,
+    write_part_reusing,
+)
 from prefixbank.store import Store
 from prefixbank.store.key import document
 
@@ -23,8 +29,14 @@ def of(*texts: str, pairs: tuple[str, ...] | None = None) -> Texts:
 
 def test_digest_is_the_hash_of_what_the_docstring_says():
     """A byte for the second text, the length of the first as eight bytes, then both."""
-    for rows, plain in ((of("ä"), b"\0\2\0\0\0\0\0\0\0\xc3\xa4"), (of("a", pairs=("bc",)), b"\1\1\0\0\0\0\0\0\0abc")):
-        assert row_digests(rows).tobytes() == hashlib.blake2b(plain, digest_size=16, person=b"prefixbank.row.1").digest()
+    for rows, plain in (
+        (of("ä"), b"\0\2\0\0\0\0\0\0\0\xc3\xa4"),
+        (of("a", pairs=("bc",)), b"\1\1\0\0\0\0\0\0\0abc"),
+    ):
+        assert (
+            row_digests(rows).tobytes()
+            == hashlib.blake2b(plain, digest_size=16, person=b"prefixbank.row.1").digest()
+        )
 
 
 def test_no_two_different_rows_have_one_digest():
@@ -52,9 +64,10 @@ def test_index_finds_what_a_dictionary_finds():
             expected.setdefault(digest.tobytes(), (file, row))
     asked = row_digests(of(*map(str, range(80))))
     files, rows = index.find(asked)
-    assert [place if place[0] >= 0 else None for place in zip(files.tolist(), rows.tolist(), strict=True)] == [
-        expected.get(digest.tobytes()) for digest in asked
-    ]
+    assert [
+        place if place[0] >= 0 else None
+        for place in zip(files.tolist(), rows.tolist(), strict=True)
+    ] == [expected.get(digest.tobytes()) for digest in asked]
     assert len(index) == len(expected)
 
 
@@ -73,11 +86,18 @@ VECTORS = {"a": (1.0, 2.0), "b": (3.0, 4.0), "c": (5.0, 6.0)}
 
 def read(rows: Texts) -> tuple[np.ndarray, np.ndarray]:
     """Stand for the encoder; `b` is too long for it."""
-    return np.array([VECTORS[text] for text in rows.texts], np.float32), np.array([text == "b" for text in rows.texts])
+    return np.array([VECTORS[text] for text in rows.texts], np.float32), np.array(
+        [text == "b" for text in rows.texts]
+    )
 
 
 def made_of(digest: str):
-    return document(step="embed", version=1, config={"reuse": True}, inputs={"bank": None, "encoder": "e", "texts": {"part": digest}})
+    return document(
+        step="embed",
+        version=1,
+        config={"reuse": True},
+        inputs={"bank": None, "encoder": "e", "texts": {"part": digest}},
+    )
 
 
 @pytest.fixture
@@ -97,7 +117,10 @@ def earlier(store: Store) -> VectorReuse:
 def test_part_has_digests_and_says_which_rows_were_cut(store, earlier):
     table = parquet.read_table(store.entries("embed")[0].path / "part.parquet")
     assert table.schema.names == ["id", "row", "vector", "digest", "truncated"]
-    assert (table.schema.field("digest").type, table["truncated"].to_pylist()) == (pa.binary(16), [False, True, False])
+    assert (table.schema.field("digest").type, table["truncated"].to_pylist()) == (
+        pa.binary(16),
+        [False, True, False],
+    )
     assert b"".join(table["digest"].to_pylist()) == row_digests(of("a", "b", "a")).tobytes()
 
 
@@ -109,7 +132,9 @@ def test_only_what_is_new_is_read_and_told_of(tmp_path, earlier):
         asked.append(rows.texts)
         return read(rows)
 
-    found = write_part_reusing(tmp_path / "part", of("c", "b", "a", "c", "b"), earlier, reading, told.append)
+    found = write_part_reusing(
+        tmp_path / "part", of("c", "b", "a", "c", "b"), earlier, reading, told.append
+    )
     table = parquet.read_table(tmp_path / "part")
     assert (asked, told, found, earlier.texts_read) == ([("c",)], [4], (2, 2), 1)
     assert table["vector"].to_pylist() == [list(VECTORS[text]) for text in "cbacb"]
@@ -117,13 +142,23 @@ def test_only_what_is_new_is_read_and_told_of(tmp_path, earlier):
 
 
 def test_rows_whose_digests_begin_alike_are_told_apart(tmp_path, earlier, monkeypatch):
-    """All digests begin with the same eight bytes, so that the index leads every row to the first one."""
+    """All digests begin with the same eight bytes, so that the index leads every row to the first
+    one.
+    """
     whole = RowIndex.find
-    monkeypatch.setattr(RowIndex, "find", lambda self, digests: whole(self, np.repeat(row_digests(of("a")), len(digests), axis=0)))
+    monkeypatch.setattr(
+        RowIndex,
+        "find",
+        lambda self, digests: whole(self, np.repeat(row_digests(of("a")), len(digests), axis=0)),
+    )
     earlier.open(made_of("2"))
-    assert [piece.places.tolist() for piece in earlier.take(row_digests(of("b", "a", "c")))] == [[1]]
+    assert [piece.places.tolist() for piece in earlier.take(row_digests(of("b", "a", "c")))] == [
+        [1]
+    ]
     write_part_reusing(tmp_path / "part", of("b", "a", "c"), earlier, read, lambda count: None)
-    assert parquet.read_table(tmp_path / "part")["vector"].to_pylist() == [list(VECTORS[text]) for text in "bac"]
+    assert parquet.read_table(tmp_path / "part")["vector"].to_pylist() == [
+        list(VECTORS[text]) for text in "bac"
+    ]
 
 
 def test_embeddings_deleted_before_they_are_opened_are_passed_over(store, earlier, monkeypatch):
@@ -148,7 +183,12 @@ def test_file_deleted_from_embeddings_is_damage(store, earlier):
 
 
 @pytest.mark.parametrize(
-    "change", [{"version": 2}, {"config": {"reuse": True, "precision": "bf16"}}, {"inputs": {"bank": None, "texts": {}}}]
+    "change",
+    [
+        {"version": 2},
+        {"config": {"reuse": True, "precision": "bf16"}},
+        {"inputs": {"bank": None, "texts": {}}},
+    ],
 )
 def test_embeddings_that_differ_in_more_than_their_texts_are_left_alone(earlier, change):
     earlier.open({**made_of("2"), **change})

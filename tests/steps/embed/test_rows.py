@@ -24,7 +24,9 @@ def test_part_has_numbers_and_vectors(tmp_path):
 
 
 def test_part_keeps_names(tmp_path):
-    publish_part(tmp_path / "part.parquet", Texts(texts=ROWS.texts, ids=("x", "y", "7")), VECTORS, 0, 4)
+    publish_part(
+        tmp_path / "part.parquet", Texts(texts=ROWS.texts, ids=("x", "y", "7")), VECTORS, 0, 4
+    )
     assert parquet.read_table(tmp_path / "part.parquet")["id"].to_pylist() == ["x", "y", "7"]
 
 

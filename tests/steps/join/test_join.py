@@ -33,12 +33,23 @@ def embeddings(put):
 
     def files(number: int):
         def write(out) -> None:
-            write_part(out / "test.parquet", pa.array([f"row-{row}" for row in range(ROWS)]), vectors[number], truncated=number + 1)
-            write_json(out / "embeddings.json", {"parts": ["test"], "rows": ROWS, "truncated_share": (number + 1) / ROWS})
+            write_part(
+                out / "test.parquet",
+                pa.array([f"row-{row}" for row in range(ROWS)]),
+                vectors[number],
+                truncated=number + 1,
+            )
+            write_json(
+                out / "embeddings.json",
+                {"parts": ["test"], "rows": ROWS, "truncated_share": (number + 1) / ROWS},
+            )
 
         return write
 
-    return [put("embed", files(number), config={"number": number}, name=f"n{number}", encoder={}) for number in range(2)], vectors
+    return [
+        put("embed", files(number), config={"number": number}, name=f"n{number}", encoder={})
+        for number in range(2)
+    ], vectors
 
 
 def joined(store: Store, entries, rule: Join):
@@ -47,37 +58,58 @@ def joined(store: Store, entries, rule: Join):
 
 def test_concat_lays_vectors_side_by_side(store, embeddings):
     entries, vectors = embeddings
-    assert np.array_equal(read_vectors(joined(store, entries, "concat"), "test"), np.hstack([vectors[0], vectors[1]]))
+    assert np.array_equal(
+        read_vectors(joined(store, entries, "concat"), "test"), np.hstack([vectors[0], vectors[1]])
+    )
 
 
 def test_mean_is_the_mean_of_each_feature(store, embeddings):
     entries, vectors = embeddings
-    wanted = [[(float(a) + float(b)) / 2 for a, b in zip(*rows, strict=True)] for rows in zip(*vectors, strict=True)]
-    np.testing.assert_allclose(read_vectors(joined(store, entries, "mean"), "test"), wanted, rtol=1e-6)
+    wanted = [
+        [(float(a) + float(b)) / 2 for a, b in zip(*rows, strict=True)]
+        for rows in zip(*vectors, strict=True)
+    ]
+    np.testing.assert_allclose(
+        read_vectors(joined(store, entries, "mean"), "test"), wanted, rtol=1e-6
+    )
 
 
 def test_joined_embeddings_keep_rows_and_truncation_of_the_first(store, embeddings):
     entries, _ = embeddings
     made = joined(store, entries, "concat")
-    assert read_json(made, "embeddings.json") == {"parts": ["test"], "rows": ROWS, "truncated_share": 1 / ROWS}
+    assert read_json(made, "embeddings.json") == {
+        "parts": ["test"],
+        "rows": ROWS,
+        "truncated_share": 1 / ROWS,
+    }
 
 
 def test_key_follows_the_order(store, embeddings):
     entries, _ = embeddings
-    assert join.unit(entries, "concat", "a").document != join.unit(entries[::-1], "concat", "a").document
+    assert (
+        join.unit(entries, "concat", "a").document
+        != join.unit(entries[::-1], "concat", "a").document
+    )
 
 
-@pytest.mark.parametrize(("rule", "join_rule"), [("mean_vectors", "mean"), ("concat_vectors", "concat")])
+@pytest.mark.parametrize(
+    ("rule", "join_rule"), [("mean_vectors", "mean"), ("concat_vectors", "concat")]
+)
 def test_joined_passes_equal_the_bank_of_many_passes(prepared, tmp_path, rule, join_rule):
     store = Store(copy_store(prepared.store, tmp_path / "copy"))
     options = api.Options(store=store.root)
     context = options.context(api.RunConfig())
     texts = {"texts": Texts(texts=("a good room", "a bad bath in a noisy place"), pairs=None)}
-    banks = [api.combine(f"prefixes=[{name}]", f"name=only-{name}", options=options) for name in ("alpha", "beta")]
+    banks = [
+        api.combine(f"prefixes=[{name}]", f"name=only-{name}", options=options)
+        for name in ("alpha", "beta")
+    ]
     whole = api.combine("prefixes=[alpha,beta]", f"combine={rule}", "name=whole", options=options)
     apart = [embedded(context, bank, texts) for bank in banks]
     wanted = read_vectors(embedded(context, whole, texts), "texts")
-    np.testing.assert_allclose(read_vectors(joined(store, apart, join_rule), "texts"), wanted, atol=1e-6)
+    np.testing.assert_allclose(
+        read_vectors(joined(store, apart, join_rule), "texts"), wanted, atol=1e-6
+    )
 
 
 def embedded(context: Context, bank, texts):

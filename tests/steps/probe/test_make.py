@@ -38,13 +38,17 @@ def rows_of(split: str) -> tuple[np.ndarray, Examples]:
     labels = generator.integers(0, 2, ROWS[split])
     vectors = generator.normal(size=(ROWS[split], len(LAYERS) * SIZE)).astype(np.float32)
     vectors[:, SIZE] += 4 * labels
-    return vectors, Examples(texts=tuple(f"{split} {row}" for row in range(ROWS[split])), pairs=None, labels=labels)
+    return vectors, Examples(
+        texts=tuple(f"{split} {row}" for row in range(ROWS[split])), pairs=None, labels=labels
+    )
 
 
 @pytest.fixture
 def task() -> Task:
     splits = {split: rows_of(split)[1] for split in ROWS}
-    return Task(name="toy", kind="classification", metric="accuracy", labels=("no", "yes"), **splits)
+    return Task(
+        name="toy", kind="classification", metric="accuracy", labels=("no", "yes"), **splits
+    )
 
 
 @pytest.fixture
@@ -55,8 +59,13 @@ def embed_toy(put):
         def write(out) -> None:
             for split in ROWS:
                 vectors, _ = rows_of(split)
-                write_part(out / f"{split}.parquet", pa.array(range(len(vectors)), pa.int64()), vectors, 0)
-            write_json(out / "embeddings.json", {"parts": list(ROWS), "pooling": {"layers": pooling}, "layer_blocks": layer_blocks})
+                write_part(
+                    out / f"{split}.parquet", pa.array(range(len(vectors)), pa.int64()), vectors, 0
+                )
+            write_json(
+                out / "embeddings.json",
+                {"parts": list(ROWS), "pooling": {"layers": pooling}, "layer_blocks": layer_blocks},
+            )
 
         return put("embed", write, bank=None, encoder={"name": "toy"})
 
@@ -65,12 +74,19 @@ def embed_toy(put):
 
 @pytest.fixture
 def probed(store, task, embed_toy):
-    """Return what probes the toy task with some settings: the entry, probe.json, and the arrays of both files."""
+    """Return what probes the toy task with some settings.
+
+    The entry, probe.json, and the arrays of both files.
+    """
 
     def run(**settings):
         embeddings = embed_toy({"layers": list(LAYERS), "size": SIZE})
-        entry = run_unit(store, probe.unit(embeddings, task, ProbeConfig(**(QUICK | settings)), "toy"), silent)
-        files = (load_file(entry.file(name)) for name in ("predictions.safetensors", "probe.safetensors"))
+        entry = run_unit(
+            store, probe.unit(embeddings, task, ProbeConfig(**(QUICK | settings)), "toy"), silent
+        )
+        files = (
+            load_file(entry.file(name)) for name in ("predictions.safetensors", "probe.safetensors")
+        )
         return entry, read_json(entry, "probe.json"), *files
 
     return run
@@ -92,7 +108,10 @@ def test_stored_probe_predicts_what_was_scored(probed, kind):
 
 
 def test_stored_mlp_has_the_hidden_size_asked_for(probed):
-    assert probed(model="mlp", mlp_hidden_size=4)[3]["0.hidden_weights"].shape == (len(LAYERS) * SIZE, 4)
+    assert probed(model="mlp", mlp_hidden_size=4)[3]["0.hidden_weights"].shape == (
+        len(LAYERS) * SIZE,
+        4,
+    )
 
 
 def test_nested_folds_score_every_row_of_the_three_splits(probed):
@@ -100,7 +119,9 @@ def test_nested_folds_score_every_row_of_the_three_splits(probed):
     labels = np.concatenate([rows_of(split)[1].labels for split in ROWS])
     assert np.array_equal(predictions["labels"], labels) and result["test"]["n"] == ALL_ROWS
     assert result["test"]["score"] == score("accuracy", predictions["0.predictions"], labels, 2)
-    interval = bootstrap_interval("accuracy", predictions["0.predictions"], labels, 2, bootstrap_samples=20, seed=0)
+    interval = bootstrap_interval(
+        "accuracy", predictions["0.predictions"], labels, 2, bootstrap_samples=20, seed=0
+    )
     assert (result["test"]["low"], result["test"]["high"]) == interval
 
 
@@ -109,7 +130,9 @@ def test_nested_prediction_of_a_row_comes_from_the_stored_probe_of_its_fold(prob
     vectors = np.concatenate([rows_of(split)[0] for split in ROWS])
     for fold in range(3):
         held = predictions["folds"] == fold
-        assert np.array_equal(decide(models, fold, vectors[held]), predictions["0.predictions"][held])
+        assert np.array_equal(
+            decide(models, fold, vectors[held]), predictions["0.predictions"][held]
+        )
 
 
 def test_nested_probe_never_saw_the_rows_of_its_fold(probed):
@@ -117,13 +140,24 @@ def test_nested_probe_never_saw_the_rows_of_its_fold(probed):
     _, _, predictions, models = probed(protocol="nested_cv", outer_folds=3)
     vectors = np.concatenate([rows_of(split)[0] for split in ROWS])
     for fold in range(3):
-        np.testing.assert_allclose(models[f"{fold}.mean"], vectors[predictions["folds"] != fold].mean(axis=0), atol=1e-6)
+        np.testing.assert_allclose(
+            models[f"{fold}.mean"], vectors[predictions["folds"] != fold].mean(axis=0), atol=1e-6
+        )
 
 
 def test_nested_result_says_what_it_is(probed):
     _, result, *_ = probed(protocol="nested_cv", outer_folds=3)
-    found = {name: result[name] for name in ("protocol", "split", "outer_folds", "validation", "draws", "train_rows")}
-    wanted = {"protocol": "nested_cv", "split": "cross-validated", "outer_folds": 3, "validation": None, "draws": 1}
+    found = {
+        name: result[name]
+        for name in ("protocol", "split", "outer_folds", "validation", "draws", "train_rows")
+    }
+    wanted = {
+        "protocol": "nested_cv",
+        "split": "cross-validated",
+        "outer_folds": 3,
+        "validation": None,
+        "draws": 1,
+    }
     assert found == {**wanted, "train_rows": ALL_ROWS - ALL_ROWS // 3}
     assert (result["test"]["interval"], len(result["fits"])) == ("all rows", 3)
 
@@ -135,7 +169,9 @@ def test_split_result_says_what_it_is(probed):
 
 
 def test_nested_result_has_the_fields_of_a_split_result(probed):
-    nested, split = (probed(**settings)[1] for settings in ({"protocol": "nested_cv", "outer_folds": 2}, {}))
+    nested, split = (
+        probed(**settings)[1] for settings in ({"protocol": "nested_cv", "outer_folds": 2}, {})
+    )
     assert nested.keys() == split.keys() and nested["test"].keys() == split["test"].keys()
 
 
@@ -143,11 +179,23 @@ def test_nested_result_goes_into_a_report_and_a_row(probed):
     entry, result, *_ = probed(protocol="nested_cv", outer_folds=3)
     facts, sampled = sample_target("toy", [entry], 10, 0)
     row = summary(entry)
-    assert (facts["split"], facts["test_rows"], sampled[entry.digest][0]) == ("cross-validated", ALL_ROWS, result["test"]["score"])
-    assert (row["validation"], row["test_rows"], row["score"]) == (None, ALL_ROWS, result["test"]["score"])
+    assert (facts["split"], facts["test_rows"], sampled[entry.digest][0]) == (
+        "cross-validated",
+        ALL_ROWS,
+        result["test"]["score"],
+    )
+    assert (row["validation"], row["test_rows"], row["score"]) == (
+        None,
+        ALL_ROWS,
+        result["test"]["score"],
+    )
 
 
-@pytest.mark.parametrize("settings", [{"protocol": "nested_cv", "outer_folds": 3}, {"model": "mlp", "mlp_hidden_size": 4}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{"protocol": "nested_cv", "outer_folds": 3}, {"model": "mlp", "mlp_hidden_size": 4}],
+    ids=str,
+)
 def test_same_settings_give_the_same_bytes(store, task, embed_toy, settings):
     unit = probe.unit(embed_toy(None), task, ProbeConfig(**(QUICK | settings)), "toy")
     assert run_unit(store, unit, silent).digest == run_unit(store, unit, silent, force=True).digest
@@ -161,7 +209,10 @@ def test_shots_with_nested_folds_are_refused(probed):
 def test_best_layer_is_chosen_by_cross_validation_alone(probed):
     _, result, *_ = probed(layers="best")
     scores = {one["layer"]: one["cv_score"] for one in result["layers"]}
-    assert list(scores) == list(LAYERS) and result["chosen_layer"] == max(scores, key=lambda layer: scores[layer]) == 2
+    assert (
+        list(scores) == list(LAYERS)
+        and result["chosen_layer"] == max(scores, key=lambda layer: scores[layer]) == 2
+    )
 
 
 def test_scores_are_those_of_the_chosen_layer(probed):
@@ -174,13 +225,25 @@ def test_scores_are_those_of_the_chosen_layer(probed):
 
 def test_every_layer_has_strength_and_scores(probed):
     _, result, *_ = probed(layers="best")
-    assert {name for one in result["layers"] for name in one} == {"layer", "strength", "cv_score", "validation", "unconverged_fits"}
-    assert all(one["strength"] in QUICK["Cs"] and 0 <= one["validation"] <= 1 for one in result["layers"])
+    assert {name for one in result["layers"] for name in one} == {
+        "layer",
+        "strength",
+        "cv_score",
+        "validation",
+        "unconverged_fits",
+    }
+    assert all(
+        one["strength"] in QUICK["Cs"] and 0 <= one["validation"] <= 1 for one in result["layers"]
+    )
 
 
 def test_nested_folds_choose_their_layer_apart(probed):
     _, result, *_ = probed(layers="best", protocol="nested_cv", outer_folds=3)
-    assert [one["chosen_layer"] for one in result["fits"]] == [2, 2, 2] and "chosen_layer" not in result
+    assert [one["chosen_layer"] for one in result["fits"]] == [
+        2,
+        2,
+        2,
+    ] and "chosen_layer" not in result
     assert {layer["validation"] for one in result["fits"] for layer in one["layers"]} == {None}
 
 
@@ -191,7 +254,9 @@ def test_few_shot_draws_choose_their_layer_apart(probed):
 
 def test_line_names_the_chosen_layer(probed):
     entry, *_ = probed(layers="best")
-    assert probe.describe(entry).endswith(", layer 2") and "layer" not in probe.describe(probed()[0])
+    assert probe.describe(entry).endswith(", layer 2") and "layer" not in probe.describe(
+        probed()[0]
+    )
 
 
 def test_choice_of_a_layer_is_refused_when_vectors_hold_one(task, embed_toy):
@@ -205,31 +270,51 @@ def test_vectors_that_are_not_numbers_are_refused(store, put, task):
         for split in ROWS:
             vectors = rows_of(split)[0]
             vectors[0, 0] = np.nan if split == "test" else 0
-            write_part(out / f"{split}.parquet", pa.array(range(len(vectors)), pa.int64()), vectors, 0)
+            write_part(
+                out / f"{split}.parquet", pa.array(range(len(vectors)), pa.int64()), vectors, 0
+            )
         write_json(out / "embeddings.json", {})
 
-    unit = probe.unit(put("embed", write, bank=None, encoder={"name": "toy"}), task, ProbeConfig(**QUICK), "toy")
+    unit = probe.unit(
+        put("embed", write, bank=None, encoder={"name": "toy"}), task, ProbeConfig(**QUICK), "toy"
+    )
     with pytest.raises(DataError, match="1 of 22 vectors"):
         run_unit(store, unit, silent)
 
 
-@pytest.mark.parametrize("settings", [{"model": "mlp"}, {"protocol": "nested_cv"}, {"layers": "best"}, {"folds": 3}], ids=json.dumps)
+@pytest.mark.parametrize(
+    "settings",
+    [{"model": "mlp"}, {"protocol": "nested_cv"}, {"layers": "best"}, {"folds": 3}],
+    ids=json.dumps,
+)
 def test_key_follows_the_settings(task, embed_toy, settings):
     embeddings = embed_toy({"layers": list(LAYERS), "size": SIZE})
-    assert probe.unit(embeddings, task, ProbeConfig(), "a").document != probe.unit(embeddings, task, ProbeConfig(**settings), "a").document
+    assert (
+        probe.unit(embeddings, task, ProbeConfig(), "a").document
+        != probe.unit(embeddings, task, ProbeConfig(**settings), "a").document
+    )
 
 
 def test_last_layer_alone_is_what_the_probe_of_the_last_layer_sees(probed):
     _, last, *_ = probed(layers="last")
     _, best, *_ = probed(layers="best")
     wanted = [layer for layer in best["layers"] if layer["layer"] == LAYERS[-1]]
-    assert [last["validation"]] == [layer["validation"] for layer in wanted] and last["fits"][0]["strength"] == wanted[0]["strength"]
+    assert [last["validation"]] == [layer["validation"] for layer in wanted] and last["fits"][0][
+        "strength"
+    ] == wanted[0]["strength"]
 
 
 def test_validation_score_leaves_the_test_rows_alone(probed):
     _, result, predictions, _ = probed(score_on="validation")
-    assert (result["split"], result["test"]["interval"], result["test"]["n"]) == ("validation", "validation rows", ROWS["validation"])
-    assert len(predictions["labels"]) == ROWS["validation"] and result["test"]["score"] == result["validation"]
+    assert (result["split"], result["test"]["interval"], result["test"]["n"]) == (
+        "validation",
+        "validation rows",
+        ROWS["validation"],
+    )
+    assert (
+        len(predictions["labels"]) == ROWS["validation"]
+        and result["test"]["score"] == result["validation"]
+    )
 
 
 def test_probe_scored_on_validation_does_not_depend_on_test_rows():

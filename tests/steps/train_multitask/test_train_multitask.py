@@ -1,4 +1,7 @@
-"""The step that fine-tunes an encoder: what its key follows, what its artifact holds, and how that is used as an encoder."""
+"""The step that fine-tunes an encoder.
+
+What its key follows, what its artifact holds, and how that is used as an encoder.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,14 @@ from safetensors.torch import load_file
 from prefixbank.artifacts.bank import pooling_of
 from prefixbank.artifacts.encoder import encoder_of
 from prefixbank.config.running import RunConfig
-from prefixbank.config.schema import EncoderConfig, FineTuneConfig, MultitaskConfig, MultitaskRecipe, PoolingConfig, TaskConfig
+from prefixbank.config.schema import (
+    EncoderConfig,
+    FineTuneConfig,
+    MultitaskConfig,
+    MultitaskRecipe,
+    PoolingConfig,
+    TaskConfig,
+)
 from prefixbank.core.training.heads import new_head
 from prefixbank.data.encoders.encoder import load_encoder
 from prefixbank.data.encoders.files import describe_folder
@@ -45,9 +55,13 @@ def context(prepared, store: Store) -> Context:
 def train(context: Context):
     """Fine-tune the tiny encoder on named tasks."""
 
-    def make(*names: str, recipe: MultitaskRecipe = QUICK, name: str = "", **changes: Task) -> Entry:
+    def make(
+        *names: str, recipe: MultitaskRecipe = QUICK, name: str = "", **changes: Task
+    ) -> Entry:
         tasks = [changes.get(one) or context.task(TaskConfig(name=one)) for one in names]
-        entry = context.ensure(unit(context, tasks, context.encoder_files(EncoderConfig(source="tiny")), recipe, name))
+        entry = context.ensure(
+            unit(context, tasks, context.encoder_files(EncoderConfig(source="tiny")), recipe, name)
+        )
         assert isinstance(entry, Entry)
         return entry
 
@@ -60,7 +74,11 @@ def key(context: Context):
 
     def of(*names: str, recipe: MultitaskRecipe = QUICK, **changes: Task) -> str:
         tasks = [changes.get(one) or context.task(TaskConfig(name=one)) for one in names]
-        return key_of(unit(context, tasks, context.encoder_files(EncoderConfig(source="tiny")), recipe).document)
+        return key_of(
+            unit(
+                context, tasks, context.encoder_files(EncoderConfig(source="tiny")), recipe
+            ).document
+        )
 
     return of
 
@@ -68,7 +86,9 @@ def key(context: Context):
 def task_of(labels: np.ndarray, kind: str = "classification") -> Task:
     rows = Examples(texts=("a",) * len(labels), pairs=None, labels=labels)
     metric, names = ("pearson", ()) if kind == "regression" else ("macro_f1", ("no", "yes"))
-    return Task(name="t", kind=kind, metric=metric, labels=names, train=rows, validation=rows, test=rows)
+    return Task(
+        name="t", kind=kind, metric=metric, labels=names, train=rows, validation=rows, test=rows
+    )
 
 
 def result_of(entry: Entry) -> Any:
@@ -78,19 +98,41 @@ def result_of(entry: Entry) -> Any:
 def test_settings_are_those_of_the_tasks_and_the_recipe():
     recipe = MultitaskRecipe(
         optim=FineTuneConfig(
-            lr=0.5, head_lr=0.25, epochs=7, early_stopping_patience=2, gradient_accumulation_steps=3, schedule="cosine", precision="bf16"
+            lr=0.5,
+            head_lr=0.25,
+            epochs=7,
+            early_stopping_patience=2,
+            gradient_accumulation_steps=3,
+            schedule="cosine",
+            precision="bf16",
         ),
         pooling=PoolingConfig(position="cls", layers="concat_last", last_k=2),
         seed=11,
     )
-    found = fit_settings([task_of(np.array([0, 1])), task_of(np.array([1.0, 2.0, 6.0]), "regression")], recipe)
-    assert (found.lr, found.head_lr, found.epochs, found.early_stopping_patience, found.gradient_accumulation_steps) == (0.5, 0.25, 7, 2, 3)
-    assert (found.schedule, found.precision, found.seed, found.pooling.position, found.pooling.last_k) == ("cosine", "bf16", 11, "cls", 2)
+    found = fit_settings(
+        [task_of(np.array([0, 1])), task_of(np.array([1.0, 2.0, 6.0]), "regression")], recipe
+    )
+    assert (
+        found.lr,
+        found.head_lr,
+        found.epochs,
+        found.early_stopping_patience,
+        found.gradient_accumulation_steps,
+    ) == (0.5, 0.25, 7, 2, 3)
+    assert (
+        found.schedule,
+        found.precision,
+        found.seed,
+        found.pooling.position,
+        found.pooling.last_k,
+    ) == ("cosine", "bf16", 11, "cls", 2)
     assert [(task.kind, task.metric, task.num_outputs) for task in found.tasks] == [
         ("classification", "macro_f1", 2),
         ("regression", "pearson", 1),
     ]
-    assert (found.tasks[1].label_mean, found.tasks[1].label_scale) == pytest.approx((3.0, np.sqrt(14 / 3)))
+    assert (found.tasks[1].label_mean, found.tasks[1].label_scale) == pytest.approx(
+        (3.0, np.sqrt(14 / 3))
+    )
 
 
 def test_artifact_holds_encoder_heads_curve_and_result(train):
@@ -106,14 +148,25 @@ def test_artifact_holds_encoder_heads_curve_and_result(train):
 
 
 def test_result_is_in_the_order_of_the_tasks(train):
-    entry = train("alpha", "tiny", tiny=replace(task_of(np.array([1.0, 2.0, 6.0, 3.0]), "regression"), name="tiny"))
+    entry = train(
+        "alpha",
+        "tiny",
+        tiny=replace(task_of(np.array([1.0, 2.0, 6.0, 3.0]), "regression"), name="tiny"),
+    )
     result = result_of(entry)
     assert [(one["kind"], one["train_rows"], one["examples"]) for one in result["tasks"]] == [
         ("classification", 40, 40),
         ("regression", 4, 4),
     ]
-    assert (entry.info["tasks"], result["examples"], result["train_rows"], result["steps"]) == (["alpha", "tiny"], 44, 44, 4)
-    assert result["validation"] == pytest.approx(np.mean([one["validation"] for one in result["tasks"]]))
+    assert (entry.info["tasks"], result["examples"], result["train_rows"], result["steps"]) == (
+        ["alpha", "tiny"],
+        44,
+        44,
+        4,
+    )
+    assert result["validation"] == pytest.approx(
+        np.mean([one["validation"] for one in result["tasks"]])
+    )
 
 
 def test_facts_have_encoder_and_seconds(train):
@@ -130,8 +183,13 @@ def test_name_is_that_of_the_tasks_unless_one_is_given(train, store):
 def test_untrained_encoder_is_the_source(train, context):
     entry = train("alpha", recipe=replace(QUICK, optim=FineTuneConfig(epochs=0)))
     source = context.load(context.encoder_files(EncoderConfig(source="tiny")))
-    found, heads = load_file(entry.path / "encoder" / "model.safetensors"), load_file(entry.path / "heads.safetensors")
-    assert all(torch.equal(found[name], tensor) for name, tensor in source.model.state_dict().items())
+    found, heads = (
+        load_file(entry.path / "encoder" / "model.safetensors"),
+        load_file(entry.path / "heads.safetensors"),
+    )
+    assert all(
+        torch.equal(found[name], tensor) for name, tensor in source.model.state_dict().items()
+    )
     assert torch.equal(heads["0.weight"], new_head(64, 2, 1).weight)
 
 
@@ -139,22 +197,31 @@ def test_encoder_of_an_artifact_can_be_loaded(train):
     entry = train("alpha", "beta")
     encoder = load_encoder(encoder_of(entry), "cpu")
     stored = load_file(entry.path / "encoder" / "model.safetensors")
-    assert all(torch.equal(stored[name], tensor) for name, tensor in encoder.model.state_dict().items())
-    assert encoder.max_tokens == 128 and not any(parameter.requires_grad for parameter in encoder.model.parameters())
+    assert all(
+        torch.equal(stored[name], tensor) for name, tensor in encoder.model.state_dict().items()
+    )
+    assert encoder.max_tokens == 128 and not any(
+        parameter.requires_grad for parameter in encoder.model.parameters()
+    )
 
 
 def test_encoder_in_memory_stays_as_it_was(train, context):
     source = context.load(context.encoder_files(EncoderConfig(source="tiny")))
     before = {name: tensor.clone() for name, tensor in source.model.state_dict().items()}
     train("alpha", "beta")
-    assert all(torch.equal(before[name], tensor) for name, tensor in source.model.state_dict().items())
+    assert all(
+        torch.equal(before[name], tensor) for name, tensor in source.model.state_dict().items()
+    )
 
 
 def test_digest_of_the_encoder_is_that_of_its_folder(train):
     files = encoder_of(train("alpha", name="one"))
     assert files.digest == describe_folder(files.folder, files.source, "").digest
     assert (files.source.name, files.label[:14]) == ("multitask/one", "multitask/one@")
-    assert EncoderConfig(source="folder", name=files.source.name, path=str(files.folder)) == files.source
+    assert (
+        EncoderConfig(source="folder", name=files.source.name, path=str(files.folder))
+        == files.source
+    )
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
@@ -171,7 +238,9 @@ def test_embeddings_keep_their_encoder_out_of_gc(train, context, store):
     entry = train("alpha")
     parts = embed.parts_of_task(context.task(TaskConfig(name="beta")))
     recipe = embed.EmbedRecipe()
-    reading = EmbeddingSpec(bank=None, files=encoder_of(entry), recipe=recipe, pooling=pooling_of(entry))
+    reading = EmbeddingSpec(
+        bank=None, files=encoder_of(entry), recipe=recipe, pooling=pooling_of(entry)
+    )
     made = context.ensure(embed.unit(context, reading, parts, "beta", ref=("embeddings", "beta")))
     store.remove_ref("multitask", "alpha")
     later = datetime.now(UTC) + timedelta(days=1000)
@@ -195,7 +264,9 @@ def test_key_ignores_names_and_test_rows(key, context):
 
 
 def test_key_follows_the_tasks_and_their_order(key):
-    assert len({key("alpha", "beta"), key("beta", "alpha"), key("alpha"), key("alpha", "gamma")}) == 4
+    assert (
+        len({key("alpha", "beta"), key("beta", "alpha"), key("alpha"), key("alpha", "gamma")}) == 4
+    )
 
 
 @pytest.mark.parametrize(
@@ -213,8 +284,16 @@ def test_key_follows_the_recipe(key, change):
     assert key("alpha", recipe=replace(QUICK, **change)) != key("alpha")
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, train: Any, recipe: MultitaskRecipe, epochs: int, **changes: Task) -> list[list[Any]]:
-    """The batches of some epochs, as the training of alpha and of four rows of another task asks for them."""
+def shown(
+    monkeypatch: pytest.MonkeyPatch,
+    train: Any,
+    recipe: MultitaskRecipe,
+    epochs: int,
+    **changes: Task,
+) -> list[list[Any]]:
+    """The batches of some epochs, as the training of alpha and of four rows of another task asks
+    for them.
+    """
     seen: list[list[Any]] = []
 
     def watch(model: Any, size: int, batches: Any, *rest: Any, **keywords: Any) -> Any:
@@ -235,8 +314,12 @@ def test_proportional_sampling_shows_each_row_once_an_epoch(train, monkeypatch):
 
 
 def test_uniform_sampling_shows_each_task_as_often(train, monkeypatch):
-    (batches,) = shown(monkeypatch, train, replace(QUICK, multitask=MultitaskConfig(sampling="uniform")), 1)
-    counts = Counter({task: sum(len(batch.rows) for batch in batches if batch.task == task) for task in (0, 1)})
+    (batches,) = shown(
+        monkeypatch, train, replace(QUICK, multitask=MultitaskConfig(sampling="uniform")), 1
+    )
+    counts = Counter(
+        {task: sum(len(batch.rows) for batch in batches if batch.task == task) for task in (0, 1)}
+    )
     assert counts == {0: 22, 1: 22}
 
 
@@ -256,7 +339,9 @@ def test_line_of_a_finished_encoder_has_every_score(train):
     assert text.startswith("validation mean 0.") and ": alpha " in text and ", beta " in text
 
 
-@pytest.mark.parametrize(("names", "said"), [([], "no tasks"), (["a", "b", "a"], "names a twice")], ids=["none", "twice"])
+@pytest.mark.parametrize(
+    ("names", "said"), [([], "no tasks"), (["a", "b", "a"], "names a twice")], ids=["none", "twice"]
+)
 def test_tasks_that_mean_nothing_are_refused(names, said):
     with pytest.raises(UsageError, match=said):
         check_tasks(names)

@@ -43,33 +43,62 @@ def test_half_precision_needs_its_device(store, precision, good):
 
 def test_regression_labels_are_standardised():
     found = fit_settings([task_of("regression", np.array([1.0, 2.0, 6.0]))], PrefixRecipe())
-    assert (found.tasks[0].label_mean, found.tasks[0].label_scale) == pytest.approx((3.0, np.sqrt(14 / 3)))
+    assert (found.tasks[0].label_mean, found.tasks[0].label_scale) == pytest.approx(
+        (3.0, np.sqrt(14 / 3))
+    )
 
 
 def test_class_labels_are_left_as_they_are():
     found = fit_settings([task_of("classification", np.array([0, 1, 1]))], PrefixRecipe())
-    assert [(task.label_mean, task.label_scale, task.num_outputs) for task in found.tasks] == [(0.0, 1.0, 2)]
+    assert [(task.label_mean, task.label_scale, task.num_outputs) for task in found.tasks] == [
+        (0.0, 1.0, 2)
+    ]
 
 
 def test_settings_are_those_of_the_recipe():
     recipe = PrefixRecipe(
         prefix=PrefixConfig(length=3, init_scale=0.1, gate="learned", gate_init=-1.0, dropout=0.2),
         optim=OptimConfig(
-            lr=0.5, head_lr=0.25, epochs=7, early_stopping_patience=2, gradient_accumulation_steps=3, schedule="cosine", precision="bf16"
+            lr=0.5,
+            head_lr=0.25,
+            epochs=7,
+            early_stopping_patience=2,
+            gradient_accumulation_steps=3,
+            schedule="cosine",
+            precision="bf16",
         ),
         pooling=PoolingConfig(position="cls", layers="concat_last", last_k=2),
         seed=11,
     )
     found = fit_settings([task_of("classification", np.array([0, 1]))], recipe)
     start = found.start
-    assert (start.length, start.init_scale, start.gated, start.gate_init, start.dropout) == (3, 0.1, True, -1.0, 0.2)
-    assert (found.lr, found.head_lr, found.epochs, found.early_stopping_patience, found.gradient_accumulation_steps) == (0.5, 0.25, 7, 2, 3)
+    assert (start.length, start.init_scale, start.gated, start.gate_init, start.dropout) == (
+        3,
+        0.1,
+        True,
+        -1.0,
+        0.2,
+    )
+    assert (
+        found.lr,
+        found.head_lr,
+        found.epochs,
+        found.early_stopping_patience,
+        found.gradient_accumulation_steps,
+    ) == (0.5, 0.25, 7, 2, 3)
     assert (found.schedule, found.precision, found.seed) == ("cosine", "bf16", 11)
     assert (found.optimizer, start.soft, start.words) == ("adamw", False, ())
     assert found.pooling == replace(found.pooling, position="cls", layers="concat_last", last_k=2)
 
 
 def test_settings_of_a_soft_prompt_are_those_of_the_recipe():
-    recipe = PrefixRecipe(prefix=PrefixConfig(kind="soft", length=3), optim=OptimConfig(name="adafactor"))
+    recipe = PrefixRecipe(
+        prefix=PrefixConfig(kind="soft", length=3), optim=OptimConfig(name="adafactor")
+    )
     found = fit_settings([task_of("classification", np.array([0, 1]))], recipe, words=(5, 6, 7))
-    assert (found.optimizer, found.start.soft, found.start.words, found.start.length) == ("adafactor", True, (5, 6, 7), 3)
+    assert (found.optimizer, found.start.soft, found.start.words, found.start.length) == (
+        "adafactor",
+        True,
+        (5, 6, 7),
+        3,
+    )

@@ -1,4 +1,6 @@
-"""What the key of a prefix of several tasks follows, which rows it is shown, and what its artifact holds."""
+"""What the key of a prefix of several tasks follows, which rows it is shown, and what its artifact
+holds.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,13 @@ from safetensors.numpy import load_file
 
 from prefixbank.artifacts.prefix import setting_in
 from prefixbank.config.running import RunConfig
-from prefixbank.config.schema import EncoderConfig, OptimConfig, PrefixConfig, PrefixRecipe, TaskConfig
+from prefixbank.config.schema import (
+    EncoderConfig,
+    OptimConfig,
+    PrefixConfig,
+    PrefixRecipe,
+    TaskConfig,
+)
 from prefixbank.data.encoders.prompts import prompt_words
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import DeviceError, Faults, UsageError
@@ -36,7 +44,10 @@ def context(prepared, store: Store) -> Context:
 @pytest.fixture
 def tasks(context: Context) -> dict[str, Task]:
     """alpha with all of its 40 train rows, beta with 10."""
-    return {"alpha": context.task(TaskConfig(name="alpha")), "beta": context.task(TaskConfig(name="beta", max_rows=10))}
+    return {
+        "alpha": context.task(TaskConfig(name="alpha")),
+        "beta": context.task(TaskConfig(name="beta", max_rows=10)),
+    }
 
 
 def mixture_of(tasks: dict[str, Task], size_cap: int = 0, **changes: Task) -> Mixture:
@@ -44,18 +55,26 @@ def mixture_of(tasks: dict[str, Task], size_cap: int = 0, **changes: Task) -> Mi
 
 
 def document(context: Context, task: Task | Mixture, recipe: PrefixRecipe = QUICK) -> dict:
-    return train_prefix.unit(context, task, context.encoder_files(EncoderConfig(source="tiny")), recipe).document
+    return train_prefix.unit(
+        context, task, context.encoder_files(EncoderConfig(source="tiny")), recipe
+    ).document
 
 
 def trained(context: Context, mixture: Mixture, recipe: PrefixRecipe = QUICK) -> Entry:
-    entry = context.ensure(train_prefix.unit(context, mixture, context.encoder_files(EncoderConfig(source="tiny")), recipe))
+    entry = context.ensure(
+        train_prefix.unit(
+            context, mixture, context.encoder_files(EncoderConfig(source="tiny")), recipe
+        )
+    )
     assert isinstance(entry, Entry)
     return entry
 
 
 def regression(task: Task) -> Task:
     rows = {
-        split: replace(task.split(split), labels=np.arange(len(task.split(split)), dtype=np.float64))
+        split: replace(
+            task.split(split), labels=np.arange(len(task.split(split)), dtype=np.float64)
+        )
         for split in ("train", "validation", "test")
     }
     return replace(task, name="values", kind="regression", metric="pearson", labels=(), **rows)
@@ -68,25 +87,44 @@ def test_document_of_a_single_task_knows_of_no_mixture(context: Context, tasks: 
     assert found["inputs"]["examples"] == tasks["alpha"].digest("train", "validation")
 
 
-def test_document_of_a_mixture_lists_digests_in_the_order_given(context: Context, tasks: dict[str, Task]):
-    found, turned = document(context, mixture_of(tasks)), document(context, Mixture(tasks=tuple(reversed(tasks.values()))))
-    assert found["inputs"]["examples"] == [task.digest("train", "validation") for task in tasks.values()]
-    assert found["inputs"]["examples"] == turned["inputs"]["examples"][::-1] and key_of(found) != key_of(turned)
+def test_document_of_a_mixture_lists_digests_in_the_order_given(
+    context: Context, tasks: dict[str, Task]
+):
+    found, turned = (
+        document(context, mixture_of(tasks)),
+        document(context, Mixture(tasks=tuple(reversed(tasks.values())))),
+    )
+    assert found["inputs"]["examples"] == [
+        task.digest("train", "validation") for task in tasks.values()
+    ]
+    assert found["inputs"]["examples"] == turned["inputs"]["examples"][::-1] and key_of(
+        found
+    ) != key_of(turned)
     assert found["config"] == {**json.loads(json.dumps(asdict(QUICK))), "mixture": {"size_cap": 0}}
 
 
 @pytest.mark.parametrize(("size_cap", "in_key"), [(0, 0), (40, 0), (2**19, 0), (39, 39), (5, 5)])
-def test_cap_that_caps_nothing_is_not_in_the_key(context: Context, tasks: dict[str, Task], size_cap: int, in_key: int):
-    assert document(context, mixture_of(tasks, size_cap))["config"]["mixture"] == {"size_cap": in_key}
+def test_cap_that_caps_nothing_is_not_in_the_key(
+    context: Context, tasks: dict[str, Task], size_cap: int, in_key: int
+):
+    assert document(context, mixture_of(tasks, size_cap))["config"]["mixture"] == {
+        "size_cap": in_key
+    }
 
 
 def test_names_are_not_in_the_key(context: Context, tasks: dict[str, Task]):
     renamed = replace(tasks["alpha"], name="other")
-    assert document(context, mixture_of(tasks)) == document(context, mixture_of(tasks, alpha=renamed))
+    assert document(context, mixture_of(tasks)) == document(
+        context, mixture_of(tasks, alpha=renamed)
+    )
 
 
-@pytest.mark.parametrize(("size_cap", "counts"), [(0, {0: 40, 1: 10}), (10, {0: 25, 1: 25}), (20, {0: 33, 1: 17})])
-def test_epoch_shows_rows_in_proportion_to_capped_sizes(context: Context, tasks: dict[str, Task], size_cap: int, counts: dict[int, int]):
+@pytest.mark.parametrize(
+    ("size_cap", "counts"), [(0, {0: 40, 1: 10}), (10, {0: 25, 1: 25}), (20, {0: 33, 1: 17})]
+)
+def test_epoch_shows_rows_in_proportion_to_capped_sizes(
+    context: Context, tasks: dict[str, Task], size_cap: int, counts: dict[int, int]
+):
     files = context.encoder_files(EncoderConfig(source="tiny"))
     ready = prepare(context, mixture_of(tasks, size_cap), files, QUICK, None)
     shown = Counter[int]()
@@ -98,7 +136,9 @@ def test_epoch_shows_rows_in_proportion_to_capped_sizes(context: Context, tasks:
     assert [sum(len(batch.rows) for batch in batches) for batches in ready.scored] == [12, 12]
 
 
-def test_memory_is_checked_for_the_longest_text_of_any_task(context: Context, tasks: dict[str, Task], monkeypatch: pytest.MonkeyPatch):
+def test_memory_is_checked_for_the_longest_text_of_any_task(
+    context: Context, tasks: dict[str, Task], monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(fitting, "free_bytes", lambda device: 1)
     files, train = context.encoder_files(EncoderConfig(source="tiny")), tasks["beta"].train
     longer = replace(tasks["beta"], train=replace(train, texts=("good " * 60, *train.texts[1:])))
@@ -107,7 +147,10 @@ def test_memory_is_checked_for_the_longest_text_of_any_task(context: Context, ta
 
 
 def test_labels_of_all_tasks_begin_a_soft_prompt(context: Context, tasks: dict[str, Task]):
-    files, recipe = context.encoder_files(EncoderConfig(source="tiny")), replace(QUICK, prefix=PrefixConfig(kind="soft", init="labels"))
+    files, recipe = (
+        context.encoder_files(EncoderConfig(source="tiny")),
+        replace(QUICK, prefix=PrefixConfig(kind="soft", init="labels")),
+    )
     mixture = mixture_of(tasks, beta=replace(tasks["beta"], labels=("yes", "perhaps")))
     words = prompt_words(context.load(files), ("no", "yes", "perhaps"), 16, 0)
     assert prepare(context, mixture, files, recipe, None).settings.start.words == words
@@ -123,7 +166,10 @@ def test_artifact_has_a_head_for_each_task(context: Context, tasks: dict[str, Ta
         "result.json",
     }
     heads = load_file(entry.file("heads.safetensors"))
-    assert set(heads) == {"0.weight", "0.bias", "1.weight", "1.bias"} and heads["1.weight"].shape == heads["0.weight"].shape
+    assert (
+        set(heads) == {"0.weight", "0.bias", "1.weight", "1.bias"}
+        and heads["1.weight"].shape == heads["0.weight"].shape
+    )
     assert (entry.info["task"], entry.info["tasks"]) == ("alpha+beta", ["alpha", "beta"])
 
 
@@ -134,10 +180,17 @@ def test_result_lists_the_tasks_without_their_names(context: Context, tasks: dic
         (40, 40, ["no", "yes"]),
         (10, 10, ["no", "yes"]),
     ]
-    assert result["validation"] == pytest.approx(np.mean([task["validation"] for task in result["tasks"]]))
-    assert (result["train_rows"], result["examples"], result["steps"]) == (50, 50, 13) and result["training_flops"] > 0
+    assert result["validation"] == pytest.approx(
+        np.mean([task["validation"] for task in result["tasks"]])
+    )
+    assert (result["train_rows"], result["examples"], result["steps"]) == (50, 50, 13) and result[
+        "training_flops"
+    ] > 0
     assert "alpha" not in json.dumps(result)
-    each = ", ".join(f"{name} {task['validation']:.3f}" for name, task in zip(tasks, result["tasks"], strict=True))
+    each = ", ".join(
+        f"{name} {task['validation']:.3f}"
+        for name, task in zip(tasks, result["tasks"], strict=True)
+    )
     assert train_prefix.describe(entry) == f"validation mean {result['validation']:.3f}: {each}"
 
 
@@ -149,7 +202,10 @@ def test_truncation_is_that_of_all_tasks(context: Context, tasks: dict[str, Task
 def test_tasks_of_several_kinds_are_refused_by_name(context: Context, tasks: dict[str, Task]):
     with pytest.raises(UsageError) as caught:
         document(context, mixture_of(tasks, values=regression(tasks["beta"])))
-    assert caught.value.what == "task.mixture has tasks of 2 kinds: classification: alpha, beta; regression: values"
+    assert (
+        caught.value.what
+        == "task.mixture has tasks of 2 kinds: classification: alpha, beta; regression: values"
+    )
     assert caught.value.fix == "prefixbank train-prefix 'task.mixture=[alpha,beta]'"
 
 
@@ -157,20 +213,34 @@ def test_values_can_be_trained_on_together(context: Context, tasks: dict[str, Ta
     values = [regression(task) for task in tasks.values()]
     entry = trained(context, Mixture(tasks=tuple(values)))
     heads = load_file(entry.file("heads.safetensors"))
-    assert heads["0.weight"].shape[0] == 1 and heads["0.bias"][0] - heads["1.bias"][0] > 10  # means of 0..39 and of 0..9
+    # Means of 0..39 and of 0..9.
+    assert heads["0.weight"].shape[0] == 1 and heads["0.bias"][0] - heads["1.bias"][0] > 10
 
 
 def test_all_faults_are_told_at_once(context: Context, tasks: dict[str, Task]):
     recipe = replace(QUICK, prefix=PrefixConfig(kind="soft", init="labels", gate="learned"))
     with pytest.raises(Faults) as caught:
         document(context, mixture_of(tasks, values=regression(tasks["beta"])), recipe)
-    assert [fault.what.split()[0] for fault in caught.value.faults] == ["task.mixture", "prefix.gate=learned", "prefix.init=labels"]
+    assert [fault.what.split()[0] for fault in caught.value.faults] == [
+        "task.mixture",
+        "prefix.gate=learned",
+        "prefix.init=labels",
+    ]
 
 
-def test_prefix_of_a_mixture_has_no_head_of_its_own_to_score(context: Context, tasks: dict[str, Task]):
+def test_prefix_of_a_mixture_has_no_head_of_its_own_to_score(
+    context: Context, tasks: dict[str, Task]
+):
     entry = trained(context, mixture_of(tasks))
     with pytest.raises(UsageError, match="has a head for each of 2 tasks"):
-        score_prefix.unit(context, entry, tasks["alpha"], context.encoder_files(EncoderConfig(source="tiny")), "x", bootstrap_samples=20)
+        score_prefix.unit(
+            context,
+            entry,
+            tasks["alpha"],
+            context.encoder_files(EncoderConfig(source="tiny")),
+            "x",
+            bootstrap_samples=20,
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Prefix attention: every layer reads a bank's slots in front of the text.
 
-transformers hands each attention call to a function looked up by name. Ours is registered once, under `ATTENTION`, and finds the slots in
-the keyword `prefix_slots` of `model(...)`, which the model passes down. Nothing is patched and nothing is remembered between calls.
-Of a soft prompt, which stands among the tokens, the keyword `prompt` says how many of them it is and with what weights.
+transformers hands each attention call to a function looked up by name. Ours is registered once,
+under `ATTENTION`, and finds the slots in the keyword `prefix_slots` of `model(...)`, which the
+model passes down. Nothing is patched and nothing is remembered between calls. Of a soft prompt,
+which stands among the tokens, the keyword `prompt` says how many of them it is and with what
+weights.
 
 Source: Li & Liang 2021 (2101.00190); Liu et al. 2022 (2110.07602).
 """
@@ -42,7 +44,8 @@ class Slots:
     Args:
         keys: [L, H, S, D].
         values: [L, H, S, D].
-        bias: [L, H, S] added to the attention logits of each slot (log-weights and log-gates); None means zeros.
+        bias: [L, H, S] added to the attention logits of each slot (log-weights and log-gates); None
+            means zeros.
     """
 
     keys: Tensor
@@ -52,10 +55,12 @@ class Slots:
     def to(self, device: torch.device, dtype: torch.dtype) -> Slots:
         """Return the same slots elsewhere; the bias keeps its precision until it is added."""
         bias = None if self.bias is None else self.bias.to(device)
-        return Slots(keys=self.keys.to(device, dtype), values=self.values.to(device, dtype), bias=bias)
+        return Slots(
+            keys=self.keys.to(device, dtype), values=self.values.to(device, dtype), bias=bias
+        )
 
     def layer(self, number: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return keys [H, S, D], values [H, S, D] and bias [H, S] of one layer, as numbers of one type."""
+        """Return keys [H, S, D], values [H, S, D] and bias [H, S] of one layer, all of one type."""
         bias = None if self.bias is None else self.bias[number].to(dtype)
         return self.keys[number].to(dtype), self.values[number].to(dtype), bias
 
@@ -77,26 +82,35 @@ def prefix_attention(
     """Attend to a prefix and to the text in one softmax.
 
     Args:
-        module: attention layer; its `layer_idx` selects the slots. Without one (ALBERT calls a single layer again and again) the
-            number of calls so far does.
+        module: attention layer; its `layer_idx` selects the slots. Without one (ALBERT calls a
+            single layer again and again) the number of calls so far does.
         query: [B, heads, T, D].
         key: [B, H, T, D].
         value: [B, H, T, D].
-        attention_mask: [B or 1, 1 or heads, T, T], True where attention is allowed (or additive floats); None allows all.
+        attention_mask: [B or 1, 1 or heads, T, T], True where attention is allowed (or additive
+            floats); None allows all.
         dropout: probability, training only.
         scaling: factor of the logits; None is D ** -0.5.
-        is_causal: tokens see only earlier tokens; None asks the module. A prefix is visible to all tokens either way.
+        is_causal: tokens see only earlier tokens; None asks the module. A prefix is visible to all
+            tokens either way.
         prefix_slots: what to read in front of the text; None is the plain encoder.
         attention_calls: a list that belongs to this forward pass and gets every call appended.
-        prompt: the first tokens are these vectors, visible to all; their log-weights are added to the logits of their keys.
+        prompt: the first tokens are these vectors, visible to all; their log-weights are added to
+            the logits of their keys.
     Returns:
         [B, T, heads, D] and no weights.
     """
     if attention_calls is not None:
-        attention_calls.append(AttentionCall(module=module, heads=query.shape[1], kv_heads=key.shape[1], head_size=key.shape[3]))
+        attention_calls.append(
+            AttentionCall(
+                module=module, heads=query.shape[1], kv_heads=key.shape[1], head_size=key.shape[3]
+            )
+        )
     causal = getattr(module, "is_causal", False) if is_causal is None else is_causal
     if attention_mask is None and causal:
-        attention_mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()[None, None]
+        attention_mask = torch.ones(
+            query.shape[2], key.shape[2], dtype=torch.bool, device=query.device
+        ).tril()[None, None]
     if prompt is not None:
         attention_mask = _with_prompt(attention_mask, prompt, query, causal=causal)
     if prefix_slots is not None and prefix_slots.keys.shape[2] > 0:
@@ -104,17 +118,36 @@ def prefix_attention(
         if layer is None:
             layer = len(attention_calls or ()) - 1
         if two_parts_apply(query, key, prefix_slots.keys.shape[2], dropout):
-            text_mask = None if attention_mask is None else _additive(attention_mask, query, key.shape[2]).clamp(min=lowest(query.dtype))
-            return attend_in_two_parts(query, key, value, text_mask, prefix_slots.layer(layer, query.dtype), scaling), None
-        key, value, attention_mask = _prepend(prefix_slots, layer, query, key, value, attention_mask)
+            text_mask = (
+                None
+                if attention_mask is None
+                else _additive(attention_mask, query, key.shape[2]).clamp(min=lowest(query.dtype))
+            )
+            return attend_in_two_parts(
+                query, key, value, text_mask, prefix_slots.layer(layer, query.dtype), scaling
+            ), None
+        key, value, attention_mask = _prepend(
+            prefix_slots, layer, query, key, value, attention_mask
+        )
     output = functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
+        query,
+        key,
+        value,
+        attn_mask=attention_mask,
+        dropout_p=dropout,
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
     )
     return output.transpose(1, 2).contiguous(), None
 
 
-def _with_prompt(mask: Tensor | None, prompt: PromptVectors, query: Tensor, *, causal: bool) -> Tensor | None:
-    """Make a prompt visible to all and add its log-weights, which all queries feel, the prompt's own too."""
+def _with_prompt(
+    mask: Tensor | None, prompt: PromptVectors, query: Tensor, *, causal: bool
+) -> Tensor | None:
+    """Make a prompt visible to all queries and add its log-weights.
+
+    All queries feel the weights, the prompt's own too.
+    """
     tokens, count = query.shape[2], prompt.vectors.shape[0]
     if mask is not None and mask.dtype == torch.bool:
         mask = visible_to_all(mask, count, causal=causal)
@@ -156,9 +189,12 @@ def _additive(mask: Tensor | None, query: Tensor, tokens: int) -> Tensor:
 
 
 def trace_attention(model: nn.Module, inputs: Mapping[str, Tensor]) -> list[AttentionCall]:
-    """Run the model once, return its attention calls in order, and number the layers that carry no `layer_idx`.
+    """Run the model once and return its attention calls in order.
 
-    A layer called more than once stays without a number. An empty list: the model does not use transformers' attention interface.
+    Layers that carry no `layer_idx` are numbered.
+
+    A layer called more than once stays without a number. An empty list: the model does not use
+    transformers' attention interface.
     """
     calls: list[AttentionCall] = []
     with torch.no_grad():
@@ -166,7 +202,8 @@ def trace_attention(model: nn.Module, inputs: Mapping[str, Tensor]) -> list[Atte
     modules = [call.module for call in calls]
     for depth, module in enumerate(modules):
         if getattr(module, "layer_idx", None) is None and modules.count(module) == 1:
-            module.layer_idx = depth  # type: ignore[assignment]  # torch types attributes as tensors
+            # torch types attributes as tensors.
+            module.layer_idx = depth  # type: ignore[assignment]
     return calls
 
 

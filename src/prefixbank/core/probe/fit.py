@@ -1,8 +1,12 @@
-"""Light models on frozen vectors, their strength chosen by cross-validation: linear ones and MLPs of one hidden layer.
+"""Light models on frozen vectors, their strength chosen by cross-validation.
 
-The objectives are in `probe_linear` and `probe_mlp`. Vectors are standardised with the mean and standard deviation of the train rows.
+Linear ones and MLPs of one hidden layer.
 
-All linear algebra runs on one thread: results then do not depend on the number of threads, and matrices of this size are no slower.
+The objectives are in `probe_linear` and `probe_mlp`. Vectors are standardised with the mean and
+standard deviation of the train rows.
+
+All linear algebra runs on one thread: results then do not depend on the number of threads, and
+matrices of this size are no slower.
 """
 
 from __future__ import annotations
@@ -25,7 +29,8 @@ from prefixbank.errors import UsageError
 Model = Literal["linear", "mlp"]
 
 Solver = Callable[[np.ndarray, np.ndarray, list[float], bool], list[Solution]]
-"""Standardised vectors [N, F], labels, ascending strengths, and whether this is to compare them, to one solution for each strength."""
+"""Standardised vectors [N, F], labels, ascending strengths, and whether this is to compare them, to
+one solution for each strength."""
 
 
 def fit_probe(
@@ -43,14 +48,16 @@ def fit_probe(
 ) -> ProbeModel:
     """Choose the strength by cross-validation on the train rows, then fit all of them.
 
-    The score of a strength is the metric over all train rows, each predicted by the fit that did not see it. The highest score wins, a tie
-    goes to the stronger regularisation. For the folds see `assign_folds`. When there are fewer than two, nothing can be
-    cross-validated: the middle strength is taken (the stronger of two) and `cv_scores` stays empty, which the caller should tell the user.
+    The score of a strength is the metric over all train rows, each predicted by the fit that did
+    not see it. The highest score wins, a tie goes to the stronger regularisation. For the folds see
+    `assign_folds`. When there are fewer than two, nothing can be cross-validated: the middle
+    strength is taken (the stronger of two) and `cv_scores` stays empty, which the caller should
+    tell the user.
 
     Args:
         vectors: float [N, F], finite.
-        labels: int64 [N] (classification), uint8 [N, C] (multilabel) or float [N] (regression). Classes may be missing: a missing class
-            is never predicted.
+        labels: int64 [N] (classification), uint8 [N, C] (multilabel) or float [N] (regression).
+            Classes may be missing: a missing class is never predicted.
         kind: kind of the task.
         metric: what cross-validation maximises.
         num_outputs: C; 1 for regression.
@@ -62,15 +69,22 @@ def fit_probe(
 
     Raises:
         DataError: vectors or labels have the wrong shape or values.
-        UsageError: the metric does not fit the kind, or no strength is given, or one is not positive.
+        UsageError: the metric does not fit the kind, or no strength is given, or one is not
+            positive.
     """
     _check_fit(vectors, labels, kind, metric, num_outputs, Cs)
     path = sorted({float(strength) for strength in Cs})
     fold_of = assign_folds(labels, kind=kind, folds=folds, seed=seed)
     solve = partial(_solve, model, kind, num_outputs, hidden_size, seed)
     with threadpool_limits(1):
-        cv_scores, unconverged = _cross_validate(vectors, labels, fold_of, kind, metric, num_outputs, path, solve)
-        strength = max(path, key=lambda one: (cv_scores[one], -one)) if cv_scores else path[(len(path) - 1) // 2]
+        cv_scores, unconverged = _cross_validate(
+            vectors, labels, fold_of, kind, metric, num_outputs, path, solve
+        )
+        strength = (
+            max(path, key=lambda one: (cv_scores[one], -one))
+            if cv_scores
+            else path[(len(path) - 1) // 2]
+        )
         mean, scale = mean_and_scale(vectors)
         solution = solve(standardise(vectors, mean, scale), labels, [strength], False)[0]
     return ProbeModel(
@@ -87,13 +101,22 @@ def fit_probe(
     )
 
 
-def _check_fit(vectors: np.ndarray, labels: np.ndarray, kind: Kind, metric: Metric, num_outputs: int, Cs: Sequence[float]) -> None:
+def _check_fit(
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    kind: Kind,
+    metric: Metric,
+    num_outputs: int,
+    Cs: Sequence[float],
+) -> None:
     check_metric(kind, metric)
     check_values(kind, labels, num_outputs, name="labels")
     check_vectors(vectors, len(labels))
     if not Cs or not all(0 < strength < np.inf for strength in Cs):
         what = f"strengths {list(Cs)}"
-        raise UsageError(what, expected="one or more finite numbers above 0", fix="set 'probe.Cs=[0.01,1.0]'")
+        raise UsageError(
+            what, expected="one or more finite numbers above 0", fix="set 'probe.Cs=[0.01,1.0]'"
+        )
 
 
 def _cross_validate(
@@ -106,10 +129,15 @@ def _cross_validate(
     path: list[float],
     solve: Solver,
 ) -> tuple[dict[float, float], int]:
-    """Return the score of each strength over held-out predictions (empty with a single fold) and the number of unconverged fits."""
+    """Return each strength's score over held-out predictions, and the count of unconverged fits.
+
+    There are no scores with a single fold.
+    """
     if not fold_of.any():
         return {}, 0
-    predicted = np.zeros((len(path), *labels.shape), dtype=np.float64 if kind == "regression" else np.int64)
+    predicted = np.zeros(
+        (len(path), *labels.shape), dtype=np.float64 if kind == "regression" else np.int64
+    )
     unconverged = 0
     for fold in range(int(fold_of.max()) + 1):
         held = fold_of == fold
@@ -119,7 +147,10 @@ def _cross_validate(
         for row, solution in zip(predicted, solutions, strict=True):
             row[held] = predictions_from(kind, solution.decision(held_vectors))
             unconverged += solution.unconverged
-    return {strength: score(metric, row, labels, num_outputs) for strength, row in zip(path, predicted, strict=True)}, unconverged
+    return {
+        strength: score(metric, row, labels, num_outputs)
+        for strength, row in zip(path, predicted, strict=True)
+    }, unconverged
 
 
 def _solve(

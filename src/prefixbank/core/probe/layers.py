@@ -1,4 +1,7 @@
-"""Sweep over layers: one probe for each layer's part of a vector; cross-validation on the train rows chooses."""
+"""Sweep over layers: one probe for each layer's part of a vector.
+
+Cross-validation on the train rows chooses.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,9 @@ class LayerBlocks:
     def split(self, vectors: np.ndarray) -> list[np.ndarray]:
         """Return the k layers' own vectors, each [N, O·E], of vectors [N, O·k·E].
 
-        O is how often the k blocks come one after another: for each pass of a bank that lays vectors side by side, for each of the
-        features of a pair. Every layer gets its block of each.
+        O is how often the k blocks come one after another: for each pass of a bank that lays
+        vectors side by side, for each of the features of a pair. Every layer gets its block of
+        each.
 
         Raises:
             ShapeError: vectors are not made of such blocks.
@@ -73,7 +77,10 @@ class LayeredProbe:
 
 
 def fit_layers(
-    vectors: np.ndarray, labels: np.ndarray, blocks: LayerBlocks, fit: Callable[[np.ndarray, np.ndarray], ProbeModel]
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    blocks: LayerBlocks,
+    fit: Callable[[np.ndarray, np.ndarray], ProbeModel],
 ) -> LayeredProbe:
     """Fit one probe for each layer and choose by cross-validation score.
 
@@ -91,6 +98,9 @@ def fit_layers(
 
 
 def best_place(models: Sequence[ProbeModel]) -> int:
-    """Return the place of the highest cross-validation score; a tie, or no scores for lack of rows, goes to the last layer."""
+    """Return the place of the highest cross-validation score.
+
+    A tie, or no scores for lack of rows, goes to the last layer.
+    """
     scores = [-np.inf if model.cv_score is None else model.cv_score for model in models]
     return max(range(len(models)), key=lambda place: (scores[place], place))

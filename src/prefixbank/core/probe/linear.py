@@ -4,8 +4,8 @@ Objectives, on standardised vectors, S the strength, biases never penalised:
 
 * classification: sum over rows of the softmax cross-entropy + |W|^2 / (2 S);
 * multilabel: the same with one independent logistic model for each label;
-* regression: sum over rows of squared errors + |w|^2 / S, that is ridge with alpha = 1 / S. Both sides scale with the square of the
-  labels' unit, so the choice of unit does not matter.
+* regression: sum over rows of squared errors + |w|^2 / S, that is ridge with alpha = 1 / S. Both
+  sides scale with the square of the labels' unit, so the choice of unit does not matter.
 """
 
 from __future__ import annotations
@@ -17,27 +17,50 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from prefixbank.core.probe.solution import ABSENT_CLASS_LOGIT, Solution, join_columns, ridge_path, spread_classes
+from prefixbank.core.probe.solution import (
+    ABSENT_CLASS_LOGIT,
+    Solution,
+    join_columns,
+    ridge_path,
+    spread_classes,
+)
 from prefixbank.core.stats.metrics import Kind
 
 MAX_ITERATIONS = 5000
 """Limit of one logistic fit. Well-scaled vectors need tens to hundreds."""
 
 SEARCH_TOLERANCE = 1e-4
-"""Largest gradient component (of the mean loss) at which a cross-validation fit, in float32, stops."""
+"""Largest gradient component (of the mean loss) at which a cross-validation fit, in float32,
+stops."""
 
 REFIT_TOLERANCE = 1e-5
 """The same for the last fit, in float64."""
 
 
-def solve_linear(kind: Kind, x: np.ndarray, labels: np.ndarray, path: list[float], num_outputs: int, *, search: bool) -> list[Solution]:
-    """Fit standardised x [N, F] at every strength of the ascending path; `search`: to compare strengths, so less exactly."""
+def solve_linear(
+    kind: Kind,
+    x: np.ndarray,
+    labels: np.ndarray,
+    path: list[float],
+    num_outputs: int,
+    *,
+    search: bool,
+) -> list[Solution]:
+    """Fit standardised x [N, F] at every strength of the ascending path.
+
+    `search`: to compare strengths, so less exactly.
+    """
     tolerance = SEARCH_TOLERANCE if search else REFIT_TOLERANCE
     match kind:
         case "classification":
-            return [spread_classes(one, np.unique(labels), num_outputs) for one in _logistic_path(x, labels, path, tolerance)]
+            return [
+                spread_classes(one, np.unique(labels), num_outputs)
+                for one in _logistic_path(x, labels, path, tolerance)
+            ]
         case "multilabel":
-            columns = [_label_path(x, labels[:, column], path, tolerance) for column in range(num_outputs)]
+            columns = [
+                _label_path(x, labels[:, column], path, tolerance) for column in range(num_outputs)
+            ]
             return [join_columns(at_one_strength) for at_one_strength in zip(*columns, strict=True)]
         case "regression":
             return ridge_path(x, labels.astype(np.float64), path)
@@ -45,18 +68,28 @@ def solve_linear(kind: Kind, x: np.ndarray, labels: np.ndarray, path: list[float
 
 
 def fit_quietly(model: Any, x: np.ndarray, labels: np.ndarray) -> int:
-    """Fit a scikit-learn model in place; return 1 instead of a warning when it does not converge. Other warnings pass through."""
+    """Fit a scikit-learn model in place; return 1 instead of a warning when it does not converge.
+
+    Other warnings pass through.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.fit(x, labels)
     for warning in caught:
         if not issubclass(warning.category, ConvergenceWarning):
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
     return int(any(issubclass(warning.category, ConvergenceWarning) for warning in caught))
 
 
-def _logistic_path(x: np.ndarray, labels: np.ndarray, path: list[float], tolerance: float) -> list[Solution]:
-    """Fit the classes that occur, in order, each fit starting from the one before; one column for two classes, zeros for one class."""
+def _logistic_path(
+    x: np.ndarray, labels: np.ndarray, path: list[float], tolerance: float
+) -> list[Solution]:
+    """Fit the classes that occur, in order, each fit starting from the one before.
+
+    One column for two classes, zeros for one class.
+    """
     if len(np.unique(labels)) == 1:
         return [Solution(weights=np.zeros((x.shape[1], 1)), bias=np.zeros(1))] * len(path)
     x = x.astype(np.float64 if tolerance < SEARCH_TOLERANCE else np.float32)
@@ -64,13 +97,21 @@ def _logistic_path(x: np.ndarray, labels: np.ndarray, path: list[float], toleran
     solutions = []
     for strength in path:
         unconverged = fit_quietly(model.set_params(C=strength), x, labels)
-        weights, bias = np.array(model.coef_.T, dtype=np.float64), np.array(model.intercept_, dtype=np.float64)
+        weights, bias = (
+            np.array(model.coef_.T, dtype=np.float64),
+            np.array(model.intercept_, dtype=np.float64),
+        )
         solutions.append(Solution(weights=weights, bias=bias, unconverged=unconverged))
     return solutions
 
 
-def _label_path(x: np.ndarray, labels: np.ndarray, path: list[float], tolerance: float) -> list[Solution]:
-    """Fit one label [N] of a multilabel task; a label that no row or every row has gets a bias of `ABSENT_CLASS_LOGIT` or `-NEVER`."""
+def _label_path(
+    x: np.ndarray, labels: np.ndarray, path: list[float], tolerance: float
+) -> list[Solution]:
+    """Fit one label [N] of a multilabel task.
+
+    A label that no row or every row has gets a bias of `ABSENT_CLASS_LOGIT` or `-NEVER`.
+    """
     if labels.min() == labels.max():
         constant = -ABSENT_CLASS_LOGIT if labels[0] else ABSENT_CLASS_LOGIT
         return [Solution(weights=np.zeros((x.shape[1], 1)), bias=np.full(1, constant))] * len(path)

@@ -1,14 +1,18 @@
 """MLP probes: one hidden layer of H tanh units, at each strength of a path.
 
-Objectives, on standardised vectors, S the strength, W all weights of both layers, biases never penalised:
+Objectives, on standardised vectors, S the strength, W all weights of both layers, biases never
+penalised:
 
 * classification: sum over rows of the softmax cross-entropy + |W|^2 / (2 S);
-* multilabel: the same with the sum of one logistic loss for each label; the labels share the hidden layer;
+* multilabel: the same with the sum of one logistic loss for each label; the labels share the hidden
+  layer;
 * regression: sum over rows of squared errors of the standardised labels + |W|^2 / S.
 
-So S means what it means for a linear probe. scikit-learn divides the whole by N: its `alpha` is 1 / S. The solver is L-BFGS on all rows at
-once: no learning rate, no batches, and with a seed nothing random. tanh, since L-BFGS wants a smooth loss (with ReLU it often does not
-converge). Each strength starts from the same seeded weights: strong regularisation shrinks all weights to 0, from where no fit gets away.
+So S means what it means for a linear probe. scikit-learn divides the whole by N: its `alpha` is
+1 / S. The solver is L-BFGS on all rows at once: no learning rate, no batches, and with a seed
+nothing random. tanh, since L-BFGS wants a smooth loss (with ReLU it often does not converge). Each
+strength starts from the same seeded weights: strong regularisation shrinks all weights to 0, from
+where no fit gets away.
 """
 
 from __future__ import annotations
@@ -31,17 +35,38 @@ TOLERANCE = 1e-4
 
 
 def solve_mlp(
-    kind: Kind, x: np.ndarray, labels: np.ndarray, path: list[float], num_outputs: int, *, hidden_size: int, seed: int
+    kind: Kind,
+    x: np.ndarray,
+    labels: np.ndarray,
+    path: list[float],
+    num_outputs: int,
+    *,
+    hidden_size: int,
+    seed: int,
 ) -> list[Solution]:
     """Fit standardised x [N, F] at every strength of the path, each from the same start."""
-    return [_solve_one(kind, x, labels, strength, num_outputs, hidden_size, seed) for strength in path]
+    return [
+        _solve_one(kind, x, labels, strength, num_outputs, hidden_size, seed) for strength in path
+    ]
 
 
-def _solve_one(kind: Kind, x: np.ndarray, labels: np.ndarray, strength: float, num_outputs: int, hidden_size: int, seed: int) -> Solution:
+def _solve_one(
+    kind: Kind,
+    x: np.ndarray,
+    labels: np.ndarray,
+    strength: float,
+    num_outputs: int,
+    hidden_size: int,
+    seed: int,
+) -> Solution:
     match kind:
         case "classification":
             classes = np.unique(labels)
-            fitted = _fit(x, labels, strength, hidden_size, seed, regression=False) if len(classes) > 1 else _constant(x, np.zeros(1))
+            fitted = (
+                _fit(x, labels, strength, hidden_size, seed, regression=False)
+                if len(classes) > 1
+                else _constant(x, np.zeros(1))
+            )
             return spread_classes(fitted, classes, num_outputs)
         case "multilabel":
             return _solve_labels(x, labels, strength, hidden_size, seed)
@@ -54,21 +79,44 @@ def _solve_one(kind: Kind, x: np.ndarray, labels: np.ndarray, strength: float, n
     assert_never(kind)
 
 
-def _solve_labels(x: np.ndarray, labels: np.ndarray, strength: float, hidden_size: int, seed: int) -> Solution:
-    """Fit the labels [N, C] that vary together; a label that no row or every row has gets a bias of `ABSENT_CLASS_LOGIT` or `-NEVER`."""
+def _solve_labels(
+    x: np.ndarray, labels: np.ndarray, strength: float, hidden_size: int, seed: int
+) -> Solution:
+    """Fit the labels [N, C] that vary together.
+
+    A label that no row or every row has gets a bias of `ABSENT_CLASS_LOGIT` or `-NEVER`.
+    """
     varies = labels.min(axis=0) < labels.max(axis=0)
     bias = np.where(labels[0] > 0, -ABSENT_CLASS_LOGIT, ABSENT_CLASS_LOGIT)
     if not varies.any():
         return _constant(x, bias)
     # One column has to go in flat, or scikit-learn warns.
-    fitted = _fit(x, labels[:, varies] if varies.sum() > 1 else labels[:, varies][:, 0], strength, hidden_size, seed, regression=False)
+    fitted = _fit(
+        x,
+        labels[:, varies] if varies.sum() > 1 else labels[:, varies][:, 0],
+        strength,
+        hidden_size,
+        seed,
+        regression=False,
+    )
     weights = np.zeros((len(fitted.weights), len(varies)))
     weights[:, varies], bias[varies] = fitted.weights, fitted.bias
     return replace(fitted, weights=weights, bias=bias)
 
 
-def _fit(x: np.ndarray, labels: np.ndarray, strength: float, hidden_size: int, seed: int, *, regression: bool) -> Solution:
-    """Fit what varies: [N] values, [N] classes (one column for two of them, the logit of the second) or [N, C] labels."""
+def _fit(
+    x: np.ndarray,
+    labels: np.ndarray,
+    strength: float,
+    hidden_size: int,
+    seed: int,
+    *,
+    regression: bool,
+) -> Solution:
+    """Fit what varies.
+
+    [N] values, [N] classes (one column for two of them, the logit of the second) or [N, C] labels.
+    """
     settings = {
         "hidden_layer_sizes": (hidden_size,),
         "activation": "tanh",
@@ -81,10 +129,21 @@ def _fit(x: np.ndarray, labels: np.ndarray, strength: float, hidden_size: int, s
     model = MLPRegressor(**settings) if regression else MLPClassifier(**settings)
     unconverged = fit_quietly(model, x.astype(np.float64), labels)
     (hidden_weights, weights), (hidden_bias, bias) = model.coefs_, model.intercepts_
-    return Solution(weights=weights, bias=bias, hidden_weights=hidden_weights, hidden_bias=hidden_bias, unconverged=unconverged)
+    return Solution(
+        weights=weights,
+        bias=bias,
+        hidden_weights=hidden_weights,
+        hidden_bias=hidden_bias,
+        unconverged=unconverged,
+    )
 
 
 def _constant(x: np.ndarray, bias: np.ndarray) -> Solution:
     """Return the answer that no vector changes: a hidden layer of one unit at 0."""
     hidden_weights, hidden_bias = np.zeros((x.shape[1], 1)), np.zeros(1)
-    return Solution(weights=np.zeros((1, len(bias))), bias=bias, hidden_weights=hidden_weights, hidden_bias=hidden_bias)
+    return Solution(
+        weights=np.zeros((1, len(bias))),
+        bias=bias,
+        hidden_weights=hidden_weights,
+        hidden_bias=hidden_bias,
+    )

@@ -1,4 +1,7 @@
-"""Fitted probes and their scores. numpy only, so that a stored probe can be used without scikit-learn."""
+"""Fitted probes and their scores.
+
+numpy only, so that a stored probe can be used without scikit-learn.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,25 @@ class Predictor(Protocol):
     """What can be scored: anything that turns vectors into predictions."""
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
-        """Return int64 [N] classes, uint8 [N, C] labels or float64 [N] values for vectors [N, F]."""
+        """Return predictions for vectors [N, F].
+
+        Classes int64 [N], labels uint8 [N, C] or values float64 [N].
+        """
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProbeModel:
     """A fitted probe: `decision = hidden @ weights + bias`.
 
-    With x = `(vectors - mean) / scale`, `hidden` is x for a linear probe and `tanh(x @ hidden_weights + hidden_bias)` for an MLP.
-    Arrays are float64 and the rest is JSON, so that a probe is stored without pickle.
+    With x = `(vectors - mean) / scale`, `hidden` is x for a linear probe and
+    `tanh(x @ hidden_weights + hidden_bias)` for an MLP. Arrays are float64 and the rest is JSON, so
+    that a probe is stored without pickle.
     """
 
     kind: Kind
     weights: np.ndarray
-    """[F, C] on standardised features, of an MLP [H, C]; C is 1 for regression and 2 for a task of two classes."""
+    """[F, C] on standardised features, of an MLP [H, C]; C is 1 for regression and 2 for a task of
+    two classes."""
     bias: np.ndarray
     """[C]; `NEVER` for a class that no train row has."""
     hidden_weights: np.ndarray | None = None
@@ -44,7 +52,8 @@ class ProbeModel:
     strength: float
     """The chosen inverse regularisation strength S."""
     cv_scores: dict[str, float]
-    """Cross-validation score of each strength, by `repr(strength)`; empty when there were too few rows to cross-validate."""
+    """Cross-validation score of each strength, by `repr(strength)`; empty when there were too few
+    rows to cross-validate."""
     unconverged_fits: int
     """How many iterative fits, cross-validation included, stopped before they converged."""
 
@@ -55,22 +64,36 @@ class ProbeModel:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays by name, those of the hidden layer only where there is one."""
-        named = {name: getattr(self, name) for name in ("weights", "bias", "hidden_weights", "hidden_bias", "mean", "scale")}
+        named = {
+            name: getattr(self, name)
+            for name in ("weights", "bias", "hidden_weights", "hidden_bias", "mean", "scale")
+        }
         return {name: array for name, array in named.items() if array is not None}
 
     def decision(self, vectors: np.ndarray) -> np.ndarray:
-        """Return float64 [N, C]: logits (classification, multilabel) or the predicted value (regression) of vectors [N, F]."""
-        solution = Solution(weights=self.weights, bias=self.bias, hidden_weights=self.hidden_weights, hidden_bias=self.hidden_bias)
+        """Return float64 [N, C].
+
+        Logits (classification, multilabel) or the predicted value (regression) of vectors [N, F].
+        """
+        solution = Solution(
+            weights=self.weights,
+            bias=self.bias,
+            hidden_weights=self.hidden_weights,
+            hidden_bias=self.hidden_bias,
+        )
         return solution.decision(standardise(vectors, self.mean, self.scale))
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
-        """Return int64 [N] classes, uint8 [N, C] labels or float64 [N] values for vectors [N, F]."""
+        """Return predictions for vectors [N, F].
+
+        Classes int64 [N], labels uint8 [N, C] or values float64 [N].
+        """
         return predictions_from(self.kind, self.decision(vectors))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Score of a probe on n rows, its 95 % bootstrap interval, and all metrics that fit the kind."""
+    """Score of a probe on n rows, its 95 % bootstrap interval, and all metrics of the kind."""
 
     score: float
     low: float
@@ -80,7 +103,13 @@ class Evaluation:
 
 
 def evaluate(
-    model: ProbeModel, vectors: np.ndarray, labels: np.ndarray, *, metric: Metric, bootstrap_samples: int, seed: int
+    model: ProbeModel,
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    *,
+    metric: Metric,
+    bootstrap_samples: int,
+    seed: int,
 ) -> Evaluation:
     """Score a probe on rows it was not fitted on.
 
@@ -98,14 +127,34 @@ def evaluate(
     check_vectors(vectors, len(labels))
     check_metric(model.kind, metric)
     predictions, outputs = model.predict(vectors), len(model.bias)
-    return evaluate_predictions(model.kind, predictions, labels, outputs, metric=metric, bootstrap_samples=bootstrap_samples, seed=seed)
+    return evaluate_predictions(
+        model.kind,
+        predictions,
+        labels,
+        outputs,
+        metric=metric,
+        bootstrap_samples=bootstrap_samples,
+        seed=seed,
+    )
 
 
 def evaluate_predictions(
-    kind: Kind, predictions: np.ndarray, labels: np.ndarray, num_outputs: int, *, metric: Metric, bootstrap_samples: int, seed: int
+    kind: Kind,
+    predictions: np.ndarray,
+    labels: np.ndarray,
+    num_outputs: int,
+    *,
+    metric: Metric,
+    bootstrap_samples: int,
+    seed: int,
 ) -> Evaluation:
-    """Score predictions of rows that whoever predicted them had not seen. See `evaluate`; num_outputs is C, 1 for regression."""
-    low, high = bootstrap_interval(metric, predictions, labels, num_outputs, bootstrap_samples=bootstrap_samples, seed=seed)
+    """Score predictions of rows that whoever predicted them had not seen.
+
+    See `evaluate`; num_outputs is C, 1 for regression.
+    """
+    low, high = bootstrap_interval(
+        metric, predictions, labels, num_outputs, bootstrap_samples=bootstrap_samples, seed=seed
+    )
     return Evaluation(
         score=score(metric, predictions, labels, num_outputs),
         low=low,
@@ -119,7 +168,11 @@ def check_vectors(vectors: np.ndarray, rows: int) -> None:
     """Raise DataError unless there are `rows` finite vectors of one size or more."""
     if vectors.ndim != 2 or len(vectors) != rows or not vectors.shape[1]:
         what = f"vectors of shape {list(vectors.shape)} for {rows} labels"
-        raise DataError(what, expected="one vector for each label, shape [N, F]", fix="embed the texts that the labels belong to")
+        raise DataError(
+            what,
+            expected="one vector for each label, shape [N, F]",
+            fix="embed the texts that the labels belong to",
+        )
     if not np.isfinite(vectors).all():
         rows_hit = int((~np.isfinite(vectors)).any(axis=1).sum())
         what = f"{rows_hit} of {rows} vectors hold infinities or are not numbers"

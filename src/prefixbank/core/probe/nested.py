@@ -1,7 +1,10 @@
-"""Nested cross-validation: a held-out prediction for every row of a task that has no test split of its own.
+"""Nested cross-validation.
 
-Source: SentEval (Conneau & Kiela 2018, arXiv 1803.05449), its protocol for MR, CR, MPQA and SUBJ. There the score is the mean over the
-outer folds; here it is the metric over all rows, which for accuracy is the same up to the sizes of the folds.
+A held-out prediction for every row of a task that has no test split of its own.
+
+Source: SentEval (Conneau & Kiela 2018, arXiv 1803.05449), its protocol for MR, CR, MPQA and SUBJ.
+There the score is the mean over the outer folds; here it is the metric over all rows, which for
+accuracy is the same up to the sizes of the folds.
 """
 
 from __future__ import annotations
@@ -21,9 +24,17 @@ P = TypeVar("P", bound=Predictor)
 
 
 def nested_predictions(
-    vectors: np.ndarray, labels: np.ndarray, fit: Callable[[np.ndarray, np.ndarray], P], *, kind: Kind, outer_folds: int, seed: int
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    fit: Callable[[np.ndarray, np.ndarray], P],
+    *,
+    kind: Kind,
+    outer_folds: int,
+    seed: int,
 ) -> tuple[np.ndarray, np.ndarray, list[P]]:
-    """Predict every row by a probe that was fitted, and its strength chosen, on the rows of the other outer folds.
+    """Predict every row by a probe that saw only the rows of the other outer folds.
+
+    It was fitted on them, and its strength chosen.
 
     Args:
         vectors: float [N, F].
@@ -43,7 +54,10 @@ def nested_predictions(
     if not fold_of.any():
         what = f"nested cross-validation of {len(labels)} rows"
         raise DataError(what, expected="two rows or more of one class", fix="probe.protocol=split")
-    predicted = np.zeros(labels.shape, dtype={"classification": np.int64, "multilabel": np.uint8, "regression": np.float64}[kind])
+    predicted = np.zeros(
+        labels.shape,
+        dtype={"classification": np.int64, "multilabel": np.uint8, "regression": np.float64}[kind],
+    )
     probes = []
     with threadpool_limits(1):
         for fold in range(int(fold_of.max()) + 1):

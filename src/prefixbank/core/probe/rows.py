@@ -17,8 +17,9 @@ def assign_folds(labels: np.ndarray, *, kind: Kind, folds: int, seed: int) -> np
         seed: of the deal.
 
     Returns:
-        int64 [N] fold numbers 0..n-1. n is `folds`, or the number of rows of the largest class (else: of all rows) if that is less, so that
-        a rarer class is missing from some folds. All 0 when nothing can be held out.
+        int64 [N] fold numbers 0..n-1. n is `folds`, or the number of rows of the largest class
+        (else: of all rows) if that is less, so that a rarer class is missing from some folds. All 0
+        when nothing can be held out.
     """
     groups = _groups(labels, kind)
     count = max(1, min(folds, int(np.unique(groups, return_counts=True)[1].max())))
@@ -30,7 +31,9 @@ def assign_folds(labels: np.ndarray, *, kind: Kind, folds: int, seed: int) -> np
 
 
 def sample_shots(labels: np.ndarray, *, kind: Kind, shots: int, seed: int) -> np.ndarray:
-    """Draw rows without replacement: `shots` of each class that occurs, or `shots` in all (multilabel, regression).
+    """Draw rows without replacement.
+
+    `shots` of each class that occurs, or `shots` in all (multilabel, regression).
 
     With one seed, the rows of fewer shots are among the rows of more shots.
 
@@ -51,8 +54,14 @@ def sample_shots(labels: np.ndarray, *, kind: Kind, shots: int, seed: int) -> np
     if shots < 1:
         raise ValueError(f"{shots} shots; at least 1 is needed")
     if not len(names) or sizes.min() < shots:
-        where = f"class {names[sizes.argmin()]} has" if kind == "classification" and len(names) else "there are"
-        raise ValueError(f"{where} only {sizes.min(initial=len(labels))} rows, {shots} shots were asked for")
+        where = (
+            f"class {names[sizes.argmin()]} has"
+            if kind == "classification" and len(names)
+            else "there are"
+        )
+        raise ValueError(
+            f"{where} only {sizes.min(initial=len(labels))} rows, {shots} shots were asked for"
+        )
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     return np.sort(np.concatenate([shuffled[groups[shuffled] == name][:shots] for name in names]))
 

@@ -1,4 +1,7 @@
-"""Solutions of light models on standardised vectors: decision values and classes; ridge regression, which needs no solver. numpy only."""
+"""Solutions of light models on standardised vectors: decision values and classes.
+
+Ridge regression, which needs no solver. numpy only.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,16 @@ import numpy as np
 from prefixbank.core.stats.metrics import Kind
 
 ABSENT_CLASS_LOGIT = -1e30
-"""Bias of a class or label that no train row has: finite, so that it survives JSON, and below any decision value of another class.
-A label that every train row has gets `-NEVER`."""
+"""Bias of a class or label that no train row has: finite, so that it survives JSON, and below any
+decision value of another class. A label that every train row has gets `-NEVER`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """Weights [F, C] and bias [C] at one strength, on standardised vectors; with a hidden layer [F, H] and [H], weights are [H, C]."""
+    """Weights [F, C] and bias [C] at one strength, on standardised vectors.
+
+    With a hidden layer [F, H] and [H], weights are [H, C].
+    """
 
     weights: np.ndarray
     bias: np.ndarray
@@ -34,7 +40,10 @@ class Solution:
 
 
 def predictions_from(kind: Kind, decision: np.ndarray) -> np.ndarray:
-    """Turn decision values [N, C] into int64 [N] classes, uint8 [N, C] labels or float64 [N] values."""
+    """Turn decision values [N, C] into predictions.
+
+    Classes int64 [N], labels uint8 [N, C] or values float64 [N].
+    """
     match kind:
         case "classification":
             classes: np.ndarray = decision.argmax(axis=1)
@@ -48,7 +57,10 @@ def predictions_from(kind: Kind, decision: np.ndarray) -> np.ndarray:
 
 
 def mean_and_scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return float64 [F] mean and standard deviation; a constant feature gets its value and 1, so that it becomes exactly 0."""
+    """Return float64 [F] mean and standard deviation.
+
+    A constant feature gets its value and 1, so that it becomes exactly 0.
+    """
     values = vectors.astype(np.float64)
     deviation = values.std(axis=0)
     varies = (values.max(axis=0) > values.min(axis=0)) & (deviation > 0)
@@ -62,11 +74,17 @@ def standardise(vectors: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.
 
 
 def spread_classes(fitted: Solution, classes: np.ndarray, num_outputs: int) -> Solution:
-    """Give every class its column: two opposite halves for a binary fit, `ABSENT_CLASS_LOGIT` for classes without a train row."""
+    """Give every class its column.
+
+    Two opposite halves for a binary fit, `ABSENT_CLASS_LOGIT` for classes without a train row.
+    """
     weights, bias = fitted.weights, fitted.bias
     if len(classes) == 2:
         weights, bias = weights * [-0.5, 0.5], bias * [-0.5, 0.5]
-    all_weights, all_bias = np.zeros((len(weights), num_outputs)), np.full(num_outputs, ABSENT_CLASS_LOGIT)
+    all_weights, all_bias = (
+        np.zeros((len(weights), num_outputs)),
+        np.full(num_outputs, ABSENT_CLASS_LOGIT),
+    )
     all_weights[:, classes], all_bias[classes] = weights, bias
     return replace(fitted, weights=all_weights, bias=all_bias)
 
@@ -81,7 +99,10 @@ def join_columns(columns: Sequence[Solution]) -> Solution:
 
 
 def ridge_path(x: np.ndarray, labels: np.ndarray, path: list[float]) -> list[Solution]:
-    """Solve ridge exactly at every strength from one eigendecomposition, of the smaller of x'x and xx'. Columns of x have mean 0."""
+    """Solve ridge exactly at every strength from one eigendecomposition.
+
+    It is that of the smaller of x'x and xx'. Columns of x have mean 0.
+    """
     target = labels - labels.mean()
     tall = x.shape[0] >= x.shape[1]
     eigenvalues, basis = np.linalg.eigh(x.T @ x if tall else x @ x.T)

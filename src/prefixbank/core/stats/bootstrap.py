@@ -1,4 +1,6 @@
-"""How sure a score is: percentile bootstrap over test rows, and over training seeds, for one prediction and for the difference of two.
+"""How sure a score is, by the percentile bootstrap.
+
+Over test rows, and over training seeds, for one prediction and for the difference of two.
 
 numpy only.
 """
@@ -14,14 +16,16 @@ from prefixbank.core.stats.metrics import Metric, check_scorable, merge_rows, sc
 from prefixbank.errors import UsageError
 
 CELLS_AT_ONCE = 1 << 18
-"""Weights (resamples x rows) held at a time: 2 MiB stay in the processor's cache while every model is scored with them."""
+"""Weights (resamples x rows) held at a time: 2 MiB stay in the processor's cache while every model
+is scored with them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedDifference:
     """How much better a is than b on the same rows.
 
-    `difference` is score(a) - score(b); `low` and `high` bound its 95 % percentile interval; `p_value` is two-sided.
+    `difference` is score(a) - score(b); `low` and `high` bound its 95 % percentile interval;
+    `p_value` is two-sided.
     """
 
     difference: float
@@ -59,7 +63,10 @@ def bootstrap_interval(
 
 
 def percentile_interval(samples: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """Return (low, high) between which the share `confidence` of samples [R] lies, as much of the rest below as above."""
+    """Return (low, high) between which the share `confidence` of samples [R] lies.
+
+    As much of the rest lies below as above.
+    """
     low, high = np.quantile(samples, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
@@ -67,8 +74,8 @@ def percentile_interval(samples: np.ndarray, confidence: float = 0.95) -> tuple[
 def two_sided_p(differences: np.ndarray) -> float:
     """Return the p-value of resampled differences [R]: twice the smaller share on one side of zero.
 
-    Zeros count on both sides; one is added to numerator and denominator (so the smallest p-value is 2 / (R + 1)); at most 1. It inverts the
-    percentile interval.
+    Zeros count on both sides; one is added to numerator and denominator (so the smallest p-value is
+    2 / (R + 1)); at most 1. It inverts the percentile interval.
     """
     one_side = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
     return min(1.0, 2 * (one_side + 1) / (len(differences) + 1))
@@ -84,18 +91,21 @@ def paired_bootstrap(
     bootstrap_samples: int,
     seed: int,
 ) -> PairedDifference:
-    """Compare two predictions of the same rows, drawing each row together with both of its predictions.
+    """Compare two predictions of the same rows, drawing each row with both of its predictions.
 
     The p-value is that of `two_sided_p`. Equal predictions give difference 0 and p-value 1.
 
     Raises:
         UsageError, DataError: as `bootstrap_interval`.
     """
-    scores = resampled_scores(metric, (predictions_a, predictions_b), labels, num_classes, bootstrap_samples, seed)
+    scores = resampled_scores(
+        metric, (predictions_a, predictions_b), labels, num_classes, bootstrap_samples, seed
+    )
     differences = scores[0] - scores[1]
     low, high = percentile_interval(differences)
     return PairedDifference(
-        difference=score(metric, predictions_a, labels, num_classes) - score(metric, predictions_b, labels, num_classes),
+        difference=score(metric, predictions_a, labels, num_classes)
+        - score(metric, predictions_b, labels, num_classes),
         low=low,
         high=high,
         p_value=two_sided_p(differences),
@@ -103,7 +113,12 @@ def paired_bootstrap(
 
 
 def resampled_scores(
-    metric: Metric, predictions: tuple[np.ndarray, ...], labels: np.ndarray, num_classes: int, bootstrap_samples: int, seed: int
+    metric: Metric,
+    predictions: tuple[np.ndarray, ...],
+    labels: np.ndarray,
+    num_classes: int,
+    bootstrap_samples: int,
+    seed: int,
 ) -> np.ndarray:
     """Score every resample of the rows, each row drawn together with the predictions of all models.
 
@@ -123,10 +138,17 @@ def resampled_scores(
     """
     check_scorable(metric, predictions, labels, num_classes)
     if bootstrap_samples < 1:
-        raise UsageError(f"{bootstrap_samples} bootstrap resamples", expected="1 or more", fix="set probe.bootstrap_samples=2000")
+        raise UsageError(
+            f"{bootstrap_samples} bootstrap resamples",
+            expected="1 or more",
+            fix="set probe.bootstrap_samples=2000",
+        )
     merged = merge_rows(metric, predictions, labels, num_classes)
     chunks = [
-        [weighted_score(metric, weights, values, merged.labels, num_classes) for values in merged.predictions]
+        [
+            weighted_score(metric, weights, values, merged.labels, num_classes)
+            for values in merged.predictions
+        ]
         for weights in draw_weights(merged.counts, bootstrap_samples, seed)
     ]
     return np.concatenate(chunks, axis=1)
@@ -141,7 +163,8 @@ def draw_weights(counts: np.ndarray, bootstrap_samples: int, seed: int) -> Itera
         seed: of the draws.
 
     Yields:
-        float64 [r, K], how often each kind was drawn in r resamples at a time, r as large as memory allows. The draws do not depend on r.
+        float64 [r, K], how often each kind was drawn in r resamples at a time, r as large as memory
+        allows. The draws do not depend on r.
     """
     generator = np.random.default_rng(seed)
     total = int(counts.sum())
@@ -152,18 +175,23 @@ def draw_weights(counts: np.ndarray, bootstrap_samples: int, seed: int) -> Itera
 
 
 def draw_seeds(seeds: tuple[int, ...], bootstrap_samples: int) -> np.ndarray:
-    """Draw training seeds with replacement, as many as there are, for the upper level of a bootstrap over seeds and test rows.
+    """Draw training seeds with replacement, as many as there are.
 
-    The draw is a function of the seeds' names: all that was trained with the same seeds shares it, on every target, so that differences
-    are paired.
+    This is the upper level of a bootstrap over seeds and test rows.
+
+    The draw is a function of the seeds' names: all that was trained with the same seeds shares it,
+    on every target, so that differences are paired.
 
     Args:
         seeds: S of them, at least one, none negative.
         bootstrap_samples: R.
 
     Returns:
-        float64 [R, S], the share of each seed in each draw. Rows sum to 1; a seed that is alone has them all.
+        float64 [R, S], the share of each seed in each draw. Rows sum to 1; a seed that is alone has
+        them all.
     """
     generator = np.random.default_rng([len(seeds), *seeds])
-    counts = generator.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=bootstrap_samples)
+    counts = generator.multinomial(
+        len(seeds), np.full(len(seeds), 1 / len(seeds)), size=bootstrap_samples
+    )
     return counts / len(seeds)

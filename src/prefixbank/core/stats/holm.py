@@ -1,4 +1,7 @@
-"""Holm's correction: p-values of a family of tests, so that the chance of even one false alarm stays below the level. numpy only."""
+"""Holm's correction for p-values of a family of tests.
+
+With it the chance of even one false alarm stays below the level. Needs only numpy.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import numpy as np
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Return p-values corrected for being a family: comparing one with the level is the step-down test at that level.
+    """Return p-values corrected for being a family.
 
-    The i-th smallest of m (from 0) is multiplied by m - i; none is smaller than one before it, none above 1. No assumption on how the tests
-    depend on each other.
+    Comparing one with the level is the step-down test at that level.
+
+    The i-th smallest of m (from 0) is multiplied by m - i; none is smaller than one before it, none
+    above 1. No assumption on how the tests depend on each other.
 
     Args:
         p_values: float [m]; m may be 0.

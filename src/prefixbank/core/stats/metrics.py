@@ -1,10 +1,13 @@
 """Scores of predictions. numpy only.
 
-Every metric is written once, as a function of row weights `[R, N]`. The plain score weighs each row 1 (R = 1); a bootstrap resample weighs
-each row by the number of times it was drawn (a multinomial draw of N out of N rows, which is exactly drawing rows with replacement).
-Class metrics need only the confusion matrix, so equal (label, prediction) rows are merged first and the draw is over the merged rows.
+Every metric is written once, as a function of row weights `[R, N]`. The plain score weighs each row
+1 (R = 1); a bootstrap resample weighs each row by the number of times it was drawn (a multinomial
+draw of N out of N rows, which is exactly drawing rows with replacement). Class metrics need only
+the confusion matrix, so equal (label, prediction) rows are merged first and the draw is over the
+merged rows.
 
-Degenerate cases follow scikit-learn with `zero_division=0`; correlations with a constant are 0.0. Nothing warns.
+Degenerate cases follow scikit-learn with `zero_division=0`; correlations with a constant are 0.0.
+Nothing warns.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ import numpy as np
 from prefixbank.errors import DataError, UsageError, did_you_mean
 
 Kind = Literal["classification", "multilabel", "regression"]
-Metric = Literal["accuracy", "macro_f1", "f1", "matthews", "macro_recall", "pearson", "spearman", "r2"]
+Metric = Literal[
+    "accuracy", "macro_f1", "f1", "matthews", "macro_recall", "pearson", "spearman", "r2"
+]
 ClassMetric = Literal["accuracy", "macro_f1", "f1", "matthews", "macro_recall"]
 
 METRICS_OF: dict[Kind, tuple[Metric, ...]] = {
@@ -31,10 +36,11 @@ METRICS_OF: dict[Kind, tuple[Metric, ...]] = {
 def score(metric: Metric, predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> float:
     """Score predictions against labels.
 
-    One-dimensional labels: `macro_f1` and `macro_recall` average over the classes that occur in labels or predictions, `f1` is the
-    F1 of class 1. Two-dimensional (multilabel) labels: `accuracy` is the share of rows right in every column, `macro_f1` averages over
-    all columns, `f1` pools the columns (micro). `spearman` gives ties their average rank. A correlation is 0.0 when either side is
-    constant. `r2` of constant labels is 1.0 for exact predictions, else 0.0.
+    One-dimensional labels: `macro_f1` and `macro_recall` average over the classes that occur in
+    labels or predictions, `f1` is the F1 of class 1. Two-dimensional (multilabel) labels:
+    `accuracy` is the share of rows right in every column, `macro_f1` averages over all columns,
+    `f1` pools the columns (micro). `spearman` gives ties their average rank. A correlation is 0.0
+    when either side is constant. `r2` of constant labels is 1.0 for exact predictions, else 0.0.
 
     Args:
         metric: what to compute.
@@ -48,12 +54,29 @@ def score(metric: Metric, predictions: np.ndarray, labels: np.ndarray, num_class
     """
     check_scorable(metric, (predictions,), labels, num_classes)
     merged = merge_rows(metric, (predictions,), labels, num_classes)
-    return float(weighted_score(metric, merged.counts[None].astype(np.float64), merged.predictions[0], merged.labels, num_classes)[0])
+    return float(
+        weighted_score(
+            metric,
+            merged.counts[None].astype(np.float64),
+            merged.predictions[0],
+            merged.labels,
+            num_classes,
+        )[0]
+    )
 
 
-def all_metrics(kind: Kind, predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> dict[str, float]:
-    """Return every metric that fits the kind, by name. The F1 of class 1 is left out unless there are exactly two classes."""
-    names = [name for name in METRICS_OF[kind] if kind != "classification" or name != "f1" or num_classes == 2]
+def all_metrics(
+    kind: Kind, predictions: np.ndarray, labels: np.ndarray, num_classes: int
+) -> dict[str, float]:
+    """Return every metric that fits the kind, by name.
+
+    The F1 of class 1 is left out unless there are exactly two classes.
+    """
+    names = [
+        name
+        for name in METRICS_OF[kind]
+        if kind != "classification" or name != "f1" or num_classes == 2
+    ]
     return {name: score(name, predictions, labels, num_classes) for name in names}
 
 
@@ -73,7 +96,8 @@ def check_values(kind: Kind, values: np.ndarray, num_outputs: int, *, name: str)
 
     Args:
         kind: kind of the task.
-        values: int [N] in 0..C-1 (classification), 0 or 1 [N, C] (multilabel), finite [N] (regression); N >= 1.
+        values: int [N] in 0..C-1 (classification), 0 or 1 [N, C] (multilabel), finite [N]
+            (regression); N >= 1.
         num_outputs: C.
         name: what to call the values in the error.
     """
@@ -83,7 +107,12 @@ def check_values(kind: Kind, values: np.ndarray, num_outputs: int, *, name: str)
             right = right and values.size > 0 and 0 <= values.min() and values.max() < num_outputs
             expected = f"at least one row of whole numbers from 0 to {num_outputs - 1}, shape [N]"
         case "multilabel":
-            right = values.ndim == 2 and values.shape[1] == num_outputs and len(values) > 0 and bool(np.isin(values, (0, 1)).all())
+            right = (
+                values.ndim == 2
+                and values.shape[1] == num_outputs
+                and len(values) > 0
+                and bool(np.isin(values, (0, 1)).all())
+            )
             expected = f"at least one row of zeros and ones, shape [N, {num_outputs}]"
         case "regression":
             right = values.ndim == 1 and values.size > 0 and bool(np.isfinite(values).all())
@@ -91,20 +120,32 @@ def check_values(kind: Kind, values: np.ndarray, num_outputs: int, *, name: str)
         case _:
             assert_never(kind)
     if not right:
-        what = f"{name} of shape {list(values.shape)} and type {values.dtype} do not fit a {kind} task with {num_outputs} outputs"
-        raise DataError(what, expected=expected, fix=f"check task.kind and the number of labels against the {name}")
+        what = (
+            f"{name} of shape {list(values.shape)} and type {values.dtype} do not fit a {kind} "
+            f"task with {num_outputs} outputs"
+        )
+        raise DataError(
+            what,
+            expected=expected,
+            fix=f"check task.kind and the number of labels against the {name}",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class MergedRows:
-    """Distinct rows and how often each occurs: counts [K], predictions of each model [K, ...], labels [K, ...]."""
+    """Distinct rows and how often each occurs.
+
+    Counts [K], predictions of each model [K, ...], labels [K, ...].
+    """
 
     counts: np.ndarray
     predictions: tuple[np.ndarray, ...]
     labels: np.ndarray
 
 
-def check_scorable(metric: Metric, predictions: tuple[np.ndarray, ...], labels: np.ndarray, num_classes: int) -> None:
+def check_scorable(
+    metric: Metric, predictions: tuple[np.ndarray, ...], labels: np.ndarray, num_classes: int
+) -> None:
     """Raise UsageError or DataError unless `score` can score each of the predictions."""
     one_dimensional: Kind = "regression" if metric in METRICS_OF["regression"] else "classification"
     kind: Kind = "multilabel" if labels.ndim == 2 else one_dimensional
@@ -114,39 +155,81 @@ def check_scorable(metric: Metric, predictions: tuple[np.ndarray, ...], labels: 
         check_values(kind, values, num_classes, name="predictions")
         if values.shape != labels.shape:
             what = f"{len(values)} predictions for {len(labels)} labels"
-            raise DataError(what, expected="one prediction for each label", fix="score predictions against the rows they were made from")
+            raise DataError(
+                what,
+                expected="one prediction for each label",
+                fix="score predictions against the rows they were made from",
+            )
     if metric == "f1" and kind == "classification" and num_classes < 2:
-        raise UsageError("metric 'f1' with one class", expected="two or more classes", fix="set task.metric=accuracy")
+        raise UsageError(
+            "metric 'f1' with one class",
+            expected="two or more classes",
+            fix="set task.metric=accuracy",
+        )
 
 
-def merge_rows(metric: Metric, predictions: tuple[np.ndarray, ...], labels: np.ndarray, num_classes: int) -> MergedRows:
+def merge_rows(
+    metric: Metric, predictions: tuple[np.ndarray, ...], labels: np.ndarray, num_classes: int
+) -> MergedRows:
     """Merge equal rows of class labels; other rows are kept one by one, as float64."""
     if labels.ndim == 2 or metric in METRICS_OF["regression"]:
         kept = tuple(values.astype(np.float64) for values in predictions)
-        return MergedRows(counts=np.ones(len(labels), dtype=np.int64), predictions=kept, labels=labels.astype(np.float64))
+        return MergedRows(
+            counts=np.ones(len(labels), dtype=np.int64),
+            predictions=kept,
+            labels=labels.astype(np.float64),
+        )
     code: np.ndarray = labels.astype(np.int64)
     for values in predictions:
-        code = np.unique(code, return_inverse=True)[1] * num_classes + values  # renumbered, so that many models cannot overflow it
+        # Renumbered, so that many models cannot overflow it.
+        code = np.unique(code, return_inverse=True)[1] * num_classes + values
     _, first, counts = np.unique(code, return_index=True, return_counts=True)
-    return MergedRows(counts=counts, predictions=tuple(values[first] for values in predictions), labels=labels[first])
+    return MergedRows(
+        counts=counts,
+        predictions=tuple(values[first] for values in predictions),
+        labels=labels[first],
+    )
 
 
-def weighted_score(metric: Metric, weights: np.ndarray, predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+def weighted_score(
+    metric: Metric,
+    weights: np.ndarray,
+    predictions: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+) -> np.ndarray:
     """Return [R] scores of K rows weighed by weights [R, K]."""
     match metric:
         case "pearson":
             return _correlation(weights, predictions[None], labels[None])
         case "spearman":
-            return _correlation(weights, _average_ranks(weights, predictions), _average_ranks(weights, labels))
+            return _correlation(
+                weights, _average_ranks(weights, predictions), _average_ranks(weights, labels)
+            )
         case "r2":
             return _determination(weights, predictions, labels)
         case "accuracy" | "macro_f1" | "f1" | "matthews" | "macro_recall":
-            return _class_score(metric, weights, _indicators(predictions, num_classes), _indicators(labels, num_classes), labels.ndim == 2)
+            return _class_score(
+                metric,
+                weights,
+                _indicators(predictions, num_classes),
+                _indicators(labels, num_classes),
+                labels.ndim == 2,
+            )
     assert_never(metric)
 
 
-def _class_score(metric: ClassMetric, weights: np.ndarray, predicted: np.ndarray, actual: np.ndarray, multilabel: bool) -> np.ndarray:
-    """Return [R] scores from weights [R, K] and indicators [K, C] of the predicted and the actual classes."""
+def _class_score(
+    metric: ClassMetric,
+    weights: np.ndarray,
+    predicted: np.ndarray,
+    actual: np.ndarray,
+    multilabel: bool,
+) -> np.ndarray:
+    """Return [R] scores from weights [R, K] and indicators [K, C].
+
+    The indicators are those of the predicted and of the actual classes.
+    """
     if metric == "accuracy":
         return _ratio(weights @ (predicted == actual).all(axis=1), weights.sum(axis=1))
     hits, claims, support = weights @ (predicted * actual), weights @ predicted, weights @ actual
@@ -158,14 +241,19 @@ def _class_score(metric: ClassMetric, weights: np.ndarray, predicted: np.ndarray
             return _ratio(_ratio(hits, support).sum(axis=1), occurs.sum(axis=1))
         case "f1":
             columns = slice(None) if multilabel else slice(1, 2)
-            return _ratio(2 * hits[:, columns].sum(axis=1), (claims + support)[:, columns].sum(axis=1))
+            return _ratio(
+                2 * hits[:, columns].sum(axis=1), (claims + support)[:, columns].sum(axis=1)
+            )
         case "matthews":
             return _matthews(hits, claims, support)
     assert_never(metric)
 
 
 def _matthews(hits: np.ndarray, claims: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Return [R] Matthews coefficients for any number of classes from [R, C] counts (Gorodkin 2004, R_K)."""
+    """Return [R] Matthews coefficients for any number of classes from [R, C] counts.
+
+    Source: Gorodkin 2004, R_K.
+    """
     total = support.sum(axis=1)
     covariance = hits.sum(axis=1) * total - (claims * support).sum(axis=1)
     spread = (total**2 - (claims**2).sum(axis=1)) * (total**2 - (support**2).sum(axis=1))
@@ -173,13 +261,19 @@ def _matthews(hits: np.ndarray, claims: np.ndarray, support: np.ndarray) -> np.n
 
 
 def _indicators(values: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return float64 [K, C]: one-hot rows of classes [K], or the label columns [K, C] themselves."""
+    """Return float64 [K, C].
+
+    One-hot rows of classes [K], or the label columns [K, C] themselves.
+    """
     chosen: np.ndarray = values if values.ndim == 2 else values[:, None] == np.arange(num_classes)
     return chosen.astype(np.float64)
 
 
 def _correlation(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return [R] weighted Pearson correlations of x and y, each [R or 1, K]; 0.0 where either is constant."""
+    """Return [R] weighted Pearson correlations of x and y, each [R or 1, K].
+
+    0.0 where either is constant.
+    """
     x_gap, y_gap = _gap_from_mean(weights, x), _gap_from_mean(weights, y)
     spread = np.sqrt(_weighted_sum(weights, x_gap**2)) * np.sqrt(_weighted_sum(weights, y_gap**2))
     correlation: np.ndarray = _ratio(_weighted_sum(weights, x_gap * y_gap), spread).clip(-1.0, 1.0)
@@ -187,22 +281,33 @@ def _correlation(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarra
 
 
 def _determination(weights: np.ndarray, predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return [R] coefficients of determination; 1.0 or 0.0 (exact or not) where the labels are constant."""
+    """Return [R] coefficients of determination.
+
+    1.0 or 0.0 (exact or not) where the labels are constant.
+    """
     error = weights @ (labels - predictions) ** 2
     spread = _weighted_sum(weights, _gap_from_mean(weights, labels[None]) ** 2)
     return np.where(spread > 0, 1 - _ratio(error, spread), (error == 0).astype(np.float64))
 
 
 def _gap_from_mean(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return [R, K] distances of values [R or 1, K] from their weighted mean; exactly 0 where all drawn values are equal."""
+    """Return [R, K] distances of values [R or 1, K] from their weighted mean.
+
+    Exactly 0 where all drawn values are equal.
+    """
     drawn = weights > 0
-    constant = np.where(drawn, values, -np.inf).max(axis=1) == np.where(drawn, values, np.inf).min(axis=1)
+    constant = np.where(drawn, values, -np.inf).max(axis=1) == np.where(drawn, values, np.inf).min(
+        axis=1
+    )
     mean = _weighted_sum(weights, values) / weights.sum(axis=1)
     return np.where(constant[:, None], 0.0, values - mean[:, None])
 
 
 def _average_ranks(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return [R, K] ranks of values [K] when value k occurs weights[r, k] times; ties share the average of their ranks."""
+    """Return [R, K] ranks of values [K] when value k occurs weights[r, k] times.
+
+    Ties share the average of their ranks.
+    """
     distinct, which = np.unique(values, return_inverse=True)
     order = np.argsort(which, kind="stable")
     starts = np.searchsorted(which[order], np.arange(len(distinct)))

@@ -1,9 +1,13 @@
-"""What choosing sources by similarity is worth: the score of a target's training, warm-started from the source that was chosen. numpy only.
+"""What choosing sources by similarity is worth.
 
-Choices are nested: similarity makes a short list, validation chooses out of it, and the test score of what was chosen is reported. Only
-`oracle_by_test`, an upper bound, looks at test scores. Ties go to the source that stands first.
+The score of a target's training, warm-started from the source that was chosen. numpy only.
 
-Source: Vu et al. 2022 (2110.07904), section 3, "best of top-k"; the expectation over random short lists and held-out seeds are ours.
+Choices are nested: similarity makes a short list, validation chooses out of it, and the test score
+of what was chosen is reported. Only `oracle_by_test`, an upper bound, looks at test scores. Ties go
+to the source that stands first.
+
+Source: Vu et al. 2022 (2110.07904), section 3, "best of top-k"; the expectation over random short
+lists and held-out seeds are ours.
 """
 
 from __future__ import annotations
@@ -34,12 +38,17 @@ class Candidates:
         """Check that each source has both scores."""
         if self.validation.ndim != 1 or self.validation.shape != self.test.shape:
             raise ShapeError(
-                f"validation scores of shape {list(self.validation.shape)}, test scores of shape {list(self.test.shape)}",
+                f"validation scores of shape {list(self.validation.shape)}, test scores of shape "
+                f"{list(self.test.shape)}",
                 expected="[S], one of each for each source",
                 fix="score each source's training on validation and on test rows",
             )
         if not len(self.validation):
-            raise UsageError("no source to choose from", expected="one or more candidates", fix="train the target from at least one source")
+            raise UsageError(
+                "no source to choose from",
+                expected="one or more candidates",
+                fix="train the target from at least one source",
+            )
         if not (np.isfinite(self.validation).all() and np.isfinite(self.test).all()):
             raise DataError(
                 "a candidate's score is not finite",
@@ -57,11 +66,13 @@ class Choice:
     test: float
 
 
-def candidates_of_seeds(validation: np.ndarray, test: np.ndarray, *, choosing: Sequence[int], scoring: Sequence[int]) -> Candidates:
+def candidates_of_seeds(
+    validation: np.ndarray, test: np.ndarray, *, choosing: Sequence[int], scoring: Sequence[int]
+) -> Candidates:
     """Average over seeds: validation over the seeds that choose, test over the seeds that score.
 
-    With one and the same seeds in both, a run whose seed happened to suit the target is chosen and then reported. With others, what is
-    reported is what the choice of the source alone is worth.
+    With one and the same seeds in both, a run whose seed happened to suit the target is chosen and
+    then reported. With others, what is reported is what the choice of the source alone is worth.
 
     Args:
         validation: [S, R] scores for each source and seed.
@@ -75,23 +86,32 @@ def candidates_of_seeds(validation: np.ndarray, test: np.ndarray, *, choosing: S
     """
     if validation.ndim != 2 or validation.shape != test.shape:
         raise ShapeError(
-            f"validation scores of shape {list(validation.shape)}, test scores of shape {list(test.shape)}",
+            f"validation scores of shape {list(validation.shape)}, test scores of shape "
+            f"{list(test.shape)}",
             expected="[S, R], one of each for each source and seed",
             fix="score the same runs on validation and on test rows",
         )
     for use, seeds in (("choose", choosing), ("score", scoring)):
-        known = len(set(seeds)) == len(seeds) > 0 and all(0 <= seed < validation.shape[1] for seed in seeds)
+        known = len(set(seeds)) == len(seeds) > 0 and all(
+            0 <= seed < validation.shape[1] for seed in seeds
+        )
         if not known:
             raise UsageError(
                 f"seeds {list(seeds)} {use}",
-                expected=f"one or more different columns of the {validation.shape[1]} that were trained, counted from 0",
+                expected=(
+                    f"one or more different columns of the {validation.shape[1]} that were "
+                    "trained, counted from 0"
+                ),
                 fix="choosing=range(R), scoring=range(R) for all seeds",
             )
-    return Candidates(validation=validation[:, list(choosing)].mean(axis=1), test=test[:, list(scoring)].mean(axis=1))
+    return Candidates(
+        validation=validation[:, list(choosing)].mean(axis=1),
+        test=test[:, list(scoring)].mean(axis=1),
+    )
 
 
 def best_of_k(similarities: np.ndarray, candidates: Candidates, k: int) -> Choice:
-    """Choose the source with the best validation score among the k that are most similar to the target.
+    """Choose the source with the best validation score among the k most similar to the target.
 
     Args:
         similarities: [S] with the target.
@@ -106,20 +126,28 @@ def best_of_k(similarities: np.ndarray, candidates: Candidates, k: int) -> Choic
     _check_k(k, candidates)
     if similarities.shape != candidates.validation.shape:
         raise ShapeError(
-            f"similarities of shape {list(similarities.shape)} for {len(candidates.validation)} sources",
+            f"similarities of shape {list(similarities.shape)} for {len(candidates.validation)} "
+            "sources",
             expected="[S], one for each source",
             fix="take one target's column of the similarity matrix",
         )
     if not np.isfinite(similarities).all():
-        raise DataError("a similarity is not finite", expected="finite numbers", fix="leave out sources without a similarity")
+        raise DataError(
+            "a similarity is not finite",
+            expected="finite numbers",
+            fix="leave out sources without a similarity",
+        )
     nearest = np.sort(np.argsort(-similarities, kind="stable")[:k])
     return _choice(candidates, nearest[candidates.validation[nearest].argmax()])
 
 
 def chances_of_k_random(candidates: Candidates, k: int) -> np.ndarray:
-    """Return how likely `best_of_k` would choose each source if similarity told nothing: over all sets of k out of S sources.
+    """Return how likely `best_of_k` would choose each source if similarity told nothing.
 
-    Exact: the source that is r-th best by validation is the best of a random set with chance C(S - r, k - 1) / C(S, k).
+    Over all sets of k out of S sources.
+
+    Exact: the source that is r-th best by validation is the best of a random set with chance C(S -
+    r, k - 1) / C(S, k).
 
     Args:
         candidates: scores of the S sources.
@@ -135,12 +163,16 @@ def chances_of_k_random(candidates: Candidates, k: int) -> np.ndarray:
     count = len(candidates.validation)
     chances = np.empty(count)
     sets = math.comb(count, k)
-    chances[np.argsort(-candidates.validation, kind="stable")] = [math.comb(count - rank, k - 1) / sets for rank in range(1, count + 1)]
+    chances[np.argsort(-candidates.validation, kind="stable")] = [
+        math.comb(count - rank, k - 1) / sets for rank in range(1, count + 1)
+    ]
     return chances
 
 
 def best_of_k_random(candidates: Candidates, k: int) -> float:
-    """Return what `best_of_k` is expected to score on test rows if similarity told nothing; see `chances_of_k_random`.
+    """Return what `best_of_k` is expected to score on test rows if similarity told nothing.
+
+    See `chances_of_k_random`.
 
     At k = 1 it is the mean test score.
     """
@@ -148,27 +180,40 @@ def best_of_k_random(candidates: Candidates, k: int) -> float:
 
 
 def oracle_by_validation(candidates: Candidates) -> Choice:
-    """Choose the best source by validation out of all: what exhaustive training finds without looking at test rows."""
+    """Choose the best source by validation out of all.
+
+    What exhaustive training finds without looking at test rows.
+    """
     return _choice(candidates, candidates.validation.argmax())
 
 
 def oracle_by_test(candidates: Candidates) -> Choice:
-    """Choose the best source by test score: an upper bound that no honest procedure reaches, since test rows choose."""
+    """Choose the best source by test score.
+
+    An upper bound that no honest procedure reaches, since test rows choose.
+    """
     return _choice(candidates, candidates.test.argmax())
 
 
-def share_of_oracle_gain(chosen: np.ndarray | float, cold: np.ndarray | float, oracle: np.ndarray | float) -> float:
-    """Return how much of what an oracle gains over a cold start is gained by a choice: (chosen - cold) / (oracle - cold).
+def share_of_oracle_gain(
+    chosen: np.ndarray | float, cold: np.ndarray | float, oracle: np.ndarray | float
+) -> float:
+    """Return how much of what an oracle gains over a cold start is gained by a choice.
 
-    Over several targets, gains are summed before they are divided: else targets with next to nothing to gain decide. Negative where the
-    choice hurts. NaN where the oracle gains nothing (oracle <= cold), for then there is nothing to have a share of.
+    (chosen - cold) / (oracle - cold).
+
+    Over several targets, gains are summed before they are divided: else targets with next to
+    nothing to gain decide. Negative where the choice hurts. NaN where the oracle gains nothing
+    (oracle <= cold), for then there is nothing to have a share of.
 
     Args:
         chosen: test score of the choice, one or [N] for N targets.
         cold: test score of the cold start, like chosen, averaged over the same seeds.
         oracle: test score of the oracle's choice, like chosen.
     """
-    scores, start, best = np.broadcast_arrays(*(np.asarray(each, dtype=np.float64) for each in (chosen, cold, oracle)))
+    scores, start, best = np.broadcast_arrays(
+        *(np.asarray(each, dtype=np.float64) for each in (chosen, cold, oracle))
+    )
     possible = float((best - start).sum())
     return float((scores - start).sum()) / possible if possible > 0 else math.nan
 
@@ -176,11 +221,19 @@ def share_of_oracle_gain(chosen: np.ndarray | float, cold: np.ndarray | float, o
 def _choice(candidates: Candidates, source: np.integer) -> Choice:
     """Return source with its scores."""
     number = int(source)
-    return Choice(source=number, validation=float(candidates.validation[number]), test=float(candidates.test[number]))
+    return Choice(
+        source=number,
+        validation=float(candidates.validation[number]),
+        test=float(candidates.test[number]),
+    )
 
 
 def _check_k(k: int, candidates: Candidates) -> None:
     """Raise UsageError unless k sources can be taken."""
     count = len(candidates.validation)
     if not 1 <= k <= count:
-        raise UsageError(f"the best of {k} out of {count} sources", expected=f"k from 1 to {count}", fix=f"k={min(max(k, 1), count)}")
+        raise UsageError(
+            f"the best of {k} out of {count} sources",
+            expected=f"k from 1 to {count}",
+            fix=f"k={min(max(k, 1), count)}",
+        )

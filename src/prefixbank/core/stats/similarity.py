@@ -1,10 +1,14 @@
-"""How alike two tasks are: the similarity of the prefixes that were trained for them, read as embeddings of the tasks.
+"""How alike two tasks are.
 
-A prefix is a deep one [L, 2, H, P, D] or a soft prompt [P, E]. Its tokens are P vectors: the rows of a soft prompt, which counts as one
-layer; for a deep prefix the keys and values of all heads side by side, in one layer [2·H·D] or in all [L·2·H·D].
+The similarity of the prefixes that were trained for them, read as embeddings of the tasks.
 
-Both measures are the dot product of one vector for each task, so many prefixes are compared by one product of matrices. All is computed in
-fp64. Lengths P may differ. The cosine with a vector of zeros is 0.
+A prefix is a deep one [L, 2, H, P, D] or a soft prompt [P, E]. Its tokens are P vectors: the rows
+of a soft prompt, which counts as one layer; for a deep prefix the keys and values of all heads side
+by side, in one layer [2·H·D] or in all [L·2·H·D].
+
+Both measures are the dot product of one vector for each task, so many prefixes are compared by one
+product of matrices. All is computed in fp64. Lengths P may differ. The cosine with a vector of
+zeros is 0.
 
 Source: Vu et al. 2022 (2110.07904), section 3.
 """
@@ -40,7 +44,8 @@ def average_tokens(a: Tensor, b: Tensor) -> float:
 def per_token(a: Tensor, b: Tensor) -> float:
     """Return the mean cosine over all pairs of a token of a and a token of b.
 
-    A prefix with itself gives less than 1 unless its tokens all point one way: tokens are also paired with the others.
+    A prefix with itself gives less than 1 unless its tokens all point one way: tokens are also
+    paired with the others.
 
     Args:
         a: [L, 2, H, P, D] or [P, E].
@@ -64,7 +69,9 @@ def per_token_by_layer(a: Tensor, b: Tensor) -> np.ndarray:
     return by_layer
 
 
-def similarity_matrix(measure: Similarity, sources: Sequence[Tensor], targets: Sequence[Tensor]) -> np.ndarray:
+def similarity_matrix(
+    measure: Similarity, sources: Sequence[Tensor], targets: Sequence[Tensor]
+) -> np.ndarray:
     """Compare each source with each target, over all layers.
 
     Args:
@@ -81,25 +88,40 @@ def similarity_matrix(measure: Similarity, sources: Sequence[Tensor], targets: S
         DataError: a prefix holds a number that is not finite.
     """
     _check(sources, targets)
-    joined: np.ndarray = _products(_embeddings(measure, sources, by_layer=False), _embeddings(measure, targets, by_layer=False))[..., 0]
+    joined: np.ndarray = _products(
+        _embeddings(measure, sources, by_layer=False), _embeddings(measure, targets, by_layer=False)
+    )[..., 0]
     return joined
 
 
-def similarity_matrix_by_layer(measure: Similarity, sources: Sequence[Tensor], targets: Sequence[Tensor]) -> np.ndarray:
-    """Return what `similarity_matrix` gives for each layer alone, float64 [S, T, L]; L is 1 for soft prompts."""
+def similarity_matrix_by_layer(
+    measure: Similarity, sources: Sequence[Tensor], targets: Sequence[Tensor]
+) -> np.ndarray:
+    """Return what `similarity_matrix` gives for each layer alone, float64 [S, T, L].
+
+    L is 1 for soft prompts.
+    """
     _check(sources, targets)
-    return _products(_embeddings(measure, sources, by_layer=True), _embeddings(measure, targets, by_layer=True))
+    return _products(
+        _embeddings(measure, sources, by_layer=True), _embeddings(measure, targets, by_layer=True)
+    )
 
 
 def _products(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return [S, T, G], dot products of [S, G, F] and [T, G, F], without what rounding adds beyond -1 and 1."""
+    """Return [S, T, G], dot products of [S, G, F] and [T, G, F].
+
+    What rounding adds beyond -1 and 1 is cut off.
+    """
     products = sources.transpose(1, 0, 2) @ targets.transpose(1, 2, 0)
     clipped: np.ndarray = products.transpose(1, 2, 0).clip(-1.0, 1.0)
     return clipped
 
 
 def _embeddings(measure: Similarity, prefixes: Sequence[Tensor], *, by_layer: bool) -> np.ndarray:
-    """Return [N, G, F]: for each prefix G vectors whose dot product with another's is the measure; G is L or 1."""
+    """Return [N, G, F]: for each prefix G vectors whose dot product with another's is the measure.
+
+    G is L or 1.
+    """
     tokens = [_tokens(prefix, by_layer=by_layer) for prefix in prefixes]
     match measure:
         case "average_tokens":
@@ -140,7 +162,8 @@ def _check(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
     for prefix in prefixes:
         if _all_but_length(prefix) != first:
             raise ShapeError(
-                f"prefixes of shapes {list(prefixes[0].shape)} and {list(prefix.shape)} have no tokens of one size",
+                f"prefixes of shapes {list(prefixes[0].shape)} and {list(prefix.shape)} have no "
+                "tokens of one size",
                 expected="shapes [L, 2, H, P, D] or [P, E] that differ in P only",
                 fix="compare prefixes that were trained on one encoder and in one way",
             )

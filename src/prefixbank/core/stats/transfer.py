@@ -1,7 +1,8 @@
 """What a target gains from a source, and whether similarity tells it beforehand. numpy only.
 
-Scores are those of one pair of tasks, averaged over training seeds before they come here: seeds of one pair are not new evidence about
-tasks. Pairs share tasks, so intervals come from drawing tasks, not pairs.
+Scores are those of one pair of tasks, averaged over training seeds before they come here: seeds of
+one pair are not new evidence about tasks. Pairs share tasks, so intervals come from drawing tasks,
+not pairs.
 """
 
 from __future__ import annotations
@@ -22,10 +23,15 @@ Scale = Literal["share", "percent"]
 CorrelationKind = Literal["pearson", "spearman"]
 
 
-def relative_error_reduction(transfer: np.ndarray | float, cold: np.ndarray | float, *, scale: Scale) -> np.ndarray:
-    """Return the share of the cold start's error that transfer takes away: (transfer - cold) / (ceiling - cold).
+def relative_error_reduction(
+    transfer: np.ndarray | float, cold: np.ndarray | float, *, scale: Scale
+) -> np.ndarray:
+    """Return the share of the cold start's error that transfer takes away.
 
-    Negative where transfer hurts. NaN where the cold start is at the ceiling (there is no error to take away), and where a score is NaN.
+    (transfer - cold) / (ceiling - cold).
+
+    Negative where transfer hurts. NaN where the cold start is at the ceiling (there is no error to
+    take away), and where a score is NaN.
 
     Args:
         transfer: scores of training that starts from a source, any shape, for example [S, T].
@@ -39,7 +45,9 @@ def relative_error_reduction(transfer: np.ndarray | float, cold: np.ndarray | fl
         DataError: a score is above the ceiling, so that the scale cannot be right.
     """
     ceiling = _ceiling(scale)
-    above, below = np.broadcast_arrays(np.asarray(transfer, dtype=np.float64), np.asarray(cold, dtype=np.float64))
+    above, below = np.broadcast_arrays(
+        np.asarray(transfer, dtype=np.float64), np.asarray(cold, dtype=np.float64)
+    )
     highest = np.fmax.reduce(np.fmax(above, below), axis=None, initial=-np.inf)
     if highest > ceiling:
         raise DataError(
@@ -56,8 +64,9 @@ def relative_error_reduction(transfer: np.ndarray | float, cold: np.ndarray | fl
 class TaskCorrelation:
     """A correlation over pairs of tasks, and how sure it is.
 
-    `value` is NaN where there are fewer than two pairs or one side is constant. `low` and `high` bound the percentile interval over
-    `bootstrap_samples` draws of tasks; they are NaN where no draw has a correlation. `pairs` says how many pairs were compared.
+    `value` is NaN where there are fewer than two pairs or one side is constant. `low` and `high`
+    bound the percentile interval over `bootstrap_samples` draws of tasks; they are NaN where no
+    draw has a correlation. `pairs` says how many pairs were compared.
     """
 
     value: float
@@ -68,7 +77,10 @@ class TaskCorrelation:
 
 
 def correlation(kind: CorrelationKind, x: np.ndarray, y: np.ndarray) -> float:
-    """Return the correlation of x [N] and y [N], ties sharing their average rank; NaN where N < 2 or either side is constant."""
+    """Return the correlation of x [N] and y [N], ties sharing their average rank.
+
+    NaN where N < 2 or either side is constant.
+    """
     weights = np.ones((1, len(x)))
     if not _defined(weights, x, y)[0]:
         return math.nan
@@ -86,13 +98,15 @@ def correlation_over_tasks(
     seed: int,
     confidence: float = 0.95,
 ) -> TaskCorrelation:
-    """Correlate two values of pairs of tasks, with a percentile interval by a bootstrap over the tasks.
+    """Correlate two values of pairs of tasks, with a percentile interval bootstrapped over tasks.
 
-    A resample draws as many tasks as there are, with replacement, out of all that are a source, a target or both, and takes all pairs of
-    the drawn tasks: a pair counts as often as its source was drawn times as often as its target was. Draws without a correlation (no pair,
-    or one side constant) are left out.
+    A resample draws as many tasks as there are, with replacement, out of all that are a source, a
+    target or both, and takes all pairs of the drawn tasks: a pair counts as often as its source was
+    drawn times as often as its target was. Draws without a correlation (no pair, or one side
+    constant) are left out.
 
-    Pairs of a task with itself are left out, since that is no transfer, and so are pairs with NaN in x or y.
+    Pairs of a task with itself are left out, since that is no transfer, and so are pairs with NaN
+    in x or y.
 
     Args:
         kind: `pearson` or `spearman`.
@@ -112,7 +126,11 @@ def correlation_over_tasks(
     _check_pairs(x, y, source_tasks, target_tasks, bootstrap_samples)
     tasks = list(dict.fromkeys((*source_tasks, *target_tasks)))
     places = {task: place for place, task in enumerate(tasks)}
-    left, right = np.meshgrid([places[task] for task in source_tasks], [places[task] for task in target_tasks], indexing="ij")
+    left, right = np.meshgrid(
+        [places[task] for task in source_tasks],
+        [places[task] for task in target_tasks],
+        indexing="ij",
+    )
     kept = (left != right) & ~np.isnan(x) & ~np.isnan(y)
     left, right, x_kept, y_kept = left[kept], right[kept], x[kept], y[kept]
     samples = [np.empty(0)]
@@ -123,7 +141,13 @@ def correlation_over_tasks(
             samples.append(weighted_score(kind, weights[defined], x_kept, y_kept, 1))
     found = np.concatenate(samples)
     low, high = percentile_interval(found, confidence) if len(found) else (math.nan, math.nan)
-    return TaskCorrelation(value=correlation(kind, x_kept, y_kept), low=low, high=high, pairs=len(x_kept), bootstrap_samples=len(found))
+    return TaskCorrelation(
+        value=correlation(kind, x_kept, y_kept),
+        low=low,
+        high=high,
+        pairs=len(x_kept),
+        bootstrap_samples=len(found),
+    )
 
 
 def _ceiling(scale: Scale) -> float:
@@ -137,7 +161,10 @@ def _ceiling(scale: Scale) -> float:
 
 
 def _defined(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return bool [R]: whether x [N] and y [N] both vary among the pairs that weights [R, N] draw."""
+    """Return bool [R].
+
+    Whether x [N] and y [N] both vary among the pairs that weights [R, N] draw.
+    """
     defined: np.ndarray = _varies(weights, x) & _varies(weights, y)
     return defined
 
@@ -151,21 +178,41 @@ def _varies(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     return varies
 
 
-def _check_pairs(x: np.ndarray, y: np.ndarray, source_tasks: Sequence[str], target_tasks: Sequence[str], bootstrap_samples: int) -> None:
-    """Raise ShapeError, UsageError or DataError unless x and y are values of all pairs, and resamples can be drawn."""
+def _check_pairs(
+    x: np.ndarray,
+    y: np.ndarray,
+    source_tasks: Sequence[str],
+    target_tasks: Sequence[str],
+    bootstrap_samples: int,
+) -> None:
+    """Refuse x and y that are not values of all pairs, or of which no resamples can be drawn.
+
+    Raises ShapeError, UsageError or DataError.
+    """
     shape = (len(source_tasks), len(target_tasks))
     if x.shape != shape or y.shape != shape or 0 in shape:
         raise ShapeError(
-            f"values of shapes {list(x.shape)} and {list(y.shape)} for {shape[0]} sources and {shape[1]} targets",
+            f"values of shapes {list(x.shape)} and {list(y.shape)} for {shape[0]} sources and "
+            f"{shape[1]} targets",
             expected=f"[S, T] = {list(shape)}, at least one of each",
             fix="give both values for each pair, NaN where there is none",
         )
     for name, tasks in (("source", source_tasks), ("target", target_tasks)):
         if len(set(tasks)) < len(tasks):
-            raise UsageError(f"{name} tasks {list(tasks)}", expected="each task once", fix="average over seeds first")
+            raise UsageError(
+                f"{name} tasks {list(tasks)}",
+                expected="each task once",
+                fix="average over seeds first",
+            )
     if bootstrap_samples < 1:
-        raise UsageError(f"{bootstrap_samples} bootstrap resamples", expected="1 or more", fix="bootstrap_samples=2000")
+        raise UsageError(
+            f"{bootstrap_samples} bootstrap resamples",
+            expected="1 or more",
+            fix="bootstrap_samples=2000",
+        )
     if np.isinf(x).any() or np.isinf(y).any():
         raise DataError(
-            "a value of a pair is infinite", expected="finite numbers, NaN for a pair left out", fix="check scores and prefixes"
+            "a value of a pair is infinite",
+            expected="finite numbers, NaN for a pair left out",
+            fix="check scores and prefixes",
         )

@@ -1,4 +1,4 @@
-"""Training one prefix on a frozen encoder, on one task or several together, with a head for each."""
+"""Training one prefix on a frozen encoder, for one task or several, with a head for each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from prefixbank.core.training.precision import checkpointed_layers
 from prefixbank.core.training.settings import Checkpoint, FitEvent, FitResult, FitSettings, State
 from prefixbank.core.training.task_heads import heads_snapshot, new_heads, outcome
 
-__all__ = ["Checkpoint", "FitEvent", "FitResult", "FitSettings", "State", "embed_task", "fit_prefix"]
+__all__ = [
+    "Checkpoint",
+    "FitEvent",
+    "FitResult",
+    "FitSettings",
+    "State",
+    "embed_task",
+    "fit_prefix",
+]
 
 
 def fit_prefix(
@@ -29,14 +37,18 @@ def fit_prefix(
     checkpoint: Checkpoint | None = None,
     on_event: Callable[[FitEvent], None] = lambda event: None,
 ) -> FitResult:
-    """Train a prefix and its heads; return those of the best epoch, and the prefix as it stood early on.
+    """Train a prefix and its heads.
 
-    Best is the mean of the tasks' validation scores. A step moves no head but those of the tasks whose rows are in it.
+    Return those of the best epoch, and the prefix as it stood early on.
+
+    Best is the mean of the tasks' validation scores. A step moves no head but those of the tasks
+    whose rows are in it.
 
     Args:
         model: frozen encoder, on its device; it is not changed.
         shape: its sizes.
-        train: gives the batches of an epoch, each of one task (`Batch.task`), the same ones each time it is asked.
+        train: gives the batches of an epoch, each of one task (`Batch.task`), the same ones each
+            time it is asked.
         validation: for each task its batches with labels.
         settings: what to fit and how; `epochs=0` returns the start values, of the prefix twice.
         checkpoint: where to save and resume.
@@ -75,13 +87,25 @@ def embed_task(
     checkpoint: Checkpoint | None = None,
     on_event: Callable[[FitEvent], None] = lambda event: None,
 ) -> tuple[Prefix | SoftPrompt, int]:
-    """Train no longer than the early share of steps; return the task embedding that `fit_prefix` returns, and its step.
+    """Train no longer than the early share of steps.
 
-    The arguments are those of `fit_prefix`. Validation counts only where patience may end the training before that step.
+    Return the task embedding that `fit_prefix` returns, and its step.
+
+    The arguments are those of `fit_prefix`. Validation counts only where patience may end the
+    training before that step.
     """
     learner = _PrefixLearner(model, shape, settings)
     share = settings.task_embedding_fraction
-    training = Training(learner, settings, train, validation, checkpoint=checkpoint, on_event=on_event, early_share=share, only_early=True)
+    training = Training(
+        learner,
+        settings,
+        train,
+        validation,
+        checkpoint=checkpoint,
+        on_event=on_event,
+        early_share=share,
+        only_early=True,
+    )
     with checkpointed_layers(model, enabled=settings.gradient_checkpointing):
         progress, _ = training.run()
     return prefix_of(training.early_snapshot), progress.early_step
@@ -104,9 +128,13 @@ class _PrefixLearner:
 
     def outputs(self, batch: Batch, draw: int | None) -> Tensor:
         """Return the outputs [B, C] of the head of the batch's task."""
-        prefix = self.prefix(None if draw is None or self.settings.start.dropout == 0 else self.dropout(draw))
+        prefix = self.prefix(
+            None if draw is None or self.settings.start.dropout == 0 else self.dropout(draw)
+        )
         inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs.items()}
-        outputs: Tensor = self.heads[batch.task](encode(self.model, inputs, prefix.slots(), self.settings.pooling))
+        outputs: Tensor = self.heads[batch.task](
+            encode(self.model, inputs, prefix.slots(), self.settings.pooling)
+        )
         return outputs
 
     def dropout(self, draw: int) -> Callable[[Tensor], Tensor]:
@@ -115,11 +143,16 @@ class _PrefixLearner:
         generator = torch.Generator().manual_seed(draw)
 
         def drop(tensor: Tensor) -> Tensor:
-            keep = (torch.rand(tensor.shape, generator=generator) >= share).to(tensor.device, tensor.dtype)
+            keep = (torch.rand(tensor.shape, generator=generator) >= share).to(
+                tensor.device, tensor.dtype
+            )
             return tensor * keep / (1.0 - share)
 
         return drop
 
     def snapshot(self) -> dict[str, Tensor]:
         """Return what the artifact needs: the prefix, and the heads in the labels' own units."""
-        return {**tensors_of(self.prefix.snapshot()), **heads_snapshot(self.heads, self.settings.tasks)}
+        return {
+            **tensors_of(self.prefix.snapshot()),
+            **heads_snapshot(self.heads, self.settings.tasks),
+        }

@@ -1,9 +1,10 @@
 """How many floating-point operations a training takes, counted without running it.
 
-torch's own counter watches one step on tensors that have a shape and no numbers, so that the counting needs neither the device nor the
-memory of a training. Only matrix products count, two operations for each multiplication with its addition. What works on single numbers
-(softmax, norms, losses, the optimiser) is left out, as is usual; so is validation, and what a kernel or gradient checkpointing computes
-twice to save memory.
+torch's own counter watches one step on tensors that have a shape and no numbers, so that the
+counting needs neither the device nor the memory of a training. Only matrix products count, two
+operations for each multiplication with its addition. What works on single numbers (softmax, norms,
+losses, the optimiser) is left out, as is usual; so is validation, and what a kernel or gradient
+checkpointing computes twice to save memory.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ _Cost = Callable[[int, int], int]
 """From B and T to the operations of one step, the head's left out."""
 
 _COUNTED: dict[tuple[str, PrefixStart | None, Pooling], _Cost] = {}
-"""By build of the model, form of the prefix and pooling; small, since a cost holds shapes and no numbers."""
+"""By build of the model, form of the prefix and pooling; small, since a cost holds shapes and no
+numbers."""
 
 
 def shapes_of(batches: Iterable[Batch]) -> Counter[tuple[int, int]]:
@@ -46,24 +48,37 @@ def shapes_of(batches: Iterable[Batch]) -> Counter[tuple[int, int]]:
     return Counter((len(batch.rows), batch.inputs["input_ids"].shape[1]) for batch in batches)
 
 
-def prefix_flops(model: nn.Module, shape: EncoderShape, start: PrefixStart, pooling: Pooling, batches: Mapping[int, BatchShapes]) -> int:
-    """Count what training a prefix and its heads on a frozen encoder takes: forward, and backward to the prefix and the heads.
+def prefix_flops(
+    model: nn.Module,
+    shape: EncoderShape,
+    start: PrefixStart,
+    pooling: Pooling,
+    batches: Mapping[int, BatchShapes],
+) -> int:
+    """Count what training a prefix and its heads on a frozen encoder takes.
+
+    Forward, and backward to the prefix and the heads.
 
     Args:
         model: encoder loaded with our attention; it is not changed.
         shape: its sizes.
         start: how the prefix is parameterised; a soft prompt is as many more tokens in each text.
         pooling: how hidden states become one vector.
-        batches: C of a head to all batches that it was trained on, over all epochs; tasks with the same C go together.
+        batches: C of a head to all batches that it was trained on, over all epochs; tasks with the
+            same C go together.
     Returns:
         Operations in all.
     Raises:
         RuntimeError: the encoder's code decides by numbers that are not known before it runs.
     """
-    return _with_heads(_step_cost(model, shape, start, pooling), pooling.output_size(shape.hidden_size), batches)
+    return _with_heads(
+        _step_cost(model, shape, start, pooling), pooling.output_size(shape.hidden_size), batches
+    )
 
 
-def finetune_flops(model: nn.Module, shape: EncoderShape, pooling: Pooling, batches: Mapping[int, BatchShapes]) -> int:
+def finetune_flops(
+    model: nn.Module, shape: EncoderShape, pooling: Pooling, batches: Mapping[int, BatchShapes]
+) -> int:
     """Count what training all weights of an encoder takes, together with a head for each task.
 
     Args:
@@ -76,7 +91,9 @@ def finetune_flops(model: nn.Module, shape: EncoderShape, pooling: Pooling, batc
     Raises:
         RuntimeError: as `prefix_flops`.
     """
-    return _with_heads(_step_cost(model, shape, None, pooling), pooling.output_size(shape.hidden_size), batches)
+    return _with_heads(
+        _step_cost(model, shape, None, pooling), pooling.output_size(shape.hidden_size), batches
+    )
 
 
 def _with_heads(cost: _Cost, features: int, batches: Mapping[int, BatchShapes]) -> int:
@@ -84,33 +101,56 @@ def _with_heads(cost: _Cost, features: int, batches: Mapping[int, BatchShapes]) 
     every = Counter[tuple[int, int]]()
     for shapes in batches.values():
         every.update(shapes)
-    return _total(cost, every) + sum(_head_flops(features, outputs, shapes) for outputs, shapes in batches.items())
+    return _total(cost, every) + sum(
+        _head_flops(features, outputs, shapes) for outputs, shapes in batches.items()
+    )
 
 
 def _head_flops(features: int, outputs: int, batches: BatchShapes) -> int:
-    """Count the three products of a linear head, B · F · C each: outputs, gradient of its weights, gradient of the vectors."""
+    """Count the three products of a linear head, B · F · C each.
+
+    Outputs, gradient of its weights, gradient of the vectors.
+    """
     return sum(3 * 2 * rows * features * outputs * times for (rows, _), times in batches.items())
 
 
-def _step_cost(model: nn.Module, shape: EncoderShape, start: PrefixStart | None, pooling: Pooling) -> _Cost:
-    """Return the cost of a step up to the pooled vectors; without a prefix, all weights of the model are trained.
+def _step_cost(
+    model: nn.Module, shape: EncoderShape, start: PrefixStart | None, pooling: Pooling
+) -> _Cost:
+    """Return the cost of a step up to the pooled vectors.
 
-    What was counted is kept for models of the same build: a study trains hundreds of prefixes of one form.
+    Without a prefix, all weights of the model are trained.
+
+    What was counted is kept for models of the same build: a study trains hundreds of prefixes of
+    one form.
     """
-    form = None if start is None else replace(start, initial=None, words=(), init_scale=0.0, gate_init=0.0, dropout=0.0)
+    form = (
+        None
+        if start is None
+        else replace(start, initial=None, words=(), init_scale=0.0, gate_init=0.0, dropout=0.0)
+    )
     key = (_build_of(model), form, pooling)
     if key not in _COUNTED:
-        _COUNTED[key] = _new_cost(model, None if form is None else trainable(model, shape, form, 0), pooling)
+        _COUNTED[key] = _new_cost(
+            model, None if form is None else trainable(model, shape, form, 0), pooling
+        )
     return _COUNTED[key]
 
 
 def _build_of(model: nn.Module) -> str:
-    """Return what tells models of different modules, sizes or configurations apart, but not those of different weights."""
-    weights = [(name, tuple(weight.shape), weight.dtype) for name, weight in model.named_parameters()]
+    """Return what tells models of different modules, sizes or configurations apart.
+
+    It does not tell apart models that differ in their weights alone.
+    """
+    weights = [
+        (name, tuple(weight.shape), weight.dtype) for name, weight in model.named_parameters()
+    ]
     return f"{type(model).__module__} {model!r} {getattr(model, 'config', '')} {weights}"
 
 
-def _new_cost(model: nn.Module, prefix: TrainablePrefix | TrainablePrompt | None, pooling: Pooling) -> _Cost:
+def _new_cost(
+    model: nn.Module, prefix: TrainablePrefix | TrainablePrompt | None, pooling: Pooling
+) -> _Cost:
     """Return what counts a shape once, when it is first asked for."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     encoder = _without_numbers(mode, model, trained=prefix is None)
@@ -120,8 +160,13 @@ def _new_cost(model: nn.Module, prefix: TrainablePrefix | TrainablePrompt | None
     def count(rows: int, tokens: int) -> int:
         # The counter does not know the CPU's fused attention; the plain one is made of products.
         with mode, sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            inputs = {name: torch.ones(rows, tokens, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
-            vectors = encode(encoder, inputs, None if trained is None else trained().slots(), pooling)
+            inputs = {
+                name: torch.ones(rows, tokens, dtype=torch.int64)
+                for name in ("input_ids", "attention_mask")
+            }
+            vectors = encode(
+                encoder, inputs, None if trained is None else trained().slots(), pooling
+            )
             torch.autograd.backward(vectors.sum())
         return int(counter.get_total_flops())
 
@@ -131,14 +176,21 @@ def _new_cost(model: nn.Module, prefix: TrainablePrefix | TrainablePrompt | None
 def _without_numbers(mode: FakeTensorMode, module: _Module, *, trained: bool) -> _Module:
     """Return a copy whose tensors are shapes alone, on the CPU wherever the module is."""
     with mode:
-        shapes: dict[int, Tensor] = {id(buffer): torch.empty(buffer.shape, dtype=buffer.dtype) for buffer in module.buffers()}
+        shapes: dict[int, Tensor] = {
+            id(buffer): torch.empty(buffer.shape, dtype=buffer.dtype) for buffer in module.buffers()
+        }
         for weight in module.parameters():
-            shapes[id(weight)] = nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype), requires_grad=trained)
+            shapes[id(weight)] = nn.Parameter(
+                torch.empty(weight.shape, dtype=weight.dtype), requires_grad=trained
+            )
     return copy.deepcopy(module, shapes)
 
 
 def _total(cost: _Cost, batches: BatchShapes) -> int:
-    """Add up the cost of all batches. Many shapes follow from a few, which the largest of them confirms; else each is counted."""
+    """Add up the cost of all batches.
+
+    Many shapes follow from a few, which the largest of them confirms; else each is counted.
+    """
     if len(batches) > FEW:
         law, largest = _law(cost), max(batches)
         cost = law if law(*largest) == cost(*largest) else cost
@@ -146,9 +198,12 @@ def _total(cost: _Cost, batches: BatchShapes) -> int:
 
 
 def _law(cost: _Cost) -> _Cost:
-    """Return the cost as a constant + B · (a quadratic function of T), which is what a transformer's products come to.
+    """Return the cost as a constant + B · (a quadratic function of T).
 
-    The constant is a prefix's own network; T² is attention. Newton's forward differences from T = 2, in whole numbers.
+    This is what a transformer's products come to.
+
+    The constant is a prefix's own network; T² is attention. Newton's forward differences from
+    T = 2, in whole numbers.
     """
     at_2 = cost(3, 2) - cost(2, 2)
     constant = cost(2, 2) - 2 * at_2

@@ -1,4 +1,7 @@
-"""Task heads: a linear layer on the pooled vector, the loss of each kind of task, and predictions from its outputs."""
+"""Task heads and their losses.
+
+A linear layer on the pooled vector, the loss of each kind of task, and predictions from outputs.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ def loss_of(kind: Kind, outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def predictions_of(kind: Kind, outputs: Tensor) -> np.ndarray:
-    """Return class numbers [N] int64, label flags [N, C] uint8, or values [N] float64 for outputs [N, C]."""
+    """Return predictions for outputs [N, C].
+
+    Class numbers [N] int64, label flags [N, C] uint8, or values [N] float64.
+    """
     match kind:
         case "classification":
             return outputs.argmax(dim=-1).numpy()

@@ -1,7 +1,10 @@
-"""The training loop: batches to optimiser steps to epochs, with validation, patience and checkpoints, whatever is trained.
+"""The training loop.
 
-Nothing random survives between two steps: batches come from (seed, epoch) and dropout from (seed, step). A run that was killed therefore
-resumes to the same final bytes from any checkpoint.
+Batches to optimiser steps to epochs, with validation, patience and checkpoints, whatever is
+trained.
+
+Nothing random survives between two steps: batches come from (seed, epoch) and dropout from (seed,
+step). A run that was killed therefore resumes to the same final bytes from any checkpoint.
 """
 
 from __future__ import annotations
@@ -22,13 +25,22 @@ from prefixbank.core.training.heads import loss_of, predictions_of
 from prefixbank.core.training.optimizers import new_optimizer, restore, state_of
 from prefixbank.core.training.precision import MixedPrecision
 from prefixbank.core.training.schedule import early_step, rate_factor
-from prefixbank.core.training.settings import Checkpoint, FitEvent, State, TaskSettings, TrainingSettings
+from prefixbank.core.training.settings import (
+    Checkpoint,
+    FitEvent,
+    State,
+    TaskSettings,
+    TrainingSettings,
+)
 from prefixbank.errors import TrainingError
 
 
 @dataclass(kw_only=True)
 class Progress:
-    """Everything about a training that is neither a tensor nor a setting. Lists are in the order of the tasks."""
+    """Everything about a training that is neither a tensor nor a setting.
+
+    Lists are in the order of the tasks.
+    """
 
     epoch: int = 0
     batches_done: int = 0
@@ -63,7 +75,10 @@ class Learner(Protocol):
     rate_hint: str
 
     def outputs(self, batch: Batch, draw: int | None) -> Tensor:
-        """Return the outputs [B, C] of the head of the batch's task, with dropout drawn from `draw`, or without any."""
+        """Return the outputs [B, C] of the head of the batch's task.
+
+        Dropout is drawn from `draw`; without it there is none.
+        """
 
     def snapshot(self) -> dict[str, Tensor]:
         """Return copies of what the result needs, fp32, on the CPU."""
@@ -80,7 +95,8 @@ class Training:
         checkpoint: where to save and resume.
         on_event: called after each optimiser step and each epoch.
         list_scores: write the score of each task into the curve, beside their mean.
-        early_share: also keep what was learned after this share of the schedule's steps, in `early`; 0 keeps nothing.
+        early_share: also keep what was learned after this share of the schedule's steps, in
+            `early`; 0 keeps nothing.
         only_early: end as soon as that is kept.
     """
 
@@ -98,13 +114,25 @@ class Training:
         only_early: bool = False,
     ) -> None:
         self.learner, self.settings, self.train = learner, settings, train
-        self.validation = [[replace(batch, task=task) for batch in batches] for task, batches in enumerate(validation)]
+        self.validation = [
+            [replace(batch, task=task) for batch in batches]
+            for task, batches in enumerate(validation)
+        ]
         self.checkpoint, self.on_event, self.list_scores = checkpoint, on_event, list_scores
         self.early_share, self.only_early = early_share, only_early
-        self.parameters = {name: list(part.module.parameters()) for name, part in learner.parts.items()}
-        groups = [{"params": self.parameters[name], "rate": part.rate} for name, part in learner.parts.items()]
-        self.precision = MixedPrecision(settings.precision, next(iter(self.parameters.values()))[0].device)
-        optimizer = new_optimizer(settings.optimizer, groups, lr=settings.lr, weight_decay=settings.weight_decay)
+        self.parameters = {
+            name: list(part.module.parameters()) for name, part in learner.parts.items()
+        }
+        groups = [
+            {"params": self.parameters[name], "rate": part.rate}
+            for name, part in learner.parts.items()
+        ]
+        self.precision = MixedPrecision(
+            settings.precision, next(iter(self.parameters.values()))[0].device
+        )
+        optimizer = new_optimizer(
+            settings.optimizer, groups, lr=settings.lr, weight_decay=settings.weight_decay
+        )
         self.optimizer = self.precision.prepare(optimizer)
         self.progress = Progress(examples=[0] * len(settings.tasks))
         self.best: dict[str, Tensor] = {}
@@ -112,11 +140,18 @@ class Training:
         self.resumed = time.monotonic()
 
     def run(self) -> tuple[Progress, dict[str, Tensor]]:
-        """Train from the start or from the last checkpoint; return how it went, and the snapshot of the best epoch."""
+        """Train from the start or from the last checkpoint.
+
+        Return how it went, and the snapshot of the best epoch.
+        """
         self.restore()
         if not self.best and self.settings.epochs == 0:
             self.finish_epoch(loss=math.nan)
-        while self.progress.epoch < self.settings.epochs and not self.out_of_patience() and not self.is_done():
+        while (
+            self.progress.epoch < self.settings.epochs
+            and not self.out_of_patience()
+            and not self.is_done()
+        ):
             loss = self.run_epoch()
             if self.is_done():
                 break
@@ -144,7 +179,9 @@ class Training:
         steps_per_epoch = math.ceil(len(batches) / per_step)
         loss = math.nan
         for start in range(self.progress.batches_done, len(batches), per_step):
-            loss = self.run_step(batches[start : start + per_step], steps_per_epoch * self.settings.epochs)
+            loss = self.run_step(
+                batches[start : start + per_step], steps_per_epoch * self.settings.epochs
+            )
             if self.is_done():
                 break
             self.progress.batches_done = min(start + per_step, len(batches))
@@ -153,7 +190,9 @@ class Training:
 
     def run_step(self, batches: Sequence[Batch], total_steps: int) -> float:
         """Do one optimiser step over some batches as if they were one."""
-        factor = rate_factor(self.settings.schedule, self.progress.step, total_steps, self.settings.warmup_ratio)
+        factor = rate_factor(
+            self.settings.schedule, self.progress.step, total_steps, self.settings.warmup_ratio
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * factor
         rows = sum(len(batch.rows) for batch in batches)
@@ -163,14 +202,26 @@ class Training:
             self.precision.backward(partial)
             loss += float(partial.detach())
             self.progress.examples[batch.task] += len(batch.rows)
-        self.check_finite(loss, f"the loss is {loss} at step {self.progress.step + 1} (epoch {self.progress.epoch + 1})")
-        self.precision.clip([one for part in self.parameters.values() for one in part], self.settings.max_grad_norm)
+        self.check_finite(
+            loss,
+            f"the loss is {loss} at step {self.progress.step + 1} (epoch "
+            f"{self.progress.epoch + 1})",
+        )
+        self.precision.clip(
+            [one for part in self.parameters.values() for one in part], self.settings.max_grad_norm
+        )
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.progress.step += 1
         self.snapshot_early(due=self.progress.step >= early_step(self.early_share, total_steps))
         self.record(
-            FitEvent(step=self.progress.step, total_steps=total_steps, epoch=self.progress.epoch, loss=loss, lr=self.settings.lr * factor)
+            FitEvent(
+                step=self.progress.step,
+                total_steps=total_steps,
+                epoch=self.progress.epoch,
+                loss=loss,
+                lr=self.settings.lr * factor,
+            )
         )
         return loss
 
@@ -180,7 +231,8 @@ class Training:
         draw = (self.settings.seed * 1_000_003 + self.progress.step) * 1_009 + part
         with self.precision.autocast():
             outputs = self.learner.outputs(batch, draw)
-        labels: Tensor = batch.labels.to(outputs.device)  # type: ignore[union-attr]  # only batches to embed have none
+        # Only batches to embed have none.
+        labels: Tensor = batch.labels.to(outputs.device)  # type: ignore[union-attr]
         if task.kind == "regression":
             labels = (labels - task.label_mean) / task.label_scale
         return loss_of(task.kind, outputs, labels)
@@ -191,17 +243,35 @@ class Training:
             raise TrainingError(
                 what,
                 expected="finite numbers",
-                fix=f"lower optim.lr (now {self.settings.lr:g}), {self.learner.rate_hint}, or use optim.precision=fp32",
+                fix=(
+                    f"lower optim.lr (now {self.settings.lr:g}), {self.learner.rate_hint}, or use "
+                    "optim.precision=fp32"
+                ),
             )
 
     def finish_epoch(self, loss: float) -> None:
         """Score on validation and keep what was learned if it is the best so far."""
-        scores = [self.validate(task, batches) for task, batches in zip(self.settings.tasks, self.validation, strict=True)]
+        scores = [
+            self.validate(task, batches)
+            for task, batches in zip(self.settings.tasks, self.validation, strict=True)
+        ]
         value, progress = sum(scores) / len(scores), self.progress
-        event = FitEvent(step=progress.step, total_steps=progress.step, epoch=progress.epoch, loss=loss, lr=0.0, validation=value)
+        event = FitEvent(
+            step=progress.step,
+            total_steps=progress.step,
+            epoch=progress.epoch,
+            loss=loss,
+            lr=0.0,
+            validation=value,
+        )
         self.record(event if not self.list_scores else replace(event, scores=tuple(scores)))
         if value > progress.best_score or not self.best:
-            progress.best_score, progress.best_scores, progress.best_epoch, progress.stale_epochs = value, scores, progress.epoch, 0
+            (
+                progress.best_score,
+                progress.best_scores,
+                progress.best_epoch,
+                progress.stale_epochs,
+            ) = value, scores, progress.epoch, 0
             self.best = self.learner.snapshot()
         else:
             progress.stale_epochs += 1
@@ -209,7 +279,10 @@ class Training:
     def snapshot_early(self, *, due: bool) -> None:
         """Keep what was learned by now, once, if that is asked for and due."""
         if due and self.early_share > 0 and not self.early_snapshot:
-            self.early_snapshot, self.progress.early_step = self.learner.snapshot(), self.progress.step
+            self.early_snapshot, self.progress.early_step = (
+                self.learner.snapshot(),
+                self.progress.step,
+            )
 
     def validate(self, task: TaskSettings, batches: Sequence[Batch]) -> float:
         """Return a task's metric on its validation rows."""
@@ -219,11 +292,16 @@ class Training:
                 outputs = self.learner.outputs(batch, None).float().cpu()
                 largest = float(outputs.abs().max())
                 self.check_finite(
-                    largest, f"an output for validation is {largest} after step {self.progress.step} (epoch {self.progress.epoch})"
+                    largest,
+                    f"an output for validation is {largest} after step {self.progress.step} "
+                    f"(epoch {self.progress.epoch})",
                 )
                 predictions.append(_in_label_units(predictions_of(task.kind, outputs), task))
-                labels.append(batch.labels.numpy())  # type: ignore[union-attr]  # only batches to embed have none
-        return score(task.metric, np.concatenate(predictions), np.concatenate(labels), task.num_outputs)
+                # Only batches to embed have none.
+                labels.append(batch.labels.numpy())  # type: ignore[union-attr]
+        return score(
+            task.metric, np.concatenate(predictions), np.concatenate(labels), task.num_outputs
+        )
 
     def record(self, event: FitEvent) -> None:
         """Add a line to the learning curve and tell the listener."""
@@ -278,9 +356,17 @@ class Training:
 
 def _in_label_units(predictions: np.ndarray, task: TaskSettings) -> np.ndarray:
     """Undo the standardisation of regression labels."""
-    return predictions * task.label_scale + task.label_mean if task.kind == "regression" else predictions
+    return (
+        predictions * task.label_scale + task.label_mean
+        if task.kind == "regression"
+        else predictions
+    )
 
 
 def under(place: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the entries below `place.`, without it."""
-    return {name.removeprefix(f"{place}."): tensor for name, tensor in tensors.items() if name.startswith(f"{place}.")}
+    return {
+        name.removeprefix(f"{place}."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(f"{place}.")
+    }

@@ -1,6 +1,7 @@
 """Fine-tuning a whole encoder on several tasks together, with a head for each.
 
-Source: Du et al. 2020 (2004.14287), section 3: the shared encoder that independent prefixes are compared with.
+Source: Du et al. 2020 (2004.14287), section 3: the shared encoder that independent prefixes are
+compared with.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from prefixbank.core.embed import encode
 from prefixbank.core.shapes import Batch
 from prefixbank.core.training.loop import Part, Training, under
 from prefixbank.core.training.precision import checkpointed_layers
-from prefixbank.core.training.settings import Checkpoint, FitEvent, MultitaskResult, TrainingSettings
+from prefixbank.core.training.settings import (
+    Checkpoint,
+    FitEvent,
+    MultitaskResult,
+    TrainingSettings,
+)
 from prefixbank.core.training.task_heads import heads_snapshot, new_heads, outcome
 
 
@@ -30,24 +36,37 @@ def fit_multitask(
     checkpoint: Checkpoint | None = None,
     on_event: Callable[[FitEvent], None] = lambda event: None,
 ) -> MultitaskResult:
-    """Train a copy of an encoder and a head for each task; return those of the epoch with the best mean of the validation scores.
+    """Train a copy of an encoder and a head for each task.
 
-    The encoder's own dropout is on while it trains, as is usual where all weights are trained; its masks follow from seed and step, so
-    that a run that was killed resumes to the same bytes. A step moves no head but those of the tasks whose rows are in it.
+    Return those of the epoch with the best mean of the validation scores.
+
+    The encoder's own dropout is on while it trains, as is usual where all weights are trained; its
+    masks follow from seed and step, so that a run that was killed resumes to the same bytes. A step
+    moves no head but those of the tasks whose rows are in it.
 
     Args:
         model: encoder, on its device; it is not changed.
         hidden_size: E.
-        train: gives the batches of an epoch, each of one task (`Batch.task`), the same ones each time it is asked.
+        train: gives the batches of an epoch, each of one task (`Batch.task`), the same ones each
+            time it is asked.
         validation: for each task its batches with labels.
-        settings: what to train on and how, `lr` the rate of the encoder; `epochs=0` returns the encoder as it was.
+        settings: what to train on and how, `lr` the rate of the encoder; `epochs=0` returns the
+            encoder as it was.
         checkpoint: where to save and resume.
         on_event: called after each optimiser step and each epoch.
     Raises:
         TrainingError: the loss, or an output for validation, is not finite.
     """
     learner = _MultitaskLearner(copy.deepcopy(model).requires_grad_(True), hidden_size, settings)
-    training = Training(learner, settings, train, validation, checkpoint=checkpoint, on_event=on_event, list_scores=True)
+    training = Training(
+        learner,
+        settings,
+        train,
+        validation,
+        checkpoint=checkpoint,
+        on_event=on_event,
+        list_scores=True,
+    )
     with checkpointed_layers(learner.model, enabled=settings.gradient_checkpointing):
         progress, best = training.run()
     return MultitaskResult(encoder=under("encoder", best), **outcome(progress, best))
@@ -77,13 +96,19 @@ class _MultitaskLearner:
 
     def snapshot(self) -> dict[str, Tensor]:
         """Return a copy of the encoder, and the heads in the labels' own units."""
-        tensors = {f"encoder.{name}": tensor.detach().to("cpu", copy=True) for name, tensor in self.model.state_dict().items()}
+        tensors = {
+            f"encoder.{name}": tensor.detach().to("cpu", copy=True)
+            for name, tensor in self.model.state_dict().items()
+        }
         return {**tensors, **heads_snapshot(self.heads, self.settings.tasks)}
 
 
 @contextmanager
 def _dropout(model: nn.Module, draw: int | None, device: torch.device) -> Iterator[None]:
-    """Let the model drop out what `draw` says, or nothing without it, and leave the global random state alone."""
+    """Let the model drop out what `draw` says, or nothing without it.
+
+    The global random state is left alone.
+    """
     model.train(draw is not None)
     if draw is None:
         yield

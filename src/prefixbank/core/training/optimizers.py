@@ -12,32 +12,54 @@ from transformers.optimization import Adafactor
 OptimizerName = Literal["adamw", "adafactor"]
 
 
-def new_optimizer(name: OptimizerName, groups: Sequence[dict[str, Any]], *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+def new_optimizer(
+    name: OptimizerName, groups: Sequence[dict[str, Any]], *, lr: float, weight_decay: float
+) -> torch.optim.Optimizer:
     """Return an optimiser over parameter groups.
 
-    `adafactor` steps at the rate given, neither scaled by the parameters' size nor made smaller as steps go by (torch's own always scales).
+    `adafactor` steps at the rate given, neither scaled by the parameters' size nor made smaller as
+    steps go by (torch's own always scales).
 
-    Source: Shazeer & Stern 2018 (1804.04235); as Lester et al. 2021 (2104.08691) train soft prompts.
+    Source: Shazeer & Stern 2018 (1804.04235); as Lester et al. 2021 (2104.08691) train soft
+    prompts.
     """
     match name:
         case "adamw":
             return torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay)
         case "adafactor":
-            return Adafactor(groups, lr=lr, weight_decay=weight_decay, scale_parameter=False, relative_step=False, warmup_init=False)
+            return Adafactor(
+                groups,
+                lr=lr,
+                weight_decay=weight_decay,
+                scale_parameter=False,
+                relative_step=False,
+                warmup_init=False,
+            )
     assert_never(name)
 
 
 def state_of(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Return the state of every parameter, under `<number of the parameter>.<name>`: tensors, and plain numbers."""
-    state = {f"{number}.{name}": value for number, values in optimizer.state_dict()["state"].items() for name, value in values.items()}
+    """Return the state of every parameter, under `<number of the parameter>.<name>`.
+
+    Tensors, and plain numbers.
+    """
+    state = {
+        f"{number}.{name}": value
+        for number, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     return tensors, {name: value for name, value in state.items() if name not in tensors}
 
 
-def restore(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], numbers: Mapping[str, float]) -> None:
+def restore(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], numbers: Mapping[str, float]
+) -> None:
     """Give an optimiser over the same parameters what `state_of` returned."""
     state: dict[int, dict[str, Any]] = {}
     for full_name, value in {**tensors, **numbers}.items():
         number, name = full_name.split(".", 1)
         state.setdefault(int(number), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )

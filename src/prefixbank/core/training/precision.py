@@ -21,7 +21,10 @@ class MixedPrecision:
     """Autocast, loss scaling and clipping of one training run."""
 
     def __init__(self, precision: Precision, device: torch.device) -> None:
-        """Set up accelerate for this run; its process-wide state is made anew, since it refuses a second precision."""
+        """Set up accelerate for this run.
+
+        Its process-wide state is made anew, since it refuses a second precision.
+        """
         AcceleratorState._reset_state(reset_partial_state=True)
         mixed = "no" if precision == "fp32" else precision
         self.accelerator = Accelerator(mixed_precision=mixed, cpu=device.type == "cpu")
@@ -59,9 +62,10 @@ class MixedPrecision:
 def checkpointed_layers(model: nn.Module, *, enabled: bool) -> Iterator[None]:
     """Recompute each layer in the backward pass instead of keeping its activations.
 
-    transformers checkpoints only layers in training mode, and drops a cache handed to them. Our slots are a keyword that is handed
-    through, and only the layers' own flag is set, not their children's, so that no dropout starts. transformers would also let the
-    embeddings' outputs ask for gradients, for good; only reentrant checkpoints need that.
+    transformers checkpoints only layers in training mode, and drops a cache handed to them. Our
+    slots are a keyword that is handed through, and only the layers' own flag is set, not their
+    children's, so that no dropout starts. transformers would also let the embeddings' outputs ask
+    for gradients, for good; only reentrant checkpoints need that.
     """
     if not enabled:
         yield
@@ -70,13 +74,19 @@ def checkpointed_layers(model: nn.Module, *, enabled: bool) -> Iterator[None]:
         raise EncoderError(
             f"{type(model).__name__} has no gradient checkpointing",
             expected="an encoder whose layers can be recomputed",
-            fix="optim.gradient_checkpointing=false with a smaller optim.batch_size and more optim.gradient_accumulation_steps",
+            fix=(
+                "optim.gradient_checkpointing=false with a smaller optim.batch_size and more "
+                "optim.gradient_accumulation_steps"
+            ),
         )
     # Releases of transformers before this name have the other one, which later ones deprecate.
     switch = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
     getattr(model, f"{switch}_checkpointing_enable")({"use_reentrant": False})
-    model.disable_input_require_grads()  # type: ignore[operator]  # torch types methods it does not know as tensors
-    layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
+    # torch types methods it does not know as tensors.
+    model.disable_input_require_grads()  # type: ignore[operator]
+    layers = [
+        module for module in model.modules() if getattr(module, "gradient_checkpointing", False)
+    ]
     for layer in layers:
         layer.training = True
     try:

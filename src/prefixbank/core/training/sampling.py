@@ -1,7 +1,8 @@
 """Which rows of which task are shown when several tasks are trained together. numpy only.
 
-An epoch shows as many rows in all as the tasks have together, however they are shared out. Nothing is remembered between epochs: a task's
-rows are a walk through shuffles of it, one after the other, and where an epoch's part of the walk begins follows from the epoch's number.
+An epoch shows as many rows in all as the tasks have together, however they are shared out. Nothing
+is remembered between epochs: a task's rows are a walk through shuffles of it, one after the other,
+and where an epoch's part of the walk begins follows from the epoch's number.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ Sampling = Literal["proportional", "uniform", "temperature"]
 BUCKET_BATCHES = 50
 
 
-def rows_each_epoch(sizes: Sequence[int], sampling: Sampling, *, temperature: float, size_cap: int) -> tuple[int, ...]:
+def rows_each_epoch(
+    sizes: Sequence[int], sampling: Sampling, *, temperature: float, size_cap: int
+) -> tuple[int, ...]:
     """Return how many rows of each task an epoch shows; together as many as there are.
 
-    The share of a task is proportional to n (`proportional`; without a cap each row is shown once), the same for all (`uniform`), or
-    proportional to n ** (1 / temperature). Fractions of a row go to the tasks with the largest ones, the first of equals.
+    The share of a task is proportional to n (`proportional`; without a cap each row is shown once),
+    the same for all (`uniform`), or proportional to n ** (1 / temperature). Fractions of a row go
+    to the tasks with the largest ones, the first of equals.
 
     Args:
         sizes: train rows of each task.
@@ -52,10 +56,16 @@ def _weight(size: int, sampling: Sampling, temperature: float) -> float:
 
 
 def rows_shown(size: int, count: int, *, seed: int, task: int, epoch: int) -> np.ndarray:
-    """Return the rows [count] of one task in one epoch: the next ones of an endless row of shuffles of 0..size-1."""
+    """Return the rows [count] of one task in one epoch.
+
+    The next ones of an endless row of shuffles of 0..size-1.
+    """
     start, stop = epoch * count, (epoch + 1) * count
     first = start // size
-    shuffles = [np.random.default_rng([seed, cycle, task, 1]).permutation(size) for cycle in range(first, stop // size + 1)]
+    shuffles = [
+        np.random.default_rng([seed, cycle, task, 1]).permutation(size)
+        for cycle in range(first, stop // size + 1)
+    ]
     return np.concatenate(shuffles)[start - first * size : stop - first * size]
 
 
@@ -80,7 +90,9 @@ def epoch_plan(
 
 
 def length_groups(lengths: np.ndarray, order: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Cut rows into batches of near lengths: the order is kept but for sorting within `BUCKET_BATCHES` batches.
+    """Cut rows into batches of near lengths.
+
+    The order is kept but for sorting within `BUCKET_BATCHES` batches.
 
     Args:
         lengths: [N] tokens in each row of the data set.
@@ -90,4 +102,8 @@ def length_groups(lengths: np.ndarray, order: np.ndarray, batch_size: int) -> li
     run = batch_size * BUCKET_BATCHES
     runs = [order[start : start + run] for start in range(0, len(order), run)]
     ordered = [part[np.argsort(lengths[part], kind="stable")] for part in runs]
-    return [part[start : start + batch_size] for part in ordered for start in range(0, len(part), batch_size)]
+    return [
+        part[start : start + batch_size]
+        for part in ordered
+        for start in range(0, len(part), batch_size)
+    ]

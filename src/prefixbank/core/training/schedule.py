@@ -12,8 +12,8 @@ Schedule = Literal["linear", "cosine", "constant"]
 def rate_factor(schedule: Schedule, step: int, total_steps: int, warmup_ratio: float) -> float:
     """Return the factor for optimiser step `step` of `total_steps`, both counted from 0.
 
-    The factor rises linearly over the first `warmup_ratio` of the steps, then falls to 0 at `total_steps` (`linear`, `cosine`)
-    or stays (`constant`).
+    The factor rises linearly over the first `warmup_ratio` of the steps, then falls to 0 at
+    `total_steps` (`linear`, `cosine`) or stays (`constant`).
     """
     warmup_steps = round(total_steps * warmup_ratio)
     if step < warmup_steps:
@@ -30,8 +30,11 @@ def rate_factor(schedule: Schedule, step: int, total_steps: int, warmup_ratio: f
 
 
 def early_step(share: float, total_steps: int) -> int:
-    """Return the number of the optimiser step, counted from 1, by which a share of `total_steps` is done: max(1, ⌈share · total⌉).
+    """Return the number of the optimiser step by which a share of `total_steps` is done.
 
-    The share is taken as the decimal that it is written as: 0.07 of 100 steps is step 7, and not 8 for the last bit of a float.
+    Counted from 1: max(1, ⌈share · total⌉).
+
+    The share is taken as the decimal that it is written as: 0.07 of 100 steps is step 7, and not 8
+    for the last bit of a float.
     """
     return max(1, math.ceil(Decimal(repr(share)) * total_steps))

@@ -28,7 +28,8 @@ class TaskSettings:
         kind: kind of the labels.
         metric: how validation is scored.
         num_outputs: C.
-        label_mean: subtracted from regression labels while training; folded into the head afterwards.
+        label_mean: subtracted from regression labels while training; folded into the head
+            afterwards.
         label_scale: regression labels are divided by it.
     """
 
@@ -47,7 +48,8 @@ class TrainingSettings:
         tasks: what each head learns.
         pooling: how hidden states become the vector that the heads read.
 
-    The meanings of the others are those of the configuration of the same names; `optimizer` is its `name`.
+    The meanings of the others are those of the configuration of the same names; `optimizer` is its
+    `name`.
     """
 
     tasks: tuple[TaskSettings, ...]
@@ -73,7 +75,8 @@ class FitSettings(TrainingSettings):
 
     Args:
         start: where the prefix starts.
-        task_embedding_fraction: share of the schedule's steps after which the prefix as it stands is the task's embedding.
+        task_embedding_fraction: share of the schedule's steps after which the prefix as it stands
+            is the task's embedding.
     """
 
     start: PrefixStart
@@ -82,7 +85,10 @@ class FitSettings(TrainingSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class FitEvent:
-    """One line of the learning curve: an optimiser step, or (with `validation`, the mean of the tasks' `scores`) the end of an epoch."""
+    """One line of the learning curve.
+
+    An optimiser step, or (with `validation`, the mean of the tasks' `scores`) the end of an epoch.
+    """
 
     step: int
     total_steps: int
@@ -108,7 +114,9 @@ class Checkpoint(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """The heads of the epoch with the best mean validation score, and how training went. Lists are in the order of the tasks.
+    """The heads of the epoch with the best mean validation score, and how training went.
+
+    Lists are in the order of the tasks.
 
     Args:
         heads: weight [C, F] and bias [C] of each head, fp32, on the CPU.
@@ -116,7 +124,8 @@ class TrainingResult:
         scores: validation scores of what was best under each task's metric.
         epoch: epochs trained when it was best; 0 is the start.
         steps: optimiser steps done in all.
-        examples: rows of each task that these steps processed, a row once for each time that it was shown.
+        examples: rows of each task that these steps processed, a row once for each time that it was
+            shown.
         seconds: time spent training and validating, over all runs if it was resumed.
         curve: every event, in order.
     """
@@ -137,8 +146,10 @@ class FitResult(TrainingResult):
 
     Args:
         prefix: fp32, on the CPU.
-        task_embedding: the prefix as it stood after `task_embedding_step` optimiser steps; see `FitSettings.task_embedding_fraction`.
-        task_embedding_step: that share of the schedule's steps, or the last step where training stopped before it.
+        task_embedding: the prefix as it stood after `task_embedding_step` optimiser steps; see
+            `FitSettings.task_embedding_fraction`.
+        task_embedding_step: that share of the schedule's steps, or the last step where training
+            stopped before it.
     """
 
     prefix: Prefix | SoftPrompt

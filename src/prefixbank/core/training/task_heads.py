@@ -16,12 +16,18 @@ from prefixbank.core.training.settings import TaskSettings, TrainingSettings
 def new_heads(settings: TrainingSettings, hidden_size: int, device: torch.device) -> nn.ModuleList:
     """Return a head for each task, each drawn from a seed of its own."""
     features = settings.pooling.output_size(hidden_size)
-    heads = [new_head(features, task.num_outputs, settings.seed + 1 + place) for place, task in enumerate(settings.tasks)]
+    heads = [
+        new_head(features, task.num_outputs, settings.seed + 1 + place)
+        for place, task in enumerate(settings.tasks)
+    ]
     return nn.ModuleList(heads).to(device)
 
 
 def heads_snapshot(heads: nn.ModuleList, tasks: Sequence[TaskSettings]) -> dict[str, Tensor]:
-    """Return copies of the heads as `head.<place of the task>.weight` [C, F] and `.bias` [C] in the labels' own units, fp32, on the CPU."""
+    """Return copies of the heads as `head.<place of the task>.weight` [C, F] and `.bias` [C].
+
+    They are in the labels' own units, fp32, on the CPU.
+    """
     tensors: dict[str, Tensor] = {}
     for place, (head, task) in enumerate(zip(heads, tasks, strict=True)):
         weight, bias = (parameter.detach().float().cpu() for parameter in head.parameters())
@@ -31,9 +37,15 @@ def heads_snapshot(heads: nn.ModuleList, tasks: Sequence[TaskSettings]) -> dict[
 
 
 def outcome(progress: Progress, best: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the fields of a `TrainingResult`: how training went, and the heads in the snapshot of the best epoch."""
+    """Return the fields of a `TrainingResult`.
+
+    How training went, and the heads in the snapshot of the best epoch.
+    """
     return {
-        "heads": tuple((best[f"head.{place}.weight"], best[f"head.{place}.bias"]) for place in range(len(progress.examples))),
+        "heads": tuple(
+            (best[f"head.{place}.weight"], best[f"head.{place}.bias"])
+            for place in range(len(progress.examples))
+        ),
         "score": progress.best_score,
         "scores": tuple(progress.best_scores),
         "epoch": progress.best_epoch,

@@ -1,6 +1,9 @@
-"""A corpus: texts without labels, from txt, CSV, TSV, JSONL, Parquet, or lines of standard input, of any size.
+"""A corpus: texts without labels, of any size.
 
-It is read once to check every row and to know its shards by their digests, and a second time, shard by shard, to be embedded.
+From txt, CSV, TSV, JSONL or Parquet files, or from lines of standard input.
+
+It is read once to check every row and to know its shards by their digests, and a second time, shard
+by shard, to be embedded.
 """
 
 from __future__ import annotations
@@ -17,7 +20,14 @@ from typing import BinaryIO, ClassVar
 from prefixbank.config.commands import CorpusConfig
 from prefixbank.config.schema import ColumnNames
 from prefixbank.data.corpus.row_faults import RowFaults
-from prefixbank.data.corpus.rows import UNREADABLE, Row, delimited_rows, json_rows, line_rows, parquet_rows
+from prefixbank.data.corpus.rows import (
+    UNREADABLE,
+    Row,
+    delimited_rows,
+    json_rows,
+    line_rows,
+    parquet_rows,
+)
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.tasks.read_files import SUFFIXES
 from prefixbank.errors import DataError, raise_faults
@@ -26,9 +36,16 @@ STDIN = "-"
 
 
 class CorpusColumns(ColumnNames):
-    """The columns of a corpus, by the names that the reader of tasks knows; the id stands in the label's place."""
+    """The columns of a corpus, by the names that the reader of tasks knows.
 
-    SETTINGS: ClassVar[dict[str, str]] = {"text": "corpus.column", "text_pair": "corpus.column_pair", "label": "corpus.id_column"}
+    The id stands in the label's place.
+    """
+
+    SETTINGS: ClassVar[dict[str, str]] = {
+        "text": "corpus.column",
+        "text_pair": "corpus.column_pair",
+        "label": "corpus.id_column",
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +65,13 @@ class _Source:
     suffix: str
 
     def rows(self, faults: RowFaults, first: int = 0) -> Iterator[Row]:
-        """Yield the rows, unchecked, from row `first` on. Of a Parquet file, row groups before it are not read."""
-        columns = CorpusColumns(text=self.config.column, text_pair=self.config.column_pair, label=self.config.id_column)
+        """Yield the rows, unchecked, from row `first` on.
+
+        Of a Parquet file, row groups before it are not read.
+        """
+        columns = CorpusColumns(
+            text=self.config.column, text_pair=self.config.column_pair, label=self.config.id_column
+        )
         if self.suffix == ".parquet":
             yield from parquet_rows(self.path, columns, first)
             return
@@ -58,7 +80,9 @@ class _Source:
                 case ".txt":
                     rows = line_rows(file, self.where)
                 case ".csv" | ".tsv":
-                    rows = delimited_rows(file, self.where, columns, faults, tabs=self.suffix == ".tsv")
+                    rows = delimited_rows(
+                        file, self.where, columns, faults, tabs=self.suffix == ".tsv"
+                    )
                 case _:
                     rows = json_rows(file, self.where, columns, faults)
             yield from islice(rows, first, None)
@@ -104,7 +128,10 @@ class Corpus:
 
 
 class Shards:
-    """Reads shards of a corpus that was found right, each by its number. Quick when numbers rise: no row is read twice."""
+    """Reads shards of a corpus that was found right, each by its number.
+
+    Quick when numbers rise: no row is read twice.
+    """
 
     def __init__(self, source: _Source) -> None:
         self._source = source
@@ -119,8 +146,13 @@ class Shards:
         """
         size = self._source.config.shard_rows
         if self._next is None or number < self._next:
-            self._rows, self._next = self._source.rows(RowFaults(self._source.where), number * size), number
-        rows = list(islice(self._rows, (number - self._next) * size, (number - self._next + 1) * size))
+            self._rows, self._next = (
+                self._source.rows(RowFaults(self._source.where), number * size),
+                number,
+            )
+        rows = list(
+            islice(self._rows, (number - self._next) * size, (number - self._next + 1) * size)
+        )
         self._next = number + 1
         texts = _RowCheck(self._source, RowFaults(self._source.where)).texts(rows, number * size)
         if texts.digest() != digest:
@@ -143,14 +175,17 @@ def shards_of(config: CorpusConfig) -> Shards:
 
 @contextmanager
 def open_corpus(config: CorpusConfig, stdin: BinaryIO) -> Iterator[Corpus]:
-    """Read a corpus through, checking every row, and keep it at hand: standard input is copied to a file, since it can be read only once.
+    """Read a corpus through, checking every row, and keep it at hand.
+
+    Standard input is copied to a file, since it can be read only once.
 
     Args:
         config: path and columns; a path of `-` reads one text for each line of `stdin`.
         stdin: bytes of standard input.
 
     Raises:
-        DataError: no such file, an unknown ending, no rows, a missing column, rows without text, bytes that are not UTF-8.
+        DataError: no such file, an unknown ending, no rows, a missing column, rows without text,
+            bytes that are not UTF-8.
         Faults: several of these.
     """
     if config.path == STDIN:
@@ -158,7 +193,9 @@ def open_corpus(config: CorpusConfig, stdin: BinaryIO) -> Iterator[Corpus]:
         with NamedTemporaryFile(prefix="prefixbank-", suffix=".txt") as copy:
             shutil.copyfileobj(stdin, copy)
             copy.flush()
-            yield _read_through(_Source(path=Path(copy.name), where="standard input", config=config, suffix=".txt"))
+            yield _read_through(
+                _Source(path=Path(copy.name), where="standard input", config=config, suffix=".txt")
+            )
     else:
         yield _read_through(_file(config))
 
@@ -171,7 +208,11 @@ def _read_through(source: _Source) -> Corpus:
         digests.append(texts.digest())
     raise_faults(faults.found())
     if rows == 0:
-        raise DataError(f"{source.where} has no rows", expected="a text in each row", fix="name a file with rows")
+        raise DataError(
+            f"{source.where} has no rows",
+            expected="a text in each row",
+            fix="name a file with rows",
+        )
     return Corpus(rows=rows, digests=tuple(digests), source=source)
 
 
@@ -179,11 +220,17 @@ def _file(config: CorpusConfig) -> _Source:
     """Find the file and see what it is."""
     if not config.path:
         raise DataError(
-            "no corpus given", expected="corpus.path=FILE, or corpus.path=- for lines of standard input", fix="corpus.path=texts.txt"
+            "no corpus given",
+            expected="corpus.path=FILE, or corpus.path=- for lines of standard input",
+            fix="corpus.path=texts.txt",
         )
     path = Path(config.path).expanduser()
     if not path.is_file():
-        raise DataError(f"no file '{config.path}'", expected=f"a file ending in .txt, {', '.join(SUFFIXES)}", fix="corpus.path=FILE")
+        raise DataError(
+            f"no file '{config.path}'",
+            expected=f"a file ending in .txt, {', '.join(SUFFIXES)}",
+            fix="corpus.path=FILE",
+        )
     if path.suffix.lower() not in (".txt", *SUFFIXES):
         raise DataError(
             f"'{path}' has an ending that says nothing about its form",
@@ -193,13 +240,20 @@ def _file(config: CorpusConfig) -> _Source:
     if path.suffix.lower() == ".txt":
         _refuse_columns(config, f"'{path}'")
     elif not config.column:
-        raise DataError("corpus.column is empty", expected="the name of the column that holds the texts", fix="corpus.column=text")
+        raise DataError(
+            "corpus.column is empty",
+            expected="the name of the column that holds the texts",
+            fix="corpus.column=text",
+        )
     return _Source(path=path, where=f"'{path}'", config=config, suffix=path.suffix.lower())
 
 
 def _refuse_columns(config: CorpusConfig, where: str) -> None:
     """Refuse settings that lines of text cannot follow."""
-    for setting, name in (("corpus.column_pair", config.column_pair), ("corpus.id_column", config.id_column)):
+    for setting, name in (
+        ("corpus.column_pair", config.column_pair),
+        ("corpus.id_column", config.id_column),
+    ):
         if name:
             raise DataError(
                 f"{setting}={name}, but {where} holds one text in each line",
@@ -209,7 +263,10 @@ def _refuse_columns(config: CorpusConfig, where: str) -> None:
 
 
 def _shards(source: _Source, faults: RowFaults) -> Iterator[Texts]:
-    """Yield rows in shards; rows that are not right are noted and counted, so that row numbers are those of the file."""
+    """Yield rows in shards.
+
+    Rows that are not right are noted and counted, so that row numbers are those of the file.
+    """
     check = _RowCheck(source, faults)
     held: list[Row] = []
     first = 0
@@ -222,7 +279,8 @@ def _shards(source: _Source, faults: RowFaults) -> Iterator[Texts]:
         if len(held) == source.config.shard_rows:
             yield check.texts(held, first)
             first, held = first + len(held), []
-    if source.suffix == ".txt" and first == 0 and held == [("",)]:  # a file of one empty line has no rows
+    # A file of one empty line has no rows.
+    if source.suffix == ".txt" and first == 0 and held == [("",)]:
         faults.clear()
         return
     if held:
@@ -243,9 +301,21 @@ class _RowCheck:
         for name, value in zip(names, row, strict=False):
             if not isinstance(value, str):
                 problem = f"without text in column '{name}'"
-                self._faults.add(number, problem, value, expected="a text in every row", fix="fill or drop these rows")
+                self._faults.add(
+                    number,
+                    problem,
+                    value,
+                    expected="a text in every row",
+                    fix="fill or drop these rows",
+                )
             elif not value or value.isspace():
-                self._faults.add(number, "empty or only spaces", value, expected="a text in every row", fix="drop these rows")
+                self._faults.add(
+                    number,
+                    "empty or only spaces",
+                    value,
+                    expected="a text in every row",
+                    fix="drop these rows",
+                )
         if self._ids and (row[-1] is None or row[-1] == ""):
             problem = f"without an id in column '{self._config.id_column}'"
             fix = "fill these, or corpus.id_column='' to number rows"
@@ -253,7 +323,9 @@ class _RowCheck:
 
     def texts(self, rows: list[Row], first: int) -> Texts:
         """Return rows as texts, the first of them of number `first` from 0."""
-        columns = list(zip(*(row for row in rows if row is not UNREADABLE), strict=True)) or [()] * 3
+        columns = (
+            list(zip(*(row for row in rows if row is not UNREADABLE), strict=True)) or [()] * 3
+        )
         pairs = tuple(map(str, columns[1])) if self._pairs else None
         ids = tuple(map(str, columns[-1])) if self._ids else None
         return Texts(texts=tuple(map(str, columns[0])), pairs=pairs, ids=ids, first_row=first)

@@ -1,4 +1,7 @@
-"""Faults in the rows of something too large to hold: counted, the first few kept, reported together."""
+"""Faults in the rows of something too large to hold.
+
+Counted, the first few kept, reported together.
+"""
 
 from __future__ import annotations
 
@@ -61,6 +64,13 @@ class RowFaults:
         """Return one fault for each kind of problem, in the order found."""
         stopped = f" (reading stopped at {ENOUGH} faulty rows)" if self.enough else ""
         return [
-            rows_fault(self._where, problem + stopped, np.array(found.rows), found.values, expected=found.expected, fix=found.fix)
+            rows_fault(
+                self._where,
+                problem + stopped,
+                np.array(found.rows),
+                found.values,
+                expected=found.expected,
+                fix=found.fix,
+            )
             for problem, found in self._problems.items()
         ]

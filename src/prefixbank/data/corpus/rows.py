@@ -1,6 +1,9 @@
-"""The rows of a corpus, one after the other, from a file of any form. No more than a piece of the file is in memory.
+"""The rows of a corpus, one after the other, from a file of any form.
 
-The forms are those of `read_files`: a line for each text, CSV with quotes, TSV without, JSON lines, Parquet.
+No more than a piece of the file is in memory.
+
+The forms are those of `read_files`: a line for each text, CSV with quotes, TSV without, JSON lines,
+Parquet.
 """
 
 from __future__ import annotations
@@ -37,13 +40,23 @@ def line_rows(file: BinaryIO, where: str) -> Iterator[Row]:
         yield (line.removesuffix("\n").removesuffix("\r") if line.endswith("\n") else line,)
 
 
-def delimited_rows(file: BinaryIO, where: str, columns: ColumnNames, faults: RowFaults, *, tabs: bool) -> Iterator[Row]:
-    """Yield the rows of a CSV file (quotes as in RFC 4180) or a TSV file (a quotation mark is a character)."""
+def delimited_rows(
+    file: BinaryIO, where: str, columns: ColumnNames, faults: RowFaults, *, tabs: bool
+) -> Iterator[Row]:
+    """Yield the rows of a CSV or TSV file.
+
+    CSV has quotes as in RFC 4180; in TSV a quotation mark is a character.
+    """
     limit = csv.field_size_limit(MAX_FIELD_BYTES)
     rows = 0
     try:
         lines, separator = _decoded(file, where), "\t" if tabs else ","
-        reader = csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL, strict=not tabs)
+        reader = csv.reader(
+            lines,
+            delimiter=separator,
+            quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
+            strict=not tabs,
+        )
         records = (record for record in reader if record)
         header = next(records, [])
         if not header:
@@ -72,7 +85,10 @@ def delimited_rows(file: BinaryIO, where: str, columns: ColumnNames, faults: Row
 
 
 def json_rows(file: BinaryIO, where: str, columns: ColumnNames, faults: RowFaults) -> Iterator[Row]:
-    """Yield the rows of a file with one JSON object in each line; a value that is not there is None."""
+    """Yield the rows of a file with one JSON object in each line.
+
+    A value that is not there is None.
+    """
     wanted = list(wanted_columns(columns).values())
     present: dict[str, None] = {}
     lines = (line.strip() for line in _decoded(file, where))
@@ -84,14 +100,26 @@ def json_rows(file: BinaryIO, where: str, columns: ColumnNames, faults: RowFault
         if not isinstance(value, dict):
             yield UNREADABLE
             example = 'lines such as {"text": "a text"}'
-            faults.add(row, "not a JSON object", line, expected=example, fix="write each row as one JSON object in one line")
+            faults.add(
+                row,
+                "not a JSON object",
+                line,
+                expected=example,
+                fix="write each row as one JSON object in one line",
+            )
             continue
         present.update(dict.fromkeys(value))
         values = tuple(value.get(name) for name in wanted)
         if "\\u" in line and not all(_is_unicode(one) for one in values):
             yield UNREADABLE
             fix = "write the row again with its characters as they are"
-            faults.add(row, "with half of a surrogate pair", line, expected="text that can be written as UTF-8", fix=fix)
+            faults.add(
+                row,
+                "with half of a surrogate pair",
+                line,
+                expected="text that can be written as UTF-8",
+                fix=fix,
+            )
             continue
         yield values
     if present:
@@ -99,22 +127,31 @@ def json_rows(file: BinaryIO, where: str, columns: ColumnNames, faults: RowFault
 
 
 def parquet_rows(path: Path, columns: ColumnNames, first: int = 0) -> Iterator[Row]:
-    """Yield the rows of a Parquet file from row `first` on, row group after row group; groups before it are not read."""
+    """Yield the rows of a Parquet file from row `first` on, row group after row group.
+
+    Groups before it are not read.
+    """
     try:
         with parquet.ParquetFile(path) as file:
             raise_faults(missing_columns(str(path), columns, file.schema_arrow.names))
             wanted = list(wanted_columns(columns).values())
             groups, skipped = _groups_from(file, first)
-            for piece in file.iter_batches(batch_size=PIECE_ROWS, row_groups=groups, columns=list(dict.fromkeys(wanted))):
-                yield from islice(zip(*(_plain(piece, name) for name in wanted), strict=True), skipped, None)
+            for piece in file.iter_batches(
+                batch_size=PIECE_ROWS, row_groups=groups, columns=list(dict.fromkeys(wanted))
+            ):
+                yield from islice(
+                    zip(*(_plain(piece, name) for name in wanted), strict=True), skipped, None
+                )
                 skipped = max(0, skipped - len(piece))
     except (pa.ArrowException, OSError) as error:
         what = f"'{path}' cannot be read as Parquet: {str(error).splitlines()[0]}"
-        raise DataError(what, expected="a Parquet file", fix="write it again, or use CSV or JSONL") from error
+        raise DataError(
+            what, expected="a Parquet file", fix="write it again, or use CSV or JSONL"
+        ) from error
 
 
 def _groups_from(file: parquet.ParquetFile, first: int) -> tuple[list[int], int]:
-    """Return the row groups that hold rows from `first` on, and how many rows of them come before it."""
+    """Return the row groups with rows from `first` on, and how many of their rows precede it."""
     groups = list(range(file.num_row_groups))
     while groups and first >= (rows := file.metadata.row_group(groups[0]).num_rows):
         first -= rows
@@ -146,9 +183,13 @@ def _decoded(file: BinaryIO, where: str) -> Iterator[str]:
         except UnicodeDecodeError as error:
             place = offset + mark + error.start
             raise DataError(
-                f"{where} is not UTF-8: byte {line[mark + error.start]:#04x} at offset {place} (line {number})",
+                f"{where} is not UTF-8: byte {line[mark + error.start]:#04x} at offset {place} "
+                f"(line {number})",
                 expected="text in UTF-8",
-                fix="iconv -f latin1 -t utf-8 IN > OUT    with the encoding that the file has in place of latin1",
+                fix=(
+                    "iconv -f latin1 -t utf-8 IN > OUT    "
+                    "with the encoding that the file has in place of latin1"
+                ),
             ) from error
         offset += len(line)
 
@@ -160,4 +201,8 @@ def _csv_fault(where: str, row: int, error: csv.Error) -> DataError:
             expected='fields in double quotes, a quotation mark inside one written as ""',
             fix=f"close the quotation mark in row {row}",
         )
-    return DataError(f"{where}: row {row} cannot be read: {error}", expected="a CSV file", fix="write it again, or use JSONL")
+    return DataError(
+        f"{where}: row {row} cannot be read: {error}",
+        expected="a CSV file",
+        fix="write it again, or use JSONL",
+    )

@@ -36,7 +36,9 @@ class Texts:
         columns = [Examples(texts=self.texts, pairs=self.pairs, labels=numbers)]
         if self.ids is not None:
             columns.append(Examples(texts=self.ids, pairs=None, labels=numbers))
-        return hashlib.sha256("".join(column.digest() for column in columns).encode("ascii")).hexdigest()
+        return hashlib.sha256(
+            "".join(column.digest() for column in columns).encode("ascii")
+        ).hexdigest()
 
     def part(self, start: int, stop: int) -> Texts:
         """Return rows start..stop-1, which keep their numbers."""

@@ -43,7 +43,9 @@ class Tokens:
         """Return the given rows padded to the longest of them, with their labels."""
         width = int(self.lengths[rows].max())
         inputs = {name: self._padded(name, rows, width) for name in self.columns}
-        return Batch(rows=rows, inputs=inputs, labels=None if labels is None else _label_tensor(labels[rows]))
+        return Batch(
+            rows=rows, inputs=inputs, labels=None if labels is None else _label_tensor(labels[rows])
+        )
 
     def _padded(self, name: str, rows: np.ndarray, width: int) -> torch.Tensor:
         filler = self.pad_id if name == "input_ids" else 0
@@ -56,23 +58,42 @@ class Tokens:
 
 def _label_tensor(labels: np.ndarray) -> torch.Tensor:
     """Class numbers stay int64; values and label flags become float32."""
-    return torch.from_numpy(labels) if labels.dtype == np.int64 else torch.from_numpy(labels.astype(np.float32))
+    return (
+        torch.from_numpy(labels)
+        if labels.dtype == np.int64
+        else torch.from_numpy(labels.astype(np.float32))
+    )
 
 
-def tokenize(tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, max_length_tokens: int) -> Tokens:
-    """Turn texts, or pairs read jointly, into token ids of at most `max_length_tokens`; the longer text of a pair is cut first.
+def tokenize(
+    tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, max_length_tokens: int
+) -> Tokens:
+    """Turn texts, or pairs read jointly, into token ids of at most `max_length_tokens`.
+
+    The longer text of a pair is cut first.
 
     Raises:
         UsageError: the limit leaves no token of each text beside the tokenizer's own.
     """
-    special, parts = tokenizer.num_special_tokens_to_add(pair=pairs is not None), 1 if pairs is None else 2
+    special, parts = (
+        tokenizer.num_special_tokens_to_add(pair=pairs is not None),
+        1 if pairs is None else 2,
+    )
     if max_length_tokens < special + parts:
         raise UsageError(
-            f"max_length_tokens={max_length_tokens} leaves no room for text: the tokenizer adds {special} tokens",
-            expected=f"at least {special + parts} for {'single texts' if pairs is None else 'pairs'}",
+            f"max_length_tokens={max_length_tokens} leaves no room for text: the tokenizer adds "
+            f"{special} tokens",
+            expected=(
+                f"at least {special + parts} for {'single texts' if pairs is None else 'pairs'}"
+            ),
             fix="max_length_tokens=128",
         )
-    encoded = tokenizer(list(texts), None if pairs is None else list(pairs), truncation=True, max_length=max_length_tokens)
+    encoded = tokenizer(
+        list(texts),
+        None if pairs is None else list(pairs),
+        truncation=True,
+        max_length=max_length_tokens,
+    )
     columns = {name: encoded[name] for name in tokenizer.model_input_names if name in encoded}
     columns.setdefault("attention_mask", [[1] * len(ids) for ids in columns["input_ids"]])
     cut = np.array([bool(encoding.overflowing) for encoding in encoded.encodings], dtype=bool)
@@ -80,8 +101,13 @@ def tokenize(tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, 
     return Tokens(columns=columns, lengths=lengths, cut=cut, pad_id=tokenizer.pad_token_id)
 
 
-def budget_batches(tokens: Tokens, budget_tokens: int, labels: np.ndarray | None = None) -> Iterator[Batch]:
-    """Yield all rows, longest first, in batches of at most `budget_tokens` tokens with padding (a longer row comes alone)."""
+def budget_batches(
+    tokens: Tokens, budget_tokens: int, labels: np.ndarray | None = None
+) -> Iterator[Batch]:
+    """Yield all rows, longest first, in batches of at most `budget_tokens` tokens with padding.
+
+    A longer row comes alone.
+    """
     order = np.argsort(-tokens.lengths, kind="stable")
     start = 0
     while start < len(order):
@@ -90,8 +116,13 @@ def budget_batches(tokens: Tokens, budget_tokens: int, labels: np.ndarray | None
         start += rows
 
 
-def epoch_batches(tokens: Tokens, labels: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[Batch]:
-    """Return one epoch's batches: a shuffle from (seed, epoch), near lengths together as `length_groups` says, batches shuffled."""
+def epoch_batches(
+    tokens: Tokens, labels: np.ndarray, *, batch_size: int, seed: int, epoch: int
+) -> list[Batch]:
+    """Return one epoch's batches.
+
+    A shuffle from (seed, epoch), near lengths together as `length_groups` says, batches shuffled.
+    """
     rng = np.random.default_rng([seed, epoch])
     groups = length_groups(tokens.lengths, rng.permutation(len(tokens)), batch_size)
     return [tokens.batch(groups[index], labels) for index in rng.permutation(len(groups))]

@@ -12,7 +12,12 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from prefixbank.core.attention.prefix_attention import ATTENTION, AttentionCall, Slots, trace_attention
+from prefixbank.core.attention.prefix_attention import (
+    ATTENTION,
+    AttentionCall,
+    Slots,
+    trace_attention,
+)
 from prefixbank.core.shapes import EncoderShape
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import EncoderError, UsageError
@@ -20,7 +25,16 @@ from prefixbank.errors import EncoderError, UsageError
 FAMILIES = "BERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, DistilBERT, ALBERT, ModernBERT, EuroBERT"
 CHECK_TEXTS = ("a text", "a somewhat longer text, so that the first one is padded")
 TOLERANCE = 1e-4
-UNREADABLE = (ValueError, OSError, ImportError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError)
+UNREADABLE = (
+    ValueError,
+    OSError,
+    ImportError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+)
 """What transformers raises over files that are damaged or do not fit together."""
 
 
@@ -53,7 +67,9 @@ class Encoder:
 
 
 def load_encoder(files: EncoderFiles, device: str) -> Encoder:
-    """Load model and tokenizer from local files; no code of a repository is run, no pickle is opened.
+    """Load model and tokenizer from local files.
+
+    No code of a repository is run, no pickle is opened.
 
     Raises:
         EncoderError: prefixes cannot work in this model, or the files do not hold all of it.
@@ -65,12 +81,20 @@ def load_encoder(files: EncoderFiles, device: str) -> Encoder:
     calls = _trace(model, tokenizer, files)
     shape = _shape(model, tokenizer, calls, files)
     _check_prefix_and_padding(model, tokenizer, shape, files)
-    return Encoder(model=model.to(device), tokenizer=tokenizer, shape=shape, max_tokens=_max_tokens(model, tokenizer), files=files)
+    return Encoder(
+        model=model.to(device),
+        tokenizer=tokenizer,
+        shape=shape,
+        max_tokens=_max_tokens(model, tokenizer),
+        files=files,
+    )
 
 
 def _load_tokenizer(files: EncoderFiles) -> Any:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            files.folder, trust_remote_code=False, local_files_only=True
+        )
     except UNREADABLE as error:
         raise _unreadable(files, "tokenizer", error) from error
     if not tokenizer.is_fast:
@@ -91,7 +115,9 @@ def _load_tokenizer(files: EncoderFiles) -> Any:
 def _load_model(files: EncoderFiles) -> nn.Module:
     """Load the weights and freeze them."""
     try:
-        config = AutoConfig.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True)
+        config = AutoConfig.from_pretrained(
+            files.folder, trust_remote_code=False, local_files_only=True
+        )
         model, report = AutoModel.from_pretrained(
             files.folder,
             config=config,
@@ -107,7 +133,8 @@ def _load_model(files: EncoderFiles) -> nn.Module:
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise EncoderError(
-            f"{files.label} lacks {len(missing)} weights of {type(model).__name__}, such as {missing[0]}",
+            f"{files.label} lacks {len(missing)} weights of {type(model).__name__}, such as "
+            f"{missing[0]}",
             expected="a checkpoint that holds the whole encoder",
             fix="use the pre-trained model's own folder or hub id",
         )
@@ -135,8 +162,12 @@ def check_inputs(tokenizer: Any, texts: tuple[str, ...]) -> dict[str, torch.Tens
 def _trace(model: nn.Module, tokenizer: Any, files: EncoderFiles) -> list[AttentionCall]:
     """Return the attention calls of one pass, all of one shape."""
     refusal = EncoderError(
-        f"{type(model).__name__} ({files.label}) does not hand its attention to transformers' attention interface",
-        expected=f"an encoder of one of {FAMILIES}; MPNet, DeBERTa, ConvBERT and the like have attention code of their own",
+        f"{type(model).__name__} ({files.label}) does not hand its attention to transformers' "
+        "attention interface",
+        expected=(
+            f"an encoder of one of {FAMILIES}; MPNet, DeBERTa, ConvBERT and the like have "
+            "attention code of their own"
+        ),
         fix="encoder=minilm, encoder=roberta_base, or encoder=folder encoder.path=FOLDER",
     )
     try:
@@ -148,14 +179,26 @@ def _trace(model: nn.Module, tokenizer: Any, files: EncoderFiles) -> list[Attent
     return calls
 
 
-def _shape(model: nn.Module, tokenizer: Any, calls: list[AttentionCall], files: EncoderFiles) -> EncoderShape:
+def _shape(
+    model: nn.Module, tokenizer: Any, calls: list[AttentionCall], files: EncoderFiles
+) -> EncoderShape:
     with torch.no_grad():
-        hidden = model(**check_inputs(tokenizer, CHECK_TEXTS[:1]), attention_calls=[]).last_hidden_state
+        hidden = model(
+            **check_inputs(tokenizer, CHECK_TEXTS[:1]), attention_calls=[]
+        ).last_hidden_state
     call = calls[0]
-    return EncoderShape(layers=len(calls), heads=call.heads, kv_heads=call.kv_heads, head_size=call.head_size, hidden_size=hidden.shape[-1])
+    return EncoderShape(
+        layers=len(calls),
+        heads=call.heads,
+        kv_heads=call.kv_heads,
+        head_size=call.head_size,
+        hidden_size=hidden.shape[-1],
+    )
 
 
-def _check_prefix_and_padding(model: nn.Module, tokenizer: Any, shape: EncoderShape, files: EncoderFiles) -> None:
+def _check_prefix_and_padding(
+    model: nn.Module, tokenizer: Any, shape: EncoderShape, files: EncoderFiles
+) -> None:
     """Prove that a random prefix changes the output of every text, and that padding does not."""
     generator = torch.Generator().manual_seed(0)
     tensor = torch.randn(shape.prefix_shape(4), generator=generator)
@@ -169,14 +212,24 @@ def _check_prefix_and_padding(model: nn.Module, tokenizer: Any, shape: EncoderSh
     change, drift = float((plain - single).abs().max()), float((single - inside).abs().max())
     if change <= TOLERANCE or drift > TOLERANCE * max(1.0, float(single.abs().max())):
         raise EncoderError(
-            f"the self-check of {files.label} failed: a random prefix changes the output by {change:.1e}, padding by {drift:.1e}",
-            expected=f"a prefix that is read and padding that is not (families known to work: {FAMILIES})",
-            fix="use another encoder; with a known family, check the versions that `prefixbank doctor` prints",
+            f"the self-check of {files.label} failed: a random prefix changes the output by "
+            f"{change:.1e}, padding by {drift:.1e}",
+            expected=(
+                "a prefix that is read and padding that is not (families known to work: "
+                f"{FAMILIES})"
+            ),
+            fix=(
+                "use another encoder; with a known family, check the versions that "
+                "`prefixbank doctor` prints"
+            ),
         )
 
 
 def _max_tokens(model: nn.Module, tokenizer: Any) -> int:
-    """Return the longest input: the tokenizer's limit or the position table's size, whichever is smaller."""
+    """Return the longest input.
+
+    The tokenizer's limit or the position table's size, whichever is smaller.
+    """
     positions = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
     embeddings = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
     if embeddings is not None and embeddings.padding_idx is not None:

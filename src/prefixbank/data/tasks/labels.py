@@ -1,6 +1,7 @@
 r"""Read a label column: class indices, label names, sets of labels or numbers.
 
-A value is taken as an index or as a name by the declared label names alone, never by the other rows:
+A value is taken as an index or as a name by the declared label names alone, never by the other
+rows:
 
 * if a label name is itself a whole number ("1", "2"), whole numbers are names;
 * otherwise whole numbers (3, 3.0, "3") are indices from 0, and every other text is a name.
@@ -33,8 +34,9 @@ def read_labels(column: Column, kind: Kind, labels: tuple[str, ...]) -> NDArray[
     """Turn a label column into numbers.
 
     Args:
-        column: N values: whole numbers, names or truth values (classification); lists of these, or text such as "a|b",
-            empty for no label (multilabel); numbers or text that is one (regression).
+        column: N values: whole numbers, names or truth values (classification); lists of these, or
+            text such as "a|b", empty for no label (multilabel); numbers or text that is one
+            (regression).
         kind: what the labels are.
         labels: label names in order; empty for a regression.
 
@@ -59,7 +61,9 @@ def read_labels(column: Column, kind: Kind, labels: tuple[str, ...]) -> NDArray[
 
 
 def discover_labels(column: Column, kind: Kind) -> tuple[str, ...]:
-    """Return the label names found in a column: numbers in numerical order, names in alphabetical order.
+    """Return the label names found in a column.
+
+    Numbers in numerical order, names in alphabetical order.
 
     Raises:
         DataError: a classification whose labels are fractions, or values of the wrong type.
@@ -73,7 +77,10 @@ def discover_labels(column: Column, kind: Kind) -> tuple[str, ...]:
         raise DataError(
             f"{column.where}: column '{column.name}' holds fractions such as {fractions[0]}",
             expected="whole numbers or names as labels of a classification",
-            fix="task.kind=regression task.metric=spearman    or name another column: task.columns.label=NAME",
+            fix=(
+                "task.kind=regression task.metric=spearman    "
+                "or name another column: task.columns.label=NAME"
+            ),
         )
     names = {_name(value) for value in values}
     if all(WHOLE.fullmatch(label) for label in names):
@@ -91,15 +98,21 @@ def unlabelled_rows(values: pa.Array, kind: Kind) -> NDArray[np.bool_]:
 
     Args:
         values: N labels.
-        kind: classification: integer labels of -1. Regression: all rows, if every label is -1. Multilabel: none.
+        kind: classification: integer labels of -1. Regression: all rows, if every label is -1.
+            Multilabel: none.
 
     Returns:
         bool [N].
     """
     none = np.zeros(len(values), dtype=bool)
-    if not (pa.types.is_integer(values.type) or (kind == "regression" and pa.types.is_floating(values.type))):
+    if not (
+        pa.types.is_integer(values.type)
+        or (kind == "regression" and pa.types.is_floating(values.type))
+    ):
         return none
-    marked = np.asarray(pc.equal(values, -1).fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
+    marked = np.asarray(
+        pc.equal(values, -1).fill_null(False).to_numpy(zero_copy_only=False), dtype=bool
+    )
     return marked if kind == "classification" or (kind == "regression" and marked.all()) else none
 
 
@@ -135,7 +148,9 @@ def _codes(column: pa.Array, labels: tuple[str, ...]) -> NDArray[np.int64]:
     return np.asarray(np.array([*codes, MISSING], dtype=np.int64)[indices])
 
 
-def _label_faults(column: Column, codes: NDArray[np.int64], labels: tuple[str, ...]) -> list[PrefixbankError]:
+def _label_faults(
+    column: Column, codes: NDArray[np.int64], labels: tuple[str, ...]
+) -> list[PrefixbankError]:
     faults: list[PrefixbankError] = []
     missing, unknown = codes == MISSING, codes == UNKNOWN
     if missing.any():
@@ -144,28 +159,45 @@ def _label_faults(column: Column, codes: NDArray[np.int64], labels: tuple[str, .
     if unknown.any():
         first = column.values.filter(pa.array(unknown))[0].as_py()
         listed = ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")
-        expected = f"one of {len(labels)} labels: {listed} (or its index, 0 to {len(labels) - 1}){did_you_mean(str(first), labels)}"
+        expected = (
+            f"one of {len(labels)} labels: {listed} (or its index, 0 to "
+            f"{len(labels) - 1}){did_you_mean(str(first), labels)}"
+        )
         fix = "correct the label, or list every label in order: task.labels='[...]'"
-        faults.append(column.fault("with a label that is not listed", unknown, expected=expected, fix=fix))
+        faults.append(
+            column.fault("with a label that is not listed", unknown, expected=expected, fix=fix)
+        )
     return faults
 
 
 def _refuse_nested(column: Column) -> None:
     kind = column.values.type
     if pa.types.is_nested(kind) or pa.types.is_temporal(kind) or pa.types.is_binary(kind):
-        fix = "task.kind=multilabel    if a row may have several labels, or name another column: task.columns.label=NAME"
+        fix = (
+            "task.kind=multilabel    if a row may have several labels, or name another column: "
+            "task.columns.label=NAME"
+        )
         raise column.wrong_type(expected="one whole number or one name in each row", fix=fix)
 
 
 def _flatten(column: Column) -> tuple[pa.Array, NDArray[np.int64]]:
-    """Return the single labels of all rows, and the row index of each; rows without label have none."""
+    """Return the single labels of all rows, and the row index of each.
+
+    Rows without label have none.
+    """
     lists = column.values
     if is_text(lists.type):
         trimmed = pc.utf8_trim_whitespace(lists)
         lists = pc.if_else(pc.equal(trimmed, ""), None, pc.split_pattern(trimmed, SEPARATOR))
-    if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type) or pa.types.is_fixed_size_list(lists.type)):
+    if not (
+        pa.types.is_list(lists.type)
+        or pa.types.is_large_list(lists.type)
+        or pa.types.is_fixed_size_list(lists.type)
+    ):
         expected = f"a list of labels in each row, or text such as a{SEPARATOR}b"
-        raise column.wrong_type(expected=expected, fix="task.kind=classification    if every row has exactly one label")
+        raise column.wrong_type(
+            expected=expected, fix="task.kind=classification    if every row has exactly one label"
+        )
     values = pc.list_flatten(lists)
     values = pc.utf8_trim_whitespace(values) if is_text(values.type) else values
     return values, pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -174,17 +206,24 @@ def _flatten(column: Column) -> tuple[pa.Array, NDArray[np.int64]]:
 def _sets(column: Column, labels: tuple[str, ...]) -> NDArray[np.uint8]:
     values, parents = _flatten(column)
     codes = _codes(values, labels)
-    faults = _label_faults(dataclasses.replace(column, values=values, rows=column.rows[parents]), codes, labels)
+    faults = _label_faults(
+        dataclasses.replace(column, values=values, rows=column.rows[parents]), codes, labels
+    )
     absent = column.values.is_null().to_numpy(zero_copy_only=False)
     if absent.any():
-        expected, fix = "a list of labels in every row; an empty list for none", "write an empty list, or remove these rows"
+        expected, fix = (
+            "a list of labels in every row; an empty list for none",
+            "write an empty list, or remove these rows",
+        )
         faults.append(column.fault("without label", absent, expected=expected, fix=fix))
     raise_faults(faults)
     counts = np.zeros((len(column.values), len(labels)), dtype=np.int64)
     np.add.at(counts, (parents, codes), 1)
     repeated = np.asarray((counts > 1).any(axis=1), dtype=bool)
     if repeated.any():
-        expected = "lists of labels or of their indices, each at most once; not vectors of zeros and ones"
+        expected = (
+            "lists of labels or of their indices, each at most once; not vectors of zeros and ones"
+        )
         fix = "write the list of the labels that a row has: [0, 3], [] for none"
         raise column.fault("with a label twice", repeated, expected=expected, fix=fix)
     return counts.astype(np.uint8)
@@ -192,20 +231,32 @@ def _sets(column: Column, labels: tuple[str, ...]) -> NDArray[np.uint8]:
 
 def _numbers(column: Column) -> NDArray[np.float64]:
     kind = column.values.type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind) or is_text(kind)):
+    if not (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_null(kind)
+        or is_text(kind)
+    ):
         fix = "task.kind=classification    or name another column: task.columns.label=NAME"
         raise column.wrong_type(expected="a number in every row of a regression", fix=fix)
     values = column.values.to_pylist()
     numbers = np.array([_number(value) for value in values], dtype=np.float64)
-    missing = np.array([_is_missing(value) or str(value).strip().lower() == "nan" for value in values], dtype=bool)
+    missing = np.array(
+        [_is_missing(value) or str(value).strip().lower() == "nan" for value in values], dtype=bool
+    )
     wrong = ~missing & ~np.isfinite(numbers)
     faults: list[PrefixbankError] = []
     if missing.any():
         expected, fix = "a number in every row", "remove these rows, or fill in the number"
         faults.append(column.fault("without label", missing, expected=expected, fix=fix))
     if wrong.any():
-        expected, fix = "a finite number such as 3.5 in every row", "write a point, not a comma; for names, task.kind=classification"
-        faults.append(column.fault("with a label that is not a number", wrong, expected=expected, fix=fix))
+        expected, fix = (
+            "a finite number such as 3.5 in every row",
+            "write a point, not a comma; for names, task.kind=classification",
+        )
+        faults.append(
+            column.fault("with a label that is not a number", wrong, expected=expected, fix=fix)
+        )
     raise_faults(faults)
     return numbers
 

@@ -24,12 +24,13 @@ from prefixbank.errors import DataError, raise_faults
 def load_task(config: TaskConfig, *, data_root: str = "") -> Task:
     """Load the task that a configuration describes, and check every row of it.
 
-    A missing validation or test split is split from train (10 % and 20 % of its rows, seeded, stratified); `max_rows` and
-    `max_validation_rows` then sample. Both are said in `Task.notes`.
+    A missing validation or test split is split from train (10 % and 20 % of its rows, seeded,
+    stratified); `max_rows` and `max_validation_rows` then sample. Both are said in `Task.notes`.
 
     Args:
         config: where the examples come from and what they are.
-        data_root: folder of task folders; when given, the task is read from `<data_root>/<name>`, whatever its source.
+        data_root: folder of task folders; when given, the task is read from `<data_root>/<name>`,
+            whatever its source.
 
     Returns:
         The task, with three splits that have at least one row each.
@@ -72,23 +73,39 @@ def task_name(config: TaskConfig) -> str:
     """
     if config.name:
         return config.name
-    name = config.hub_id.rpartition("/")[2] if config.source == "hub" else Path(config.path).resolve().name if config.path else ""
+    name = (
+        config.hub_id.rpartition("/")[2]
+        if config.source == "hub"
+        else Path(config.path).resolve().name
+        if config.path
+        else ""
+    )
     if not name:
-        raise DataError("the task has no name", expected="which task to load", fix="task=sst2    or task=folder task.path=FOLDER")
+        raise DataError(
+            "the task has no name",
+            expected="which task to load",
+            fix="task=sst2    or task=folder task.path=FOLDER",
+        )
     return name
 
 
 def _folder(config: TaskConfig) -> Path:
     if not config.path:
         fix = "task.path=FOLDER    or run.data_root=FOLDER for a folder of task folders"
-        raise DataError(f"task '{config.name}' has no task.path", expected="the folder that the rows are in", fix=fix)
+        raise DataError(
+            f"task '{config.name}' has no task.path",
+            expected="the folder that the rows are in",
+            fix=fix,
+        )
     return Path(config.path).expanduser()
 
 
 def _under_root(data_root: str, name: str) -> Path:
     root = Path(data_root).expanduser()
     if not root.is_dir():
-        raise DataError(f"no folder '{root}'", expected="a folder of task folders", fix="run.data_root=FOLDER")
+        raise DataError(
+            f"no folder '{root}'", expected="a folder of task folders", fix="run.data_root=FOLDER"
+        )
     return root / name
 
 
@@ -99,15 +116,23 @@ def _read_files(config: TaskConfig, name: str) -> RawTask:
     for split, file_name in dataclasses.asdict(config.splits).items():
         if file_name:
             with faults:
-                splits[split] = read_split(find_file(folder, file_name, f"task.splits.{split}"), config.columns)
+                splits[split] = read_split(
+                    find_file(folder, file_name, f"task.splits.{split}"), config.columns
+                )
     raise_faults(faults.found)
-    return RawTask(name=name, kind=config.kind, metric=config.metric, labels=config.labels, splits=splits)
+    return RawTask(
+        name=name, kind=config.kind, metric=config.metric, labels=config.labels, splits=splits
+    )
 
 
 def _build(raw: RawTask, config: TaskConfig) -> Task:
     """Check the rows of a task as read, and fill in what is missing."""
     if "train" not in raw.splits:
-        raise DataError(f"task '{raw.name}' has no train split", expected="rows to learn from", fix="task.splits.train=NAME")
+        raise DataError(
+            f"task '{raw.name}' has no train split",
+            expected="rows to learn from",
+            fix="task.splits.train=NAME",
+        )
     labels, notes = _labels(raw)
     faults, built = FaultList(), {}
     with faults:
@@ -115,7 +140,11 @@ def _build(raw: RawTask, config: TaskConfig) -> Task:
     for split, rows in raw.splits.items():
         with faults:
             built[split], dropped = build_examples(rows, raw.kind, labels)
-            notes += (f"{split}: {dropped} rows without label (-1) left out of {rows.table.num_rows}",) if dropped else ()
+            notes += (
+                (f"{split}: {dropped} rows without label (-1) left out of {rows.table.num_rows}",)
+                if dropped
+                else ()
+            )
     raise_faults(faults.found)
     train, added = _fill(raw, built)
     task = Task(
@@ -137,7 +166,12 @@ def _labels(raw: RawTask) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return (() if raw.kind == "regression" else raw.labels), ()
     train = raw.splits["train"]
     values = plain(train.table[train.columns.label])
-    column = Column(where=train.where, name=train.columns.label, values=values, rows=np.arange(1, len(values) + 1))
+    column = Column(
+        where=train.where,
+        name=train.columns.label,
+        values=values,
+        rows=np.arange(1, len(values) + 1),
+    )
     found = discover_labels(column, raw.kind)
     found = tuple(label for label in found if not (train.skip_unlabelled and label == "-1"))
     shown = ", ".join(found[:20]) + (", ..." if len(found) > 20 else "")
@@ -145,28 +179,43 @@ def _labels(raw: RawTask) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _refuse_labels(raw: RawTask, labels: tuple[str, ...]) -> None:
-    """Refuse a metric that does not fit, and label names that cannot be told apart or are too few."""
+    """Refuse a metric that does not fit, and label names that are too few or look the same."""
     faults = FaultList()
     fitting = ", ".join(METRICS_OF[raw.kind])
     if raw.metric not in METRICS_OF[raw.kind]:
         what = f"task '{raw.name}': metric {raw.metric} does not fit a {raw.kind}"
-        faults.found.append(DataError(what, expected=f"one of {fitting}", fix=f"task.metric={METRICS_OF[raw.kind][0]}"))
+        faults.found.append(
+            DataError(
+                what, expected=f"one of {fitting}", fix=f"task.metric={METRICS_OF[raw.kind][0]}"
+            )
+        )
     if raw.kind == "classification" and raw.metric == "f1" and len(labels) > 2:
-        what = f"task '{raw.name}': metric f1 is that of the second of two labels, the task has {len(labels)}"
-        faults.found.append(DataError(what, expected="macro_f1 for more than two labels", fix="task.metric=macro_f1"))
+        what = (
+            f"task '{raw.name}': metric f1 is that of the second of two labels, the task has "
+            f"{len(labels)}"
+        )
+        faults.found.append(
+            DataError(
+                what, expected="macro_f1 for more than two labels", fix="task.metric=macro_f1"
+            )
+        )
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
         what = f"task '{raw.name}': label {', '.join(twice)} is listed twice"
-        faults.found.append(DataError(what, expected="each label once", fix="remove the second one from the labels"))
+        faults.found.append(
+            DataError(what, expected="each label once", fix="remove the second one from the labels")
+        )
     if len(labels) < 2 and raw.kind == "classification":
         what = f"task '{raw.name}' has {len(labels)} label{'s' if not labels else ': ' + labels[0]}"
-        fix = f"check the column '{raw.splits['train'].columns.label}' of {raw.splits['train'].where}"
+        fix = (
+            f"check the column '{raw.splits['train'].columns.label}' of {raw.splits['train'].where}"
+        )
         faults.found.append(DataError(what, expected="two labels or more", fix=fix))
     raise_faults(faults.found)
 
 
 def _fill(raw: RawTask, built: dict[str, Examples]) -> tuple[Examples, tuple[str, ...]]:
-    """Add the missing splits to `built`, and return what is left of train and what to say about it."""
+    """Add the missing splits to `built`; return what is left of train and what to say about it."""
     train = built["train"]
     total, notes = len(train), []
     for split in reversed(SPLITS[1:]):
@@ -175,36 +224,60 @@ def _fill(raw: RawTask, built: dict[str, Examples]) -> tuple[Examples, tuple[str
         taken = hold_out(strata_of(train.labels, raw.kind), SHARES[split] * total / len(train))
         if not len(taken):
             what = f"task '{raw.name}': {total} train rows are too few to split a {split} from them"
-            raise DataError(what, expected="two rows or more of some label", fix=f"add rows, or give the task a {split} split")
+            raise DataError(
+                what,
+                expected="two rows or more of some label",
+                fix=f"add rows, or give the task a {split} split",
+            )
         built[split] = train.take(taken)
         train = train.take(np.setdiff1d(np.arange(len(train)), taken))
-        notes.append(f"{split}: {len(taken)} of {total} train rows (seed {SEED}, stratified), as no {split} split is given")
+        notes.append(
+            f"{split}: {len(taken)} of {total} train rows (seed {SEED}, stratified), as no "
+            f"{split} split is given"
+        )
     return train, tuple(notes)
 
 
 def _finish(task: Task, config: TaskConfig) -> Task:
     """Sample train and validation, and refuse a train split from which nothing can be learned."""
     train, of_train = _sampled(task.train, "train", task.kind, config.max_rows, "max_rows")
-    validation, of_validation = _sampled(task.validation, "validation", task.kind, config.max_validation_rows, "max_validation_rows")
+    validation, of_validation = _sampled(
+        task.validation, "validation", task.kind, config.max_validation_rows, "max_validation_rows"
+    )
     notes = task.notes + of_train + of_validation
     if (train.labels == train.labels[0]).all():
-        value = train.labels[0] if task.kind == "regression" else ", ".join(np.array(task.labels)[np.atleast_1d(_chosen(task, train))])
+        value = (
+            train.labels[0]
+            if task.kind == "regression"
+            else ", ".join(np.array(task.labels)[np.atleast_1d(_chosen(task, train))])
+        )
         raise DataError(
-            f"task '{task.name}': all {len(train)} train rows have the same label: {value or 'none'}",
+            f"task '{task.name}': all {len(train)} train rows have the same label: "
+            f"{value or 'none'}",
             expected="at least two different labels in train",
-            fix="raise task.max_rows" if of_train else "check the label column, or add rows of another label",
+            fix="raise task.max_rows"
+            if of_train
+            else "check the label column, or add rows of another label",
         )
     notes += _absent(task, train)
-    return dataclasses.replace(task, train=train, validation=validation, notes=notes, origin=_lasting(config))
+    return dataclasses.replace(
+        task, train=train, validation=validation, notes=notes, origin=_lasting(config)
+    )
 
 
 def _lasting(config: TaskConfig) -> TaskConfig:
     """Return a configuration that leads to the same files from every folder."""
     is_here = config.source in ("folder", "files")
-    return dataclasses.replace(config, path=str(Path(config.path).expanduser().absolute())) if is_here else config
+    return (
+        dataclasses.replace(config, path=str(Path(config.path).expanduser().absolute()))
+        if is_here
+        else config
+    )
 
 
-def _sampled(rows: Examples, split: str, kind: Kind, limit: int, setting: str) -> tuple[Examples, tuple[str, ...]]:
+def _sampled(
+    rows: Examples, split: str, kind: Kind, limit: int, setting: str
+) -> tuple[Examples, tuple[str, ...]]:
     """Keep at most `limit` rows, 0 for all, and say so."""
     if not limit or limit >= len(rows):
         return rows, ()
@@ -213,7 +286,11 @@ def _sampled(rows: Examples, split: str, kind: Kind, limit: int, setting: str) -
 
 
 def _chosen(task: Task, train: Examples) -> np.ndarray:
-    return np.flatnonzero(train.labels[0]) if task.kind == "multilabel" else np.asarray(train.labels[0])
+    return (
+        np.flatnonzero(train.labels[0])
+        if task.kind == "multilabel"
+        else np.asarray(train.labels[0])
+    )
 
 
 def _absent(task: Task, train: Examples) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""A task as its source hands it over: tables of text and labels, read but not yet checked row by row."""
+"""A task as its source hands it over.
+
+Tables of text and labels, read but not yet checked row by row.
+"""
 
 from __future__ import annotations
 
@@ -53,11 +56,22 @@ class Column:
     def fault(self, problem: str, mask: NDArray[np.bool_], *, expected: str, fix: str) -> DataError:
         """Return one fault for all rows where `mask` ([N], at least one True) holds."""
         values = self.values.filter(pa.array(mask)).slice(0, 3).to_pylist()
-        return rows_fault(self.where, f"{problem} in column '{self.name}'", self.rows[mask], values, expected=expected, fix=fix)
+        return rows_fault(
+            self.where,
+            f"{problem} in column '{self.name}'",
+            self.rows[mask],
+            values,
+            expected=expected,
+            fix=fix,
+        )
 
     def wrong_type(self, *, expected: str, fix: str) -> DataError:
         """Return the fault of a column whose type cannot be used."""
-        return DataError(f"{self.where}: column '{self.name}' holds {self.values.type}", expected=expected, fix=fix)
+        return DataError(
+            f"{self.where}: column '{self.name}' holds {self.values.type}",
+            expected=expected,
+            fix=fix,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +83,8 @@ class RawTask:
         kind: classification, multilabel or regression.
         metric: how predictions are scored.
         labels: declared label names; empty: not declared.
-        splits: split name ("train", "validation", "test") to its rows; what is absent is split from train.
+        splits: split name ("train", "validation", "test") to its rows; what is absent is split from
+            train.
         notes: what to tell the user about the reading.
     """
 
@@ -91,7 +106,9 @@ class FaultList:
         """Return the list itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> bool:
         """Keep a DataError (or several) and go on; let anything else pass."""
         if isinstance(error, Faults):
             self.found.extend(error.faults)
@@ -119,12 +136,24 @@ def missing_columns(where: str, columns: ColumnNames, present: Sequence[str]) ->
         else:
             continue
         called = columns.SETTINGS[setting]
-        expected = f"one column for {called}; the columns there are: {', '.join(present) or '(none)'}"
-        faults.append(DataError(what, expected=expected, fix=f"rename the column, or set {called}=NAME"))
+        expected = (
+            f"one column for {called}; the columns there are: {', '.join(present) or '(none)'}"
+        )
+        faults.append(
+            DataError(what, expected=expected, fix=f"rename the column, or set {called}=NAME")
+        )
     return faults
 
 
-def rows_fault(where: str, problem: str, rows: NDArray[np.integer], values: Iterable[object], *, expected: str, fix: str) -> DataError:
+def rows_fault(
+    where: str,
+    problem: str,
+    rows: NDArray[np.integer],
+    values: Iterable[object],
+    *,
+    expected: str,
+    fix: str,
+) -> DataError:
     """Return one fault for several rows: how many, and the first three with their values.
 
     Args:
@@ -135,7 +164,10 @@ def rows_fault(where: str, problem: str, rows: NDArray[np.integer], values: Iter
         expected: what a right row has.
         fix: what to do.
     """
-    shown = ", ".join(_row_and_value(row, value) for row, value in list(zip(rows.tolist(), values, strict=False))[:3])
+    shown = ", ".join(
+        _row_and_value(row, value)
+        for row, value in list(zip(rows.tolist(), values, strict=False))[:3]
+    )
     count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
     more = ", ..." if len(rows) > 3 else ""
     return DataError(f"{where}: {count} {problem}: {shown}{more}", expected=expected, fix=fix)
@@ -149,7 +181,7 @@ def _row_and_value(row: int, value: object) -> str:
 
 
 def near_names(folder: Path, name: str) -> str:
-    """Return a suggestion and the names in a folder, for an error about a name that is not there."""
+    """Return a suggestion and the names in a folder, for an error about a missing name."""
     present = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
     listed = ", ".join(present[:20]) + (", ..." if len(present) > 20 else "")
     return f"{listed or '(empty)'}{did_you_mean(name, present)}"

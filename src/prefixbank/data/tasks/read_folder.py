@@ -1,11 +1,14 @@
 """Read a task folder: task.json with kind, labels and metric, and one Parquet file for each split.
 
-    my_task/task.json            {"kind": "classification", "labels": ["no", "yes"], "metric": "accuracy"}
-    my_task/train.parquet        columns text, label and, for pairs of texts, text_pair; further columns are ignored
+    my_task/task.json            {"kind": "classification", "labels": ["no", "yes"], "metric":
+                                 "accuracy"}
+    my_task/train.parquet        columns text, label and, for pairs of texts, text_pair; further
+                                 columns are ignored
     my_task/validation.parquet   split from train when absent, as is test.parquet
     my_task/test.parquet
 
-`labels` is left out (or null) for a regression; otherwise, when left out, the labels are those found in train. Further keys are ignored.
+`labels` is left out (or null) for a regression; otherwise, when left out, the labels are those
+found in train. Further keys are ignored.
 """
 
 from __future__ import annotations
@@ -41,7 +44,8 @@ def read_folder(folder: Path, name: str, config: TaskConfig) -> RawTask:
     Args:
         folder: the task folder.
         name: name of the task.
-        config: what was asked for; where its kind, metric or labels differ from task.json, task.json holds and a note says so.
+        config: what was asked for; where its kind, metric or labels differ from task.json,
+            task.json holds and a note says so.
 
     Returns:
         The task as read.
@@ -53,7 +57,10 @@ def read_folder(folder: Path, name: str, config: TaskConfig) -> RawTask:
     if not folder.is_dir():
         raise DataError(
             f"no task folder '{folder}'",
-            expected=f"a folder with {HEADER} and train.parquet; '{folder.parent}' holds: {near_names(folder.parent, folder.name)}",
+            expected=(
+                f"a folder with {HEADER} and train.parquet; '{folder.parent}' holds: "
+                f"{near_names(folder.parent, folder.name)}"
+            ),
             fix="task.path=FOLDER    or, for a whole folder of tasks, run.data_root=FOLDER",
         )
     faults = FaultList()
@@ -71,7 +78,12 @@ def read_folder(folder: Path, name: str, config: TaskConfig) -> RawTask:
                 splits[split] = read_split(path, columns)
     raise_faults(faults.found)
     return RawTask(
-        name=name, kind=header.kind, metric=header.metric, labels=header.labels, splits=splits, notes=_differences(config, header)
+        name=name,
+        kind=header.kind,
+        metric=header.metric,
+        labels=header.labels,
+        splits=splits,
+        notes=_differences(config, header),
     )
 
 
@@ -82,19 +94,30 @@ def read_header(path: Path) -> Header:
         path: of the file.
 
     Raises:
-        DataError: it is missing, no JSON object, or has an unknown kind or metric or labels that are no list of names.
+        DataError: it is missing, no JSON object, or has an unknown kind or metric or labels that
+            are no list of names.
         Faults: several of these.
     """
     example = '{"kind": "classification", "labels": ["no", "yes"], "metric": "accuracy"}'
     if not path.is_file():
-        raise DataError(f"no file '{path}'", expected=f"a {HEADER} such as {example}", fix=f"write {HEADER} beside train.parquet")
+        raise DataError(
+            f"no file '{path}'",
+            expected=f"a {HEADER} such as {example}",
+            fix=f"write {HEADER} beside train.parquet",
+        )
     try:
         document = json.loads(read_bytes(path).removeprefix(b"\xef\xbb\xbf"))
     except ValueError as error:
         what = f"'{path}' is not JSON: {error}"
-        raise DataError(what, expected=f"one object such as {example}", fix=f"python -m json.tool '{path}'") from error
+        raise DataError(
+            what, expected=f"one object such as {example}", fix=f"python -m json.tool '{path}'"
+        ) from error
     if not isinstance(document, dict):
-        raise DataError(f"'{path}' holds a {type(document).__name__}", expected=f"one object such as {example}", fix="write one object")
+        raise DataError(
+            f"'{path}' holds a {type(document).__name__}",
+            expected=f"one object such as {example}",
+            fix="write one object",
+        )
     faults = FaultList()
     for key, known in (("kind", get_args(Kind)), ("metric", get_args(Metric))):
         with faults:
@@ -108,15 +131,25 @@ def read_header(path: Path) -> Header:
 
 def _refuse_unknown(path: Path, key: str, value: Any, known: tuple[str, ...]) -> None:
     if value not in known:
-        what = f"'{path}' has no \"{key}\"" if value is None else f"'{path}': unknown {key} {value!r}{did_you_mean(str(value), known)}"
-        raise DataError(what, expected=f'"{key}": one of ' + ", ".join(known), fix=f'set "{key}" in {HEADER}')
+        what = (
+            f"'{path}' has no \"{key}\""
+            if value is None
+            else f"'{path}': unknown {key} {value!r}{did_you_mean(str(value), known)}"
+        )
+        raise DataError(
+            what, expected=f'"{key}": one of ' + ", ".join(known), fix=f'set "{key}" in {HEADER}'
+        )
 
 
 def _refuse_odd_labels(path: Path, labels: Any) -> None:
-    if not isinstance(labels, list) or not all(isinstance(label, str) and label.strip() for label in labels):
+    if not isinstance(labels, list) or not all(
+        isinstance(label, str) and label.strip() for label in labels
+    ):
         raise DataError(
             f"'{path}': labels are {labels!r}",
-            expected='"labels": a list of names in the order of their indices, null for a regression',
+            expected=(
+                '"labels": a list of names in the order of their indices, null for a regression'
+            ),
             fix='write the names as JSON texts: "labels": ["0", "1"]',
         )
 
@@ -126,7 +159,9 @@ def _columns(folder: Path) -> ColumnNames:
     if not path.is_file():
         raise DataError(
             f"no file '{path}'",
-            expected=f"{HEADER} and train.parquet; '{folder}' holds: {near_names(folder, path.name)}",
+            expected=(
+                f"{HEADER} and train.parquet; '{folder}' holds: {near_names(folder, path.name)}"
+            ),
             fix="write the train rows to train.parquet    or read other files with task=files",
         )
     try:
@@ -142,9 +177,15 @@ def _differences(config: TaskConfig, header: Header) -> tuple[str, ...]:
     for key in ("kind", "metric", "labels"):
         asked, found = getattr(config, key), getattr(header, key)
         if asked not in (getattr(default, key), found):
-            notes.append(f"{key}: {_shown(found)}, from {HEADER} (the configuration says {_shown(asked)})")
+            notes.append(
+                f"{key}: {_shown(found)}, from {HEADER} (the configuration says {_shown(asked)})"
+            )
     if config.source == "folder":
-        ignored = [key for key in ("splits", "columns", "hub_id", "hub_config") if getattr(config, key) != getattr(default, key)]
+        ignored = [
+            key
+            for key in ("splits", "columns", "hub_id", "hub_config")
+            if getattr(config, key) != getattr(default, key)
+        ]
         notes += [f"task.{key}: not used, a task folder has fixed names" for key in ignored]
     return tuple(notes)
 

@@ -1,4 +1,7 @@
-"""Read a task from a data set repository of the Hugging Face hub. Code from a repository is never run."""
+"""Read a task from a data set repository of the Hugging Face hub.
+
+Code from a repository is never run.
+"""
 
 from __future__ import annotations
 
@@ -15,32 +18,40 @@ if TYPE_CHECKING:
 
 
 OFFLINE_FIX = (
-    "check the name and the network; without network, set HF_HUB_OFFLINE=1 with a cache filled earlier, "
-    "or download the files and use task=files task.path=FOLDER (or task=folder)"
+    "check the name and the network; without network, set HF_HUB_OFFLINE=1 with a cache filled "
+    "earlier, or download the files and use task=files task.path=FOLDER (or task=folder)"
 )
 
-SCRIPT_FIX = "task.revision=refs/convert/parquet    where the hub keeps a Parquet copy, or name another repository"
+SCRIPT_FIX = (
+    "task.revision=refs/convert/parquet    "
+    "where the hub keeps a Parquet copy, or name another repository"
+)
 
 
 def read_hub(config: TaskConfig, name: str) -> RawTask:
     """Load a hub data set and pick splits and columns.
 
     Args:
-        config: with `hub_id` (a repository, or a folder laid out as one), `hub_config`, `revision`, `splits` and `columns`.
+        config: with `hub_id` (a repository, or a folder laid out as one), `hub_config`, `revision`,
+            `splits` and `columns`.
         name: name of the task.
 
     Returns:
-        The task as read. Rows with the integer label -1 count as not labelled. Labels that the configuration does not
-        list are taken from the data set's label feature where it has one.
+        The task as read. Rows with the integer label -1 count as not labelled. Labels that the
+        configuration does not list are taken from the data set's label feature where it has one.
 
     Raises:
-        HubError: the repository cannot be reached, does not exist, or needs code of its own to be run.
-        DataError: no `hub_id`, a split or column that is not there, or more or fewer labels than the data set declares.
+        HubError: the repository cannot be reached, does not exist, or needs code of its own to be
+            run.
+        DataError: no `hub_id`, a split or column that is not there, or more or fewer labels than
+            the data set declares.
         Faults: several of these.
     """
     if not config.hub_id:
         raise DataError(
-            f"task '{name}' has no task.hub_id", expected="a data set repository such as nyu-mll/glue", fix="task.hub_id=OWNER/NAME"
+            f"task '{name}' has no task.hub_id",
+            expected="a data set repository such as nyu-mll/glue",
+            fix="task.hub_id=OWNER/NAME",
         )
     found = _load(config)
     faults = FaultList()
@@ -69,16 +80,27 @@ def _load(config: TaskConfig) -> DatasetDict:
         huggingface_hub.errors.HfHubHTTPError,
     )
     try:
-        return datasets.load_dataset(config.hub_id, config.hub_config or None, revision=config.revision)
+        return datasets.load_dataset(
+            config.hub_id, config.hub_config or None, revision=config.revision
+        )
     except lost as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        expected = "a public (or permitted) repository with data files such as Parquet; repositories that need a script are not run"
+        expected = (
+            "a public (or permitted) repository with data files such as Parquet; repositories "
+            "that need a script are not run"
+        )
         fix = SCRIPT_FIX if "script" in reason else OFFLINE_FIX
-        raise HubError(f"cannot load {_called(config)}: {reason}", expected=expected, fix=fix) from error
+        raise HubError(
+            f"cannot load {_called(config)}: {reason}", expected=expected, fix=fix
+        ) from error
 
 
 def _called(config: TaskConfig) -> str:
-    return f"'{config.hub_id}'" + (f" ({config.hub_config})" if config.hub_config else "") + f" at revision {config.revision}"
+    return (
+        f"'{config.hub_id}'"
+        + (f" ({config.hub_config})" if config.hub_config else "")
+        + f" at revision {config.revision}"
+    )
 
 
 def _pick(config: TaskConfig, found: DatasetDict, split: str, wanted: str) -> RawSplit:
@@ -86,7 +108,12 @@ def _pick(config: TaskConfig, found: DatasetDict, split: str, wanted: str) -> Ra
         raise DataError(
             f"{_called(config)} has no split '{wanted}'{did_you_mean(wanted, found)}",
             expected=f"one of its splits: {', '.join(found)}",
-            fix=f"task.splits.{split}=NAME" + ("" if split == "train" else f"    or have it split from train: task.splits.{split}=''"),
+            fix=f"task.splits.{split}=NAME"
+            + (
+                ""
+                if split == "train"
+                else f"    or have it split from train: task.splits.{split}=''"
+            ),
         )
     where = f"{config.hub_id} {wanted}"
     rows = found[wanted]
@@ -100,7 +127,8 @@ def _labels(config: TaskConfig, train: Dataset) -> tuple[str, ...]:
     declared = tuple(_class_names(train.features[config.columns.label]))
     if config.labels and declared and len(config.labels) != len(declared):
         raise DataError(
-            f"task.labels lists {len(config.labels)} labels, {_called(config)} declares {len(declared)}: {', '.join(declared)}",
+            f"task.labels lists {len(config.labels)} labels, {_called(config)} declares "
+            f"{len(declared)}: {', '.join(declared)}",
             expected="the same number of labels in the same order",
             fix="correct task.labels, or leave it empty to take the data set's own",
         )

@@ -1,4 +1,7 @@
-"""Seeded, stratified choice of rows: to split validation and test from train, and to sample train."""
+"""Seeded, stratified choice of rows.
+
+To split validation and test from train, and to sample train.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from numpy.typing import NDArray
 from prefixbank.config.schema import Kind
 
 SEED = 0
-"""Seed of every choice of rows made while loading, so that the same source always gives the same task."""
+"""Seed of every choice of rows made while loading, so that the same source always gives the same
+task."""
 
 SHARES = {"validation": 0.1, "test": 0.2}
 """Share of the source's train rows that a missing split receives."""
@@ -22,8 +26,8 @@ def strata_of(labels: NDArray[np.generic], kind: Kind) -> NDArray[np.int64]:
 
     Args:
         labels: int64 [N], float64 [N] or uint8 [N, C].
-        kind: classification: the class; regression: the quantile (of at most ten, at least ten rows in each); multilabel:
-            the row's rarest label, or C for a row without label.
+        kind: classification: the class; regression: the quantile (of at most ten, at least ten rows
+            in each); multilabel: the row's rarest label, or C for a row without label.
 
     Returns:
         int64 [N], values from 0.
@@ -36,13 +40,16 @@ def strata_of(labels: NDArray[np.generic], kind: Kind) -> NDArray[np.int64]:
         return np.asarray(ranks * bins // max(1, len(labels)), dtype=np.int64)
     counts = labels.sum(axis=0, dtype=np.int64)
     rarity = np.where(labels != 0, counts, len(labels) + 1)
-    return np.asarray(np.where(labels.any(axis=1), rarity.argmin(axis=1), labels.shape[1]), dtype=np.int64)
+    return np.asarray(
+        np.where(labels.any(axis=1), rarity.argmin(axis=1), labels.shape[1]), dtype=np.int64
+    )
 
 
 def hold_out(strata: NDArray[np.int64], share: float) -> NDArray[np.int64]:
     """Choose the rows that leave train for another split.
 
-    Every stratum of two rows or more gives at least one and keeps at least one; a stratum of one row stays in train.
+    Every stratum of two rows or more gives at least one and keeps at least one; a stratum of one
+    row stays in train.
 
     Args:
         strata: int64 [N] stratum of each row.
@@ -70,8 +77,13 @@ def sample(strata: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
     return _choose(inverse, _quotas(counts, min(rows, len(strata)), ceiling=counts))
 
 
-def _quotas(counts: NDArray[np.int64], total: int, *, ceiling: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Divide `total` over strata in proportion to `counts` by largest remainders, at least one each while it lasts."""
+def _quotas(
+    counts: NDArray[np.int64], total: int, *, ceiling: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Divide `total` over strata in proportion to `counts` by largest remainders.
+
+    Each gets at least one while it lasts.
+    """
     total = min(total, int(ceiling.sum()))
     exact = total * counts / counts.sum()
     quotas = np.minimum(np.maximum(np.floor(exact).astype(np.int64), 1), ceiling)
@@ -86,7 +98,10 @@ def _quotas(counts: NDArray[np.int64], total: int, *, ceiling: NDArray[np.int64]
 
 
 def _choose(inverse: NDArray[np.int64], quotas: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Choose `quotas[s]` rows of each stratum s. `RandomState` is frozen by numpy's policy: the stream never changes."""
+    """Choose `quotas[s]` rows of each stratum s.
+
+    `RandomState` is frozen by numpy's policy: the stream never changes.
+    """
     order = np.random.RandomState(SEED).permutation(len(inverse))
     shuffled = order[np.argsort(inverse[order], kind="stable")]
     starts = np.concatenate(([0], np.cumsum(np.bincount(inverse, minlength=len(quotas)))[:-1]))

@@ -3,10 +3,12 @@ r"""What a task is once it is in memory: checked texts and labels, and their dig
 Serialisation behind `Examples.digest` (sha256 over these bytes, integers little-endian):
 
     b"prefixbank.examples.1\n"
-    column of texts, column of pairs     a column: b"\x00" if there is none, else b"\x01", N as uint64,
-                                         N byte lengths as uint64, then the N texts as UTF-8, end to end
-    labels                               numpy dtype string (b"<i8", b"<f8" or b"|u1"), number of axes as uint8,
-                                         size of each axis as uint64, then the values in C order, -0.0 written as 0.0
+    column of texts, column of pairs     a column: b"\x00" if there is none, else b"\x01", N as
+                                         uint64, N byte lengths as uint64, then the N texts as
+                                         UTF-8, end to end
+    labels                               numpy dtype string (b"<i8", b"<f8" or b"|u1"), number of
+                                         axes as uint8, size of each axis as uint64, then the values
+                                         in C order, -0.0 written as 0.0
 
 Lengths come before bytes, so no two different splits share a serialisation.
 """
@@ -38,7 +40,8 @@ class Examples:
     Args:
         texts: N texts.
         pairs: N second texts, or None for a task of single texts.
-        labels: int64 [N] class indices, float64 [N] targets of a regression, or uint8 [N, C] zeros and ones of a multilabel task.
+        labels: int64 [N] class indices, float64 [N] targets of a regression, or uint8 [N, C] zeros
+            and ones of a multilabel task.
 
     Raises:
         DataError: the columns differ in length, or the labels have another type or shape.
@@ -50,19 +53,27 @@ class Examples:
 
     def __post_init__(self) -> None:
         """Refuse columns that do not belong together."""
-        lengths = {"texts": len(self.texts), "pairs": len(self.pairs or self.texts), "labels": len(self.labels)}
+        lengths = {
+            "texts": len(self.texts),
+            "pairs": len(self.pairs or self.texts),
+            "labels": len(self.labels),
+        }
         if self.pairs is not None:
             lengths["pairs"] = len(self.pairs)
         if len(set(lengths.values())) > 1:
             raise DataError(
-                f"examples have {lengths['texts']} texts, {lengths['pairs']} pairs and {lengths['labels']} labels",
+                f"examples have {lengths['texts']} texts, {lengths['pairs']} pairs and "
+                f"{lengths['labels']} labels",
                 expected="as many texts as pairs and labels",
                 fix="build all three from the same rows",
             )
         if (self.labels.dtype, self.labels.ndim) not in LABEL_TYPES:
             raise DataError(
                 f"labels are {self.labels.dtype} with shape {self.labels.shape}",
-                expected="int64 [N] for classes, float64 [N] for a regression, uint8 [N, C] for a multilabel task",
+                expected=(
+                    "int64 [N] for classes, float64 [N] for a regression, uint8 [N, C] for a "
+                    "multilabel task"
+                ),
                 fix="convert with labels.astype(...)",
             )
 
@@ -78,10 +89,15 @@ class Examples:
         """
         picked = rows.tolist()
         pairs = None if self.pairs is None else tuple(self.pairs[row] for row in picked)
-        return Examples(texts=tuple(self.texts[row] for row in picked), pairs=pairs, labels=self.labels[rows])
+        return Examples(
+            texts=tuple(self.texts[row] for row in picked), pairs=pairs, labels=self.labels[rows]
+        )
 
     def digest(self) -> str:
-        """Return the sha256 (64 hex digits) of the rows as they stand, in the serialisation of this module's docstring."""
+        """Return the sha256 (64 hex digits) of the rows as they stand.
+
+        They are serialised as this module's docstring says.
+        """
         sha = hashlib.sha256(b"prefixbank.examples.1\n")
         for column in (self.texts, self.pairs):
             for part in _column_bytes(column):
@@ -103,7 +119,8 @@ class Task:
         train: rows to learn from.
         validation: rows to choose with.
         test: rows to report on.
-        notes: what the user should be told about how the splits came about, one sentence each; not part of the digest.
+        notes: what the user should be told about how the splits came about, one sentence each; not
+            part of the digest.
         origin: where it was loaded from, so that it can be loaded again; not part of the digest.
     """
 
@@ -142,7 +159,7 @@ class Task:
         )
 
     def digest(self, *splits: str) -> str:
-        """Return the sha256 (64 hex digits) of kind, metric, labels and the digests of the named splits.
+        """Return the sha256 of kind, metric, labels and the digests of the named splits.
 
         Name and notes are left out: the same rows under another name are the same task.
 

@@ -1,4 +1,7 @@
-"""Map of all tasks' similarities with each other, in the order of a hierarchical clustering whose tree stands beside it."""
+"""Map of all tasks' similarities with each other.
+
+In the order of a hierarchical clustering, whose tree stands beside it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ DECIMALS = 2
 
 
 def similarity_chart(table: JSON) -> Figure:
-    """Return the map; the diagonal is a task with itself, on which neither the tree nor the scale of colours depends."""
+    """Return the map.
+
+    The diagonal is a task with itself; neither the tree nor the scale of colours depends on it.
+    """
     tasks, values = table["between"]["tasks"], np.array(table["between"]["similarity"])
     tree = dendrogram(clusters(values), no_plot=True)
     order = tree["leaves"]
@@ -29,20 +35,39 @@ def similarity_chart(table: JSON) -> Figure:
     beside, axes = figure.subplots(1, 2, width_ratios=(TREE_INCHES, side + width_of(labels)))
     _draw_tree(beside, tree, len(tasks))
     others = values[~np.eye(len(tasks), dtype=bool)]
-    image = axes.imshow(values[np.ix_(order, order)], cmap=COLOURS, vmin=others.min(), vmax=others.max(), aspect="auto")
+    image = axes.imshow(
+        values[np.ix_(order, order)],
+        cmap=COLOURS,
+        vmin=others.min(),
+        vmax=others.max(),
+        aspect="auto",
+    )
     axes.set_xticks(range(len(tasks)), labels, rotation=90)
     axes.set_yticks(range(len(tasks)), labels)
     axes.tick_params(length=0)
     for (row, column), value in np.ndenumerate(values[np.ix_(order, order)]):
         pale = image.norm(value) > 0.6
-        axes.text(column, row, _short(value), ha="center", va="center", fontsize="small", color="black" if pale else "white")
-    put_title(figure, f"{table['experiment']}: similarity of tasks ({table['ranked_by']}, all layers)")
+        axes.text(
+            column,
+            row,
+            _short(value),
+            ha="center",
+            va="center",
+            fontsize="small",
+            color="black" if pale else "white",
+        )
+    put_title(
+        figure, f"{table['experiment']}: similarity of tasks ({table['ranked_by']}, all layers)"
+    )
     figure.colorbar(image, ax=axes, label="similarity", pad=0.02, extend="max")
     return figure
 
 
 def clusters(similarity: np.ndarray) -> np.ndarray:
-    """Return scipy's linkage of N tasks by similarities [N, N]: average linkage on 1 - similarity."""
+    """Return scipy's linkage of N tasks by similarities [N, N].
+
+    Average linkage on 1 - similarity.
+    """
     distance = 1 - (similarity + similarity.T) / 2
     np.fill_diagonal(distance, 0.0)
     found: np.ndarray = linkage(squareform(distance), method="average")
@@ -60,7 +85,10 @@ def _short(value: float) -> str:
 
 
 def _draw_tree(axes: Any, tree: Any, count: int) -> None:
-    """Draw the tree with its leaves at the right, beside the rows of the map. scipy places leaf i at 5 + 10 i."""
+    """Draw the tree with its leaves at the right, beside the rows of the map.
+
+    scipy places leaf i at 5 + 10 i.
+    """
     for across, along in zip(tree["icoord"], tree["dcoord"], strict=True):
         axes.plot(along, (np.array(across) - 5) / 10, color=DARK, linewidth=1.2)
     axes.set_ylim(count - 0.5, -0.5)

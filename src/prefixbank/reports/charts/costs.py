@@ -1,4 +1,7 @@
-"""Chart of update cost: each change's cost by prefixes as a share of what multi-task training costs."""
+"""Chart of update cost.
+
+Each change's cost by prefixes as a share of what multi-task training costs.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,24 @@ from prefixbank.store.key import JSON
 PANEL_INCHES, ROW_INCHES = 2.9, 0.42
 LOG_BELOW, LOG_ABOVE = 0.03, 10.0
 """A share outside these makes its panel logarithmic."""
-TITLES: dict[Cost, str] = {"examples": "examples processed", "flops": "training FLOPs", "seconds": "wall time"}
+TITLES: dict[Cost, str] = {
+    "examples": "examples processed",
+    "flops": "training FLOPs",
+    "seconds": "wall time",
+}
 
 
 def update_chart(table: JSON) -> Figure:
-    """Return one panel for each cost, one bar for each change; a line at 1, where both methods cost the same."""
+    """Return one panel for each cost, one bar for each change.
+
+    A line at 1, where both methods cost the same.
+    """
     rows = table["update_ratios"]
     labels = [broken(row["change"]) for row in rows]
-    size = (0.5 + width_of(labels) + PANEL_INCHES * len(COSTS), 1.5 + ROW_INCHES * max(2, len(rows)))
+    size = (
+        0.5 + width_of(labels) + PANEL_INCHES * len(COSTS),
+        1.5 + ROW_INCHES * max(2, len(rows)),
+    )
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(1, len(COSTS), sharey=True)
     for axes, cost in zip(grid, COSTS, strict=True):
@@ -43,10 +56,14 @@ def _panel(axes: Any, shares: list[float | None], title: str) -> None:
         axes.set_xlim(0, high * 1.45)
     for place, share in enumerate(shares):
         end = share or start
-        axes.barh(place, end - start, left=start, height=0.6, color=DARK, edgecolor="black", linewidth=0.6)
+        axes.barh(
+            place, end - start, left=start, height=0.6, color=DARK, edgecolor="black", linewidth=0.6
+        )
         text = "not comparable" if share is None else "0" if share == 0 else f"{share:.3g}"
         behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-        axes.annotate(text, (end, place), xytext=(4, 0), textcoords="offset points", va="center", bbox=behind)
+        axes.annotate(
+            text, (end, place), xytext=(4, 0), textcoords="offset points", va="center", bbox=behind
+        )
     axes.axvline(1.0, color="black", linewidth=0.9, linestyle="--", zorder=0)
     axes.set_ylim(len(shares) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)

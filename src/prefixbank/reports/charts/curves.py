@@ -11,7 +11,13 @@ from prefixbank.reports.charts.style import ACCENT, DARK, broken, panels, put_ti
 from prefixbank.store.key import JSON
 
 PANEL_WIDE_INCHES, PANEL_HIGH_INCHES = 3.2, 2.0
-LOOKS = (("-", "o", DARK), ("--", "s", ACCENT), (":", "^", "#555555"), ("-.", "D", "#cc79a7"), ("-", "v", "#009e73"))
+LOOKS = (
+    ("-", "o", DARK),
+    ("--", "s", ACCENT),
+    (":", "^", "#555555"),
+    ("-.", "D", "#cc79a7"),
+    ("-", "v", "#009e73"),
+)
 """Line, marker and colour of each seed; shapes alone tell them apart."""
 
 
@@ -21,15 +27,25 @@ def has_points(by_seed: dict[str, list[list[float]]]) -> bool:
 
 
 def curves_chart(table: JSON) -> Figure:
-    """Return validation scores over the share of training done; each panel has its own scale of scores."""
+    """Return validation scores over the share of training done.
+
+    Each panel has its own scale of scores.
+    """
     curves = {name: by_seed for name, by_seed in table["curves"].items() if has_points(by_seed)}
     seeds = sorted({seed for by_seed in curves.values() for seed in by_seed}, key=int)
     looks: dict[str, dict[str, Any]] = {
-        seed: {**dict(zip(("linestyle", "marker", "color"), LOOKS[place % len(LOOKS)], strict=True)), "markersize": 4, "linewidth": 1.3}
+        seed: {
+            **dict(zip(("linestyle", "marker", "color"), LOOKS[place % len(LOOKS)], strict=True)),
+            "markersize": 4,
+            "linewidth": 1.3,
+        }
         for place, seed in enumerate(seeds)
     }
     high, wide = panels(len(curves))
-    figure = Figure(figsize=(0.6 + PANEL_WIDE_INCHES * wide, 1.1 + PANEL_HIGH_INCHES * high), layout="constrained")
+    figure = Figure(
+        figsize=(0.6 + PANEL_WIDE_INCHES * wide, 1.1 + PANEL_HIGH_INCHES * high),
+        layout="constrained",
+    )
     grid = figure.subplots(high, wide, sharex=True, squeeze=False)
     for axes, (name, by_seed) in zip(grid.flat, curves.items(), strict=False):
         _panel(axes, name, by_seed, looks)
@@ -40,11 +56,15 @@ def curves_chart(table: JSON) -> Figure:
         axes.set_ylabel("validation score")
     put_title(figure, f"{table['experiment']}: validation score while training")
     handles = [Line2D([], [], label=f"seed {seed}", **look) for seed, look in looks.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)), frameon=False)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(6, len(handles)), frameon=False
+    )
     return figure
 
 
-def _panel(axes: Any, name: str, by_seed: dict[str, list[list[float]]], looks: dict[str, dict[str, Any]]) -> None:
+def _panel(
+    axes: Any, name: str, by_seed: dict[str, list[list[float]]], looks: dict[str, dict[str, Any]]
+) -> None:
     for seed, points in by_seed.items():
         axes.plot(*zip(*points, strict=True), **looks[seed])
     axes.set_xlim(0, 1.04)

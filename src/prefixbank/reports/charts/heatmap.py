@@ -14,7 +14,8 @@ from prefixbank.reports.text import MEAN, number, title_of
 from prefixbank.store.key import JSON
 
 COLOURS = "PuOr"
-"""Diverging, told apart by colour-blind readers; in grey both ends are dark, so every number has its sign."""
+"""Diverging, told apart by colour-blind readers; in grey both ends are dark, so every number has
+its sign."""
 CELL_WIDE_INCHES, CELL_HIGH_INCHES, LABEL_LETTERS = 0.85, 0.42, 11
 
 
@@ -22,13 +23,26 @@ def heat_map(table: JSON) -> Figure:
     """Return the map of single prefixes, sources by targets and their mean."""
     singles = table["singles"]
     targets = [*table["targets"], MEAN]
-    values = [[_value(singles["rows"][source][target]) for target in targets] for source in singles["sources"]]
-    title = f"{table['experiment']}: one prefix alone, score minus {title_of(table, singles['compared_with'])}"
+    values = [
+        [_value(singles["rows"][source][target]) for target in targets]
+        for source in singles["sources"]
+    ]
+    title = (
+        f"{table['experiment']}: one prefix alone, score minus "
+        f"{title_of(table, singles['compared_with'])}"
+    )
     return signed_map(title, singles["sources"], targets, values)
 
 
-def signed_map(title: str, sources: Sequence[str], targets: Sequence[str], differences: Sequence[Sequence[float | None]]) -> Figure:
-    """Return a map of differences, sources by targets of which the last is their mean; white is no difference, or none that is known.
+def signed_map(
+    title: str,
+    sources: Sequence[str],
+    targets: Sequence[str],
+    differences: Sequence[Sequence[float | None]],
+) -> Figure:
+    """Return a map of differences, sources by targets of which the last is their mean.
+
+    White is no difference, or none that is known.
 
     Args:
         title: of the chart.
@@ -39,7 +53,10 @@ def signed_map(title: str, sources: Sequence[str], targets: Sequence[str], diffe
     values = np.array(differences, dtype=np.float64)
     limit = max(float(np.nanmax(np.abs(values), initial=0.0)), 0.001)
     labels = [broken(target, LABEL_LETTERS) for target in targets]
-    size = (1.9 + width_of(sources) + CELL_WIDE_INCHES * len(targets), 1.5 + CELL_HIGH_INCHES * len(sources))
+    size = (
+        1.9 + width_of(sources) + CELL_WIDE_INCHES * len(targets),
+        1.5 + CELL_HIGH_INCHES * len(sources),
+    )
     figure = Figure(figsize=(max(size[0], 5.0), max(size[1], 2.6)), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit, aspect="auto")
@@ -63,11 +80,16 @@ def _value(by_target: JSON) -> float | None:
 
 
 def ink(value: float, limit: float) -> str:
-    """Return black or white, whichever reads better on the colour of a value between -limit and limit: the one of higher contrast.
+    """Return black or white, whichever has the higher contrast to a value's colour.
+
+    The value lies between -limit and limit.
 
     Source: WCAG 2, relative luminance and contrast ratio.
     """
     red, green, blue, _ = matplotlib.colormaps[COLOURS](Normalize(-limit, limit)(value))
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in (red, green, blue)]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in (red, green, blue)
+    ]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return "black" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "white"

@@ -1,4 +1,7 @@
-"""Chart of scores: one panel for the mean and for each target, one row for each representation, a dot and its interval."""
+"""Chart of scores.
+
+One panel for the mean and for each target, one row for each representation, a dot and its interval.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ def scores_chart(table: JSON) -> Figure:
     labels = [broken(title_of(table, column)) for column in columns]
     high, wide = panels(len(groups))
     lines = [label.count("\n") + 1 for label in labels]
-    row_inches = 0.05 + LINE_INCHES * max((above + below) / 2 for above, below in pairwise([*lines, 1]))
+    row_inches = 0.05 + LINE_INCHES * max(
+        (above + below) / 2 for above, below in pairwise([*lines, 1])
+    )
     panel_inches = AROUND_PANEL_INCHES + row_inches * max(len(columns), 3)
     size = (0.5 + width_of(labels) + PANEL_INCHES * wide, AROUND_INCHES + panel_inches * high)
     figure = Figure(figsize=size, layout="constrained")
@@ -39,12 +44,20 @@ def scores_chart(table: JSON) -> Figure:
     put_title(figure, f"{table['experiment']}: test scores of probes on {table['encoder']}")
     items = _legend(table)
     beside = int(size[0] / (MARK_INCHES + width_of([str(item.get_label()) for item in items])))
-    figure.legend(handles=items, loc="outside lower center", ncols=min(max(beside, 1), len(items)), frameon=False)
+    figure.legend(
+        handles=items,
+        loc="outside lower center",
+        ncols=min(max(beside, 1), len(items)),
+        frameon=False,
+    )
     return figure
 
 
 def _panel(axes: Any, table: JSON, group: str) -> None:
-    """Draw one target, or the mean: dots with intervals from top to bottom, and a line at each baseline."""
+    """Draw one target, or the mean.
+
+    Dots with intervals from top to bottom, and a line at each baseline.
+    """
     row, columns = table["rows"][group], table["columns"]
     for place in range(0, len(columns), 2):
         axes.axhspan(place - 0.5, place + 0.5, color=PALE, zorder=0)
@@ -52,21 +65,41 @@ def _panel(axes: Any, table: JSON, group: str) -> None:
         axes.axvline(row["columns"][baseline]["value"], zorder=1, **_reference(number))
     for place, column in enumerate(columns):
         cell = row["columns"][column]
-        axes.plot([cell["low"], cell["high"]], [place, place], color="black", linewidth=1.1, solid_capstyle="butt", zorder=2)
+        axes.plot(
+            [cell["low"], cell["high"]],
+            [place, place],
+            color="black",
+            linewidth=1.1,
+            solid_capstyle="butt",
+            zorder=2,
+        )
         axes.plot([cell["value"]], [place], **_mark(column in table["baselines"]), zorder=3)
     axes.set_ylim(len(columns) - 0.5, -0.5)
     axes.margins(x=0.06)
     axes.locator_params(axis="x", nbins=5)
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right"]].set_visible(False)
-    below = f"of {len(table['targets'])} targets" if group == MEAN else f"{row['metric']}, {row['test_rows']:,} rows"
-    axes.set_title(f"{broken(group)}\n{below}", loc="left", fontweight="bold" if group == MEAN else "normal")
+    below = (
+        f"of {len(table['targets'])} targets"
+        if group == MEAN
+        else f"{row['metric']}, {row['test_rows']:,} rows"
+    )
+    axes.set_title(
+        f"{broken(group)}\n{below}", loc="left", fontweight="bold" if group == MEAN else "normal"
+    )
 
 
 def _mark(is_baseline: bool) -> dict[str, Any]:
     """Return the look of a dot: baselines are pale diamonds, the others dark circles."""
     shape, colour = ("D", ACCENT) if is_baseline else ("o", DARK)
-    return {"marker": shape, "color": colour, "markeredgecolor": "black", "markeredgewidth": 0.8, "markersize": 5.5, "linestyle": "none"}
+    return {
+        "marker": shape,
+        "color": colour,
+        "markeredgecolor": "black",
+        "markeredgewidth": 0.8,
+        "markersize": 5.5,
+        "linestyle": "none",
+    }
 
 
 def _reference(number: int) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""What all charts of a report share: sizes in inches, colours that differ in grey as well, and bytes that depend on the numbers only."""
+"""What all charts of a report share.
+
+Sizes in inches, colours that differ in grey as well, and bytes that depend on the numbers only.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ PAD_INCHES = 0.07
 PANELS_WIDE = 3
 
 DARK, ACCENT, PALE = "#0b4f7d", "#e69f00", "#f0f0f0"
-"""Dark blue, orange and a pale grey: apart for colour-blind readers, and in grey (luminance about .3, .7 and .95)."""
+"""Dark blue, orange and a pale grey: apart for colour-blind readers, and in grey (luminance about
+.3, .7 and .95)."""
 
 
 @contextmanager
@@ -32,7 +36,12 @@ def styled() -> Iterator[None]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({"font.size": FONT_POINTS, "axes.titlesize": FONT_POINTS + 1})
-        matplotlib.rcParams.update({"figure.constrained_layout.w_pad": PAD_INCHES, "figure.constrained_layout.h_pad": PAD_INCHES})
+        matplotlib.rcParams.update(
+            {
+                "figure.constrained_layout.w_pad": PAD_INCHES,
+                "figure.constrained_layout.h_pad": PAD_INCHES,
+            }
+        )
         yield
 
 
@@ -42,7 +51,10 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def broken(text: str, letters: int = LABEL_LETTERS) -> str:
-    """Break a label into lines of at most so many letters, after blanks, `_`, `-` and `/`; a longer word stays whole."""
+    """Break a label into lines of at most so many letters, after blanks, `_`, `-` and `/`.
+
+    A longer word stays whole.
+    """
     lines = [""]
     for part in re.findall(r"[^ _/-]*[ _/-]|[^ _/-]+", text):
         if lines[-1] and len(lines[-1]) + len(part.rstrip()) > letters:
@@ -53,12 +65,16 @@ def broken(text: str, letters: int = LABEL_LETTERS) -> str:
 
 def put_title(figure: Figure, text: str) -> None:
     """Put a title on a chart, in as many lines as its width asks for."""
-    figure.suptitle(broken(text, int(figure.get_figwidth() / INCHES_PER_TITLE_LETTER)), fontsize="large")
+    figure.suptitle(
+        broken(text, int(figure.get_figwidth() / INCHES_PER_TITLE_LETTER)), fontsize="large"
+    )
 
 
 def width_of(labels: Sequence[str]) -> float:
     """Return the inches that the longest line of some labels takes at most."""
-    return INCHES_PER_LETTER * max((len(line) for label in labels for line in label.split("\n")), default=0)
+    return INCHES_PER_LETTER * max(
+        (len(line) for label in labels for line in label.split("\n")), default=0
+    )
 
 
 def panels(count: int) -> tuple[int, int]:

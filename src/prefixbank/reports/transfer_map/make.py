@@ -27,7 +27,9 @@ def write_map(out: Path, table: JSON) -> None:
     write_json(out / "report.json", table)
     (out / "report.md").write_text(markdown(table, CHARTS), encoding="utf-8")
     with styled():
-        for (name, _), draw in zip(CHARTS, (gains_chart, similarity_chart, scatter_chart), strict=True):
+        for (name, _), draw in zip(
+            CHARTS, (gains_chart, similarity_chart, scatter_chart), strict=True
+        ):
             save(draw(table), out / name)
 
 
@@ -35,4 +37,9 @@ def gains_chart(table: JSON) -> Figure:
     """Return the map of gains, sources by targets and their mean."""
     targets = [*table["targets"], MEAN]
     values = [[by_target[target] for target in targets] for by_target in table["gains"].values()]
-    return signed_map(f"{table['experiment']}: score from a source's prefix minus cold start", list(table["gains"]), targets, values)
+    return signed_map(
+        f"{table['experiment']}: score from a source's prefix minus cold start",
+        list(table["gains"]),
+        targets,
+        values,
+    )

@@ -1,6 +1,9 @@
-"""The retrieval table of a transfer map: what choosing sources by similarity is worth, seed by seed.
+"""The retrieval table of a transfer map.
 
-A choice is one chance for each source, so what a choice scores, and what it scores on resampled rows, is a sum over sources.
+What choosing sources by similarity is worth, seed by seed.
+
+A choice is one chance for each source, so what a choice scores, and what it scores on resampled
+rows, is a sum over sources.
 """
 
 from __future__ import annotations
@@ -52,7 +55,12 @@ def comparisons(ks: Sequence[int], combined: Sequence[str]) -> int:
     return 3 * len(ks) + len(combined) + 1
 
 
-def retrieval(found: Mapping[str, TargetScores], near: Mapping[str, np.ndarray], regime: Regime, ks: Sequence[int]) -> JSON:
+def retrieval(
+    found: Mapping[str, TargetScores],
+    near: Mapping[str, np.ndarray],
+    regime: Regime,
+    ks: Sequence[int],
+) -> JSON:
     """Return a regime's table.
 
     Args:
@@ -68,17 +76,25 @@ def retrieval(found: Mapping[str, TargetScores], near: Mapping[str, np.ndarray],
         picked = {name: scores.weighted(by_seed) for name, by_seed in chances.items()}
         ends = {name: picked.pop(name) for name in (ORACLE, BOUND)}
         rows[target] = {COLD: scores.cold, **picked, **scores.combined, **ends}
-        chosen[target] = {name: _names(scores, chances[name]) for name in (*map(top, ks), ORACLE, BOUND)}
+        chosen[target] = {
+            name: _names(scores, chances[name]) for name in (*map(top, ks), ORACLE, BOUND)
+        }
     add_mean(rows)
     table = {name: _row(rows, name) for name in rows[MEAN]}
     against_random = {str(k): difference(rows[MEAN][top(k)], rows[MEAN][random(k)]) for k in ks}
-    family: list[Any] = [row["minus_cold"] for name, row in table.items() if name not in (COLD, BOUND)] + list(against_random.values())
+    family: list[Any] = [
+        row["minus_cold"] for name, row in table.items() if name not in (COLD, BOUND)
+    ] + list(against_random.values())
     correct(family)
     return {
         "rows": table,
         "against_random": against_random,
         "family": len(family),
-        "targets": {target: {name: cell(sampled) for name, sampled in row.items()} for target, row in rows.items() if target != MEAN},
+        "targets": {
+            target: {name: cell(sampled) for name, sampled in row.items()}
+            for target, row in rows.items()
+            if target != MEAN
+        },
         "chosen": chosen,
     }
 
@@ -96,10 +112,14 @@ def choices(scores: TargetScores, near: np.ndarray, regime: Regime, ks: Sequence
     found: Chances = {}
     for place, seed in enumerate(scores.seeds):
         choosing = _choosing(regime, place, len(scores.seeds))
-        candidates = candidates_of_seeds(scores.validation, scores.test, choosing=choosing, scoring=[place])
+        candidates = candidates_of_seeds(
+            scores.validation, scores.test, choosing=choosing, scoring=[place]
+        )
         for k in ks:
             size = min(k, len(scores.sources))
-            found.setdefault(top(k), {})[seed] = one_hot[best_of_k(near[choosing].mean(axis=0), candidates, size).source]
+            found.setdefault(top(k), {})[seed] = one_hot[
+                best_of_k(near[choosing].mean(axis=0), candidates, size).source
+            ]
             found.setdefault(random(k), {})[seed] = chances_of_k_random(candidates, size)
         found.setdefault(ORACLE, {})[seed] = one_hot[oracle_by_validation(candidates).source]
         found.setdefault(BOUND, {})[seed] = one_hot[oracle_by_test(candidates).source]
@@ -124,7 +144,10 @@ def _row(rows: Rows, name: str) -> JSON:
     """Return a row of the table; its difference to a cold start is not yet corrected."""
     mean = rows[MEAN]
     seeds = shared_seeds(mean[name], mean[COLD])
-    values = {each: np.array([row[each].value(seeds) for target, row in rows.items() if target != MEAN]) for each in (name, COLD, ORACLE)}
+    values = {
+        each: np.array([row[each].value(seeds) for target, row in rows.items() if target != MEAN])
+        for each in (name, COLD, ORACLE)
+    }
     reductions = relative_error_reduction(values[name], values[COLD], scale="share")
     there = reductions[np.isfinite(reductions)]
     return {
@@ -132,5 +155,7 @@ def _row(rows: Rows, name: str) -> JSON:
         "minus_cold": None if name == COLD else difference(mean[name], mean[COLD]),
         "error_reduction": float(there.mean()) if len(there) else None,
         "error_reduction_targets": len(there),
-        "share_of_oracle_gain": number_or_none(share_of_oracle_gain(values[name], values[COLD], values[ORACLE])),
+        "share_of_oracle_gain": number_or_none(
+            share_of_oracle_gain(values[name], values[COLD], values[ORACLE])
+        ),
     }

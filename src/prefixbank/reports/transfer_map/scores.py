@@ -1,4 +1,7 @@
-"""Scores of a transfer map, target by target: on validation rows, by which sources are chosen, and on test rows, which are reported."""
+"""Scores of a transfer map, target by target.
+
+On validation rows, by which sources are chosen, and on test rows, which are reported.
+"""
 
 from __future__ import annotations
 
@@ -45,15 +48,22 @@ class TargetScores:
         return np.array([self.cold.scores[seed] for seed in self.seeds])
 
     def weighted(self, chances: Mapping[int, np.ndarray]) -> Sampled:
-        """Return what a source drawn with chances [S], which may differ from seed to seed, is expected to score in each seed."""
+        """Return what a source drawn with chances [S] is expected to score in each seed.
+
+        The chances may differ from seed to seed.
+        """
         places = {seed: place for place, seed in enumerate(self.seeds)}
         return Sampled(
-            scores={seed: float(each @ self.test[:, places[seed]]) for seed, each in chances.items()},
+            scores={
+                seed: float(each @ self.test[:, places[seed]]) for seed, each in chances.items()
+            },
             samples={seed: each @ self.samples[:, places[seed]] for seed, each in chances.items()},
         )
 
 
-def target_scores(study: TransferMap, target: str, bootstrap_samples: int, number: int) -> TargetScores:
+def target_scores(
+    study: TransferMap, target: str, bootstrap_samples: int, number: int
+) -> TargetScores:
     """Read and resample the scores of one target, the `number`-th.
 
     Raises:
@@ -64,24 +74,33 @@ def target_scores(study: TransferMap, target: str, bootstrap_samples: int, numbe
     sources = tuple(source for source in study.sources if source in warm)
     entries = {one.score.digest: one.score for one in _trainings(study, target)}
     result = read_json(cold[seeds[0]].prefix, "result.json")
-    rows, scored, _ = sample_rows(target, entries, result["metric"], len(result["labels"]) or 1, bootstrap_samples, number)
+    rows, scored, _ = sample_rows(
+        target, entries, result["metric"], len(result["labels"]) or 1, bootstrap_samples, number
+    )
     found = [[scored[warm[source][seed].score.digest] for seed in seeds] for source in sources]
     return TargetScores(
         facts={"metric": result["metric"], "test_rows": rows},
         seeds=seeds,
         sources=sources,
-        validation=np.array([[_validation(warm[source][seed]) for seed in seeds] for source in sources]),
+        validation=np.array(
+            [[_validation(warm[source][seed]) for seed in seeds] for source in sources]
+        ),
         test=np.array([[score for score, _ in by_source] for by_source in found]),
         samples=np.array([[samples for _, samples in by_source] for by_source in found]),
         cold=_sampled(cold, scored),
         cold_validation=np.array([_validation(cold[seed]) for seed in seeds]),
-        combined={name: _sampled(by_target[target], scored) for name, by_target in study.combined.items()},
+        combined={
+            name: _sampled(by_target[target], scored) for name, by_target in study.combined.items()
+        },
     )
 
 
 def _trainings(study: TransferMap, target: str) -> Iterator[Trained]:
     yield from study.cold[target].values()
-    for by_seed in (*study.warm[target].values(), *(by_target[target] for by_target in study.combined.values())):
+    for by_seed in (
+        *study.warm[target].values(),
+        *(by_target[target] for by_target in study.combined.values()),
+    ):
         yield from by_seed.values()
 
 

@@ -1,4 +1,7 @@
-"""Markdown of the report on a transfer map beside its scores: similarity, speed, and how to read the numbers."""
+"""Markdown of the report on a transfer map beside its scores.
+
+Similarity, speed, and how to read the numbers.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from prefixbank.reports.transfer_map.similarity import SOURCE_ALONE, ranking_row
 from prefixbank.store.key import JSON
 
 CONTROL = (
-    f"`{SOURCE_ALONE['measure']}` of `{SOURCE_ALONE['reading']}` is a control: it ranks sources by how little training moved them from "
-    "their start, whatever the target. A similarity that does no better may tell of sources alone."
+    f"`{SOURCE_ALONE['measure']}` of `{SOURCE_ALONE['reading']}` is a control: it ranks sources "
+    "by how little training moved them from their start, whatever the target. A similarity that "
+    "does no better may tell of sources alone."
 )
 SPEED = {"positive": "pairs that gain on test rows", "all": "all pairs"}
 
@@ -23,20 +27,44 @@ def listed(names: Iterable[object]) -> str:
 def correlations(table: JSON) -> list[str]:
     """Return the section on similarity and what transfer brings."""
     rows = [
-        [row["measure"], row["reading"], f"{row['layer']}", _interval(row["pearson"]), _interval(row["spearman"]), _within(row["within"])]
+        [
+            row["measure"],
+            row["reading"],
+            f"{row['layer']}",
+            _interval(row["pearson"]),
+            _interval(row["spearman"]),
+            _within(row["within"]),
+        ]
         for row in table["correlations"]
     ]
     undefined = any("-" in row for row in rows)
     return [
         "## Does similarity tell which source helps",
         "",
-        "Similarity of task embeddings beside relative error reduction, both means over seeds: all pairs together, and the mean over "
-        "targets of the correlation over sources, which is what choosing a source needs.",
+        (
+            "Similarity of task embeddings beside relative error reduction, both means over seeds: "
+            "all pairs together, and the mean over targets of the correlation over sources, which "
+            "is what choosing a source needs."
+        ),
         "",
         *grid(["measure", "of", "layer", "Pearson", "Spearman", "Spearman within a target"], rows),
         "",
-        *([CONTROL, ""] if any(row["measure"] == SOURCE_ALONE["measure"] for row in table["correlations"]) else []),
-        *(["`-`: undefined, because similarity or error reduction does not differ, or of too few pairs.", ""] if undefined else []),
+        *(
+            [CONTROL, ""]
+            if any(row["measure"] == SOURCE_ALONE["measure"] for row in table["correlations"])
+            else []
+        ),
+        *(
+            [
+                (
+                    "`-`: undefined, because similarity or error reduction does not differ, or of "
+                    "too few pairs."
+                ),
+                "",
+            ]
+            if undefined
+            else []
+        ),
         *_shown(table),
         "",
     ]
@@ -59,23 +87,37 @@ def _shown(table: JSON) -> list[str]:
     return [
         said,
         f"- Within a target, the rank correlation over sources {there}.",
-        f"- The other {looks} rows look at the same trainings in other ways. The best of them is the best in part by chance.",
+        (
+            f"- The other {looks} rows look at the same trainings in other ways. The best of them "
+            "is the best in part by chance."
+        ),
     ]
 
 
 def _direction(within: JSON) -> str:
     signs = [value for value in within["by_target"]["spearman"].values() if value is not None]
-    return f"is above zero on {sum(value > 0 for value in signs)} of {len(signs)} targets; no interval is given"
+    return (
+        f"is above zero on {sum(value > 0 for value in signs)} of {len(signs)} targets; no "
+        "interval is given"
+    )
 
 
 def _interval(found: JSON) -> str:
     if found["value"] is None:
         return "-"
-    return number(found["value"], signed=True) if found["low"] is None else interval(found, signed=True)
+    return (
+        number(found["value"], signed=True)
+        if found["low"] is None
+        else interval(found, signed=True)
+    )
 
 
 def _within(found: JSON) -> str:
-    return "-" if found["spearman"] is None else f"{number(found['spearman'], signed=True)} ({found['targets']} targets)"
+    return (
+        "-"
+        if found["spearman"] is None
+        else f"{number(found['spearman'], signed=True)} ({found['targets']} targets)"
+    )
 
 
 def speed(table: JSON) -> list[str]:
@@ -92,17 +134,31 @@ def speed(table: JSON) -> list[str]:
         ]
         for said, found in ((SPEED[name], table["speed"][name]) for name in SPEED)
     ]
-    header = ["of", "pairs", "never, with any seed", "trainings", "never", "not comparable", "median ratio of steps"]
+    header = [
+        "of",
+        "pairs",
+        "never, with any seed",
+        "trainings",
+        "never",
+        "not comparable",
+        "median ratio of steps",
+    ]
     return [
         "## How soon a warm start is where a cold start ends",
         "",
-        "Steps to the final validation score of the cold start of the same seed, over the cold start's own first steps to that score. "
-        "`never`: it does not get there, which the median counts as slower than any other. "
-        "`not comparable`: the cold start was there before its first step.",
+        (
+            "Steps to the final validation score of the cold start of the same seed, over the cold "
+            "start's own first steps to that score. `never`: it does not get there, which the "
+            "median counts as slower than any other. `not comparable`: the cold start was there "
+            "before its first step."
+        ),
         "",
         *grid(header, rows),
         "",
-        f"{_sooner(table['speed']['positive'])} The pairs that gain were picked by their result, so the row of all pairs is the fair one.",
+        (
+            f"{_sooner(table['speed']['positive'])} The pairs that gain were picked by their "
+            "result, so the row of all pairs is the fair one."
+        ),
         "",
     ]
 
@@ -117,33 +173,61 @@ def _sooner(found: JSON) -> str:
     if found["trainings"] == found["undefined"]:
         return "No training from a source that gains can be compared."
     if found["median"] is None:
-        return "Where transfer gains, about half of the trainings or more never score on validation what the cold start ends with."
-    speed = "fewer steps than" if found["median"] < 1 else "more steps than" if found["median"] > 1 else "as many steps as"
-    return f"Where transfer gains, the median training takes {speed} the cold start to its final validation score."
+        return (
+            "Where transfer gains, about half of the trainings or more never score on validation "
+            "what the cold start ends with."
+        )
+    speed = (
+        "fewer steps than"
+        if found["median"] < 1
+        else "more steps than"
+        if found["median"] > 1
+        else "as many steps as"
+    )
+    return (
+        f"Where transfer gains, the median training takes {speed} the cold start to its final "
+        "validation score."
+    )
 
 
 def reading(table: JSON) -> list[str]:
     """Say what intervals and p-values cover."""
     seeds, regimes = len(table["seeds"]), table["regimes"]
     covered = (
-        f"test rows, the rows of each target apart and the same for all rows of a table, and training seeds. {few_seeds(seeds)}"
+        "test rows, the rows of each target apart and the same for all rows of a table, and "
+        f"training seeds. {few_seeds(seeds)}"
         if seeds > 1
-        else "test rows alone, the rows of each target apart and the same for all rows of a table. With one seed nothing is known of how "
-        "seeds differ, and there are no other seeds to choose a source by: the table with held-out seeds is left out."
+        else "test rows alone, the rows of each target apart and the same for all rows of a table. "
+        "With one seed nothing is known of how seeds differ, and there are no other seeds to "
+        "choose a source by: the table with held-out seeds is left out."
     )
     family = next(iter(regimes.values()))["family"]
     return [
         "## How to read the numbers",
         "",
-        f"- In brackets: 95 % percentile bootstrap intervals ({table['resamples']:,} resamples), which redraw {covered} "
-        "They do not redo the choice of sources, and do not cover the choice of train rows, of tasks or of the encoder.",
-        "- best of top-k: similarity makes a list of k sources, validation chooses one of them, its test score is reported. best of "
-        "random k: the same if the list were drawn at random, the exact mean over all lists.",
-        "- error reduction: gain over the cold start as a share of the cold start's distance to 1, mean over targets.",
-        "- share of oracle's gain: gain over the cold start, summed over targets, over that of the best of all by validation, its source "
-        "chosen by the same seeds.",
-        f"- p: two-sided, from the same resamples. Corrected after Holm over the {family} tested differences of a table, each table apart. "
-        f"`{MARK}` marks p below {table['level']:g} after correction; what has no mark is not told apart.",
+        (
+            f"- In brackets: 95 % percentile bootstrap intervals ({table['resamples']:,} "
+            f"resamples), which redraw {covered} They do not redo the choice of sources, and do "
+            "not cover the choice of train rows, of tasks or of the encoder."
+        ),
+        (
+            "- best of top-k: similarity makes a list of k sources, validation chooses one of "
+            "them, its test score is reported. best of random k: the same if the list were drawn "
+            "at random, the exact mean over all lists."
+        ),
+        (
+            "- error reduction: gain over the cold start as a share of the cold start's distance "
+            "to 1, mean over targets."
+        ),
+        (
+            "- share of oracle's gain: gain over the cold start, summed over targets, over that of "
+            "the best of all by validation, its source chosen by the same seeds."
+        ),
+        (
+            f"- p: two-sided, from the same resamples. Corrected after Holm over the {family} "
+            f"tested differences of a table, each table apart. `{MARK}` marks p below "
+            f"{table['level']:g} after correction; what has no mark is not told apart."
+        ),
         "- Intervals of correlations come from drawing tasks, with all pairs of the drawn tasks.",
         "",
     ]

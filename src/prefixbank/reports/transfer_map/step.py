@@ -1,7 +1,7 @@
 """Step `map-report`: the trainings of a transfer map, to tables, text and charts.
 
-A transfer map trains each target from a cold start and from each source's prefix, and asks whether the similarity of task embeddings tells
-beforehand which source helps.
+A transfer map trains each target from a cold start and from each source's prefix, and asks whether
+the similarity of task embeddings tells beforehand which source helps.
 
 Source: Vu et al. 2022 (2110.07904), sections 3 and 4.
 """
@@ -26,7 +26,8 @@ def unit(study: TransferMap, *, bootstrap_samples: int) -> Unit:
 
     Args:
         study: what was trained.
-        bootstrap_samples: bootstrap resamples behind the intervals, at the least; there are more where many comparisons are corrected together.
+        bootstrap_samples: bootstrap resamples behind the intervals, at the least; there are more
+            where many comparisons are corrected together.
     """
 
     def make(out: Path, work: Path) -> JSON:
@@ -37,12 +38,20 @@ def unit(study: TransferMap, *, bootstrap_samples: int) -> Unit:
         return {"experiment": study.facts.experiment}
 
     name = study.facts.experiment
-    made_of = document(step="map_report", version=VERSION, config=_config(study, bootstrap_samples), inputs=_inputs(study))
+    made_of = document(
+        step="map_report",
+        version=VERSION,
+        config=_config(study, bootstrap_samples),
+        inputs=_inputs(study),
+    )
     return Unit(step=STEP, name=name, document=made_of, make=make, ref=("report", name), here=True)
 
 
 def _config(study: TransferMap, bootstrap_samples: int) -> JSON:
-    """Return what is said and in which order; a document does not keep the order of names, so orders are lists."""
+    """Return what is said and in which order.
+
+    A document does not keep the order of names, so orders are lists.
+    """
     return {
         **asdict(study.facts),
         "bootstrap_samples": bootstrap_samples,
@@ -56,7 +65,9 @@ def _config(study: TransferMap, bootstrap_samples: int) -> JSON:
 
 def _inputs(study: TransferMap) -> JSON:
     """Return the digest of every artifact that is read."""
-    return {name: _digests(getattr(study, name)) for name in ("sources", "cold", "warm", "combined")}
+    return {
+        name: _digests(getattr(study, name)) for name in ("sources", "cold", "warm", "combined")
+    }
 
 
 def _digests(tree: Any) -> Any:

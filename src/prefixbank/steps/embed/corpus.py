@@ -1,7 +1,9 @@
-"""Step `embed` over a corpus of several shards: each shard is a unit of its own, and the corpus holds the files of all.
+"""Step `embed` over a corpus of several shards.
 
-What is finished stays finished: a run that is killed goes on at the shard it was in, a corpus that has grown keeps the shards before its
-old end. A corpus of one shard is that shard.
+Each shard is a unit of its own, and the corpus holds the files of all.
+
+What is finished stays finished: a run that is killed goes on at the shard it was in, a corpus that
+has grown keeps the shards before its old end. A corpus of one shard is that shard.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, key_of
 
 
-def unit(context: Context, reading: EmbeddingSpec, corpus: Corpus, name: str, ref: tuple[str, str]) -> Unit:
+def unit(
+    context: Context, reading: EmbeddingSpec, corpus: Corpus, name: str, ref: tuple[str, str]
+) -> Unit:
     """Return the unit that embeds a corpus.
 
     Args:
@@ -42,16 +46,21 @@ def unit(context: Context, reading: EmbeddingSpec, corpus: Corpus, name: str, re
         ref: what to point at the result.
 
     Raises:
-        UsageError: texts without a second one are to be compared; a calibration on more rows than a shard has.
+        UsageError: texts without a second one are to be compared; a calibration on more rows than a
+            shard has.
     """
     check_workers(context, reading, corpus)
     if len(corpus.digests) == 1:
         (texts,) = corpus.shards()
         return embed.unit(context, reading, {stem_of(0): texts}, name, ref=ref)
     check_calibration(reading.recipe, corpus.shard_rows)
-    made_of = reading.document({stem_of(number): digest for number, digest in enumerate(corpus.digests)})
+    made_of = reading.document(
+        {stem_of(number): digest for number, digest in enumerate(corpus.digests)}
+    )
     if context.needs_making(key_of(made_of)):
-        say_finished(_Shards(context=context, reading=reading, read=Shards(corpus.source), name=name), corpus)
+        say_finished(
+            _Shards(context=context, reading=reading, read=Shards(corpus.source), name=name), corpus
+        )
 
     def make(out: Path, work: Path) -> JSON:
         shards = _Shards(context=context, reading=reading, read=Shards(corpus.source), name=name)
@@ -72,14 +81,34 @@ def unit(context: Context, reading: EmbeddingSpec, corpus: Corpus, name: str, re
         if reading.reuse is not None:
             facts["reused_rows"] = corpus.rows - reading.reuse.texts_read
         parts = [stem_of(number) for number in range(len(corpus.digests))]
-        write_json(out / FACTS, {**facts, "parts": parts, "rows": corpus.rows, "truncated_share": truncated / corpus.rows})
+        write_json(
+            out / FACTS,
+            {
+                **facts,
+                "parts": parts,
+                "rows": corpus.rows,
+                "truncated_share": truncated / corpus.rows,
+            },
+        )
         return reading.info()
 
-    return Unit(step=EMBED_STEP, name=name, document=made_of, make=make, ref=ref, note=embed.describe, here=True)
+    return Unit(
+        step=EMBED_STEP,
+        name=name,
+        document=made_of,
+        make=make,
+        ref=ref,
+        note=embed.describe,
+        here=True,
+    )
 
 
-def make_shards(context: Context, reading: EmbeddingSpec, read: Shards, digests: Mapping[int, str]) -> None:
-    """Make some shards of a corpus, each told by its number and digest: a worker's share. The first one comes with those that need it.
+def make_shards(
+    context: Context, reading: EmbeddingSpec, read: Shards, digests: Mapping[int, str]
+) -> None:
+    """Make some shards of a corpus, each told by its number and digest: a worker's share.
+
+    The first one comes with those that need it.
 
     Raises:
         DataError: the file is not the one that was checked.
@@ -100,18 +129,23 @@ def check_calibration(recipe: EmbedRecipe, shard_rows: int) -> None:
 
 
 def check_workers(context: Context, reading: EmbeddingSpec, corpus: Corpus) -> None:
-    """Refuse what workers cannot do: read standard input on another machine, or know what the others have just embedded."""
+    """Refuse what workers cannot do.
+
+    Read standard input on another machine, or know what the others have just embedded.
+    """
     if context.workers is None:
         return
     if corpus.is_copy and context.workers.is_remote:
         raise UsageError(
-            f"corpus.path=- with run.driver={context.run.driver}, whose workers each read the corpus",
+            f"corpus.path=- with run.driver={context.run.driver}, whose workers each read the "
+            "corpus",
             expected="a file that all machines see",
             fix="write the lines to a file: corpus.path=texts.txt    or run.driver=local",
         )
     if reading.reuse is not None and (context.workers.is_remote or context.run.workers > 1):
         raise UsageError(
-            f"reuse=true with run.driver={context.run.driver} run.workers={context.run.workers}: workers do not know each other's rows",
+            f"reuse=true with run.driver={context.run.driver} run.workers={context.run.workers}: "
+            "workers do not know each other's rows",
             expected="one process, which reads each text once",
             fix="run.driver=local run.workers=1    or drop reuse=true",
         )
@@ -129,8 +163,13 @@ def say_finished(shards: _Shards, corpus: Corpus) -> None:
     shards.context.emit(Event(kind="note", step=EMBED_STEP, name=shards.name, text=text))
 
 
-def make_elsewhere(shards: _Shards, corpus: Corpus, workers: WorkerPool, progress: RowProgress) -> None:
-    """Have workers make the shards that are missing; a first one that the others need is made before them."""
+def make_elsewhere(
+    shards: _Shards, corpus: Corpus, workers: WorkerPool, progress: RowProgress
+) -> None:
+    """Have workers make the shards that are missing.
+
+    A first one that the others need is made before them.
+    """
     first = {0: corpus.digests[0]} if shards.calibrated else {}
     settings = [f"corpus.path='{corpus.source.path}'"] if corpus.is_copy else []
     while workers.should_dispatch(len(missing := shards.missing(corpus.digests))):
@@ -141,7 +180,13 @@ def make_elsewhere(shards: _Shards, corpus: Corpus, workers: WorkerPool, progres
             progress.finish(sum(corpus.rows_of(number) for number in job.shards if number in wave))
 
         jobs = workers.jobs_for_shards(wave, always=first, settings=settings)
-        do_jobs(shards.context, workers, jobs, [shards.key(number, digest) for number, digest in wave.items()], on_done)
+        do_jobs(
+            shards.context,
+            workers,
+            jobs,
+            [shards.key(number, digest) for number, digest in wave.items()],
+            on_done,
+        )
 
 
 @dataclass(kw_only=True)
@@ -153,7 +198,8 @@ class _Shards:
         reading: with what.
         read: reads the texts of a shard.
         name: what messages call the corpus.
-        calibration: the first shard, once it is there, where what it says about features is needed for the others.
+        calibration: the first shard, once it is there, where what it says about features is needed
+            for the others.
     """
 
     context: Context
@@ -169,23 +215,41 @@ class _Shards:
 
     def key(self, number: int, digest: str) -> str:
         """Return a shard's key; with calibrated vectors, known once the first one is there."""
-        return key_of(self.reading.document({stem_of(number): digest}, self.calibration if number else None))
+        return key_of(
+            self.reading.document({stem_of(number): digest}, self.calibration if number else None)
+        )
 
     def missing(self, digests: Sequence[str]) -> dict[int, str]:
-        """Return number and digest of the shards that are not there; without the first one, none that needs it is."""
+        """Return number and digest of the shards that are not there.
+
+        Without the first one, none that needs it is.
+        """
         numbered = dict(enumerate(digests))
         self._find_calibration(digests[0])
         if self.calibrated and self.calibration is None:
             return numbered
-        return {number: digest for number, digest in numbered.items() if self.context.needs_making(self.key(number, digest))}
+        return {
+            number: digest
+            for number, digest in numbered.items()
+            if self.context.needs_making(self.key(number, digest))
+        }
 
     def entry(self, number: int, digest: str, context: Context) -> Entry:
-        """Return a shard, made in this process if it is missing; `context` is told how far it is."""
+        """Return a shard, made in this process if it is missing.
+
+        `context` is told how far it is.
+        """
         key = self.key(number, digest)
         entry = None if context.needs_making(key) else context.store.get(key)
         if entry is None:
             stem, calibration = stem_of(number), self.calibration if number else None
-            unit = embed.unit(context, self.reading, {stem: self.read(number, digest)}, f"{self.name} {stem}", calibration=calibration)
+            unit = embed.unit(
+                context,
+                self.reading,
+                {stem: self.read(number, digest)},
+                f"{self.name} {stem}",
+                calibration=calibration,
+            )
             made = context.restricted_to([key], silent).ensure(unit)
             assert isinstance(made, Entry)
             entry = made
@@ -200,7 +264,7 @@ class _Shards:
 
 
 def _share(source: Path, target: Path) -> None:
-    """Give the same file a second name, or copy it where the file system has one name for each file."""
+    """Give the same file a second name, or copy it where the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError:
@@ -244,4 +308,13 @@ class RowProgress:
     def _tell(self) -> None:
         speed = self.embedded / max(1e-9, time.monotonic() - self.started)
         text = f"{speed:,.0f} texts/s" if self.embedded else ""
-        self.context.emit(Event(kind="progress", step=STEP, name=self.name, done=self.done, total=self.total, text=text))
+        self.context.emit(
+            Event(
+                kind="progress",
+                step=STEP,
+                name=self.name,
+                done=self.done,
+                total=self.total,
+                text=text,
+            )
+        )

@@ -21,16 +21,21 @@ if TYPE_CHECKING:
 class LoadedBank:
     """A bank, or a multi-task encoder, in memory. Made by `prefixbank.load_bank`."""
 
-    def __init__(self, context: Context, entry: Entry, files: EncoderFiles, recipe: EmbedRecipe) -> None:
+    def __init__(
+        self, context: Context, entry: Entry, files: EncoderFiles, recipe: EmbedRecipe
+    ) -> None:
         self.entry = entry
         self._context, self._files, self._recipe = context, files, recipe
         self._bank = load_plain(entry) if is_encoder(entry) else combine.load_bank(entry)
 
     def embed(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
-        """Return one vector for each text, or for each pair of texts as the recipe reads them: float32 [N, F].
+        """Return one vector for each text, or for each pair of texts as the recipe reads them.
+
+        float32 [N, F].
 
         Raises:
-            UsageError: no texts, another number of second texts, or a single text, which Python would read as a list of letters.
+            UsageError: no texts, another number of second texts, or a single text, which Python
+                would read as a list of letters.
         """
         from prefixbank.steps.embed.rows import embed_rows
 
@@ -41,11 +46,19 @@ class LoadedBank:
 def _rows_of(texts: Sequence[str], pairs: Sequence[str] | None) -> Texts:
     """Check what `LoadedBank.embed` is given."""
     if isinstance(texts, str) or isinstance(pairs, str):
-        raise UsageError("one text instead of a list of texts", expected="a list, also for one text", fix='bank.embed(["a text"])')
+        raise UsageError(
+            "one text instead of a list of texts",
+            expected="a list, also for one text",
+            fix='bank.embed(["a text"])',
+        )
     if len(texts) == 0:
-        raise UsageError("no texts to embed", expected="one text or more", fix='bank.embed(["a text"])')
+        raise UsageError(
+            "no texts to embed", expected="one text or more", fix='bank.embed(["a text"])'
+        )
     if pairs is not None and len(pairs) != len(texts):
         raise UsageError(
-            f"{len(texts)} texts and {len(pairs)} second texts", expected="a second text for each", fix="bank.embed(texts, pairs)"
+            f"{len(texts)} texts and {len(pairs)} second texts",
+            expected="a second text for each",
+            fix="bank.embed(texts, pairs)",
         )
     return Texts(texts=tuple(texts), pairs=None if pairs is None else tuple(pairs))

@@ -12,7 +12,14 @@ import numpy as np
 import torch
 
 from prefixbank.artifacts.bank import plain_bank, read_bank
-from prefixbank.artifacts.embeddings import CALIBRATION, FACTS, STEP, finished_part, publish_part, read_calibration
+from prefixbank.artifacts.embeddings import (
+    CALIBRATION,
+    FACTS,
+    STEP,
+    finished_part,
+    publish_part,
+    read_calibration,
+)
 from prefixbank.artifacts.json_files import write_json
 from prefixbank.artifacts.tensors import write_tensors
 from prefixbank.core.combine import Bank
@@ -29,50 +36,90 @@ from prefixbank.store.key import JSON
 
 
 def make_parts(
-    context: Context, reading: EmbeddingSpec, parts: Mapping[str, Texts], calibration: Entry | None, name: str, folders: tuple[Path, Path]
+    context: Context,
+    reading: EmbeddingSpec,
+    parts: Mapping[str, Texts],
+    calibration: Entry | None,
+    name: str,
+    folders: tuple[Path, Path],
 ) -> None:
-    """Write a Parquet file for each part, `embeddings.json`, and for stored types that need one the calibration.
+    """Write a Parquet file for each part, `embeddings.json`, and the calibration.
+
+    Only stored types that need a calibration have one.
 
     Args:
         context: how to run.
         reading: what reads, how, and what to store.
         parts: file stem to its rows.
-        calibration: embeddings whose calibration holds here too; None: it is that of the first rows of the first part.
+        calibration: embeddings whose calibration holds here too; None: it is that of the first rows
+            of the first part.
         name: what messages call it.
         folders: where results go, and where finished parts wait for the others.
     """
     (out, work), recipe = folders, reading.recipe
     bank = plain_bank(reading.pooling) if reading.bank is None else read_bank(reading.bank)
     known = None if calibration is None else read_calibration(calibration.file(CALIBRATION))
-    truncated, features, read_before = 0, 0, 0 if reading.reuse is None else reading.reuse.texts_read
+    truncated, features, read_before = (
+        0,
+        0,
+        0 if reading.reuse is None else reading.reuse.texts_read,
+    )
     for stem, rows in parts.items():
         path, kept = work / f"{stem}.parquet", work / CALIBRATION
         found = finished_part(path)
         tell = _teller(context, name, stem, len(rows))
         if found is None and reading.reuse is not None:
             reading.reuse.open(reading.document({}))
-            found = write_part_reusing(path, rows, reading.reuse, partial(_read, context, bank, reading, tell), tell)
+            found = write_part_reusing(
+                path, rows, reading.reuse, partial(_read, context, bank, reading, tell), tell
+            )
         elif found is None:
             vectors, cut = embed_rows(context, bank, reading.files, rows, recipe, tell)
             if known is None and needs_calibration(recipe.vectors):
-                known = read_calibration(kept) if kept.is_file() else _calibrated(kept, vectors[: recipe.calibration_rows])
+                known = (
+                    read_calibration(kept)
+                    if kept.is_file()
+                    else _calibrated(kept, vectors[: recipe.calibration_rows])
+                )
             found = (int(cut.sum()), vectors.shape[1])
-            publish_part(path, rows, quantize(vectors, recipe.vectors, known, recipe.binary_threshold), *found)
+            publish_part(
+                path,
+                rows,
+                quantize(vectors, recipe.vectors, known, recipe.binary_threshold),
+                *found,
+            )
         truncated, features = truncated + found[0], found[1]
         shutil.copyfile(path, out / path.name)
     if needs_calibration(recipe.vectors):
-        shutil.copyfile(work / CALIBRATION if calibration is None else calibration.file(CALIBRATION), out / CALIBRATION)
+        shutil.copyfile(
+            work / CALIBRATION if calibration is None else calibration.file(CALIBRATION),
+            out / CALIBRATION,
+        )
     count = sum(len(rows) for rows in parts.values())
     stored = {"type": recipe.vectors, "features": features}
-    pooled = {"pooling": asdict(bank.pooling), "layer_blocks": _layer_blocks(context, reading.files, bank)}
-    facts = {"parts": list(parts), "rows": count, "truncated_share": truncated / count, "vectors": stored, **pooled}
+    pooled = {
+        "pooling": asdict(bank.pooling),
+        "layer_blocks": _layer_blocks(context, reading.files, bank),
+    }
+    facts = {
+        "parts": list(parts),
+        "rows": count,
+        "truncated_share": truncated / count,
+        "vectors": stored,
+        **pooled,
+    }
     if reading.reuse is not None:
         facts["reused_rows"] = count - (reading.reuse.texts_read - read_before)
     write_json(out / FACTS, facts)
 
 
-def _read(context: Context, bank: Bank, reading: EmbeddingSpec, tell: Callable[[int], None], rows: Texts) -> tuple[np.ndarray, np.ndarray]:
-    """Return what is stored of some rows' vectors, where that needs no calibration, and which rows were truncated."""
+def _read(
+    context: Context, bank: Bank, reading: EmbeddingSpec, tell: Callable[[int], None], rows: Texts
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is stored of some rows' vectors, and which rows were truncated.
+
+    For stored types that need no calibration.
+    """
     vectors, cut = embed_rows(context, bank, reading.files, rows, reading.recipe, tell)
     return quantize(vectors, reading.recipe.vectors, None, reading.recipe.binary_threshold), cut
 
@@ -84,7 +131,9 @@ def _teller(context: Context, name: str, stem: str, total: int) -> Callable[[int
     def on_rows(count: int) -> None:
         nonlocal done
         done += count
-        context.emit(Event(kind="progress", step=STEP, name=name, done=done, total=total, text=stem))
+        context.emit(
+            Event(kind="progress", step=STEP, name=name, done=done, total=total, text=stem)
+        )
 
     return on_rows
 
@@ -93,14 +142,22 @@ def _calibrated(path: Path, sample: np.ndarray) -> Calibration:
     """Calibrate, and keep it beside the finished parts."""
     calibration = calibrate(sample)
     fresh = path.with_suffix(".new")
-    write_tensors(fresh, {name: torch.from_numpy(values) for name, values in vars(calibration).items()})
+    write_tensors(
+        fresh, {name: torch.from_numpy(values) for name, values in vars(calibration).items()}
+    )
     fresh.replace(path)
     return calibration
 
 
 def _layer_blocks(context: Context, files: EncoderFiles, bank: Bank) -> JSON | None:
-    """Return the numbers of the layers that lie side by side in a vector and the size of each; None where there is one block only."""
+    """Return the numbers of the layers that lie side by side in a vector and the size of each.
+
+    None where there is one block only.
+    """
     if bank.pooling.layers != "concat_last":
         return None
     shape = context.load(files).shape
-    return {"layers": list(range(shape.layers + 1 - bank.pooling.last_k, shape.layers + 1)), "size": shape.hidden_size}
+    return {
+        "layers": list(range(shape.layers + 1 - bank.pooling.last_k, shape.layers + 1)),
+        "size": shape.hidden_size,
+    }

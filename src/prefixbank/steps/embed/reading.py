@@ -16,7 +16,9 @@ from prefixbank.store.key import JSON, document
 if TYPE_CHECKING:
     from prefixbank.steps.embed.reuse import VectorReuse
 
-VERSION = 3  # 1: first; 2: pairs can be embedded apart, embeddings.json says how vectors were pooled; 3: faster products, other last digits
+# 1: first; 2: pairs can be embedded apart, embeddings.json says how vectors were pooled; 3: faster
+# products, other last digits.
+VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,8 @@ class EmbeddingSpec:
         reuse: vectors made before, which are taken over; None: every text is read.
 
     Raises:
-        UsageError: vectors are to be taken over that are stored by a calibration, which each corpus has for itself.
+        UsageError: vectors are to be taken over that are stored by a calibration, which each corpus
+            has for itself.
     """
 
     bank: Entry | None
@@ -44,7 +47,8 @@ class EmbeddingSpec:
         """Refuse to take over what is stored by another corpus's calibration."""
         if self.reuse is not None and self.recipe.vectors in CALIBRATED:
             raise UsageError(
-                f"reuse=true with vectors={self.recipe.vectors}, which are stored by the calibration of one corpus",
+                f"reuse=true with vectors={self.recipe.vectors}, which are stored by the "
+                "calibration of one corpus",
                 expected="vectors that mean the same in every corpus: float32 or float16",
                 fix="vectors=float16    or drop reuse=true",
             )
@@ -54,18 +58,28 @@ class EmbeddingSpec:
 
         Args:
             digests: of the texts of each part.
-            calibration: embeddings whose calibration is used; None: that of the first rows of the first part.
+            calibration: embeddings whose calibration is used; None: that of the first rows of the
+                first part.
         """
         config = asdict(effective(self.recipe))
         if self.bank is None:
             config["pooling"] = asdict(effective(self.pooling))
-        if self.reuse is not None:  # the last digits of a vector depend on which texts were read together, so on what was there before
+        # The last digits of a vector depend on which texts were read together, so on what was there
+        # before.
+        if self.reuse is not None:
             config["reuse"] = True
-        inputs = {"bank": None if self.bank is None else self.bank.digest, "encoder": self.files.digest, "texts": dict(digests)}
+        inputs = {
+            "bank": None if self.bank is None else self.bank.digest,
+            "encoder": self.files.digest,
+            "texts": dict(digests),
+        }
         if calibration is not None:
             inputs["calibration"] = calibration.files[CALIBRATION].sha256
         return document(step="embed", version=VERSION, config=config, inputs=inputs)
 
     def info(self) -> JSON:
         """Return what embeddings say of where they come from, which determines nothing."""
-        return {"bank": None if self.bank is None else self.bank.key, "encoder": asdict(self.files.source)}
+        return {
+            "bank": None if self.bank is None else self.bank.key,
+            "encoder": asdict(self.files.source),
+        }

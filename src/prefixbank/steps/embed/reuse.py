@@ -1,7 +1,8 @@
-"""Take over vectors that embeddings made before hold already, so that the encoder reads only texts it has not read.
+"""Take over vectors that earlier embeddings hold, so that the encoder reads only new texts.
 
-What may be taken over was made with `reuse=true` by the same bank, encoder, settings and version. Its Parquet files have two columns more:
-`digest`, 16 bytes of the row's texts (`row_digests`), and `truncated`, whether a text of the row was cut.
+What may be taken over was made with `reuse=true` by the same bank, encoder, settings and version.
+Its Parquet files have two columns more: `digest`, 16 bytes of the row's texts (`row_digests`), and
+`truncated`, whether a text of the row was cut.
 """
 
 from __future__ import annotations
@@ -61,11 +62,14 @@ class _File:
 
 
 class VectorReuse:
-    """The rows of embeddings in the store that differ from those to be made in their texts only, and of shards made meanwhile.
+    """The rows of embeddings in the store that differ from those to be made in their texts only.
 
-    The index is built when a shard is first found missing: every file is read whole once, to check it and for its digests, and once more,
-    by column, for each shard that takes rows from it; a corpus in a wholly new order therefore reads every file for every shard. Sixteen
-    bytes for each distinct row stay in memory (`RowIndex`), beside the vectors of one file at a time.
+    Rows of shards made meanwhile are among them.
+
+    The index is built when a shard is first found missing: every file is read whole once, to check
+    it and for its digests, and once more, by column, for each shard that takes rows from it; a
+    corpus in a wholly new order therefore reads every file for every shard. Sixteen bytes for each
+    distinct row stay in memory (`RowIndex`), beside the vectors of one file at a time.
 
     Args:
         store: where to look.
@@ -89,7 +93,8 @@ class VectorReuse:
             document: of the embeddings to be made, with any texts.
 
         Raises:
-            DamagedError: one of the embeddings is damaged, or cannot be read, so that it is unknown what it holds.
+            DamagedError: one of the embeddings is damaged, or cannot be read, so that it is unknown
+                what it holds.
         """
         if self._index is not None:
             return
@@ -142,8 +147,10 @@ class VectorReuse:
                 yield ReusedRows(places=places, stored=stored_in(table)[rows[places]], cut=cut)
 
 
-def write_part_reusing(path: Path, rows: Texts, earlier: VectorReuse, read: Read, on_rows: Callable[[int], None]) -> tuple[int, int]:
-    """Write one part, of which `read` reads only rows that are not among the earlier ones, each text once.
+def write_part_reusing(
+    path: Path, rows: Texts, earlier: VectorReuse, read: Read, on_rows: Callable[[int], None]
+) -> tuple[int, int]:
+    """Write one part; `read` reads only rows that are not among the earlier ones, each text once.
 
     Args:
         path: the file.
@@ -158,14 +165,20 @@ def write_part_reusing(path: Path, rows: Texts, earlier: VectorReuse, read: Read
     digests = row_digests(rows)
     first, which = distinct(digests)
     pieces = list(earlier.take(digests[first]))
-    missing = np.setdiff1d(np.arange(len(first)), np.concatenate([np.empty(0, np.int64), *(piece.places for piece in pieces)]))
+    missing = np.setdiff1d(
+        np.arange(len(first)),
+        np.concatenate([np.empty(0, np.int64), *(piece.places for piece in pieces)]),
+    )
     on_rows(len(rows) - len(missing))
     if len(missing):
         earlier.texts_read += len(missing)
         stored, cut = read(_picked(rows, first[missing]))
         pieces.append(ReusedRows(places=missing, stored=stored, cut=cut))
     stored, cut = _joined(pieces, len(first))
-    columns = {DIGEST: pa.array([digest.tobytes() for digest in digests], pa.binary(DIGEST_BYTES)), CUT: pa.array(cut[which])}
+    columns = {
+        DIGEST: pa.array([digest.tobytes() for digest in digests], pa.binary(DIGEST_BYTES)),
+        CUT: pa.array(cut[which]),
+    }
     publish_part(path, rows, stored[which], int(cut[which].sum()), stored.shape[1], columns=columns)
     return int(cut[which].sum()), stored.shape[1]
 
@@ -189,7 +202,9 @@ def _picked(rows: Texts, numbers: np.ndarray) -> Texts:
 def _digests_in(table: pa.Table) -> np.ndarray:
     column = table.column(DIGEST).combine_chunks()
     whole = np.frombuffer(column.buffers()[1], dtype=np.uint8)
-    return whole[column.offset * DIGEST_BYTES :][: len(column) * DIGEST_BYTES].reshape(len(column), DIGEST_BYTES)
+    return whole[column.offset * DIGEST_BYTES :][: len(column) * DIGEST_BYTES].reshape(
+        len(column), DIGEST_BYTES
+    )
 
 
 def _key_without_texts(document: JSON) -> str:
@@ -198,7 +213,10 @@ def _key_without_texts(document: JSON) -> str:
 
 
 def _checked(entry: Entry, name: str) -> Path | None:
-    """Return the path of an entry's file, read whole and found right; None if gc has moved the entry away meanwhile."""
+    """Return the path of an entry's file, read whole and found right.
+
+    None if gc has moved the entry away meanwhile.
+    """
     try:
         return entry.file(name)
     except DamagedError:
@@ -212,13 +230,17 @@ _ROW_BITS = 32
 
 
 def row_digests(rows: Texts) -> np.ndarray:
-    """Return for each row the BLAKE2b of its text and second text, uint8 [N, 16]; its name and number do not count.
+    """Return for each row the BLAKE2b of its text and second text, uint8 [N, 16].
 
-    What is hashed begins with a byte that says whether there is a second text and with the length of the first, so that no two different
-    rows are the same bytes.
+    Its name and number do not count.
+
+    What is hashed begins with a byte that says whether there is a second text and with the length
+    of the first, so that no two different rows are the same bytes.
     """
     seconds = [None] * len(rows) if rows.pairs is None else rows.pairs
-    digests = b"".join(_digest(text, second) for text, second in zip(rows.texts, seconds, strict=True))
+    digests = b"".join(
+        _digest(text, second) for text, second in zip(rows.texts, seconds, strict=True)
+    )
     return np.frombuffer(digests, dtype=np.uint8).reshape(len(rows), DIGEST_BYTES)
 
 
@@ -226,22 +248,30 @@ def _digest(text: str, second: str | None) -> bytes:
     first = text.encode("utf-8")
     more = b"" if second is None else second.encode("utf-8")
     head = bytes([second is not None]) + len(first).to_bytes(8, "little")
-    return hashlib.blake2b(head + first + more, digest_size=DIGEST_BYTES, person=b"prefixbank.row.1").digest()
+    return hashlib.blake2b(
+        head + first + more, digest_size=DIGEST_BYTES, person=b"prefixbank.row.1"
+    ).digest()
 
 
 def distinct(digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first row of each digest, in row order, int64 [D], and for each row which of these it equals, int64 [N]."""
+    """Return the first row of each digest, and for each row which of these it equals.
+
+    Both int64, [D] in row order and [N].
+    """
     numbers: dict[bytes, int] = {}
-    which = np.array([numbers.setdefault(digest.tobytes(), len(numbers)) for digest in digests], dtype=np.int64)
+    which = np.array(
+        [numbers.setdefault(digest.tobytes(), len(numbers)) for digest in digests], dtype=np.int64
+    )
     return np.unique(which, return_index=True)[1], which
 
 
 class RowIndex:
     """Finds rows by the first 8 bytes of their digests.
 
-    It holds 16 bytes for each distinct row: these 8 as a sorted uint64, and the place as an int64 (number of the file, 32 bits of row).
-    While rows are added it takes some 10 more. Of rows whose digests begin alike the one added first stays, be they the same text or not:
-    whoever reads a row compares the whole digest.
+    It holds 16 bytes for each distinct row: these 8 as a sorted uint64, and the place as an int64
+    (number of the file, 32 bits of row). While rows are added it takes some 10 more. Of rows whose
+    digests begin alike the one added first stays, be they the same text or not: whoever reads a row
+    compares the whole digest.
     """
 
     def __init__(self) -> None:
@@ -261,7 +291,10 @@ class RowIndex:
         self._places = np.insert(self._places, at[fresh], (file << _ROW_BITS) + rows[fresh])
 
     def find(self, digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return file and row of each digest, int64 [M] both; the file is -1 where there is none."""
+        """Return file and row of each digest, int64 [M] both.
+
+        The file is -1 where there is none.
+        """
         starts = starts_of(digests)
         at = np.searchsorted(self._starts, starts)
         places = np.full(len(starts), -1, dtype=np.int64)

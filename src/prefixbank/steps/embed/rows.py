@@ -1,4 +1,7 @@
-"""Vectors as Parquet: columns `id`, `row` (number in the whole corpus, from 0) and `vector`, a fixed-size list of what is stored.
+"""Vectors as Parquet.
+
+Columns `id`, `row` (number in the whole corpus, from 0) and `vector`, a fixed-size list of what is
+stored.
 
 Readers name the columns that they want: a file may have more (`steps/reuse.py`).
 """
@@ -22,11 +25,17 @@ from prefixbank.runtime.device import check_precision, memory_errors
 
 
 def embed_rows(
-    context: Context, bank: Bank, files: EncoderFiles, rows: Texts, recipe: EmbedRecipe, on_rows: Callable[[int], None] | None = None
+    context: Context,
+    bank: Bank,
+    files: EncoderFiles,
+    rows: Texts,
+    recipe: EmbedRecipe,
+    on_rows: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return vectors [N, F] float32 in row order, and bool [N]: rows of which a text was truncated.
 
-    Pairs that are read apart have [N, 2F]: |u - v|, u * v. `pairs=both` puts the joint vector in front of that, [N, 3F].
+    Pairs that are read apart have [N, 2F]: |u - v|, u * v. `pairs=both` puts the joint vector in
+    front of that, [N, 3F].
 
     Raises:
         UsageError: texts without a second one are to be compared.
@@ -37,12 +46,20 @@ def embed_rows(
     encoder.check_length(recipe.max_length_tokens)
     model, budget = context.inference_model(files, recipe.precision), context.embed_tokens()
 
-    def read(texts: Sequence[str], pairs: Sequence[str] | None, on_read: Callable[[int], None] | None) -> tuple[np.ndarray, np.ndarray]:
+    def read(
+        texts: Sequence[str], pairs: Sequence[str] | None, on_read: Callable[[int], None] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         tokens = tokenize(encoder.tokenizer, texts, pairs, recipe.max_length_tokens)
         batches = budget_batches(tokens, budget)
         with memory_errors(f"run.embed_tokens={max(1, budget // 4)}"):
             vectors = embed_batches(
-                model, batches, bank, count=len(texts), precision=recipe.precision, workers=context.embed_workers(), on_rows=on_read
+                model,
+                batches,
+                bank,
+                count=len(texts),
+                precision=recipe.precision,
+                workers=context.embed_workers(),
+                on_rows=on_read,
             )
         return vectors, tokens.cut
 
@@ -62,7 +79,10 @@ def embed_rows(
 
 
 def _in_rows(on_rows: Callable[[int], None], *, rows: int, reads: int) -> Callable[[int], None]:
-    """Return a listener to what is read that passes it on as rows: `rows` of them once `reads` texts are read."""
+    """Return a listener to what is read that passes it on as rows.
+
+    `rows` of them once `reads` texts are read.
+    """
     read = told = 0
 
     def on_read(count: int) -> None:
@@ -87,7 +107,11 @@ def check_pairs(recipe: EmbedRecipe, parts: Iterable[Texts], name: str) -> None:
     """
     if recipe.pairs != "joint" and any(rows.pairs is None for rows in parts):
         raise UsageError(
-            f"pairs={recipe.pairs} for {name}, which has single texts: there is nothing to compare them with",
+            f"pairs={recipe.pairs} for {name}, which has single texts: there is nothing to "
+            "compare them with",
             expected="a second text for each, or pairs=joint",
-            fix="pairs=joint    or name the column of second texts (task.columns.text_pair, corpus.column_pair)",
+            fix=(
+                "pairs=joint    or name the column of second texts (task.columns.text_pair, "
+                "corpus.column_pair)"
+            ),
         )

@@ -20,7 +20,9 @@ PLAIN, MULTITASK = "none", "multitask"
 def resolve_bank_and_encoder(
     context: Context, config: EmbedConfig | ProbeCommandConfig
 ) -> tuple[Entry | None, EncoderFiles, PoolingConfig]:
-    """Return the bank asked for, its encoder, and its pooling: a bank or a multi-task encoder brings its own.
+    """Return the bank asked for, its encoder, and its pooling.
+
+    A bank or a multi-task encoder brings its own.
 
     `none` is the default encoder, or the one asked for. A multi-task encoder is no bank.
     """
@@ -32,14 +34,24 @@ def resolve_bank_and_encoder(
             fix="prefixbank cache ls    lists the banks there are",
         )
     if bank == PLAIN:
-        return None, context.encoder_files(EncoderConfig() if encoder.source == "bank" else encoder), config.pooling
+        return (
+            None,
+            context.encoder_files(EncoderConfig() if encoder.source == "bank" else encoder),
+            config.pooling,
+        )
     entry = resolve_bank(context.store, bank)
     own = pooling_of(entry)
     if effective(config.pooling) not in (own, PoolingConfig()):
         raise UsageError(
             f"pooling settings with bank={bank}, which brings its own",
-            expected=f"no pooling, or that of {bank}: position={own.position} layers={own.layers} last_k={own.last_k} layer={own.layer}",
-            fix="drop the pooling settings    or make another bank with them: prefixbank combine pooling=... name=NAME",
+            expected=(
+                f"no pooling, or that of {bank}: position={own.position} layers={own.layers} "
+                f"last_k={own.last_k} layer={own.layer}"
+            ),
+            fix=(
+                "drop the pooling settings    or make another bank with them: prefixbank combine "
+                "pooling=... name=NAME"
+            ),
         )
     if not is_encoder(entry):
         return entry, context.encoder_of_bank(entry, encoder), own
@@ -53,13 +65,18 @@ def resolve_bank_and_encoder(
 
 
 def resolve_bank(store: Store, text: str) -> Entry:
-    """Return a bank, or a multi-task encoder. A bank that is named (not given by its key) must be made of its prefixes as they are now."""
+    """Return a bank, or a multi-task encoder.
+
+    A bank that is named (not given by its key) must be made of its prefixes as they are now.
+    """
     if text.startswith(f"{MULTITASK}/"):
         return store.resolve(MULTITASK, text)
     ref = ref_of(store, "bank", text)
     if not ref and ref_of(store, MULTITASK, text):
         raise UsageError(
-            f"no bank '{text}', but a multi-task encoder of this name", expected="the name of a bank", fix=f"bank={MULTITASK}/{text}"
+            f"no bank '{text}', but a multi-task encoder of this name",
+            expected="the name of a bank",
+            fix=f"bank={MULTITASK}/{text}",
         )
     entry = store.resolve("bank", text)
     if ref:

@@ -58,7 +58,9 @@ def unit(
 def parts_of_task(task: Task, splits: Sequence[str] = SPLITS) -> dict[str, Texts]:
     """Return splits of a task as parts."""
     rows = {name: task.split(name) for name in splits}
-    return {name: Texts(texts=of_split.texts, pairs=of_split.pairs) for name, of_split in rows.items()}
+    return {
+        name: Texts(texts=of_split.texts, pairs=of_split.pairs) for name, of_split in rows.items()
+    }
 
 
 def describe(entry: Entry) -> str:

@@ -14,10 +14,18 @@ from prefixbank.store.artifact import Entry
 
 
 def join_part(path: Path, embeddings: Sequence[Entry], stem: str, rule: Join) -> None:
-    """Write part `stem` of the joined vectors; ids and the count of truncated rows are those of the first."""
+    """Write part `stem` of the joined vectors.
+
+    Ids and the count of truncated rows are those of the first.
+    """
     first = parquet.read_table(embeddings[0].file(f"{stem}.parquet"), columns=["id"])
     vectors = [read_vectors(entry, stem) for entry in embeddings]
-    write_part(path, first.column("id").combine_chunks(), join_vectors(vectors, rule), int(first.schema.metadata[TRUNCATED]))
+    write_part(
+        path,
+        first.column("id").combine_chunks(),
+        join_vectors(vectors, rule),
+        int(first.schema.metadata[TRUNCATED]),
+    )
 
 
 def join_vectors(vectors: Sequence[np.ndarray], rule: Join) -> np.ndarray:

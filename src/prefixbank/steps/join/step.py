@@ -1,6 +1,7 @@
 """Step `join`: embeddings of the same texts to one: vectors side by side, or their mean.
 
-What a rule of one pass for each prefix gives is put together here from the passes, so that each pass is made and kept once.
+What a rule of one pass for each prefix gives is put together here from the passes, so that each
+pass is made and kept once.
 """
 
 from __future__ import annotations
@@ -35,9 +36,17 @@ def unit(embeddings: Sequence[Entry], rule: Join, name: str) -> Unit:
         for stem in facts["parts"]:
             join_part(out / f"{stem}.parquet", embeddings, stem, rule)
         write_json(out / "embeddings.json", facts)
-        return {"bank": None, "encoder": embeddings[0].info["encoder"], "joined": [entry.info["name"] for entry in embeddings]}
+        return {
+            "bank": None,
+            "encoder": embeddings[0].info["encoder"],
+            "joined": [entry.info["name"] for entry in embeddings],
+        }
 
     inputs = {"embeddings": [entry.digest for entry in embeddings]}
     return Unit(
-        step=STEP, name=name, document=document(step="join", version=VERSION, config={"rule": rule}, inputs=inputs), make=make, here=True
+        step=STEP,
+        name=name,
+        document=document(step="join", version=VERSION, config={"rule": rule}, inputs=inputs),
+        make=make,
+        here=True,
     )

@@ -1,4 +1,7 @@
-"""Fit and score probes: once, for several few-shot draws, or for each outer fold; write them as arrays and JSON."""
+"""Fit and score probes: once, for several few-shot draws, or for each outer fold.
+
+Write them as arrays and JSON.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ from prefixbank.store.artifact import Entry
 
 def splits_of(config: ProbeConfig) -> tuple[str, ...]:
     """Return the splits whose rows are needed."""
-    return SPLITS if config.score_on == "test" else tuple(split for split in SPLITS if split != "test")
+    return (
+        SPLITS if config.score_on == "test" else tuple(split for split in SPLITS if split != "test")
+    )
 
 
 Probe = ProbeModel | LayeredProbe
@@ -52,15 +57,20 @@ class Scored:
 
 
 def probe(out: Path, embeddings: Entry, task: Task, config: ProbeConfig) -> None:
-    """Write `probe.json` (scores), `probe.safetensors` (models) and `predictions.safetensors` (held-out predictions and labels).
+    """Write `probe.json`, `probe.safetensors` and `predictions.safetensors`.
 
-    In the files of arrays, names begin with the number of the draw or, for models, of the outer fold.
+    They hold scores, models, and held-out predictions with labels.
+
+    In the files of arrays, names begin with the number of the draw or, for models, of the outer
+    fold.
     """
     vectors = {split: read_vectors(embeddings, split) for split in splits_of(config)}
     for split, of_split in vectors.items():
         check_vectors(of_split, len(task.split(split)))
     if config.layers == "last":
-        vectors = {split: _blocks(embeddings).split(of_split)[-1] for split, of_split in vectors.items()}
+        vectors = {
+            split: _blocks(embeddings).split(of_split)[-1] for split, of_split in vectors.items()
+        }
     fit = _fitter(embeddings, task, config)
     match config.protocol:
         case "split":
@@ -71,10 +81,23 @@ def probe(out: Path, embeddings: Entry, task: Task, config: ProbeConfig) -> None
             assert_never(config.protocol)
     validation = vectors["validation"] if config.protocol == "split" else None
     fits = [_describe(one, validation, task) for one in scored.probes]
-    layers = {name: fits[0][name] for name in ("layers", "chosen_layer") if name in fits[0]} if len(fits) == 1 else {}
-    summary = {"kind": task.kind, "metric": task.metric, "labels": list(task.labels), "model": config.model, "protocol": config.protocol}
+    layers = (
+        {name: fits[0][name] for name in ("layers", "chosen_layer") if name in fits[0]}
+        if len(fits) == 1
+        else {}
+    )
+    summary = {
+        "kind": task.kind,
+        "metric": task.metric,
+        "labels": list(task.labels),
+        "model": config.model,
+        "protocol": config.protocol,
+    }
     write_json(out / "probe.json", {**summary, **scored.facts, "fits": fits, **layers})
-    write_tensors(out / "predictions.safetensors", {name: torch.from_numpy(array) for name, array in scored.arrays.items()})
+    write_tensors(
+        out / "predictions.safetensors",
+        {name: torch.from_numpy(array) for name, array in scored.arrays.items()},
+    )
     write_tensors(out / "probe.safetensors", _model_tensors(scored.probes))
 
 
@@ -91,7 +114,9 @@ def _fitter(embeddings: Entry, task: Task, config: ProbeConfig) -> Fit:
         model=config.model,
         hidden_size=config.mlp_hidden_size,
     )
-    return partial(fit_layers, blocks=_blocks(embeddings), fit=fit) if config.layers == "best" else fit
+    return (
+        partial(fit_layers, blocks=_blocks(embeddings), fit=fit) if config.layers == "best" else fit
+    )
 
 
 def _blocks(embeddings: Entry) -> LayerBlocks:
@@ -100,14 +125,24 @@ def _blocks(embeddings: Entry) -> LayerBlocks:
     return LayerBlocks(layers=tuple(found["layers"]), size=found["size"])
 
 
-def _on_one_split(vectors: Mapping[str, np.ndarray], task: Task, config: ProbeConfig, fit: Fit) -> Scored:
-    """Fit on train, or on draws of it; score on test, or on validation. Validation rows choose nothing here."""
+def _on_one_split(
+    vectors: Mapping[str, np.ndarray], task: Task, config: ProbeConfig, fit: Fit
+) -> Scored:
+    """Fit on train, or on draws of it; score on test, or on validation.
+
+    Validation rows choose nothing here.
+    """
     rows = task.split(config.score_on)
     labels = np.asarray(rows.labels)
-    probes = [_fit_draw(vectors["train"], task, config, draw, fit) for draw in range(config.few_shot_samples if config.shots else 1)]
+    probes = [
+        _fit_draw(vectors["train"], task, config, draw, fit)
+        for draw in range(config.few_shot_samples if config.shots else 1)
+    ]
     predictions = [one.predict(vectors[config.score_on]) for one in probes]
     tests = [_evaluate(predicted, labels, task, config) for predicted in predictions]
-    validations = [_score(one.predict(vectors["validation"]), task.validation, task) for one in probes]
+    validations = [
+        _score(one.predict(vectors["validation"]), task.validation, task) for one in probes
+    ]
     facts = {
         "split": config.score_on,
         "outer_folds": None,
@@ -116,7 +151,10 @@ def _on_one_split(vectors: Mapping[str, np.ndarray], task: Task, config: ProbeCo
         "test": _joint(tests, config),
         "validation": float(np.mean(validations)),
     }
-    arrays = {"labels": labels, **{f"{draw}.predictions": array for draw, array in enumerate(predictions)}}
+    arrays = {
+        "labels": labels,
+        **{f"{draw}.predictions": array for draw, array in enumerate(predictions)},
+    }
     return Scored(facts=facts, probes=probes, arrays=arrays)
 
 
@@ -135,7 +173,11 @@ def _nested(vectors: Mapping[str, np.ndarray], task: Task, config: ProbeConfig, 
         "test": {**asdict(_evaluate(predictions, labels, task, config)), "interval": "all rows"},
         "validation": None,
     }
-    return Scored(facts=facts, probes=probes, arrays={"labels": labels, "0.predictions": predictions, "folds": fold_of})
+    return Scored(
+        facts=facts,
+        probes=probes,
+        arrays={"labels": labels, "0.predictions": predictions, "folds": fold_of},
+    )
 
 
 def _fit_draw(vectors: np.ndarray, task: Task, config: ProbeConfig, draw: int, fit: Fit) -> Probe:
@@ -154,9 +196,17 @@ def _fit_draw(vectors: np.ndarray, task: Task, config: ProbeConfig, draw: int, f
     return fit(vectors, labels)
 
 
-def _evaluate(predictions: np.ndarray, labels: np.ndarray, task: Task, config: ProbeConfig) -> Evaluation:
+def _evaluate(
+    predictions: np.ndarray, labels: np.ndarray, task: Task, config: ProbeConfig
+) -> Evaluation:
     return evaluate_predictions(
-        task.kind, predictions, labels, task.num_outputs, metric=task.metric, bootstrap_samples=config.bootstrap_samples, seed=config.seed
+        task.kind,
+        predictions,
+        labels,
+        task.num_outputs,
+        metric=task.metric,
+        bootstrap_samples=config.bootstrap_samples,
+        seed=config.seed,
     )
 
 
@@ -168,17 +218,28 @@ def _rows(task: Task, config: ProbeConfig) -> int:
     """Return the number of rows that each probe was fitted on."""
     if not config.shots:
         return len(task.train)
-    return config.shots * (len(np.unique(task.train.labels)) if task.kind == "classification" else 1)
+    return config.shots * (
+        len(np.unique(task.train.labels)) if task.kind == "classification" else 1
+    )
 
 
 def _joint(tests: list[Evaluation], config: ProbeConfig) -> dict[str, Any]:
-    """Return the test result: of the one probe, with its interval over rows; of several draws their mean, with its interval over draws."""
+    """Return the test result: of the one probe, with its interval over rows.
+
+    Of several draws their mean, with its interval over draws.
+    """
     if len(tests) == 1:
         return {**asdict(tests[0]), "interval": f"{config.score_on} rows"}
     scores = np.array([test.score for test in tests])
-    drawn = np.random.default_rng(config.seed).choice(scores, size=(config.bootstrap_samples, len(scores))).mean(axis=1)
+    drawn = (
+        np.random.default_rng(config.seed)
+        .choice(scores, size=(config.bootstrap_samples, len(scores)))
+        .mean(axis=1)
+    )
     low, high = np.quantile(drawn, [0.025, 0.975])
-    metrics = {name: float(np.mean([test.metrics[name] for test in tests])) for name in tests[0].metrics}
+    metrics = {
+        name: float(np.mean([test.metrics[name] for test in tests])) for name in tests[0].metrics
+    }
     return {
         "score": float(scores.mean()),
         "low": float(low),
@@ -191,16 +252,25 @@ def _joint(tests: list[Evaluation], config: ProbeConfig) -> dict[str, Any]:
 
 
 def _describe(probe: Probe, validation: np.ndarray | None, task: Task) -> dict[str, Any]:
-    """Return what is worth knowing about one fit; of a sweep over layers, about each, and which one was chosen."""
+    """Return what is worth knowing about one fit.
+
+    Of a sweep over layers, about each, and which one was chosen.
+    """
     if isinstance(probe, ProbeModel):
-        return {"strength": probe.strength, "cv_scores": probe.cv_scores, "unconverged_fits": probe.unconverged_fits}
+        return {
+            "strength": probe.strength,
+            "cv_scores": probe.cv_scores,
+            "unconverged_fits": probe.unconverged_fits,
+        }
     blocks = [None] * len(probe.models) if validation is None else probe.blocks.split(validation)
     layers = [
         {
             "layer": layer,
             "strength": model.strength,
             "cv_score": model.cv_score,
-            "validation": None if block is None else _score(model.predict(block), task.validation, task),
+            "validation": None
+            if block is None
+            else _score(model.predict(block), task.validation, task),
             "unconverged_fits": model.unconverged_fits,
         }
         for layer, model, block in zip(probe.blocks.layers, probe.models, blocks, strict=True)
@@ -209,6 +279,13 @@ def _describe(probe: Probe, validation: np.ndarray | None, task: Task) -> dict[s
 
 
 def _model_tensors(probes: Sequence[Probe]) -> dict[str, torch.Tensor]:
-    """Return the arrays of each probe, named `<number>.<array>`; of a sweep over layers those of the chosen one, for its block alone."""
+    """Return the arrays of each probe, named `<number>.<array>`.
+
+    Of a sweep over layers those of the chosen one, for its block alone.
+    """
     models = [one.chosen if isinstance(one, LayeredProbe) else one for one in probes]
-    return {f"{number}.{name}": torch.from_numpy(array) for number, model in enumerate(models) for name, array in model.arrays().items()}
+    return {
+        f"{number}.{name}": torch.from_numpy(array)
+        for number, model in enumerate(models)
+        for name, array in model.arrays().items()
+    }

@@ -18,11 +18,18 @@ STEP = "probe"
 VERSION = 2  # 1: first; 2: MLP, nested cross-validation, choice of the layer
 
 
-def unit(embeddings: Entry, task: Task, config: ProbeConfig, name: str, ref: tuple[str, str] | None = None) -> Unit:
+def unit(
+    embeddings: Entry,
+    task: Task,
+    config: ProbeConfig,
+    name: str,
+    ref: tuple[str, str] | None = None,
+) -> Unit:
     """Return the unit that fits and scores a probe for `task` on `embeddings` of its three splits.
 
     Raises:
-        UsageError: settings that do not go together, or a choice of the layer where vectors hold one only.
+        UsageError: settings that do not go together, or a choice of the layer where vectors hold
+            one only.
     """
     check_settings(config)
     if config.layers != "joined":
@@ -33,7 +40,12 @@ def unit(embeddings: Entry, task: Task, config: ProbeConfig, name: str, ref: tup
         from prefixbank.steps.probe.make import probe
 
         probe(out, embeddings, task, config)
-        return {"task": task.name, "bank": embeddings.info["bank"], "encoder": embeddings.info["encoder"], "notes": list(task.notes)}
+        return {
+            "task": task.name,
+            "bank": embeddings.info["bank"],
+            "encoder": embeddings.info["encoder"],
+            "notes": list(task.notes),
+        }
 
     inputs = {"embeddings": embeddings.digest, "examples": task.digest(*splits_of(config))}
     made_of = document(step="probe", version=VERSION, config=asdict(config), inputs=inputs)
@@ -41,14 +53,17 @@ def unit(embeddings: Entry, task: Task, config: ProbeConfig, name: str, ref: tup
 
 
 def check_settings(config: ProbeConfig) -> None:
-    """Refuse few-shot draws, or a single split, in nested cross-validation. Needs no embeddings, so it can be asked before any work.
+    """Refuse few-shot draws, or a single split, in nested cross-validation.
+
+    Needs no embeddings, so it can be asked before any work.
 
     Raises:
         UsageError: `shots` or `score_on` together with `nested_cv`.
     """
     if config.score_on != "test" and config.protocol == "nested_cv":
         raise UsageError(
-            f"probe.score_on={config.score_on} with probe.protocol=nested_cv, which scores every row",
+            f"probe.score_on={config.score_on} with probe.protocol=nested_cv, which scores every "
+            "row",
             expected="one of the two",
             fix="drop probe.score_on, or use probe.protocol=split",
         )
@@ -61,7 +76,9 @@ def check_settings(config: ProbeConfig) -> None:
 
 
 def check_layers(config: ProbeConfig, pooled: PoolingLayers) -> None:
-    """Refuse to choose among layers where vectors hold one block only. Needs no embeddings, like `check_settings`.
+    """Refuse to choose among layers where vectors hold one block only.
+
+    Needs no embeddings, like `check_settings`.
 
     Raises:
         UsageError: `layers` other than `joined` without `concat_last`.
@@ -69,13 +86,22 @@ def check_layers(config: ProbeConfig, pooled: PoolingLayers) -> None:
     if config.layers != "joined" and pooled != "concat_last":
         raise UsageError(
             f"probe.layers={config.layers} on vectors pooled with pooling.layers={pooled}",
-            expected="pooling.layers=concat_last, which keeps the layers apart (a bank brings its own pooling)",
-            fix="pooling.layers=concat_last pooling.last_k=4    (with a bank: in prefixbank combine; in a study: experiment.probe_last_layers=4)",
+            expected=(
+                "pooling.layers=concat_last, which keeps the layers apart (a bank brings its own "
+                "pooling)"
+            ),
+            fix=(
+                "pooling.layers=concat_last pooling.last_k=4    "
+                "(with a bank: in prefixbank combine; in a study: experiment.probe_last_layers=4)"
+            ),
         )
 
 
 def describe(entry: Entry) -> str:
-    """Return what the line of a finished probe says: its test score with its interval, and the layer if one was chosen."""
+    """Return what the line of a finished probe says.
+
+    Its test score with its interval, and the layer if one was chosen.
+    """
     result = read_json(entry, "probe.json")
     test = result["test"]
     layer = f", layer {result['chosen_layer']}" if "chosen_layer" in result else ""

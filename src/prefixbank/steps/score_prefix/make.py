@@ -25,11 +25,21 @@ from prefixbank.store.artifact import Entry
 
 
 def score_prefix(
-    out: Path, context: Context, trained: Entry, task: Task, files: EncoderFiles, *, split: str, bootstrap_samples: int
+    out: Path,
+    context: Context,
+    trained: Entry,
+    task: Task,
+    files: EncoderFiles,
+    *,
+    split: str,
+    bootstrap_samples: int,
 ) -> None:
-    """Write `score.json`, with a 95 % bootstrap interval over rows, and `predictions.safetensors` with predictions and labels.
+    """Write `score.json` and `predictions.safetensors`.
 
-    The prefix reads as in training: alone, at weight 1. Its head, a linear layer on the pooled vector, predicts in the labels' own units.
+    A score with a 95 % bootstrap interval over rows, and predictions with labels.
+
+    The prefix reads as in training: alone, at weight 1. Its head, a linear layer on the pooled
+    vector, predicts in the labels' own units.
     """
     recipe = trained.document["config"]
     bank = Bank(
@@ -39,12 +49,33 @@ def score_prefix(
         pooling=pooling_from(PoolingConfig(**recipe["pooling"])),
     )
     texts = parts_of_task(task, (split,))[split]
-    vectors, cut = embed_rows(context, bank, files, texts, EmbedRecipe(max_length_tokens=recipe["max_length_tokens"]))
+    vectors, cut = embed_rows(
+        context, bank, files, texts, EmbedRecipe(max_length_tokens=recipe["max_length_tokens"])
+    )
     head = read_tensors(trained, "head.safetensors")
-    predictions = predictions_of(task.kind, torch.from_numpy(vectors) @ head["weight"].T + head["bias"])
+    predictions = predictions_of(
+        task.kind, torch.from_numpy(vectors) @ head["weight"].T + head["bias"]
+    )
     labels = np.asarray(task.split(split).labels)
     found = evaluate_predictions(
-        task.kind, predictions, labels, task.num_outputs, metric=task.metric, bootstrap_samples=bootstrap_samples, seed=recipe["seed"]
+        task.kind,
+        predictions,
+        labels,
+        task.num_outputs,
+        metric=task.metric,
+        bootstrap_samples=bootstrap_samples,
+        seed=recipe["seed"],
     )
-    write_json(out / SCORE, {"metric": task.metric, "split": split, "truncated_share": float(cut.mean()), **asdict(found)})
-    write_tensors(out / PREDICTIONS, {"predictions": torch.from_numpy(predictions), "labels": torch.from_numpy(labels)})
+    write_json(
+        out / SCORE,
+        {
+            "metric": task.metric,
+            "split": split,
+            "truncated_share": float(cut.mean()),
+            **asdict(found),
+        },
+    )
+    write_tensors(
+        out / PREDICTIONS,
+        {"predictions": torch.from_numpy(predictions), "labels": torch.from_numpy(labels)},
+    )

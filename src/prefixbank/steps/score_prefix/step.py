@@ -1,4 +1,7 @@
-"""Step `score-prefix`: a trained prefix and its own head to their score on rows that training did not see."""
+"""Step `score-prefix`.
+
+A trained prefix and its own head to their score on rows that training did not see.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,14 @@ VERSION = 1  # 1: first
 
 
 def unit(
-    context: Context, trained: Entry, task: Task, files: EncoderFiles, name: str, *, bootstrap_samples: int, split: str = "test"
+    context: Context,
+    trained: Entry,
+    task: Task,
+    files: EncoderFiles,
+    name: str,
+    *,
+    bootstrap_samples: int,
+    split: str = "test",
 ) -> Unit:
     """Return the unit that scores `trained` on one split of its task.
 
@@ -38,7 +48,8 @@ def unit(
     """
     if "tasks" in trained.info:
         raise UsageError(
-            f"prefix '{trained.info['task']}' {trained.short_key} has a head for each of {len(trained.info['tasks'])} tasks",
+            f"prefix '{trained.info['task']}' {trained.short_key} has a head for each of "
+            f"{len(trained.info['tasks'])} tasks",
             expected="a prefix that was trained on one task",
             fix=f"prefixbank train-prefix task={task.name}",
         )
@@ -46,11 +57,18 @@ def unit(
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.score_prefix.make import score_prefix
 
-        score_prefix(out, context, trained, task, files, split=split, bootstrap_samples=bootstrap_samples)
+        score_prefix(
+            out, context, trained, task, files, split=split, bootstrap_samples=bootstrap_samples
+        )
         return {"task": task.name, "prefix": trained.key, "encoder": asdict(files.source)}
 
     inputs = {"prefix": trained.digest, "encoder": files.digest, "examples": task.digest(split)}
-    made_of = document(step="score_prefix", version=VERSION, config={"bootstrap_samples": bootstrap_samples}, inputs=inputs)
+    made_of = document(
+        step="score_prefix",
+        version=VERSION,
+        config={"bootstrap_samples": bootstrap_samples},
+        inputs=inputs,
+    )
     return Unit(step=STEP, name=name, document=made_of, make=make, note=describe)
 
 

@@ -1,4 +1,4 @@
-"""From configuration, tasks and encoder to a call of `core.multitask`, and the artifact's tensors."""
+"""From configuration, tasks and encoder to `core.multitask`, and the artifact's tensors."""
 
 from __future__ import annotations
 
@@ -35,10 +35,19 @@ def fit(
     check_precision(context, optim.precision, setting="optim.precision")
     encoder = context.load(files)
     encoder.check_length(recipe.max_length_tokens)
-    rows, mixed, wanted = TokenizedTasks.of(encoder, tasks, recipe.max_length_tokens), recipe.multitask, fit_settings(tasks, recipe)
-    counts = rows_each_epoch(rows.sizes, mixed.sampling, temperature=mixed.temperature, size_cap=mixed.size_cap)
+    rows, mixed, wanted = (
+        TokenizedTasks.of(encoder, tasks, recipe.max_length_tokens),
+        recipe.multitask,
+        fit_settings(tasks, recipe),
+    )
+    counts = rows_each_epoch(
+        rows.sizes, mixed.sampling, temperature=mixed.temperature, size_cap=mixed.size_cap
+    )
     batches = mixed_batches(rows.train, counts, batch_size=optim.batch_size, seed=recipe.seed)
-    with tracked(context.run, name, recipe, on_event) as listener, memory_errors(memory_hint(optim)):
+    with (
+        tracked(context.run, name, recipe, on_event) as listener,
+        memory_errors(memory_hint(optim)),
+    ):
         result = fit_multitask(
             encoder.model,
             encoder.shape.hidden_size,

@@ -64,19 +64,30 @@ def _rows(encoder: Encoder, task: Task, split: str, max_length_tokens: int) -> R
     return Rows(tokens=tokens, labels=np.asarray(examples.labels))
 
 
-def mixed_batches(train: Sequence[Rows], counts: Sequence[int], *, batch_size: int, seed: int) -> Callable[[int], Sequence[Batch]]:
-    """Return what gives the batches of an epoch, each of one task; `counts` are the rows of each task in it."""
+def mixed_batches(
+    train: Sequence[Rows], counts: Sequence[int], *, batch_size: int, seed: int
+) -> Callable[[int], Sequence[Batch]]:
+    """Return what gives the batches of an epoch, each of one task.
+
+    `counts` are the rows of each task in it.
+    """
     lengths = [rows.tokens.lengths for rows in train]
 
     def batches(epoch: int) -> Sequence[Batch]:
         plan = epoch_plan(lengths, counts, batch_size=batch_size, seed=seed, epoch=epoch)
-        return [replace(train[task].tokens.batch(rows, train[task].labels), task=task) for task, rows in plan]
+        return [
+            replace(train[task].tokens.batch(rows, train[task].labels), task=task)
+            for task, rows in plan
+        ]
 
     return batches
 
 
 def tasks_trained(tasks: Sequence[Task], result: TrainingResult) -> list[dict[str, Any]]:
-    """Return what training on several tasks came to, for each of them. Names are not part of keys, so no file of an artifact holds one."""
+    """Return what training on several tasks came to, for each of them.
+
+    Names are not part of keys, so no file of an artifact holds one.
+    """
     return [
         {
             "kind": task.kind,

@@ -60,18 +60,32 @@ def fit(
     on_event: Callable[[FitEvent], None],
     initial: Prefix | SoftPrompt | None = None,
 ) -> tuple[FitResult, dict[str, Any]]:
-    """Train, from a prefix if one is given; return the result, and what is worth knowing about the rows it saw."""
+    """Train, from a prefix if one is given.
+
+    Return the result, and what is worth knowing about the rows it saw.
+    """
     ready = prepare(context, mixture, files, recipe, initial)
     encoder = ready.encoder
-    with tracked(context.run, mixture.name, recipe, on_event) as listener, memory_errors(memory_hint(recipe.optim)):
+    with (
+        tracked(context.run, mixture.name, recipe, on_event) as listener,
+        memory_errors(memory_hint(recipe.optim)),
+    ):
         checkpoint = FolderCheckpoint(work, context.run.checkpoint_every_s)
         result = fit_prefix(
-            encoder.model, encoder.shape, ready.batches, ready.scored, ready.settings, checkpoint=checkpoint, on_event=listener
+            encoder.model,
+            encoder.shape,
+            ready.batches,
+            ready.scored,
+            ready.settings,
+            checkpoint=checkpoint,
+            on_event=listener,
         )
     return result, {
         "train_rows": sum(ready.rows.sizes),
         "truncated_share": ready.rows.truncated_share,
-        "training_flops": prefix_training_flops(encoder, ready.settings, ready.batches, result.steps),
+        "training_flops": prefix_training_flops(
+            encoder, ready.settings, ready.batches, result.steps
+        ),
     }
 
 
@@ -89,34 +103,58 @@ def fit_early(
     encoder, checkpoint = ready.encoder, FolderCheckpoint(work, context.run.checkpoint_every_s)
     with memory_errors(memory_hint(recipe.optim)):
         return embed_task(
-            encoder.model, encoder.shape, ready.batches, ready.scored, ready.settings, checkpoint=checkpoint, on_event=on_event
+            encoder.model,
+            encoder.shape,
+            ready.batches,
+            ready.scored,
+            ready.settings,
+            checkpoint=checkpoint,
+            on_event=on_event,
         )
 
 
 def prepare(
-    context: Context, mixture: Mixture, files: EncoderFiles, recipe: PrefixRecipe, initial: Prefix | SoftPrompt | None
+    context: Context,
+    mixture: Mixture,
+    files: EncoderFiles,
+    recipe: PrefixRecipe,
+    initial: Prefix | SoftPrompt | None,
 ) -> PreparedTraining:
     """Load the encoder, tokenise the rows and check that there is memory for them."""
     check_precision(context, recipe.optim.precision, setting="optim.precision")
     encoder = context.load(files, prompts=recipe.prefix.kind == "soft")
     encoder.check_length(recipe.max_length_tokens)
     rows = TokenizedTasks.of(encoder, mixture.tasks, recipe.max_length_tokens)
-    check_memory(encoder.shape, max(int(one.tokens.lengths.max()) for one in rows.train), recipe, free_bytes(context.device()))
+    check_memory(
+        encoder.shape,
+        max(int(one.tokens.lengths.max()) for one in rows.train),
+        recipe,
+        free_bytes(context.device()),
+    )
     return PreparedTraining(
         encoder=encoder,
         rows=rows,
         batches=_batches_of(rows, recipe, mixture.cap),
         scored=[one.scored() for one in rows.validation],
-        settings=fit_settings(mixture.tasks, recipe, initial, _first_words(encoder, mixture.tasks, recipe)),
+        settings=fit_settings(
+            mixture.tasks, recipe, initial, _first_words(encoder, mixture.tasks, recipe)
+        ),
     )
 
 
-def _batches_of(rows: TokenizedTasks, recipe: PrefixRecipe, size_cap: int) -> Callable[[int], Sequence[Batch]]:
-    """Return what gives the batches of an epoch: all rows of a single task, in an order of their own; several tasks in proportion."""
+def _batches_of(
+    rows: TokenizedTasks, recipe: PrefixRecipe, size_cap: int
+) -> Callable[[int], Sequence[Batch]]:
+    """Return what gives the batches of an epoch.
+
+    All rows of a single task, in an order of their own; several tasks in proportion.
+    """
     size, seed = recipe.optim.batch_size, recipe.seed
     if len(rows.train) == 1:
         (only,) = rows.train
-        return lambda epoch: epoch_batches(only.tokens, only.labels, batch_size=size, seed=seed, epoch=epoch)
+        return lambda epoch: epoch_batches(
+            only.tokens, only.labels, batch_size=size, seed=seed, epoch=epoch
+        )
     counts = rows_each_epoch(rows.sizes, "proportional", temperature=1.0, size_cap=size_cap)
     return mixed_batches(rows.train, counts, batch_size=size, seed=seed)
 
@@ -124,13 +162,22 @@ def _batches_of(rows: TokenizedTasks, recipe: PrefixRecipe, size_cap: int) -> Ca
 def memory_hint(optim: OptimConfig) -> str:
     """Return settings that need less memory."""
     size = max(1, optim.batch_size // 4)
-    return f"optim.batch_size={size} optim.gradient_accumulation_steps=4, or optim.gradient_checkpointing=true"
+    return (
+        f"optim.batch_size={size} optim.gradient_accumulation_steps=4, or "
+        "optim.gradient_checkpointing=true"
+    )
 
 
 def fit_settings(
-    tasks: Sequence[Task], recipe: PrefixRecipe, initial: Prefix | SoftPrompt | None = None, words: tuple[int, ...] = ()
+    tasks: Sequence[Task],
+    recipe: PrefixRecipe,
+    initial: Prefix | SoftPrompt | None = None,
+    words: tuple[int, ...] = (),
 ) -> FitSettings:
-    """Translate tasks and recipe into the words of `core`, with the prefix to start from, or the words that a soft prompt starts as."""
+    """Translate tasks and recipe into the words of `core`.
+
+    With the prefix to start from, or the words that a soft prompt starts as.
+    """
     prefix = recipe.prefix
     start = PrefixStart(
         length=prefix.length,
@@ -144,7 +191,11 @@ def fit_settings(
         soft=prefix.kind == "soft",
         words=words,
     )
-    return FitSettings(start=start, task_embedding_fraction=prefix.task_embedding_fraction, **training_of(tasks, recipe))
+    return FitSettings(
+        start=start,
+        task_embedding_fraction=prefix.task_embedding_fraction,
+        **training_of(tasks, recipe),
+    )
 
 
 def _first_words(encoder: Encoder, tasks: Sequence[Task], recipe: PrefixRecipe) -> tuple[int, ...]:
@@ -162,11 +213,20 @@ def _first_words(encoder: Encoder, tasks: Sequence[Task], recipe: PrefixRecipe) 
 def _task_settings(task: Task) -> TaskSettings:
     """Say what a task's head learns."""
     mean, scale = (0.0, 1.0) if task.kind != "regression" else _standard(task.train)
-    return TaskSettings(kind=task.kind, metric=task.metric, num_outputs=task.num_outputs, label_mean=mean, label_scale=scale)
+    return TaskSettings(
+        kind=task.kind,
+        metric=task.metric,
+        num_outputs=task.num_outputs,
+        label_mean=mean,
+        label_scale=scale,
+    )
 
 
 def training_of(tasks: Sequence[Task], recipe: PrefixRecipe | MultitaskRecipe) -> dict[str, Any]:
-    """Return the fields of `TrainingSettings`, into which all settings of the optimiser go but the batch size, which is in the batches."""
+    """Return the fields of `TrainingSettings`.
+
+    All settings of the optimiser go there but the batch size, which is in the batches.
+    """
     known = {field.name for field in fields(TrainingSettings)}
     return {
         **{name: value for name, value in asdict(recipe.optim).items() if name in known},
@@ -177,7 +237,10 @@ def training_of(tasks: Sequence[Task], recipe: PrefixRecipe | MultitaskRecipe) -
 
 
 def _standard(examples: Examples) -> tuple[float, float]:
-    """Return mean and standard deviation of regression labels; 1 in place of the deviation where all are equal."""
+    """Return mean and standard deviation of regression labels.
+
+    1 in place of the deviation where all are equal.
+    """
     labels = np.asarray(examples.labels, dtype=np.float64)
     return float(labels.mean()), float(labels.std()) or 1.0
 
@@ -186,7 +249,20 @@ def progress_of(context: Context, step: str, name: str) -> Callable[[FitEvent], 
     """Return a listener that passes training events on as progress."""
 
     def listen(event: FitEvent) -> None:
-        text = f"loss {event.loss:.3f}" if event.validation is None else f"validation {event.validation:.3f}"
-        context.emit(Event(kind="progress", step=step, name=name, done=event.step, total=event.total_steps, text=text))
+        text = (
+            f"loss {event.loss:.3f}"
+            if event.validation is None
+            else f"validation {event.validation:.3f}"
+        )
+        context.emit(
+            Event(
+                kind="progress",
+                step=step,
+                name=name,
+                done=event.step,
+                total=event.total_steps,
+                text=text,
+            )
+        )
 
     return listen

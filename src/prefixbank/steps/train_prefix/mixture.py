@@ -1,6 +1,7 @@
 """What a prefix is trained on: one task, or a mixture of several, with a head for each.
 
-Source: examples-proportional mixing with a size cap, as Vu et al. 2022 (2110.07904) train on several source tasks.
+Source: examples-proportional mixing with a size cap, as Vu et al. 2022 (2110.07904) train on
+several source tasks.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ class Mixture:
 
     Args:
         tasks: one or more.
-        size_cap: a task's rows count at most this where an epoch's rows are shared out; 0 is no cap.
+        size_cap: a task's rows count at most this where an epoch's rows are shared out; 0 is no
+            cap.
     """
 
     tasks: tuple[Task, ...]
@@ -66,10 +68,18 @@ class Mixture:
     def facts(self) -> JSON:
         """Facts of an artifact: what it was trained on."""
         origins = [asdict(task.origin) for task in self.tasks if task.origin is not None]
-        return {"task": self.name, **({} if self.is_single else {"tasks": self.names}), "origins": origins}
+        return {
+            "task": self.name,
+            **({} if self.is_single else {"tasks": self.names}),
+            "origins": origins,
+        }
 
     def faults(self) -> Iterator[UsageError]:
-        """Find labels of several kinds: the best epoch is the one with the best mean of scores, which mean the same only within a kind."""
+        """Find labels of several kinds.
+
+        The best epoch is the one with the best mean of scores, which mean the same only within a
+        kind.
+        """
         kinds: dict[str, list[str]] = {}
         for task in self.tasks:
             kinds.setdefault(task.kind, []).append(task.name)
@@ -77,6 +87,9 @@ class Mixture:
             each = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items())
             yield UsageError(
                 f"task.mixture has tasks of {len(kinds)} kinds: {each}",
-                expected="tasks of one kind, since the mean of their validation scores says which epoch is the best",
+                expected=(
+                    "tasks of one kind, since the mean of their validation scores says which epoch "
+                    "is the best"
+                ),
                 fix=f"prefixbank train-prefix {setting_of(max(kinds.values(), key=len))}",
             )

@@ -1,6 +1,7 @@
 """Where a prefix starts: from random values, or from the trained prefix that `prefix.init` names.
 
-Source: prompt transfer, Vu et al. 2022 (2110.07904), section 2.2. The task head starts fresh either way.
+Source: prompt transfer, Vu et al. 2022 (2110.07904), section 2.2. The task head starts fresh either
+way.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class WarmStart:
     @property
     def facts(self) -> JSON:
         """What it adds to the facts of the artifact."""
-        return {"init": {"named": self.named, "key": self.entry.key, "task": self.entry.info["task"]}}
+        return {
+            "init": {"named": self.named, "key": self.entry.key, "task": self.entry.info["task"]}
+        }
 
     def read(self) -> Prefix | SoftPrompt:
         """Return the prefix, checked against its digest, with as many slots as wanted."""
@@ -63,8 +66,12 @@ class WarmStart:
         return prefix_from(read_tensors(self.entry, TENSORS)).cycled(self.length)
 
 
-def start_of(store: Store, files: EncoderFiles, recipe: PrefixRecipe, name: str) -> tuple[PrefixRecipe, WarmStart | None]:
-    """Return the recipe as a key has it, and the prefix that `prefix.init` names, None where start values are drawn.
+def start_of(
+    store: Store, files: EncoderFiles, recipe: PrefixRecipe, name: str
+) -> tuple[PrefixRecipe, WarmStart | None]:
+    """Return the recipe as a key has it, and the prefix that `prefix.init` names.
+
+    The prefix is None where start values are drawn.
 
     Args:
         store: only read.
@@ -73,8 +80,8 @@ def start_of(store: Store, files: EncoderFiles, recipe: PrefixRecipe, name: str)
         name: of the prefix to be.
 
     Raises:
-        UsageError: there is no such prefix, it has the name of the prefix to be, or it cannot be what this one starts from; all faults at
-            once.
+        UsageError: there is no such prefix, it has the name of the prefix to be, or it cannot be
+            what this one starts from; all faults at once.
     """
     config = recipe.prefix
     if config.init in UNTRAINED_INITS:
@@ -82,36 +89,55 @@ def start_of(store: Store, files: EncoderFiles, recipe: PrefixRecipe, name: str)
     entry = _named(store, config.init)
     if TENSORS not in entry.files:
         raise UsageError(
-            f"prefix.init={config.init} is {entry.step.replace('_', '-')} {entry.short_key}, no prefix",
+            f"prefix.init={config.init} is {entry.step.replace('_', '-')} {entry.short_key}, no "
+            "prefix",
             expected="the ref, name or key of a trained prefix",
             fix="prefixbank cache ls train-prefix    lists the prefixes there are",
         )
     named = ref_of(store, "prefix", config.init)
-    faults = [*_own_name(named, name, entry), *_other_encoder(files, entry), *_other_form(config, entry), *_other_length(config, entry)]
+    faults = [
+        *_own_name(named, name, entry),
+        *_other_encoder(files, entry),
+        *_other_form(config, entry),
+        *_other_length(config, entry),
+    ]
     raise_faults(faults)
-    settled = replace(config, init=FROM_PREFIX, init_fit=_fit_needed(config.length, length_of(entry)))
+    settled = replace(
+        config, init=FROM_PREFIX, init_fit=_fit_needed(config.length, length_of(entry))
+    )
     warm = WarmStart(entry=entry, named=named or entry.key, length=config.length)
     return effective(replace(recipe, prefix=settled)), warm
 
 
 def _named(store: Store, init: str) -> Entry:
-    """Find the prefix that `prefix.init` names; a word that is none of `UNTRAINED_INITS` may be one of them, misspelt."""
+    """Find the prefix that `prefix.init` names.
+
+    A word that is none of `UNTRAINED_INITS` may be one of them, misspelt.
+    """
     try:
         return store.resolve("prefix", init)
     except UsageError as error:
         near = did_you_mean(init, UNTRAINED_INITS)
         raise UsageError(
-            f"prefix.init={init}: {error.what}{near}", expected=f"{', '.join(UNTRAINED_INITS)}, or {error.expected}", fix=error.fix
+            f"prefix.init={init}: {error.what}{near}",
+            expected=f"{', '.join(UNTRAINED_INITS)}, or {error.expected}",
+            fix=error.fix,
         ) from None
 
 
 def _fit_needed(length: int, have: int) -> Literal["exact", "truncate", "tile"]:
-    """Return the `init_fit` that leads from `have` slots to `length`: others that were allowed and do the same reach no key."""
+    """Return the `init_fit` that leads from `have` slots to `length`.
+
+    Others that were allowed and do the same reach no key.
+    """
     return "exact" if have == length else "truncate" if have > length else "tile"
 
 
 def _own_name(named: str, name: str, entry: Entry) -> Iterator[UsageError]:
-    """Find a ref that would move to what started from it: each run would then go on from the one before, and none would be a hit."""
+    """Find a ref that would move to what started from it.
+
+    Each run would then go on from the one before, and none would be a hit.
+    """
     if named == f"prefix/{name}":
         yield UsageError(
             f"prefix.init={named} is the ref of the prefix to be trained",
@@ -125,9 +151,13 @@ def _other_encoder(files: EncoderFiles, entry: Entry) -> Iterator[UsageError]:
     theirs, name = entry.document["inputs"]["encoder"], entry.info["encoder"]["name"]
     if theirs != files.digest:
         yield UsageError(
-            f"{called(entry)} was trained on encoder {name} {theirs[:8]}, this one is for {files.label} {files.digest[:8]}",
+            f"{called(entry)} was trained on encoder {name} {theirs[:8]}, this one is for "
+            f"{files.label} {files.digest[:8]}",
             expected="a prefix of the same encoder to start from",
-            fix=f"encoder={name}    or prefixbank train-prefix {setting_in(entry.info)} encoder={files.source.name} first",
+            fix=(
+                f"encoder={name}    or prefixbank train-prefix {setting_in(entry.info)} "
+                f"encoder={files.source.name} first"
+            ),
         )
 
 
@@ -135,11 +165,13 @@ def _other_form(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
     """Find parameters that are no prefix, and a gate on one side only."""
     if config.projection != "none":
         yield UsageError(
-            f"prefix.projection={config.projection} with a prefix to start from, prefix.init={config.init}",
+            f"prefix.projection={config.projection} with a prefix to start from, "
+            f"prefix.init={config.init}",
             expected="none: the parameters of the network are not a prefix",
             fix="prefix.projection=none    or prefix.init=random",
         )
-    kind = entry.document["config"]["prefix"].get("kind", "deep")  # which prefixes of older versions do not say
+    # Which prefixes of older versions do not say.
+    kind = entry.document["config"]["prefix"].get("kind", "deep")
     if config.kind != kind:
         yield UsageError(
             f"{called(entry)} has prefix.kind={kind}, this one prefix.kind={config.kind}",
@@ -158,11 +190,20 @@ def _other_form(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
 def _other_length(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
     """Find a length that the prefix has not, and that `init_fit` does not bring it to."""
     have, length = length_of(entry), config.length
-    if have == length or config.init_fit == "tile" or (config.init_fit == "truncate" and have > length):
+    if (
+        have == length
+        or config.init_fit == "tile"
+        or (config.init_fit == "truncate" and have > length)
+    ):
         return
-    change = f"prefix.init_fit=truncate (its first {length})" if have > length else "prefix.init_fit=tile (repeats it)"
+    change = (
+        f"prefix.init_fit=truncate (its first {length})"
+        if have > length
+        else "prefix.init_fit=tile (repeats it)"
+    )
     yield UsageError(
-        f"{called(entry)} has {have} slots, prefix.length={length} with prefix.init_fit={config.init_fit}",
+        f"{called(entry)} has {have} slots, prefix.length={length} with "
+        f"prefix.init_fit={config.init_fit}",
         expected="as many slots" if config.init_fit == "exact" else f"{length} slots or more",
         fix=f"prefix.length={have}    or {change}",
     )

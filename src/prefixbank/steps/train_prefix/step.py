@@ -1,4 +1,7 @@
-"""Step `train-prefix`: one source task, or a mixture of several, and one frozen encoder to one prefix."""
+"""Step `train-prefix`.
+
+One source task, or a mixture of several, and one frozen encoder to one prefix.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
 
 
 STEP, EARLY_STEP = "train-prefix", "task-embedding"
-VERSION = 3  # 1: first; 2: result.json counts the rows that training processed; 3: soft prompts, start values, task embeddings
+# 1: first; 2: result.json counts the rows that training processed; 3: soft prompts, start values,
+# task embeddings.
+VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,20 +51,32 @@ class TrainingRequest:
     inputs: JSON
 
     @staticmethod
-    def of(context: Context, mixture: Mixture, files: EncoderFiles, recipe: PrefixRecipe, name: str) -> TrainingRequest:
+    def of(
+        context: Context, mixture: Mixture, files: EncoderFiles, recipe: PrefixRecipe, name: str
+    ) -> TrainingRequest:
         """Check settings, and find the prefix to start from.
 
         Raises:
-            UsageError: tasks or settings of the prefix that do not go together; `prefix.init` names one that it cannot start from.
+            UsageError: tasks or settings of the prefix that do not go together; `prefix.init` names
+                one that it cannot start from.
         """
         check_prefix(mixture, recipe.prefix)
         recipe, warm = start_of(context.store, files, recipe, name)
-        inputs = {"encoder": files.digest, "examples": mixture.examples, **(warm.inputs if warm else {})}
+        inputs = {
+            "encoder": files.digest,
+            "examples": mixture.examples,
+            **(warm.inputs if warm else {}),
+        }
         return TrainingRequest(mixture=mixture, recipe=recipe, warm=warm, inputs=inputs)
 
     def document(self, step: str) -> JSON:
         """Return what determines the artifact of a step."""
-        return document(step=step, version=VERSION, config={**asdict(self.recipe), **self.mixture.settings}, inputs=self.inputs)
+        return document(
+            step=step,
+            version=VERSION,
+            config={**asdict(self.recipe), **self.mixture.settings},
+            inputs=self.inputs,
+        )
 
     def initial(self) -> Prefix | SoftPrompt | None:
         """Return the prefix to start from."""
@@ -67,11 +84,23 @@ class TrainingRequest:
 
     def facts(self, files: EncoderFiles) -> JSON:
         """Return facts of the artifact."""
-        return {**self.mixture.facts, "encoder": asdict(files.source), **(self.warm.facts if self.warm else {})}
+        return {
+            **self.mixture.facts,
+            "encoder": asdict(files.source),
+            **(self.warm.facts if self.warm else {}),
+        }
 
 
-def unit(context: Context, task: Task | Mixture, files: EncoderFiles, recipe: PrefixRecipe, name: str = "") -> Unit:
-    """Return the unit that trains a prefix on the encoder in `files`; ref `prefix/<name, or the tasks' names joined>`.
+def unit(
+    context: Context,
+    task: Task | Mixture,
+    files: EncoderFiles,
+    recipe: PrefixRecipe,
+    name: str = "",
+) -> Unit:
+    """Return the unit that trains a prefix on the encoder in `files`.
+
+    Ref `prefix/<name, or the tasks' names joined>`.
 
     Raises:
         UsageError: see `TrainingRequest.of`.
@@ -89,11 +118,22 @@ def unit(context: Context, task: Task | Mixture, files: EncoderFiles, recipe: Pr
         notes = [note for task in mixture.tasks for note in task.notes]
         return {**asked.facts(files), "notes": notes, "seconds": result.seconds}
 
-    return Unit(step=STEP, name=called, document=asked.document("train_prefix"), make=make, ref=("prefix", called), note=describe)
+    return Unit(
+        step=STEP,
+        name=called,
+        document=asked.document("train_prefix"),
+        make=make,
+        ref=("prefix", called),
+        note=describe,
+    )
 
 
-def task_embedding_unit(context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe, name: str = "") -> Unit:
-    """Return the unit that makes the task embedding alone: the same bytes as in what `unit` makes, at a share of its cost.
+def task_embedding_unit(
+    context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe, name: str = ""
+) -> Unit:
+    """Return the unit that makes the task embedding alone.
+
+    The same bytes as in what `unit` makes, at a share of its cost.
 
     Raises:
         UsageError: see `TrainingRequest.of`.
@@ -106,7 +146,9 @@ def task_embedding_unit(context: Context, task: Task, files: EncoderFiles, recip
         from prefixbank.steps.train_prefix.make import fit_early, progress_of
 
         listener = progress_of(context, EARLY_STEP, mixture.name)
-        embedding, step = fit_early(context, mixture, files, asked.recipe, work, listener, asked.initial())
+        embedding, step = fit_early(
+            context, mixture, files, asked.recipe, work, listener, asked.initial()
+        )
         write_tensors(out / EMBEDDING, prefix_tensors(embedding))
         write_json(out / "result.json", {"task_embedding_step": step})
         return asked.facts(files)
@@ -115,27 +157,46 @@ def task_embedding_unit(context: Context, task: Task, files: EncoderFiles, recip
 
 
 def check_prefix(mixture: Mixture, prefix: PrefixConfig) -> None:
-    """Refuse tasks that do not go together, what a soft prompt does not have, and start values that only it has, all at once."""
+    """Refuse tasks and settings that do not go together, with all faults at once.
+
+    Tasks that do not fit each other, what a soft prompt lacks, and start values that only it has.
+    """
     faults: list[PrefixbankError] = [*mixture.faults()]
     deep_only = {"gate": (prefix.gate, "none"), "projection": (prefix.projection, "none")}
     for name, (value, off) in deep_only.items():
         if prefix.kind == "soft" and value != off:
             fix = f"prefix.{name}={off}, or prefix.kind=deep"
             faults.append(
-                UsageError(f"prefix.{name}={value} with prefix.kind=soft", expected="a deep prefix: this is a part of those", fix=fix)
+                UsageError(
+                    f"prefix.{name}={value} with prefix.kind=soft",
+                    expected="a deep prefix: this is a part of those",
+                    fix=fix,
+                )
             )
     if prefix.kind == "deep" and prefix.init in TOKEN_INITS:
         expected = "prefix.kind=soft: deep prefixes are not made of input embeddings"
-        faults.append(UsageError(f"prefix.init={prefix.init} with prefix.kind=deep", expected=expected, fix="prefix.init=random"))
+        faults.append(
+            UsageError(
+                f"prefix.init={prefix.init} with prefix.kind=deep",
+                expected=expected,
+                fix="prefix.init=random",
+            )
+        )
     for task in mixture.tasks:
         if prefix.init == "labels" and not task.labels:
-            what, expected = f"prefix.init=labels for {task.name}, a {task.kind} task", "a task whose classes have names"
+            what, expected = (
+                f"prefix.init=labels for {task.name}, a {task.kind} task",
+                "a task whose classes have names",
+            )
             faults.append(UsageError(what, expected=expected, fix="prefix.init=vocabulary"))
     raise_faults(faults)
 
 
 def describe(entry: Entry) -> str:
-    """Return what the line of a finished prefix says: its validation scores, and truncation if there was any."""
+    """Return what the line of a finished prefix says.
+
+    Its validation scores, and truncation if there was any.
+    """
     result = read_json(entry, "result.json")
     if "tasks" in result:
         return scores_told(entry.info["tasks"], result)
@@ -143,7 +204,10 @@ def describe(entry: Entry) -> str:
 
 
 def _write(out: Path, mixture: Mixture, result: FitResult, facts: dict[str, Any]) -> None:
-    """Write the artifact: prefix, heads and task embedding apart, the learning curve, and what training came to."""
+    """Write the artifact.
+
+    Prefix, heads and task embedding apart, the learning curve, and what training came to.
+    """
     from prefixbank.artifacts.tensors import prefix_tensors, write_heads, write_tensors
     from prefixbank.steps.train_prefix.batches import tasks_trained
 
@@ -157,6 +221,14 @@ def _write(out: Path, mixture: Mixture, result: FitResult, facts: dict[str, Any]
     else:
         write_heads(out / "heads.safetensors", result.heads)
     write_json_lines(out / "curve.jsonl", result.curve)
-    went = {"validation": result.score, "best_epoch": result.epoch, "steps": result.steps, "examples": sum(result.examples)}
-    kept = {"task_embedding_step": result.task_embedding_step, "shape": list(result.prefix.tensor.shape)}
+    went = {
+        "validation": result.score,
+        "best_epoch": result.epoch,
+        "steps": result.steps,
+        "examples": sum(result.examples),
+    }
+    kept = {
+        "task_embedding_step": result.task_embedding_step,
+        "shape": list(result.prefix.tensor.shape),
+    }
     write_json(out / "result.json", {**tasks, **went, **kept, **facts})
