@@ -27,7 +27,8 @@ from prefixbank.cli.app import app
 result = CliRunner().invoke(app, sys.argv[1:])
 if result.exception is not None and not isinstance(result.exception, SystemExit):
     raise result.exception
-print(json.dumps({"exit_code": result.exit_code, "output": result.output, "modules": sorted(m for m in sys.modules if "." not in m)}))
+modules = sorted(name for name in sys.modules if "." not in name)
+print(json.dumps({"exit_code": result.exit_code, "output": result.output, "modules": modules}))
 """
 
 

@@ -29,7 +29,8 @@ for line in sys.stdin:
     if job.get("exit"):
         sys.exit(job["exit"])
     time.sleep(job.get("sleep", 0))
-    answer = {"n": job["n"], "pid": os.getpid(), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "threads": job["threads"]}
+    gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
+    answer = {"n": job["n"], "pid": os.getpid(), "gpu": gpu, "threads": job["threads"]}
     print(json.dumps(answer), flush=True)
 """
 COMMAND = local.COMMAND
@@ -205,7 +206,7 @@ def test_what_is_printed_in_a_worker_is_no_answer(tmp_path):
 def ask_worker(*jobs: dict) -> list[dict]:
     """Give jobs to a worker as it is, and return its answers."""
     lines = "".join(json.dumps(job) + "\n" for job in jobs)
-    with python("-P", "-m", "prefixbank.runtime.worker_process") as process:
+    with python("-P", "-m", "prefixbank.worker") as process:
         process.stdin.write(lines)
         process.stdin.flush()
         answers = [json.loads(process.stdout.readline()) for _ in jobs]

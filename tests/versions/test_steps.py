@@ -11,17 +11,8 @@ from tests.versions.reach import UNIT, Code
 from tests.versions.reader import PACKAGE
 from tests.versions.record import current, differences, read_record
 
-REPORTS = ("steps/report*.py", "steps/map_*.py")
-STUDIES = (
-    "api.py",
-    "cli/*",
-    "steps/experiment*.py",
-    "steps/graph.py",
-    "steps/protocol.py",
-    "steps/representations.py",
-    "steps/transfer_map.py",
-    "steps/update*.py",
-)
+REPORTS = ("reports/*",)
+STUDIES = ("api.py", "cli/*", "studies/*")
 
 
 @pytest.fixture(scope="module")

@@ -145,7 +145,7 @@ def compose_task(name: str, *, conf_dir: Path | None = None) -> TaskConfig:
 
 
 def override_recipe(recipe: PrefixRecipe, overrides: Sequence[str]) -> PrefixRecipe:
-    """Return `recipe` with single settings changed, as `experiment.overrides` asks for one source task.
+    """Return `recipe` with single settings overridden, as `experiment.overrides` asks.
 
     Args:
         recipe: what to start from; of a command's config only the recipe is taken.

@@ -1,6 +1,6 @@
 """Workers that are processes of this machine: one on each GPU, or several on its cores.
 
-A worker is `python -m prefixbank.runtime.worker_process`. It gets a job as a line of JSON and
+A worker is `python -m prefixbank.worker`. It gets a job as a line of JSON and
 answers with a line; nothing is pickled. It ends when the command does, however that ends, because
 its standard input is then closed.
 """
@@ -21,7 +21,7 @@ from prefixbank.config.running import RunConfig
 from prefixbank.drivers.driver import DIED, JSON
 from prefixbank.env import environment_with, gpu_name
 
-COMMAND = (sys.executable, "-P", "-m", "prefixbank.runtime.worker_process")
+COMMAND = (sys.executable, "-P", "-m", "prefixbank.worker")
 
 
 class LocalDriver:

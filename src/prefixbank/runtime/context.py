@@ -126,7 +126,9 @@ class Context:
             and self.needs_making(key)
             and self.workers.should_dispatch(1)
         ):
-            make_units(self, self.workers, [key], f"{unit.step} {unit.name}")
+            name = f"{unit.step} {unit.name}"
+            make_units(self.workers, [key], name, self.store, self.emit)
+            self.mark_made([key])
         emit = silent if key in self._made else self.emit
         entry = run_unit(
             self.store, unit, emit, force=self._forces(key), explain=emit is not silent

@@ -74,6 +74,7 @@ def _make_in_waves(
         if own or not workers.should_dispatch(len(keys)):
             walk(context.restricted_to(keys, context.emit))
         else:
-            make_units(context, workers, keys, name)
+            make_units(workers, keys, name, context.store, context.emit)
+            context.mark_made(keys)
         missing = []
         walk(context.dry(silent, missing))

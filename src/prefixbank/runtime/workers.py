@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from prefixbank.config.running import RunConfig
 from prefixbank.drivers.choose import open_driver
@@ -17,10 +17,7 @@ from prefixbank.errors import DeviceError, PrefixbankError, raise_faults
 from prefixbank.runtime.events import Emit, Event
 from prefixbank.runtime.jobs import Job, error_in, events_in, failure
 from prefixbank.store.key import JSON
-
-if TYPE_CHECKING:
-    from prefixbank.runtime.context import Context
-
+from prefixbank.store.store import Store
 
 Item = TypeVar("Item")
 
@@ -141,14 +138,17 @@ class WorkerPool:
         return [items[begin:end] for begin, end in zip(bounds[:-1], bounds[1:], strict=True)]
 
 
-def make_units(context: Context, workers: WorkerPool, keys: Sequence[str], name: str) -> None:
+def make_units(
+    workers: WorkerPool, keys: Sequence[str], name: str, store: Store, emit: Emit
+) -> None:
     """Have units made.
 
     Args:
-        context: of the command.
-        workers: its workers.
+        workers: of the command.
         keys: of units that the command would make now.
         name: what messages call them.
+        store: where they are afterwards.
+        emit: gets every event.
 
     Raises:
         PrefixbankError: see `do_jobs`.
@@ -158,46 +158,48 @@ def make_units(context: Context, workers: WorkerPool, keys: Sequence[str], name:
     def count(job: Job) -> None:
         nonlocal done
         done += len(job.keys)
-        context.emit(Event(kind="progress", step="run", name=name, done=done, total=len(keys)))
+        emit(Event(kind="progress", step="run", name=name, done=done, total=len(keys)))
 
-    do_jobs(context, workers, workers.jobs_for_keys(keys), keys, count)
+    do_jobs(workers, workers.jobs_for_keys(keys), keys, count, store, emit)
 
 
 def do_jobs(
-    context: Context,
     workers: WorkerPool,
     jobs: Sequence[Job],
     keys: Sequence[str],
     on_done: Callable[[Job], None],
+    store: Store,
+    emit: Emit,
 ) -> None:
     """Have jobs done.
 
     Args:
-        context: of the command.
-        workers: its workers.
+        workers: of the command.
         jobs: what to do.
         keys: of the units that are there afterwards.
         on_done: called after each job.
+        store: where the units are afterwards.
+        emit: gets every event.
 
     Raises:
         PrefixbankError: what made jobs fail, once the others are done; or the workers are not those
             of this store.
     """
     faults: dict[str, PrefixbankError] = {}
-    for job, outcome in workers.outcomes(jobs, context.emit):
+    for job, outcome in workers.outcomes(jobs, emit):
         for event in workers.new_events(outcome):
-            context.emit(event)
+            emit(event)
         error = error_in(outcome)
         if error is not None:
             # The same for many jobs, where it is the machine's or the corpus's.
             faults[str(error)] = error
         on_done(job)
     raise_faults(list(faults.values()))
-    lost = [key for key in keys if context.store.get(key) is None]
+    lost = [key for key in keys if store.get(key) is None]
     if lost:
         raise PrefixbankError(
             f"workers say they are done, but {len(lost)} of {len(keys)} units are not in the "
-            f"store at {context.store.root}",
+            f"store at {store.root}",
             expected=(
                 "workers that see the same store, data and encoder under the same paths, with the "
                 "same version of prefixbank"
@@ -207,4 +209,3 @@ def do_jobs(
                 "all machines share"
             ),
         )
-    context.mark_made(keys)

@@ -180,13 +180,10 @@ def make_elsewhere(
             progress.finish(sum(corpus.rows_of(number) for number in job.shards if number in wave))
 
         jobs = workers.jobs_for_shards(wave, always=first, settings=settings)
-        do_jobs(
-            shards.context,
-            workers,
-            jobs,
-            [shards.key(number, digest) for number, digest in wave.items()],
-            on_done,
-        )
+        keys = [shards.key(number, digest) for number, digest in wave.items()]
+        context = shards.context
+        do_jobs(workers, jobs, keys, on_done, context.store, context.emit)
+        context.mark_made(keys)
 
 
 @dataclass(kw_only=True)
