@@ -14,7 +14,7 @@ import pytest
 from tests.source import Module, imported_names, package_modules
 
 LAYERS = (
-    ("__main__", "worker"),
+    ("worker",),
     ("cli",),
     ("api",),
     ("studies",),
@@ -25,7 +25,7 @@ LAYERS = (
     ("data", "drivers"),
     ("config", "core", "store"),
     ("env",),
-    ("choices", "errors"),
+    ("errors",),
 )
 """The rooms of the package, the uppermost first. One imports itself and what stands below it."""
 
@@ -101,7 +101,7 @@ RULES = (
             "hydra",
             "omegaconf",
             "yaml",
-            *ours("choices", "config", "errors"),
+            *ours("config", "errors"),
         ),
     ),
     Rule(who="core/*", banned=INPUT_OUTPUT),

@@ -17,7 +17,7 @@ from prefixbank.config.running import RunConfig
 from prefixbank.drivers import local
 from prefixbank.drivers.local import LocalDriver
 from prefixbank.errors import PrefixbankError
-from prefixbank.runtime import worker_process as worker
+from prefixbank import worker
 from prefixbank.runtime.jobs import Job, error_in, failure
 
 QUICK = """

@@ -237,7 +237,7 @@ def test_unit_belongs_to_the_nearest_version():
     first = plan("from prefixbank.steps import other\nother.unit(1)")
     steps = code(first, other, module("pool.py", POOL)).steps
     assert {name: step.plans for name, step in steps.items()} == {
-        "embed": {"prefixbank.steps.embed.step.unit"},
+        "embed": {"prefixbank.steps.embed.unit"},
         "other": {"prefixbank.steps.other.unit"},
     }
 
@@ -246,7 +246,7 @@ def test_version_may_be_away_from_the_unit():
     text = PLAN.format(body="...").replace("VERSION: int = 1", "from .spec import VERSION")
     spec = module("steps/embed/spec.py", 'STEP = "embed"\nVERSION = 2\n')
     step = code(module("steps/embed/step.py", text), spec, module("pool.py", POOL)).steps["embed"]
-    assert (step.version, step.plans) == (2, {"prefixbank.steps.embed.step.step.unit"})
+    assert (step.version, step.plans) == (2, {"prefixbank.steps.embed.step.unit"})
 
 
 def test_why_prints_the_shortest_way():

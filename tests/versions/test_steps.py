@@ -79,7 +79,7 @@ def test_no_step_but_a_report_reaches_reports(code: Code):
 
 @pytest.mark.parametrize(
     ("step", "function"),
-    [("probe", "core.quantize.dequantize"), ("embed", "steps.banks.plain_bank")],
+    [("probe", "core.quantize.dequantize"), ("embed", "artifacts.bank.plain_bank")],
 )
 def test_code_behind_several_calls_is_reached(code: Code, step: str, function: str):
     assert [path for path in code.steps[step].reached.came_from if path.endswith(function)]
