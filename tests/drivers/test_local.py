@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from prefixbank import worker
 from prefixbank.config.running import RunConfig
 from prefixbank.drivers import local
 from prefixbank.drivers.local import LocalDriver
 from prefixbank.errors import PrefixbankError
-from prefixbank import worker
 from prefixbank.runtime.jobs import Job, error_in, failure
 
 QUICK = """
