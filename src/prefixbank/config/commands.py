@@ -87,7 +87,11 @@ class TransferSimilarConfig(PrefixRecipe):
     sources: tuple[str, ...] = ()
     """Prefixes by ref, name or key; empty: all that have a ref and can be compared."""
     similarity: Similarity = "average_tokens"
+    """How two task embeddings are compared: `average_tokens` is the cosine of their mean tokens,
+    `per_token` the mean cosine of all pairs of tokens."""
     compare: Compare = "weights"
+    """What of an early prefix is compared: its `weights`, or its `movement`, how far it has moved
+    from the random values that it started from."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
@@ -102,7 +106,10 @@ class TransferRetrieveConfig(TransferSimilarConfig):
     name: str = ""
     """Ref that is set: `prefix/<name>`; empty: the task's name."""
     method: Method = "best_of_k"
+    """What the training starts from: each of the k most similar prefixes, to keep the one that
+    validates best; their mean, weighted by similarity; or one prefix of their tasks together."""
     k: Count = 3
+    """How many of the most similar prefixes to take."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -112,6 +119,7 @@ class TrainMultitaskConfig(MultitaskRecipe):
     name: str = ""
     """Ref that is set: `multitask/<name>`; empty: the tasks' names, joined."""
     tasks: tuple[str, ...] = ()
+    """Tasks by name: YAML files of `conf/task`, or task folders below `run.data_root`."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
@@ -133,8 +141,13 @@ class CombineCommandConfig(PrefixRecipe, BankRecipe):
     and can be compared) the `k` that are most similar to a task, the nearest first."""
     task: TaskConfig = field(default_factory=TaskConfig)
     k: Count = 3
+    """How many of the most similar prefixes to take."""
     similarity: Similarity = "average_tokens"
+    """How two task embeddings are compared: `average_tokens` is the cosine of their mean tokens,
+    `per_token` the mean cosine of all pairs of tokens."""
     compare: Compare = "weights"
+    """What of an early prefix is compared: its `weights`, or its `movement`, how far it has moved
+    from the random values that it started from."""
     weigh: Literal["similarity", "equally"] = "similarity"
     """`similarity`: prefixes share the mass of one in proportion to their similarities. `equally`:
     as `combine.weighting` says."""
@@ -147,8 +160,11 @@ class CorpusConfig:
     """Texts to embed (a source). `path=-` reads lines from standard input."""
 
     path: str = ""
+    """File with the texts: txt, CSV, TSV, JSONL or Parquet; `-`: lines of standard input."""
     column: str = "text"
+    """Column of the text, or of the first text of a pair."""
     column_pair: str = ""
+    """Column of the second text of a pair; empty: single texts."""
     id_column: str = ""
     """Empty: the row number."""
     shard_rows: Count = 16_384
@@ -163,6 +179,7 @@ class EmbedConfig(EmbedRecipe):
     """Bank ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder, `none` the
     plain one."""
     name: str = ""
+    """Ref that is set: `embeddings/<name>`; empty: the corpus file's name, `@`, the bank's name."""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
@@ -196,7 +213,10 @@ class ProbeCommandConfig(EmbedRecipe):
     """`prefixbank probe`."""
 
     bank: str = ""
+    """Bank ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder, `none` the
+    plain one."""
     name: str = ""
+    """Ref that is set: `probe/<name>`; empty: the task's name, `@`, the bank's name."""
     task: TaskConfig = field(default_factory=TaskConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
@@ -238,9 +258,13 @@ class ExperimentConfig:
     """What a whole study trains, probes and compares."""
 
     name: str = ""
+    """Name of the study; its report and banks are called so."""
     sources: tuple[str, ...] = ()
+    """Source tasks by name: a prefix is trained on each."""
     targets: tuple[str, ...] = ()
+    """Target tasks by name: probes are fitted on each."""
     seeds: tuple[Natural, ...] = (0,)
+    """Training seeds: everything that is trained is trained once with each."""
     representations: tuple[Representation, ...] = ("plain", "bank")
     """What is compared, each with the vectors of all targets."""
     single_seed: tuple[Representation, ...] = ()

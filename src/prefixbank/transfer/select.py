@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 FOR_SIMILAR = (
     "task",
     "k",
-    "measure",
-    "reading",
+    "similarity",
+    "compare",
     "weigh",
     "encoder",
     "prefix",
