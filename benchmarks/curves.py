@@ -117,7 +117,7 @@ def main() -> None:
         curves = {title: curve(encoder, model, workers, of_title, asked.rounds) for title, of_title in points.items()}
     result: dict[str, Any] = {"encoder": files.label, "tokens": TOKENS, "rounds": asked.rounds, "curves": curves}
     save("curves", result)
-    draw(curves, RESULTS / "curves.png")
+    draw(curves, RESULTS.parents[1] / "docs" / "results" / "speed.png")
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ def command_line() -> str:
     context = typer.Context(command, info_name="prefixbank")
     text = get_docs_for_click(obj=command, ctx=context, name="prefixbank")
     text = text.split("\n", maxsplit=1)[1]  # the page has a title of its own
+    text = text.replace("\b", "")  # click's mark for a paragraph that is not to be wrapped
     text = re.sub(r"^Example: (.*)$", r"Examples:\n  \1", text, flags=re.MULTILINE)
     examples = re.compile(r"^Examples:\n((?:  .*\n?)+)", flags=re.MULTILINE)
     return examples.sub(lambda found: f"**Examples**:\n\n```console\n{_shell(found[1])}```\n", text)
@@ -76,7 +77,7 @@ def _command_section(names: list[str], group: Group, others: Iterable[Group]) ->
     top = [one for one in others if "." not in one.path]
     links = ", ".join(f"[`{one.path}.*`](#{_anchor(one)})" for one in top)
     title = ", ".join(f"`{name}`" for name in names)
-    body = _setting_table(group.settings, ())
+    body = setting_table(group.settings, ())
     return f"### {title} {{#{names[0].replace(' ', '-')}}}\n\n{body}\n\nGroups: {links}."
 
 
@@ -90,7 +91,7 @@ def _group_section(uses: list[tuple[list[str], Group]]) -> str:
     others = [group for _, group in uses[1:]]
     return (
         f"### {title} {{#{_anchor(first)}}}\n\n{first.meaning}\n\n{where[0].upper()}{where[1:]}."
-        f"\n\n{_setting_table(first.settings, others)}"
+        f"\n\n{setting_table(first.settings, others)}"
     )
 
 
@@ -98,7 +99,7 @@ def _anchor(group: Group) -> str:
     return group.declared.__name__.lower()
 
 
-def _setting_table(settings: Iterable[Setting], others: Iterable[Group]) -> str:
+def setting_table(settings: Iterable[Setting], others: Iterable[Group]) -> str:
     """Return rows of settings; `others` are uses of the same ones, whose defaults may differ."""
     rows = []
     for place, one in enumerate(settings):
@@ -170,7 +171,7 @@ def exit_codes() -> str:
 
 
 def python_api() -> str:
-    """Return a mkdocstrings directive for each public function and class, as `__all__` lists them."""
+    """Return a mkdocstrings directive for each function and class that `__all__` lists."""
     import prefixbank
 
     public = [getattr(prefixbank, name) for name in prefixbank.__all__]
