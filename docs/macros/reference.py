@@ -6,6 +6,7 @@ import inspect
 import logging
 import re
 from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path
 
 from docs.macros.tables import ROOT, table
@@ -49,6 +50,8 @@ def command_line() -> str:
     text = get_docs_for_click(obj=command, ctx=context, name="prefixbank")
     text = text.split("\n", maxsplit=1)[1]  # the page has a title of its own
     text = text.replace("\b", "")  # click's mark for a paragraph that is not to be wrapped
+    # The lists of commands are cut short there, and the table of contents has them.
+    text = re.sub(r"\*\*Commands\*\*:\n\n(?:\* .*\n)+\n", "", text)
     text = re.sub(r"^Example: (.*)$", r"Examples:\n  \1", text, flags=re.MULTILINE)
     examples = re.compile(r"^Examples:\n((?:  .*\n?)+)", flags=re.MULTILINE)
     return examples.sub(lambda found: f"**Examples**:\n\n```console\n{_shell(found[1])}```\n", text)
@@ -145,7 +148,7 @@ def choices() -> str:
 def _told(file: Path) -> str:
     """Return the comments at the top of a YAML file below the command, or its values."""
     lines = file.read_text(encoding="utf-8").splitlines()
-    comments = [line[2:] for line in lines if line.startswith("# ")]
+    comments = [line[2:] for line in takewhile(lambda line: line.startswith("# "), lines)]
     words = [line for line in comments if not line.startswith(("@package", "prefixbank "))]
     values = [line for line in lines if line and not line.startswith("#")]
     return " ".join(words) or f"`{', '.join(values)}`" if words or values else "the defaults"
