@@ -66,7 +66,8 @@ def settings() -> str:
     commands: dict[type, list[str]] = {}
     for command, config in CONFIGS.items():
         commands.setdefault(config, []).append(typed_name(command))
-    own, shared = [], {}
+    own: list[str] = []
+    shared: dict[type, list[tuple[list[str], Group]]] = {}
     for config, names in commands.items():
         first, *others = groups_of(config)
         own.append(_command_section(names, first, others))
