@@ -166,7 +166,7 @@ def main() -> None:
         "curves": curves,
     }
     save("curves", result)
-    draw(curves, RESULTS / "curves.png")
+    draw(curves, RESULTS.parents[1] / "docs" / "results" / "speed.png")
 
 
 if __name__ == "__main__":

@@ -1,187 +1,258 @@
-"""What README.md and docs/ claim, checked against the code and the result files."""
+"""What README.md and docs/ show: links, commands, tables made from result files, the built site."""
 
 from __future__ import annotations
 
-import importlib
-import json
+import logging
+import os
 import re
 import shlex
-from contextlib import nullcontext
+import subprocess
+import sys
+from html.parser import HTMLParser
 from pathlib import Path
-from statistics import median
 
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
+from docs.macros import readme, reference, tables
 from prefixbank.cli.app import app
 from prefixbank.config import compose
+from prefixbank.config.descriptions import Setting
 from prefixbank.config.settings import CONFIGS, typed_name
 from prefixbank.errors import PrefixbankError
+from tests.source import ROOT
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONFIGURED = {typed_name(command) for command in CONFIGS}
-OTHERS = {"cache", "config", "doctor"}
+TOP = tuple(
+    ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+)
+REPORTS = set((ROOT / "docs/results").glob("*/*.md"))
+"""Written by commands, at the time of a study."""
+PAGES = tuple(sorted(set((ROOT / "docs").rglob("*.md")) - REPORTS))
+SHOWN = {path.relative_to(ROOT).as_posix(): path for path in (*TOP[:1], *PAGES)}
+COMMANDS = {typed_name(command): command for command in CONFIGS}
+WRONG_ON_PURPOSE = "optim.lr=abc"
+USERS_OWN = "--conf-dir"
+"""A command with it may name files that only its user has."""
+ONLY_RECORD = "only record"
+"""Pages that say so hold numbers of runs whose reports were not kept."""
 
 
-def commands() -> list[str]:
-    """Return every `prefixbank ...` command of the README, continuation lines joined, pipes and
-    comments cut off.
+def code_of(text: str) -> str:
+    """Return fenced and indented blocks, continuation lines joined."""
+    fenced = re.findall(r"^```\w*\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    indented = re.findall(
+        r"^ {4}(.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), flags=re.MULTILINE
+    )
+    joined = [re.sub(r"\\\n *", "", block.replace("'\\\n'", "")) for block in fenced]
+    return "\n".join([*joined, *indented])
+
+
+def prose_of(text: str) -> str:
+    """Return a page without code, without what macros write, and without the README's table."""
+    without = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    without = re.sub(r"^ {4}.*$", "", without, flags=re.MULTILINE)
+    without = re.sub(r"\{\{.*?\}\}|`[^`]*`", "", without, flags=re.DOTALL)
+    return re.sub(
+        rf"{re.escape(readme.BEGIN)}.*?{re.escape(readme.END)}", "", without, flags=re.DOTALL
+    )
+
+
+def commands_of(text: str) -> list[str]:
+    """Return the `prefixbank ...` commands of a page, pipes, comments and `$` cut off."""
+    typed = re.findall(
+        r"^\$? ?(?:[^|\n]*\| *)?(prefixbank [a-z][^#\n|]*)", code_of(text), flags=re.MULTILINE
+    )
+    quoted = re.findall(r"`(prefixbank [a-z][^`]*)`", text)
+    return sorted({line.strip() for line in [*typed, *quoted]})
+
+
+COMMAND_LINES = [
+    pytest.param(line, id=f"{name}: {line}")
+    for name, path in SHOWN.items()
+    for line in commands_of(path.read_text(encoding="utf-8"))
+]
+
+
+def parsed(line: str) -> tuple[str, list[str]]:
+    """Let Typer read a command line; return the command and its settings.
+
+    Raises:
+        LookupError: there is no such command.
     """
-    text = README.replace("\\\n", " ")
-    lines = re.findall(
-        r"^ {4}(?:\$ )?(?:[^|\n]*\| *)?(prefixbank [^#\n|]*)", text, flags=re.M
-    ) + re.findall(r"`(prefixbank [^`]*)`", text)
-    return sorted({line.strip() for line in lines})
-
-
-def command_of(line: str) -> str:
-    """Return the command of a line; those of `transfer` have two words."""
     words = shlex.split(line)[1:]
-    return " ".join(words[:2]) if words[0] == "transfer" else words[0]
+    command, path = typer.main.get_command(app), []
+    while hasattr(command, "commands"):
+        path.append(words.pop(0))
+        command = command.commands[path[-1]]
+    context = command.make_context(" ".join(path), words)
+    return " ".join(path), list(context.params.get("overrides") or ())
+
+
+@pytest.mark.parametrize("line", COMMAND_LINES)
+def test_command_is_one_that_the_command_line_and_the_schema_know(line):
+    command, settings = parsed(line)
+    assert command in {*COMMANDS, "doctor"} or command.startswith(("cache ", "config "))
+    if command not in COMMANDS or USERS_OWN in line or "experiment=NAME" in settings:
+        return
+    runs = compose.expand_sweep(settings) if "--sweep" in line else [settings]
+    for one in runs:
+        if WRONG_ON_PURPOSE in one:
+            with pytest.raises(PrefixbankError):
+                compose.compose(COMMANDS[command], one)
+        elif one:
+            compose.compose(COMMANDS[command], one)
+
+
+def test_unknown_command_in_a_page_would_be_found():
+    with pytest.raises(LookupError):
+        parsed("prefixbank transfer learn task=polarity")
+
+
+def test_unknown_flag_in_a_page_would_be_found():
+    with pytest.raises(Exception, match="No such option: --frce"):  # codespell:ignore frce
+        parsed("prefixbank train-prefix task=polarity --frce")  # codespell:ignore frce
 
 
 def test_readme_shows_every_command():
-    shown = {command_of(line) for line in commands()}
-    assert shown >= CONFIGURED | OTHERS
+    shown = {
+        parsed(line)[0].split(" ")[0] for line in commands_of(TOP[0].read_text(encoding="utf-8"))
+    }
+    assert shown >= {command.split(" ")[0] for command in COMMANDS} | {"cache", "config", "doctor"}
 
 
-@pytest.mark.parametrize("line", commands())
-def test_command_of_the_readme_is_understood(line):
-    words = shlex.split(line)[1:]
-    command = command_of(line)
-    assert command in CONFIGURED | OTHERS
-    if command in CONFIGURED:
-        settings = [word for word in words[1:] if "=" in word and not word.startswith("--")]
-        if "experiment=NAME" in settings or not settings:
-            return
-        for one in compose.expand_sweep(settings):
-            with pytest.raises(PrefixbankError) if "optim.lr=abc" in settings else nullcontext():
-                compose.compose(command.replace("-", "_").replace(" ", "_"), one)
-    else:
-        assert CliRunner().invoke(app, [*words[:2], "--help"]).exit_code == 0
+def test_readme_is_short():
+    lines = TOP[0].read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 130 and max(map(len, lines)) <= 100
 
 
-def test_flags_of_the_readme_exist():
-    shown = CliRunner().invoke(app, ["train-prefix", "--help"]).output
-    flags = set(re.findall(r"`(--[a-z-]+)", README)) - {"--yes"}
-    assert flags and not [flag for flag in flags if flag not in shown]
+@pytest.mark.parametrize("path", TOP, ids=lambda path: path.name)
+def test_local_links_lead_somewhere(path):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8"))
+    assert not [link for link in links if not (ROOT / link).exists()]
 
 
-def test_encoder_table_names_every_prepared_encoder():
+def test_make_targets_that_pages_name_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in (*TOP[:3], *PAGES))
+    named = set(re.findall(r"(?:`|^ {4}|^\$ )make ([a-z-]+)", pages, flags=re.MULTILINE))
+    missing = sorted(target for target in named if f"\n{target}: " not in makefile)
+    assert named and not missing
+
+
+def test_page_on_encoders_names_every_prepared_one():
     rows = "\n".join(
         line
-        for line in README.splitlines()
-        if line.startswith("| ") and ("works" in line or "refused" in line)
+        for line in SHOWN["docs/how-to/own-encoder.md"].read_text(encoding="utf-8").splitlines()
+        if line.startswith("|") and "works" in line
     )
     prepared = set(compose.groups()["encoder"]) - {"bank", "folder", "hub"}
     assert set(re.findall(r"`([a-z0-9_]+)`", rows)) - {"folder", "hub"} == prepared
 
 
-def test_make_targets_of_the_readme_exist():
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert all(
-        re.search(rf"^{target}:", makefile, flags=re.M)
-        for target in re.findall(r"make ([a-z-]+) ", README)
-    )
-
-
-@pytest.mark.parametrize(
-    "page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
-)
-def test_local_links_lead_somewhere(page):
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text(encoding="utf-8"))
-    assert not [link for link in links if not (ROOT / link).exists()]
-
-
-def test_unknown_command_line_in_the_readme_would_be_found():
-    with pytest.raises(PrefixbankError):
-        compose.compose(
-            "train_prefix", ["task=polarity", "prefix.lenght=8"]
-        )  # codespell:ignore lenght
-
-
-def test_results_of_the_readme_are_those_of_the_result_file():
-    table = json.loads((ROOT / "docs/results/starter.json").read_text(encoding="utf-8"))
-    for name, row in table["rows"].items():
-        line = next(line for line in README.splitlines() if line.startswith(f"| {name} |"))
-        wanted = [f"{row['columns'][column]['value']:.3f}" for column in table["columns"]]
-        assert (
-            re.findall(r"(?<![\d.+-\[])0\.\d{3}(?! *[,\]])", re.sub(r"\[[^]]*\]", "", line))[
-                : len(wanted)
-            ]
-            == wanted
-        )
-
-
-def test_step_cost_of_the_readme_is_that_of_the_result_file():
-    ratios = [
-        length["ratio"]
-        for length in json.loads(
-            (ROOT / "docs/results/step_cost.json").read_text(encoding="utf-8")
-        )["lengths"]
+def test_scores_are_written_by_macros_and_not_by_hand():
+    texts = {name: path.read_text(encoding="utf-8") for name, path in SHOWN.items()}
+    score = re.compile(r"(?<!\d)0?\.\d{3,}")
+    found = [
+        f"{name}: {number}"
+        for name, text in texts.items()
+        if ONLY_RECORD not in " ".join(text.split())
+        for number in score.findall(prose_of(text))
     ]
-    assert f"costs {min(ratios):.2f} to {max(ratios):.2f} times" in README
+    assert not found, "\n".join(found)
 
 
-def test_speed_page_is_made_from_the_measurements():
-    page = importlib.import_module("benchmarks.page")
-    assert (ROOT / "docs/results/speed.md").read_text(encoding="utf-8") == page.page()
-    assert (ROOT / "docs/results/speed.png").read_bytes() == (
-        ROOT / "benchmarks/results/curves.png"
-    ).read_bytes()
+def test_results_of_the_readme_are_those_of_the_result_files():
+    text = TOP[0].read_text(encoding="utf-8")
+    assert readme.written(text) == text
 
 
-def test_page_on_scaling_is_made_of_what_was_measured():
-    page = importlib.import_module("benchmarks.scaling_page")
-    assert (ROOT / "docs/scaling.md").read_text(encoding="utf-8") == page.page()
-
-
-def test_speeds_of_the_readme_are_those_measured():
-    peers = json.loads((ROOT / "benchmarks/results/peers.json").read_text(encoding="utf-8"))
-    shown = README.split("**Speed.**")[1].split("Eight prefixes cost")[0]
-    measured = [f"{median(rates):.0f}" for rates in peers["texts_per_s"].values()]
-    assert re.findall(r"\| (\d+) \|$", shown, flags=re.M) == measured[:3] + measured[4:]
-    slower = 1 / peers["times_as_fast"]["prefixbank, 8 prefixes / prefixbank, no prefix"]["median"]
-    assert f"Eight prefixes cost {slower:.2f} times the bare encoder" in README
-
-
-def test_memory_of_the_readme_is_that_measured():
-    rows = json.loads((ROOT / "benchmarks/results/memory.json").read_text(encoding="utf-8"))["rows"]
-    assert (
-        f"short lines take {rows['2000000']['peak_mb'] / 1000:.1f} GB of memory at most" in README
+def test_report_table_takes_columns_and_rows_by_name(tmp_path: Path, monkeypatch):
+    (tmp_path / "report.md").write_text(
+        "## Scores\n\n| a | b |\n|---|---|\n| x | 1 |\n| y | 2 |\n", encoding="utf-8"
     )
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    assert tables.report_table("report.md", "Sco", ["b"], ["y"]).splitlines() == [
+        "| b |",
+        "| --- |",
+        "| 2 |",
+    ]
+    assert tables.cell("report.md", "Scores", "x", "b") == "1"
+    with pytest.raises(KeyError):
+        tables.report_table("report.md", "Scores", rows=["z"])
 
 
-def test_every_number_of_the_study_in_the_readme_is_on_its_page():
-    page = (ROOT / "docs/results/transfer.md").read_text(encoding="utf-8")
-    shown = README.split("**Real tasks.**")[1].split("**The starter suite.**")[0]
-    numbers = set(re.findall(r"\d\.\d{3,}", shown))
-    assert len(numbers) > 20 and not [number for number in numbers if number not in page]
+def test_setting_without_a_meaning_is_a_warning_that_ends_a_strict_build(caplog):
+    bare = Setting(name="optim.lr", values="a number", default="1", meaning="", only_with="")
+    with caplog.at_level(logging.WARNING, logger="mkdocs"):
+        reference.setting_table([bare], [])
+    assert [record.name for record in caplog.records] == ["mkdocs.settings"]
 
 
-@pytest.mark.parametrize("reading", ["transfer", "transfer-layers"])
-def test_means_on_the_page_of_the_study_are_those_of_its_report(reading):
-    page = (ROOT / "docs/results/transfer.md").read_text(encoding="utf-8")
-    table = json.loads((ROOT / f"docs/results/{reading}/report.json").read_text(encoding="utf-8"))
-    for name in table["columns"]:
-        cell = table["rows"]["mean"]["columns"][name]
-        assert f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]" in page
+def test_reference_has_every_command_and_every_setting():
+    commands, settings = reference.command_line(), reference.settings()
+    assert all(f"## `prefixbank {command}`\n" in commands for command in COMMANDS)
+    rows = re.findall(r"^\| `([\w.]+)` \|", settings, flags=re.MULTILINE)
+    assert {
+        "optim.lr",
+        "prefix.length",
+        "corpus.path",
+        "experiment.update.add",
+        "run.ray.address",
+    } <= set(rows)
 
 
-def test_rows_on_prompt_transfer_are_those_that_its_commands_wrote():
-    folder = ROOT / "docs/results/spot"
-    written = {
-        line
-        for name in ("report.md", "selection.md")
-        for line in (folder / name).read_text(encoding="utf-8").splitlines()
+class Loaded(HTMLParser):
+    """Addresses that a browser loads by itself when it shows a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag == "link" and "canonical" not in (found.get("rel") or ""):
+            self.addresses.append(found.get("href") or "")
+        elif tag in ("script", "img", "iframe", "source", "video", "object", "embed"):
+            self.addresses += [found.get(name) or "" for name in ("src", "data", "srcset")]
+
+
+@pytest.mark.slow
+def test_site_builds_strictly_and_loads_nothing_from_another_host(tmp_path: Path):
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(
+        build, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 0, done.stderr
+    pages = sorted(tmp_path.rglob("*.html"))
+    assert len(pages) > len(PAGES)
+    outside = []
+    for page in pages:
+        loaded = Loaded()
+        loaded.feed(page.read_text(encoding="utf-8"))
+        outside += [
+            f"{page.name}: {one}" for one in loaded.addresses if re.match(r"(https?:)?//", one)
+        ]
+    styles = [file.read_text(encoding="utf-8") for file in tmp_path.rglob("*.css")]
+    outside += [
+        found
+        for text in styles
+        for found in re.findall(r"(?:url\(|@import )[\"']?https?://[^)\"']+", text)
+    ]
+    assert not outside, "\n".join(outside)
+
+
+def test_flags_that_pages_quote_exist():
+    helped = [
+        CliRunner().invoke(app, [*words, "--help"]).output
+        for words in (["train-prefix"], ["cache", "gc"], ["config", "show"])
+    ]
+    quoted = {
+        flag
+        for path in SHOWN.values()
+        for flag in re.findall(r"`(--[a-z-]+)", path.read_text(encoding="utf-8"))
     }
-    page = (ROOT / "docs/results/spot.md").read_text(encoding="utf-8")
-    shown = [line for line in page.splitlines() if re.match(r"\| .*\d\.\d", line)]
-    in_readme = [
-        line
-        for line in README.split("**Prompt transfer.**")[1].splitlines()
-        if line.startswith("| ") and line in written
+    assert quoted and not [
+        flag for flag in sorted(quoted) if not any(flag in text for text in helped)
     ]
-    assert len(shown) > 20 and not [line for line in shown if line not in written]
-    assert len(in_readme) >= 4

@@ -232,7 +232,7 @@ def test_every_required_package_is_imported():
     assert not unused
 
 
-@pytest.mark.parametrize("extra", ["", "starter", "test", "dev"])
+@pytest.mark.parametrize("extra", ["", "starter", "test", "docs", "dev"])
 def test_constraints_pin_what_is_declared(extra: str):
     declared = [
         one for one in (OPTIONAL[extra] if extra else REQUIRED) if one.name != PROJECT["name"]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from prefixbank.config import checking, compose
-from prefixbank.config.settings import CONFIGS, typed_name
+from prefixbank.config.settings import CONFIGS, full_names, typed_name
 from prefixbank.errors import UsageError
 
 COMMANDS = tuple(CONFIGS)
@@ -29,6 +29,19 @@ def test_show_is_the_whole_config_as_yaml(cli, command):
     shown = yaml.safe_load(out)
     config = compose.compose(command, NEEDED.get(command, []))
     assert set(shown) == set(vars(config)) and shown["run"] == asdict(config.run)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_settings_has_a_row_for_each_setting_that_show_prints(cli, command):
+    rows = cli.done("config", "show", typed_name(command), "--help-settings").result
+    assert {row["name"] for row in rows} == set(full_names(CONFIGS[command]))
+
+
+def test_help_settings_says_values_default_and_meaning(cli):
+    rows = cli.done("config", "show", "train-prefix", "--help-settings").result
+    lr = next(row for row in rows if row["name"] == "optim.lr")
+    assert (lr["values"], lr["default"]) == ("a number greater than 0", "0.03")
+    assert lr["meaning"].startswith("Learning rate of the prefix")
 
 
 def test_show_follows_overrides(cli):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -35,6 +36,11 @@ def show(
     command: Annotated[str, typer.Argument(help=f"One of {', '.join(COMMANDS)}.")],
     overrides: flag.Overrides = None,
     conf_dir: flag.ConfDir = None,
+    help_settings: Annotated[
+        bool,
+        typer.Option("--help-settings", help="Say what each setting means, in place of its value."),
+    ] = False,
+    form: Annotated[Format | None, flag.FORMAT] = None,
     debug: flag.Debug = False,
 ) -> None:
     """Show all settings of a command as YAML, with the values that it would run with."""
@@ -45,9 +51,16 @@ def show(
                 expected=f"one of {', '.join(COMMANDS)}",
                 fix="prefixbank config show train-prefix",
             )
+        name = command.replace("-", "_").replace(" ", "_")
+        if help_settings:
+            from prefixbank.config.descriptions import settings_of
+            from prefixbank.config.settings import CONFIGS
+
+            described = settings_of(CONFIGS[name])  # type: ignore[index]  # one of COMMANDS
+            print_rows([asdict(one) for one in described], chosen_format(form))
+            return
         from prefixbank.config import compose
 
-        name = command.replace("-", "_").replace(" ", "_")
         # One of COMMANDS.
         typer.echo(compose.show(name, list(overrides or ()), conf_dir), nl=False)  # type: ignore[arg-type]
 
