@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
 STUDY := experiment=transfer run.data_root=$(DATA_ROOT)
-MAP := experiment=transfer-map run.data_root=$(DATA_ROOT) run.workers=$(WORKERS)
+MAP := experiment=transfer_map run.data_root=$(DATA_ROOT) run.workers=$(WORKERS)
 
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -30,7 +30,7 @@ demo: $(INSTALLED) ## train, combine, probe and report on the bundled data; then
 	$(BIN)/prefixbank run --format table experiment=starter
 	@echo
 	@echo "3/3 One source task gets another learning rate: its prefix is trained again, the other prefixes stay hits."
-	$(BIN)/prefixbank run --format table experiment=starter 'experiment.change.polarity=["optim.lr=0.02"]'
+	$(BIN)/prefixbank run --format table experiment=starter 'experiment.overrides.polarity=["optim.lr=0.02"]'
 
 test: $(INSTALLED) ## run the default tests
 	$(PYTEST) -q -n $(WORKERS)
@@ -62,7 +62,7 @@ bench: $(INSTALLED) ## measure speed, beside sentence-transformers and PEFT: ben
 
 study: $(INSTALLED) ## measure docs/results/transfer.md again: make study DATA_ROOT=folder of task folders
 	$(BIN)/prefixbank run $(STUDY) --out $(OUT)/last-layer
-	$(BIN)/prefixbank run $(STUDY) probe.layers=joined 'experiment.once=[]' \
+	$(BIN)/prefixbank run $(STUDY) probe.layers=joined 'experiment.single_seed=[]' \
 	  'experiment.representations=[plain,multitask,bank,mean_prefixes,mean_vectors,plain_and_bank,random]' --out $(OUT)/four-layers
 	$(BIN)/prefixbank run experiment=update run.data_root=$(DATA_ROOT) --out $(OUT)/update
 	$(BIN)/python benchmarks/combination.py transfer-seed0 --data-root $(DATA_ROOT) --rows 200 --out $(OUT)/combination.json
