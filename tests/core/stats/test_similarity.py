@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from prefixbank.choices import Similarity
 from prefixbank.core.shapes import ShapeError
 from prefixbank.core.stats.similarity import (
-    Similarity,
     average_tokens,
     average_tokens_by_layer,
     per_token,

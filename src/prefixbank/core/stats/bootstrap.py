@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prefixbank.core.stats.metrics import Metric, check_scorable, merge_rows, score, weighted_score
+from prefixbank.choices import Metric
+from prefixbank.core.stats.metrics import check_scorable, merge_rows, score, weighted_score
 from prefixbank.errors import UsageError
 
 CELLS_AT_ONCE = 1 << 18

@@ -16,16 +16,15 @@ Source: Vu et al. 2022 (2110.07904), section 3.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, assert_never
+from typing import assert_never
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from prefixbank.choices import Similarity
 from prefixbank.core.shapes import ShapeError
 from prefixbank.errors import DataError, UsageError
-
-Similarity = Literal["average_tokens", "per_token"]
 
 
 def average_tokens(a: Tensor, b: Tensor) -> float:

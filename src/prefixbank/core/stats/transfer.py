@@ -14,13 +14,13 @@ from typing import Literal, assert_never
 
 import numpy as np
 
+from prefixbank.choices import Correlation
 from prefixbank.core.shapes import ShapeError
 from prefixbank.core.stats.bootstrap import draw_weights, percentile_interval
 from prefixbank.core.stats.metrics import weighted_score
 from prefixbank.errors import DataError, UsageError
 
 Scale = Literal["share", "percent"]
-CorrelationKind = Literal["pearson", "spearman"]
 
 
 def relative_error_reduction(
@@ -76,7 +76,7 @@ class TaskCorrelation:
     bootstrap_samples: int
 
 
-def correlation(kind: CorrelationKind, x: np.ndarray, y: np.ndarray) -> float:
+def correlation(kind: Correlation, x: np.ndarray, y: np.ndarray) -> float:
     """Return the correlation of x [N] and y [N], ties sharing their average rank.
 
     NaN where N < 2 or either side is constant.
@@ -88,7 +88,7 @@ def correlation(kind: CorrelationKind, x: np.ndarray, y: np.ndarray) -> float:
 
 
 def correlation_over_tasks(
-    kind: CorrelationKind,
+    kind: Correlation,
     x: np.ndarray,
     y: np.ndarray,
     source_tasks: Sequence[str],

@@ -8,11 +8,11 @@ and where an epoch's part of the walk begins follows from the epoch's number.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, assert_never
+from typing import assert_never
 
 import numpy as np
 
-Sampling = Literal["proportional", "uniform", "temperature"]
+from prefixbank.choices import Sampling
 
 BUCKET_BATCHES = 50
 

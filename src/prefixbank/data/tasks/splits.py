@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from prefixbank.config.schema import Kind
+from prefixbank.choices import Kind
 
 SEED = 0
 """Seed of every choice of rows made while loading, so that the same source always gives the same
