@@ -133,7 +133,7 @@ def test_key_is_the_hash_of_the_documented_text():
         ),
         (
             "probe",
-            {"Cs": [1e-4, 10.0], "label": "größer", "shots": None, "early": False},
+            {"strengths": [1e-4, 10.0], "label": "größer", "shots": None, "early": False},
             {},
             "f1ec817395bc678ce6a3bc4b41753db5",
         ),
