@@ -106,17 +106,18 @@ def gradients(*, clipped: bool) -> Iterator[list[list[Tensor]]]:
     seen: list[list[Tensor]] = []
     clip = MixedPrecision.clip
 
-    def watched(self: MixedPrecision, parameters: list[nn.Parameter], max_norm: float) -> None:
+    def watched(self: MixedPrecision, optimizer: torch.optim.Optimizer, max_norm: float) -> None:
         if clipped:
-            clip(self, parameters, max_norm)
+            clip(self, optimizer, max_norm)
         seen.append(
             [
                 torch.zeros_like(one) if one.grad is None else one.grad.detach().clone()
-                for one in parameters
+                for group in optimizer.param_groups
+                for one in group["params"]
             ]
         )
         if not clipped:
-            clip(self, parameters, max_norm)
+            clip(self, optimizer, max_norm)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MixedPrecision, "clip", watched)
