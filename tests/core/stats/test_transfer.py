@@ -9,8 +9,6 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from prefixbank.choices import Correlation
 from prefixbank.core.shapes import ShapeError
@@ -47,47 +45,35 @@ def drawn_pairs(draw: list[str]) -> list[tuple[int, int]]:
 
 
 def test_error_reduction_is_the_share_of_the_error_taken_away():
-    assert relative_error_reduction(90.0, 80.0, scale="percent") == pytest.approx(0.5)
-    assert relative_error_reduction(0.9, 0.8, scale="share") == pytest.approx(0.5)
-    assert relative_error_reduction(0.7, 0.8, scale="share") == pytest.approx(-0.5)
+    assert relative_error_reduction(0.9, 0.8) == pytest.approx(0.5)
+    assert relative_error_reduction(0.7, 0.8) == pytest.approx(-0.5)
 
 
 def test_error_reduction_to_the_ceiling_is_one():
-    assert relative_error_reduction(1.0, 0.2, scale="share") == 1
-
-
-@settings(deadline=None)
-@given(st.floats(0, 1), st.floats(0, 0.99))
-def test_error_reduction_does_not_depend_on_the_scale(transfer: float, cold: float):
-    in_percent = relative_error_reduction(100 * transfer, 100 * cold, scale="percent")
-    assert in_percent == pytest.approx(
-        float(relative_error_reduction(transfer, cold, scale="share")), abs=1e-9
-    )
+    assert relative_error_reduction(1.0, 0.2) == 1
 
 
 def test_error_reduction_of_sources_and_targets_pairs_each_target_with_its_cold_start():
     transfer, cold = np.array([[0.9, 0.7], [0.8, 0.4]]), np.array([0.8, 0.6])
-    np.testing.assert_allclose(
-        relative_error_reduction(transfer, cold, scale="share"), [[0.5, 0.25], [0.0, -0.5]]
-    )
+    np.testing.assert_allclose(relative_error_reduction(transfer, cold), [[0.5, 0.25], [0.0, -0.5]])
 
 
 def test_error_reduction_is_nan_where_the_cold_start_is_at_the_ceiling_or_a_score_is_missing():
     found = relative_error_reduction(
-        np.array([1.0, 0.5, math.nan, 0.9]), np.array([1.0, 1.0, 0.5, 0.8]), scale="share"
+        np.array([1.0, 0.5, math.nan, 0.9]), np.array([1.0, 1.0, 0.5, 0.8])
     )
     np.testing.assert_allclose(found, [math.nan, math.nan, math.nan, 0.5])
 
 
 def test_error_reduction_of_missing_scores_alone_is_nan():
-    assert math.isnan(relative_error_reduction(math.nan, math.nan, scale="share"))
+    assert math.isnan(relative_error_reduction(math.nan, math.nan))
 
 
 @pytest.mark.parametrize(("transfer", "cold"), [(84.0, 0.8), (0.8, 84.0)])
 def test_score_above_the_ceiling_is_refused(transfer: float, cold: float):
     with pytest.raises(DataError, match="84 is above 1") as caught:
-        relative_error_reduction(transfer, cold, scale="share")
-    assert "share" in caught.value.expected and "percent" in caught.value.fix
+        relative_error_reduction(transfer, cold)
+    assert "at most 1" in caught.value.expected and "percent" in caught.value.fix
 
 
 @both_kinds

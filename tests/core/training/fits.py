@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from prefixbank.core.shapes import Batch
 from prefixbank.core.training import loop as training_module
-from prefixbank.core.training.fit import Checkpoint, FitEvent, FitResult, State, fit_prefix
+from prefixbank.core.training.fit import fit_prefix
 from prefixbank.core.training.precision import MixedPrecision
+from prefixbank.core.training.settings import Checkpoint, FitEvent, FitResult, State
 from tests.core.toys import SETTINGS, SHAPE, batch_of, epochs_of, texts_of
 
 TRAIN, TRAIN_CLASSES = texts_of(40, seed=1)
