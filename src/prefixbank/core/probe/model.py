@@ -13,7 +13,7 @@ import numpy as np
 from prefixbank.choices import Kind, Metric
 from prefixbank.core.probe.solution import Solution, predictions_from, standardise
 from prefixbank.core.stats.bootstrap import bootstrap_interval
-from prefixbank.core.stats.metrics import all_metrics, score
+from prefixbank.core.stats.metrics import all_metrics, check_metric, score
 from prefixbank.errors import DataError
 
 
