@@ -15,7 +15,7 @@ from typing import get_args
 from benchmarks.measure import save
 from prefixbank import api
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.config.schema import Precision
+from prefixbank.choices import Precision
 from prefixbank.store.artifact import Entry
 
 PRECISIONS = tuple(name for name in get_args(Precision) if name != "fp16")  # which needs a GPU

@@ -39,7 +39,8 @@ from benchmarks.measure import RESULTS
 from prefixbank.api import Options
 from prefixbank.artifacts.embeddings import read_vectors
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.config.commands import Compare, Similarity, TransferSimilarConfig
+from prefixbank.choices import Compare, Similarity
+from prefixbank.config.commands import TransferSimilarConfig
 from prefixbank.config.compose import compose
 from prefixbank.config.schema import (
     BankRecipe,

@@ -19,12 +19,12 @@ from benchmarks.measure import save
 from prefixbank.api import Options
 from prefixbank.artifacts.embeddings import read_vectors
 from prefixbank.artifacts.json_files import read_json
+from prefixbank.choices import VectorType
 from prefixbank.config.compose import compose
 from prefixbank.config.schema import PrefixRecipe, TaskConfig, recipe_of
 from prefixbank.core.probe.fit import fit_probe
 from prefixbank.core.probe.layers import LayerBlocks
 from prefixbank.core.quantize import (
-    VectorType,
     bytes_per_vector,
     calibrate,
     dequantize,

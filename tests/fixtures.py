@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from prefixbank.artifacts.json_files import write_json
-from prefixbank.store import JSON, Entry, Store, document
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON, document
+from prefixbank.store.store import Store
 from tests.prepared import Prepared, prepare
 
 

@@ -19,7 +19,8 @@ from prefixbank.data.encoders.files import describe_folder
 from prefixbank.errors import PrefixbankError, UsageError
 from prefixbank.runtime.events import Event
 from prefixbank.runtime.unit import Waiting
-from prefixbank.store import Entry, Store
+from prefixbank.store.artifact import Entry
+from prefixbank.store.store import Store
 from tests.prepared import SMALL, Prepared, copy_store, prepare
 
 TEXTS = ["the food was good", "a bad and noisy place, with a cold bath", "warm"]

@@ -25,7 +25,7 @@ LAYERS = (
     ("data", "drivers"),
     ("config", "core", "store"),
     ("env",),
-    ("errors",),
+    ("choices", "errors"),
 )
 """The rooms of the package, the uppermost first. One imports itself and what stands below it."""
 
@@ -85,6 +85,7 @@ HEAVY = ("accelerate", "datasets", "matplotlib", "sklearn", "torch", "transforme
 
 RULES = (
     # What a room does without.
+    Rule(who="choices.py", banned=("*",), allowed=("typing",)),
     Rule(who="errors.py", banned=("*",), allowed=tuple(sys.stdlib_module_names)),
     Rule(
         who="env.py",
@@ -101,7 +102,7 @@ RULES = (
             "hydra",
             "omegaconf",
             "yaml",
-            *ours("config", "errors"),
+            *ours("choices", "config", "errors"),
         ),
     ),
     Rule(who="core/*", banned=INPUT_OUTPUT),
@@ -132,7 +133,7 @@ RULES = (
     Rule(
         who="*",
         banned=("accelerate",),
-        exempt=("core/training/precision.py", "runtime/tracking.py"),
+        exempt=("runtime/tracking.py",),
     ),
     Rule(who="*", banned=("sklearn",), exempt=("core/probe/*",)),
     Rule(who="*", banned=("scipy",), exempt=("reports/charts/clusters.py",)),

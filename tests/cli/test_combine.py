@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from prefixbank.store import Store
+from prefixbank.store.store import Store
 from tests.prepared import SMALL
 
 

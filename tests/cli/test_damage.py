@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from prefixbank.store import Store
+from prefixbank.store.store import Store
 from tests.prepared import SMALL
 
 

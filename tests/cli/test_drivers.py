@@ -12,7 +12,7 @@ import pytest
 
 from prefixbank import api
 from prefixbank.drivers import local
-from prefixbank.store import Store
+from prefixbank.store.store import Store
 from tests.cli.dying import work
 from tests.prepared import SMALL, copy_store
 

@@ -15,7 +15,7 @@ import pytest
 import prefixbank
 from prefixbank.artifacts.embeddings import read_calibration, read_stored, read_vectors
 from prefixbank.core.quantize import calibrate, dequantize, quantize
-from prefixbank.store import Store
+from prefixbank.store.store import Store
 
 TEXTS = ["the food was good", "a bad and noisy place", "warm"]
 IDS = ["x1", "x2", "x3"]

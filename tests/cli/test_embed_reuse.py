@@ -21,8 +21,8 @@ from prefixbank.steps.embed import rows as vectors
 from prefixbank.steps.embed import step as embed
 from prefixbank.steps.embed.reading import VERSION, EmbeddingSpec
 from prefixbank.steps.embed.reuse import VectorReuse
-from prefixbank.store import Store
 from prefixbank.store.key import key_of
+from prefixbank.store.store import Store
 from tests.cli.command import Ran
 
 TEXTS = [

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from prefixbank.runtime import device as memory
-from prefixbank.store import Store
+from prefixbank.store.store import Store
 from tests.cli.command import faults_in
 from tests.prepared import SMALL, contents
 

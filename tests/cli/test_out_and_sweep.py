@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
-from prefixbank.store import Store, read_entry
+from prefixbank.store.artifact import read_entry
+from prefixbank.store.store import Store
 from tests.cli.command import faults_in
 from tests.prepared import SMALL, contents
 

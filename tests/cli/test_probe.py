@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from prefixbank.store import Store
+from prefixbank.store.store import Store
 
 QUICK = ("probe.bootstrap_samples=50", "probe.Cs=[1]")
 

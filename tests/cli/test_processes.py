@@ -14,8 +14,8 @@ import pytest
 
 from prefixbank import api
 from prefixbank.runtime.events import Event
-from prefixbank.store import Store
 from prefixbank.store.artifact import Entry
+from prefixbank.store.store import Store
 from tests.cli import forks
 from tests.cli.command import faults_in
 from tests.prepared import SMALL, contents, half_made

@@ -12,7 +12,7 @@ import pytest
 
 from prefixbank import api
 from prefixbank.runtime.events import Event
-from prefixbank.store import Store
+from prefixbank.store.store import Store
 from tests.prepared import SMALL, contents
 
 SETTINGS = (

@@ -10,7 +10,7 @@ import pytest
 
 from prefixbank import api
 from prefixbank.runtime.unit import Waiting
-from prefixbank.store import Store
+from prefixbank.store.store import Store
 from tests.cli.command import CommandLine, Ran
 from tests.prepared import SMALL, contents
 

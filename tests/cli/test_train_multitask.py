@@ -16,7 +16,7 @@ from prefixbank.artifacts.embeddings import read_vectors
 from prefixbank.config.schema import EncoderConfig
 from prefixbank.data.encoders.encoder import load_encoder
 from prefixbank.data.encoders.files import describe_folder
-from prefixbank.store import Store
+from prefixbank.store.store import Store
 from tests.cli.command import CommandLine, Ran
 
 QUICK = ("encoder=tiny", "optim.epochs=1", "optim.batch_size=20")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from prefixbank.store import Store
+from prefixbank.store.store import Store
 from tests.cli.command import CommandLine
 from tests.prepared import SMALL, contents, write_task
 

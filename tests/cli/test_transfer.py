@@ -11,8 +11,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from prefixbank import api
-from prefixbank.store import Store
 from prefixbank.store.artifact import Entry
+from prefixbank.store.store import Store
 from tests.cli.command import CommandLine
 from tests.prepared import SMALL, write_task
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from prefixbank.store import Store
 from prefixbank.store.artifact import Entry
+from prefixbank.store.store import Store
 from tests.cli.command import CommandLine, Ran
 from tests.prepared import SMALL, copy_store
 from tests.runtime.inline import Inline

@@ -12,9 +12,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from prefixbank.steps import average
-from prefixbank.store import Store
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
+from prefixbank.store.store import Store
 from tests.cli.command import CommandLine, Fault, Ran, faults_in
 from tests.prepared import SMALL, write_task
 

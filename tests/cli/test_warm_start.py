@@ -14,7 +14,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from prefixbank import api
-from prefixbank.store import Entry, Store
+from prefixbank.store.artifact import Entry
+from prefixbank.store.store import Store
 from tests.cli.command import CommandLine
 from tests.prepared import SMALL, copy_store
 from tests.runtime.inline import Inline

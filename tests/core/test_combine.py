@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from transformers import BertModel
 
+from prefixbank.choices import Rule
 from prefixbank.core.attention.prefix_attention import Slots, prefix_attention
-from prefixbank.core.combine import Bank, Rule, check_shapes, check_weights, default_weights
+from prefixbank.core.combine import Bank, check_shapes, check_weights, default_weights
 from prefixbank.core.embed import encode
 from prefixbank.core.prefix import Prefix
 from prefixbank.core.shapes import EncoderShape, ShapeError

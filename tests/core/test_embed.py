@@ -11,7 +11,8 @@ import pytest
 import torch
 from transformers import BertModel
 
-from prefixbank.core.combine import Bank, Rule
+from prefixbank.choices import Rule
+from prefixbank.core.combine import Bank
 from prefixbank.core.embed import embed_batches, encode
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.shapes import Batch

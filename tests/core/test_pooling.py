@@ -13,7 +13,8 @@ import pytest
 import torch
 from transformers import BertModel
 
-from prefixbank.core.pooling import Layers, Pooling, Position, pool
+from prefixbank.choices import PoolingLayers, PoolingPosition
+from prefixbank.core.pooling import Pooling, pool
 from prefixbank.core.shapes import ShapeError
 from tests.core.toys import MEAN, inputs_of, new_prefix
 
@@ -67,17 +68,17 @@ def expected(pooling: Pooling, side: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-@pytest.mark.parametrize("layers", get_args(Layers))
-@pytest.mark.parametrize("position", get_args(Position))
-def test_pool_follows_its_definition(position: Position, layers: Layers, side: str):
+@pytest.mark.parametrize("layers", get_args(PoolingLayers))
+@pytest.mark.parametrize("position", get_args(PoolingPosition))
+def test_pool_follows_its_definition(position: PoolingPosition, layers: PoolingLayers, side: str):
     pooling = Pooling(position=position, layers=layers, last_k=3, layer=2)
     np.testing.assert_allclose(
         pool(states(), mask_of(side), pooling), expected(pooling, side), rtol=1e-6
     )
 
 
-@pytest.mark.parametrize("position", get_args(Position))
-def test_pool_ignores_what_padding_holds(position: Position):
+@pytest.mark.parametrize("position", get_args(PoolingPosition))
+def test_pool_ignores_what_padding_holds(position: PoolingPosition):
     pooling = replace(MEAN, position=position)
     mask = mask_of("right")
     noisy = states()[-1].masked_fill(mask.unsqueeze(-1) == 0, 1e6)
@@ -98,14 +99,14 @@ def test_layers_lie_side_by_side_in_the_order_of_the_encoder():
     assert pooled[0].tolist() == [3000.0, -3001.0, 4000.0, -4001.0]
 
 
-@pytest.mark.parametrize("layers", get_args(Layers))
-def test_output_size_is_the_size_of_a_vector(layers: Layers):
+@pytest.mark.parametrize("layers", get_args(PoolingLayers))
+def test_output_size_is_the_size_of_a_vector(layers: PoolingLayers):
     pooling = Pooling(position="mean", layers=layers, last_k=3, layer=1)
     assert pool(states(), mask_of("right"), pooling).shape == (ROWS, pooling.output_size(SIZE))
 
 
-@pytest.mark.parametrize("layers", get_args(Layers))
-def test_all_layers_are_asked_for_only_where_needed(layers: Layers):
+@pytest.mark.parametrize("layers", get_args(PoolingLayers))
+def test_all_layers_are_asked_for_only_where_needed(layers: PoolingLayers):
     assert Pooling(position="mean", layers=layers, last_k=1, layer=0).needs_all_layers == (
         layers != "last"
     )
@@ -129,7 +130,7 @@ def test_more_layers_than_there_are_is_refused(pooling: Pooling):
 
 
 @pytest.mark.parametrize("layers", ["mean_last", "concat_last", "single"])
-def test_all_layers_and_the_embedding_layer_are_allowed(layers: Layers):
+def test_all_layers_and_the_embedding_layer_are_allowed(layers: PoolingLayers):
     pooling = Pooling(position="mean", layers=layers, last_k=LAYERS + 1, layer=LAYERS)
     np.testing.assert_allclose(
         pool(states(), mask_of("left"), pooling), expected(pooling, "left"), rtol=1e-6

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from transformers import BertModel
 
-from prefixbank.core.combine import Bank, Rule
+from prefixbank.choices import Rule
+from prefixbank.core.combine import Bank
 from prefixbank.core.embed import embed_batches, encode
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import prefix_of, tensors_of

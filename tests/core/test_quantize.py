@@ -7,9 +7,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from prefixbank.choices import VectorType
 from prefixbank.core.quantize import (
     Calibration,
-    VectorType,
     bytes_per_vector,
     calibrate,
     dequantize,

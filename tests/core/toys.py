@@ -18,8 +18,7 @@ from prefixbank.core.attention.prefix_attention import ATTENTION, Slots
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import Prefix, PrefixStart
 from prefixbank.core.shapes import Batch, EncoderShape
-from prefixbank.core.training.fit import FitSettings
-from prefixbank.core.training.settings import TaskSettings
+from prefixbank.core.training.settings import FitSettings, TaskSettings
 
 SHAPE = EncoderShape(layers=3, heads=4, kv_heads=4, head_size=8, hidden_size=32)
 WORDS = 60

@@ -17,7 +17,9 @@ from safetensors.numpy import save_file
 from prefixbank.artifacts.json_files import write_json
 from prefixbank.reports.study import Facts, ReportColumn, Study
 from prefixbank.reports.table import tabulate
-from prefixbank.store import JSON, Entry, Store, document
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON, document
+from prefixbank.store.store import Store
 
 Put = Callable[..., Entry]
 

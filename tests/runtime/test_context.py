@@ -17,7 +17,7 @@ from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event
 from prefixbank.runtime.loaded import LruCache
 from prefixbank.runtime.unit import Waiting
-from prefixbank.store import Store
+from prefixbank.store.store import Store
 
 TINY = EncoderConfig(name="tiny", source="tiny")
 

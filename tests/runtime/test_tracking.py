@@ -6,7 +6,7 @@ import pytest
 
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import MultitaskConfig, MultitaskRecipe, OptimConfig, PrefixRecipe
-from prefixbank.core.training.fit import FitEvent
+from prefixbank.core.training.settings import FitEvent
 from prefixbank.errors import UsageError
 from prefixbank.runtime import tracking
 from prefixbank.runtime.tracking import tracked

@@ -10,7 +10,7 @@ import pytest
 from prefixbank.errors import DamagedError, TrainingError, UsageError
 from prefixbank.runtime.events import Event, silent
 from prefixbank.runtime.unit import Unit, Waiting, plan_unit, run_unit, why_missing
-from prefixbank.store import JSON, document
+from prefixbank.store.key import JSON, document
 
 
 def unit_of(

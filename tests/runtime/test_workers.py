@@ -19,7 +19,7 @@ from prefixbank.runtime.events import Event, silent
 from prefixbank.runtime.jobs import Job, error_in, event_collector, events_in, failure, run_job
 from prefixbank.runtime.worker import worker_context
 from prefixbank.runtime.workers import ATTEMPTS, WorkerPool
-from prefixbank.store import Store
+from prefixbank.store.store import Store
 from tests.prepared import SMALL, copy_store
 from tests.runtime.inline import Inline
 

@@ -34,8 +34,8 @@ from prefixbank.steps.train_multitask import step as train_multitask
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.steps.train_prefix.make import fit, progress_of
 from prefixbank.steps.train_prefix.mixture import Mixture
-from prefixbank.store import Store
 from prefixbank.store.key import key_of
+from prefixbank.store.store import Store
 
 QUICK = PrefixRecipe(optim=OptimConfig(epochs=1, batch_size=16))
 IDLE = [

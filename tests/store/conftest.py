@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-import prefixbank.store
-from prefixbank.store import Entry, Store, document
+import prefixbank
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import document
+from prefixbank.store.store import Store
 
 NOW = datetime.now(UTC) + timedelta(days=1)
 SCRIPT = Path(__file__).parent / "making_process.py"
@@ -34,6 +36,12 @@ def quick_flush(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def workdir(store: Store) -> Callable[[str], Path]:
+    """The folder where a maker of this key keeps checkpoints."""
+    return lambda key: store.root / "tmp" / f"{key}.work"
 
 
 @pytest.fixture
@@ -87,7 +95,7 @@ def start(store: Store) -> Callable[..., subprocess.Popen[str]]:
     """Start another process that builds in the store in one of the ways of making_process.py."""
 
     def run(way: str, *, text: str = "made") -> subprocess.Popen[str]:
-        source = str(Path(prefixbank.store.__file__).parents[2])
+        source = str(Path(prefixbank.__file__).parents[1])
         command = [sys.executable, str(SCRIPT), str(store.root), way, text]
         return subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": source}

@@ -10,7 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from prefixbank.store import Store, document
+from prefixbank.store.key import document
+from prefixbank.store.store import Store
 
 DOCUMENT = document(
     step="train_prefix", version=1, config={"seed": 0}, inputs={"examples": "ab" * 32}

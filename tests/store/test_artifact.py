@@ -7,7 +7,8 @@ import shutil
 import pytest
 
 from prefixbank.errors import DamagedError, UsageError
-from prefixbank.store import canonical_json, key_of, read_entry
+from prefixbank.store.artifact import read_entry
+from prefixbank.store.key import canonical_json, key_of
 
 
 def rewrite(entry, **parts):

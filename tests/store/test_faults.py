@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prefixbank.errors import StoreError
-from prefixbank.store import Store
+from prefixbank.store.store import Store
 
 
 def write(out, work):

@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 
 from prefixbank.errors import DamagedError
-from prefixbank.store import Store, key_of
+from prefixbank.store.key import key_of
 from prefixbank.store.locks import lock
+from prefixbank.store.store import Store
 
 OLD_DAYS = 30
 
@@ -178,9 +179,11 @@ def test_gc_run_passes_over_what_is_gone_already(store, old, doc, now):
     assert store.gc_run(plan) == 0
 
 
-def test_gc_takes_the_checkpoints_of_a_dead_process_after_the_grace(store, put, doc, age, now):
+def test_gc_takes_the_checkpoints_of_a_dead_process_after_the_grace(
+    store, put, doc, age, now, workdir
+):
     put(doc())
-    work = store.workdir(key_of(doc(lr=0.5)))
+    work = workdir(key_of(doc(lr=0.5)))
     work.mkdir()
     (work / "step").write_text("7", encoding="utf-8")
     age(work, OLD_DAYS)
@@ -189,9 +192,11 @@ def test_gc_takes_the_checkpoints_of_a_dead_process_after_the_grace(store, put, 
     ] == [work]
 
 
-def test_gc_counts_the_grace_of_checkpoints_from_their_newest_file(store, put, doc, age, now):
+def test_gc_counts_the_grace_of_checkpoints_from_their_newest_file(
+    store, put, doc, age, now, workdir
+):
     put(doc())
-    work = store.workdir(key_of(doc(lr=0.5)))
+    work = workdir(key_of(doc(lr=0.5)))
     (work / "deep").mkdir(parents=True)
     (work / "deep" / "step").write_text("7", encoding="utf-8")
     age(work, OLD_DAYS)
@@ -207,9 +212,9 @@ def test_gc_leaves_unknown_things_in_tmp_alone(store, put, doc, age, now):
 
 
 @pytest.mark.parametrize("level", ["entry", "step", "entries", "tmp"])
-def test_gc_follows_no_link_out_of_the_store(store, old, doc, tmp_path, age, now, level):
+def test_gc_follows_no_link_out_of_the_store(store, old, doc, tmp_path, age, now, level, workdir):
     entry = old(doc())
-    work = store.workdir(entry.key)
+    work = workdir(entry.key)
     work.mkdir()
     age(work, OLD_DAYS)
     place = {

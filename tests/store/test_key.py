@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefixbank.errors import UsageError
-from prefixbank.store import canonical_json, diff_documents, document, key_of
+from prefixbank.store.key import canonical_json, diff_documents, document, key_of
 
 quick = settings(max_examples=60, deadline=None, database=None)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -133,7 +133,7 @@ def test_key_is_the_hash_of_the_documented_text():
         ),
         (
             "probe",
-            {"Cs": [1e-4, 10.0], "label": "größer", "shots": None, "early": False},
+            {"strengths": [1e-4, 10.0], "label": "größer", "shots": None, "early": False},
             {},
             "f1ec817395bc678ce6a3bc4b41753db5",
         ),

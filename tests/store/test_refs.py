@@ -6,7 +6,7 @@ import os
 import pytest
 
 from prefixbank.errors import DamagedError, StoreError, UsageError
-from prefixbank.store import Ref
+from prefixbank.store.refs import Ref
 
 BAD_NAMES = ["", "../x", "a/b", ".", "..", ".hidden", "-x", "a b", "a\n", "ü", "x" * 129, "a\x00b"]
 

@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from prefixbank.errors import DamagedError, UsageError
-from prefixbank.store import key_of
 from prefixbank.store.files import discard
+from prefixbank.store.key import key_of
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from prefixbank.config.compose import compose, override_recipe
 from prefixbank.config.schema import TaskConfig
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event
-from prefixbank.store import Store
+from prefixbank.store.store import Store
 from prefixbank.studies.experiment import Experiment, run_experiment
 from tests.prepared import SMALL, copy_store
 

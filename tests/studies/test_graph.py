@@ -14,7 +14,7 @@ from prefixbank.config.schema import TaskConfig
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event
 from prefixbank.runtime.unit import Waiting
-from prefixbank.store import Store
+from prefixbank.store.store import Store
 from prefixbank.studies.graph import Experiment, Graph, shuffled
 from prefixbank.studies.representations import seeds_of, vectors, without
 from tests.prepared import SMALL, copy_store

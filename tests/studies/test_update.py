@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from prefixbank.reports.study import Study
-from prefixbank.store import Entry
+from prefixbank.store.artifact import Entry
 from prefixbank.studies.update import Change, others_unchanged, rows
 
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as parquet
 from safetensors.torch import load_file
 
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.core.quantize import Calibration, VectorType, dequantize, needs_calibration
+from prefixbank.choices import VectorType
+from prefixbank.core.quantize import Calibration, dequantize, needs_calibration
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.store.artifact import Entry
 

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
+from prefixbank.choices import (
+    Compare,
+    Joint,
+    Method,
+    Pairs,
+    Precision,
+    Representation,
+    Selection,
+    SelectionWeights,
+    Similarity,
+    VectorType,
+)
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import (
     STRICT,
@@ -19,53 +30,11 @@ from prefixbank.config.schema import (
     MultitaskConfig,
     MultitaskRecipe,
     Natural,
-    Pairs,
     PoolingConfig,
-    Precision,
     PrefixRecipe,
     ProbeConfig,
     TaskConfig,
-    VectorType,
 )
-
-Column = Literal[
-    "plain",
-    "bank",
-    "concat_prefixes",
-    "concat_vectors",
-    "mean_vectors",
-    "mean_prefixes",
-    "plain_and_bank",
-    "multitask",
-    "finetuned",
-    "random",
-    "shuffled",
-]
-"""What turns texts into vectors in an experiment: the plain encoder; the bank that `combine`
-describes, or the bank of one of the four rules; the vectors of plain encoder and bank side by side;
-the multi-task encoder of all sources; an encoder fine-tuned on the target itself; banks of
-untrained prefixes and of prefixes trained on shuffled labels."""
-
-Similarity = Literal["average_tokens", "per_token"]
-"""Similarity of two task embeddings: the cosine of their mean tokens, or the mean cosine of all
-pairs of tokens."""
-
-Compare = Literal["weights", "movement"]
-"""What of an early prefix is a task embedding: its values, or how far they have moved from the
-random ones that it started from."""
-
-Joint = Literal["weighted", "mixture"]
-"""What is made of the k sources that are most similar to a target: the mean of their prefixes,
-weighted by similarity; a prefix trained on them together, on those of the kind of the nearest
-one."""
-
-Method = Literal["best_of_k", Joint]
-"""What a target's training starts from: each of these sources, to keep the run that validates best;
-or one of these."""
-
-Representation = Literal[Column, "single", "leave_one_out"]
-"""These, and two that are made once for each source: a bank of it alone, and the bank that lacks
-it."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -136,7 +105,7 @@ class CombineCommandConfig(PrefixRecipe, BankRecipe):
     """Ref that is set: `bank/<name>`; empty with `select=similar`: `<task>-similar`."""
     prefixes: tuple[str, ...] = ()
     """Refs (`prefix/sst2`), task names (`sst2`) or keys."""
-    select: Literal["given", "similar"] = "given"
+    select: Selection = "given"
     """`given`: these prefixes, in this order. `similar`: of these (empty: of all that have a ref
     and can be compared) the `k` that are most similar to a task, the nearest first."""
     task: TaskConfig = field(default_factory=TaskConfig)
@@ -148,7 +117,7 @@ class CombineCommandConfig(PrefixRecipe, BankRecipe):
     compare: Compare = "weights"
     """What of an early prefix is compared: its `weights`, or its `movement`, how far it has moved
     from the random values that it started from."""
-    weigh: Literal["similarity", "equally"] = "similarity"
+    weigh: SelectionWeights = "similarity"
     """`similarity`: prefixes share the mass of one in proportion to their similarities. `equally`:
     as `combine.weighting` says."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
+from prefixbank.choices import Device, DriverName, SlurmCluster, Tracker
 from prefixbank.config.schema import STRICT, Count, Natural, NotNegative
-
-Driver = Literal["local", "slurm", "ray"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class SlurmConfig:
     """What `run.driver=slurm` asks Slurm for, for each of the workers of an array."""
 
-    cluster: Literal["slurm", "local"] = "slurm"
+    cluster: SlurmCluster = "slurm"
     """`local`: processes of this machine in Slurm's place, to try things out."""
     folder: str = "slurm"
     """Folder for the jobs' logs; like the store, one that every machine sees under the same
@@ -51,7 +49,7 @@ class RayConfig:
 class RunConfig:
     """How and where to run."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Device = "auto"
     """What torch computes on; `auto`: an accelerator if there is one."""
     threads: Natural = 0
     """CPU threads of torch; 0: its choice, in a worker its share of the cores."""
@@ -60,13 +58,13 @@ class RunConfig:
     CPU, 32,768 on an accelerator)."""
     checkpoint_every_s: NotNegative = 30.0
     """Seconds between two checkpoints in training."""
-    tracker: Literal["none", "tensorboard", "wandb"] = "none"
+    tracker: Tracker = "none"
     """Where learning curves are mirrored to; they are in the artifact either way."""
     tracker_dir: str = "runs"
     """Folder of TensorBoard's files."""
     data_root: str = ""
     """Folder of task folders; a task named X is then read from `<data_root>/X`."""
-    driver: Driver = "local"
+    driver: DriverName = "local"
     """Who makes what is missing: processes of this machine, Slurm's job arrays, or a Ray
     cluster."""
     workers: Natural = 0

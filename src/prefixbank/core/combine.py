@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import assert_never
 
 import torch
 from torch import Tensor
 
+from prefixbank.choices import Rule, Weighting
 from prefixbank.core.attention.prefix_attention import Slots
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import Prefix
 from prefixbank.core.prompt import PromptVectors, SoftPrompt
 from prefixbank.core.shapes import ShapeError
 from prefixbank.errors import UsageError
-
-Rule = Literal["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"]
-Weighting = Literal["share", "one"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import assert_never
 
 import torch
 from torch import Tensor
 
+from prefixbank.choices import PoolingLayers, PoolingPosition
 from prefixbank.core.shapes import ShapeError
-
-Position = Literal["cls", "mean", "max", "last"]
-Layers = Literal["last", "mean_last", "concat_last", "single"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +26,8 @@ class Pooling:
         layer: index for `single`; 0 is the embedding layer, L the last.
     """
 
-    position: Position
-    layers: Layers
+    position: PoolingPosition
+    layers: PoolingLayers
     last_k: int
     layer: int
 
@@ -87,7 +85,7 @@ def _layers(hidden_states: Sequence[Tensor], pooling: Pooling) -> Tensor:
     assert_never(pooling.layers)
 
 
-def _positions(states: Tensor, mask: Tensor, position: Position) -> Tensor:
+def _positions(states: Tensor, mask: Tensor, position: PoolingPosition) -> Tensor:
     """Reduce [B, T, F] to [B, F] over the positions that hold a token."""
     rows = torch.arange(states.shape[0], device=states.device)
     match position:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import assert_never
 
 import torch
 from torch import Tensor, nn
 
+from prefixbank.choices import Projection
 from prefixbank.core.attention.prefix_attention import Slots
 from prefixbank.core.prompt import SoftPrompt, TrainablePrompt, word_table
 from prefixbank.core.shapes import EncoderShape, ShapeError
-
-Reparameterisation = Literal["none", "mlp"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +93,7 @@ class PrefixStart:
 
     length: int
     init_scale: float
-    projection: Reparameterisation
+    projection: Projection
     mlp_hidden_size: int
     gated: bool
     gate_init: float

@@ -11,12 +11,11 @@ Sources: Du et al. 2020 (2004.14287), section 5 (binary embeddings); sentence-tr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import assert_never
 
 import numpy as np
 
-VectorType = Literal["float32", "float16", "int8", "binary"]
-Threshold = Literal["median", "zero"]
+from prefixbank.choices import BinaryThreshold, VectorType
 
 LEVELS = 256
 
@@ -35,7 +34,7 @@ class Calibration:
     high: np.ndarray
     median: np.ndarray
 
-    def threshold(self, threshold: Threshold) -> np.ndarray:
+    def threshold(self, threshold: BinaryThreshold) -> np.ndarray:
         """Return what a feature must exceed for its bit to be one, [F]."""
         return self.median if threshold == "median" else np.zeros_like(self.median)
 
@@ -65,7 +64,10 @@ def bytes_per_vector(kind: VectorType, features: int) -> int:
 
 
 def quantize(
-    vectors: np.ndarray, kind: VectorType, calibration: Calibration | None, threshold: Threshold
+    vectors: np.ndarray,
+    kind: VectorType,
+    calibration: Calibration | None,
+    threshold: BinaryThreshold,
 ) -> np.ndarray:
     """Turn vectors into what is stored.
 

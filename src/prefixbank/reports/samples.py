@@ -10,8 +10,9 @@ import numpy as np
 
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.artifacts.tensors import read_tensors
+from prefixbank.choices import Metric
 from prefixbank.core.stats.bootstrap import draw_seeds, resampled_scores
-from prefixbank.core.stats.metrics import Metric, score
+from prefixbank.core.stats.metrics import score
 from prefixbank.errors import DataError
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON

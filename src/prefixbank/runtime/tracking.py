@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import MultitaskRecipe, PrefixRecipe
-from prefixbank.core.training.fit import FitEvent
+from prefixbank.core.training.settings import FitEvent
 from prefixbank.errors import UsageError
 
 MODULES = {"tensorboard": "tensorboard", "wandb": "wandb"}

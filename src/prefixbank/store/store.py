@@ -11,7 +11,7 @@ from prefixbank.store import gc, publish, refs, resolve, verify
 from prefixbank.store.artifact import Entry, entry_if_there
 from prefixbank.store.faults import storage_errors
 from prefixbank.store.gc import GcItem
-from prefixbank.store.key import JSON, diff_documents, shorten
+from prefixbank.store.key import JSON, shorten
 from prefixbank.store.layout import Layout
 from prefixbank.store.publish import Make
 from prefixbank.store.refs import PIN, Ref
@@ -48,13 +48,6 @@ class Store:
         """
         path = self._find(key)
         return None if path is None else entry_if_there(path)
-
-    def workdir(self, key: str) -> Path:
-        """Return the folder for a maker's checkpoints.
-
-        `build` makes it, keeps it when the making ends early, and removes it at the end.
-        """
-        return self._layout.scratch(key, "work")
 
     def build(
         self,
@@ -102,22 +95,6 @@ class Store:
         return [
             (path, error) for path, error in self._read(step) if isinstance(error, DamagedError)
         ]
-
-    def latest(self, step: str) -> Entry | None:
-        """Return the entry of a step that was made last."""
-        return next(reversed(self.entries(step)), None)
-
-    def nearest(self, document: JSON) -> Entry | None:
-        """Return the newest entry of the same step that differs in the fewest lines.
-
-        It says why a miss is a miss.
-        """
-        newest_first = reversed(self.entries(document["step"]))
-        return min(
-            newest_first,
-            key=lambda entry: len(diff_documents(entry.document, document)),
-            default=None,
-        )
 
     def set_ref(self, kind: str, name: str, key: str) -> Ref:
         """Let `kind/name` stand for an entry from now on.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from prefixbank.choices import Rule
 from prefixbank.config.commands import ExperimentConfig
-from prefixbank.config.schema import Rule
 from prefixbank.errors import UsageError, raise_faults
 from prefixbank.steps.train_prefix.start import UNTRAINED_INITS
 from prefixbank.studies.representations import TITLES, whole_bank

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from prefixbank.config.commands import Column, ExperimentConfig, Representation
-from prefixbank.config.schema import CombineConfig, Rule
+from prefixbank.choices import Representation, Rule, SharedRepresentation
+from prefixbank.config.commands import ExperimentConfig
+from prefixbank.config.schema import CombineConfig
 from prefixbank.studies.graph import Graph, Outcome, Training
 
 PLAIN, BANK, MULTITASK = "plain encoder", "bank", "multi-task encoder"
 
-TITLES: Mapping[Column, str] = {
+TITLES: Mapping[SharedRepresentation, str] = {
     "plain": PLAIN,
     "bank": BANK,
     "concat_prefixes": "concat_prefixes",
@@ -31,19 +32,19 @@ WITHOUT_PREFIXES = frozenset({"plain", "multitask", "finetuned", "random", "shuf
 """Representations for which no prefix is trained on a source's own labels."""
 
 
-def passes(representation: Column, sources: int) -> int:
+def passes(representation: SharedRepresentation, sources: int) -> int:
     """Return the forward passes that one text costs."""
     return {"concat_vectors": sources, "mean_vectors": sources, "plain_and_bank": 2}.get(
         representation, 1
     )
 
 
-def whole_bank(asked: ExperimentConfig, rule: Rule) -> Column | None:
+def whole_bank(asked: ExperimentConfig, rule: Rule) -> SharedRepresentation | None:
     """Return the representation that is the bank of all sources under the experiment's own rule.
 
     None if it is not compared.
     """
-    candidates: tuple[Column, ...] = ("bank", rule)
+    candidates: tuple[SharedRepresentation, ...] = ("bank", rule)
     return next((name for name in candidates if name in asked.representations), None)
 
 
@@ -56,7 +57,7 @@ def seeds_of(graph: Graph, representation: Representation) -> tuple[int, ...]:
     return seeds[:1] if representation == "plain" or representation in once else seeds
 
 
-def vectors(graph: Graph, representation: Column, target: str, seed: int) -> Outcome:
+def vectors(graph: Graph, representation: SharedRepresentation, target: str, seed: int) -> Outcome:
     """Return a target's embeddings under one representation and one seed."""
     title = graph.named(TITLES[representation], seed)
     match representation:

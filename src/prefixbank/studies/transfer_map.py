@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from prefixbank.config.commands import Joint
+from prefixbank.choices import Joint
 from prefixbank.reports.transfer_map import step as map_report
 from prefixbank.reports.transfer_map.study import Trained, TransferMap
 from prefixbank.runtime.context import Context

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from prefixbank.artifacts.prefix import EMBEDDING, ref_of, setting_in
-from prefixbank.config.commands import Compare
+from prefixbank.choices import Compare
 from prefixbank.config.schema import PrefixRecipe
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.task import Task

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, assert_never
 import numpy as np
 
 from prefixbank.artifacts.prefix import EMBEDDING
-from prefixbank.config.commands import Compare, Similarity
+from prefixbank.choices import Compare, Similarity
 from prefixbank.errors import UsageError
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON

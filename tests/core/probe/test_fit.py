@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from prefixbank.core.probe import linear as probe_linear
 from prefixbank.core.probe.fit import fit_probe
-from prefixbank.core.probe.model import ProbeModel, evaluate
+from prefixbank.core.probe.model import ProbeModel, check_vectors, evaluate_predictions
 from prefixbank.core.probe.rows import assign_folds, sample_shots
 from prefixbank.core.probe.solution import ABSENT_CLASS_LOGIT
 from prefixbank.core.stats.bootstrap import bootstrap_interval
@@ -424,8 +424,15 @@ def test_shots_are_refused_when_there_are_too_few_rows(kind, labels, shots, what
 def test_evaluation_scores_the_predictions(case):
     vectors, labels, _, metric, outputs = case
     model = fit(vectors[:100], labels[:100], *case[2:])
-    found = evaluate(
-        model, vectors[100:], labels[100:], metric=metric, bootstrap_samples=200, seed=3
+    predictions = model.predict(vectors[100:])
+    found = evaluate_predictions(
+        model.kind,
+        predictions,
+        labels[100:],
+        outputs,
+        metric=metric,
+        bootstrap_samples=200,
+        seed=3,
     )
     reference = {
         "accuracy": sk.accuracy_score,
@@ -433,7 +440,6 @@ def test_evaluation_scores_the_predictions(case):
         "macro_f1": lambda y, p: sk.f1_score(y, p, average="macro", zero_division=0),
         "spearman": lambda y, p: scipy.stats.spearmanr(y, p).statistic,
     }[metric]
-    predictions = model.predict(vectors[100:])
     assert (found.score, found.n) == (pytest.approx(reference(labels[100:], predictions)), 100)
     assert (found.low, found.high) == bootstrap_interval(
         metric, predictions, labels[100:], outputs, bootstrap_samples=200, seed=3
@@ -442,26 +448,14 @@ def test_evaluation_scores_the_predictions(case):
 
 
 def test_evaluation_is_refused_when_the_metric_is_of_another_kind():
-    vectors, labels = CASES["classification"][:2]
+    labels = CASES["classification"][1]
     with pytest.raises(UsageError, match="'r2' is not defined for classification"):
-        evaluate(
-            fit(*CASES["classification"]),
-            vectors,
-            labels,
-            metric="r2",
-            bootstrap_samples=10,
-            seed=0,
+        evaluate_predictions(
+            "classification", labels, labels, 3, metric="r2", bootstrap_samples=10, seed=0
         )
 
 
-def test_evaluation_is_refused_when_vectors_are_not_numbers():
+def test_vectors_that_are_not_numbers_are_refused():
     vectors, labels = CASES["regression"][:2]
     with pytest.raises(DataError, match="200 of 200 vectors"):
-        evaluate(
-            fit(*CASES["regression"]),
-            vectors * np.nan,
-            labels,
-            metric="r2",
-            bootstrap_samples=10,
-            seed=0,
-        )
+        check_vectors(vectors * np.nan, len(labels))

@@ -5,11 +5,11 @@ import pytest
 import scipy.stats
 import sklearn.metrics as sk
 
+from prefixbank.choices import Metric
 from prefixbank.core.stats import bootstrap
 from prefixbank.core.stats.bootstrap import (
     bootstrap_interval,
     draw_seeds,
-    paired_bootstrap,
     percentile_interval,
     resampled_scores,
     two_sided_p,
@@ -141,40 +141,35 @@ def test_bootstrap_is_refused_when_there_are_no_resamples():
         )
 
 
-def test_paired_difference_is_null_when_predictions_are_equal():
+def paired_samples(
+    metric: Metric,
+    a: np.ndarray,
+    b: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    bootstrap_samples: int,
+) -> np.ndarray:
+    """Differences of the scores of a and b, each resample drawing the rows of both."""
+    scores = resampled_scores(metric, (a, b), labels, num_classes, bootstrap_samples, 0)
+    return np.asarray(scores[0] - scores[1])
+
+
+def test_paired_differences_are_null_when_predictions_are_equal():
     predictions, labels = classes(0.6, 12)
-    found = paired_bootstrap(
-        "accuracy", predictions, predictions.copy(), labels, 3, bootstrap_samples=100, seed=0
-    )
-    assert (found.difference, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
+    samples = paired_samples("accuracy", predictions, predictions.copy(), labels, 3, 100)
+    assert not samples.any() and two_sided_p(samples) == 1
 
 
-def test_paired_difference_is_that_of_the_two_scores():
-    (a, labels), b = classes(0.8, 13), classes(0.4, 14)[0]
-    found = paired_bootstrap("macro_f1", a, b, labels, 3, bootstrap_samples=50, seed=0)
-    assert found.difference == pytest.approx(
-        sk.f1_score(labels, a, average="macro") - sk.f1_score(labels, b, average="macro")
-    )
-
-
-def test_paired_difference_changes_sign_when_sides_are_swapped():
+def test_paired_differences_change_sign_when_sides_are_swapped():
     (a, labels), b = numbers(15), numbers(16)[0]
-    one, other = (
-        paired_bootstrap("spearman", *pair, labels, 1, bootstrap_samples=200, seed=0)
-        for pair in ((a, b), (b, a))
-    )
-    np.testing.assert_allclose(
-        [-other.difference, -other.high, -other.low, other.p_value],
-        [one.difference, one.low, one.high, one.p_value],
-    )
+    one, other = (paired_samples("spearman", *pair, labels, 1, 200) for pair in ((a, b), (b, a)))
+    np.testing.assert_allclose(-other, one)
 
 
 def test_paired_p_value_is_the_smallest_possible_when_one_side_always_wins():
     labels = np.arange(200) % 3
-    found = paired_bootstrap(
-        "accuracy", labels, np.zeros(200, dtype=np.int64), labels, 3, bootstrap_samples=99, seed=0
-    )
-    assert found.p_value == pytest.approx(2 / 100)
+    samples = paired_samples("accuracy", labels, np.zeros(200, dtype=np.int64), labels, 3, 99)
+    assert two_sided_p(samples) == pytest.approx(2 / 100)
 
 
 def test_paired_interval_has_the_width_of_differences_of_joint_rows():
@@ -182,18 +177,18 @@ def test_paired_interval_has_the_width_of_differences_of_joint_rows():
     a, b = labels.copy(), labels.copy()
     # 40 rows only a has right, 20 only b, 300 neither.
     a[:300], b[:300], b[300:340], a[340:360] = 1, 1, 1, 1
-    found = paired_bootstrap("accuracy", a, b, labels, 2, bootstrap_samples=20000, seed=0)
+    interval = percentile_interval(paired_samples("accuracy", a, b, labels, 2, 20000))
     gain = np.concatenate([np.ones(40), -np.ones(20), np.zeros(940)])
     expected = scipy.stats.norm(gain.mean(), gain.std() / np.sqrt(1000)).ppf([0.025, 0.975])
-    np.testing.assert_allclose([found.low, found.high], expected, atol=0.0015)
+    np.testing.assert_allclose(interval, expected, atol=0.0015)
 
 
 def test_paired_p_value_is_near_that_of_the_sign_test():
     labels = np.zeros(1000, dtype=np.int64)
     a, b = labels.copy(), labels.copy()
     b[:40], a[40:60] = 1, 1
-    found = paired_bootstrap("accuracy", a, b, labels, 2, bootstrap_samples=20000, seed=0)
-    assert found.p_value == pytest.approx(scipy.stats.binomtest(40, 60).pvalue, abs=0.006)
+    samples = paired_samples("accuracy", a, b, labels, 2, 20000)
+    assert two_sided_p(samples) == pytest.approx(scipy.stats.binomtest(40, 60).pvalue, abs=0.006)
 
 
 def test_rows_stay_apart_when_there_are_many_models():

@@ -15,8 +15,8 @@ from prefixbank.core.stats.retrieval import (
     Candidates,
     Choice,
     best_of_k,
-    best_of_k_random,
     candidates_of_seeds,
+    chances_of_k_random,
     oracle_by_test,
     oracle_by_validation,
     share_of_oracle_gain,
@@ -91,21 +91,23 @@ def test_best_of_all_is_the_oracle_by_validation(table: list[tuple[float, float,
 
 @settings(deadline=None)
 @given(tables, st.data())
-def test_best_of_k_random_equals_the_mean_over_all_sets(
+def test_chances_of_k_random_equal_the_share_of_all_sets(
     table: list[tuple[float, float, float]], data: st.DataObject
 ):
     _, candidates = split(table)
     k = data.draw(st.integers(1, len(table)))
-    scores = [
-        candidates.test[validation_best(candidates, members)]
+    chosen = [
+        validation_best(candidates, members)
         for members in itertools.combinations(range(len(table)), k)
     ]
-    assert best_of_k_random(candidates, k) == pytest.approx(np.mean(scores), abs=1e-12)
+    shares = np.bincount(chosen, minlength=len(table)) / len(chosen)
+    np.testing.assert_allclose(chances_of_k_random(candidates, k), shares, atol=1e-12)
 
 
-def test_best_of_one_at_random_is_the_mean_and_of_all_the_oracle_by_validation():
-    assert best_of_k_random(FOUR, 1) == pytest.approx(TEST.mean())
-    assert best_of_k_random(FOUR, 4) == oracle_by_validation(FOUR).test
+def test_one_at_random_is_any_source_and_the_best_of_all_the_oracle_by_validation():
+    np.testing.assert_allclose(chances_of_k_random(FOUR, 1), np.full(4, 1 / 4))
+    best = oracle_by_validation(FOUR).source
+    np.testing.assert_array_equal(chances_of_k_random(FOUR, 4), np.arange(4) == best)
 
 
 def test_oracles_choose_by_what_their_names_say():
@@ -166,7 +168,7 @@ def test_share_of_no_gain_is_nan(oracle: float):
 
 @pytest.mark.parametrize("k", [0, -1, 5])
 def test_k_out_of_range_is_refused(k: int):
-    for choose in (lambda: best_of_k(SIMILARITIES, FOUR, k), lambda: best_of_k_random(FOUR, k)):
+    for choose in (lambda: best_of_k(SIMILARITIES, FOUR, k), lambda: chances_of_k_random(FOUR, k)):
         with pytest.raises(UsageError, match=f"best of {k} out of 4") as caught:
             choose()
         assert "1 to 4" in caught.value.expected and caught.value.fix == f"k={4 if k == 5 else 1}"

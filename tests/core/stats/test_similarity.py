@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,13 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from prefixbank.choices import Similarity
 from prefixbank.core.shapes import ShapeError
 from prefixbank.core.stats.similarity import (
-    Similarity,
-    average_tokens,
-    average_tokens_by_layer,
-    per_token,
-    per_token_by_layer,
     similarity_matrix,
     similarity_matrix_by_layer,
 )
@@ -65,7 +62,7 @@ def by_loops(measure: Similarity, a: Tensor, b: Tensor, layers: range) -> float:
 
 
 def of_pair(measure: Similarity, a: Tensor, b: Tensor) -> float:
-    return {"average_tokens": average_tokens, "per_token": per_token}[measure](a, b)
+    return float(similarity_matrix(measure, [a], [b])[0, 0])
 
 
 @both_measures
@@ -83,9 +80,7 @@ def test_similarity_equals_the_loop_over_tokens(
 @both_measures
 def test_similarity_by_layer_equals_the_loop_over_one_layer(measure: Similarity):
     a, b = new_prefix("deep", 0), new_prefix("deep", 1, 3)
-    by_layer = {"average_tokens": average_tokens_by_layer, "per_token": per_token_by_layer}[
-        measure
-    ](a, b)
+    by_layer = similarity_matrix_by_layer(measure, [a], [b])[0, 0]
     expected = [by_loops(measure, a, b, range(layer, layer + 1)) for layer in range(LAYERS)]
     np.testing.assert_allclose(by_layer, expected, atol=1e-12)
 
@@ -110,16 +105,18 @@ def test_mean_cosine_of_all_pairs_is_the_product_of_mean_unit_vectors(
     rows_a: list[list[float]], rows_b: list[list[float]]
 ):
     a, b = torch.tensor(rows_a, dtype=torch.float64), torch.tensor(rows_b, dtype=torch.float64)
-    assert per_token(a, b) == pytest.approx(by_loops("per_token", a, b, range(1)), abs=1e-12)
+    assert of_pair("per_token", a, b) == pytest.approx(
+        by_loops("per_token", a, b, range(1)), abs=1e-12
+    )
 
 
 @settings(deadline=None)
 @given(prompts, prompts)
 def test_similarity_is_symmetric_and_bounded(rows_a: list[list[float]], rows_b: list[list[float]]):
     a, b = torch.tensor(rows_a), torch.tensor(rows_b)
-    for measure in (average_tokens, per_token):
-        assert measure(a, b) == pytest.approx(measure(b, a), abs=1e-12)
-        assert -1 <= measure(a, b) <= 1
+    for measure in get_args(Similarity):
+        assert of_pair(measure, a, b) == pytest.approx(of_pair(measure, b, a), abs=1e-12)
+        assert -1 <= of_pair(measure, a, b) <= 1
 
 
 @both_measures
@@ -132,11 +129,13 @@ def test_order_of_slots_changes_nothing(measure: Similarity, kind: str):
 
 @both_kinds
 def test_mean_token_of_a_prefix_is_its_own(kind: str):
-    assert average_tokens(new_prefix(kind, 0), 3 * new_prefix(kind, 0)) == pytest.approx(1)
+    assert of_pair("average_tokens", new_prefix(kind, 0), 3 * new_prefix(kind, 0)) == pytest.approx(
+        1
+    )
 
 
 def test_per_token_of_a_prefix_with_itself_pairs_different_tokens_too():
-    assert per_token(torch.eye(4), torch.eye(4)) == pytest.approx(1 / 4)
+    assert of_pair("per_token", torch.eye(4), torch.eye(4)) == pytest.approx(1 / 4)
 
 
 @both_measures
@@ -148,8 +147,8 @@ def test_cosine_with_zeros_is_zero(measure: Similarity):
 
 
 def test_token_of_zeros_counts_as_a_token():
-    assert per_token(
-        torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[2.0, 0.0]])
+    assert of_pair(
+        "per_token", torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[2.0, 0.0]])
     ) == pytest.approx(1 / 2)
 
 
@@ -178,7 +177,7 @@ def test_matrix_by_layer_holds_the_similarity_of_each_pair_and_layer(measure: Si
 
 def test_low_precision_with_gradients_is_computed_in_float64():
     a, b = new_prefix("deep", 0).bfloat16().requires_grad_(), new_prefix("deep", 1).bfloat16()
-    assert per_token(a, b) == pytest.approx(
+    assert of_pair("per_token", a, b) == pytest.approx(
         by_loops("per_token", a.detach(), b, range(LAYERS)), abs=1e-12
     )
 
@@ -200,7 +199,7 @@ def test_prefixes_that_do_not_compare_are_refused_with_shape_and_fix(
     a: tuple[int, ...], b: tuple[int, ...]
 ):
     with pytest.raises(ShapeError) as caught:
-        average_tokens(torch.ones(a), torch.ones(b))
+        of_pair("average_tokens", torch.ones(a), torch.ones(b))
     assert str(list(a)) in caught.value.what and "P" in caught.value.expected and caught.value.fix
 
 
@@ -211,4 +210,4 @@ def test_nothing_to_compare_is_refused():
 
 def test_prefix_that_is_not_finite_is_refused():
     with pytest.raises(DataError, match="not finite"):
-        per_token(torch.tensor([[math.nan, 1.0]]), torch.ones(2, 2))
+        of_pair("per_token", torch.tensor([[math.nan, 1.0]]), torch.ones(2, 2))

@@ -9,12 +9,10 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from prefixbank.choices import Correlation
 from prefixbank.core.shapes import ShapeError
 from prefixbank.core.stats.transfer import (
-    CorrelationKind,
     correlation,
     correlation_over_tasks,
     relative_error_reduction,
@@ -47,58 +45,46 @@ def drawn_pairs(draw: list[str]) -> list[tuple[int, int]]:
 
 
 def test_error_reduction_is_the_share_of_the_error_taken_away():
-    assert relative_error_reduction(90.0, 80.0, scale="percent") == pytest.approx(0.5)
-    assert relative_error_reduction(0.9, 0.8, scale="share") == pytest.approx(0.5)
-    assert relative_error_reduction(0.7, 0.8, scale="share") == pytest.approx(-0.5)
+    assert relative_error_reduction(0.9, 0.8) == pytest.approx(0.5)
+    assert relative_error_reduction(0.7, 0.8) == pytest.approx(-0.5)
 
 
 def test_error_reduction_to_the_ceiling_is_one():
-    assert relative_error_reduction(1.0, 0.2, scale="share") == 1
-
-
-@settings(deadline=None)
-@given(st.floats(0, 1), st.floats(0, 0.99))
-def test_error_reduction_does_not_depend_on_the_scale(transfer: float, cold: float):
-    in_percent = relative_error_reduction(100 * transfer, 100 * cold, scale="percent")
-    assert in_percent == pytest.approx(
-        float(relative_error_reduction(transfer, cold, scale="share")), abs=1e-9
-    )
+    assert relative_error_reduction(1.0, 0.2) == 1
 
 
 def test_error_reduction_of_sources_and_targets_pairs_each_target_with_its_cold_start():
     transfer, cold = np.array([[0.9, 0.7], [0.8, 0.4]]), np.array([0.8, 0.6])
-    np.testing.assert_allclose(
-        relative_error_reduction(transfer, cold, scale="share"), [[0.5, 0.25], [0.0, -0.5]]
-    )
+    np.testing.assert_allclose(relative_error_reduction(transfer, cold), [[0.5, 0.25], [0.0, -0.5]])
 
 
 def test_error_reduction_is_nan_where_the_cold_start_is_at_the_ceiling_or_a_score_is_missing():
     found = relative_error_reduction(
-        np.array([1.0, 0.5, math.nan, 0.9]), np.array([1.0, 1.0, 0.5, 0.8]), scale="share"
+        np.array([1.0, 0.5, math.nan, 0.9]), np.array([1.0, 1.0, 0.5, 0.8])
     )
     np.testing.assert_allclose(found, [math.nan, math.nan, math.nan, 0.5])
 
 
 def test_error_reduction_of_missing_scores_alone_is_nan():
-    assert math.isnan(relative_error_reduction(math.nan, math.nan, scale="share"))
+    assert math.isnan(relative_error_reduction(math.nan, math.nan))
 
 
 @pytest.mark.parametrize(("transfer", "cold"), [(84.0, 0.8), (0.8, 84.0)])
 def test_score_above_the_ceiling_is_refused(transfer: float, cold: float):
     with pytest.raises(DataError, match="84 is above 1") as caught:
-        relative_error_reduction(transfer, cold, scale="share")
-    assert "share" in caught.value.expected and "percent" in caught.value.fix
+        relative_error_reduction(transfer, cold)
+    assert "at most 1" in caught.value.expected and "percent" in caught.value.fix
 
 
 @both_kinds
 @pytest.mark.parametrize("seed", range(5))
-def test_correlation_equals_scipy(kind: CorrelationKind, seed: int):
+def test_correlation_equals_scipy(kind: Correlation, seed: int):
     x, y = (values.ravel() for values in pairs(seed))
     assert correlation(kind, x, y) == pytest.approx(REFERENCES[kind](x, y).statistic, abs=1e-12)
 
 
 @both_kinds
-def test_correlation_with_a_constant_is_nan(kind: CorrelationKind):
+def test_correlation_with_a_constant_is_nan(kind: Correlation):
     assert math.isnan(correlation(kind, np.full(4, 0.1), np.arange(4.0)))
     assert math.isnan(correlation(kind, np.array([1.0]), np.array([2.0])))
     assert math.isnan(correlation(kind, np.array([]), np.array([])))
@@ -106,7 +92,7 @@ def test_correlation_with_a_constant_is_nan(kind: CorrelationKind):
 
 @both_kinds
 def test_correlation_over_tasks_equals_scipy_without_pairs_of_a_task_with_itself(
-    kind: CorrelationKind,
+    kind: Correlation,
 ):
     x, y = pairs(0)
     apart = np.array([[source != target for target in TARGETS] for source in SOURCES])
@@ -116,7 +102,7 @@ def test_correlation_over_tasks_equals_scipy_without_pairs_of_a_task_with_itself
 
 
 @both_kinds
-def test_interval_equals_that_of_drawing_tasks_and_listing_their_pairs(kind: CorrelationKind):
+def test_interval_equals_that_of_drawing_tasks_and_listing_their_pairs(kind: Correlation):
     x, y = pairs(2)
     tasks = sorted({*SOURCES, *TARGETS})
     generator = np.random.default_rng(5)
@@ -137,7 +123,7 @@ def test_interval_equals_that_of_drawing_tasks_and_listing_their_pairs(kind: Cor
 
 @both_kinds
 def test_one_resample_counts_a_pair_by_the_draws_of_both_tasks(
-    kind: CorrelationKind, monkeypatch: pytest.MonkeyPatch
+    kind: Correlation, monkeypatch: pytest.MonkeyPatch
 ):
     draw = ["mnli", "mnli", "qqp", "cola", "cola", "rte", "rte", "rte"]
     tasks = list(dict.fromkeys((*SOURCES, *TARGETS)))
@@ -164,7 +150,7 @@ def test_pair_without_a_value_is_left_out():
 
 
 @both_kinds
-def test_correlation_without_pairs_is_nan(kind: CorrelationKind):
+def test_correlation_without_pairs_is_nan(kind: Correlation):
     found = correlation_over_tasks(
         kind, np.ones((1, 1)), np.ones((1, 1)), ["rte"], ["rte"], bootstrap_samples=20, seed=0
     )
@@ -173,7 +159,7 @@ def test_correlation_without_pairs_is_nan(kind: CorrelationKind):
 
 
 @both_kinds
-def test_exact_relation_has_an_interval_of_one_point(kind: CorrelationKind):
+def test_exact_relation_has_an_interval_of_one_point(kind: Correlation):
     x, _ = pairs(4)
     found = correlation_over_tasks(
         kind, x, 2 * x + 1, SOURCES, TARGETS, bootstrap_samples=300, seed=0

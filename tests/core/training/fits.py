@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from prefixbank.core.shapes import Batch
 from prefixbank.core.training import loop as training_module
-from prefixbank.core.training.fit import Checkpoint, FitEvent, FitResult, State, fit_prefix
+from prefixbank.core.training.fit import fit_prefix
 from prefixbank.core.training.precision import MixedPrecision
+from prefixbank.core.training.settings import Checkpoint, FitEvent, FitResult, State
 from tests.core.toys import SETTINGS, SHAPE, batch_of, epochs_of, texts_of
 
 TRAIN, TRAIN_CLASSES = texts_of(40, seed=1)
@@ -106,17 +107,18 @@ def gradients(*, clipped: bool) -> Iterator[list[list[Tensor]]]:
     seen: list[list[Tensor]] = []
     clip = MixedPrecision.clip
 
-    def watched(self: MixedPrecision, parameters: list[nn.Parameter], max_norm: float) -> None:
+    def watched(self: MixedPrecision, optimizer: torch.optim.Optimizer, max_norm: float) -> None:
         if clipped:
-            clip(self, parameters, max_norm)
+            clip(self, optimizer, max_norm)
         seen.append(
             [
                 torch.zeros_like(one) if one.grad is None else one.grad.detach().clone()
-                for one in parameters
+                for group in optimizer.param_groups
+                for one in group["params"]
             ]
         )
         if not clipped:
-            clip(self, parameters, max_norm)
+            clip(self, optimizer, max_norm)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MixedPrecision, "clip", watched)

@@ -24,9 +24,9 @@ from prefixbank.core.attention.prefix_attention import Slots
 from prefixbank.core.prefix import TrainablePrefix
 from prefixbank.core.shapes import Batch
 from prefixbank.core.training import loop as training
-from prefixbank.core.training.fit import FitEvent, FitResult
 from prefixbank.core.training.heads import new_head
 from prefixbank.core.training.schedule import rate_factor
+from prefixbank.core.training.settings import FitEvent, FitResult
 from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.errors import EncoderError, TrainingError
 from prefixbank.runtime.checkpoint import FolderCheckpoint

@@ -18,9 +18,10 @@ from transformers import BertModel
 from prefixbank.core.attention.prefix_attention import Slots
 from prefixbank.core.prefix import TrainablePrefix
 from prefixbank.core.shapes import Batch
-from prefixbank.core.training.fit import FitResult, embed_task, fit_prefix
+from prefixbank.core.training.fit import embed_task, fit_prefix
 from prefixbank.core.training.heads import new_head
 from prefixbank.core.training.schedule import rate_factor
+from prefixbank.core.training.settings import FitResult
 from tests.core.toys import SETTINGS, SHAPE, START, batch_of, distance, run
 from tests.core.training.fits import (
     VALIDATION,

@@ -13,10 +13,11 @@ from torch.nn import functional
 from transformers import BertModel
 from transformers.optimization import Adafactor
 
+from prefixbank.choices import OptimizerName
 from prefixbank.core.prefix import trainable
 from prefixbank.core.prompt import SoftPrompt, TrainablePrompt
 from prefixbank.core.training.heads import new_head
-from prefixbank.core.training.optimizers import OptimizerName, new_optimizer, restore, state_of
+from prefixbank.core.training.optimizers import new_optimizer, restore, state_of
 from prefixbank.core.training.settings import FitResult
 from tests.core.toys import SHAPE, START, distance, epochs_of, state_bytes
 from tests.core.training.fits import (

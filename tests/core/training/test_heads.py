@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from prefixbank.core.training.heads import Kind, loss_of, new_head, predictions_of
+from prefixbank.choices import Kind
+from prefixbank.core.training.heads import loss_of, new_head, predictions_of
 
 GENERATOR = np.random.default_rng(0)
 OUTPUTS = GENERATOR.normal(size=(6, 4)) * 3

@@ -3,49 +3,100 @@
 from __future__ import annotations
 
 import gc
+import json
 import weakref
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from transformers import BertModel
 
-from prefixbank.core.training.precision import MixedPrecision, Precision, checkpointed_layers
+from prefixbank.choices import Precision
+from prefixbank.core.training.precision import MixedPrecision, checkpointed_layers
 from prefixbank.errors import EncoderError
 from tests.core.toys import distance, inputs_of, new_albert, new_bert, new_prefix, run
-from tests.core.training.fits import Killed, MemoryCheckpoint, fit, losses_of
+from tests.core.training.fits import Killed, MemoryCheckpoint, everything, fit, losses_of
 
 CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
-    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+    ("precision", "dtype"),
+    [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)],
 )
-def test_autocast_computes_in_the_precision_asked_for(precision: Precision, dtype: torch.dtype):
+def test_autocast_computes_in_the_precision_of_the_run(precision: Precision, dtype: torch.dtype):
     layer = torch.nn.Linear(4, 4)
     with MixedPrecision(precision, CPU).autocast():
         assert layer(torch.ones(2, 4)).dtype == dtype
 
 
-def test_second_run_may_have_another_precision():
-    MixedPrecision("bf16", CPU)
-    with MixedPrecision("fp32", CPU).autocast():
-        assert torch.nn.Linear(4, 4)(torch.ones(2, 4)).dtype == torch.float32
+def test_runs_of_two_precisions_stand_side_by_side():
+    half, full = MixedPrecision("bf16", CPU), MixedPrecision("fp32", CPU)
+    layer = torch.nn.Linear(4, 4)
+    with half.autocast():
+        assert layer(torch.ones(2, 4)).dtype == torch.bfloat16
+    with full.autocast():
+        assert layer(torch.ones(2, 4)).dtype == torch.float32
 
 
-def test_no_loss_is_scaled_on_the_cpu():
-    precision = MixedPrecision("bf16", CPU)
-    parameter = torch.nn.Parameter(torch.ones(3))
-    precision.backward((parameter * 2).sum())
-    assert precision.state() == {} and parameter.grad.tolist() == [2.0, 2.0, 2.0]
+def test_training_leaves_the_state_of_accelerate_alone(bert: BertModel):
+    """A program that trains with us may use accelerate itself."""
+    theirs = Accelerator(mixed_precision="bf16", cpu=True)
+    try:
+        fit(bert, epochs=1)
+        assert theirs.mixed_precision == "bf16"
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.parametrize(("precision", "scale"), [("fp32", 1.0), ("bf16", 1.0), ("fp16", 2**16)])
+def test_only_fp16_scales_the_loss(precision: Precision, scale: float):
+    mixed, parameter = MixedPrecision(precision, CPU), torch.nn.Parameter(torch.ones(3))
+    mixed.backward((parameter * 2).sum())
+    assert parameter.grad.tolist() == [2 * scale] * 3
+    assert bool(mixed.state()) == (precision == "fp16")
 
 
 def test_clip_scales_all_gradients_alike():
     parameters = [torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))]
     parameters[0].grad, parameters[1].grad = torch.tensor([3.0]), torch.tensor([4.0])
-    MixedPrecision("fp32", CPU).clip(parameters, 1.0)
-    assert [float(parameter.grad) for parameter in parameters] == pytest.approx(
-        [0.6, 0.8], rel=1e-4
-    )
+    MixedPrecision("fp32", CPU).clip(torch.optim.SGD(parameters), 1.0)
+    assert [float(one.grad) for one in parameters] == pytest.approx([0.6, 0.8], rel=1e-4)
+
+
+@pytest.mark.parametrize(("max_norm", "expected"), [(1.0, [0.6, 0.8]), (10.0, [3.0, 4.0])])
+def test_fp16_clips_what_is_left_without_the_loss_scale(max_norm: float, expected: list[float]):
+    mixed, parameter = MixedPrecision("fp16", CPU), torch.nn.Parameter(torch.zeros(2))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    mixed.backward((parameter * torch.tensor([3.0, 4.0])).sum())
+    mixed.clip(optimizer, max_norm)
+    mixed.step(optimizer)
+    assert (-parameter).tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_fp16_step_that_overflows_is_skipped_and_lowers_the_scale():
+    mixed = MixedPrecision("fp16", CPU)
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    mixed.backward((parameter * torch.tensor([1.0, 3e38])).sum())
+    mixed.clip(optimizer, 1.0)
+    mixed.step(optimizer)
+    assert parameter.tolist() == [0.0, 0.0] and mixed.state()["scale"] == 2**15
+
+
+def test_fp16_scale_resumes_where_it_was():
+    mixed, parameter = MixedPrecision("fp16", CPU), torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    mixed.backward(parameter.sum() * torch.tensor(3e38))
+    mixed.clip(optimizer, 1.0)
+    mixed.step(optimizer)
+    resumed = MixedPrecision("fp16", CPU)
+    resumed.restore(json.loads(json.dumps(mixed.state())))
+    assert resumed.state() == mixed.state()
+    again = torch.nn.Parameter(torch.zeros(1))
+    resumed.backward(again.sum())
+    assert again.grad.tolist() == [2**15]
 
 
 def count_layer_calls(model: BertModel, *, enabled: bool) -> int:
@@ -134,21 +185,30 @@ def test_gpu_run_stays_near_the_cpu(precision: Precision):
     )
 
 
-@pytest.mark.gpu
-def test_loss_scale_survives_a_kill_on_a_gpu():
-    settings = {
-        "precision": "fp16",
-        "dropout": 0.2,
-        "gradient_accumulation_steps": 2,
-        "batch_size": 4,
-    }
+FP16 = {"precision": "fp16", "dropout": 0.2, "gradient_accumulation_steps": 2, "batch_size": 4}
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_run_in_half_precision_resumes_to_the_same_bytes(precision: Precision):
+    settings = {**FP16, "precision": precision}
     checkpoint = MemoryCheckpoint(4)
     with pytest.raises(Killed):
-        fit(new_bert().to("cuda"), checkpoint=checkpoint, **settings)
+        fit(new_bert(), checkpoint=checkpoint, **settings)
+    assert checkpoint.state is not None
+    assert bool(checkpoint.state[1]["scaler"]) == (precision == "fp16")
+    resumed = fit(new_bert(), checkpoint=checkpoint, **settings)
+    assert everything(resumed) == everything(fit(new_bert(), **settings))
+
+
+@pytest.mark.gpu
+def test_loss_scale_survives_a_kill_on_a_gpu():
+    checkpoint = MemoryCheckpoint(4)
+    with pytest.raises(Killed):
+        fit(new_bert().to("cuda"), checkpoint=checkpoint, **FP16)
     assert checkpoint.state is not None and checkpoint.state[1]["scaler"]["scale"] > 1
     resumed, whole = (
-        fit(new_bert().to("cuda"), checkpoint=checkpoint, **settings),
-        fit(new_bert().to("cuda"), **settings),
+        fit(new_bert().to("cuda"), checkpoint=checkpoint, **FP16),
+        fit(new_bert().to("cuda"), **FP16),
     )
     assert distance(resumed.prefix.tensor, whole.prefix.tensor) < 1e-4 and losses_of(
         resumed

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from prefixbank.core.training.schedule import Schedule, rate_factor
+from prefixbank.choices import Schedule
+from prefixbank.core.training.schedule import rate_factor
 
 
 def factors(schedule: Schedule, total_steps: int, warmup_ratio: float) -> list[float]:

@@ -12,8 +12,9 @@ import torch
 from transformers import BertModel
 
 from prefixbank.core.shapes import Batch
-from prefixbank.core.training.fit import FitEvent, embed_task
+from prefixbank.core.training.fit import embed_task
 from prefixbank.core.training.schedule import early_step
+from prefixbank.core.training.settings import FitEvent
 from tests.core.toys import epochs_of
 from tests.core.training.fits import (
     TRAIN,

@@ -26,9 +26,10 @@ from transformers import (
 )
 from transformers.masking_utils import eager_mask
 
+from prefixbank.choices import Rule
 from prefixbank.config.schema import EncoderConfig
 from prefixbank.core.attention.prefix_attention import Slots
-from prefixbank.core.combine import Bank, Rule, default_weights
+from prefixbank.core.combine import Bank, default_weights
 from prefixbank.core.embed import embed_batches, encode
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import Prefix

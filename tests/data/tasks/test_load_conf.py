@@ -11,11 +11,12 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
+from prefixbank.choices import Kind
 from prefixbank.config.compose import compose_task
-from prefixbank.config.schema import Kind, TaskConfig
+from prefixbank.config.schema import TaskConfig
 from prefixbank.core.stats.metrics import METRICS_OF
 
-FOLDER = Path(__file__).parents[2] / "conf" / "task"
+FOLDER = Path(__file__).parents[3] / "conf" / "task"
 HUB = sorted(
     path.stem for path in FOLDER.glob("*.yaml") if "source: hub" in path.read_text(encoding="utf-8")
 )

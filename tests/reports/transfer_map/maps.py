@@ -20,7 +20,8 @@ from prefixbank.core.prefix import Prefix
 from prefixbank.reports.study import Facts
 from prefixbank.reports.transfer_map.study import Trained, TransferMap
 from prefixbank.reports.transfer_map.table import tabulate
-from prefixbank.store import JSON, Entry
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON
 from prefixbank.transfer.task_embeddings import Comparison
 from tests.reports.studies import Put, put_into
 

@@ -22,7 +22,7 @@ from prefixbank.steps.embed import rows as vectors
 from prefixbank.steps.embed import step as embed
 from prefixbank.steps.embed.reading import EmbeddingSpec
 from prefixbank.steps.embed.rows import embed_rows
-from prefixbank.store import Store
+from prefixbank.store.store import Store
 from tests.prepared import copy_store
 
 FIRST = ("the food was good", "a bad and noisy place", "warm", "the food was good")

@@ -19,8 +19,8 @@ from prefixbank.steps.embed.reuse import (
     row_digests,
     write_part_reusing,
 )
-from prefixbank.store import Store
 from prefixbank.store.key import document
+from prefixbank.store.store import Store
 
 
 def of(*texts: str, pairs: tuple[str, ...] | None = None) -> Texts:

@@ -16,7 +16,7 @@ from prefixbank.runtime.unit import run_unit
 from prefixbank.steps.embed import step as embed
 from prefixbank.steps.embed.reading import EmbeddingSpec
 from prefixbank.steps.join import step as join
-from prefixbank.store import Store
+from prefixbank.store.store import Store
 from tests.prepared import copy_store
 
 ROWS, FEATURES = 5, 3

@@ -16,8 +16,9 @@ from prefixbank.config.schema import EncoderConfig, TaskConfig
 from prefixbank.data.tasks.task import Task
 from prefixbank.runtime.context import Context
 from prefixbank.steps.score_prefix import step as score_prefix
-from prefixbank.store import Entry, Store
+from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
+from prefixbank.store.store import Store
 from tests.prepared import SMALL, copy_store
 
 

@@ -39,8 +39,9 @@ from prefixbank.steps.train_multitask import make as multitasking
 from prefixbank.steps.train_multitask import step as train_multitask
 from prefixbank.steps.train_multitask.make import fit_settings
 from prefixbank.steps.train_multitask.step import check_tasks, unit
-from prefixbank.store import Entry, Store
+from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
+from prefixbank.store.store import Store
 
 QUICK = MultitaskRecipe(optim=FineTuneConfig(epochs=1, batch_size=16))
 

@@ -30,8 +30,9 @@ from prefixbank.steps.train_prefix import make as fitting
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.steps.train_prefix.make import prepare
 from prefixbank.steps.train_prefix.mixture import Mixture
-from prefixbank.store import Entry, Store
+from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
+from prefixbank.store.store import Store
 
 QUICK = PrefixRecipe(prefix=PrefixConfig(length=2), optim=OptimConfig(epochs=1, batch_size=4))
 

@@ -13,20 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, assert_never
+from typing import assert_never
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from prefixbank.choices import Kind, Metric, ProbeType
 from prefixbank.core.probe.linear import solve_linear
 from prefixbank.core.probe.mlp import solve_mlp
 from prefixbank.core.probe.model import ProbeModel, check_vectors
 from prefixbank.core.probe.rows import assign_folds
 from prefixbank.core.probe.solution import Solution, mean_and_scale, predictions_from, standardise
-from prefixbank.core.stats.metrics import Kind, Metric, check_metric, check_values, score
+from prefixbank.core.stats.metrics import check_metric, check_values, score
 from prefixbank.errors import UsageError
-
-Model = Literal["linear", "mlp"]
 
 Solver = Callable[[np.ndarray, np.ndarray, list[float], bool], list[Solution]]
 """Standardised vectors [N, F], labels, ascending strengths, and whether this is to compare them, to
@@ -43,7 +42,7 @@ def fit_probe(
     Cs: Sequence[float],
     folds: int,
     seed: int,
-    model: Model = "linear",
+    model: ProbeType = "linear",
     hidden_size: int = 64,
 ) -> ProbeModel:
     """Choose the strength by cross-validation on the train rows, then fit all of them.
@@ -154,7 +153,7 @@ def _cross_validate(
 
 
 def _solve(
-    model: Model,
+    model: ProbeType,
     kind: Kind,
     num_outputs: int,
     hidden_size: int,

@@ -17,6 +17,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from prefixbank.choices import Kind
 from prefixbank.core.probe.solution import (
     ABSENT_CLASS_LOGIT,
     Solution,
@@ -24,7 +25,6 @@ from prefixbank.core.probe.solution import (
     ridge_path,
     spread_classes,
 )
-from prefixbank.core.stats.metrics import Kind
 
 MAX_ITERATIONS = 5000
 """Limit of one logistic fit. Well-scaled vectors need tens to hundreds."""

@@ -23,9 +23,9 @@ from typing import assert_never
 import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+from prefixbank.choices import Kind
 from prefixbank.core.probe.linear import fit_quietly
 from prefixbank.core.probe.solution import ABSENT_CLASS_LOGIT, Solution, spread_classes
-from prefixbank.core.stats.metrics import Kind
 
 MAX_ITERATIONS = 500
 """Limit of one fit. Sentence vectors of a thousand rows need tens to hundreds."""

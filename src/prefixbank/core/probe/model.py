@@ -10,9 +10,10 @@ from typing import Protocol
 
 import numpy as np
 
+from prefixbank.choices import Kind, Metric
 from prefixbank.core.probe.solution import Solution, predictions_from, standardise
 from prefixbank.core.stats.bootstrap import bootstrap_interval
-from prefixbank.core.stats.metrics import Kind, Metric, all_metrics, check_metric, score
+from prefixbank.core.stats.metrics import all_metrics, check_metric, score
 from prefixbank.errors import DataError
 
 
@@ -102,42 +103,6 @@ class Evaluation:
     n: int
 
 
-def evaluate(
-    model: ProbeModel,
-    vectors: np.ndarray,
-    labels: np.ndarray,
-    *,
-    metric: Metric,
-    bootstrap_samples: int,
-    seed: int,
-) -> Evaluation:
-    """Score a probe on rows it was not fitted on.
-
-    Args:
-        model: the probe.
-        vectors: float [N, F].
-        labels: the truth, as in `fit_probe`.
-        metric: the score that gets the interval.
-        bootstrap_samples: bootstrap draws behind the interval.
-        seed: of the draws.
-
-    Raises:
-        UsageError, DataError: as `metrics.score`.
-    """
-    check_vectors(vectors, len(labels))
-    check_metric(model.kind, metric)
-    predictions, outputs = model.predict(vectors), len(model.bias)
-    return evaluate_predictions(
-        model.kind,
-        predictions,
-        labels,
-        outputs,
-        metric=metric,
-        bootstrap_samples=bootstrap_samples,
-        seed=seed,
-    )
-
-
 def evaluate_predictions(
     kind: Kind,
     predictions: np.ndarray,
@@ -148,10 +113,22 @@ def evaluate_predictions(
     bootstrap_samples: int,
     seed: int,
 ) -> Evaluation:
-    """Score predictions of rows that whoever predicted them had not seen.
+    """Score predictions of rows that the probe was not fitted on.
 
-    See `evaluate`; num_outputs is C, 1 for regression.
+    Args:
+        kind: kind of the task.
+        predictions: as `ProbeModel.predict` returns them.
+        labels: the truth, as in `fit_probe`.
+        num_outputs: C, 1 for regression.
+        metric: the score that gets the interval.
+        bootstrap_samples: resamples behind the interval.
+        seed: of the resamples.
+
+    Raises:
+        UsageError: the metric is not defined for the kind.
+        DataError: as `metrics.score`.
     """
+    check_metric(kind, metric)
     low, high = bootstrap_interval(
         metric, predictions, labels, num_outputs, bootstrap_samples=bootstrap_samples, seed=seed
     )

@@ -15,9 +15,9 @@ from typing import TypeVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from prefixbank.choices import Kind
 from prefixbank.core.probe.model import Predictor
 from prefixbank.core.probe.rows import assign_folds
-from prefixbank.core.stats.metrics import Kind
 from prefixbank.errors import DataError
 
 P = TypeVar("P", bound=Predictor)

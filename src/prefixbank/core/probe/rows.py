@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from prefixbank.core.stats.metrics import Kind
+from prefixbank.choices import Kind
 
 
 def assign_folds(labels: np.ndarray, *, kind: Kind, folds: int, seed: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import assert_never
 
 import numpy as np
 
-from prefixbank.core.stats.metrics import Kind
+from prefixbank.choices import Kind
 
 ABSENT_CLASS_LOGIT = -1e30
 """Bias of a class or label that no train row has: finite, so that it survives JSON, and below any

@@ -8,30 +8,16 @@ numpy only.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
-from prefixbank.core.stats.metrics import Metric, check_scorable, merge_rows, score, weighted_score
+from prefixbank.choices import Metric
+from prefixbank.core.stats.metrics import check_scorable, merge_rows, weighted_score
 from prefixbank.errors import UsageError
 
 CELLS_AT_ONCE = 1 << 18
 """Weights (resamples x rows) held at a time: 2 MiB stay in the processor's cache while every model
 is scored with them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairedDifference:
-    """How much better a is than b on the same rows.
-
-    `difference` is score(a) - score(b); `low` and `high` bound its 95 % percentile interval;
-    `p_value` is two-sided.
-    """
-
-    difference: float
-    low: float
-    high: float
-    p_value: float
 
 
 def bootstrap_interval(
@@ -79,37 +65,6 @@ def two_sided_p(differences: np.ndarray) -> float:
     """
     one_side = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
     return min(1.0, 2 * (one_side + 1) / (len(differences) + 1))
-
-
-def paired_bootstrap(
-    metric: Metric,
-    predictions_a: np.ndarray,
-    predictions_b: np.ndarray,
-    labels: np.ndarray,
-    num_classes: int,
-    *,
-    bootstrap_samples: int,
-    seed: int,
-) -> PairedDifference:
-    """Compare two predictions of the same rows, drawing each row with both of its predictions.
-
-    The p-value is that of `two_sided_p`. Equal predictions give difference 0 and p-value 1.
-
-    Raises:
-        UsageError, DataError: as `bootstrap_interval`.
-    """
-    scores = resampled_scores(
-        metric, (predictions_a, predictions_b), labels, num_classes, bootstrap_samples, seed
-    )
-    differences = scores[0] - scores[1]
-    low, high = percentile_interval(differences)
-    return PairedDifference(
-        difference=score(metric, predictions_a, labels, num_classes)
-        - score(metric, predictions_b, labels, num_classes),
-        low=low,
-        high=high,
-        p_value=two_sided_p(differences),
-    )
 
 
 def resampled_scores(

@@ -13,17 +13,12 @@ Nothing warns.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import assert_never
 
 import numpy as np
 
+from prefixbank.choices import ClassMetric, Kind, Metric
 from prefixbank.errors import DataError, UsageError, did_you_mean
-
-Kind = Literal["classification", "multilabel", "regression"]
-Metric = Literal[
-    "accuracy", "macro_f1", "f1", "matthews", "macro_recall", "pearson", "spearman", "r2"
-]
-ClassMetric = Literal["accuracy", "macro_f1", "f1", "matthews", "macro_recall"]
 
 METRICS_OF: dict[Kind, tuple[Metric, ...]] = {
     "classification": ("accuracy", "macro_f1", "f1", "matthews", "macro_recall"),

@@ -169,16 +169,6 @@ def chances_of_k_random(candidates: Candidates, k: int) -> np.ndarray:
     return chances
 
 
-def best_of_k_random(candidates: Candidates, k: int) -> float:
-    """Return what `best_of_k` is expected to score on test rows if similarity told nothing.
-
-    See `chances_of_k_random`.
-
-    At k = 1 it is the mean test score.
-    """
-    return math.fsum(chances_of_k_random(candidates, k) * candidates.test)
-
-
 def oracle_by_validation(candidates: Candidates) -> Choice:
     """Choose the best source by validation out of all.
 

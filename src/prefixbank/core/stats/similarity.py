@@ -16,57 +16,15 @@ Source: Vu et al. 2022 (2110.07904), section 3.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, assert_never
+from typing import assert_never
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from prefixbank.choices import Similarity
 from prefixbank.core.shapes import ShapeError
 from prefixbank.errors import DataError, UsageError
-
-Similarity = Literal["average_tokens", "per_token"]
-
-
-def average_tokens(a: Tensor, b: Tensor) -> float:
-    """Return the cosine of the mean token of a and that of b. A prefix with itself gives 1.
-
-    Args:
-        a: [L, 2, H, P, D] or [P, E].
-        b: like a, P may differ.
-
-    Raises:
-        ShapeError, DataError: as `similarity_matrix`.
-    """
-    return float(similarity_matrix("average_tokens", [a], [b])[0, 0])
-
-
-def per_token(a: Tensor, b: Tensor) -> float:
-    """Return the mean cosine over all pairs of a token of a and a token of b.
-
-    A prefix with itself gives less than 1 unless its tokens all point one way: tokens are also
-    paired with the others.
-
-    Args:
-        a: [L, 2, H, P, D] or [P, E].
-        b: like a, P may differ.
-
-    Raises:
-        ShapeError, DataError: as `similarity_matrix`.
-    """
-    return float(similarity_matrix("per_token", [a], [b])[0, 0])
-
-
-def average_tokens_by_layer(a: Tensor, b: Tensor) -> np.ndarray:
-    """Return `average_tokens` of each layer alone, float64 [L]."""
-    by_layer: np.ndarray = similarity_matrix_by_layer("average_tokens", [a], [b])[0, 0]
-    return by_layer
-
-
-def per_token_by_layer(a: Tensor, b: Tensor) -> np.ndarray:
-    """Return `per_token` of each layer alone, float64 [L]."""
-    by_layer: np.ndarray = similarity_matrix_by_layer("per_token", [a], [b])[0, 0]
-    return by_layer
 
 
 def similarity_matrix(

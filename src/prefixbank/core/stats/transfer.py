@@ -10,53 +10,45 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, assert_never
 
 import numpy as np
 
+from prefixbank.choices import Correlation
 from prefixbank.core.shapes import ShapeError
 from prefixbank.core.stats.bootstrap import draw_weights, percentile_interval
 from prefixbank.core.stats.metrics import weighted_score
 from prefixbank.errors import DataError, UsageError
 
-Scale = Literal["share", "percent"]
-CorrelationKind = Literal["pearson", "spearman"]
 
+def relative_error_reduction(transfer: np.ndarray | float, cold: np.ndarray | float) -> np.ndarray:
+    """Return the share of the cold start's error that transfer removes.
 
-def relative_error_reduction(
-    transfer: np.ndarray | float, cold: np.ndarray | float, *, scale: Scale
-) -> np.ndarray:
-    """Return the share of the cold start's error that transfer takes away.
-
-    (transfer - cold) / (ceiling - cold).
-
-    Negative where transfer hurts. NaN where the cold start is at the ceiling (there is no error to
-    take away), and where a score is NaN.
+    (transfer - cold) / (1 - cold): negative where transfer hurts; NaN where the cold start has no
+    error, and where a score is NaN.
 
     Args:
-        transfer: scores of training that starts from a source, any shape, for example [S, T].
+        transfer: scores of at most 1 of training that starts from a source, any shape, for example
+            [S, T].
         cold: scores of training from a random start, of a shape that broadcasts, for example [T].
-        scale: `share` has its ceiling at 1, `percent` at 100.
 
     Returns:
         float64 of the broadcast shape.
 
     Raises:
-        DataError: a score is above the ceiling, so that the scale cannot be right.
+        DataError: a score is above 1.
     """
-    ceiling = _ceiling(scale)
     above, below = np.broadcast_arrays(
         np.asarray(transfer, dtype=np.float64), np.asarray(cold, dtype=np.float64)
     )
     highest = np.fmax.reduce(np.fmax(above, below), axis=None, initial=-np.inf)
-    if highest > ceiling:
+    if highest > 1:
         raise DataError(
-            f"score {highest:g} is above {ceiling:g}",
-            expected=f"scores of at most {ceiling:g} (scale '{scale}')",
-            fix="scale='percent' for scores up to 100, scale='share' for scores up to 1",
+            f"score {highest:g} is above 1",
+            expected="scores of at most 1",
+            fix="divide percentages by 100",
         )
     reduction = np.full(above.shape, np.nan)
-    np.divide(above - below, ceiling - below, out=reduction, where=below < ceiling)
+    np.divide(above - below, 1 - below, out=reduction, where=below < 1)
     return reduction
 
 
@@ -76,7 +68,7 @@ class TaskCorrelation:
     bootstrap_samples: int
 
 
-def correlation(kind: CorrelationKind, x: np.ndarray, y: np.ndarray) -> float:
+def correlation(kind: Correlation, x: np.ndarray, y: np.ndarray) -> float:
     """Return the correlation of x [N] and y [N], ties sharing their average rank.
 
     NaN where N < 2 or either side is constant.
@@ -88,7 +80,7 @@ def correlation(kind: CorrelationKind, x: np.ndarray, y: np.ndarray) -> float:
 
 
 def correlation_over_tasks(
-    kind: CorrelationKind,
+    kind: Correlation,
     x: np.ndarray,
     y: np.ndarray,
     source_tasks: Sequence[str],
@@ -148,16 +140,6 @@ def correlation_over_tasks(
         pairs=len(x_kept),
         bootstrap_samples=len(found),
     )
-
-
-def _ceiling(scale: Scale) -> float:
-    """Return the best score of a scale."""
-    match scale:
-        case "share":
-            return 1.0
-        case "percent":
-            return 100.0
-    assert_never(scale)
 
 
 def _defined(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

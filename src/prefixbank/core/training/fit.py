@@ -13,18 +13,8 @@ from prefixbank.core.prompt import SoftPrompt
 from prefixbank.core.shapes import Batch, EncoderShape
 from prefixbank.core.training.loop import Part, Training
 from prefixbank.core.training.precision import checkpointed_layers
-from prefixbank.core.training.settings import Checkpoint, FitEvent, FitResult, FitSettings, State
+from prefixbank.core.training.settings import Checkpoint, FitEvent, FitResult, FitSettings
 from prefixbank.core.training.task_heads import heads_snapshot, new_heads, outcome
-
-__all__ = [
-    "Checkpoint",
-    "FitEvent",
-    "FitResult",
-    "FitSettings",
-    "State",
-    "embed_task",
-    "fit_prefix",
-]
 
 
 def fit_prefix(

@@ -31,9 +31,6 @@ from prefixbank.core.shapes import Batch, EncoderShape
 BatchShapes = Mapping[tuple[int, int], int]
 """(B, T) of batches, T with padding, to how many such batches there are."""
 
-FEW = 5
-"""Up to so many different shapes are counted one by one."""
-
 _Module = TypeVar("_Module", bound=nn.Module)
 _Cost = Callable[[int, int], int]
 """From B and T to the operations of one step, the head's left out."""
@@ -98,20 +95,19 @@ def finetune_flops(
 
 def _with_heads(cost: _Cost, features: int, batches: Mapping[int, BatchShapes]) -> int:
     """Add up the cost of all batches, and of the heads that read `features` numbers."""
-    every = Counter[tuple[int, int]]()
-    for shapes in batches.values():
-        every.update(shapes)
-    return _total(cost, every) + sum(
-        _head_flops(features, outputs, shapes) for outputs, shapes in batches.items()
+    return sum(
+        times * cost(rows, tokens) + times * _head_flops(rows, features, outputs)
+        for outputs, shapes in batches.items()
+        for (rows, tokens), times in shapes.items()
     )
 
 
-def _head_flops(features: int, outputs: int, batches: BatchShapes) -> int:
+def _head_flops(rows: int, features: int, outputs: int) -> int:
     """Count the three products of a linear head, B · F · C each.
 
-    Outputs, gradient of its weights, gradient of the vectors.
+    They are its outputs, the gradient of its weights and the gradient of the vectors.
     """
-    return sum(3 * 2 * rows * features * outputs * times for (rows, _), times in batches.items())
+    return 3 * 2 * rows * features * outputs
 
 
 def _step_cost(
@@ -184,34 +180,3 @@ def _without_numbers(mode: FakeTensorMode, module: _Module, *, trained: bool) ->
                 torch.empty(weight.shape, dtype=weight.dtype), requires_grad=trained
             )
     return copy.deepcopy(module, shapes)
-
-
-def _total(cost: _Cost, batches: BatchShapes) -> int:
-    """Add up the cost of all batches.
-
-    Many shapes follow from a few, which the largest of them confirms; else each is counted.
-    """
-    if len(batches) > FEW:
-        law, largest = _law(cost), max(batches)
-        cost = law if law(*largest) == cost(*largest) else cost
-    return sum(cost(rows, tokens) * times for (rows, tokens), times in batches.items())
-
-
-def _law(cost: _Cost) -> _Cost:
-    """Return the cost as a constant + B · (a quadratic function of T).
-
-    This is what a transformer's products come to.
-
-    The constant is a prefix's own network; T² is attention. Newton's forward differences from
-    T = 2, in whole numbers.
-    """
-    at_2 = cost(3, 2) - cost(2, 2)
-    constant = cost(2, 2) - 2 * at_2
-    at_3, at_4 = ((cost(2, tokens) - constant) // 2 for tokens in (3, 4))
-    first, second = at_3 - at_2, at_4 - 2 * at_3 + at_2
-
-    def law(rows: int, tokens: int) -> int:
-        steps = tokens - 2
-        return constant + rows * (at_2 + steps * first + steps * (steps - 1) // 2 * second)
-
-    return law

@@ -5,14 +5,14 @@ A linear layer on the pooled vector, the loss of each kind of task, and predicti
 
 from __future__ import annotations
 
-from typing import Literal, assert_never
+from typing import assert_never
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Kind = Literal["classification", "multilabel", "regression"]
+from prefixbank.choices import Kind
 
 
 def new_head(inputs: int, outputs: int, seed: int) -> nn.Linear:

@@ -120,20 +120,15 @@ class Training:
         ]
         self.checkpoint, self.on_event, self.list_scores = checkpoint, on_event, list_scores
         self.early_share, self.only_early = early_share, only_early
-        self.parameters = {
-            name: list(part.module.parameters()) for name, part in learner.parts.items()
-        }
         groups = [
-            {"params": self.parameters[name], "rate": part.rate}
-            for name, part in learner.parts.items()
+            {"params": list(part.module.parameters()), "rate": part.rate}
+            for part in learner.parts.values()
         ]
-        self.precision = MixedPrecision(
-            settings.precision, next(iter(self.parameters.values()))[0].device
-        )
-        optimizer = new_optimizer(
+        device = next(next(iter(learner.parts.values())).module.parameters()).device
+        self.precision = MixedPrecision(settings.precision, device)
+        self.optimizer = new_optimizer(
             settings.optimizer, groups, lr=settings.lr, weight_decay=settings.weight_decay
         )
-        self.optimizer = self.precision.prepare(optimizer)
         self.progress = Progress(examples=[0] * len(settings.tasks))
         self.best: dict[str, Tensor] = {}
         self.early_snapshot: dict[str, Tensor] = {}
@@ -207,10 +202,8 @@ class Training:
             f"the loss is {loss} at step {self.progress.step + 1} (epoch "
             f"{self.progress.epoch + 1})",
         )
-        self.precision.clip(
-            [one for part in self.parameters.values() for one in part], self.settings.max_grad_norm
-        )
-        self.optimizer.step()
+        self.precision.clip(self.optimizer, self.settings.max_grad_norm)
+        self.precision.step(self.optimizer)
         self.optimizer.zero_grad()
         self.progress.step += 1
         self.snapshot_early(due=self.progress.step >= early_step(self.early_share, total_steps))

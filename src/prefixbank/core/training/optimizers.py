@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, assert_never
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor
 from transformers.optimization import Adafactor
 
-OptimizerName = Literal["adamw", "adafactor"]
+from prefixbank.choices import OptimizerName
 
 
 def new_optimizer(

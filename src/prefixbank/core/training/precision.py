@@ -1,61 +1,63 @@
-"""Mixed precision and gradient checkpointing for a frozen encoder, through accelerate."""
+"""Mixed precision by torch.amp, and gradient checkpointing for a frozen encoder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.optimizer import AcceleratedOptimizer
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
+from prefixbank.choices import Precision
+from prefixbank.core.embed import DTYPES
 from prefixbank.errors import EncoderError
-
-Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class MixedPrecision:
-    """Autocast, loss scaling and clipping of one training run."""
+    """Autocast, loss scaling and gradient clipping of one training run.
+
+    Only fp16 scales the loss: its smallest numbers are larger than many gradients.
+    """
 
     def __init__(self, precision: Precision, device: torch.device) -> None:
-        """Set up accelerate for this run.
+        self._device_type = device.type
+        self._dtype = DTYPES[precision]
+        self._scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
-        Its process-wide state is made anew, since it refuses a second precision.
-        """
-        AcceleratorState._reset_state(reset_partial_state=True)
-        mixed = "no" if precision == "fp32" else precision
-        self.accelerator = Accelerator(mixed_precision=mixed, cpu=device.type == "cpu")
-
-    def prepare(self, optimizer: torch.optim.Optimizer) -> AcceleratedOptimizer:
-        """Return the optimiser with loss scaling where fp16 needs it."""
-        prepared: AcceleratedOptimizer = self.accelerator.prepare(optimizer)
-        return prepared
-
-    def autocast(self) -> AbstractContextManager[None]:
+    def autocast(self) -> torch.autocast:
         """Return the context in which forward passes run."""
-        context: AbstractContextManager[None] = self.accelerator.autocast()
-        return context
+        return torch.autocast(
+            self._device_type, dtype=self._dtype, enabled=self._dtype != torch.float32
+        )
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of `loss`."""
-        self.accelerator.backward(loss)
+        """Add the gradients of `loss`, times the loss scale."""
+        torch.autograd.backward(self._scaler.scale(loss))
 
-    def clip(self, parameters: Sequence[nn.Parameter], max_norm: float) -> None:
-        """Scale all gradients down to a joint norm of at most `max_norm`."""
-        self.accelerator.clip_grad_norm_(parameters, max_norm)
+    def clip(self, optimizer: torch.optim.Optimizer, max_norm: float) -> None:
+        """Divide the gradients by the loss scale, then clip their joint norm to `max_norm`."""
+        self._scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(
+            [one for group in optimizer.param_groups for one in group["params"]], max_norm
+        )
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Update the parameters, then the loss scale.
+
+        A step whose scaled gradients overflowed leaves the parameters as they are and lowers the
+        scale.
+        """
+        self._scaler.step(optimizer)
+        self._scaler.update()
 
     def state(self) -> dict[str, Any]:
-        """Return the loss scaler's state as JSON values."""
-        scaler = self.accelerator.scaler
-        return {} if scaler is None else dict(scaler.state_dict())
+        """Return the state of the loss scaler as JSON values; empty without one."""
+        return dict(self._scaler.state_dict())
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over a loss scaler's state."""
-        if self.accelerator.scaler is not None and state:
-            self.accelerator.scaler.load_state_dict(state)
+        """Restore what `state` returned."""
+        self._scaler.load_state_dict(state)
 
 
 @contextmanager

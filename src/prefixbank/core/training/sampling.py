@@ -8,11 +8,12 @@ and where an epoch's part of the walk begins follows from the epoch's number.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, assert_never
+from typing import assert_never
 
 import numpy as np
 
-Sampling = Literal["proportional", "uniform", "temperature"]
+from prefixbank.choices import Sampling
+from prefixbank.core.apportion import largest_remainders
 
 BUCKET_BATCHES = 50
 
@@ -36,12 +37,8 @@ def rows_each_epoch(
     counted = [min(size, size_cap or size) for size in sizes]
     weights = [_weight(size, sampling, temperature) for size in counted]
     total = sum(sizes)
-    quotas = [weight * total / sum(weights) for weight in weights]
-    counts = [int(quota) for quota in quotas]
-    by_fraction = sorted(range(len(sizes)), key=lambda task: counts[task] - quotas[task])
-    for task in by_fraction[: total - sum(counts)]:
-        counts[task] += 1
-    return tuple(counts)
+    quotas = np.array([weight * total / sum(weights) for weight in weights])
+    return tuple(largest_remainders(quotas, total).tolist())
 
 
 def _weight(size: int, sampling: Sampling, temperature: float) -> float:

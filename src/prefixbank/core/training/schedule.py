@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import Literal, assert_never
+from typing import assert_never
 
-Schedule = Literal["linear", "cosine", "constant"]
+from prefixbank.choices import Schedule
 
 
 def rate_factor(schedule: Schedule, step: int, total_steps: int, warmup_ratio: float) -> float:

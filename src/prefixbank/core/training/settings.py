@@ -7,14 +7,10 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from prefixbank.choices import Kind, Metric, OptimizerName, Precision, Schedule
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import Prefix, PrefixStart
 from prefixbank.core.prompt import SoftPrompt
-from prefixbank.core.stats.metrics import Metric
-from prefixbank.core.training.heads import Kind
-from prefixbank.core.training.optimizers import OptimizerName
-from prefixbank.core.training.precision import Precision
-from prefixbank.core.training.schedule import Schedule
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
 Head = tuple[Tensor, Tensor]

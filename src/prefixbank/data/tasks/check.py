@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from prefixbank.config.schema import Kind
+from prefixbank.choices import Kind
 from prefixbank.data.tasks.labels import is_text, read_labels, unlabelled_rows
 from prefixbank.data.tasks.raw import Column, FaultList, RawSplit
 from prefixbank.data.tasks.task import Examples

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from prefixbank.config.schema import Kind
+from prefixbank.choices import Kind
 from prefixbank.data.tasks.raw import Column
 from prefixbank.errors import DataError, PrefixbankError, did_you_mean, raise_faults
 

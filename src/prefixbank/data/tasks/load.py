@@ -8,7 +8,8 @@ from typing import assert_never
 
 import numpy as np
 
-from prefixbank.config.schema import Kind, TaskConfig
+from prefixbank.choices import Kind
+from prefixbank.config.schema import TaskConfig
 from prefixbank.core.stats.metrics import METRICS_OF
 from prefixbank.data.tasks.check import build_examples, plain
 from prefixbank.data.tasks.labels import discover_labels

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from prefixbank.config.schema import ColumnNames, Kind, Metric
+from prefixbank.choices import Kind, Metric
+from prefixbank.config.schema import ColumnNames
 from prefixbank.errors import DataError, Faults, PrefixbankError, did_you_mean
 
 MAX_SHOWN = 40

@@ -20,7 +20,8 @@ from typing import Any, get_args
 
 import pyarrow.parquet as parquet
 
-from prefixbank.config.schema import ColumnNames, Kind, Metric, TaskConfig
+from prefixbank.choices import Kind, Metric
+from prefixbank.config.schema import ColumnNames, TaskConfig
 from prefixbank.data.tasks.raw import FaultList, RawSplit, RawTask, near_names
 from prefixbank.data.tasks.read_files import read_bytes, read_split
 from prefixbank.data.tasks.task import SPLITS

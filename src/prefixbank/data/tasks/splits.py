@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from prefixbank.config.schema import Kind
+from prefixbank.choices import Kind
+from prefixbank.core.apportion import largest_remainders
 
 SEED = 0
 """Seed of every choice of rows made while loading, so that the same source always gives the same
@@ -59,8 +60,8 @@ def hold_out(strata: NDArray[np.int64], share: float) -> NDArray[np.int64]:
         int64 [M] row indices, ascending; empty when no stratum has two rows.
     """
     _, inverse, counts = np.unique(strata, return_inverse=True, return_counts=True)
-    quotas = _quotas(counts, round(share * len(strata)), ceiling=counts - 1)
-    return _choose(inverse, np.maximum(quotas, np.minimum(counts - 1, 1)))
+    sizes = _sizes(counts, round(share * len(strata)), most=counts - 1)
+    return _choose(inverse, np.maximum(sizes, np.minimum(counts - 1, 1)))
 
 
 def sample(strata: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
@@ -74,36 +75,22 @@ def sample(strata: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
         int64 [min(rows, N)] row indices, ascending.
     """
     _, inverse, counts = np.unique(strata, return_inverse=True, return_counts=True)
-    return _choose(inverse, _quotas(counts, min(rows, len(strata)), ceiling=counts))
+    return _choose(inverse, _sizes(counts, min(rows, len(strata)), most=counts))
 
 
-def _quotas(
-    counts: NDArray[np.int64], total: int, *, ceiling: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Divide `total` over strata in proportion to `counts` by largest remainders.
-
-    Each gets at least one while it lasts.
-    """
-    total = min(total, int(ceiling.sum()))
-    exact = total * counts / counts.sum()
-    quotas = np.minimum(np.maximum(np.floor(exact).astype(np.int64), 1), ceiling)
-    by_size = np.argsort(-counts, kind="stable")
-    while quotas.sum() > total:
-        surplus = np.where(quotas > 1, quotas - exact, -np.inf)
-        reducible = bool((quotas > 1).any())
-        quotas[int(surplus.argmax()) if reducible else by_size[quotas[by_size] > 0][-1]] -= 1
-    while quotas.sum() < total:
-        quotas[int(np.where(quotas < ceiling, exact - quotas, -np.inf).argmax())] += 1
-    return np.asarray(quotas, dtype=np.int64)
+def _sizes(counts: NDArray[np.int64], total: int, *, most: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Divide `total` rows over strata in proportion to `counts`, at least one to each."""
+    total = min(total, int(most.sum()))
+    return largest_remainders(total * counts / counts.sum(), total, least=1, most=most)
 
 
-def _choose(inverse: NDArray[np.int64], quotas: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Choose `quotas[s]` rows of each stratum s.
+def _choose(inverse: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Choose `sizes[s]` rows of each stratum s.
 
     `RandomState` is frozen by numpy's policy: the stream never changes.
     """
     order = np.random.RandomState(SEED).permutation(len(inverse))
     shuffled = order[np.argsort(inverse[order], kind="stable")]
-    starts = np.concatenate(([0], np.cumsum(np.bincount(inverse, minlength=len(quotas)))[:-1]))
-    chosen = [shuffled[start : start + quota] for start, quota in zip(starts, quotas, strict=True)]
+    starts = np.concatenate(([0], np.cumsum(np.bincount(inverse, minlength=len(sizes)))[:-1]))
+    chosen = [shuffled[start : start + size] for start, size in zip(starts, sizes, strict=True)]
     return np.asarray(np.sort(np.concatenate(chosen)), dtype=np.int64)

@@ -24,7 +24,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from prefixbank.config.schema import Kind, Metric, TaskConfig
+from prefixbank.choices import Kind, Metric
+from prefixbank.config.schema import TaskConfig
 from prefixbank.errors import DataError, UsageError, did_you_mean
 
 SPLITS: Final = ("train", "validation", "test")

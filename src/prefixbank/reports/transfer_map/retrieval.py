@@ -148,7 +148,7 @@ def _row(rows: Rows, name: str) -> JSON:
         each: np.array([row[each].value(seeds) for target, row in rows.items() if target != MEAN])
         for each in (name, COLD, ORACLE)
     }
-    reductions = relative_error_reduction(values[name], values[COLD], scale="share")
+    reductions = relative_error_reduction(values[name], values[COLD])
     there = reductions[np.isfinite(reductions)]
     return {
         **cell(mean[name]),

@@ -10,16 +10,16 @@ import numpy as np
 from torch import Tensor
 
 from prefixbank.artifacts.json_files import number_or_none
-from prefixbank.config.commands import Compare, Similarity
+from prefixbank.choices import Compare, Correlation, Similarity
 from prefixbank.core.stats.similarity import similarity_matrix, similarity_matrix_by_layer
-from prefixbank.core.stats.transfer import CorrelationKind, correlation, correlation_over_tasks
+from prefixbank.core.stats.transfer import correlation, correlation_over_tasks
 from prefixbank.reports.transfer_map.study import TransferMap
 from prefixbank.store.key import JSON
 from prefixbank.transfer.task_embeddings import read_embedding, unreadable
 
 MEASURES: tuple[Similarity, ...] = get_args(Similarity)
 READINGS: tuple[Compare, ...] = get_args(Compare)
-KINDS: tuple[CorrelationKind, ...] = get_args(CorrelationKind)
+KINDS: tuple[Correlation, ...] = get_args(Correlation)
 ALL_LAYERS = "all"
 SOURCE_ALONE = {"measure": "least_movement", "reading": "source alone"}
 """What the control is called that ranks sources without looking at targets."""
@@ -206,7 +206,7 @@ def _within(values: np.ndarray, gains: np.ndarray, targets: Sequence[str]) -> JS
     }
 
 
-def along(kind: CorrelationKind, x: np.ndarray, y: np.ndarray) -> float:
+def along(kind: Correlation, x: np.ndarray, y: np.ndarray) -> float:
     """Return the correlation of x [S] and y [S] over the sources that have both.
 
     NaN where undefined.

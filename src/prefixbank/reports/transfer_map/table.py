@@ -95,7 +95,7 @@ def _pairs(study: TransferMap, found: Mapping[str, TargetScores]) -> tuple[np.nd
         rows = [places[source] for source in scores.sources]
         warm, cold = scores.test.mean(axis=1), scores.cold_test.mean()
         gains[rows, column] = warm - cold
-        reductions[rows, column] = relative_error_reduction(warm, cold, scale="share")
+        reductions[rows, column] = relative_error_reduction(warm, cold)
     return gains, reductions
 
 

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.config.schema import PoolingLayers, ProbeConfig, effective
+from prefixbank.choices import PoolingLayers
+from prefixbank.config.schema import ProbeConfig, effective
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import UsageError
 from prefixbank.runtime.unit import Unit

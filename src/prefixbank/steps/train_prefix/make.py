@@ -14,9 +14,15 @@ from prefixbank.config.schema import MultitaskRecipe, OptimConfig, PrefixRecipe
 from prefixbank.core.prefix import Prefix, PrefixStart
 from prefixbank.core.prompt import SoftPrompt
 from prefixbank.core.shapes import Batch
-from prefixbank.core.training.fit import FitEvent, FitResult, FitSettings, embed_task, fit_prefix
+from prefixbank.core.training.fit import embed_task, fit_prefix
 from prefixbank.core.training.sampling import rows_each_epoch
-from prefixbank.core.training.settings import TaskSettings, TrainingSettings
+from prefixbank.core.training.settings import (
+    FitEvent,
+    FitResult,
+    FitSettings,
+    TaskSettings,
+    TrainingSettings,
+)
 from prefixbank.data.encoders.batches import epoch_batches
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.encoders.files import EncoderFiles

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.prefix import TENSORS, called, length_of, ref_of, setting_in
+from prefixbank.choices import InitFit
 from prefixbank.config.schema import PrefixConfig, PrefixRecipe, effective
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import UsageError, did_you_mean, raise_faults
@@ -125,7 +126,7 @@ def _named(store: Store, init: str) -> Entry:
         ) from None
 
 
-def _fit_needed(length: int, have: int) -> Literal["exact", "truncate", "tile"]:
+def _fit_needed(length: int, have: int) -> InitFit:
     """Return the `init_fit` that leads from `have` slots to `length`.
 
     Others that were allowed and do the same reach no key.

@@ -25,7 +25,7 @@ from prefixbank.store.key import JSON, document
 if TYPE_CHECKING:
     from prefixbank.core.prefix import Prefix
     from prefixbank.core.prompt import SoftPrompt
-    from prefixbank.core.training.fit import FitResult
+    from prefixbank.core.training.settings import FitResult
 
 
 STEP, EARLY_STEP = "train-prefix", "task-embedding"

@@ -1,0 +1,91 @@
+"""The values of every setting that is a choice, each written once.
+
+Settings and the code that they steer read them here. Nothing is imported but typing.
+"""
+
+from typing import Literal
+
+# Tasks and their scores.
+Kind = Literal["classification", "multilabel", "regression"]
+ClassMetric = Literal["accuracy", "macro_f1", "f1", "matthews", "macro_recall"]
+NumberMetric = Literal["pearson", "spearman", "r2"]
+Metric = Literal[ClassMetric, NumberMetric]
+Correlation = Literal["pearson", "spearman"]
+TaskLoader = Literal["starter", "hub", "files", "folder"]
+
+# Encoders and what is read out of them.
+EncoderLoader = Literal["package", "folder", "hub", "tiny", "bank"]
+Precision = Literal["fp32", "bf16", "fp16"]
+PoolingPosition = Literal["cls", "mean", "max", "last"]
+PoolingLayers = Literal["last", "mean_last", "concat_last", "single"]
+Pairs = Literal["joint", "separate", "both"]
+VectorType = Literal["float32", "float16", "int8", "binary"]
+BinaryThreshold = Literal["median", "zero"]
+
+# Prefixes and their training.
+PrefixKind = Literal["deep", "soft"]
+InitFit = Literal["exact", "truncate", "tile"]
+Projection = Literal["none", "mlp"]
+Gate = Literal["none", "learned"]
+OptimizerName = Literal["adamw", "adafactor"]
+Schedule = Literal["linear", "cosine", "constant"]
+Sampling = Literal["proportional", "uniform", "temperature"]
+
+# Banks.
+Rule = Literal["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"]
+Weighting = Literal["share", "one"]
+Selection = Literal["given", "similar"]
+SelectionWeights = Literal["similarity", "equally"]
+
+# Probes.
+ProbeType = Literal["linear", "mlp"]
+ProbeProtocol = Literal["split", "nested_cv"]
+ProbeLayers = Literal["joined", "last", "best"]
+ScoredSplit = Literal["test", "validation"]
+
+# Prompt transfer.
+Similarity = Literal["average_tokens", "per_token"]
+"""Similarity of two task embeddings: the cosine of their mean tokens, or the mean cosine of all
+pairs of tokens."""
+
+Compare = Literal["weights", "movement"]
+"""What of an early prefix is a task embedding: its values, or how far they have moved from the
+random ones that it started from."""
+
+Joint = Literal["weighted", "mixture"]
+"""What is made of the k sources that are most similar to a target: the mean of their prefixes,
+weighted by similarity; or a prefix trained on those of them together that have the kind of the most
+similar one."""
+
+Method = Literal["best_of_k", Joint]
+"""What a target's training starts from: each of these sources, to keep the run that validates best;
+or one of `Joint`."""
+
+# Experiments.
+SharedRepresentation = Literal[
+    "plain",
+    "bank",
+    "concat_prefixes",
+    "concat_vectors",
+    "mean_vectors",
+    "mean_prefixes",
+    "plain_and_bank",
+    "multitask",
+    "finetuned",
+    "random",
+    "shuffled",
+]
+"""What turns texts into vectors in an experiment: the plain encoder; the bank that `combine`
+describes, or the bank of one of the four rules; the vectors of plain encoder and bank side by side;
+the multi-task encoder of all sources; an encoder fine-tuned on the target itself; banks of
+untrained prefixes and of prefixes trained on shuffled labels."""
+
+Representation = Literal[SharedRepresentation, "single", "leave_one_out"]
+"""These, and two that are made once for each source: a bank of it alone, and the bank that lacks
+it."""
+
+# Running.
+DriverName = Literal["local", "slurm", "ray"]
+SlurmCluster = Literal["slurm", "local"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Tracker = Literal["none", "tensorboard", "wandb"]
