@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +12,10 @@ from transformers import BertModel
 
 from prefixbank.core import packed
 from prefixbank.core.packed import PackedLinear, multiplies_bf16, pack_linear_layers, packable
+from prefixbank.core.self_check import SlowPathWarning
 from tests.core.toys import distance, inputs_of, new_bert, run
+
+FORWARD = PackedLinear.forward
 
 pytestmark = pytest.mark.skipif(
     not packable(nn.Linear(1, 1), torch.float32), reason="linear layers are packed on x86 CPUs only"
@@ -80,6 +86,35 @@ def test_precision_that_cpus_do_not_multiply_is_not_packed():
 @pytest.mark.parametrize("supported", [True, False])
 def test_bf16_is_packed_where_the_cpu_multiplies_it(monkeypatch, supported: bool):
     monkeypatch.setattr(packed, "multiplies_bf16", lambda: supported)
+    monkeypatch.setattr(packed, "operators_agree", lambda dtype: True)
     assert packable(nn.Linear(1, 1), torch.bfloat16) == supported and packable(
         nn.Linear(1, 1), torch.float32
     )
+
+
+def far_off(layer: PackedLinear, states: torch.Tensor) -> torch.Tensor:
+    return FORWARD(layer, states) * 1.001
+
+
+def absent(layer: PackedLinear, states: torch.Tensor) -> torch.Tensor:
+    raise AttributeError("'_OpNamespace' 'mkldnn' object has no such attribute")
+
+
+@pytest.mark.parametrize("broken", [far_off, absent])
+def test_operators_that_fail_their_check_are_not_used(monkeypatch, broken):
+    monkeypatch.setattr(PackedLinear, "forward", broken)
+    monkeypatch.setattr(packed, "operators_agree", cache(packed.operators_agree.__wrapped__))
+    with pytest.warns(SlowPathWarning, match="plain path") as warned:
+        found = [packable(nn.Linear(1, 1), torch.float32) for _ in range(2)]
+    assert found == [False, False] and len(warned) == 1
+
+
+def test_checking_the_operators_draws_no_random_number():
+    before = torch.get_rng_state()
+    assert packed.operators_agree.__wrapped__(torch.float32)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_bf16_is_not_packed_where_torch_does_not_tell_whether_it_may(monkeypatch):
+    monkeypatch.setattr(packed.torch.ops, "mkldnn", SimpleNamespace())
+    assert not multiplies_bf16()

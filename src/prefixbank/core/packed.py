@@ -1,28 +1,26 @@
-"""Linear layers for reading on a CPU.
-
-Weights laid out once as oneDNN multiplies them, in the precision they are read in.
+"""Linear layers for inference on a CPU, their weights laid out once as oneDNN multiplies them.
 
 torch lays weights out again, and converts them under autocast, at every call. Results are those of
-the layers as they were, up to the order in which products are added up.
+the plain layers, up to the order in which products are added.
 """
 
 from __future__ import annotations
 
 import copy
 import platform
+from functools import cache
 
 import torch
 from torch import Tensor, nn
+
+from prefixbank.core.self_check import agrees
 
 X86 = {"x86_64", "amd64"}
 """Where the packed form was measured to be faster; elsewhere models stay as they are."""
 
 
 class PackedLinear(nn.Module):
-    """A frozen linear layer [.., in] to [.., out].
-
-    Input is converted to `dtype`, and that is what comes out.
-    """
+    """A frozen linear layer [.., in] to [.., out]; it computes and returns `dtype`."""
 
     def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
@@ -39,9 +37,9 @@ class PackedLinear(nn.Module):
 
 
 def packable(model: nn.Module, dtype: torch.dtype) -> bool:
-    """Tell whether `pack_linear_layers` helps.
+    """Return whether `pack_linear_layers` helps: on x86 CPUs, for numbers that oneDNN multiplies.
 
-    On x86 CPUs, for numbers that oneDNN multiplies there.
+    Where torch's private operators do not give what they should, it is no and warns.
     """
     device = next(model.parameters()).device.type
     return (
@@ -50,26 +48,49 @@ def packable(model: nn.Module, dtype: torch.dtype) -> bool:
         # torch has not annotated it.
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and (dtype == torch.float32 or (dtype == torch.bfloat16 and multiplies_bf16()))
+        and operators_agree(dtype)
     )
 
 
 def multiplies_bf16() -> bool:
-    """Tell whether oneDNN has bf16 products for this CPU.
+    """Return whether oneDNN has bf16 products for this CPU.
 
     Without AVX-512 or AVX-NE-CONVERT it refuses to lay weights out for them.
     """
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return supported is not None and bool(supported())
+
+
+@cache
+def operators_agree(dtype: torch.dtype) -> bool:
+    """Return whether torch's private operators give what a linear layer is defined to give.
+
+    Checked once in a process for each type.
+    """
+    weight, states = (
+        torch.sin(1.7 * torch.arange(rows * 24, dtype=torch.float64) ** 1.3).view(rows, 24)
+        for rows in (40, 6)
+    )
+    weight, states, bias = weight.to(dtype), states.to(dtype), weight[:, 0].to(dtype)
+    with torch.device("meta"):
+        layer = nn.Linear(24, 40)
+    layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
+    return agrees(
+        "mkldnn._linear_pointwise",
+        lambda: PackedLinear(layer, dtype)(states),
+        states.double() @ weight.double().T + bias.double(),
+        dtype,
+    )
 
 
 def pack_linear_layers(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Return a copy of a frozen model for reading only.
+    """Return a copy of a frozen model for inference, with packed linear layers.
 
     All but the weights of linear layers is shared with it.
 
     Args:
         model: in evaluation mode, on the CPU.
-        dtype: precision of the products; autocast to the same must surround the model if it is not
-            float32.
+        dtype: precision of the products. If it is not float32, run the copy under autocast to it.
     """
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     packed = copy.deepcopy(model, shared)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from prefixbank.core.attention import two_parts
 from prefixbank.core.attention.prefix_attention import Slots, prefix_attention
 from prefixbank.core.attention.two_parts import (
     LONG_PREFIX,
@@ -15,7 +19,10 @@ from prefixbank.core.attention.two_parts import (
     lowest,
     two_parts_apply,
 )
+from prefixbank.core.self_check import SlowPathWarning
 from tests.core.toys import distance
+
+ATTEND = two_parts._attend
 
 ROWS, HEADS, TOKENS, SIZE, SLOTS = 3, 2, 6, 8, 70
 
@@ -158,3 +165,45 @@ def test_a_long_prefix_is_a_part_of_its_own_beside_any_text():
 def test_lowest_hides_and_is_finite_beside_any_logit(dtype: torch.dtype):
     hidden = torch.tensor(lowest(dtype), dtype=dtype)
     assert torch.isfinite(hidden - 1e4) and torch.exp(hidden) == 0
+
+
+def wrong_logarithm(*operands: Any) -> tuple[Tensor, Tensor]:
+    attention, log_sum = ATTEND(*operands)
+    return attention, log_sum / math.log(2)
+
+
+def swapped(*operands: Any) -> tuple[Tensor, Tensor]:
+    attention, log_sum = ATTEND(*operands)
+    return log_sum, attention
+
+
+def not_a_number(*operands: Any) -> tuple[Tensor, Tensor]:
+    attention, log_sum = ATTEND(*operands)
+    return attention * math.nan, log_sum
+
+
+def absent(*operands: Any) -> tuple[Tensor, Tensor]:
+    raise AttributeError("'_OpNamespace' 'aten' object has no such attribute")
+
+
+@pytest.mark.parametrize("broken", [wrong_logarithm, swapped, not_a_number, absent])
+def test_kernel_that_fails_its_check_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, broken: Callable[..., Any]
+):
+    monkeypatch.setattr(two_parts, "_attend", broken)
+    monkeypatch.setattr(two_parts, "kernel_agrees", cache(two_parts.kernel_agrees.__wrapped__))
+    query, key, value = text()
+    with torch.inference_mode(), pytest.warns(SlowPathWarning, match="plain path") as warned:
+        outputs = [
+            prefix_attention(Layer(), query, key, value, padding(), prefix_slots=slots())[0]
+            for _ in range(2)
+        ]
+    expected = one_softmax(query, key, value, added_of(padding()), slots())
+    assert all(distance(output.double(), expected) < 1e-6 for output in outputs)
+    assert len(warned) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_kernel_of_this_torch_passes_its_check(dtype: torch.dtype):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert two_parts.kernel_agrees.__wrapped__(dtype)

@@ -12,8 +12,8 @@ import pytest
 
 from prefixbank.config.commands import CorpusConfig
 from prefixbank.data.corpus.corpus import open_corpus, shards_of
-from prefixbank.data.corpus.row_faults import ENOUGH
 from prefixbank.data.corpus.texts import Texts
+from prefixbank.data.row_faults import ENOUGH
 from prefixbank.errors import DataError, Faults
 
 ROWS = (
@@ -140,10 +140,21 @@ def test_folder_is_no_corpus(tmp_path: Path):
         read_corpus(CorpusConfig(path=str(tmp_path)), io.BytesIO())
 
 
-@pytest.mark.parametrize("name", ["corpus.md", "corpus", "corpus.json"])
-def test_ending_that_says_nothing_is_refused(tmp_path: Path, name: str):
-    error = refused(tmp_path, name, b"a text")
-    assert "ending that says nothing about its form" in error.what and ".jsonl" in error.expected
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("corpus.md", "corpus.md.txt"),
+        ("corpus", "corpus.txt"),
+        ("corpus.json", "corpus.jsonl"),
+        ("corpus.csv.gz", "gunzip -k"),
+    ],
+)
+def test_ending_that_tells_no_format_is_refused_with_what_to_do(
+    tmp_path: Path, name: str, fix: str
+):
+    error = refused(tmp_path, name, b"a text\n")
+    assert "an ending that does not tell its format" in error.what and ".jsonl" in error.expected
+    assert fix in error.fix
 
 
 @pytest.mark.parametrize("name", ["corpus.txt", "corpus.csv", "corpus.jsonl"])
@@ -359,6 +370,20 @@ def test_open_quotation_mark_is_refused_by_its_row(tmp_path: Path):
         "row 2 opens a quotation mark that is never closed"
         in refused(tmp_path, "corpus.csv", b'text,id\na,1\n"b,2\nc,3\n').what
     )
+
+
+def test_text_after_a_closing_quotation_mark_is_refused_as_in_a_task(tmp_path: Path):
+    error = refused(tmp_path, "corpus.csv", b'text,id\na,1\n"the \\"best\\" food",2\n')
+    assert "row 2 goes on after the quotation mark that closes a field" in error.what
+
+
+def test_parquet_texts_that_are_not_utf8_are_named_by_row(tmp_path: Path):
+    raw = pa.array([b"a", b"t\xe9", b"b"], pa.binary())
+    text = pa.StringArray.from_buffers(3, raw.buffers()[1], raw.buffers()[2])
+    path = tmp_path / "corpus.parquet"
+    parquet.write_table(pa.table({"text": text}), path)
+    with pytest.raises(DataError, match="1 row not UTF-8: row 2"):
+        read_corpus(CorpusConfig(path=str(path)), io.BytesIO())
 
 
 def test_quotation_mark_is_a_character_of_a_tsv_file(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 from prefixbank.config.schema import ColumnNames, SplitNames, TaskConfig
+from prefixbank.data.row_faults import RowFaults
+from prefixbank.data.rows import read_rows
 from prefixbank.data.tasks.load import load_task
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import DataError, Faults, PrefixbankError
@@ -172,6 +175,15 @@ def test_missing_file_is_named_with_what_the_folder_holds(tmp_path: Path):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "fix"), [("t.csv.gz", "gunzip -k"), ("t.json", "t.jsonl'"), ("t.dat", ".parquet'")]
+)
+def test_file_of_another_format_is_refused_with_what_to_do(tmp_path: Path, name: str, fix: str):
+    write_lines(tmp_path / name, "{}")
+    message = faults(tmp_path, name)
+    assert f"{name}' has an ending that does not tell its format" in message and fix in message
+
+
 def test_missing_validation_file_says_how_to_do_without(tmp_path: Path):
     write_lines(tmp_path / "t.csv", "text,label", "a,x", "b,y")
     with pytest.raises(DataError) as caught:
@@ -244,9 +256,29 @@ def test_stray_quotation_mark_is_a_character(tmp_path: Path):
     assert load(tmp_path, "t.csv").train.texts == ('a 5" pipe', "b")
 
 
-def test_file_of_a_byte_order_mark_alone_has_no_columns(tmp_path: Path):
+def test_file_of_a_byte_order_mark_alone_has_no_rows(tmp_path: Path):
     (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbf")
-    assert "the columns there are: (none)" in faults(tmp_path, "t.csv")
+    assert "t.csv' has no rows" in faults(tmp_path, "t.csv")
+
+
+def test_csv_lines_may_end_in_carriage_returns_alone(tmp_path: Path):
+    (tmp_path / "t.csv").write_bytes(b'text,label\ra,x\r"b\rc",y\r')
+    assert load(tmp_path, "t.csv").train.texts == ("a", "b\rc")
+
+
+def test_text_after_a_closing_quotation_mark_is_refused(tmp_path: Path):
+    write_lines(tmp_path / "t.csv", "text,label", "a,x", r'"the \"best\" food",y')
+    message = faults(tmp_path, "t.csv")
+    assert "row 2 goes on after the quotation mark that closes a field" in message
+    assert 'written as ""' in message
+
+
+def test_reading_a_table_leaves_the_limit_of_fields_of_the_process_alone(tmp_path: Path):
+    write_lines(tmp_path / "t.csv", "text,label", "a,x", "b,y")
+    limit = csv.field_size_limit()
+    rows_read = read_rows(tmp_path / "t.csv", "t.csv", ColumnNames(), RowFaults("t.csv"))
+    next(rows_read)
+    assert csv.field_size_limit() == limit
 
 
 def test_parquet_that_is_none_is_refused(tmp_path: Path):

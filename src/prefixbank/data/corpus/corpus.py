@@ -19,17 +19,9 @@ from typing import BinaryIO, ClassVar
 
 from prefixbank.config.commands import CorpusConfig
 from prefixbank.config.schema import ColumnNames
-from prefixbank.data.corpus.row_faults import RowFaults
-from prefixbank.data.corpus.rows import (
-    UNREADABLE,
-    Row,
-    delimited_rows,
-    json_rows,
-    line_rows,
-    parquet_rows,
-)
 from prefixbank.data.corpus.texts import Texts
-from prefixbank.data.tasks.read_files import SUFFIXES
+from prefixbank.data.row_faults import RowFaults
+from prefixbank.data.rows import TABLES, UNREADABLE, Row, read_rows, unknown_ending
 from prefixbank.errors import DataError, raise_faults
 
 STDIN = "-"
@@ -56,13 +48,11 @@ class _Source:
         path: the file; of standard input, a copy.
         where: what errors call it.
         config: which columns.
-        suffix: ending that says its form.
     """
 
     path: Path
     where: str
     config: CorpusConfig
-    suffix: str
 
     def rows(self, faults: RowFaults, first: int = 0) -> Iterator[Row]:
         """Yield the rows, unchecked, from row `first` on.
@@ -72,20 +62,7 @@ class _Source:
         columns = CorpusColumns(
             text=self.config.column, text_pair=self.config.column_pair, label=self.config.id_column
         )
-        if self.suffix == ".parquet":
-            yield from parquet_rows(self.path, columns, first)
-            return
-        with self.path.open("rb") as file:
-            match self.suffix:
-                case ".txt":
-                    rows = line_rows(file, self.where)
-                case ".csv" | ".tsv":
-                    rows = delimited_rows(
-                        file, self.where, columns, faults, tabs=self.suffix == ".tsv"
-                    )
-                case _:
-                    rows = json_rows(file, self.where, columns, faults)
-            yield from islice(rows, first, None)
+        return read_rows(self.path, self.where, columns, faults, first)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +171,7 @@ def open_corpus(config: CorpusConfig, stdin: BinaryIO) -> Iterator[Corpus]:
             shutil.copyfileobj(stdin, copy)
             copy.flush()
             yield _read_through(
-                _Source(path=Path(copy.name), where="standard input", config=config, suffix=".txt")
+                _Source(path=Path(copy.name), where="standard input", config=config)
             )
     else:
         yield _read_through(_file(config))
@@ -206,7 +183,7 @@ def _read_through(source: _Source) -> Corpus:
     for texts in _shards(source, faults):
         rows += len(texts)
         digests.append(texts.digest())
-    raise_faults(faults.found())
+    raise_faults(faults.faults())
     if rows == 0:
         raise DataError(
             f"{source.where} has no rows",
@@ -228,15 +205,11 @@ def _file(config: CorpusConfig) -> _Source:
     if not path.is_file():
         raise DataError(
             f"no file '{config.path}'",
-            expected=f"a file ending in .txt, {', '.join(SUFFIXES)}",
+            expected=f"a file ending in .txt, {', '.join(TABLES)}",
             fix="corpus.path=FILE",
         )
-    if path.suffix.lower() not in (".txt", *SUFFIXES):
-        raise DataError(
-            f"'{path}' has an ending that says nothing about its form",
-            expected=f".txt, {', '.join(SUFFIXES)}",
-            fix=f"mv '{path}' '{path}.txt'",
-        )
+    if path.suffix.lower() not in (".txt", *TABLES):
+        raise unknown_ending(path, (".txt", *TABLES))
     if path.suffix.lower() == ".txt":
         _refuse_columns(config, f"'{path}'")
     elif not config.column:
@@ -245,7 +218,7 @@ def _file(config: CorpusConfig) -> _Source:
             expected="the name of the column that holds the texts",
             fix="corpus.column=text",
         )
-    return _Source(path=path, where=f"'{path}'", config=config, suffix=path.suffix.lower())
+    return _Source(path=path, where=f"'{path}'", config=config)
 
 
 def _refuse_columns(config: CorpusConfig, where: str) -> None:
@@ -257,7 +230,7 @@ def _refuse_columns(config: CorpusConfig, where: str) -> None:
         if name:
             raise DataError(
                 f"{setting}={name}, but {where} holds one text in each line",
-                expected=f"columns in a file ending in {', '.join(SUFFIXES)}",
+                expected=f"columns in a file ending in {', '.join(TABLES)}",
                 fix=f"drop {setting}    or write a table",
             )
 
@@ -280,7 +253,7 @@ def _shards(source: _Source, faults: RowFaults) -> Iterator[Texts]:
             yield check.texts(held, first)
             first, held = first + len(held), []
     # A file of one empty line has no rows.
-    if source.suffix == ".txt" and first == 0 and held == [("",)]:
+    if source.path.suffix.lower() == ".txt" and first == 0 and held == [("",)]:
         faults.clear()
         return
     if held:

@@ -5,7 +5,7 @@ Tables of text and labels, read but not yet checked row by row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 
 from prefixbank.choices import Kind, Metric
 from prefixbank.config.schema import ColumnNames
+from prefixbank.data.row_faults import rows_fault
 from prefixbank.errors import DataError, Faults, PrefixbankError, did_you_mean
-
-MAX_SHOWN = 40
-"""Characters of a value that an error quotes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +58,7 @@ class Column:
         return rows_fault(
             self.where,
             f"{problem} in column '{self.name}'",
-            self.rows[mask],
+            self.rows[mask].tolist(),
             values,
             expected=expected,
             fix=fix,
@@ -118,67 +116,6 @@ class FaultList:
             self.found.append(error)
             return True
         return False
-
-
-def wanted_columns(columns: ColumnNames) -> dict[str, str]:
-    """Return setting name to column name, for the columns that are in use."""
-    wanted = {"text": columns.text, "text_pair": columns.text_pair, "label": columns.label}
-    return {setting: name for setting, name in wanted.items() if name}
-
-
-def missing_columns(where: str, columns: ColumnNames, present: Sequence[str]) -> list[DataError]:
-    """Return one fault for each wanted column that is absent or there more than once."""
-    faults = []
-    for setting, name in wanted_columns(columns).items():
-        if name not in present:
-            what = f"{where} has no column '{name}'{did_you_mean(name, present)}"
-        elif present.count(name) > 1:
-            what = f"{where} has {present.count(name)} columns called '{name}'"
-        else:
-            continue
-        called = columns.SETTINGS[setting]
-        expected = (
-            f"one column for {called}; the columns there are: {', '.join(present) or '(none)'}"
-        )
-        faults.append(
-            DataError(what, expected=expected, fix=f"rename the column, or set {called}=NAME")
-        )
-    return faults
-
-
-def rows_fault(
-    where: str,
-    problem: str,
-    rows: NDArray[np.integer],
-    values: Iterable[object],
-    *,
-    expected: str,
-    fix: str,
-) -> DataError:
-    """Return one fault for several rows: how many, and the first three with their values.
-
-    Args:
-        where: file or hub split.
-        problem: what is wrong with each row, such as "without text".
-        rows: 1-based data row numbers, at least one.
-        values: the values in these rows; None shows no value.
-        expected: what a right row has.
-        fix: what to do.
-    """
-    shown = ", ".join(
-        _row_and_value(row, value)
-        for row, value in list(zip(rows.tolist(), values, strict=False))[:3]
-    )
-    count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
-    more = ", ..." if len(rows) > 3 else ""
-    return DataError(f"{where}: {count} {problem}: {shown}{more}", expected=expected, fix=fix)
-
-
-def _row_and_value(row: int, value: object) -> str:
-    if value is None:
-        return f"row {row}"
-    quoted = repr(value)
-    return f"row {row} {quoted if len(quoted) <= MAX_SHOWN else quoted[:MAX_SHOWN] + '...'}"
 
 
 def near_names(folder: Path, name: str) -> str:

@@ -22,8 +22,9 @@ import pyarrow.parquet as parquet
 
 from prefixbank.choices import Kind, Metric
 from prefixbank.config.schema import ColumnNames, TaskConfig
+from prefixbank.data.rows import read_lines
 from prefixbank.data.tasks.raw import FaultList, RawSplit, RawTask, near_names
-from prefixbank.data.tasks.read_files import read_bytes, read_split
+from prefixbank.data.tasks.read_files import read_split
 from prefixbank.data.tasks.task import SPLITS
 from prefixbank.errors import DataError, did_you_mean, raise_faults
 
@@ -107,7 +108,7 @@ def read_header(path: Path) -> Header:
             fix=f"write {HEADER} beside train.parquet",
         )
     try:
-        document = json.loads(read_bytes(path).removeprefix(b"\xef\xbb\xbf"))
+        document = json.loads("".join(read_lines(path, f"'{path}'")))
     except ValueError as error:
         what = f"'{path}' is not JSON: {error}"
         raise DataError(

@@ -10,7 +10,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from prefixbank.config.schema import TaskConfig
-from prefixbank.data.tasks.raw import FaultList, RawSplit, RawTask, missing_columns, wanted_columns
+from prefixbank.data.row_faults import columns_in_use, missing_columns
+from prefixbank.data.tasks.raw import FaultList, RawSplit, RawTask
 from prefixbank.errors import DataError, HubError, did_you_mean, raise_faults
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _pick(config: TaskConfig, found: DatasetDict, split: str, wanted: str) -> Ra
     where = f"{config.hub_id} {wanted}"
     rows = found[wanted]
     raise_faults(missing_columns(where, config.columns, rows.column_names))
-    names = list(dict.fromkeys(wanted_columns(config.columns).values()))
+    names = list(dict.fromkeys(columns_in_use(config.columns).values()))
     table = rows.select_columns(names).with_format("arrow")[:]
     return RawSplit(where=where, table=table, columns=config.columns, skip_unlabelled=True)
 
