@@ -60,7 +60,7 @@ from prefixbank.data.tasks.task import Task
 from prefixbank.runtime.context import Context
 from prefixbank.steps import combine
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.reading import EmbeddingSpec
+from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.store.artifact import Entry
 from prefixbank.transfer.select import DIGITS

@@ -40,10 +40,10 @@ from prefixbank.runtime.workers import WorkerPool
 from prefixbank.steps import combine as combine_step
 from prefixbank.steps.embed import step as embed_step
 from prefixbank.steps.embed.loaded_bank import LoadedBank
-from prefixbank.steps.embed.reading import EmbeddingSpec
 from prefixbank.steps.embed.source import PLAIN, resolve_bank, resolve_bank_and_encoder
+from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.steps.probe import step as probe_step
-from prefixbank.steps.probe.make import splits_of
+from prefixbank.steps.probe.splits import splits_of
 from prefixbank.steps.train_multitask import step as train_multitask_step
 from prefixbank.steps.train_prefix import step as train_prefix_step
 from prefixbank.steps.train_prefix.mixture import Mixture

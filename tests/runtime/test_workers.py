@@ -49,11 +49,11 @@ def digests(store: str | Path | None) -> dict[str, str]:
     return {entry.key: entry.digest for entry in Store(Path(store)).entries()}
 
 
-def elsewhere_with(
+def pool_with(
     driver: Inline, monkeypatch: pytest.MonkeyPatch, work: Callable[[Any], Any]
 ) -> WorkerPool:
     driver.instead(monkeypatch)
-    return WorkerPool(JOB, RunConfig(driver="submitit"), work)
+    return WorkerPool(JOB, RunConfig(driver="slurm"), work)
 
 
 def test_job_is_the_same_after_a_journey_through_json():
@@ -91,7 +91,7 @@ def test_several_faults_of_a_worker_stay_several():
 
 
 def test_note_that_another_worker_passed_on_is_no_news(monkeypatch):
-    workers = elsewhere_with(Inline(), monkeypatch, lambda values: {})
+    workers = pool_with(Inline(), monkeypatch, lambda values: {})
     note, done = (
         Event(kind="note", step="task", name="a", text="5 of 9 rows"),
         Event(kind="done", step="probe", name="a"),
@@ -136,7 +136,7 @@ def test_events_of_a_worker_are_told_without_its_progress():
 
 
 @pytest.mark.parametrize(
-    ("shares", "width", "expected"),
+    ("batched", "num_workers", "expected"),
     [
         (False, 2, [("a",), ("b",), ("c",), ("d",), ("e",)]),
         (True, 2, [("a", "b"), ("c", "d", "e")]),
@@ -144,14 +144,15 @@ def test_events_of_a_worker_are_told_without_its_progress():
     ],
 )
 def test_units_are_dealt_out_one_by_one_or_where_starting_is_dear_in_shares(
-    monkeypatch, shares, width, expected
+    monkeypatch, batched, num_workers, expected
 ):
-    workers = elsewhere_with(Inline(width=width, batches_units=shares), monkeypatch, lambda job: {})
+    driver = Inline(num_workers=num_workers, batches_units=batched)
+    workers = pool_with(driver, monkeypatch, lambda job: {})
     assert [job.keys for job in workers.jobs_for_keys("abcde")] == expected
 
 
 def test_shards_of_a_job_are_neighbours_and_the_first_one_comes_along(monkeypatch):
-    workers = elsewhere_with(Inline(batches_units=True), monkeypatch, lambda job: {})
+    workers = pool_with(Inline(batches_units=True), monkeypatch, lambda job: {})
     jobs = workers.jobs_for_shards(
         {2: "c", 3: "d", 5: "f", 6: "g"}, always={0: "a"}, settings=["b=2"]
     )
@@ -164,7 +165,7 @@ def test_shards_of_a_job_are_neighbours_and_the_first_one_comes_along(monkeypatc
 
 def test_job_whose_worker_dies_is_begun_again(monkeypatch):
     driver = Inline(deaths=ATTEMPTS - 1)
-    workers = elsewhere_with(driver, monkeypatch, lambda job: {"events": [], "keys": job["keys"]})
+    workers = pool_with(driver, monkeypatch, lambda job: {"events": [], "keys": job["keys"]})
     notes: list[Event] = []
     done = list(workers.outcomes(workers.jobs_for_keys("a"), notes.append))
     assert [(job.keys, outcome["keys"]) for job, outcome in done] == [(("a",), ["a"])]
@@ -175,7 +176,7 @@ def test_job_whose_worker_dies_is_begun_again(monkeypatch):
 
 def test_job_whose_worker_always_dies_fails_and_the_others_are_done(monkeypatch):
     driver = Inline()
-    workers = elsewhere_with(
+    workers = pool_with(
         driver, monkeypatch, lambda job: {"died": "no memory"} if job["keys"] == ["a"] else {}
     )
     outcomes = {
@@ -187,7 +188,7 @@ def test_job_whose_worker_always_dies_fails_and_the_others_are_done(monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("run", "alone", "width", "one", "two"),
+    ("run", "single", "num_workers", "one", "two"),
     [
         (RunConfig(), False, 1, False, False),
         (RunConfig(), False, 2, False, True),
@@ -195,8 +196,8 @@ def test_job_whose_worker_always_dies_fails_and_the_others_are_done(monkeypatch)
         (RunConfig(driver="ray"), True, 0, True, True),
     ],
 )
-def test_workers_take_units_where_that_makes_sense(monkeypatch, run, alone, width, one, two):
-    Inline(dispatches_single_units=alone, width=width).instead(monkeypatch)
+def test_workers_take_units_where_that_makes_sense(monkeypatch, run, single, num_workers, one, two):
+    Inline(dispatches_single_units=single, num_workers=num_workers).instead(monkeypatch)
     workers = WorkerPool(JOB, run, lambda job: {})
     assert (workers.should_dispatch(0), workers.should_dispatch(1), workers.should_dispatch(2)) == (
         False,
@@ -207,7 +208,7 @@ def test_workers_take_units_where_that_makes_sense(monkeypatch, run, alone, widt
 
 def test_driver_is_opened_for_work_only_and_closed_once(monkeypatch):
     driver = Inline()
-    workers = elsewhere_with(driver, monkeypatch, lambda job: {})
+    workers = pool_with(driver, monkeypatch, lambda job: {})
     workers.close()
     assert (workers.should_dispatch(0), driver.closed) == (False, 0)
     workers.should_dispatch(1)

@@ -7,23 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from prefixbank.artifacts.json_files import read_json, write_json
 from prefixbank.artifacts.tensors import prefix_from, prefix_tensors, read_tensors, write_tensors
-from prefixbank.config.schema import (
-    BankRecipe,
-    PoolingConfig,
-    effective,
-)
+from prefixbank.config.schema import BankRecipe, PoolingConfig, effective
 from prefixbank.core.combine import Bank, default_weights
 from prefixbank.core.pooling import Pooling
 from prefixbank.store.artifact import Entry
-
-if TYPE_CHECKING:
-    pass
 
 
 def write_bank(out: Path, entries: Sequence[Entry], recipe: BankRecipe) -> None:
@@ -70,11 +62,6 @@ def plain_bank(pooling: PoolingConfig) -> Bank:
     return Bank(
         prefixes=(), weights=(), rule="concat_prefixes", pooling=pooling_from(effective(pooling))
     )
-
-
-def pooling_of(entry: Entry) -> PoolingConfig:
-    """Return the pooling that a prefix, multi-task encoder or bank was made with."""
-    return PoolingConfig(**entry.document["config"]["pooling"])
 
 
 def pooling_from(config: PoolingConfig) -> Pooling:

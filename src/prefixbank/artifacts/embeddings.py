@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
-from safetensors.torch import load_file
+from safetensors.numpy import load_file
 
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.core.quantize import Calibration, VectorType, dequantize, needs_calibration
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.store.artifact import Entry
 
-if TYPE_CHECKING:
-    pass
-
-
 STEP = "embed"
 FACTS, CALIBRATION = "embeddings.json", "calibration.safetensors"
 
 TRUNCATED, FEATURES = b"truncated_rows", b"features"
+"""Keys of a part's Parquet metadata."""
+
+Join = Literal["concat", "mean"]
 
 
 def publish_part(
@@ -123,7 +122,4 @@ def stored_type(entry: Entry) -> tuple[VectorType, int]:
 
 def read_calibration(path: Path) -> Calibration:
     """Return the calibration in a file."""
-    return Calibration(**{name: tensor.numpy() for name, tensor in load_file(path).items()})
-
-
-Join = Literal["concat", "mean"]
+    return Calibration(**load_file(path))

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefixbank.artifacts.bank import pooling_of
-from prefixbank.artifacts.tensors import write_tensors
+from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.config.schema import EncoderConfig
-from prefixbank.core.training.settings import MultitaskResult
 from prefixbank.data.encoders.files import (
     SINGLE_WEIGHTS,
     EncoderFiles,
@@ -19,6 +17,7 @@ from prefixbank.store.artifact import Entry
 
 if TYPE_CHECKING:
     from prefixbank.core.combine import Bank
+    from prefixbank.core.training.settings import MultitaskResult
 
 
 def is_encoder(entry: Entry) -> bool:
@@ -67,6 +66,8 @@ def write_encoder(out: Path, listing: Path, files: EncoderFiles, result: Multita
 
     The hash of that list is its digest.
     """
+    from prefixbank.artifacts.tensors import write_tensors
+
     out.mkdir()
     copy_without_weights(files.folder, out)
     write_tensors(out / SINGLE_WEIGHTS, result.encoder)

@@ -30,5 +30,5 @@ def unit() -> Unit:
             inputs={"vocabulary": vocabulary_digest()},
         ),
         make=make,
-        here=True,
+        cheap=True,
     )

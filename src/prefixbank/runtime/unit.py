@@ -29,7 +29,7 @@ class Unit:
             second, and returns free facts for entry.json.
         ref: (kind, name) to point at the artifact, if any.
         note: what to add to the line when it is done, from the finished artifact.
-        here: whether it is so quickly made that no worker is asked to.
+        cheap: whether making it is too quick to be worth a worker.
     """
 
     step: str
@@ -38,7 +38,7 @@ class Unit:
     make: Callable[[Path, Path], JSON]
     ref: tuple[str, str] | None = None
     note: Callable[[Entry], str] = lambda entry: ""
-    here: bool = False
+    cheap: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a name that no ref can have, before any work is done."""

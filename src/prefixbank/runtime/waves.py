@@ -27,7 +27,7 @@ def run_walk(context: Context, name: str, walk: Walk) -> Planned:
         name: what messages call it.
         walk: the graph.
     """
-    if context.is_share:
+    if context.is_restricted:
         return walk(context)
     planned: list[Event] = []
     missing: list[Unit] = []
@@ -66,7 +66,7 @@ def _make_in_waves(
         missing: units that have all their inputs.
     """
     while missing:
-        own = [unit for unit in missing if unit.here]
+        own = [unit for unit in missing if unit.cheap]
         if not own and not workers.should_dispatch(2):
             return
         keys = [key_of(unit.document) for unit in own or missing]

@@ -76,7 +76,7 @@ def unit(prefixes: Sequence[Entry], weights: Sequence[float], name: str) -> Unit
     made_of = document(
         step="average", version=VERSION, config={"weights": rounded, "prefix": form}, inputs=inputs
     )
-    return Unit(step=STEP, name=name, document=made_of, make=make, here=True)
+    return Unit(step=STEP, name=name, document=made_of, make=make, cheap=True)
 
 
 def unit_of_nearest(sources: Sequence[Entry], similar: np.ndarray, name: str) -> Unit:

@@ -153,7 +153,7 @@ def _best(context: Context, asked: _Retrieval, starts: list[Source]) -> Unit:
 
 
 def _tell(context: Context, asked: _Retrieval, text: str) -> None:
-    if not context.is_share:
+    if not context.is_restricted:
         context.emit(Event(kind="note", step="transfer", name=asked.name, text=text))
 
 

@@ -14,7 +14,7 @@ from prefixbank.data.corpus.texts import Texts
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import run_unit
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.reading import EmbeddingSpec
+from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.steps.join import step as join
 from prefixbank.store import Store
 from tests.prepared import copy_store

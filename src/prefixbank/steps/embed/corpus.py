@@ -28,7 +28,7 @@ from prefixbank.runtime.jobs import Job
 from prefixbank.runtime.unit import Unit
 from prefixbank.runtime.workers import WorkerPool, do_jobs
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.reading import EmbeddingSpec
+from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, key_of
 
@@ -99,7 +99,7 @@ def unit(
         make=make,
         ref=ref,
         note=embed.describe,
-        here=True,
+        cheap=True,
     )
 
 
