@@ -184,7 +184,7 @@ def test_job_whose_worker_always_dies_fails_and_the_others_are_done(monkeypatch)
         for job, outcome in workers.outcomes(workers.jobs_for_keys("ab"), silent)
     }
     assert outcomes[("b",)] is None and [len(call) for call in driver.calls] == [2, 1, 1]
-    assert re.match("a worker has died 3 times .* no memory", outcomes[("a",)].what)
+    assert re.match("workers died 3 times .* no memory", outcomes[("a",)].what)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefixbank.artifacts.prefix import TENSORS, called
+from prefixbank.artifacts.prefix import TENSORS, label_of
 from prefixbank.errors import UsageError, raise_faults
 from prefixbank.runtime.unit import Unit
 from prefixbank.store.artifact import Entry
@@ -113,7 +113,7 @@ def _other_form(first: Entry, other: Entry) -> UsageError:
         for entry in (first, other)
     ]
     return UsageError(
-        f"{called(other)} has {shapes[1]}, {called(first)} has {shapes[0]}",
+        f"{label_of(other)} has {shapes[1]}, {label_of(first)} has {shapes[0]}",
         expected="prefixes of one kind, length and gate to average",
         fix=f"prefixbank train-prefix task={other.info['task']} {shapes[0]}    or leave it out",
     )

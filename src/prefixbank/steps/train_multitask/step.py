@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefixbank.artifacts.encoder import FOLDER, LISTING
 from prefixbank.artifacts.json_files import read_json, write_json, write_json_lines
-from prefixbank.artifacts.prefix import scores_told
+from prefixbank.artifacts.prefix import describe_scores
 from prefixbank.config.schema import MultitaskRecipe, effective
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.task import Task
@@ -107,7 +107,7 @@ def describe(entry: Entry) -> str:
 
     The mean of the validation scores, and each of them.
     """
-    return scores_told(entry.info["tasks"], read_json(entry, "result.json"))
+    return describe_scores(entry.info["tasks"], read_json(entry, "result.json"))
 
 
 def _write(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefixbank.artifacts.json_files import read_json, write_json, write_json_lines
-from prefixbank.artifacts.prefix import EMBEDDING, cut_told, scores_told
+from prefixbank.artifacts.prefix import EMBEDDING, describe_scores, describe_truncation
 from prefixbank.config.schema import PrefixConfig, PrefixRecipe
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.task import Task
@@ -199,8 +199,8 @@ def describe(entry: Entry) -> str:
     """
     result = read_json(entry, "result.json")
     if "tasks" in result:
-        return scores_told(entry.info["tasks"], result)
-    return f"validation {result['metric']} {result['validation']:.3f}{cut_told(result)}"
+        return describe_scores(entry.info["tasks"], result)
+    return f"validation {result['metric']} {result['validation']:.3f}{describe_truncation(result)}"
 
 
 def _write(out: Path, mixture: Mixture, result: FitResult, facts: dict[str, Any]) -> None:
