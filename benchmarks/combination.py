@@ -24,7 +24,8 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from prefixbank.api import Options
-from prefixbank.artifacts.bank import pooling_from, pooling_of, read_bank
+from prefixbank.artifacts.bank import pooling_from, read_bank
+from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.tensors import read_tensors
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, TaskConfig

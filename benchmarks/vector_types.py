@@ -33,7 +33,7 @@ from prefixbank.core.quantize import (
 )
 from prefixbank.core.stats.metrics import score
 from prefixbank.data.tasks.task import Task
-from prefixbank.steps.embed.reading import VERSION
+from prefixbank.steps.embed.spec import VERSION
 from prefixbank.store.artifact import Entry
 from prefixbank.studies.graph import Experiment, Graph
 

@@ -49,11 +49,11 @@ def digests(store: str | Path | None) -> dict[str, str]:
     return {entry.key: entry.digest for entry in Store(Path(store)).entries()}
 
 
-def elsewhere_with(
+def pool_with(
     driver: Inline, monkeypatch: pytest.MonkeyPatch, work: Callable[[Any], Any]
 ) -> WorkerPool:
     driver.instead(monkeypatch)
-    return WorkerPool(JOB, RunConfig(driver="submitit"), work)
+    return WorkerPool(JOB, RunConfig(driver="slurm"), work)
 
 
 def test_job_is_the_same_after_a_journey_through_json():
@@ -91,7 +91,7 @@ def test_several_faults_of_a_worker_stay_several():
 
 
 def test_note_that_another_worker_passed_on_is_no_news(monkeypatch):
-    workers = elsewhere_with(Inline(), monkeypatch, lambda values: {})
+    workers = pool_with(Inline(), monkeypatch, lambda values: {})
     note, done = (
         Event(kind="note", step="task", name="a", text="5 of 9 rows"),
         Event(kind="done", step="probe", name="a"),
@@ -136,7 +136,7 @@ def test_events_of_a_worker_are_told_without_its_progress():
 
 
 @pytest.mark.parametrize(
-    ("shares", "width", "expected"),
+    ("batched", "num_workers", "expected"),
     [
         (False, 2, [("a",), ("b",), ("c",), ("d",), ("e",)]),
         (True, 2, [("a", "b"), ("c", "d", "e")]),
@@ -144,14 +144,15 @@ def test_events_of_a_worker_are_told_without_its_progress():
     ],
 )
 def test_units_are_dealt_out_one_by_one_or_where_starting_is_dear_in_shares(
-    monkeypatch, shares, width, expected
+    monkeypatch, batched, num_workers, expected
 ):
-    workers = elsewhere_with(Inline(width=width, batches_units=shares), monkeypatch, lambda job: {})
+    driver = Inline(num_workers=num_workers, batches_units=batched)
+    workers = pool_with(driver, monkeypatch, lambda job: {})
     assert [job.keys for job in workers.jobs_for_keys("abcde")] == expected
 
 
 def test_shards_of_a_job_are_neighbours_and_the_first_one_comes_along(monkeypatch):
-    workers = elsewhere_with(Inline(batches_units=True), monkeypatch, lambda job: {})
+    workers = pool_with(Inline(batches_units=True), monkeypatch, lambda job: {})
     jobs = workers.jobs_for_shards(
         {2: "c", 3: "d", 5: "f", 6: "g"}, always={0: "a"}, settings=["b=2"]
     )
@@ -164,7 +165,7 @@ def test_shards_of_a_job_are_neighbours_and_the_first_one_comes_along(monkeypatc
 
 def test_job_whose_worker_dies_is_begun_again(monkeypatch):
     driver = Inline(deaths=ATTEMPTS - 1)
-    workers = elsewhere_with(driver, monkeypatch, lambda job: {"events": [], "keys": job["keys"]})
+    workers = pool_with(driver, monkeypatch, lambda job: {"events": [], "keys": job["keys"]})
     notes: list[Event] = []
     done = list(workers.outcomes(workers.jobs_for_keys("a"), notes.append))
     assert [(job.keys, outcome["keys"]) for job, outcome in done] == [(("a",), ["a"])]
@@ -175,7 +176,7 @@ def test_job_whose_worker_dies_is_begun_again(monkeypatch):
 
 def test_job_whose_worker_always_dies_fails_and_the_others_are_done(monkeypatch):
     driver = Inline()
-    workers = elsewhere_with(
+    workers = pool_with(
         driver, monkeypatch, lambda job: {"died": "no memory"} if job["keys"] == ["a"] else {}
     )
     outcomes = {
@@ -183,11 +184,11 @@ def test_job_whose_worker_always_dies_fails_and_the_others_are_done(monkeypatch)
         for job, outcome in workers.outcomes(workers.jobs_for_keys("ab"), silent)
     }
     assert outcomes[("b",)] is None and [len(call) for call in driver.calls] == [2, 1, 1]
-    assert re.match("a worker has died 3 times .* no memory", outcomes[("a",)].what)
+    assert re.match("workers died 3 times .* no memory", outcomes[("a",)].what)
 
 
 @pytest.mark.parametrize(
-    ("run", "alone", "width", "one", "two"),
+    ("run", "single", "num_workers", "one", "two"),
     [
         (RunConfig(), False, 1, False, False),
         (RunConfig(), False, 2, False, True),
@@ -195,8 +196,8 @@ def test_job_whose_worker_always_dies_fails_and_the_others_are_done(monkeypatch)
         (RunConfig(driver="ray"), True, 0, True, True),
     ],
 )
-def test_workers_take_units_where_that_makes_sense(monkeypatch, run, alone, width, one, two):
-    Inline(dispatches_single_units=alone, width=width).instead(monkeypatch)
+def test_workers_take_units_where_that_makes_sense(monkeypatch, run, single, num_workers, one, two):
+    Inline(dispatches_single_units=single, num_workers=num_workers).instead(monkeypatch)
     workers = WorkerPool(JOB, run, lambda job: {})
     assert (workers.should_dispatch(0), workers.should_dispatch(1), workers.should_dispatch(2)) == (
         False,
@@ -207,7 +208,7 @@ def test_workers_take_units_where_that_makes_sense(monkeypatch, run, alone, widt
 
 def test_driver_is_opened_for_work_only_and_closed_once(monkeypatch):
     driver = Inline()
-    workers = elsewhere_with(driver, monkeypatch, lambda job: {})
+    workers = pool_with(driver, monkeypatch, lambda job: {})
     workers.close()
     assert (workers.should_dispatch(0), driver.closed) == (False, 0)
     workers.should_dispatch(1)
@@ -220,9 +221,9 @@ def test_experiment_made_by_workers_has_the_same_keys_and_bytes(
     prepared, options, tmp_path, monkeypatch
 ):
     other = api.Options(store=copy_store(prepared.store, tmp_path / "other"))
-    report = api.run(*study(prepared), options=other)
+    report = api.run(*study(prepared), options=other).entry
     driver = Inline().instead(monkeypatch)
-    assert api.run(*study(prepared), DRIVER, options=options).digest == report.digest
+    assert api.run(*study(prepared), DRIVER, options=options).entry.digest == report.digest
     assert digests(options.store) == digests(other.store) and driver.closed == 1
 
 
@@ -261,9 +262,9 @@ def test_each_unit_that_a_worker_made_is_told_once(prepared, options, monkeypatc
 
 def test_force_makes_everything_again_once(prepared, options, monkeypatch):
     driver = Inline().instead(monkeypatch)
-    before = api.run(*study(prepared), DRIVER, options=options)
+    before = api.run(*study(prepared), DRIVER, options=options).entry
     forced = api.Options(store=options.store, force=True)
-    after = api.run(*study(prepared), DRIVER, options=forced)
+    after = api.run(*study(prepared), DRIVER, options=forced).entry
     entries = Store(Path(options.store)).entries()
     again = [entry for entry in entries if entry.info.get("forced")]
     assert (before.digest, len(again), len(driver.jobs)) == (after.digest, 12, 20)
@@ -305,9 +306,9 @@ def test_single_command_sends_its_units(
     given = [setting.format(tasks=prepared.tasks) for setting in settings] + [
         *(SMALL if command == "train_prefix" else ())
     ]
-    expected = getattr(api, command)(*given, options=other)
+    expected = getattr(api, command)(*given, options=other).entry
     driver = Inline().instead(monkeypatch)
-    found = getattr(api, command)(*given, DRIVER, options=options)
+    found = getattr(api, command)(*given, DRIVER, options=options).entry
     assert (found.key, found.digest) == (expected.key, expected.digest)
     assert [job["keys"] for job in driver.jobs][-1] == (found.key,)
 
@@ -331,9 +332,9 @@ def test_corpus_embedded_by_workers_has_the_same_keys_and_bytes(
 ):
     given = ("bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", *settings)
     other = api.Options(store=copy_store(prepared.store, tmp_path / "other"))
-    expected = api.embed(*given, options=other)
+    expected = api.embed(*given, options=other).entry
     driver = Inline(batches_units=shares).instead(monkeypatch)
-    found = api.embed(*given, DRIVER, options=options)
+    found = api.embed(*given, DRIVER, options=options).entry
     assert found.digest == expected.digest and digests(options.store) == digests(other.store)
     assert [len(call) for call in driver.calls] == ([1] if settings else []) + [
         2 if shares else 5 if settings else 6
@@ -382,7 +383,7 @@ def test_progress_counts_the_rows_that_workers_have_done(prepared, options, corp
     assert done[:7] == [0, 3, 7, 11, 15, 19, 23] and set(done[7:]) == {23}
 
 
-@pytest.mark.parametrize("driver", ["submitit", "ray"])
+@pytest.mark.parametrize("driver", ["slurm", "ray"])
 def test_standard_input_is_refused_for_workers_on_other_machines(
     prepared, options, monkeypatch, driver
 ):
@@ -400,10 +401,10 @@ def test_relative_paths_lead_where_the_command_was_given(
 ):
     Inline().instead(monkeypatch)
     monkeypatch.chdir(corpus.parent)
-    entry = api.embed(
+    made = api.embed(
         "bank=demo", "corpus.path=corpus.txt", "corpus.shard_rows=4", DRIVER, options=options
     )
-    assert isinstance(entry.digest, str) and Path.cwd() == corpus.parent
+    assert made.is_made and Path.cwd() == corpus.parent
 
 
 @pytest.mark.parametrize("setting", ["run.driver=ray", "run.workers=2"])
@@ -418,7 +419,7 @@ def test_reuse_needs_no_workers_where_several_would_be_chosen(
     prepared, options, corpus, monkeypatch
 ):
     asked = Inline(dispatches_single_units=False).instead(monkeypatch)
-    entry = api.embed(
+    made = api.embed(
         "bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", "reuse=true", options=options
     )
-    assert entry.digest and not asked.calls
+    assert made.is_made and not asked.calls

@@ -28,7 +28,7 @@ from prefixbank.data.corpus.texts import Texts
 from prefixbank.runtime.context import Context
 from prefixbank.steps import combine
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.reading import EmbeddingSpec
+from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.steps.probe import step as probe
 from prefixbank.steps.train_multitask import step as train_multitask
 from prefixbank.steps.train_prefix import step as train_prefix
@@ -116,9 +116,9 @@ def test_no_key_follows_a_setting_without_effect(context: Context, prepared):
         context.task(TaskConfig(name="alpha")),
         context.encoder_files(EncoderConfig(source="tiny")),
     )
-    prefix = context.ensure(train_prefix.unit(context, task, files, QUICK))
+    prefix = context.ensure(train_prefix.unit(context, task, files, QUICK)).entry
     plain = EmbeddingSpec(bank=None, files=files, recipe=EmbedRecipe(), pooling=PoolingConfig())
-    vectors = context.ensure(embed.unit(context, plain, embed.parts_of_task(task), "alpha"))
+    vectors = context.ensure(embed.unit(context, plain, embed.parts_of_task(task), "alpha")).entry
     texts, pooling = {"a": Texts(texts=("x",))}, PoolingConfig(last_k=2, layer=1)
 
     def keys(pooling: PoolingConfig, weights: CombineConfig, probing: ProbeConfig) -> list[str]:

@@ -1,4 +1,4 @@
-"""Units of work: what determines an artifact, how it is made, and whether the store has it."""
+"""Units of work: one artifact each, with the document that identifies it and its maker."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from prefixbank.errors import PrefixbankError
 from prefixbank.runtime.events import Emit, Event
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, diff_documents, key_of
@@ -18,17 +19,17 @@ REASONS_SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """One artifact to be.
+    """An artifact that can be made.
 
     Args:
         step: command-like name, `train-prefix`.
         name: what messages call it, `snli`.
-        document: what determines it; its key is the hash of this.
+        document: key document; the artifact's key is its hash.
         make: writes the artifact's files into its first argument, may keep checkpoints in its
-            second, and returns free facts for entry.json.
-        ref: (kind, name) to point at the artifact, if any.
-        note: what to add to the line when it is done, from the finished artifact.
-        here: whether it is so quickly made that no worker is asked to.
+            second, and returns facts for entry.json that are not part of the key.
+        ref: (kind, name) of the ref to set to the artifact, if any.
+        note: summary of the finished artifact, for its event.
+        cheap: whether making it is too quick to be worth a worker.
     """
 
     step: str
@@ -37,29 +38,63 @@ class Unit:
     make: Callable[[Path, Path], JSON]
     ref: tuple[str, str] | None = None
     note: Callable[[Entry], str] = lambda entry: ""
-    here: bool = False
+    cheap: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a name that no ref can have, before any work is done."""
+        """Refuse an invalid ref name before any work is done."""
         if self.ref is not None:
             check_name(*self.ref)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """Stands for an artifact that a plan cannot name yet.
+class Planned:
+    """Handle of an artifact that a command needs, whether it exists yet or not.
 
-    Something before it is still to be made.
+    Args:
+        step: command-like name of its step.
+        name: what messages call it.
+        key: empty if it depends on another artifact that is not made yet.
+        made: the artifact, None if it is not made yet.
     """
 
     step: str
     name: str
+    key: str = ""
+    made: Entry | None = None
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the artifact exists."""
+        return self.made is not None
+
+    @property
+    def entry(self) -> Entry:
+        """The artifact.
+
+        Raises:
+            NotMade: it does not exist yet.
+        """
+        if self.made is None:
+            raise NotMade(self)
+        return self.made
+
+
+class NotMade(PrefixbankError):
+    """An artifact is needed that does not exist yet; `Context.ensure_from` handles it."""
+
+    def __init__(self, planned: Planned) -> None:
+        super().__init__(
+            f"{planned.step} {planned.name} is not made yet",
+            expected="an artifact that exists",
+            fix="run the command without --dry-run",
+        )
+        self.planned = planned
 
 
 def plan_unit(
     store: Store, unit: Unit, emit: Emit, *, force: bool = False, explain: bool = True
-) -> Entry | Waiting:
-    """Say whether `unit` is a hit, and if not why, without making anything.
+) -> Planned:
+    """Report whether `unit` is a hit, and if not why, without making anything.
 
     The arguments are those of `run_unit`.
     """
@@ -76,7 +111,7 @@ def plan_unit(
                 size_bytes=entry.size_bytes,
             )
         )
-        return entry
+        return Planned(step=unit.step, name=unit.name, key=key, made=entry)
     emit(
         Event(
             kind="miss",
@@ -86,20 +121,20 @@ def plan_unit(
             text=_why(store, unit, force=force, explain=explain),
         )
     )
-    return Waiting(step=unit.step, name=unit.name)
+    return Planned(step=unit.step, name=unit.name, key=key)
 
 
 def run_unit(
     store: Store, unit: Unit, emit: Emit, *, force: bool = False, explain: bool = True
 ) -> Entry:
-    """Return the unit's artifact, made now if the store lacks it, and point its ref at it.
+    """Return the unit's artifact, made if the store lacks it, and set the unit's ref to it.
 
     Args:
-        store: where to look and publish.
+        store: has the artifact, or gets it.
         unit: what to make.
         emit: gets every event.
-        force: make it even if it is there.
-        explain: say why a miss is a miss, for which all entries of the step are read.
+        force: make it even if the store has it.
+        explain: say why a miss is a miss; this reads all entries of the step.
     """
     started = time.monotonic()
     key = key_of(unit.document)
@@ -115,7 +150,7 @@ def run_unit(
             )
         )
         entry, hit = store.build(
-            unit.document, _named(unit), force=force, on_wait=lambda: _say_waiting(unit, emit)
+            unit.document, _named(unit), force=force, on_wait=lambda: _emit_lock_wait(unit, emit)
         )
     else:
         entry, hit = present, True
@@ -134,7 +169,7 @@ def run_unit(
 
 
 def _named(unit: Unit) -> Callable[[Path, Path], JSON]:
-    """Return the unit's maker, with the unit's name among the facts."""
+    """Return the unit's `make`, with the unit's name added to the facts."""
     return lambda out, work: {"name": unit.name, **unit.make(out, work)}
 
 
@@ -145,7 +180,7 @@ def _why(store: Store, unit: Unit, *, force: bool, explain: bool) -> str:
 
 
 def why_missing(store: Store, unit: Unit) -> str:
-    """Name what differs from the most similar artifact of the same step and name."""
+    """Return what differs from the most similar artifact of the same step and name."""
     namesakes = [
         entry
         for entry in reversed(store.entries(unit.document["step"]))
@@ -159,7 +194,7 @@ def why_missing(store: Store, unit: Unit) -> str:
     return ", ".join(lines[:REASONS_SHOWN]) + more
 
 
-def _say_waiting(unit: Unit, emit: Emit) -> None:
+def _emit_lock_wait(unit: Unit, emit: Emit) -> None:
     emit(
         Event(
             kind="note",

@@ -18,7 +18,6 @@ from prefixbank.config.schema import BankRecipe, CombineConfig, PrefixRecipe, Ta
 from prefixbank.errors import UsageError, raise_faults
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event
-from prefixbank.runtime.unit import Waiting
 from prefixbank.steps import combine
 from prefixbank.store.artifact import Entry
 
@@ -66,10 +65,11 @@ def check(config: CombineCommandConfig) -> None:
     )
 
 
-def members_of(context: Context, config: CombineCommandConfig) -> Members | Waiting:
-    """Return what the bank is made of, or in a plan `Waiting` where only the short run will tell.
+def members_of(context: Context, config: CombineCommandConfig) -> Members:
+    """Return what the bank is made of.
 
     Raises:
+        NotMade: in a plan, where only the short run will tell.
         UsageError: a prefix that is named is not there or cannot be compared with the task, or
             there are fewer than `k`.
     """
@@ -83,7 +83,7 @@ def members_of(context: Context, config: CombineCommandConfig) -> Members | Wait
     )
 
 
-def _similar(context: Context, config: CombineCommandConfig) -> Members | Waiting:
+def _similar(context: Context, config: CombineCommandConfig) -> Members:
     from prefixbank.transfer.sources import Target, check_k, find_sources, nearest
     from prefixbank.transfer.task_embeddings import Comparison
 
@@ -99,10 +99,8 @@ def _similar(context: Context, config: CombineCommandConfig) -> Members | Waitin
     )
     check_k(config.k, candidates, task.name)
     embedding = target.embedding(context)
-    if isinstance(embedding, Waiting):
-        return context.waits(combine.STEP, name, embedding)
     similar = Comparison(similarity=config.similarity, compare=config.compare).of(
-        embedding, [source.entry for source in candidates]
+        embedding.entry, [source.entry for source in candidates]
     )
     places = nearest(similar, config.k)
     members = [candidates[place] for place in places]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from prefixbank import api
 from prefixbank.artifacts.bank import plain_bank
@@ -16,12 +17,12 @@ from prefixbank.core.pairs import pair_features
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.errors import UsageError
 from prefixbank.runtime.context import Context
-from prefixbank.runtime.unit import Waiting
+from prefixbank.runtime.session import Session
 from prefixbank.steps.embed import make as embed_parts
 from prefixbank.steps.embed import rows as vectors
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.reading import EmbeddingSpec
 from prefixbank.steps.embed.rows import embed_rows
+from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.store.store import Store
 from tests.prepared import copy_store
 
@@ -111,7 +112,7 @@ def test_progress_ends_with_all_rows(read, pairs):
 
 @pytest.mark.parametrize("pairs", ["separate", "both"])
 def test_single_texts_are_refused_before_anything_is_read(read, context, files, monkeypatch, pairs):
-    monkeypatch.setattr(context, "load", None)
+    monkeypatch.setattr(Session, "load", None)
     with pytest.raises(UsageError, match=f"pairs={pairs} for these texts") as caught:
         read(Texts(texts=FIRST), pairs=pairs)
     assert "pairs=joint" in caught.value.fix
@@ -135,11 +136,11 @@ def test_texts_are_read_by_the_context_s_workers_and_model(context, files, read,
 
     monkeypatch.setattr(vectors, "embed_batches", recorded)
     read(PAIRS)
-    assert given == [(context.inference_model(files, "fp32"), context.embed_workers())]
+    assert given == [(context.inference_model(files, "fp32"), torch.get_num_threads())]
 
 
 def test_artifact_holds_final_vectors(context, files, read):
-    entry = context.ensure(unit_of(context, files, PAIRS, "both"))
+    entry = context.ensure(unit_of(context, files, PAIRS, "both")).entry
     np.testing.assert_allclose(read_vectors(entry, "b"), read(PAIRS, pairs="both")[0], atol=1e-5)
 
 
@@ -162,7 +163,7 @@ def test_killed_run_goes_on_at_the_part_it_was_in(context, files, monkeypatch):
     monkeypatch.setattr(embed_parts, "embed_rows", counted)
     with pytest.raises(KeyboardInterrupt):
         context.ensure(unit)
-    assert not isinstance(context.ensure(unit), Waiting) and len(parts) == 3
+    assert context.ensure(unit).is_made and len(parts) == 3
 
 
 def test_truncated_rows_of_a_finished_part_are_remembered(context, files, tmp_path):
@@ -180,7 +181,7 @@ def test_facts_say_how_vectors_were_pooled(context, files):
                 "joint",
                 PoolingConfig(position="cls", layers="single", layer=1),
             )
-        ),
+        ).entry,
         "embeddings.json",
     )
     assert (
@@ -193,14 +194,14 @@ def test_facts_say_how_vectors_were_pooled(context, files):
 def test_facts_name_the_layers_that_lie_side_by_side(context, files, last_k, layers):
     """The tiny encoder has two layers; the third from the end is the embedding layer, 0."""
     pooling = PoolingConfig(layers="concat_last", last_k=last_k)
-    entry = context.ensure(unit_of(context, files, PAIRS, "joint", pooling))
+    entry = context.ensure(unit_of(context, files, PAIRS, "joint", pooling)).entry
     blocks = read_json(entry, "embeddings.json")["layer_blocks"]
     assert blocks == {"layers": layers, "size": 64}
     vectors_of = read_vectors(entry, "a").reshape(4, last_k, 64)
     for place, layer in enumerate(layers):
         single = context.ensure(
             unit_of(context, files, PAIRS, "joint", PoolingConfig(layers="single", layer=layer))
-        )
+        ).entry
         np.testing.assert_allclose(vectors_of[:, place], read_vectors(single, "a"), atol=1e-5)
 
 

@@ -37,9 +37,7 @@ def unit_of(context: Context, trained: Entry, task: Task, split: str = "test"):
 
 
 def scored(context: Context, trained: Entry, task: Task, split: str = "test") -> Entry:
-    entry = context.ensure(unit_of(context, trained, task, split))
-    assert isinstance(entry, Entry)
-    return entry
+    return context.ensure(unit_of(context, trained, task, split)).entry
 
 
 def test_score_on_validation_is_the_one_that_training_found(context):
@@ -85,7 +83,7 @@ def test_regression_is_predicted_in_the_labels_own_units(context):
     files = context.encoder_files(EncoderConfig(source="tiny"))
     trained = context.ensure(
         replace(train_prefix.unit(context, wanted, files, recipe, "r"), ref=None)
-    )
+    ).entry
     predictions = load_file(scored(context, trained, wanted).file("predictions.safetensors"))[
         "predictions"
     ]
