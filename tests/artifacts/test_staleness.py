@@ -99,11 +99,11 @@ def test_current_bank_is_not_refused(store, bank):
     [
         BankRecipe(),
         BankRecipe(combine=CombineConfig(rule="mean_vectors", weights=(0.5, 2.0))),
-        BankRecipe(combine=CombineConfig(weighting="one"), pooling=PoolingConfig(position="cls")),
+        BankRecipe(combine=CombineConfig(normalize_weights=False), pooling=PoolingConfig(position="cls")),
         BankRecipe(pooling=PoolingConfig(layers="mean_last", last_k=2)),
         BankRecipe(pooling=PoolingConfig(layers="single", layer=1)),
     ],
-    ids=["default", "weights", "weighting", "layers", "layer"],
+    ids=["default", "weights", "normalize_weights", "layers", "layer"],
 )
 def test_command_composes_to_the_same_recipe(bank, recipe):
     words = shlex.split(refresh_command("bank/demo", bank(recipe)))

@@ -92,7 +92,7 @@ def test_names_of_a_single_value_are_none():
 def test_full_names_reach_into_groups():
     assert full_names(CombineCommandConfig)[:5] == (
         "combine.rule",
-        "combine.weighting",
+        "combine.normalize_weights",
         "combine.weights",
         "pooling.position",
         "pooling.layers",

@@ -267,10 +267,11 @@ class CombineConfig:
     rule: Rule = "concat_prefixes"
     """How prefixes act together: side by side in every layer, the vectors of each alone side by
     side, the mean of these vectors, or the mean of the prefixes as one."""
-    weighting: Literal["share", "one"] = only_with("share", weights=((),))
-    """`share`: w = 1/K, all prefixes together have the mass of one. `one`: plain concatenation."""
+    normalize_weights: bool = only_with(True, weights=((),))
+    """Give each of K prefixes the weight 1/K, so that all of them together weigh as much as one.
+    `false`: weight 1 each, which is plain concatenation."""
     weights: tuple[NotNegative, ...] = ()
-    """One weight for each prefix; replaces `weighting`."""
+    """One weight for each prefix, used as given."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

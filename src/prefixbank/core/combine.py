@@ -18,7 +18,6 @@ from prefixbank.core.shapes import ShapeError
 from prefixbank.errors import UsageError
 
 Rule = Literal["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"]
-Weighting = Literal["share", "one"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +89,9 @@ class Bank:
         return weighted_mean(vectors, [weight for weight in self.weights if weight > 0])
 
 
-def default_weights(weighting: Weighting, count: int) -> tuple[float, ...]:
-    """Return `count` equal weights.
-
-    `share` gives all prefixes together the mass of one, `one` is plain concatenation.
-    """
-    return (1.0 / count if weighting == "share" else 1.0,) * count
+def default_weights(count: int, *, normalize: bool) -> tuple[float, ...]:
+    """Return `count` equal weights: 1 / count each if they are normalized, else 1 each."""
+    return (1.0 / count if normalize else 1.0,) * count
 
 
 def check_weights(rule: Rule, weights: Sequence[float], count: int) -> None:

@@ -50,7 +50,7 @@ def test_score_on_validation_is_the_one_that_training_found(context):
 def test_score_on_test_is_that_of_the_head_on_the_prefixs_own_vectors(context):
     trained, task = context.store.resolve("prefix", "alpha"), context.task(TaskConfig(name="alpha"))
     options = api.Options(store=context.store.root)
-    api.combine("prefixes=[alpha]", "combine.weighting=one", "name=only", options=options)
+    api.combine("prefixes=[alpha]", "combine.normalize_weights=false", "name=only", options=options)
     vectors = api.load_bank("only", options=options).embed(task.test.texts)
     head = load_file(trained.file("head.safetensors"))
     expected = np.array(

@@ -1,0 +1,294 @@
+"""What each command does with its settings.
+
+Every function imports the steps that it uses when it is called, so that `prefixbank --help`, which
+reads the table of commands, loads none of them.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from prefixbank.commands.session import Session
+from prefixbank.config.commands import (
+    CombineCommandConfig,
+    EmbedConfig,
+    ProbeCommandConfig,
+    RunExperimentConfig,
+    SearchConfig,
+    TrainMultitaskConfig,
+    TrainPrefixConfig,
+    TransferCombineConfig,
+    TransferMapConfig,
+    TransferRetrieveConfig,
+    TransferSimilarConfig,
+)
+from prefixbank.config.mixture import find_tasks, tasks_of
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import (
+    BankRecipe,
+    EmbedRecipe,
+    MultitaskRecipe,
+    PrefixRecipe,
+    TaskConfig,
+    recipe_of,
+)
+from prefixbank.errors import UsageError
+
+if TYPE_CHECKING:
+    from prefixbank.data.tasks.task import Task
+    from prefixbank.runtime.context import Context
+    from prefixbank.runtime.unit import Waiting
+    from prefixbank.steps.train_prefix.mixture import Mixture
+    from prefixbank.store.artifact import Entry
+    from prefixbank.studies.graph import Experiment
+
+Row = dict[str, Any]
+
+
+def train_prefix(
+    config: TrainPrefixConfig, session: Session, task: Task | None = None
+) -> Entry | Waiting:
+    """Train a prefix on one source task or on several.
+
+    Args:
+        config: settings of the command.
+        session: where to run.
+        task: a task in memory, in place of `config.task`.
+    """
+    from prefixbank.steps.train_prefix import step
+
+    with session.context(config.run) as context:
+        examples: Task | Mixture
+        if config.task.mixture and task is None:
+            examples = _mixture(context, config, session)
+        else:
+            examples = _task(context, config.task, task)
+        files = context.encoder_files(config.encoder)
+        recipe = recipe_of(config, PrefixRecipe)
+        return context.ensure(step.unit(context, examples, files, recipe, config.name))
+
+
+def train_multitask(config: TrainMultitaskConfig, session: Session) -> Entry | Waiting:
+    """Fine-tune all weights of the encoder on several tasks together."""
+    from prefixbank.steps.train_multitask import step
+
+    step.check_tasks(config.tasks)
+    with session.context(config.run) as context:
+        found = find_tasks(config.tasks, _task_finder(config.run, session))
+        tasks = [context.task(task) for task in found]
+        files = context.encoder_files(config.encoder)
+        recipe = recipe_of(config, MultitaskRecipe)
+        return context.ensure(step.unit(context, tasks, files, recipe, config.name))
+
+
+def combine(config: CombineCommandConfig, session: Session) -> Entry | Waiting:
+    """Combine prefixes into a bank."""
+    from prefixbank.artifacts.prefix import ref_of
+    from prefixbank.steps import combine as step
+
+    if not config.name:
+        raise UsageError(
+            "a bank without a name",
+            expected="name=NAME",
+            fix="prefixbank combine 'prefixes=[polarity,topic]' name=demo",
+        )
+    with session.context(config.run) as context:
+        prefixes = [context.store.resolve("prefix", text) for text in config.prefixes]
+        refs = [ref_of(context.store, "prefix", text) for text in config.prefixes]
+        return context.ensure(
+            step.unit(prefixes, recipe_of(config, BankRecipe), config.name, refs)
+        )
+
+
+def embed(config: EmbedConfig, session: Session) -> Entry | Waiting:
+    """Embed a corpus."""
+    from prefixbank.artifacts.embeddings import STEP
+    from prefixbank.data.corpus.corpus import open_corpus
+    from prefixbank.runtime.unit import Waiting
+    from prefixbank.runtime.worker import worker_shards
+    from prefixbank.steps.embed import corpus as step
+    from prefixbank.steps.embed.reading import EmbeddingSpec
+    from prefixbank.steps.embed.reuse import VectorReuse
+    from prefixbank.steps.embed.source import resolve_bank_and_encoder
+
+    with session.context(config.run) as context:
+        bank, files, pooling = resolve_bank_and_encoder(context, config)
+        name = config.name or f"{_name_of_file(config.corpus.path)}@{_name_of_bank(config.bank)}"
+        spec = EmbeddingSpec(
+            bank=bank,
+            files=files,
+            recipe=recipe_of(config, EmbedRecipe),
+            pooling=pooling,
+            reuse=VectorReuse(context.store, force=context.force) if config.reuse else None,
+        )
+        if session.job is not None and session.job.shards:
+            shards = worker_shards(config.corpus, session.job.folder)
+            step.make_shards(context, spec, shards, session.job.shards)
+            return Waiting(step=STEP, name=name)
+        with open_corpus(config.corpus, _standard_input()) as corpus:
+            return context.ensure(step.unit(context, spec, corpus, name, ("embeddings", name)))
+
+
+def search(config: SearchConfig, session: Session) -> list[Row]:
+    """Return a row for each nearest neighbour of the query texts, the nearest first."""
+    from prefixbank.data.corpus.corpus import open_corpus
+    from prefixbank.steps.search import Embeddings, check_queries, neighbours
+
+    check_queries(config.queries)
+    with session.context(config.run) as context:
+        embeddings = Embeddings.named(context, config.embeddings)
+        with open_corpus(config.queries, _standard_input()) as queries:
+            texts = [text for shard in queries.shards() for text in shard.texts]
+        return neighbours(embeddings, texts, config)
+
+
+def probe(
+    config: ProbeCommandConfig, session: Session, task: Task | None = None
+) -> Entry | Waiting:
+    """Embed the texts of a target task, and fit and score a probe on the vectors.
+
+    Args:
+        config: settings of the command.
+        session: where to run.
+        task: a task in memory, in place of `config.task`.
+    """
+    from prefixbank.runtime.unit import Waiting
+    from prefixbank.steps.embed import step as embed_step
+    from prefixbank.steps.embed.reading import EmbeddingSpec
+    from prefixbank.steps.embed.source import resolve_bank_and_encoder
+    from prefixbank.steps.probe import step
+    from prefixbank.steps.probe.make import splits_of
+
+    step.check_settings(config.probe)
+    with session.context(config.run) as context:
+        bank, files, pooling = resolve_bank_and_encoder(context, config)
+        step.check_layers(config.probe, pooling.layers)
+        target = _task(context, config.task, task)
+        name = config.name or f"{target.name}@{_name_of_bank(config.bank)}"
+        parts = embed_step.parts_of_task(target, splits_of(config.probe))
+        spec = EmbeddingSpec(
+            bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling
+        )
+        embeddings = context.ensure(embed_step.unit(context, spec, parts, name))
+        if isinstance(embeddings, Waiting):
+            return context.waits(step.STEP, name, embeddings)
+        return context.ensure(step.unit(embeddings, target, config.probe, name, ("probe", name)))
+
+
+def run_experiment(config: RunExperimentConfig, session: Session) -> Entry | Waiting:
+    """Run a whole experiment and return its report."""
+    from prefixbank.steps.probe import step as probe_step
+    from prefixbank.studies import experiment
+
+    probe_step.check_settings(config.probe)
+    layers = "concat_last" if config.experiment.probe_last_layers else config.pooling.layers
+    probe_step.check_layers(config.probe, layers)
+    with session.context(config.run) as context:
+        return experiment.run_experiment(context, _experiment(config, session))
+
+
+def transfer_similar(config: TransferSimilarConfig, session: Session) -> list[Row]:
+    """Return a row for each source prefix, those most similar to the task first."""
+    from prefixbank.store.artifact import Entry
+    from prefixbank.transfer.sources import Target, find_sources, ranked
+    from prefixbank.transfer.task_embeddings import Comparison
+
+    with session.context(config.run) as context:
+        task, files = context.task(config.task), context.encoder_files(config.encoder)
+        target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
+        sources = find_sources(context, target, config.sources, config.compare)
+        embedding = target.embedding(context)
+        assert isinstance(embedding, Entry)  # this command has no dry run
+        comparison = Comparison(similarity=config.similarity, compare=config.compare)
+        return ranked(embedding, sources, comparison)
+
+
+def transfer_retrieve(config: TransferRetrieveConfig, session: Session) -> Entry | Waiting:
+    """Train a task's prefix from the sources that are most similar to it."""
+    from prefixbank.transfer.retrieve import retrieve
+
+    with session.context(config.run) as context:
+        return retrieve(context, config)
+
+
+def transfer_combine(config: TransferCombineConfig, session: Session) -> Entry | Waiting:
+    """Combine the prefixes that are most similar to a task into a bank."""
+    from prefixbank.transfer.select import combine_similar
+
+    with session.context(config.run) as context:
+        return combine_similar(context, config)
+
+
+def transfer_map(config: TransferMapConfig, session: Session) -> Entry | Waiting:
+    """Train each target from each source and from a cold start, and return the report."""
+    from prefixbank.studies.transfer_map import run_map
+
+    with session.context(config.run) as context:
+        return run_map(context, _experiment(config, session))
+
+
+def _experiment(config: RunExperimentConfig, session: Session) -> Experiment:
+    from prefixbank.config.compose import override_recipe
+    from prefixbank.studies.graph import Experiment
+
+    find_task = _task_finder(config.run, session)
+    return Experiment(config=config, find_task=find_task, change=override_recipe)
+
+
+def _task_finder(run: RunConfig, session: Session) -> Callable[[str], TaskConfig]:
+    """Return a function that finds a task by its name.
+
+    It is the task folder in `run.data_root`, or without one the YAML file of that name.
+    """
+    from prefixbank.config.compose import compose_task
+
+    def find_task(name: str) -> TaskConfig:
+        if run.data_root:
+            return TaskConfig(name=name, source="folder")
+        return compose_task(name, conf_dir=session.conf_dir)
+
+    return find_task
+
+
+def _task(context: Context, config: TaskConfig, given: Task | None) -> Task:
+    """Return the task in memory if one is given, else load the one that the settings describe."""
+    if given is None:
+        return context.task(config)
+    from prefixbank.runtime.events import Event
+
+    for note in given.notes:
+        context.emit(Event(kind="note", step="task", name=given.name, text=note))
+    return given
+
+
+def _mixture(context: Context, config: TrainPrefixConfig, session: Session) -> Mixture:
+    """Load the tasks of a mixture."""
+    from prefixbank.steps.train_prefix.mixture import Mixture
+
+    tasks = tasks_of(config.task, _task_finder(config.run, session))
+    return Mixture(tasks=tuple(context.task(task) for task in tasks), size_cap=config.task.size_cap)
+
+
+def _standard_input() -> BinaryIO:
+    """Return the bytes of standard input, or none where there is no standard input."""
+    return getattr(sys.stdin, "buffer", None) or io.BytesIO()
+
+
+def _name_of_file(path: str) -> str:
+    """Return a corpus file's name as part of a ref: `my reviews.csv` is `my-reviews`.
+
+    Standard input is `stdin`.
+    """
+    return re.sub(r"[^A-Za-z0-9._@-]+", "-", Path(path).stem).lstrip(".@-") or "stdin"
+
+
+def _name_of_bank(bank: str) -> str:
+    """Return a bank's name as part of a ref: `bank/demo` is `demo`, `none` is `plain`."""
+    from prefixbank.steps.embed.source import PLAIN
+
+    return bank.removeprefix("bank/").replace("/", "-") if bank != PLAIN else "plain"
