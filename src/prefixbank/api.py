@@ -34,7 +34,7 @@ from prefixbank.env import store_root
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Emit, Event, silent
 from prefixbank.runtime.jobs import Job, event_collector, run_job
-from prefixbank.runtime.unit import Waiting
+from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.runtime.worker import worker_context, worker_shards, working_folder
 from prefixbank.runtime.workers import WorkerPool
 from prefixbank.steps import combine as combine_step
@@ -47,7 +47,6 @@ from prefixbank.steps.probe.make import splits_of
 from prefixbank.steps.train_multitask import step as train_multitask_step
 from prefixbank.steps.train_prefix import step as train_prefix_step
 from prefixbank.steps.train_prefix.mixture import Mixture
-from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
 from prefixbank.store.store import Store
 from prefixbank.studies.experiment import Experiment, run_experiment
@@ -111,10 +110,10 @@ class Options:
 DEFAULT = Options()
 
 
-def train_prefix(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
+def train_prefix(*overrides: str, options: Options = DEFAULT) -> Planned:
     """Train a prefix on one source task or several; `prefixbank train-prefix`.
 
-    Returns `Waiting` only for a dry run that is no hit.
+    The artifact is not made only after a dry run that was no hit.
     """
     config = compose("train_prefix", overrides, conf_dir=options.conf_dir)
     with options.context(config.run, "train_prefix", overrides) as context:
@@ -126,7 +125,7 @@ def train_prefix(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting
         )
 
 
-def train_multitask(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
+def train_multitask(*overrides: str, options: Options = DEFAULT) -> Planned:
     """Fine-tune the encoder on several tasks together; `prefixbank train-multitask`."""
     config = compose("train_multitask", overrides, conf_dir=options.conf_dir)
     train_multitask_step.check_tasks(config.tasks)
@@ -143,20 +142,21 @@ def train_multitask(*overrides: str, options: Options = DEFAULT) -> Entry | Wait
         )
 
 
-def combine(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
+def combine(*overrides: str, options: Options = DEFAULT) -> Planned:
     """Combine prefixes into a bank; `prefixbank combine`."""
     config = compose("combine", overrides, conf_dir=options.conf_dir)
     selection.check(config)
     with options.context(config.run) as context:
-        members = selection.members_of(context, config)
-        if isinstance(members, Waiting):
-            return members
-        return context.ensure(
-            combine_step.unit(members.prefixes, members.recipe, members.name, members.refs)
-        )
+        name = config.name or f"{context.task(config.task).name}-similar"
+
+        def build() -> Unit:
+            members = selection.members_of(context, config)
+            return combine_step.unit(members.prefixes, members.recipe, members.name, members.refs)
+
+        return context.ensure_from(combine_step.STEP, name, build)
 
 
-def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
+def embed(*overrides: str, options: Options = DEFAULT) -> Planned:
     """Embed a corpus; `prefixbank embed`."""
     from prefixbank.data.corpus.corpus import open_corpus
     from prefixbank.steps.embed import corpus as embed_corpus
@@ -181,7 +181,7 @@ def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
                 worker_shards(config.corpus, options.job.folder),
                 options.job.shards,
             )
-            return Waiting(step=EMBED_STEP, name=name)
+            return Planned(step=EMBED_STEP, name=name)
         with open_corpus(
             config.corpus, getattr(sys.stdin, "buffer", None) or io.BytesIO()
         ) as corpus:
@@ -190,7 +190,7 @@ def embed(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
             )
 
 
-def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
+def probe(*overrides: str, options: Options = DEFAULT) -> Planned:
     """Embed a target task's texts and probe the vectors; `prefixbank probe`."""
     config = compose("probe", overrides, conf_dir=options.conf_dir)
     probe_step.check_settings(config.probe)
@@ -204,10 +204,10 @@ def probe(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
             bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling
         )
         embeddings = context.ensure(embed_step.unit(context, reading, parts, name))
-        if isinstance(embeddings, Waiting):
-            return context.waits(probe_step.STEP, name, embeddings)
-        return context.ensure(
-            probe_step.unit(embeddings, task, config.probe, name, ("probe", name))
+        return context.ensure_from(
+            probe_step.STEP,
+            name,
+            lambda: probe_step.unit(embeddings.entry, task, config.probe, name, ("probe", name)),
         )
 
 
@@ -241,13 +241,11 @@ def transfer_similar(*overrides: str, options: Options = DEFAULT) -> list[dict[s
         target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
         sources = find_sources(context, target, config.sources, config.compare)
         own = target.embedding(context)
-        assert isinstance(own, Entry)  # nothing here is planned only
-        return ranked(
-            own, sources, Comparison(similarity=config.similarity, compare=config.compare)
-        )
+        comparison = Comparison(similarity=config.similarity, compare=config.compare)
+        return ranked(own.entry, sources, comparison)
 
 
-def transfer_map(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
+def transfer_map(*overrides: str, options: Options = DEFAULT) -> Planned:
     """Train each target from each source and from a cold start; `prefixbank transfer map`.
 
     Returns the report.
@@ -259,7 +257,7 @@ def transfer_map(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting
         return run_map(context, _experiment(config, options))
 
 
-def transfer_retrieve(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
+def transfer_retrieve(*overrides: str, options: Options = DEFAULT) -> Planned:
     """Train a task from the sources that are most similar to it; `prefixbank transfer retrieve`.
 
     Returns the task's prefix.
@@ -271,7 +269,7 @@ def transfer_retrieve(*overrides: str, options: Options = DEFAULT) -> Entry | Wa
         return retrieve(context, config)
 
 
-def run(*overrides: str, options: Options = DEFAULT) -> Entry | Waiting:
+def run(*overrides: str, options: Options = DEFAULT) -> Planned:
     """Run a whole experiment; `prefixbank run`. Returns the report."""
     config = compose("run", overrides, conf_dir=options.conf_dir)
     probe_step.check_settings(config.probe)

@@ -16,7 +16,7 @@ from prefixbank.errors import DeviceError, EncoderError
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event
 from prefixbank.runtime.loaded import LruCache
-from prefixbank.runtime.unit import Waiting
+from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.store import Store
 
 TINY = EncoderConfig(name="tiny", source="tiny")
@@ -127,12 +127,15 @@ def test_tiny_encoder_of_a_dry_run_has_the_digest_of_a_run_and_is_not_kept(conte
     assert found.digest == context.encoder_files(TINY).digest and not store.root.exists()
 
 
-def test_waiting_unit_says_what_it_waits_for(context):
+def test_unit_whose_input_is_not_made_says_what_it_needs(context):
     events: list[Event] = []
     context.emit = events.append
-    assert context.waits("combine", "demo", Waiting(step="train-prefix", name="alpha")) == Waiting(
-        step="combine", name="demo"
-    )
+    prefix = Planned(step="train-prefix", name="alpha", key="0" * 64)
+
+    def build() -> Unit:
+        raise AssertionError(f"built from {prefix.entry}")
+
+    assert context.ensure_from("combine", "demo", build) == Planned(step="combine", name="demo")
     assert (events[0].kind, events[0].text) == ("waits", "needs train-prefix alpha")
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from prefixbank.errors import DamagedError, TrainingError, UsageError
 from prefixbank.runtime.events import Event, silent
-from prefixbank.runtime.unit import Unit, Waiting, plan_unit, run_unit, why_missing
+from prefixbank.runtime.unit import NotMade, Planned, Unit, plan_unit, run_unit, why_missing
 from prefixbank.store import JSON, document
+from prefixbank.store.key import key_of
 
 
 def unit_of(
@@ -128,26 +129,31 @@ def test_run_that_fails_publishes_nothing_and_leaves_the_ref(store):
 
 def test_plan_makes_nothing(store, events):
     planned = plan_unit(store, unit_of(), events.append)
-    assert (planned, kinds(events)) == (
-        Waiting(step="train-prefix", name="one"),
-        ["miss"],
-    ) and not store.root.exists()
+    assert planned == Planned(
+        step="train-prefix", name="one", key=key_of(unit_of().document), made=None
+    )
+    assert kinds(events) == ["miss"] and not store.root.exists()
+
+
+def test_planned_artifact_that_does_not_exist_has_no_entry(store):
+    planned = plan_unit(store, unit_of(), silent)
+    with pytest.raises(NotMade, match="train-prefix one is not made yet") as raised:
+        planned.entry  # noqa: B018
+    assert raised.value.planned is planned and not planned.is_made
 
 
 def test_plan_of_a_hit_returns_it_and_leaves_the_ref(store, events):
     entry = run_unit(store, unit_of(), silent)
     run_unit(store, unit_of(seed=1), silent)
     moved = store.ref("prefix", "one").key
-    assert plan_unit(store, unit_of(), events.append).key == entry.key
+    assert plan_unit(store, unit_of(), events.append).entry.key == entry.key
     assert (kinds(events), store.ref("prefix", "one").key) == (["hit"], moved)
 
 
 def test_plan_with_force_is_a_miss(store, events):
     run_unit(store, unit_of(), silent)
-    assert (
-        isinstance(plan_unit(store, unit_of(), events.append, force=True), Waiting)
-        and events[0].text == "--force"
-    )
+    planned = plan_unit(store, unit_of(), events.append, force=True)
+    assert not planned.is_made and events[0].text == "--force"
 
 
 def test_why_of_the_first_of_its_name_says_so(store):

@@ -36,7 +36,7 @@ def copy(prepared, tmp_path) -> Store:
 def run(prepared, copy):
     """Run or plan an experiment in the copy.
 
-    Return the report, or what stands for it, and all events.
+    Return a handle of the report, and all events.
     """
 
     def go(*settings: str, dry_run: bool = False):
@@ -110,7 +110,7 @@ def test_random_prefixes_start_apart_and_are_untrained(run, copy):
 
 def test_bank_of_each_seed_is_one_column(run):
     report, _ = run("experiment.seeds=[0,1]")
-    table = json.loads(report.file("report.json").read_text(encoding="utf-8"))
+    table = json.loads(report.entry.file("report.json").read_text(encoding="utf-8"))
     cells = table["rows"]["gamma"]["columns"]
     assert (len(cells["bank"]["scores"]), len(cells["plain encoder"]["scores"])) == (2, 1)
 
@@ -158,11 +158,11 @@ def test_prefixes_are_not_trained_for_what_needs_none(run):
 )
 def test_report_says_which_layers_were_read(run, settings, said):
     report, _ = run("experiment.representations=[plain]", *settings)
-    assert said in json.loads(report.file("report.json").read_text(encoding="utf-8"))["protocol"]
+    assert said in json.loads(report.entry.file("report.json").read_text(encoding="utf-8"))["protocol"]
 
 
 def test_report_says_which_rows_were_scored(run):
     report, _ = run("experiment.representations=[plain]", "probe.score_on=validation")
-    assert json.loads(report.file("report.json").read_text(encoding="utf-8"))["protocol"][
+    assert json.loads(report.entry.file("report.json").read_text(encoding="utf-8"))["protocol"][
         -1
     ].endswith("scored once on validation.")

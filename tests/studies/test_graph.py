@@ -13,7 +13,6 @@ from prefixbank.config.compose import compose, override_recipe
 from prefixbank.config.schema import TaskConfig
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event
-from prefixbank.runtime.unit import Waiting
 from prefixbank.store import Store
 from prefixbank.studies.graph import Experiment, Graph, shuffled
 from prefixbank.studies.representations import seeds_of, vectors, without
@@ -51,7 +50,7 @@ def graph(prepared, tmp_path):
 
 
 def of_test(made) -> np.ndarray:
-    return read_vectors(made, "test")
+    return read_vectors(made.entry, "test")
 
 
 def test_rows_are_limited_apart_for_sources_and_targets(graph):
@@ -111,7 +110,7 @@ def test_multitask_encoder_sees_as_many_examples_of_each_source_as_its_prefix(gr
     encoder = made.context.store.entries("train_multitask")[0]
     seen, of_all = (
         json.loads(entry.file("result.json").read_text(encoding="utf-8"))
-        for entry in (prefix, encoder)
+        for entry in (prefix.entry, encoder)
     )
     assert (seen["examples"], [task["examples"] for task in of_all["tasks"]]) == (30, [30, 30])
 
@@ -132,7 +131,7 @@ def test_representations_made_once_have_the_first_seed(graph):
 
 def test_plan_waits_for_the_encoder_that_is_still_to_be_trained(graph):
     made, events = graph(dry_run=True)
-    assert isinstance(vectors(made, "multitask", "gamma", 0), Waiting)
+    assert not vectors(made, "multitask", "gamma", 0).is_made
     assert [(event.kind, event.step) for event in events if event.kind != "note"] == [
         ("miss", "train-multitask"),
         ("waits", "embed"),
@@ -171,17 +170,18 @@ def test_kept_layers_are_read_side_by_side_whatever_training_pools(graph):
 
 def test_targets_vectors_are_stored_as_asked(graph):
     made, _ = graph("vectors=binary")
-    entry = made.vectors("beta", None, "plain encoder")
+    planned = made.vectors("beta", None, "plain encoder")
     assert (
-        set(np.unique(of_test(entry))) == {-1.0, 1.0}
-        and (entry.path / "calibration.safetensors").is_file()
+        set(np.unique(of_test(planned))) == {-1.0, 1.0}
+        and (planned.entry.path / "calibration.safetensors").is_file()
     )
 
 
 def test_mixture_of_one_source_is_its_own_prefix(graph):
     made, _ = graph('experiment.overrides.alpha=["optim.lr=0.01"]')
-    assert made.mixture(["alpha"], "one", 0).key == made.prefix("alpha", 0).key
-    both = made.mixture(["alpha", "beta"], "both", 0)
+    alone = made.ensure(made.mixture_unit(["alpha"], "one", 0))
+    both = made.ensure(made.mixture_unit(["alpha", "beta"], "both", 0)).entry
+    assert alone.key == made.prefix("alpha", 0).key
     assert (
         both.info["tasks"] == ["alpha", "beta"] and both.document["config"]["optim"]["lr"] == 0.03
     )

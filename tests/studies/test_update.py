@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from prefixbank.reports.study import Study
+from prefixbank.runtime.unit import Planned
 from prefixbank.store import Entry
 from prefixbank.studies.update import Change, others_unchanged, rows
 
@@ -43,6 +44,10 @@ def bank(put):
     return make
 
 
+def planned(entry: Entry) -> Planned:
+    return Planned(step=entry.step, name=entry.info["name"], key=entry.key, made=entry)
+
+
 ALPHA, BETA, GAMMA = ("a" * 64, [1.0, 2.0]), ("b" * 64, [3.0]), ("c" * 64, [4.0])
 
 
@@ -53,8 +58,11 @@ def added(training, bank) -> Change:
         what="add gamma",
         task="gamma",
         method="prefixes",
-        trainings=[one],
-        banks=(bank(alpha=ALPHA, beta=BETA), bank(alpha=ALPHA, beta=BETA, gamma=GAMMA)),
+        trainings=[planned(one)],
+        banks=(
+            planned(bank(alpha=ALPHA, beta=BETA)),
+            planned(bank(alpha=ALPHA, beta=BETA, gamma=GAMMA)),
+        ),
     )
 
 
@@ -67,7 +75,7 @@ def test_row_of_a_prefix_counts_its_training_and_the_combination(added):
 
 def test_row_of_multitask_training_counts_the_training_alone(training):
     encoder = training("all", seconds=9.0, examples=90, training_flops=60_000)
-    change = Change(what="add gamma", task="gamma", method="multi-task", trainings=[encoder])
+    change = Change(what="add gamma", task="gamma", method="multi-task", trainings=[planned(encoder)])
     numbers = {"units": 1, "examples": 90, "flops": 60_000, "seconds": 9.0}
     assert rows([change]) == [
         {"change": "add gamma", "method": "multi-task", **numbers, "others_unchanged": None}
@@ -75,7 +83,7 @@ def test_row_of_multitask_training_counts_the_training_alone(training):
 
 
 def test_removal_by_prefixes_trains_nothing(bank):
-    banks = (bank(alpha=ALPHA, beta=BETA), bank(beta=BETA))
+    banks = (planned(bank(alpha=ALPHA, beta=BETA)), planned(bank(beta=BETA)))
     (row,) = rows(
         [Change(what="remove alpha", task="alpha", method="prefixes", trainings=[], banks=banks)]
     )
@@ -90,14 +98,14 @@ def test_removal_by_prefixes_trains_nothing(bank):
 
 def test_several_trainings_add_up(training, added):
     more = training("delta", seconds=0.5, examples=12, training_flops=1_000)
-    (row,) = rows([replace(added, trainings=[*added.trainings, more])])
+    (row,) = rows([replace(added, trainings=[*added.trainings, planned(more)])])
     assert (row["units"], row["examples"], row["flops"], row["seconds"]) == (3, 42, 8_000, 2.0)
 
 
 @pytest.mark.parametrize(("flops", "seconds"), [(None, 2.0), (5, None)])
 def test_number_that_a_training_lacks_is_not_made_up(training, added, flops, seconds):
     other = training("old", seconds=seconds, examples=12, training_flops=flops)
-    (row,) = rows([replace(added, trainings=[*added.trainings, other])])
+    (row,) = rows([replace(added, trainings=[*added.trainings, planned(other)])])
     assert (row["flops"] is None, row["seconds"] is None, row["examples"]) == (
         flops is None,
         seconds is None,

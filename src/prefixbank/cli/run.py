@@ -19,6 +19,7 @@ from prefixbank.errors import PrefixbankError, UsageError
 
 if TYPE_CHECKING:
     from prefixbank.api import Options
+    from prefixbank.runtime.unit import Planned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,13 +119,13 @@ def _run_one(
     """Run one unit, unless a worker has and met an error; no row for a dry run that is no hit."""
     from prefixbank import api
     from prefixbank.artifacts.summary import summary
-    from prefixbank.runtime.unit import Waiting
 
     if error is not None:
         raise error
-    entry = getattr(api, command)(*settings, options=options)
-    if isinstance(entry, Waiting):
+    planned: Planned = getattr(api, command)(*settings, options=options)
+    if not planned.is_made:
         return []
+    entry = planned.entry
     if flags.out is not None and not flags.dry_run:
         copy_out(entry.path, list(entry.files), flags.out)
     return [summary(entry)]

@@ -42,9 +42,8 @@ from prefixbank.errors import UsageError
 if TYPE_CHECKING:
     from prefixbank.data.tasks.task import Task
     from prefixbank.runtime.context import Context
-    from prefixbank.runtime.unit import Waiting
+    from prefixbank.runtime.unit import Planned
     from prefixbank.steps.train_prefix.mixture import Mixture
-    from prefixbank.store.artifact import Entry
     from prefixbank.studies.graph import Experiment
 
 Row = dict[str, Any]
@@ -52,7 +51,7 @@ Row = dict[str, Any]
 
 def train_prefix(
     config: TrainPrefixConfig, session: Session, task: Task | None = None
-) -> Entry | Waiting:
+) -> Planned:
     """Train a prefix on one source task or on several.
 
     Args:
@@ -73,7 +72,7 @@ def train_prefix(
         return context.ensure(step.unit(context, examples, files, recipe, config.name))
 
 
-def train_multitask(config: TrainMultitaskConfig, session: Session) -> Entry | Waiting:
+def train_multitask(config: TrainMultitaskConfig, session: Session) -> Planned:
     """Fine-tune all weights of the encoder on several tasks together."""
     from prefixbank.steps.train_multitask import step
 
@@ -86,7 +85,7 @@ def train_multitask(config: TrainMultitaskConfig, session: Session) -> Entry | W
         return context.ensure(step.unit(context, tasks, files, recipe, config.name))
 
 
-def combine(config: CombineCommandConfig, session: Session) -> Entry | Waiting:
+def combine(config: CombineCommandConfig, session: Session) -> Planned:
     """Combine prefixes into a bank."""
     from prefixbank.artifacts.prefix import ref_of
     from prefixbank.steps import combine as step
@@ -105,11 +104,11 @@ def combine(config: CombineCommandConfig, session: Session) -> Entry | Waiting:
         )
 
 
-def embed(config: EmbedConfig, session: Session) -> Entry | Waiting:
+def embed(config: EmbedConfig, session: Session) -> Planned:
     """Embed a corpus."""
     from prefixbank.artifacts.embeddings import STEP
     from prefixbank.data.corpus.corpus import open_corpus
-    from prefixbank.runtime.unit import Waiting
+    from prefixbank.runtime.unit import Planned
     from prefixbank.runtime.worker import worker_shards
     from prefixbank.steps.embed import corpus as step
     from prefixbank.steps.embed.reading import EmbeddingSpec
@@ -129,7 +128,7 @@ def embed(config: EmbedConfig, session: Session) -> Entry | Waiting:
         if session.job is not None and session.job.shards:
             shards = worker_shards(config.corpus, session.job.folder)
             step.make_shards(context, spec, shards, session.job.shards)
-            return Waiting(step=STEP, name=name)
+            return Planned(step=STEP, name=name)
         with open_corpus(config.corpus, _standard_input()) as corpus:
             return context.ensure(step.unit(context, spec, corpus, name, ("embeddings", name)))
 
@@ -149,7 +148,7 @@ def search(config: SearchConfig, session: Session) -> list[Row]:
 
 def probe(
     config: ProbeCommandConfig, session: Session, task: Task | None = None
-) -> Entry | Waiting:
+) -> Planned:
     """Embed the texts of a target task, and fit and score a probe on the vectors.
 
     Args:
@@ -157,7 +156,6 @@ def probe(
         session: where to run.
         task: a task in memory, in place of `config.task`.
     """
-    from prefixbank.runtime.unit import Waiting
     from prefixbank.steps.embed import step as embed_step
     from prefixbank.steps.embed.reading import EmbeddingSpec
     from prefixbank.steps.embed.source import resolve_bank_and_encoder
@@ -175,12 +173,14 @@ def probe(
             bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling
         )
         embeddings = context.ensure(embed_step.unit(context, spec, parts, name))
-        if isinstance(embeddings, Waiting):
-            return context.waits(step.STEP, name, embeddings)
-        return context.ensure(step.unit(embeddings, target, config.probe, name, ("probe", name)))
+        return context.ensure_from(
+            step.STEP,
+            name,
+            lambda: step.unit(embeddings.entry, target, config.probe, name, ("probe", name)),
+        )
 
 
-def run_experiment(config: RunExperimentConfig, session: Session) -> Entry | Waiting:
+def run_experiment(config: RunExperimentConfig, session: Session) -> Planned:
     """Run a whole experiment and return its report."""
     from prefixbank.steps.probe import step as probe_step
     from prefixbank.studies import experiment
@@ -194,7 +194,6 @@ def run_experiment(config: RunExperimentConfig, session: Session) -> Entry | Wai
 
 def transfer_similar(config: TransferSimilarConfig, session: Session) -> list[Row]:
     """Return a row for each source prefix, those most similar to the task first."""
-    from prefixbank.store.artifact import Entry
     from prefixbank.transfer.sources import Target, find_sources, ranked
     from prefixbank.transfer.task_embeddings import Comparison
 
@@ -203,12 +202,11 @@ def transfer_similar(config: TransferSimilarConfig, session: Session) -> list[Ro
         target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
         sources = find_sources(context, target, config.sources, config.compare)
         embedding = target.embedding(context)
-        assert isinstance(embedding, Entry)  # this command has no dry run
         comparison = Comparison(similarity=config.similarity, compare=config.compare)
-        return ranked(embedding, sources, comparison)
+        return ranked(embedding.entry, sources, comparison)
 
 
-def transfer_retrieve(config: TransferRetrieveConfig, session: Session) -> Entry | Waiting:
+def transfer_retrieve(config: TransferRetrieveConfig, session: Session) -> Planned:
     """Train a task's prefix from the sources that are most similar to it."""
     from prefixbank.transfer.retrieve import retrieve
 
@@ -216,7 +214,7 @@ def transfer_retrieve(config: TransferRetrieveConfig, session: Session) -> Entry
         return retrieve(context, config)
 
 
-def transfer_combine(config: TransferCombineConfig, session: Session) -> Entry | Waiting:
+def transfer_combine(config: TransferCombineConfig, session: Session) -> Planned:
     """Combine the prefixes that are most similar to a task into a bank."""
     from prefixbank.transfer.select import combine_similar
 
@@ -224,7 +222,7 @@ def transfer_combine(config: TransferCombineConfig, session: Session) -> Entry |
         return combine_similar(context, config)
 
 
-def transfer_map(config: TransferMapConfig, session: Session) -> Entry | Waiting:
+def transfer_map(config: TransferMapConfig, session: Session) -> Planned:
     """Train each target from each source and from a cold start, and return the report."""
     from prefixbank.studies.transfer_map import run_map
 

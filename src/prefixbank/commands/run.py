@@ -20,13 +20,12 @@ from prefixbank.runtime.workers import WorkerPool
 from prefixbank.store.key import JSON
 
 if TYPE_CHECKING:
-    from prefixbank.runtime.unit import Waiting
-    from prefixbank.store.artifact import Entry
+    from prefixbank.runtime.unit import Planned
 
 
 def run_command(
     command: Command[Any], overrides: Sequence[str], session: Session
-) -> Entry | Waiting | list[Row]:
+) -> Planned | list[Row]:
     """Run a command.
 
     Args:
@@ -35,8 +34,8 @@ def run_command(
         session: where to run.
 
     Returns:
-        The rows of a command that prints rows, else the artifact. `Waiting` stands for an artifact
-        that a dry run did not find.
+        The rows of a command that prints rows, else a handle of the artifact, which does not exist
+        after a dry run that was no hit.
     """
     from prefixbank.config.compose import compose
 

@@ -30,8 +30,7 @@ from prefixbank.config.commands import (
 from prefixbank.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from prefixbank.runtime.unit import Waiting
-    from prefixbank.store.artifact import Entry
+    from prefixbank.runtime.unit import Planned
 
 C = TypeVar("C", bound=CommandConfig)
 
@@ -53,7 +52,7 @@ class Command(Generic[C]):
     """
 
     settings: type[C]
-    function: Callable[[C, Session], Entry | Waiting | list[Row]]
+    function: Callable[[C, Session], Planned | list[Row]]
     summary: str
     examples: tuple[str, ...]
     makes: Literal["artifact", "report", "rows"] = "artifact"

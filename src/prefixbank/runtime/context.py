@@ -5,7 +5,7 @@ The store, how to run, whom to tell, and what is loaded already.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ from prefixbank.data.tasks.task import Task
 from prefixbank.errors import DeviceError, EncoderError
 from prefixbank.runtime.events import Emit, Event, silent
 from prefixbank.runtime.loaded import ENCODERS_KEPT, LruCache
-from prefixbank.runtime.unit import Unit, Waiting, plan_unit, run_unit
+from prefixbank.runtime.unit import NotMade, Planned, Unit, plan_unit, run_unit
 from prefixbank.runtime.workers import WorkerPool, make_units
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
@@ -110,7 +110,7 @@ class Context:
         """Whether this process makes some units only."""
         return self._only is not None
 
-    def ensure(self, unit: Unit) -> Entry | Waiting:
+    def ensure(self, unit: Unit) -> Planned:
         """Plan or run one unit, whichever this command is for.
 
         One that is no share of this process is planned in silence.
@@ -135,7 +135,32 @@ class Context:
         )
         if self.force or self.is_share:
             self._made.add(key)
-        return entry
+        return Planned(step=unit.step, name=unit.name, key=key, made=entry)
+
+    def ensure_from(
+        self,
+        step: str,
+        name: str,
+        build: Callable[[], Unit],
+        ensure: Callable[[Unit], Planned] | None = None,
+    ) -> Planned:
+        """Plan or run a unit whose key depends on other artifacts.
+
+        Args:
+            step: of the unit, as `Unit.step`.
+            name: what messages call it.
+            build: returns the unit from the `entry` of the artifacts it depends on. If one of them
+                is not made yet, nothing is planned or run.
+            ensure: plans or runs the unit; None is `self.ensure`.
+        """
+        try:
+            unit = build()
+        except NotMade as error:
+            if not self.is_share:
+                text = f"needs {error.planned.step} {error.planned.name}"
+                self.emit(Event(kind="waits", step=step, name=name, text=text))
+            return Planned(step=step, name=name)
+        return (ensure or self.ensure)(unit)
 
     def mark_made(self, keys: Iterable[str]) -> None:
         """Take note of units that workers have made."""
@@ -145,30 +170,17 @@ class Context:
         """Tell whether a unit is to be made by this command."""
         return self._forces(key) or self.store.get(key) is None
 
-    def _plan(self, unit: Unit, key: str) -> Entry | Waiting:
-        outcome = plan_unit(
+    def _plan(self, unit: Unit, key: str) -> Planned:
+        planned = plan_unit(
             self.store, unit, self.emit, force=self._forces(key), explain=self.emit is not silent
         )
-        if self._missing is not None and isinstance(outcome, Waiting):
+        if self._missing is not None and not planned.is_made:
             self._missing.append(unit)
-        return outcome
+        return planned
 
     def _forces(self, key: str) -> bool:
         """Tell whether a unit is to be made although it is there: once."""
         return self.force and key not in self._made
-
-    def waits(self, step: str, name: str, upstream: Waiting) -> Waiting:
-        """Plan something whose input is still to be made."""
-        if not self.is_share:
-            self.emit(
-                Event(
-                    kind="waits",
-                    step=step,
-                    name=name,
-                    text=f"needs {upstream.step} {upstream.name}",
-                )
-            )
-        return Waiting(step=step, name=name)
 
     def task(self, config: TaskConfig) -> Task:
         """Return a task's checked examples, and say what the loader had to say about them."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from prefixbank.errors import PrefixbankError
 from prefixbank.runtime.events import Emit, Event
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, diff_documents, key_of
@@ -46,20 +47,54 @@ class Unit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """Stands for an artifact that a plan cannot name yet.
+class Planned:
+    """Handle of an artifact that a command needs, whether it exists yet or not.
 
-    Something before it is still to be made.
+    Args:
+        step: command-like name of its step.
+        name: what messages call it.
+        key: empty if it depends on another artifact that is not made yet.
+        made: the artifact, None if it is not made yet.
     """
 
     step: str
     name: str
+    key: str = ""
+    made: Entry | None = None
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the artifact exists."""
+        return self.made is not None
+
+    @property
+    def entry(self) -> Entry:
+        """The artifact.
+
+        Raises:
+            NotMade: it does not exist yet.
+        """
+        if self.made is None:
+            raise NotMade(self)
+        return self.made
+
+
+class NotMade(PrefixbankError):
+    """An artifact is needed that does not exist yet; `Context.ensure_from` handles it."""
+
+    def __init__(self, planned: Planned) -> None:
+        super().__init__(
+            f"{planned.step} {planned.name} is not made yet",
+            expected="an artifact that exists",
+            fix="run the command without --dry-run",
+        )
+        self.planned = planned
 
 
 def plan_unit(
     store: Store, unit: Unit, emit: Emit, *, force: bool = False, explain: bool = True
-) -> Entry | Waiting:
-    """Say whether `unit` is a hit, and if not why, without making anything.
+) -> Planned:
+    """Report whether `unit` is a hit, and if not why, without making anything.
 
     The arguments are those of `run_unit`.
     """
@@ -76,7 +111,7 @@ def plan_unit(
                 size_bytes=entry.size_bytes,
             )
         )
-        return entry
+        return Planned(step=unit.step, name=unit.name, key=key, made=entry)
     emit(
         Event(
             kind="miss",
@@ -86,7 +121,7 @@ def plan_unit(
             text=_why(store, unit, force=force, explain=explain),
         )
     )
-    return Waiting(step=unit.step, name=unit.name)
+    return Planned(step=unit.step, name=unit.name, key=key)
 
 
 def run_unit(

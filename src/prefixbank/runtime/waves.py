@@ -9,17 +9,16 @@ from collections.abc import Callable
 
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event, silent
-from prefixbank.runtime.unit import Unit, Waiting
+from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.runtime.workers import WorkerPool, make_units
-from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
 
-Walk = Callable[[Context], Entry | Waiting]
+Walk = Callable[[Context], Planned]
 """Gives a context every unit in order, an input before what is made of it; a context that plans
 makes none of them."""
 
 
-def run_walk(context: Context, name: str, walk: Walk) -> Entry | Waiting:
+def run_walk(context: Context, name: str, walk: Walk) -> Planned:
     """Return what the walk comes to.
 
     Args:

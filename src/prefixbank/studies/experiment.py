@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Mapping
 from typing import Literal
 
 from prefixbank.reports import step as report
 from prefixbank.reports.study import ReportColumn, Study
 from prefixbank.runtime.context import Context
-from prefixbank.runtime.unit import Waiting
+from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.runtime.waves import run_walk
 from prefixbank.store.artifact import Entry
-from prefixbank.store.key import JSON
 from prefixbank.studies.checks import check_experiment, has_update
-from prefixbank.studies.graph import Experiment, Graph, Outcome
+from prefixbank.studies.graph import Experiment, Graph
 from prefixbank.studies.protocol import study_facts
 from prefixbank.studies.representations import (
     TITLES,
@@ -27,15 +25,18 @@ from prefixbank.studies.representations import (
     whole_bank,
     without,
 )
-from prefixbank.studies.update import update_rows
+from prefixbank.studies.update import rows, update_changes
 
 __all__ = ["Experiment", "run_experiment"]
 
-Cells = dict[str, dict[str, dict[int, Outcome]]]
+Cells = dict[str, dict[str, dict[int, Planned]]]
 """Target task to column to seed to probe."""
 
+EntryCells = dict[str, dict[str, dict[int, Entry]]]
+"""The same, once all of it is made."""
 
-def run_experiment(context: Context, experiment: Experiment) -> Entry | Waiting:
+
+def run_experiment(context: Context, experiment: Experiment) -> Planned:
     """Plan the graph, say how much of it is there, then make the rest; return the report.
 
     A worker makes its share.
@@ -54,7 +55,7 @@ def run_experiment(context: Context, experiment: Experiment) -> Entry | Waiting:
     return run_walk(context, asked.name, lambda walking: _study(walking, experiment))
 
 
-def _study(context: Context, experiment: Experiment) -> Outcome:
+def _study(context: Context, experiment: Experiment) -> Planned:
     """Go through all units in order; a planning context makes none of them."""
     graph = Graph(context=context, experiment=experiment)
     asked = experiment.config.experiment
@@ -76,42 +77,41 @@ def _study(context: Context, experiment: Experiment) -> Outcome:
     rest = (
         _of_each_source(graph, "leave_one_out") if "leave_one_out" in asked.representations else {}
     )
-    updates = update_rows(graph) if has_update(asked) else []
-    waiting = _first_waiting([{"": trained}, probes, singles, rest], updates)
-    if waiting is not None:
-        return graph.waits(report.STEP, asked.name, waiting)
-    study = Study(
-        facts=study_facts(graph),
-        columns={
-            TITLES[column]: ReportColumn(
-                title=TITLES[column], passes=passes(column, len(asked.sources))
-            )
-            for column in columns
-        },
-        probes=_made(probes),
-        baselines=tuple(
-            TITLES[column]
-            for column in [name for name in ("plain", "multitask") if name in columns]
-            or columns[:1]
-        ),
-        singles=_made(singles),
-        without=_made(rest),
-        bank=TITLES[whole_bank(asked, graph.config.combine.rule) or "bank"],
-        curves=_made({"": trained})[""],
-        update=[row for row in updates if not isinstance(row, Waiting)],
-    )
-    return graph.ensure(
-        report.unit(study, bootstrap_samples=experiment.config.probe.bootstrap_samples)
-    )
+    changes = update_changes(graph) if has_update(asked) else []
+
+    def build() -> Unit:
+        study = Study(
+            curves=_entries({"": trained})[""],
+            probes=_entries(probes),
+            singles=_entries(singles),
+            without=_entries(rest),
+            update=rows(changes),
+            facts=study_facts(graph),
+            columns={
+                TITLES[column]: ReportColumn(
+                    title=TITLES[column], passes=passes(column, len(asked.sources))
+                )
+                for column in columns
+            },
+            baselines=tuple(
+                TITLES[column]
+                for column in [name for name in ("plain", "multitask") if name in columns]
+                or columns[:1]
+            ),
+            bank=TITLES[whole_bank(asked, graph.config.combine.rule) or "bank"],
+        )
+        return report.unit(study, bootstrap_samples=experiment.config.probe.bootstrap_samples)
+
+    return graph.ensure_from(report.STEP, asked.name, build)
 
 
-def _trained(graph: Graph) -> dict[str, dict[int, Outcome]]:
+def _trained(graph: Graph) -> dict[str, dict[int, Planned]]:
     """Return what learning curves are drawn of.
 
     The prefixes and the multi-task encoder, where something that is compared needs them.
     """
     asked = graph.config.experiment
-    trained: dict[str, dict[int, Outcome]] = {}
+    trained: dict[str, dict[int, Planned]] = {}
     if has_update(asked) or set(asked.representations) - WITHOUT_PREFIXES:
         trained = {
             source: {seed: graph.prefix(source, seed) for seed in asked.seeds}
@@ -143,25 +143,11 @@ def _of_each_source(graph: Graph, representation: Literal["single", "leave_one_o
     }
 
 
-def _first_waiting(several: Iterable[Cells], updates: Iterable[JSON | Waiting]) -> Waiting | None:
-    """Return the first of all outcomes that a plan could not make."""
-    outcomes = (
-        outcome
-        for cells in several
-        for columns in cells.values()
-        for seeds in columns.values()
-        for outcome in seeds.values()
-    )
-    return next(
-        (outcome for outcome in chain(outcomes, updates) if isinstance(outcome, Waiting)), None
-    )
-
-
-def _made(cells: Cells) -> dict[str, dict[str, dict[int, Entry]]]:
-    """Return the same cells where none waits."""
+def _entries(cells: Mapping[str, Mapping[str, Mapping[int, Planned]]]) -> EntryCells:
+    """Return the artifacts of planned cells; raises `NotMade` at the first that does not exist."""
     return {
         target: {
-            column: {seed: made for seed, made in seeds.items() if isinstance(made, Entry)}
+            column: {seed: planned.entry for seed, planned in seeds.items()}
             for column, seeds in columns.items()
         }
         for target, columns in cells.items()

@@ -2,8 +2,7 @@
 
 Prefixes, banks, multi-task encoders, vectors and probes, each a unit that the store may have.
 
-Every function returns the artifact, or `Waiting` where a plan cannot go on. Nothing is planned or
-run twice in one graph.
+Every function returns a handle of the artifact. Nothing is planned or run twice in one graph.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from prefixbank.config.schema import (
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.task import Task
 from prefixbank.runtime.context import Context
-from prefixbank.runtime.unit import Unit, Waiting
+from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.steps import combine
 from prefixbank.steps.embed import step as embed
 from prefixbank.steps.embed.reading import EmbeddingSpec
@@ -46,7 +45,6 @@ from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
 from prefixbank.transfer.source_tasks import SIZE_CAP
 
-Outcome = Entry | Waiting
 Training = Literal["trained", "random", "shuffled"]
 
 RANDOM_SEEDS = 1_000_003
@@ -88,7 +86,7 @@ class Graph:
 
     context: Context
     experiment: Experiment
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    planned: dict[str, Planned] = field(default_factory=dict)
 
     @property
     def config(self) -> RunExperimentConfig:
@@ -122,21 +120,22 @@ class Graph:
         """Return a name that tells seeds apart where there are several."""
         return text if len(self.seeds) == 1 else f"{text}-seed{seed}"
 
-    def ensure(self, unit: Unit) -> Outcome:
+    def ensure(self, unit: Unit) -> Planned:
         """Plan or run a unit, once."""
         key = key_of(unit.document)
-        if key not in self.outcomes:
-            self.outcomes[key] = self.context.ensure(unit)
-        return self.outcomes[key]
+        if key not in self.planned:
+            self.planned[key] = self.context.ensure(unit)
+        return self.planned[key]
 
-    def waits(self, step: str, name: str, upstream: Waiting) -> Waiting:
-        """Plan, once, something whose input is still to be made."""
-        place = f"{step} {name}"
-        if place not in self.outcomes:
-            self.outcomes[place] = self.context.waits(step, name, upstream)
-        waiting = self.outcomes[place]
-        assert isinstance(waiting, Waiting)
-        return waiting
+    def ensure_from(self, step: str, name: str, build: Callable[[], Unit]) -> Planned:
+        """Plan or run, once, a unit whose key depends on others: see `Context.ensure_from`."""
+        label = f"{step} {name}"
+        if label in self.planned:
+            return self.planned[label]
+        planned = self.context.ensure_from(step, name, build, self.ensure)
+        if not planned.key:
+            self.planned[label] = planned
+        return planned
 
     def source(self, name: str) -> Task:
         """Return a task that something is trained on."""
@@ -162,15 +161,20 @@ class Graph:
 
     def prefix(
         self, name: str, seed: int, training: Training = "trained", task: Task | None = None
-    ) -> Outcome:
+    ) -> Planned:
         """Return the prefix of a source task, or that of another version of its examples."""
+        return self.ensure(self._prefix_unit(name, seed, training, task))
+
+    def _prefix_unit(
+        self, name: str, seed: int, training: Training = "trained", task: Task | None = None
+    ) -> Unit:
         examples = task or self.source(name)
         recipe = replace(self.experiment.recipe_for(name), seed=seed)
         if training == "trained":
             unit = train_prefix.unit(
                 self.context, examples, self.files, recipe, self.named(name, seed)
             )
-            return self.ensure(unit if task is None else replace(unit, ref=None))
+            return unit if task is None else replace(unit, ref=None)
         if training == "random":
             place = self.config.experiment.sources.index(name) + 1
             start = replace(recipe.prefix, init="random")
@@ -179,53 +183,46 @@ class Graph:
             )
         else:
             examples = shuffled(examples, seed)
-        return self.ensure(
-            replace(
-                train_prefix.unit(
-                    self.context, examples, self.files, recipe, f"{name}-{training}-seed{seed}"
-                ),
-                ref=None,
-            )
+        unit = train_prefix.unit(
+            self.context, examples, self.files, recipe, f"{name}-{training}-seed{seed}"
         )
+        return replace(unit, ref=None)
 
-    def mixture(self, names: Sequence[str], name: str, seed: int) -> Outcome:
-        """Return a prefix of several source tasks together, by the experiment's own recipe.
+    def mixture_unit(self, names: Sequence[str], name: str, seed: int) -> Unit:
+        """Return the unit that trains a prefix on several source tasks together.
 
-        Of a single one its own prefix.
+        It uses the experiment's own recipe. For a single task it is that of the task's own prefix.
         """
         if len(names) == 1:
-            return self.prefix(names[0], seed)
+            return self._prefix_unit(names[0], seed)
         mixture = Mixture(tasks=tuple(self.source(one) for one in names), size_cap=SIZE_CAP)
         recipe = replace(recipe_of(self.config, PrefixRecipe), seed=seed)
-        return self.ensure(
-            replace(train_prefix.unit(self.context, mixture, self.files, recipe, name), ref=None)
-        )
+        return replace(train_prefix.unit(self.context, mixture, self.files, recipe, name), ref=None)
 
-    def prefixes(self, seed: int, training: Training = "trained") -> dict[str, Outcome]:
+    def prefixes(self, seed: int, training: Training = "trained") -> dict[str, Planned]:
         """Return the prefixes of all sources."""
         return {name: self.prefix(name, seed, training) for name in self.config.experiment.sources}
 
     def bank(
         self,
-        prefixes: Mapping[str, Outcome],
+        prefixes: Mapping[str, Planned],
         name: str,
         combination: CombineConfig,
         refs: Sequence[str] = (),
-    ) -> Outcome:
-        """Combine prefixes, or wait for the first that is still to be made.
+    ) -> Planned:
+        """Combine prefixes. Only a bank whose prefixes have refs gets one."""
+        recipe = BankRecipe(combine=combination, pooling=self.reading)
 
-        Only a bank whose prefixes have refs gets one.
-        """
-        for prefix in prefixes.values():
-            if isinstance(prefix, Waiting):
-                return self.waits(combine.STEP, name, prefix)
-        made = [prefix for prefix in prefixes.values() if isinstance(prefix, Entry)]
-        unit = combine.unit(made, BankRecipe(combine=combination, pooling=self.reading), name, refs)
-        return self.ensure(unit if refs else replace(unit, ref=None))
+        def build() -> Unit:
+            made = [prefix.entry for prefix in prefixes.values()]
+            unit = combine.unit(made, recipe, name, refs)
+            return unit if refs else replace(unit, ref=None)
+
+        return self.ensure_from(combine.STEP, name, build)
 
     def multitask(
         self, tasks: Sequence[Task], name: str, seed: int, *, published: bool = False
-    ) -> Outcome:
+    ) -> Planned:
         """Return an encoder fine-tuned on tasks."""
         config = self.config
         recipe = MultitaskRecipe(
@@ -238,19 +235,25 @@ class Graph:
         unit = train_multitask.unit(self.context, tasks, self.files, recipe, name)
         return self.ensure(unit if published else replace(unit, ref=None))
 
-    def vectors(self, target: str, bank: Outcome | None, name: str) -> Outcome:
+    def vectors(self, target: str, bank: Planned | None, name: str) -> Planned:
         """Embed a target's texts with a bank; None is the plain encoder."""
-        if isinstance(bank, Waiting):
-            return self.waits(EMBED_STEP, f"{target} {name}", bank)
-        return self._embedded(target, bank, self.files, name)
+        name = f"{target} {name}"
+        return self.ensure_from(
+            EMBED_STEP,
+            name,
+            lambda: self._embed_unit(target, bank.entry if bank else None, self.files, name),
+        )
 
-    def vectors_of_encoder(self, target: str, encoder: Outcome, name: str) -> Outcome:
+    def vectors_of_encoder(self, target: str, encoder: Planned, name: str) -> Planned:
         """Embed a target's texts with a fine-tuned encoder."""
-        if isinstance(encoder, Waiting):
-            return self.waits(EMBED_STEP, f"{target} {name}", encoder)
-        return self._embedded(target, None, encoder_of(encoder), name)
+        name = f"{target} {name}"
+        return self.ensure_from(
+            EMBED_STEP,
+            name,
+            lambda: self._embed_unit(target, None, encoder_of(encoder.entry), name),
+        )
 
-    def _embedded(self, target: str, bank: Entry | None, files: EncoderFiles, name: str) -> Outcome:
+    def _embed_unit(self, target: str, bank: Entry | None, files: EncoderFiles, name: str) -> Unit:
         task = self.target(target)
         parts = embed.parts_of_task(task, splits_of(self.config.probe))
         # Single texts have nothing to compare.
@@ -262,23 +265,21 @@ class Graph:
             vectors=self.config.vectors,
         )
         reading = EmbeddingSpec(bank=bank, files=files, recipe=recipe, pooling=self.reading)
-        return self.ensure(embed.unit(self.context, reading, parts, f"{target} {name}"))
+        return embed.unit(self.context, reading, parts, name)
 
-    def joined(self, vectors: Sequence[Outcome], rule: Join, name: str) -> Outcome:
+    def joined(self, vectors: Sequence[Planned], rule: Join, name: str) -> Planned:
         """Join the vectors of several passes."""
-        for one in vectors:
-            if isinstance(one, Waiting):
-                return self.waits(join.STEP, name, one)
-        return self.ensure(
-            join.unit([one for one in vectors if isinstance(one, Entry)], rule, name)
+        return self.ensure_from(
+            join.STEP, name, lambda: join.unit([one.entry for one in vectors], rule, name)
         )
 
-    def probe(self, target: str, vectors: Outcome, name: str) -> Outcome:
+    def probe(self, target: str, vectors: Planned, name: str) -> Planned:
         """Probe a target's vectors."""
-        if isinstance(vectors, Waiting):
-            return self.waits(probe.STEP, f"{target} {name}", vectors)
-        return self.ensure(
-            probe.unit(vectors, self.target(target), self.config.probe, f"{target} {name}")
+        name = f"{target} {name}"
+        return self.ensure_from(
+            probe.STEP,
+            name,
+            lambda: probe.unit(vectors.entry, self.target(target), self.config.probe, name),
         )
 
 

@@ -8,7 +8,8 @@ from typing import assert_never
 
 from prefixbank.config.commands import Column, ExperimentConfig, Representation
 from prefixbank.config.schema import CombineConfig, Rule
-from prefixbank.studies.graph import Graph, Outcome, Training
+from prefixbank.runtime.unit import Planned
+from prefixbank.studies.graph import Graph, Training
 
 PLAIN, BANK, MULTITASK = "plain encoder", "bank", "multi-task encoder"
 
@@ -56,7 +57,7 @@ def seeds_of(graph: Graph, representation: Representation) -> tuple[int, ...]:
     return seeds[:1] if representation == "plain" or representation in once else seeds
 
 
-def vectors(graph: Graph, representation: Column, target: str, seed: int) -> Outcome:
+def vectors(graph: Graph, representation: Column, target: str, seed: int) -> Planned:
     """Return a target's embeddings under one representation and one seed."""
     title = graph.named(TITLES[representation], seed)
     match representation:
@@ -90,7 +91,7 @@ def vectors(graph: Graph, representation: Column, target: str, seed: int) -> Out
     assert_never(representation)
 
 
-def full_bank(graph: Graph, seed: int) -> Outcome:
+def full_bank(graph: Graph, seed: int) -> Planned:
     """Return the bank of all sources, as `combine` says; the one that gets a ref."""
     refs = [f"prefix/{graph.named(source, seed)}" for source in graph.config.experiment.sources]
     return graph.bank(
@@ -101,7 +102,7 @@ def full_bank(graph: Graph, seed: int) -> Outcome:
     )
 
 
-def rule_bank(graph: Graph, rule: Rule, seed: int, training: Training) -> Outcome:
+def rule_bank(graph: Graph, rule: Rule, seed: int, training: Training) -> Planned:
     """Return a bank of sources under another rule, or of control prefixes under the same one."""
     name = (
         f"{graph.config.experiment.name}-{rule if training == 'trained' else training}-seed{seed}"
@@ -112,7 +113,7 @@ def rule_bank(graph: Graph, rule: Rule, seed: int, training: Training) -> Outcom
     return graph.bank(graph.prefixes(seed, training), name, combination)
 
 
-def multitask(graph: Graph, seed: int) -> Outcome:
+def multitask(graph: Graph, seed: int) -> Planned:
     """Return the encoder fine-tuned on all sources together."""
     tasks = [graph.source(source) for source in graph.config.experiment.sources]
     return graph.multitask(
@@ -120,14 +121,14 @@ def multitask(graph: Graph, seed: int) -> Outcome:
     )
 
 
-def single(graph: Graph, source: str, target: str, seed: int) -> Outcome:
+def single(graph: Graph, source: str, target: str, seed: int) -> Planned:
     """Return a target's vectors under one prefix alone."""
     name = f"{graph.config.experiment.name}-only-{source}-seed{seed}"
     bank = graph.bank({source: graph.prefix(source, seed)}, name, CombineConfig())
     return graph.vectors(target, bank, graph.named(f"only {source}", seed))
 
 
-def without(graph: Graph, source: str, target: str, seed: int) -> Outcome:
+def without(graph: Graph, source: str, target: str, seed: int) -> Planned:
     """Return a target's vectors under the bank that lacks one source.
 
     Weights given one by one lose that source's.

@@ -15,13 +15,12 @@ from prefixbank.config.commands import Joint
 from prefixbank.reports.transfer_map import step as map_report
 from prefixbank.reports.transfer_map.study import Trained, TransferMap
 from prefixbank.runtime.context import Context
-from prefixbank.runtime.unit import Waiting
+from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.runtime.waves import run_walk
 from prefixbank.steps import average
 from prefixbank.steps.score_prefix import step as score_prefix
 from prefixbank.steps.train_prefix import step as train_prefix
-from prefixbank.store.artifact import Entry
-from prefixbank.studies.graph import Experiment, Graph, Outcome
+from prefixbank.studies.graph import Experiment, Graph
 from prefixbank.studies.map_checks import check_map
 from prefixbank.studies.protocol import map_facts
 from prefixbank.transfer.source_tasks import of_nearest_kind
@@ -31,7 +30,7 @@ from prefixbank.transfer.task_embeddings import Comparison
 COLD = "cold"
 
 
-def run_map(context: Context, experiment: Experiment) -> Entry | Waiting:
+def run_map(context: Context, experiment: Experiment) -> Planned:
     """Plan the map, say how much of it is there, then make the rest; return the report.
 
     A worker makes its share.
@@ -52,15 +51,25 @@ def run_map(context: Context, experiment: Experiment) -> Entry | Waiting:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Cell:
+    """One training on a target, and its score on test rows."""
+
+    prefix: Planned
+    score: Planned
+
+    @property
+    def trained(self) -> Trained:
+        """Both, once they are made."""
+        return Trained(score=self.score.entry, prefix=self.prefix.entry)
+
+
 @dataclass(kw_only=True)
 class _Map:
-    """The trainings of a map, by target, by what they start from, and by seed.
-
-    Each with its score on test rows, or what that waits for.
-    """
+    """The trainings of a map, by target, by what they start from, and by seed."""
 
     graph: Graph
-    cells: dict[str, dict[str, dict[int, Trained | Waiting]]] = field(default_factory=dict)
+    cells: dict[str, dict[str, dict[int, _Cell]]] = field(default_factory=dict)
 
     @property
     def comparison(self) -> Comparison:
@@ -68,7 +77,7 @@ class _Map:
         asked = self.graph.config.experiment.transfer
         return Comparison(similarity=asked.similarity, compare=asked.compare)
 
-    def walk(self) -> Outcome:
+    def walk(self) -> Planned:
         """Go through all units in order; a planning context makes none of them."""
         graph, asked = self.graph, self.graph.config.experiment
         sources = {
@@ -82,51 +91,42 @@ class _Map:
                 for source, prefix in by_seed.items():
                     self.train(target, source, prefix, seed)
                 self.retrieve(target, cold, by_seed, seed)
-        every = (
-            cell
-            for starts in self.cells.values()
-            for seeds in starts.values()
-            for cell in seeds.values()
-        )
-        waiting = next((cell for cell in every if isinstance(cell, Waiting)), None)
-        if waiting is not None:
-            return graph.waits(map_report.STEP, asked.name, waiting)
-        return graph.ensure(
-            map_report.unit(
-                self.study(sources), bootstrap_samples=graph.config.probe.bootstrap_samples
-            )
+        bootstrap_samples = graph.config.probe.bootstrap_samples
+        return graph.ensure_from(
+            map_report.STEP,
+            asked.name,
+            lambda: map_report.unit(self.study(sources), bootstrap_samples=bootstrap_samples),
         )
 
-    def train(self, target: str, start: str, prefix: Outcome | None, seed: int) -> Outcome:
+    def train(self, target: str, start: str, prefix: Planned | None, seed: int) -> Planned:
         """Train on a target from a prefix, or cold, and return it with its score on test rows."""
         graph, config = self.graph, self.graph.config
         name = graph.named(f"{target}-from-{start.replace(' ', '-')}", seed)
         recipe = replace(graph.experiment.target_recipe_for(target), seed=seed)
         asked = Target(task=graph.target(target), files=graph.files, recipe=recipe)
-        if isinstance(prefix, Waiting):
-            trained: Outcome = graph.waits(train_prefix.STEP, name, prefix)
-        else:
-            trained = graph.ensure(asked.unit(graph.context, prefix, name))
-        seeds = self.cells.setdefault(target, {}).setdefault(start, {})
-        if isinstance(trained, Waiting):
-            seeds[seed] = graph.waits(score_prefix.STEP, name, trained)
-            return trained
-        bootstrap_samples = config.probe.bootstrap_samples
-        score = graph.ensure(
-            score_prefix.unit(
+        trained = graph.ensure_from(
+            train_prefix.STEP,
+            name,
+            lambda: asked.unit(graph.context, prefix.entry if prefix else None, name),
+        )
+        score = graph.ensure_from(
+            score_prefix.STEP,
+            name,
+            lambda: score_prefix.unit(
                 graph.context,
-                trained,
+                trained.entry,
                 asked.task,
                 asked.files,
                 name,
-                bootstrap_samples=bootstrap_samples,
-            )
+                bootstrap_samples=config.probe.bootstrap_samples,
+            ),
         )
-        seeds[seed] = score if isinstance(score, Waiting) else Trained(prefix=trained, score=score)
+        seeds = self.cells.setdefault(target, {}).setdefault(start, {})
+        seeds[seed] = _Cell(prefix=trained, score=score)
         return trained
 
     def retrieve(
-        self, target: str, cold: Outcome, sources: Mapping[str, Outcome], seed: int
+        self, target: str, cold: Planned, sources: Mapping[str, Planned], seed: int
     ) -> None:
         """Train on a target from what is made of its k most similar sources together.
 
@@ -144,36 +144,37 @@ class _Map:
         method: Joint,
         k: int,
         name: str,
-        cold: Outcome,
-        sources: Mapping[str, Outcome],
+        cold: Planned,
+        sources: Mapping[str, Planned],
         seed: int,
-    ) -> Outcome:
+    ) -> Planned:
         """Return what is made of the k sources that are most similar to a target.
 
         In the order of the experiment.
         """
-        name = self.graph.named(name, seed)
-        made = [one for one in (cold, *sources.values()) if isinstance(one, Entry)]
-        if len(made) <= len(sources):
-            missing = next(one for one in (cold, *sources.values()) if isinstance(one, Waiting))
-            return self.graph.waits(
-                train_prefix.STEP if method == "mixture" else average.STEP, name, missing
-            )
-        similar = self.comparison.of(made[0], made[1:])
-        order = nearest(similar, len(sources))
-        if method == "mixture":
-            near = of_nearest_kind(order, [self.graph.source(source).kind for source in sources], k)
-            return self.graph.mixture([list(sources)[place] for place in sorted(near)], name, seed)
-        places = sorted(order[:k])
-        return self.graph.ensure(
-            average.unit_of_nearest([made[1 + place] for place in places], similar[places], name)
-        )
+        graph, name = self.graph, self.graph.named(name, seed)
 
-    def study(self, sources: Mapping[str, Mapping[int, Outcome]]) -> TransferMap:
+        def build() -> Unit:
+            target, entries = cold.entry, [prefix.entry for prefix in sources.values()]
+            similar = self.comparison.of(target, entries)
+            order = nearest(similar, len(sources))
+            if method == "mixture":
+                near = of_nearest_kind(order, [graph.source(source).kind for source in sources], k)
+                return graph.mixture_unit([list(sources)[one] for one in sorted(near)], name, seed)
+            chosen = sorted(order[:k])
+            return average.unit_of_nearest([entries[one] for one in chosen], similar[chosen], name)
+
+        step = train_prefix.STEP if method == "mixture" else average.STEP
+        return graph.ensure_from(step, name, build)
+
+    def study(self, sources: Mapping[str, Mapping[int, Planned]]) -> TransferMap:
         """Return what the report is made of, now that all is made."""
         asked = self.graph.config.experiment
         made = {
-            target: {start: _made(seeds) for start, seeds in starts.items()}
+            target: {
+                start: {seed: cell.trained for seed, cell in seeds.items()}
+                for start, seeds in starts.items()
+            }
             for target, starts in self.cells.items()
         }
         joined = [
@@ -184,7 +185,7 @@ class _Map:
             comparison=self.comparison,
             ks=asked.transfer.ks,
             sources={
-                name: {seed: one for seed, one in seeds.items() if isinstance(one, Entry)}
+                name: {seed: prefix.entry for seed, prefix in seeds.items()}
                 for name, seeds in sources.items()
             },
             cold={target: starts[COLD] for target, starts in made.items()},
@@ -197,7 +198,3 @@ class _Map:
                 for start in joined
             },
         )
-
-
-def _made(seeds: Mapping[int, Trained | Waiting]) -> dict[int, Trained]:
-    return {seed: cell for seed, cell in seeds.items() if isinstance(cell, Trained)}

@@ -12,29 +12,24 @@ from typing import Literal, TypeVar
 
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.data.tasks.task import Task
-from prefixbank.runtime.unit import Waiting
+from prefixbank.runtime.unit import Planned
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
-from prefixbank.studies.graph import Graph, Outcome
+from prefixbank.studies.graph import Graph
 from prefixbank.studies.representations import full_bank
 
 
-def update_rows(graph: Graph) -> list[JSON | Waiting]:
-    """Make what the experiment's changes need, with its first seed.
-
-    Return the rows of the table, or what they wait for.
+def update_changes(graph: Graph) -> list[Change]:
+    """Make, or plan, what the experiment's changes need, with its first seed.
 
     Refreshed examples are stood in for by another seed of the training: every prefix, and every
     multi-task encoder, costs the same then.
     """
-    found: list[JSON | Waiting] = []
-    for change in [*_add(graph), *_refresh(graph), *_remove(graph)]:
-        found += [change] if isinstance(change, Waiting) else rows([change])
-    return found
+    return [*_add(graph), *_refresh(graph), *_remove(graph)]
 
 
-def _add(graph: Graph) -> Iterator[Change | Waiting]:
+def _add(graph: Graph) -> Iterator[Change]:
     seed, name = graph.seeds[0], graph.config.experiment.update.add
     if name:
         new = graph.prefix(name, seed)
@@ -44,7 +39,7 @@ def _add(graph: Graph) -> Iterator[Change | Waiting]:
         )
 
 
-def _refresh(graph: Graph) -> Iterator[Change | Waiting]:
+def _refresh(graph: Graph) -> Iterator[Change]:
     seed, name = graph.seeds[0], graph.config.experiment.update.refresh
     if name:
         recipe = replace(graph.experiment.recipe_for(name), seed=seed + 1)
@@ -63,7 +58,7 @@ def _refresh(graph: Graph) -> Iterator[Change | Waiting]:
         )
 
 
-def _remove(graph: Graph) -> Iterator[Change | Waiting]:
+def _remove(graph: Graph) -> Iterator[Change]:
     seed, name = graph.seeds[0], graph.config.experiment.update.remove
     if name:
         rest = {source: prefix for source, prefix in graph.prefixes(seed).items() if source != name}
@@ -86,27 +81,19 @@ def _both(
     graph: Graph,
     what: str,
     task: str,
-    prefixes: Mapping[str, Outcome],
-    trained: Sequence[Outcome],
+    prefixes: Mapping[str, Planned],
+    trained: Sequence[Planned],
     tasks: Sequence[Task],
     seed: int,
-) -> Iterator[Change | Waiting]:
+) -> Iterator[Change]:
     """Yield the change by prefixes and by multi-task training."""
     name = f"{graph.config.experiment.name}-{what.replace(' ', '-')}"
     # Weights given one by one are those of the unchanged sources.
     shares = replace(graph.config.combine, weights=())
     before, after = full_bank(graph, graph.seeds[0]), graph.bank(prefixes, name, shares)
     encoder = graph.multitask(tasks, name, seed)
-    made = [entry for entry in trained if isinstance(entry, Entry)]
-    if isinstance(before, Entry) and isinstance(after, Entry) and len(made) == len(trained):
-        yield Change(what=what, task=task, method="prefixes", trainings=made, banks=(before, after))
-    else:
-        yield next(outcome for outcome in (*trained, before, after) if isinstance(outcome, Waiting))
-    yield (
-        encoder
-        if isinstance(encoder, Waiting)
-        else Change(what=what, task=task, method="multi-task", trainings=[encoder])
-    )
+    yield Change(what=what, task=task, method="prefixes", trainings=trained, banks=(before, after))
+    yield Change(what=what, task=task, method="multi-task", trainings=[encoder])
 
 
 Method = Literal["prefixes", "multi-task"]
@@ -128,8 +115,8 @@ class Change:
     what: str
     task: str
     method: Method
-    trainings: Sequence[Entry]
-    banks: tuple[Entry, Entry] | None = None
+    trainings: Sequence[Planned]
+    banks: tuple[Planned, Planned] | None = None
 
 
 def rows(changes: Sequence[Change]) -> list[JSON]:
@@ -140,28 +127,26 @@ def rows(changes: Sequence[Change]) -> list[JSON]:
         training processed, a row once in each epoch; `flops` of training; `seconds` that the
         trainings took when they ran; `others_unchanged`, None for multi-task training. A number
         that a training does not have is None.
+
+    Raises:
+        NotMade: a training or a bank does not exist yet.
     """
-    return [
-        {
-            "change": change.what,
-            "method": change.method,
-            "units": len(change.trainings) + (change.banks is not None),
-            "examples": _sum(
-                [read_json(entry, "result.json").get("examples") for entry in change.trainings]
-            ),
-            "flops": _sum(
-                [
-                    read_json(entry, "result.json").get("training_flops")
-                    for entry in change.trainings
-                ]
-            ),
-            "seconds": _sum([entry.info.get("seconds") for entry in change.trainings]),
-            "others_unchanged": None
-            if change.banks is None
-            else others_unchanged(*change.banks, change.task),
-        }
-        for change in changes
-    ]
+    return [_row(change) for change in changes]
+
+
+def _row(change: Change) -> JSON:
+    trainings = [planned.entry for planned in change.trainings]
+    banks = [planned.entry for planned in change.banks or ()]
+    results = [read_json(entry, "result.json") for entry in trainings]
+    return {
+        "change": change.what,
+        "method": change.method,
+        "units": len(trainings) + (change.banks is not None),
+        "examples": _sum([result.get("examples") for result in results]),
+        "flops": _sum([result.get("training_flops") for result in results]),
+        "seconds": _sum([entry.info.get("seconds") for entry in trainings]),
+        "others_unchanged": others_unchanged(banks[0], banks[1], change.task) if banks else None,
+    }
 
 
 def _sum(numbers: Sequence[Number | None]) -> Number | int | None:

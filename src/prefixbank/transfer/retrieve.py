@@ -16,7 +16,7 @@ from prefixbank.config.schema import PrefixRecipe, recipe_of
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event
-from prefixbank.runtime.unit import Unit, Waiting
+from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.runtime.waves import run_walk
 from prefixbank.steps import average
 from prefixbank.steps.train_prefix import step as train_prefix
@@ -49,7 +49,7 @@ class _Retrieval:
     sources: list[Source]
 
 
-def retrieve(context: Context, config: TransferRetrieveConfig) -> Entry | Waiting:
+def retrieve(context: Context, config: TransferRetrieveConfig) -> Planned:
     """Return the prefix of a task, trained from the sources that are most similar to it.
 
     Ref `prefix/<name or task name>`.
@@ -93,12 +93,20 @@ def _unfit(
     return unfit
 
 
-def _walk(context: Context, asked: _Retrieval) -> Entry | Waiting:
+def _walk(context: Context, asked: _Retrieval) -> Planned:
     """Go through all units in order; a planning context makes none of them."""
+    own = asked.target.embedding(context)
+    return context.ensure_from(
+        train_prefix.STEP, asked.name, lambda: _unit(context, asked, own.entry)
+    )
+
+
+def _unit(context: Context, asked: _Retrieval, own: Entry) -> Unit:
+    """Return the unit that trains the task from its most similar sources.
+
+    What it starts from is made, or planned, first.
+    """
     target, name, config = asked.target, asked.name, asked.config
-    own = target.embedding(context)
-    if isinstance(own, Waiting):
-        return context.waits(train_prefix.STEP, name, own)
     comparison = Comparison(similarity=config.similarity, compare=config.compare)
     similar = comparison.of(own, [source.entry for source in asked.sources])
     near = nearest(similar, len(similar))
@@ -116,9 +124,7 @@ def _walk(context: Context, asked: _Retrieval) -> Entry | Waiting:
         start = context.ensure(_of_mixture(context, asked, entries))
     else:
         start = context.ensure(average.unit_of_nearest(entries, similar[near], name))
-    if isinstance(start, Waiting):
-        return context.waits(train_prefix.STEP, name, start)
-    return context.ensure(replace(target.unit(context, start, name), ref=("prefix", name)))
+    return replace(target.unit(context, start.entry, name), ref=("prefix", name))
 
 
 def _of_mixture(context: Context, asked: _Retrieval, sources: list[Entry]) -> Unit:
@@ -130,8 +136,8 @@ def _of_mixture(context: Context, asked: _Retrieval, sources: list[Entry]) -> Un
     return replace(unit, ref=None)
 
 
-def _best(context: Context, asked: _Retrieval, starts: list[Source]) -> Entry | Waiting:
-    """Train from each of several sources, and return the training that validates best.
+def _best(context: Context, asked: _Retrieval, starts: list[Source]) -> Unit:
+    """Train from each of several sources, and return the unit that validates best.
 
     Of equal ones, that of the nearest source.
     """
@@ -139,18 +145,11 @@ def _best(context: Context, asked: _Retrieval, starts: list[Source]) -> Entry | 
         asked.target.unit(context, source.entry, f"{asked.name}-from-{source.entry.info['name']}")
         for source in starts
     ]
-    outcomes = [context.ensure(unit) for unit in units]
-    waiting = next((outcome for outcome in outcomes if isinstance(outcome, Waiting)), None)
-    if waiting is not None:
-        return context.waits(train_prefix.STEP, asked.name, waiting)
-    scores = [
-        read_json(outcome, "result.json")["validation"]
-        for outcome in outcomes
-        if isinstance(outcome, Entry)
-    ]
+    trained = [context.ensure(unit) for unit in units]
+    scores = [read_json(planned.entry, "result.json")["validation"] for planned in trained]
     best = scores.index(max(scores))
     _tell(context, asked, f"validates best from {starts[best].named}")
-    return context.ensure(replace(units[best], name=asked.name, ref=("prefix", asked.name)))
+    return replace(units[best], name=asked.name, ref=("prefix", asked.name))
 
 
 def _tell(context: Context, asked: _Retrieval, text: str) -> None:

@@ -15,7 +15,7 @@ from prefixbank.config.schema import BankRecipe, CombineConfig, PrefixRecipe, re
 from prefixbank.errors import UsageError, raise_faults
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event
-from prefixbank.runtime.unit import Waiting
+from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.steps import combine
 from prefixbank.store.artifact import Entry
 from prefixbank.transfer.sources import Target, check_k, find_sources, nearest
@@ -30,7 +30,7 @@ DIGITS = 4
 and would give every machine another bank."""
 
 
-def combine_similar(context: Context, config: TransferCombineConfig) -> Entry | Waiting:
+def combine_similar(context: Context, config: TransferCombineConfig) -> Planned:
     """Combine the k prefixes that are most similar to a task, the most similar first.
 
     Ref `bank/<name>`, or `bank/<task>-similar` without a name.
@@ -52,30 +52,29 @@ def combine_similar(context: Context, config: TransferCombineConfig) -> Entry | 
     )
     check_k(config.k, candidates, task.name)
     embedding = target.embedding(context)
-    if isinstance(embedding, Waiting):
-        return context.waits(combine.STEP, name, embedding)
-    similarities = Comparison(similarity=config.similarity, compare=config.compare).of(
-        embedding, [source.entry for source in candidates]
-    )
-    indices = nearest(similarities, config.k)
-    members = [candidates[index] for index in indices]
-    weights, combination = _weights(config, similarities[indices].round(DIGITS))
-    for rank, (source, index, weight) in enumerate(
-        zip(members, indices, weights, strict=True), start=1
-    ):
-        text = (
-            f"{rank}. {source.named}: similarity {similarities[index]:.{DIGITS}f}, weight "
-            f"{weight:.{DIGITS}f}"
+
+    def build() -> Unit:
+        similarities = Comparison(similarity=config.similarity, compare=config.compare).of(
+            embedding.entry, [source.entry for source in candidates]
         )
-        context.emit(Event(kind="note", step=combine.STEP, name=name, text=text))
-    return context.ensure(
-        combine.unit(
+        indices = nearest(similarities, config.k)
+        members = [candidates[index] for index in indices]
+        rounded = similarities[indices].round(DIGITS)
+        weights, combination = _weights(config, rounded)
+        for rank, source in enumerate(members):
+            text = (
+                f"{rank + 1}. {source.named}: similarity {rounded[rank]:.{DIGITS}f}, "
+                f"weight {weights[rank]:.{DIGITS}f}"
+            )
+            context.emit(Event(kind="note", step=combine.STEP, name=name, text=text))
+        return combine.unit(
             [source.entry for source in members],
             replace(recipe_of(config, BankRecipe), combine=combination),
             name,
             [ref_of(context.store, "prefix", source.named) for source in members],
         )
-    )
+
+    return context.ensure_from(combine.STEP, name, build)
 
 
 def _other_length(config: TransferCombineConfig, source: Entry) -> UsageError | None:

@@ -21,7 +21,7 @@ from prefixbank.data.tasks.task import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event
-from prefixbank.runtime.unit import Unit, Waiting
+from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, key_of
@@ -50,7 +50,7 @@ class Target:
             recipe = replace(recipe, prefix=replace(recipe.prefix, init=start.key))
         return replace(train_prefix.unit(context, self.task, self.files, recipe, name), ref=None)
 
-    def embedding(self, context: Context) -> Entry | Waiting:
+    def embedding(self, context: Context) -> Planned:
         """Return an artifact that holds its task embedding.
 
         Its prefix where that is trained already, else one of the short run alone.
@@ -58,7 +58,7 @@ class Target:
         name = f"{self.task.name}-similar"
         trained = context.store.get(key_of(self.unit(context, None, name).document))
         if trained is not None:
-            return trained
+            return Planned(step=train_prefix.STEP, name=name, key=trained.key, made=trained)
         return context.ensure(
             train_prefix.task_embedding_unit(context, self.task, self.files, self.recipe, name)
         )

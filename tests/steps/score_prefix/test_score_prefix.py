@@ -36,9 +36,7 @@ def unit_of(context: Context, trained: Entry, task: Task, split: str = "test"):
 
 
 def scored(context: Context, trained: Entry, task: Task, split: str = "test") -> Entry:
-    entry = context.ensure(unit_of(context, trained, task, split))
-    assert isinstance(entry, Entry)
-    return entry
+    return context.ensure(unit_of(context, trained, task, split)).entry
 
 
 def test_score_on_validation_is_the_one_that_training_found(context):

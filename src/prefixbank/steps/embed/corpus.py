@@ -247,9 +247,7 @@ class _Shards:
                 f"{self.name} {stem}",
                 calibration=calibration,
             )
-            made = context.restricted_to([key], silent).ensure(unit)
-            assert isinstance(made, Entry)
-            entry = made
+            entry = context.restricted_to([key], silent).ensure(unit).entry
         if number == 0 and self.calibrated:
             self.calibration = entry
         return entry
