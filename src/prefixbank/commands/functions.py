@@ -49,9 +49,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-def train_prefix(
-    config: TrainPrefixConfig, session: Session, task: Task | None = None
-) -> Planned:
+def train_prefix(config: TrainPrefixConfig, session: Session, task: Task | None = None) -> Planned:
     """Train a prefix on one source task or on several.
 
     Args:
@@ -99,9 +97,7 @@ def combine(config: CombineCommandConfig, session: Session) -> Planned:
     with session.context(config.run) as context:
         prefixes = [context.store.resolve("prefix", text) for text in config.prefixes]
         refs = [ref_of(context.store, "prefix", text) for text in config.prefixes]
-        return context.ensure(
-            step.unit(prefixes, recipe_of(config, BankRecipe), config.name, refs)
-        )
+        return context.ensure(step.unit(prefixes, recipe_of(config, BankRecipe), config.name, refs))
 
 
 def embed(config: EmbedConfig, session: Session) -> Planned:
@@ -146,9 +142,7 @@ def search(config: SearchConfig, session: Session) -> list[Row]:
         return neighbours(embeddings, texts, config)
 
 
-def probe(
-    config: ProbeCommandConfig, session: Session, task: Task | None = None
-) -> Planned:
+def probe(config: ProbeCommandConfig, session: Session, task: Task | None = None) -> Planned:
     """Embed the texts of a target task, and fit and score a probe on the vectors.
 
     Args:

@@ -21,9 +21,7 @@ class Checked(NamedTuple):
     error: PrefixbankError | None
 
 
-def check(
-    commands: Iterable[type[CommandConfig]], conf_dir: Path | None = None
-) -> list[Checked]:
+def check(commands: Iterable[type[CommandConfig]], conf_dir: Path | None = None) -> list[Checked]:
     """Compose commands with each option of each of their groups, offline.
 
     Values that files leave open (`???`) are no faults.

@@ -76,7 +76,6 @@ C = TypeVar("C", bound=CommandConfig)
 _LOCK = threading.RLock()
 
 
-
 def compose(settings: type[C], overrides: Sequence[str], *, conf_dir: Path | None = None) -> C:
     """Return the settings of one run of a command.
 
@@ -160,7 +159,7 @@ def show(
         UsageError: as `compose`, except that a task or experiment need not be chosen.
     """
     request = sort_overrides(settings, [_parsed(line) for line in overrides], groups(conf_dir))
-    must = _mandatory_group(settings)
+    must = _mandatory_group(_file_name(settings))
     still = f"# {must}=NAME is still to be chosen\n" if request.lacks(must) else ""
     config = resolve(settings, request, conf_dir, complete=False)
     body = OmegaConf.to_yaml(OmegaConf.create(plain_values(config)))
@@ -184,7 +183,7 @@ def resolve(
     """
     faults = request.faults
     choices: dict[str, str | None] = {**request.choices}
-    must = _mandatory_group(settings)
+    must = _mandatory_group(_file_name(settings))
     if must and must not in choices:
         choices[must] = None
         if complete and request.lacks(must) and must not in request.misnamed:
@@ -286,9 +285,9 @@ def _file_name(settings: type[CommandConfig]) -> str:
 
 
 @cache
-def _mandatory_group(settings: type[CommandConfig]) -> str | None:
-    """Return the group that the command's YAML file leaves to the user."""
-    defaults = _load(conf_root() / f"{_file_name(settings)}.yaml")["defaults"]
+def _mandatory_group(name: str) -> str | None:
+    """Return the group that the YAML file of a command leaves to the user."""
+    defaults = _load(conf_root() / f"{name}.yaml")["defaults"]
     named = [item for item in defaults if isinstance(item, dict)]
     return next((group for item in named for group, option in item.items() if option == OPEN), None)
 
