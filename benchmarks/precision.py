@@ -16,7 +16,6 @@ from benchmarks.measure import save
 from prefixbank import api
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.config.schema import Precision
-from prefixbank.store.artifact import Entry
 
 PRECISIONS = tuple(name for name in get_args(Precision) if name != "fp16")  # which needs a GPU
 SETTINGS = (
@@ -39,8 +38,7 @@ def scores(precision: Precision, asked: argparse.Namespace) -> dict[str, dict[st
         *where,
         options=api.Options(store=asked.store, emit=print),
     )
-    assert isinstance(report, Entry)
-    rows = read_json(report, "report.json")["rows"]
+    rows = read_json(report.entry, "report.json")["rows"]
     targets = {target: row["columns"] for target, row in rows.items() if target != "mean"}
     return {
         name: {target: columns[name]["scores"] for target, columns in targets.items()}

@@ -130,16 +130,15 @@ class Study:
                     self.context, reading, embed.parts_of_task(self.task, ("train", "test")), name
                 )
             )
-            assert isinstance(made, Entry)
-            self.seen[name] = (read_vectors(made, "train"), read_vectors(made, "test"))
+            entry = made.entry
+            self.seen[name] = (read_vectors(entry, "train"), read_vectors(entry, "test"))
         return self.seen[name]
 
     def _bank(self, members: Sequence[int], weights: tuple[float, ...], name: str) -> Entry:
         recipe = BankRecipe(combine=CombineConfig(weights=weights), pooling=self.recipe.pooling)
         unit = combine.unit([self.sources[one].entry for one in members], recipe, "selection")
         made = self.context.ensure(replace(unit, name=name, ref=None))
-        assert isinstance(made, Entry)
-        return made
+        return made.entry
 
     def fit(self, vectors: Vectors, rows: np.ndarray) -> ProbeModel:
         """Fit a probe on some of the train rows."""
@@ -177,8 +176,7 @@ class Study:
                 self.context, task, self.files, self.short_run(len(rows)), task.name
             )
         )
-        assert isinstance(made, Entry)
-        similar = self.comparison.of(made, [source.entry for source in self.sources])
+        similar = self.comparison.of(made.entry, [source.entry for source in self.sources])
         members = sorted(nearest(similar, k))
         return members, tuple(retrieval_weights(similar[members].round(DIGITS)).tolist())
 

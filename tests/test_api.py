@@ -18,8 +18,8 @@ from prefixbank.data.encoders.encoder import load_encoder
 from prefixbank.data.encoders.files import describe_folder
 from prefixbank.errors import PrefixbankError, UsageError
 from prefixbank.runtime.events import Event
-from prefixbank.runtime.unit import Waiting
-from prefixbank.store import Entry, Store
+from prefixbank.runtime.unit import Planned
+from prefixbank.store import Store
 from tests.prepared import SMALL, Prepared, copy_store, prepare
 
 TEXTS = ["the food was good", "a bad and noisy place, with a cold bath", "warm"]
@@ -129,7 +129,7 @@ def test_how_to_run_changes_no_vector(bank):
     np.testing.assert_allclose(small.embed(TEXTS), bank.embed(TEXTS), atol=1e-5)
 
 
-def test_functions_return_entries(tasks):
+def test_functions_return_handles_of_artifacts(tasks):
     made = prefixbank.train_prefix("task=folder", f"task.path={tasks / 'gamma'}", *SMALL)
     bank = prefixbank.combine("prefixes=[gamma]", "name=own")
     probe = prefixbank.probe(
@@ -139,17 +139,17 @@ def test_functions_return_entries(tasks):
         "probe.bootstrap_samples=10",
         "probe.Cs=[1]",
     )
-    assert [entry.step for entry in (made, bank, probe)] == ["train_prefix", "combine", "probe"]
-    assert all(isinstance(entry, Entry) for entry in (made, bank, probe))
+    steps = [planned.entry.step for planned in (made, bank, probe)]
+    assert steps == ["train_prefix", "combine", "probe"]
 
 
-def test_dry_run_returns_waiting_for_a_miss_and_the_entry_for_a_hit(tasks):
+def test_dry_run_says_whether_the_artifact_is_made(tasks):
     plan = prefixbank.Options(dry_run=True)
     args = ("task=folder", f"task.path={tasks / 'alpha'}", *SMALL)
-    assert isinstance(prefixbank.train_prefix(*args, options=plan), Entry)
-    assert prefixbank.train_prefix(*args, "seed=9", options=plan) == Waiting(
-        step="train-prefix", name="alpha"
-    )
+    assert prefixbank.train_prefix(*args, options=plan).is_made
+    missing = prefixbank.train_prefix(*args, "seed=9", options=plan)
+    assert missing == Planned(step="train-prefix", name="alpha", key=missing.key)
+    assert missing.key and not missing.is_made
 
 
 def test_options_name_another_store(tasks, tmp_path):
@@ -158,7 +158,7 @@ def test_options_name_another_store(tasks, tmp_path):
         f"task.path={tasks / 'alpha'}",
         *SMALL,
         options=prefixbank.Options(store=tmp_path / "s"),
-    )
+    ).entry
     assert entry.path.is_relative_to(tmp_path / "s")
 
 
@@ -195,7 +195,8 @@ def test_faults_are_raised_and_not_printed(capsys):
 def test_corpus_can_be_embedded_where_there_is_no_standard_input(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("good\n", encoding="utf-8")
     monkeypatch.setattr(sys, "stdin", None)
-    assert prefixbank.embed("bank=demo", f"corpus.path={tmp_path / 'a.txt'}").step == "embed"
+    made = prefixbank.embed("bank=demo", f"corpus.path={tmp_path / 'a.txt'}")
+    assert made.entry.step == "embed"
 
 
 @pytest.mark.parametrize("stdin", [None, io.StringIO("good")], ids=["none", "text alone"])

@@ -123,10 +123,10 @@ def test_worker_makes_the_same(cli, tmp_path, monkeypatch):
     settings: Any = args_of(cli)[1:]
     here = api.train_prefix(
         *settings, options=api.Options(store=copy_store(cli.store, tmp_path / "other"))
-    )
+    ).entry
     driver = Inline().instead(monkeypatch)
-    there = api.train_prefix(*settings, "run.driver=slurm", options=api.Options(store=cli.store))
-    assert isinstance(here, Entry) and isinstance(there, Entry)
+    options = api.Options(store=cli.store)
+    there = api.train_prefix(*settings, "run.driver=slurm", options=options).entry
     assert [job["keys"] for job in driver.jobs] == [(here.key,)]
     assert (there.key, there.digest, there.info["tasks"]) == (
         here.key,

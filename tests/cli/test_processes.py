@@ -50,7 +50,9 @@ def prefixes(cli) -> int:
 def resume(cli, train: tuple[str, ...]) -> tuple[str, list[int]]:
     """Run a training again; return the digest of its prefix and the steps that it did."""
     events: list[Event] = []
-    entry = api.train_prefix(*train[1:], options=api.Options(store=cli.store, emit=events.append))
+    entry = api.train_prefix(
+        *train[1:], options=api.Options(store=cli.store, emit=events.append)
+    ).entry
     return entry.digest, [
         event.done for event in events if event.kind == "progress" and event.text.startswith("loss")
     ]
@@ -129,7 +131,7 @@ def test_kill_in_embedding_neither_loses_nor_doubles_a_row(cli, tmp_path):
     code = forks.start(tmp_path / "child", cli.store, "killed_in_embedding", *args).end()
     finished = [entry.info["name"] for entry in Store(cli.store).entries("embed")]
     events: list[Event] = []
-    entry = api.embed(*args[1:], options=api.Options(store=cli.store, emit=events.append))
+    entry = api.embed(*args[1:], options=api.Options(store=cli.store, emit=events.append)).entry
     assert (code, finished, rows_in(entry)) == (
         -signal.SIGKILL,
         ["corpus@demo part-00000"],

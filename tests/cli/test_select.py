@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from prefixbank import api
-from prefixbank.runtime.unit import Waiting
 from prefixbank.store import Store
 from tests.cli.command import CommandLine, Ran
 from tests.prepared import SMALL, contents
@@ -148,8 +147,9 @@ def test_python_gives_the_bank_and_in_a_plan_waits(three):
         similar_to(three, "k=2", "name=near")[1:],
         api.Options(store=three.store, dry_run=True),
     )
-    assert isinstance(api.combine(*settings, options=options), Waiting)
-    assert api.combine(*settings, options=api.Options(store=three.store)).info["name"] == "near"
+    assert not api.combine(*settings, options=options).is_made
+    made = api.combine(*settings, options=api.Options(store=three.store))
+    assert made.entry.info["name"] == "near"
 
 
 def test_sweep_makes_a_bank_for_each_size(three):

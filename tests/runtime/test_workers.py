@@ -220,9 +220,9 @@ def test_experiment_made_by_workers_has_the_same_keys_and_bytes(
     prepared, options, tmp_path, monkeypatch
 ):
     other = api.Options(store=copy_store(prepared.store, tmp_path / "other"))
-    report = api.run(*study(prepared), options=other)
+    report = api.run(*study(prepared), options=other).entry
     driver = Inline().instead(monkeypatch)
-    assert api.run(*study(prepared), DRIVER, options=options).digest == report.digest
+    assert api.run(*study(prepared), DRIVER, options=options).entry.digest == report.digest
     assert digests(options.store) == digests(other.store) and driver.closed == 1
 
 
@@ -261,9 +261,9 @@ def test_each_unit_that_a_worker_made_is_told_once(prepared, options, monkeypatc
 
 def test_force_makes_everything_again_once(prepared, options, monkeypatch):
     driver = Inline().instead(monkeypatch)
-    before = api.run(*study(prepared), DRIVER, options=options)
+    before = api.run(*study(prepared), DRIVER, options=options).entry
     forced = api.Options(store=options.store, force=True)
-    after = api.run(*study(prepared), DRIVER, options=forced)
+    after = api.run(*study(prepared), DRIVER, options=forced).entry
     entries = Store(Path(options.store)).entries()
     again = [entry for entry in entries if entry.info.get("forced")]
     assert (before.digest, len(again), len(driver.jobs)) == (after.digest, 12, 20)
@@ -305,9 +305,9 @@ def test_single_command_sends_its_units(
     given = [setting.format(tasks=prepared.tasks) for setting in settings] + [
         *(SMALL if command == "train_prefix" else ())
     ]
-    expected = getattr(api, command)(*given, options=other)
+    expected = getattr(api, command)(*given, options=other).entry
     driver = Inline().instead(monkeypatch)
-    found = getattr(api, command)(*given, DRIVER, options=options)
+    found = getattr(api, command)(*given, DRIVER, options=options).entry
     assert (found.key, found.digest) == (expected.key, expected.digest)
     assert [job["keys"] for job in driver.jobs][-1] == (found.key,)
 
@@ -331,9 +331,9 @@ def test_corpus_embedded_by_workers_has_the_same_keys_and_bytes(
 ):
     given = ("bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", *settings)
     other = api.Options(store=copy_store(prepared.store, tmp_path / "other"))
-    expected = api.embed(*given, options=other)
+    expected = api.embed(*given, options=other).entry
     driver = Inline(batches_units=shares).instead(monkeypatch)
-    found = api.embed(*given, DRIVER, options=options)
+    found = api.embed(*given, DRIVER, options=options).entry
     assert found.digest == expected.digest and digests(options.store) == digests(other.store)
     assert [len(call) for call in driver.calls] == ([1] if settings else []) + [
         2 if shares else 5 if settings else 6
@@ -382,7 +382,7 @@ def test_progress_counts_the_rows_that_workers_have_done(prepared, options, corp
     assert done[:7] == [0, 3, 7, 11, 15, 19, 23] and set(done[7:]) == {23}
 
 
-@pytest.mark.parametrize("driver", ["submitit", "ray"])
+@pytest.mark.parametrize("driver", ["slurm", "ray"])
 def test_standard_input_is_refused_for_workers_on_other_machines(
     prepared, options, monkeypatch, driver
 ):
@@ -400,10 +400,10 @@ def test_relative_paths_lead_where_the_command_was_given(
 ):
     Inline().instead(monkeypatch)
     monkeypatch.chdir(corpus.parent)
-    entry = api.embed(
+    made = api.embed(
         "bank=demo", "corpus.path=corpus.txt", "corpus.shard_rows=4", DRIVER, options=options
     )
-    assert isinstance(entry.digest, str) and Path.cwd() == corpus.parent
+    assert made.is_made and Path.cwd() == corpus.parent
 
 
 @pytest.mark.parametrize("setting", ["run.driver=ray", "run.workers=2"])
@@ -418,7 +418,7 @@ def test_reuse_needs_no_workers_where_several_would_be_chosen(
     prepared, options, corpus, monkeypatch
 ):
     asked = Inline(dispatches_single_units=False).instead(monkeypatch)
-    entry = api.embed(
+    made = api.embed(
         "bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", "reuse=true", options=options
     )
-    assert entry.digest and not asked.calls
+    assert made.is_made and not asked.calls

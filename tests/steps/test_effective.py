@@ -118,9 +118,7 @@ def test_no_key_follows_a_setting_without_effect(context: Context, prepared):
     )
     prefix = context.ensure(train_prefix.unit(context, task, files, QUICK)).entry
     plain = EmbeddingSpec(bank=None, files=files, recipe=EmbedRecipe(), pooling=PoolingConfig())
-    vectors = context.ensure(
-        embed.unit(context, plain, embed.parts_of_task(task), "alpha")
-    ).entry
+    vectors = context.ensure(embed.unit(context, plain, embed.parts_of_task(task), "alpha")).entry
     texts, pooling = {"a": Texts(texts=("x",))}, PoolingConfig(last_k=2, layer=1)
 
     def keys(pooling: PoolingConfig, weights: CombineConfig, probing: ProbeConfig) -> list[str]:

@@ -158,7 +158,9 @@ def test_prefixes_are_not_trained_for_what_needs_none(run):
 )
 def test_report_says_which_layers_were_read(run, settings, said):
     report, _ = run("experiment.representations=[plain]", *settings)
-    assert said in json.loads(report.entry.file("report.json").read_text(encoding="utf-8"))["protocol"]
+    assert (
+        said in json.loads(report.entry.file("report.json").read_text(encoding="utf-8"))["protocol"]
+    )
 
 
 def test_report_says_which_rows_were_scored(run):

@@ -45,7 +45,7 @@ def bank(put):
 
 
 def planned(entry: Entry) -> Planned:
-    return Planned(step=entry.step, name=entry.info["name"], key=entry.key, made=entry)
+    return Planned(step=entry.step, name="some", key=entry.key, made=entry)
 
 
 ALPHA, BETA, GAMMA = ("a" * 64, [1.0, 2.0]), ("b" * 64, [3.0]), ("c" * 64, [4.0])
@@ -75,7 +75,9 @@ def test_row_of_a_prefix_counts_its_training_and_the_combination(added):
 
 def test_row_of_multitask_training_counts_the_training_alone(training):
     encoder = training("all", seconds=9.0, examples=90, training_flops=60_000)
-    change = Change(what="add gamma", task="gamma", method="multi-task", trainings=[planned(encoder)])
+    change = Change(
+        what="add gamma", task="gamma", method="multi-task", trainings=[planned(encoder)]
+    )
     numbers = {"units": 1, "examples": 90, "flops": 60_000, "seconds": 9.0}
     assert rows([change]) == [
         {"change": "add gamma", "method": "multi-task", **numbers, "others_unchanged": None}

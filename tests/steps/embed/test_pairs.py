@@ -16,7 +16,6 @@ from prefixbank.core.pairs import pair_features
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.errors import UsageError
 from prefixbank.runtime.context import Context
-from prefixbank.runtime.unit import Waiting
 from prefixbank.steps.embed import make as embed_parts
 from prefixbank.steps.embed import rows as vectors
 from prefixbank.steps.embed import step as embed
@@ -139,7 +138,7 @@ def test_texts_are_read_by_the_context_s_workers_and_model(context, files, read,
 
 
 def test_artifact_holds_final_vectors(context, files, read):
-    entry = context.ensure(unit_of(context, files, PAIRS, "both"))
+    entry = context.ensure(unit_of(context, files, PAIRS, "both")).entry
     np.testing.assert_allclose(read_vectors(entry, "b"), read(PAIRS, pairs="both")[0], atol=1e-5)
 
 
@@ -162,7 +161,7 @@ def test_killed_run_goes_on_at_the_part_it_was_in(context, files, monkeypatch):
     monkeypatch.setattr(embed_parts, "embed_rows", counted)
     with pytest.raises(KeyboardInterrupt):
         context.ensure(unit)
-    assert not isinstance(context.ensure(unit), Waiting) and len(parts) == 3
+    assert context.ensure(unit).is_made and len(parts) == 3
 
 
 def test_truncated_rows_of_a_finished_part_are_remembered(context, files, tmp_path):
@@ -180,7 +179,7 @@ def test_facts_say_how_vectors_were_pooled(context, files):
                 "joint",
                 PoolingConfig(position="cls", layers="single", layer=1),
             )
-        ),
+        ).entry,
         "embeddings.json",
     )
     assert (
@@ -193,14 +192,14 @@ def test_facts_say_how_vectors_were_pooled(context, files):
 def test_facts_name_the_layers_that_lie_side_by_side(context, files, last_k, layers):
     """The tiny encoder has two layers; the third from the end is the embedding layer, 0."""
     pooling = PoolingConfig(layers="concat_last", last_k=last_k)
-    entry = context.ensure(unit_of(context, files, PAIRS, "joint", pooling))
+    entry = context.ensure(unit_of(context, files, PAIRS, "joint", pooling)).entry
     blocks = read_json(entry, "embeddings.json")["layer_blocks"]
     assert blocks == {"layers": layers, "size": 64}
     vectors_of = read_vectors(entry, "a").reshape(4, last_k, 64)
     for place, layer in enumerate(layers):
         single = context.ensure(
             unit_of(context, files, PAIRS, "joint", PoolingConfig(layers="single", layer=layer))
-        )
+        ).entry
         np.testing.assert_allclose(vectors_of[:, place], read_vectors(single, "a"), atol=1e-5)
 
 

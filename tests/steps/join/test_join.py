@@ -101,10 +101,11 @@ def test_joined_passes_equal_the_bank_of_many_passes(prepared, tmp_path, rule, j
     context = options.context(api.RunConfig())
     texts = {"texts": Texts(texts=("a good room", "a bad bath in a noisy place"), pairs=None)}
     banks = [
-        api.combine(f"prefixes=[{name}]", f"name=only-{name}", options=options)
+        api.combine(f"prefixes=[{name}]", f"name=only-{name}", options=options).entry
         for name in ("alpha", "beta")
     ]
-    whole = api.combine("prefixes=[alpha,beta]", f"combine={rule}", "name=whole", options=options)
+    settings = ("prefixes=[alpha,beta]", f"combine={rule}", "name=whole")
+    whole = api.combine(*settings, options=options).entry
     apart = [embedded(context, bank, texts) for bank in banks]
     wanted = read_vectors(embedded(context, whole, texts), "texts")
     np.testing.assert_allclose(
@@ -115,4 +116,4 @@ def test_joined_passes_equal_the_bank_of_many_passes(prepared, tmp_path, rule, j
 def embedded(context: Context, bank, texts):
     files = context.encoder_of_bank(bank, api.EncoderConfig(source="bank"))
     reading = EmbeddingSpec(bank=bank, files=files, recipe=EmbedRecipe(), pooling=PoolingConfig())
-    return context.ensure(embed.unit(context, reading, texts, bank.key))
+    return context.ensure(embed.unit(context, reading, texts, bank.key)).entry

@@ -82,7 +82,7 @@ def test_regression_is_predicted_in_the_labels_own_units(context):
     files = context.encoder_files(EncoderConfig(source="tiny"))
     trained = context.ensure(
         replace(train_prefix.unit(context, wanted, files, recipe, "r"), ref=None)
-    )
+    ).entry
     predictions = load_file(scored(context, trained, wanted).file("predictions.safetensors"))[
         "predictions"
     ]

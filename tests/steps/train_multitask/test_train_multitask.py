@@ -59,11 +59,8 @@ def train(context: Context):
         *names: str, recipe: MultitaskRecipe = QUICK, name: str = "", **changes: Task
     ) -> Entry:
         tasks = [changes.get(one) or context.task(TaskConfig(name=one)) for one in names]
-        entry = context.ensure(
-            unit(context, tasks, context.encoder_files(EncoderConfig(source="tiny")), recipe, name)
-        )
-        assert isinstance(entry, Entry)
-        return entry
+        files = context.encoder_files(EncoderConfig(source="tiny"))
+        return context.ensure(unit(context, tasks, files, recipe, name)).entry
 
     return make
 

@@ -61,13 +61,8 @@ def document(context: Context, task: Task | Mixture, recipe: PrefixRecipe = QUIC
 
 
 def trained(context: Context, mixture: Mixture, recipe: PrefixRecipe = QUICK) -> Entry:
-    entry = context.ensure(
-        train_prefix.unit(
-            context, mixture, context.encoder_files(EncoderConfig(source="tiny")), recipe
-        )
-    )
-    assert isinstance(entry, Entry)
-    return entry
+    files = context.encoder_files(EncoderConfig(source="tiny"))
+    return context.ensure(train_prefix.unit(context, mixture, files, recipe)).entry
 
 
 def regression(task: Task) -> Task:
