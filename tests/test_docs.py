@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from docs.macros import readme, reference, tables
 from prefixbank.cli.app import app
+from prefixbank.commands import table
 from prefixbank.config import compose
 from prefixbank.config.descriptions import Setting
-from prefixbank.config.settings import CONFIGS, typed_name
 from prefixbank.errors import PrefixbankError
 from tests.source import ROOT
 
@@ -30,7 +30,7 @@ REPORTS = set((ROOT / "docs/results").glob("*/*.md"))
 """Written by commands, at the time of a study."""
 PAGES = tuple(sorted(set((ROOT / "docs").rglob("*.md")) - REPORTS))
 SHOWN = {path.relative_to(ROOT).as_posix(): path for path in (*TOP[:1], *PAGES)}
-COMMANDS = {typed_name(command): command for command in CONFIGS}
+COMMANDS = {command.name: command.settings for command in table.COMMANDS}
 WRONG_ON_PURPOSE = "optim.lr=abc"
 USERS_OWN = "--conf-dir"
 """A command with it may name files that only its user has."""

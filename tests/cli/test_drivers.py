@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from prefixbank import api
+from prefixbank.commands import run
 from prefixbank.drivers import local
 from prefixbank.store import Store
 from tests.cli.dying import work
@@ -27,8 +27,8 @@ STUDY = (
     "run.checkpoint_every_s=0",
 )
 WORKER = (
-    "import tests.cli.dying; from prefixbank import api, worker; api.work = tests.cli.dying.work; "
-    "worker.main()"
+    "import tests.cli.dying; from prefixbank import worker; from prefixbank.commands import run; "
+    "run.work = tests.cli.dying.work; worker.main()"
 )
 
 
@@ -46,7 +46,7 @@ def dying_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.setenv("PREFIXBANK_TEST_DIED", str(mark))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setattr(api, "work", work)
+    monkeypatch.setattr(run, "work", work)
     monkeypatch.setattr(local, "COMMAND", (sys.executable, "-c", WORKER))
     return mark
 
