@@ -171,9 +171,9 @@ def _table_of_rows(rows: Rows, where: str, *, paired: bool) -> pa.Table:
     columns = {"text": texts, "label": labels, **({} if pairs is None else {"text_pair": pairs})}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
-        counts = ", ".join(f"{count} {name}s" for name, count in lengths.items())
+        counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
         raise DataError(
-            f"{where}: {counts}",
+            f"{where}: columns of different lengths: {counts}",
             expected="as many texts as labels and second texts",
             fix="take all of them from the same rows",
         )
