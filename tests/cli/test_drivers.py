@@ -5,11 +5,13 @@ The results are those of a single process.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+import prefixbank
 from prefixbank.commands import run
 from prefixbank.drivers import local
 from prefixbank.store import Store
@@ -43,7 +45,8 @@ def dying_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     Return the file that tells that one did.
     """
     mark = tmp_path / "died"
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    roots = [str(Path(__file__).parents[2]), str(Path(prefixbank.__file__).parents[1])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(roots))
     monkeypatch.setenv("PREFIXBANK_TEST_DIED", str(mark))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setattr(run, "work", work)
@@ -151,7 +154,7 @@ def test_sweep_is_made_by_workers_and_one_that_fails_stops_no_other(cli, tmp_pat
     assert (ran.code, digests(cli.store)) == (expected.code, digests(other)) and expected.code != 0
     assert (
         ran.err.count(" done ") == 2
-        and "2 of 4 units failed" in ran.err
+        and "2 of 4 runs failed" in ran.err
         and ran.err.count("error: optim.precision=fp16") == 2
     )
     assert [row["key"] for row in ran.result] == [row["key"] for row in expected.result]
