@@ -176,4 +176,5 @@ def python_api() -> str:
 
     public = [getattr(prefixbank, name) for name in prefixbank.__all__]
     shown = [one for one in public if inspect.isclass(one) or inspect.isfunction(one)]
+    shown.sort(key=inspect.isclass)  # functions first
     return "\n\n".join(f"::: {one.__module__}.{one.__qualname__}" for one in shown)

@@ -17,7 +17,7 @@ class Artifact:
     Args:
         step: the step that made it: `train-prefix`, `combine`, `embed`, `probe`, ...
         name: what it is called in messages; most artifacts have a ref of this name.
-        key: 64 hex digits that stand for everything that determines its content.
+        key: hash of everything that determines its content, in hex digits.
         path: its folder.
         files: the names of its files, relative to `path`.
         facts: what the command line prints about it.

@@ -21,7 +21,7 @@ from prefixbank.errors import DataError, raise_faults
 class Rows(NamedTuple):
     """The rows of one split.
 
-    Args:
+    Attributes:
         texts: N texts.
         labels: N labels; see `Task.from_rows`.
         text_pairs: N second texts, or None for single texts.
