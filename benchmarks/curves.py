@@ -26,7 +26,8 @@ from prefixbank.config.schema import EncoderConfig
 from prefixbank.core.embed import embed_batches
 from prefixbank.core.shapes import Batch
 from prefixbank.data.encoders.encoder import Encoder
-from prefixbank.runtime.context import Context
+from prefixbank.runtime.device import open_device
+from prefixbank.runtime.session import Session
 from prefixbank.store.store import Store
 
 SLOTS = (0, 16, 32, 64, 128, 256, 512)
@@ -143,12 +144,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     with TemporaryDirectory() as folder:
-        context = Context(Store(Path(folder)), RunConfig(device="cpu"))
-        files = context.encoder_files(EncoderConfig())
+        session = Session(Store(Path(folder)), RunConfig(device="cpu"))
+        files = session.encoder_files(EncoderConfig())
         encoder, model, workers = (
-            context.load(files),
-            context.inference_model(files, "fp32"),
-            context.embed_workers(),
+            session.load(files),
+            session.inference_model(files, "fp32"),
+            open_device(session.run).embed_workers,
         )
         points = {
             "slots": {str(slots): (slots, LENGTH, BATCH) for slots in SLOTS},

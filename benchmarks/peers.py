@@ -37,7 +37,8 @@ from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.batches import budget_batches, tokenize
-from prefixbank.runtime.context import Context
+from prefixbank.runtime.device import open_device
+from prefixbank.runtime.session import Session
 from prefixbank.steps.embed.rows import embed_rows
 from prefixbank.store.store import Store
 
@@ -45,15 +46,15 @@ MAX_TOKENS, SLOTS, PEER_BATCH = 256, 16, 32
 
 
 def ours(
-    context: Context, prefixes: int, texts: Sequence[str], precision: str
+    session: Session, prefixes: int, texts: Sequence[str], precision: str
 ) -> Callable[[], np.ndarray]:
     """Return what embeds texts with a bank, as `prefixbank embed` does."""
-    files = context.encoder_files(EncoderConfig())
+    files = session.encoder_files(EncoderConfig())
     bank, recipe = (
-        random_bank(context.load(files), prefixes, SLOTS),
+        random_bank(session.load(files), prefixes, SLOTS),
         EmbedRecipe(max_length_tokens=MAX_TOKENS, precision=precision),
     )
-    return lambda: embed_rows(context, bank, files, Texts(texts=tuple(texts)), recipe)[0]
+    return lambda: embed_rows(session, bank, files, Texts(texts=tuple(texts)), recipe)[0]
 
 
 def theirs(model: SentenceTransformer, texts: Sequence[str]) -> np.ndarray:
@@ -110,21 +111,21 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
     texts = mixed_texts(asked.texts)
     with TemporaryDirectory() as folder:
-        context = Context(Store(Path(folder)), RunConfig(device="cpu"))
-        files = context.encoder_files(EncoderConfig())
-        encoder = context.load(files)
+        session = Session(Store(Path(folder)), RunConfig(device="cpu"))
+        files = session.encoder_files(EncoderConfig())
+        encoder, device = session.load(files), open_device(session.run)
         model = SentenceTransformer(str(files.folder), device="cpu")
         model.max_seq_length = MAX_TOKENS
         fine_tuned = [copy.deepcopy(model) for _ in range(asked.tasks)]
-        budget, workers = context.embed_tokens(), context.embed_workers()
+        budget, workers = device.embed_tokens, device.embed_workers
         multiply, products = matrix_work(encoder.shape.hidden_size, budget, workers)
         plain, bank = "prefixbank, no prefix", f"prefixbank, {asked.tasks} prefixes"
         methods: dict[str, Callable[[], object]] = {
             "sentence-transformers encode": lambda: theirs(model, texts),
-            plain: ours(context, 0, texts, "fp32"),
-            bank: ours(context, asked.tasks, texts, "fp32"),
-            f"{plain}, bf16": ours(context, 0, texts, "bf16"),
-            f"{bank}, bf16": ours(context, asked.tasks, texts, "bf16"),
+            plain: ours(session, 0, texts, "fp32"),
+            bank: ours(session, asked.tasks, texts, "fp32"),
+            f"{plain}, bf16": ours(session, 0, texts, "bf16"),
+            f"{bank}, bf16": ours(session, asked.tasks, texts, "bf16"),
             f"{asked.tasks} fine-tuned encoders, sentence-transformers": lambda: [
                 theirs(one, texts) for one in fine_tuned
             ],

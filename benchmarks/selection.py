@@ -38,7 +38,7 @@ import numpy as np
 from benchmarks.measure import RESULTS
 from prefixbank.artifacts.embeddings import read_vectors
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.commands.session import Session
+from prefixbank.commands.invocation import Invocation
 from prefixbank.config.commands import Compare, Similarity, TransferSimilarConfig
 from prefixbank.config.compose import compose
 from prefixbank.config.schema import (
@@ -60,7 +60,7 @@ from prefixbank.data.tasks.task import Task
 from prefixbank.runtime.context import Context
 from prefixbank.steps import combine
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.reading import EmbeddingSpec
+from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.store.artifact import Entry
 from prefixbank.transfer.select import DIGITS
@@ -321,7 +321,7 @@ def config_of(asked: argparse.Namespace, target: str, seed: int) -> TransferSimi
 def study_of(asked: argparse.Namespace, target: str, seed: int) -> Study:
     """Return a target and the prefixes of all sources but itself."""
     config = config_of(asked, target, seed)
-    context = Session(store=asked.store).context(config.run)
+    context = Invocation(store=asked.store).context(config.run)
     names = [
         asked.prefix.format(source=source, seed=seed)
         for source in asked.sources

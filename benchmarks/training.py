@@ -33,7 +33,7 @@ from prefixbank.core.training.fit import fit_prefix
 from prefixbank.data.encoders.batches import epoch_batches, tokenize
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.tasks.task import Examples, Task
-from prefixbank.runtime.context import Context
+from prefixbank.runtime.session import Session
 from prefixbank.steps.train_prefix.make import fit_settings
 from prefixbank.store.store import Store
 
@@ -129,9 +129,9 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     task = task_of(mixed_texts(asked.rows))
     with TemporaryDirectory() as folder:
-        context = Context(Store(Path(folder) / "store"), RunConfig(device="cpu"))
-        files = context.encoder_files(EncoderConfig())
-        encoder = context.load(files)
+        session = Session(Store(Path(folder) / "store"), RunConfig(device="cpu"))
+        files = session.encoder_files(EncoderConfig())
+        encoder = session.load(files)
         seconds = in_turns(
             {
                 "prefixbank": ours(encoder, task),

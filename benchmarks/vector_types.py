@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.measure import save
 from prefixbank.artifacts.embeddings import read_vectors
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.commands.session import Session
+from prefixbank.commands.invocation import Invocation
 from prefixbank.config.commands import RunExperimentConfig
 from prefixbank.config.compose import compose
 from prefixbank.config.schema import PrefixRecipe, TaskConfig, recipe_of
@@ -34,7 +34,7 @@ from prefixbank.core.quantize import (
 )
 from prefixbank.core.stats.metrics import score
 from prefixbank.data.tasks.task import Task
-from prefixbank.steps.embed.reading import VERSION
+from prefixbank.steps.embed.spec import VERSION
 from prefixbank.store.artifact import Entry
 from prefixbank.studies.graph import Experiment, Graph
 
@@ -96,7 +96,7 @@ def main() -> None:
         RunExperimentConfig, ["experiment=transfer", f"run.data_root={asked.data_root}"]
     )
     context, recipe = (
-        Session(store=asked.store).context(config.run),
+        Invocation(store=asked.store).context(config.run),
         recipe_of(config, PrefixRecipe),
     )
     experiment = Experiment(

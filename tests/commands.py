@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from prefixbank.commands.invocation import Invocation
 from prefixbank.commands.run import run_command
-from prefixbank.commands.session import Session
 from prefixbank.commands.table import command_named
 
 
-def call(command: str, *settings: str, session: Session | None = None) -> Any:
+def call(command: str, *settings: str, invocation: Invocation | None = None) -> Any:
     """Run a command as it is typed.
 
     Returns a `Planned`, or the rows of a command that lists something.
     """
-    return run_command(command_named(command), settings, session or Session())
+    return run_command(command_named(command), settings, invocation or Invocation())

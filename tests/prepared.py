@@ -68,11 +68,11 @@ def write_task(folder: Path, name: str | None = None) -> Path:
 @cache
 def prepare(folder: Path) -> Prepared:
     """Write the tasks and fill the store below a folder, once for all tests of a process."""
-    from prefixbank.commands.session import Session
+    from prefixbank.commands.invocation import Invocation
     from tests.commands import call
 
     root = folder / "prepared"
-    options = Session(store=root / "store")
+    options = Invocation(store=root / "store")
     for name in ("alpha", "beta", "gamma", "omega"):
         write_task(root / "tasks" / name)
     for name in ("alpha", "beta"):
@@ -81,9 +81,9 @@ def prepare(folder: Path) -> Prepared:
             "task=folder",
             f"task.path={root / 'tasks' / name}",
             *SMALL,
-            session=options,
+            invocation=options,
         )
-    call("combine", "prefixes=[alpha,beta]", "name=demo", session=options)
+    call("combine", "prefixes=[alpha,beta]", "name=demo", invocation=options)
     return Prepared(tasks=root / "tasks", store=root / "store")
 
 

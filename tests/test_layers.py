@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from graphlib import CycleError, TopologicalSorter
@@ -235,6 +235,47 @@ def circle_in(modules: Iterable[Module]) -> list[str]:
     return []
 
 
+def loaded_by(module: Module) -> Iterator[str]:
+    """What importing a module imports at once: not what its functions import, nor its types."""
+    statements = list(module.tree.body)
+    for node in statements:
+        match node:
+            case ast.If(test=test, body=body, orelse=orelse):
+                statements += orelse if ast.unparse(test).endswith("TYPE_CHECKING") else body
+            case ast.Try(body=body) | ast.With(body=body):
+                statements += body
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=base, names=names):
+                yield from (f"{base}.{alias.name}" for alias in names)
+
+
+def heavy_ways(start: str, modules: Iterable[Module]) -> list[str]:
+    """How importing a module loads a heavy library, directly or through others of the package."""
+    by_name = {module.name: module for module in modules}
+    way, waiting, found = {start: start}, [start], []
+    for name in waiting:
+        for imported in loaded_by(by_name[name]):
+            inside = imported.removeprefix("prefixbank.")
+            other = inside if inside in by_name else inside.rpartition(".")[0]
+            if fits(imported, (*HEAVY, "safetensors.torch")):
+                found.append(f"{way[name]} -> {imported}")
+            elif inside != imported and other in by_name and other not in way:
+                way[other] = f"{way[name]} -> {other}"
+                waiting.append(other)
+    return found
+
+
+def makers_with_plans(modules: Iterable[Module]) -> list[str]:
+    """What makes an artifact (`make.py`) and imports what plans it (`step.py` beside it)."""
+    return [
+        f"{name} imports {other}"
+        for name, others in imports_within(modules).items()
+        for other in others
+        if name.endswith(".make") and other == f"{name.removesuffix('.make')}.step"
+    ]
+
+
 def test_every_room_has_a_layer():
     rooms = {room_of(module.name) for module in package_modules() if module.name}
     assert rooms == {room for layer in LAYERS for room in layer}
@@ -279,6 +320,47 @@ def test_a_circle_is_found(text: str):
     first = Module(path="core/prefix.py", text="from prefixbank.core.shapes import Shape\n")
     second = Module(path="core/shapes.py", text=text)
     assert set(circle_in([first, second])) == {"core.prefix", "core.shapes"}
+
+
+STEPS = [
+    module.name
+    for module in package_modules()
+    if fnmatchcase(module.path, "steps/*/step.py")
+    or module.name in ("runtime.tiny_encoder", "steps.average", "steps.combine")
+]
+"""Modules that plan the units of a step."""
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_planning_loads_no_heavy_library(step: str):
+    found = heavy_ways(step, package_modules())
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("import torch", 1),
+        ("try:\n    from torch import nn\nexcept ImportError:\n    pass", 1),
+        ("if TYPE_CHECKING:\n    import torch", 0),
+        ("def late():\n    import torch", 0),
+    ],
+    ids=["plain", "tried", "for types", "late"],
+)
+def test_heavy_library_behind_another_module_is_found(text: str, count: int):
+    step = Module(path="steps/one/step.py", text="from prefixbank.steps.one.rows import embed")
+    rows = Module(path="steps/one/rows.py", text=text)
+    assert len(heavy_ways("steps.one.step", [step, rows])) == count
+
+
+def test_what_makes_an_artifact_does_not_import_what_plans_it():
+    assert STEPS and not makers_with_plans(package_modules())
+
+
+def test_import_of_a_plan_is_found():
+    step = Module(path="steps/one/step.py", text="STEP = 1")
+    maker = Module(path="steps/one/make.py", text="from prefixbank.steps.one.step import STEP")
+    assert makers_with_plans([step, maker]) == ["steps.one.make imports steps.one.step"]
 
 
 def test_modules_import_only_what_they_may():

@@ -14,6 +14,7 @@ from typing import Any
 
 from prefixbank.commands import functions
 from prefixbank.commands.functions import Row
+from prefixbank.commands.invocation import Invocation
 from prefixbank.commands.progress import StepLines
 from prefixbank.commands.results import (
     Artifact,
@@ -28,7 +29,6 @@ from prefixbank.commands.results import (
     probe_result,
 )
 from prefixbank.commands.run import run_command
-from prefixbank.commands.session import Session
 from prefixbank.commands.table import command_named
 from prefixbank.config.commands import (
     CombineCommandConfig,
@@ -141,9 +141,9 @@ def train_prefix(
         run=_in_this_process(run),
     )
     raise_faults(mixture_faults(config))
-    with _session(store, force, on_event, progress) as session:
+    with _invocation(store, force, on_event, progress) as invocation:
         in_memory = task if isinstance(task, CheckedTask) else None
-        return prefix_result(functions.train_prefix(config, session, in_memory))
+        return prefix_result(functions.train_prefix(config, invocation, in_memory))
 
 
 def combine(
@@ -188,8 +188,8 @@ def combine(
         name=name,
         prefixes=tuple(_text_for(opened, "prefix", prefix) for prefix in prefixes),
     )
-    with _session(store, force, on_event, progress) as session:
-        return bank_result(functions.combine(config, session))
+    with _invocation(store, force, on_event, progress) as invocation:
+        return bank_result(functions.combine(config, invocation))
 
 
 def load_bank(
@@ -218,7 +218,7 @@ def load_bank(
     from prefixbank.artifacts.encoder import encoder_of, is_encoder
     from prefixbank.steps.embed.source import resolve_bank
 
-    context = Session(store=store).context(_in_this_process(run))
+    context = Invocation(store=store).context(_in_this_process(run))
     entry = resolve_bank(context.store, _text_for(context.store, "bank", name))
     own = EncoderConfig(source="bank")
     files = encoder_of(entry) if is_encoder(entry) else context.encoder_of_bank(entry, own)
@@ -276,8 +276,8 @@ def embed(
         reuse=reuse,
         run=_in_this_process(run),
     )
-    with _session(store, force, on_event, progress) as session:
-        return embeddings_result(functions.embed(config, session))
+    with _invocation(store, force, on_event, progress) as invocation:
+        return embeddings_result(functions.embed(config, invocation))
 
 
 def probe(
@@ -329,9 +329,9 @@ def probe(
         run=_in_this_process(run),
     )
     raise_faults(mixture_faults(config))
-    with _session(store, force, on_event, progress) as session:
+    with _invocation(store, force, on_event, progress) as invocation:
         in_memory = task if isinstance(task, CheckedTask) else None
-        return probe_result(functions.probe(config, session, in_memory))
+        return probe_result(functions.probe(config, invocation, in_memory))
 
 
 def open_store(store: str | Path | None = None) -> Store:
@@ -387,15 +387,15 @@ def run(
         UsageError: there is no such command, or a setting is wrong.
         PrefixbankError: the command failed.
     """
-    with _session(
+    with _invocation(
         store,
         force,
         on_event,
         progress,
         dry_run=dry_run,
         conf_dir=None if conf_dir is None else Path(conf_dir),
-    ) as session:
-        result = run_command(command_named(command), settings, session)
+    ) as invocation:
+        result = run_command(command_named(command), settings, invocation)
     if not isinstance(result, Planned):
         return CommandResult(rows=tuple(result))
     if not result.is_made:
@@ -405,7 +405,7 @@ def run(
 
 
 @contextmanager
-def _session(
+def _invocation(
     store: str | Path | None,
     force: bool,
     on_event: Emit | None,
@@ -413,8 +413,8 @@ def _session(
     *,
     dry_run: bool = False,
     conf_dir: Path | None = None,
-) -> Iterator[Session]:
-    """Return the session of one call, which listens as long as the call takes."""
+) -> Iterator[Invocation]:
+    """Return the invocation of one call, which listens as long as the call takes."""
     with StepLines(quiet=not progress) as lines:
 
         def emit(event: Event) -> None:
@@ -422,7 +422,7 @@ def _session(
                 lines(event)
             (on_event or silent)(event)
 
-        yield Session(store=store, conf_dir=conf_dir, dry_run=dry_run, force=force, emit=emit)
+        yield Invocation(store=store, conf_dir=conf_dir, dry_run=dry_run, force=force, emit=emit)
 
 
 def _fields_of(recipe: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A worker of the local driver.
 
-Reads a job from each line of standard input, does it, and answers with a line of standard output.
+Runs the job on each line of standard input and writes the outcome as a line of standard output.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from queue import SimpleQueue
 
 
 def main() -> None:
-    """Do jobs until standard input is closed.
-
-    End at once when it is, even in the middle of a job.
-    """
+    """Run jobs until standard input is closed; then exit at once, even in the middle of a job."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no answer
+    os.dup2(
+        sys.stderr.fileno(), sys.stdout.fileno()
+    )  # what libraries print must not mix with answers
     jobs: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_receive, args=(jobs,), daemon=True).start()
     while True:
@@ -31,9 +30,9 @@ def main() -> None:
 
 
 def _receive(jobs: SimpleQueue[str]) -> None:
-    """Pass lines on.
+    """Put the lines of standard input into a queue, and exit at its end.
 
-    At the end the command is gone: whatever is not published yet is for the next run to make.
+    The command is gone then. The next run makes what is not published yet.
     """
     for line in sys.stdin:
         jobs.put(line)

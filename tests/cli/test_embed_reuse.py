@@ -17,10 +17,10 @@ from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.runtime.context import Context
 from prefixbank.steps.embed import corpus as embed_corpus
 from prefixbank.steps.embed import make as embed_parts
-from prefixbank.steps.embed import reading as spec_module
 from prefixbank.steps.embed import rows as vectors
-from prefixbank.steps.embed.reading import VERSION, EmbeddingSpec
+from prefixbank.steps.embed import spec as spec_module
 from prefixbank.steps.embed.reuse import VectorReuse
+from prefixbank.steps.embed.spec import VERSION, EmbeddingSpec
 from prefixbank.store import Store
 from prefixbank.store.key import key_of
 from tests.cli.command import Ran
@@ -104,9 +104,7 @@ def test_vectors_are_those_of_their_texts(cli, embed_texts, texts, new, shard_ro
         cli, embed_texts(texts, f"corpus.shard_rows={shard_rows}", f"vectors={kind}")
     )
     rounding = 1e-3 if kind == "float16" else 0.0
-    np.testing.assert_allclose(
-        found, pb.load_bank("demo").embed(texts), atol=1e-5, rtol=rounding
-    )
+    np.testing.assert_allclose(found, pb.load_bank("demo").embed(texts), atol=1e-5, rtol=rounding)
 
 
 @SHARDS

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from prefixbank.commands.session import Session
+from prefixbank.commands.invocation import Invocation
 from prefixbank.store import Entry, Store
 from tests.cli.command import CommandLine, Ran
 from tests.commands import call
@@ -123,11 +123,13 @@ def test_mixture_is_a_source_of_other_tasks_only(cli):
 def test_worker_makes_the_same(cli, tmp_path, monkeypatch):
     settings: Any = args_of(cli)[1:]
     here = call(
-        "train-prefix", *settings, session=Session(store=copy_store(cli.store, tmp_path / "other"))
+        "train-prefix",
+        *settings,
+        invocation=Invocation(store=copy_store(cli.store, tmp_path / "other")),
     ).entry
     driver = Inline().instead(monkeypatch)
-    options = Session(store=cli.store)
-    there = call("train-prefix", *settings, "run.driver=slurm", session=options).entry
+    options = Invocation(store=cli.store)
+    there = call("train-prefix", *settings, "run.driver=slurm", invocation=options).entry
     assert [job["keys"] for job in driver.jobs] == [(here.key,)]
     assert (there.key, there.digest, there.info["tasks"]) == (
         here.key,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
-from prefixbank.commands.session import Session
+from prefixbank.commands.invocation import Invocation
 from prefixbank.runtime.events import Event
 from prefixbank.store import Store
 from prefixbank.store.artifact import Entry
@@ -52,7 +52,7 @@ def resume(cli, train: tuple[str, ...]) -> tuple[str, list[int]]:
     """Run a training again; return the digest of its prefix and the steps that it did."""
     events: list[Event] = []
     entry = call(
-        "train-prefix", *train[1:], session=Session(store=cli.store, emit=events.append)
+        "train-prefix", *train[1:], invocation=Invocation(store=cli.store, emit=events.append)
     ).entry
     return entry.digest, [
         event.done for event in events if event.kind == "progress" and event.text.startswith("loss")
@@ -132,7 +132,9 @@ def test_kill_in_embedding_neither_loses_nor_doubles_a_row(cli, tmp_path):
     code = forks.start(tmp_path / "child", cli.store, "killed_in_embedding", *args).end()
     finished = [entry.info["name"] for entry in Store(cli.store).entries("embed")]
     events: list[Event] = []
-    entry = call("embed", *args[1:], session=Session(store=cli.store, emit=events.append)).entry
+    entry = call(
+        "embed", *args[1:], invocation=Invocation(store=cli.store, emit=events.append)
+    ).entry
     assert (code, finished, rows_in(entry)) == (
         -signal.SIGKILL,
         ["corpus@demo part-00000"],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from prefixbank.commands.session import Session
+from prefixbank.commands.invocation import Invocation
 from prefixbank.runtime.events import Event
 from prefixbank.store import Store
 from tests.commands import call
@@ -40,7 +40,7 @@ def events_of(cli, *settings: str) -> list[Event]:
         *SETTINGS,
         f"run.data_root={cli.tasks}",
         *settings,
-        session=Session(store=cli.store, emit=events.append),
+        invocation=Invocation(store=cli.store, emit=events.append),
     )
     return events
 

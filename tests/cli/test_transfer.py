@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from prefixbank.commands.session import Session
+from prefixbank.commands.invocation import Invocation
 from prefixbank.store import Store
 from prefixbank.store.artifact import Entry
 from tests.cli.command import CommandLine
@@ -206,4 +206,4 @@ def test_near_task_is_ranked_before_a_far_one(cli, tmp_path: Path):
 
 def test_python_gives_the_same_rows(cli):
     given = args_of(cli)[2:]
-    assert call("transfer similar", *given, session=Session(store=cli.store)) == rows_of(cli)
+    assert call("transfer similar", *given, invocation=Invocation(store=cli.store)) == rows_of(cli)

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from prefixbank.commands.session import Session
+from prefixbank.commands.invocation import Invocation
 from prefixbank.store import Store
 from tests.cli.command import CommandLine, Ran
 from tests.commands import call
@@ -145,10 +145,10 @@ def test_plan_after_the_short_run_says_what_the_bank_will_hold(three):
 def test_python_gives_the_bank_and_in_a_plan_waits(three):
     settings, options = (
         similar_to(three, "k=2", "name=near")[2:],
-        Session(store=three.store, dry_run=True),
+        Invocation(store=three.store, dry_run=True),
     )
-    assert not call("transfer combine", *settings, session=options).is_made
-    made = call("transfer combine", *settings, session=Session(store=three.store))
+    assert not call("transfer combine", *settings, invocation=options).is_made
+    made = call("transfer combine", *settings, invocation=Invocation(store=three.store))
     assert made.entry.info["name"] == "near"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from prefixbank.commands.session import Session
+from prefixbank.commands.invocation import Invocation
 from prefixbank.store import Entry, Store
 from tests.cli.command import CommandLine
 from tests.commands import call
@@ -286,11 +286,13 @@ def test_worker_makes_the_same(cli, tmp_path, monkeypatch):
         "prefix.init=prefix/alpha",
     )
     here = call(
-        "train-prefix", *settings, session=Session(store=copy_store(cli.store, tmp_path / "other"))
+        "train-prefix",
+        *settings,
+        invocation=Invocation(store=copy_store(cli.store, tmp_path / "other")),
     ).entry
     driver = Inline().instead(monkeypatch)
-    options = Session(store=cli.store)
-    there = call("train-prefix", *settings, "run.driver=slurm", session=options).entry
+    options = Invocation(store=cli.store)
+    there = call("train-prefix", *settings, "run.driver=slurm", invocation=options).entry
     assert [job["keys"] for job in driver.jobs] == [(here.key,)]
     assert (there.key, there.digest, there.info["init"]) == (
         here.key,

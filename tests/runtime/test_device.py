@@ -1,4 +1,4 @@
-"""What is refused because it cannot fit, and what is said when memory runs out all the same."""
+"""The device and its threads; what does not fit into its memory or has another precision."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ import psutil
 import pytest
 import torch
 
+from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import OptimConfig, PrefixConfig, PrefixRecipe
 from prefixbank.core.shapes import EncoderShape
 from prefixbank.errors import DeviceError
-from prefixbank.runtime.device import check_memory, free_bytes, memory_errors
+from prefixbank.runtime.device import (
+    Device,
+    check_memory,
+    check_precision,
+    choose_device,
+    free_bytes,
+    memory_errors,
+    open_device,
+)
 
 SHAPE = EncoderShape(layers=2, heads=4, kv_heads=4, head_size=16, hidden_size=64)
 PER_SLOT = 2 * 4 * 2 * 4 * 32 * 10
@@ -80,3 +89,48 @@ def test_failed_allocation_says_what_to_lower(error):
 def test_other_errors_pass_as_they_are():
     with pytest.raises(RuntimeError, match="shape"), memory_errors("lower this"):
         raise RuntimeError("shape mismatch")
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [("cpu", (3, 1024)), ("cuda", (0, 32_768)), ("mps", (0, 32_768))],
+)
+def test_cpu_embeds_a_batch_on_each_thread(device: str, expected: tuple[int, int]):
+    opened = Device(name=device, threads=3)
+    assert (opened.embed_workers, opened.embed_tokens) == expected
+
+
+@pytest.mark.parametrize(
+    ("present", "chosen"), [((True, True), "cuda"), ((False, True), "mps"), ((False, False), "cpu")]
+)
+def test_device_is_the_best_one_there(monkeypatch, present, chosen):
+    for name, there in zip(
+        ("torch.cuda.is_available", "torch.backends.mps.is_available"), present, strict=True
+    ):
+        monkeypatch.setattr(name, lambda there=there: there)
+    assert choose_device("auto") == chosen
+
+
+def test_device_that_is_missing_is_refused(monkeypatch):
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(DeviceError, match="run.device=mps"):
+        choose_device("mps")
+
+
+def test_threads_are_set_when_the_device_is_opened():
+    before = torch.get_num_threads()
+    try:
+        assert open_device(RunConfig(device="cpu")).threads == before
+        assert open_device(RunConfig(device="cpu", threads=before + 1)).threads == before + 1
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("precision", "good"), [("fp32", True), ("bf16", True), ("fp16", False)])
+def test_half_precision_needs_its_device(precision, good):
+    if good:
+        assert check_precision("cpu", precision, setting="precision") is None
+    else:
+        with pytest.raises(DeviceError, match="precision=fp16 on device cpu"):
+            check_precision("cpu", precision, setting="precision")

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as parquet
 import pytest
 
-from prefixbank.commands.session import Session
+from prefixbank.commands.invocation import Invocation
 from prefixbank.config.running import RunConfig
 from prefixbank.errors import DataError, DeviceError, Faults, PrefixbankError, UsageError
 from prefixbank.runtime.events import Event, silent
@@ -36,9 +36,9 @@ DRIVER = "run.driver=slurm"
 
 
 @pytest.fixture
-def session(prepared, tmp_path) -> Session:
+def invocation(prepared, tmp_path) -> Invocation:
     """A store of the test's own, in which the tiny encoder is."""
-    return Session(store=copy_store(prepared.store, tmp_path / "copy"))
+    return Invocation(store=copy_store(prepared.store, tmp_path / "copy"))
 
 
 def study(prepared) -> tuple[str, ...]:
@@ -50,11 +50,11 @@ def digests(store: str | Path | None) -> dict[str, str]:
     return {entry.key: entry.digest for entry in Store(Path(store)).entries()}
 
 
-def elsewhere_with(
+def pool_with(
     driver: Inline, monkeypatch: pytest.MonkeyPatch, work: Callable[[Any], Any]
 ) -> WorkerPool:
     driver.instead(monkeypatch)
-    return WorkerPool(JOB, RunConfig(driver="submitit"), work)
+    return WorkerPool(JOB, RunConfig(driver="slurm"), work)
 
 
 def test_job_is_the_same_after_a_journey_through_json():
@@ -92,7 +92,7 @@ def test_several_faults_of_a_worker_stay_several():
 
 
 def test_note_that_another_worker_passed_on_is_no_news(monkeypatch):
-    workers = elsewhere_with(Inline(), monkeypatch, lambda values: {})
+    workers = pool_with(Inline(), monkeypatch, lambda values: {})
     note, done = (
         Event(kind="note", step="task", name="a", text="5 of 9 rows"),
         Event(kind="done", step="probe", name="a"),
@@ -137,7 +137,7 @@ def test_events_of_a_worker_are_told_without_its_progress():
 
 
 @pytest.mark.parametrize(
-    ("shares", "width", "expected"),
+    ("batched", "num_workers", "expected"),
     [
         (False, 2, [("a",), ("b",), ("c",), ("d",), ("e",)]),
         (True, 2, [("a", "b"), ("c", "d", "e")]),
@@ -145,14 +145,15 @@ def test_events_of_a_worker_are_told_without_its_progress():
     ],
 )
 def test_units_are_dealt_out_one_by_one_or_where_starting_is_dear_in_shares(
-    monkeypatch, shares, width, expected
+    monkeypatch, batched, num_workers, expected
 ):
-    workers = elsewhere_with(Inline(width=width, batches_units=shares), monkeypatch, lambda job: {})
+    driver = Inline(num_workers=num_workers, batches_units=batched)
+    workers = pool_with(driver, monkeypatch, lambda job: {})
     assert [job.keys for job in workers.jobs_for_keys("abcde")] == expected
 
 
 def test_shards_of_a_job_are_neighbours_and_the_first_one_comes_along(monkeypatch):
-    workers = elsewhere_with(Inline(batches_units=True), monkeypatch, lambda job: {})
+    workers = pool_with(Inline(batches_units=True), monkeypatch, lambda job: {})
     jobs = workers.jobs_for_shards(
         {2: "c", 3: "d", 5: "f", 6: "g"}, always={0: "a"}, settings=["b=2"]
     )
@@ -165,7 +166,7 @@ def test_shards_of_a_job_are_neighbours_and_the_first_one_comes_along(monkeypatc
 
 def test_job_whose_worker_dies_is_begun_again(monkeypatch):
     driver = Inline(deaths=ATTEMPTS - 1)
-    workers = elsewhere_with(driver, monkeypatch, lambda job: {"events": [], "keys": job["keys"]})
+    workers = pool_with(driver, monkeypatch, lambda job: {"events": [], "keys": job["keys"]})
     notes: list[Event] = []
     done = list(workers.outcomes(workers.jobs_for_keys("a"), notes.append))
     assert [(job.keys, outcome["keys"]) for job, outcome in done] == [(("a",), ["a"])]
@@ -176,7 +177,7 @@ def test_job_whose_worker_dies_is_begun_again(monkeypatch):
 
 def test_job_whose_worker_always_dies_fails_and_the_others_are_done(monkeypatch):
     driver = Inline()
-    workers = elsewhere_with(
+    workers = pool_with(
         driver, monkeypatch, lambda job: {"died": "no memory"} if job["keys"] == ["a"] else {}
     )
     outcomes = {
@@ -184,11 +185,11 @@ def test_job_whose_worker_always_dies_fails_and_the_others_are_done(monkeypatch)
         for job, outcome in workers.outcomes(workers.jobs_for_keys("ab"), silent)
     }
     assert outcomes[("b",)] is None and [len(call) for call in driver.calls] == [2, 1, 1]
-    assert re.match("a worker has died 3 times .* no memory", outcomes[("a",)].what)
+    assert re.match("workers died 3 times .* no memory", outcomes[("a",)].what)
 
 
 @pytest.mark.parametrize(
-    ("run", "alone", "width", "one", "two"),
+    ("run", "single", "num_workers", "one", "two"),
     [
         (RunConfig(), False, 1, False, False),
         (RunConfig(), False, 2, False, True),
@@ -196,8 +197,8 @@ def test_job_whose_worker_always_dies_fails_and_the_others_are_done(monkeypatch)
         (RunConfig(driver="ray"), True, 0, True, True),
     ],
 )
-def test_workers_take_units_where_that_makes_sense(monkeypatch, run, alone, width, one, two):
-    Inline(dispatches_single_units=alone, width=width).instead(monkeypatch)
+def test_workers_take_units_where_that_makes_sense(monkeypatch, run, single, num_workers, one, two):
+    Inline(dispatches_single_units=single, num_workers=num_workers).instead(monkeypatch)
     workers = WorkerPool(JOB, run, lambda job: {})
     assert (workers.should_dispatch(0), workers.should_dispatch(1), workers.should_dispatch(2)) == (
         False,
@@ -208,7 +209,7 @@ def test_workers_take_units_where_that_makes_sense(monkeypatch, run, alone, widt
 
 def test_driver_is_opened_for_work_only_and_closed_once(monkeypatch):
     driver = Inline()
-    workers = elsewhere_with(driver, monkeypatch, lambda job: {})
+    workers = pool_with(driver, monkeypatch, lambda job: {})
     workers.close()
     assert (workers.should_dispatch(0), driver.closed) == (False, 0)
     workers.should_dispatch(1)
@@ -218,19 +219,21 @@ def test_driver_is_opened_for_work_only_and_closed_once(monkeypatch):
 
 
 def test_experiment_made_by_workers_has_the_same_keys_and_bytes(
-    prepared, session, tmp_path, monkeypatch
+    prepared, invocation, tmp_path, monkeypatch
 ):
-    other = Session(store=copy_store(prepared.store, tmp_path / "other"))
-    report = call("run", *study(prepared), session=other).entry
+    other = Invocation(store=copy_store(prepared.store, tmp_path / "other"))
+    report = call("run", *study(prepared), invocation=other).entry
     driver = Inline().instead(monkeypatch)
-    assert call("run", *study(prepared), DRIVER, session=session).entry.digest == report.digest
-    assert digests(session.store) == digests(other.store) and driver.closed == 1
+    assert (
+        call("run", *study(prepared), DRIVER, invocation=invocation).entry.digest == report.digest
+    )
+    assert digests(invocation.store) == digests(other.store) and driver.closed == 1
 
 
-def test_experiment_goes_to_workers_in_waves_of_what_can_be_made(prepared, session, monkeypatch):
+def test_experiment_goes_to_workers_in_waves_of_what_can_be_made(prepared, invocation, monkeypatch):
     driver = Inline().instead(monkeypatch)
-    call("run", *study(prepared), DRIVER, session=session)
-    steps = {entry.key: entry.step for entry in Store(Path(session.store)).entries()}
+    call("run", *study(prepared), DRIVER, invocation=invocation)
+    steps = {entry.key: entry.step for entry in Store(Path(invocation.store)).entries()}
     waves = [sorted(steps[key] for job in call for key in job["keys"]) for call in driver.calls]
     assert waves == [
         ["embed", "embed", "train_prefix", "train_prefix"],
@@ -239,7 +242,7 @@ def test_experiment_goes_to_workers_in_waves_of_what_can_be_made(prepared, sessi
     ]
 
 
-def test_finished_units_are_skipped_and_told_once(prepared, session, monkeypatch):
+def test_finished_units_are_skipped_and_told_once(prepared, invocation, monkeypatch):
     driver = Inline().instead(monkeypatch)
     for _ in range(2):
         events: list[Event] = []
@@ -247,52 +250,59 @@ def test_finished_units_are_skipped_and_told_once(prepared, session, monkeypatch
             "run",
             *study(prepared),
             DRIVER,
-            session=Session(store=session.store, emit=events.append),
+            invocation=Invocation(store=invocation.store, emit=events.append),
         )
     kinds = [event.kind for event in events if event.kind != "note"]
     assert kinds == ["hit"] * 12 and len(driver.jobs) == 10
 
 
-def test_each_unit_that_a_worker_made_is_told_once(prepared, session, monkeypatch):
+def test_each_unit_that_a_worker_made_is_told_once(prepared, invocation, monkeypatch):
     Inline().instead(monkeypatch)
     events: list[Event] = []
-    call("run", *study(prepared), DRIVER, session=Session(store=session.store, emit=events.append))
+    call(
+        "run",
+        *study(prepared),
+        DRIVER,
+        invocation=Invocation(store=invocation.store, emit=events.append),
+    )
     done = [(event.step, event.key) for event in events if event.kind == "done"]
     assert len(done) == len(set(done)) == 12 and not [
         event for event in events if event.kind in ("hit", "waits")
     ]
 
 
-def test_force_makes_everything_again_once(prepared, session, monkeypatch):
+def test_force_makes_everything_again_once(prepared, invocation, monkeypatch):
     driver = Inline().instead(monkeypatch)
-    before = call("run", *study(prepared), DRIVER, session=session).entry
-    forced = Session(store=session.store, force=True)
-    after = call("run", *study(prepared), DRIVER, session=forced).entry
-    entries = Store(Path(session.store)).entries()
+    before = call("run", *study(prepared), DRIVER, invocation=invocation).entry
+    forced = Invocation(store=invocation.store, force=True)
+    after = call("run", *study(prepared), DRIVER, invocation=forced).entry
+    entries = Store(Path(invocation.store)).entries()
     again = [entry for entry in entries if entry.info.get("forced")]
     assert (before.digest, len(again), len(driver.jobs)) == (after.digest, 12, 20)
 
 
-def test_dry_run_asks_no_worker(prepared, session, monkeypatch):
+def test_dry_run_asks_no_worker(prepared, invocation, monkeypatch):
     driver = Inline().instead(monkeypatch)
-    call("run", *study(prepared), DRIVER, session=Session(store=session.store, dry_run=True))
+    call(
+        "run", *study(prepared), DRIVER, invocation=Invocation(store=invocation.store, dry_run=True)
+    )
     assert not driver.calls
 
 
-def test_failing_unit_is_reported_after_the_others_are_made(prepared, session, monkeypatch):
+def test_failing_unit_is_reported_after_the_others_are_made(prepared, invocation, monkeypatch):
     driver = Inline().instead(monkeypatch)
     settings = (*study(prepared), DRIVER, 'experiment.overrides.beta=["optim.precision=fp16"]')
     with pytest.raises(DeviceError, match="fp16"):
-        call("run", *settings, session=session)
-    made = [entry.info["name"] for entry in Store(Path(session.store)).entries("train_prefix")]
+        call("run", *settings, invocation=invocation)
+    made = [entry.info["name"] for entry in Store(Path(invocation.store)).entries("train_prefix")]
     assert made.count("alpha") == 2 and made.count("beta") == 1 and driver.closed == 1
 
 
-def test_workers_that_put_nothing_into_this_store_are_found_out(prepared, session, monkeypatch):
+def test_workers_that_put_nothing_into_this_store_are_found_out(prepared, invocation, monkeypatch):
     driver = Inline().instead(monkeypatch)
     driver.outcomes = lambda jobs: ((place, {"events": []}) for place in range(len(jobs)))  # type: ignore[method-assign]
     with pytest.raises(PrefixbankError, match="4 of 4 units are not in the store"):
-        call("run", *study(prepared), DRIVER, session=session)
+        call("run", *study(prepared), DRIVER, invocation=invocation)
 
 
 @pytest.mark.parametrize(
@@ -303,15 +313,15 @@ def test_workers_that_put_nothing_into_this_store_are_found_out(prepared, sessio
     ],
 )
 def test_single_command_sends_its_units(
-    prepared, session, tmp_path, monkeypatch, command, settings
+    prepared, invocation, tmp_path, monkeypatch, command, settings
 ):
-    other = Session(store=copy_store(prepared.store, tmp_path / "other"))
+    other = Invocation(store=copy_store(prepared.store, tmp_path / "other"))
     given = [setting.format(tasks=prepared.tasks) for setting in settings] + [
         *(SMALL if command == "train-prefix" else ())
     ]
-    expected = call(command, *given, session=other).entry
+    expected = call(command, *given, invocation=other).entry
     driver = Inline().instead(monkeypatch)
-    found = call(command, *given, DRIVER, session=session).entry
+    found = call(command, *given, DRIVER, invocation=invocation).entry
     assert (found.key, found.digest) == (expected.key, expected.digest)
     assert [job["keys"] for job in driver.jobs][-1] == (found.key,)
 
@@ -331,14 +341,14 @@ def corpus(tmp_path: Path) -> Path:
     "settings", [(), ("vectors=binary", "calibration_rows=4")], ids=["float32", "calibrated"]
 )
 def test_corpus_embedded_by_workers_has_the_same_keys_and_bytes(
-    prepared, session, corpus, tmp_path, monkeypatch, settings, shares
+    prepared, invocation, corpus, tmp_path, monkeypatch, settings, shares
 ):
     given = ("bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", *settings)
-    other = Session(store=copy_store(prepared.store, tmp_path / "other"))
-    expected = call("embed", *given, session=other).entry
+    other = Invocation(store=copy_store(prepared.store, tmp_path / "other"))
+    expected = call("embed", *given, invocation=other).entry
     driver = Inline(batches_units=shares).instead(monkeypatch)
-    found = call("embed", *given, DRIVER, session=session).entry
-    assert found.digest == expected.digest and digests(session.store) == digests(other.store)
+    found = call("embed", *given, DRIVER, invocation=invocation).entry
+    assert found.digest == expected.digest and digests(invocation.store) == digests(other.store)
     assert [len(call) for call in driver.calls] == ([1] if settings else []) + [
         2 if shares else 5 if settings else 6
     ]
@@ -350,18 +360,18 @@ def test_corpus_embedded_by_workers_has_the_same_keys_and_bytes(
     assert rows == list(range(23))
 
 
-def test_workers_are_asked_for_missing_shards_only(prepared, session, corpus, monkeypatch):
+def test_workers_are_asked_for_missing_shards_only(prepared, invocation, corpus, monkeypatch):
     driver = Inline().instead(monkeypatch)
     given = ("bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", DRIVER)
-    call("embed", *given, session=session)
+    call("embed", *given, invocation=invocation)
     with corpus.open("a", encoding="utf-8") as file:
         file.write("one more\n")
-    call("embed", *given, session=session)
+    call("embed", *given, invocation=invocation)
     assert [sorted(job["shards"]) for job in driver.calls[1]] == [["5"]]
 
 
 def test_corpus_that_is_another_one_for_the_workers_is_refused(
-    prepared, session, corpus, monkeypatch
+    prepared, invocation, corpus, monkeypatch
 ):
     driver = Inline().instead(monkeypatch)
     outcomes = driver.outcomes
@@ -378,34 +388,41 @@ def test_corpus_that_is_another_one_for_the_workers_is_refused(
             f"corpus.path={corpus}",
             "corpus.shard_rows=4",
             DRIVER,
-            session=session,
+            invocation=invocation,
         )
 
 
-def test_progress_counts_the_rows_that_workers_have_done(prepared, session, corpus, monkeypatch):
+def test_progress_counts_the_rows_that_workers_have_done(prepared, invocation, corpus, monkeypatch):
     Inline().instead(monkeypatch)
     events: list[Event] = []
-    told = Session(store=session.store, emit=events.append)
-    call("embed", "bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", DRIVER, session=told)
+    told = Invocation(store=invocation.store, emit=events.append)
+    call(
+        "embed",
+        "bank=demo",
+        f"corpus.path={corpus}",
+        "corpus.shard_rows=4",
+        DRIVER,
+        invocation=told,
+    )
     done = [event.done for event in events if event.kind == "progress"]
     assert done[:7] == [0, 3, 7, 11, 15, 19, 23] and set(done[7:]) == {23}
 
 
 @pytest.mark.parametrize("driver", ["slurm", "ray"])
 def test_standard_input_is_refused_for_workers_on_other_machines(
-    prepared, session, monkeypatch, driver
+    prepared, invocation, monkeypatch, driver
 ):
     asked = Inline().instead(monkeypatch)
     monkeypatch.setattr(
         "sys.stdin", type("Stdin", (), {"buffer": __import__("io").BytesIO(b"a\nb\nc\n")})
     )
     with pytest.raises(UsageError, match="corpus.path=- with run.driver=" + driver):
-        call("embed", "bank=demo", "corpus.path=-", f"run.driver={driver}", session=session)
+        call("embed", "bank=demo", "corpus.path=-", f"run.driver={driver}", invocation=invocation)
     assert not asked.calls
 
 
 def test_relative_paths_lead_where_the_command_was_given(
-    prepared, session, corpus, tmp_path, monkeypatch
+    prepared, invocation, corpus, tmp_path, monkeypatch
 ):
     Inline().instead(monkeypatch)
     monkeypatch.chdir(corpus.parent)
@@ -415,21 +432,28 @@ def test_relative_paths_lead_where_the_command_was_given(
         "corpus.path=corpus.txt",
         "corpus.shard_rows=4",
         DRIVER,
-        session=session,
+        invocation=invocation,
     )
     assert made.is_made and Path.cwd() == corpus.parent
 
 
 @pytest.mark.parametrize("setting", ["run.driver=ray", "run.workers=2"])
-def test_reuse_is_refused_for_several_workers(prepared, session, corpus, monkeypatch, setting):
+def test_reuse_is_refused_for_several_workers(prepared, invocation, corpus, monkeypatch, setting):
     asked = Inline().instead(monkeypatch)
     with pytest.raises(UsageError, match="reuse=true with run.driver="):
-        call("embed", "bank=demo", f"corpus.path={corpus}", "reuse=true", setting, session=session)
+        call(
+            "embed",
+            "bank=demo",
+            f"corpus.path={corpus}",
+            "reuse=true",
+            setting,
+            invocation=invocation,
+        )
     assert not asked.calls
 
 
 def test_reuse_needs_no_workers_where_several_would_be_chosen(
-    prepared, session, corpus, monkeypatch
+    prepared, invocation, corpus, monkeypatch
 ):
     asked = Inline(dispatches_single_units=False).instead(monkeypatch)
     made = call(
@@ -438,6 +462,6 @@ def test_reuse_needs_no_workers_where_several_would_be_chosen(
         f"corpus.path={corpus}",
         "corpus.shard_rows=4",
         "reuse=true",
-        session=session,
+        invocation=invocation,
     )
     assert made.is_made and not asked.calls

@@ -28,7 +28,7 @@ from prefixbank.data.corpus.texts import Texts
 from prefixbank.runtime.context import Context
 from prefixbank.steps import combine
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.reading import EmbeddingSpec
+from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.steps.probe import step as probe
 from prefixbank.steps.train_multitask import step as train_multitask
 from prefixbank.steps.train_prefix import step as train_prefix

@@ -38,7 +38,7 @@ def test_experiment_without_targets_is_accepted_when_it_measures_an_update():
         ({"targets": ("alpha",)}, "alpha among both sources and targets"),
         ({"representations": ()}, "targets, but no representations"),
         ({"representations": ("single",)}, "targets, but no representations"),
-        ({"once": ("shuffled",)}, "experiment.single_seed names shuffled"),
+        ({"single_seed": ("shuffled",)}, "experiment.single_seed names shuffled"),
         (
             {"representations": ("plain", "leave_one_out")},
             "leave_one_out without the bank of all sources",

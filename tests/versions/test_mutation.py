@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from prefixbank.commands.session import Session
+from prefixbank.commands.invocation import Invocation
 from tests.commands import call
 from tests.prepared import SMALL, write_task
 from tests.source import Module, package_modules
@@ -37,9 +37,9 @@ class Traced:
 
     def __call__(self, command: str, *settings: str) -> None:
         """Run a command. Each begins with nothing loaded, so that its steps load what they use."""
-        session = Session(store=self.root / "store")
+        invocation = Invocation(store=self.root / "store")
         with self.trace.on():
-            call(command, *settings, session=session)
+            call(command, *settings, invocation=invocation)
 
     @property
     def tasks(self) -> str:

@@ -1,33 +1,25 @@
-"""A bank's files: copies of its prefixes, weights, rule and pooling.
+"""Bank artifacts: copies of the prefixes, with weights, rule and pooling.
 
-With them it can be used without the prefixes' own artifacts.
+A bank can be used without the artifacts of its prefixes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from prefixbank.artifacts.json_files import read_json, write_json
 from prefixbank.artifacts.tensors import prefix_from, prefix_tensors, read_tensors, write_tensors
-from prefixbank.config.schema import (
-    BankRecipe,
-    PoolingConfig,
-    effective,
-)
+from prefixbank.config.schema import BankRecipe, PoolingConfig, effective
 from prefixbank.core.combine import Bank, default_weights
 from prefixbank.core.pooling import Pooling
 from prefixbank.store.artifact import Entry
 
-if TYPE_CHECKING:
-    pass
-
 
 def write_bank(out: Path, entries: Sequence[Entry], recipe: BankRecipe) -> None:
-    """Check that the prefixes fit together under the rule and write the bank."""
+    """Check that the prefixes can be combined under the rule, and write the bank."""
     prefixes = tuple(prefix_from(read_tensors(entry, "prefix.safetensors")) for entry in entries)
     weights = recipe.combine.weights or default_weights(
         len(prefixes), normalize=recipe.combine.normalize_weights
@@ -39,8 +31,8 @@ def write_bank(out: Path, entries: Sequence[Entry], recipe: BankRecipe) -> None:
         pooling=pooling_from(recipe.pooling),
     )
     tensors: dict[str, Tensor] = {}
-    for place, prefix in enumerate(bank.prefixes):
-        tensors |= prefix_tensors(prefix, f"{place}.")
+    for index, prefix in enumerate(bank.prefixes):
+        tensors |= prefix_tensors(prefix, f"{index}.")
     write_tensors(out / "bank.safetensors", tensors)
     pooling = bank.pooling
     described = {
@@ -58,7 +50,7 @@ def read_bank(entry: Entry) -> Bank:
     """Return the bank in an artifact."""
     described, tensors = read_json(entry, "bank.json"), read_tensors(entry, "bank.safetensors")
     weights = tuple(described["weights"])
-    prefixes = tuple(prefix_from(tensors, f"{place}.") for place in range(len(weights)))
+    prefixes = tuple(prefix_from(tensors, f"{index}.") for index in range(len(weights)))
     return Bank(
         prefixes=prefixes,
         weights=weights,
@@ -68,19 +60,14 @@ def read_bank(entry: Entry) -> Bank:
 
 
 def plain_bank(pooling: PoolingConfig) -> Bank:
-    """Return the bank without prefixes: the plain encoder."""
+    """Return the bank without prefixes, which is the plain encoder."""
     return Bank(
         prefixes=(), weights=(), rule="concat_prefixes", pooling=pooling_from(effective(pooling))
     )
 
 
-def pooling_of(entry: Entry) -> PoolingConfig:
-    """Return the pooling that a prefix, multi-task encoder or bank was made with."""
-    return PoolingConfig(**entry.document["config"]["pooling"])
-
-
 def pooling_from(config: PoolingConfig) -> Pooling:
-    """Translate the pooling part of a configuration."""
+    """Return pooling settings as `core` takes them."""
     return Pooling(
         position=config.position, layers=config.layers, last_k=config.last_k, layer=config.layer
     )

@@ -1,29 +1,32 @@
-"""Embeddings as artifacts: their files, written and read."""
+"""Embeddings artifacts: vectors in Parquet files, one for each part.
+
+Columns are `id`, `row` (index in the whole corpus, from 0) and `vector`, a fixed-size list. Readers
+select the columns they need, since a file may have more (`steps/embed/reuse.py`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
-from safetensors.torch import load_file
+from safetensors.numpy import load_file
 
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.core.quantize import Calibration, VectorType, dequantize, needs_calibration
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.store.artifact import Entry
 
-if TYPE_CHECKING:
-    pass
-
-
 STEP = "embed"
 FACTS, CALIBRATION = "embeddings.json", "calibration.safetensors"
 
 TRUNCATED, FEATURES = b"truncated_rows", b"features"
+"""Keys of a part's Parquet metadata."""
+
+Join = Literal["concat", "mean"]
 
 
 def publish_part(
@@ -35,23 +38,25 @@ def publish_part(
     *,
     columns: Mapping[str, pa.Array] | None = None,
 ) -> None:
-    """Write one part of `rows`, named by their ids or numbers.
+    """Write the vectors of one part, with the ids of its rows, or their indices.
 
     Args:
         path: the file.
         rows: N texts.
-        stored: [N, S] what `quantize` made of the vectors.
-        truncated: rows of which a text was cut.
+        stored: [N, S] vectors as stored, from `quantize`.
+        truncated: number of rows with a truncated text.
         features: F of the vectors.
         columns: further columns.
     """
     ids = (
-        _numbers(rows.first_row, len(rows)) if rows.ids is None else pa.array(rows.ids, pa.string())
+        _row_indices(rows.first_row, len(rows))
+        if rows.ids is None
+        else pa.array(rows.ids, pa.string())
     )
     write_part(path, ids, stored, truncated, features, first_row=rows.first_row, columns=columns)
 
 
-def _numbers(first: int, count: int) -> pa.Array:
+def _row_indices(first: int, count: int) -> pa.Array:
     return pa.array(np.arange(first, first + count), pa.int64())
 
 
@@ -65,10 +70,15 @@ def write_part(
     first_row: int = 0,
     columns: Mapping[str, pa.Array] | None = None,
 ) -> None:
-    """Write one part and give it its name only when it is whole."""
+    """Write one part. The file gets its name when it is complete."""
     column = pa.FixedSizeListArray.from_arrays(pa.array(stored.reshape(-1)), stored.shape[1])
     table = pa.table(
-        {"id": ids, "row": _numbers(first_row, len(stored)), "vector": column, **(columns or {})}
+        {
+            "id": ids,
+            "row": _row_indices(first_row, len(stored)),
+            "vector": column,
+            **(columns or {}),
+        }
     )
     table = table.replace_schema_metadata(
         {TRUNCATED: str(truncated).encode(), FEATURES: str(features or stored.shape[1]).encode()}
@@ -79,10 +89,7 @@ def write_part(
 
 
 def finished_part(path: Path) -> tuple[int, int] | None:
-    """Return the number of truncated rows and F of a part that an earlier run finished.
-
-    None if there is no such part.
-    """
+    """Return the number of truncated rows and F of a finished part, None if there is none."""
     if not path.is_file():
         return None
     facts = parquet.read_schema(path).metadata
@@ -90,22 +97,19 @@ def finished_part(path: Path) -> tuple[int, int] | None:
 
 
 def read_stored(entry: Entry, stem: str) -> np.ndarray:
-    """Return one part of an embeddings artifact as it is stored, [N, S]."""
+    """Return the vectors of one part as stored, [N, S]."""
     return stored_in(parquet.read_table(entry.file(f"{stem}.parquet"), columns=["vector"]))
 
 
 def stored_in(table: pa.Table) -> np.ndarray:
-    """Return the vectors of a part's rows as they are stored, [N, S]."""
+    """Return the vectors in a Parquet table as stored, [N, S]."""
     column = table.column("vector").combine_chunks()
     flat: np.ndarray = column.values.to_numpy(zero_copy_only=False)
     return flat.reshape(len(column), column.type.list_size)
 
 
 def read_vectors(entry: Entry, stem: str) -> np.ndarray:
-    """Return the vectors [N, F] of one part of an embeddings artifact.
-
-    They are float32, whatever they are stored as.
-    """
+    """Return the vectors of one part as float32 [N, F], however they are stored."""
     stored = read_stored(entry, stem)
     kind, features = stored_type(entry)
     calibration = read_calibration(entry.file(CALIBRATION)) if needs_calibration(kind) else None
@@ -113,17 +117,14 @@ def read_vectors(entry: Entry, stem: str) -> np.ndarray:
 
 
 def stored_type(entry: Entry) -> tuple[VectorType, int]:
-    """Return what vectors are stored as, and F.
+    """Return the stored type of vectors, and F.
 
-    F is 0 for joined vectors, which are stored as they are.
+    F is 0 for joined vectors, which are not quantised.
     """
     facts = read_json(entry, FACTS).get("vectors", {"type": "float32", "features": 0})
     return facts["type"], facts["features"]
 
 
 def read_calibration(path: Path) -> Calibration:
-    """Return the calibration in a file."""
-    return Calibration(**{name: tensor.numpy() for name, tensor in load_file(path).items()})
-
-
-Join = Literal["concat", "mean"]
+    """Read a calibration."""
+    return Calibration(**load_file(path))

@@ -1,14 +1,12 @@
-"""Fine-tuned encoders as artifacts."""
+"""Artifacts that hold a fine-tuned encoder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefixbank.artifacts.bank import pooling_of
-from prefixbank.artifacts.tensors import write_tensors
+from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.config.schema import EncoderConfig
-from prefixbank.core.training.settings import MultitaskResult
 from prefixbank.data.encoders.files import (
     SINGLE_WEIGHTS,
     EncoderFiles,
@@ -19,10 +17,11 @@ from prefixbank.store.artifact import Entry
 
 if TYPE_CHECKING:
     from prefixbank.core.combine import Bank
+    from prefixbank.core.training.settings import MultitaskResult
 
 
 def is_encoder(entry: Entry) -> bool:
-    """Whether an artifact is a multi-task encoder and no bank."""
+    """Whether an artifact is a multi-task encoder, not a bank."""
     return entry.step == "train_multitask"
 
 
@@ -30,15 +29,15 @@ FOLDER, LISTING = "encoder", "encoder.files"
 
 
 def listing_of(entry: Entry) -> str:
-    """Return the digest by which artifacts name the encoder in an artifact of this step."""
+    """Return the digest of the encoder in a multi-task artifact, as key documents have it."""
     return entry.files[LISTING].sha256
 
 
 def encoder_of(entry: Entry) -> EncoderFiles:
-    """Return the encoder in an artifact of this step, after reading all its files to check them.
+    """Return the encoder in a multi-task artifact, after checking all of its files.
 
-    Its digest is the SHA-256 of the artifact's list of these files, so that what was embedded with
-    it keeps the artifact out of gc.
+    Its digest is the SHA-256 of the artifact's list of these files. Embeddings made with the
+    encoder have it in their key documents, which keeps the artifact out of gc.
 
     Raises:
         DamagedError: a file is not the one that was published.
@@ -56,17 +55,19 @@ def encoder_of(entry: Entry) -> EncoderFiles:
 
 
 def load_plain(entry: Entry) -> Bank:
-    """Return the bank without prefixes that pools as an artifact's encoder was trained."""
+    """Return the bank without prefixes, with the pooling that the encoder was trained with."""
     from prefixbank.artifacts.bank import plain_bank
 
     return plain_bank(pooling_of(entry))
 
 
 def write_encoder(out: Path, listing: Path, files: EncoderFiles, result: MultitaskResult) -> None:
-    """Write the fine-tuned encoder as a folder of its own, and the list of its files.
+    """Write the fine-tuned encoder as a folder, and the list of its files.
 
-    The hash of that list is its digest.
+    The hash of the list is the encoder's digest.
     """
+    from prefixbank.artifacts.tensors import write_tensors
+
     out.mkdir()
     copy_without_weights(files.folder, out)
     write_tensors(out / SINGLE_WEIGHTS, result.encoder)

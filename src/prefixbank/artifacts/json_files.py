@@ -1,4 +1,4 @@
-"""JSON in an artifact's folder. Apart from tensors, so that a run of hits never imports torch."""
+"""JSON files of artifacts. Apart from tensors, so that a run of hits never imports torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prefixbank.store.artifact import Entry
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys, the same bytes for the same value."""
+    """Write JSON with sorted keys: equal values give equal bytes."""
     path.write_text(
         json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
         encoding="utf-8",
@@ -27,7 +27,7 @@ def write_json_lines(path: Path, values: Sequence[Any]) -> None:
 
 
 def number_or_none(value: float) -> float | None:
-    """Return a number as JSON has it, None for NaN."""
+    """Return a number for JSON; None for NaN."""
     return None if math.isnan(value) else float(value)
 
 

@@ -1,4 +1,4 @@
-"""What a prefix artifact holds."""
+"""Prefix artifacts: their files, and how messages describe them."""
 
 from __future__ import annotations
 
@@ -10,55 +10,53 @@ from prefixbank.store.key import JSON
 from prefixbank.store.names import is_name
 from prefixbank.store.store import Store
 
+SCORE, PREDICTIONS = "score.json", "predictions.safetensors"
+"""Files of a prefix's test score."""
+
 TENSORS, EMBEDDING = "prefix.safetensors", "task_embedding.safetensors"
-"""The prefix, and as it stood early on in its training."""
+"""The trained prefix, and the task embedding: the prefix after the first steps of training."""
 
 
 def length_of(entry: Entry) -> int:
-    """Return the slots of a prefix."""
+    """Return the length of a prefix, in slots."""
     return int(entry.document["config"]["prefix"]["length"])
 
 
-def called(entry: Entry) -> str:
-    """Return what messages call a prefix."""
+def label_of(entry: Entry) -> str:
+    """Return how messages name a prefix."""
     return f"prefix '{entry.info['task']}' {entry.short_key}"
 
 
 def ref_of(store: Store, kind: str, text: str) -> str:
-    """Return the ref that `text` names, empty if it is a key (a ref wins over a key)."""
+    """Return the ref that `text` names, empty if there is none: `text` is then a key."""
     name = text.removeprefix(f"{kind}/")
     return f"{kind}/{name}" if is_name(name) and store.ref(kind, name) is not None else ""
 
 
-SCORE, PREDICTIONS = "score.json", "predictions.safetensors"
-
-
 def setting_of(names: Sequence[str]) -> str:
-    """Return the setting that asks for these tasks, as it is typed."""
+    """Return the setting that selects these tasks, as typed in a shell."""
     return (
         f"task={names[0]}" if len(names) == 1 else shlex.quote(f"task.mixture=[{','.join(names)}]")
     )
 
 
 def setting_in(facts: JSON) -> str:
-    """Return the setting that asks for what a prefix was trained on, from its facts."""
+    """Return the setting that selects the tasks of a prefix, from its facts."""
     return setting_of(facts.get("tasks", [facts.get("task", "NAME")]))
 
 
-def scores_told(names: Sequence[str], result: JSON) -> str:
-    """Return the validation scores, mean and of each task, as the line of an artifact says them.
-
-    With truncation, if there was any.
-    """
+def describe_scores(names: Sequence[str], result: JSON) -> str:
+    """Return the validation scores, mean and of each task, and the truncation if there was any."""
     each = [
         f"{name} {task['validation']:.3f}"
         for name, task in zip(names, result["tasks"], strict=True)
     ]
-    return f"validation mean {result['validation']:.3f}: {', '.join(each)}{cut_told(result)}"
+    mean = f"validation mean {result['validation']:.3f}"
+    return f"{mean}: {', '.join(each)}{describe_truncation(result)}"
 
 
-def cut_told(result: JSON) -> str:
-    """Return the share of truncated rows, if there were any."""
+def describe_truncation(result: JSON) -> str:
+    """Return the share of truncated rows as text, empty if there were none."""
     return (
         f", {result['truncated_share']:.1%} of rows truncated" if result["truncated_share"] else ""
     )

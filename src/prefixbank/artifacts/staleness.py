@@ -1,4 +1,4 @@
-"""Whether an artifact is still made of what its inputs' refs point at."""
+"""Whether the refs of an artifact's inputs have moved since it was made."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from prefixbank.store.store import Store
 
 
 def moved_refs(store: Store, entry: Entry) -> Iterator[tuple[str, str, str]]:
-    """Yield (ref, key then, key now) for each input of `entry` whose ref has other bytes now."""
-    for ref, then in entry.info.get("from", {}).items():
+    """Yield (ref, old key, new key) for each input of `entry` whose ref now has other bytes."""
+    for ref, old in entry.info.get("from", {}).items():
         kind, name = ref.split("/", 1)
         now = store.ref(kind, name)
-        if now is not None and now.key != then and not _same_bytes(store, then, now.key):
-            yield ref, then, now.key
+        if now is not None and now.key != old and not _same_bytes(store, old, now.key):
+            yield ref, old, now.key
 
 
 def _same_bytes(store: Store, one: str, other: str) -> bool:
@@ -27,7 +27,7 @@ def _same_bytes(store: Store, one: str, other: str) -> bool:
 
 
 def refresh_command(ref: str, entry: Entry) -> str:
-    """Return the command that combines the bank `ref` again from the names of its prefixes."""
+    """Return the command that combines the bank again from its current prefixes."""
     names = ",".join(entry.info["named"])
     combine, pooling = entry.document["config"]["combine"], entry.document["config"]["pooling"]
     settings = [
@@ -48,14 +48,13 @@ def refresh_command(ref: str, entry: Entry) -> str:
 
 
 def refuse_stale(store: Store, ref: str, entry: Entry) -> None:
-    """Refuse a bank whose prefixes were trained anew since it was combined.
+    """Refuse a bank if one of its prefixes was trained again since it was combined.
 
     Raises:
-        UsageError: with the command that combines it again.
+        UsageError: names the command that combines it again.
     """
     moved = [
-        f"{name} was {then[:8]} and is now {now[:8]}"
-        for name, then, now in moved_refs(store, entry)
+        f"{name} was {old[:8]} and is now {new[:8]}" for name, old, new in moved_refs(store, entry)
     ]
     if moved:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""What a command says about the artifact it made: one flat row."""
+"""Summarise an artifact as one flat row, which commands print."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prefixbank.store.artifact import Entry
 
 
 def summary(entry: Entry) -> dict[str, Any]:
-    """Return the row for an artifact of any producing step."""
+    """Return the row of an artifact of any step that a command makes."""
     row = {
         "step": entry.step.replace("_", "-"),
         "key": entry.key,
@@ -107,12 +107,11 @@ def _probe(entry: Entry) -> dict[str, Any]:
 
 
 def flat_rows(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what CSV can hold.
+    """Return rows for CSV.
 
-    The row itself, or a report's cells, one row for each target and column; without targets, its
-    costs.
-
-    A transfer map has one row for each way to divide the seeds and each way to choose a source.
+    An artifact has one row. A report has a row for each target and column, or without targets for
+    each change and method. A transfer map has a row for each way to divide the seeds and each way
+    to choose a source.
     """
     if row["step"] == "map-report":
         return [
@@ -121,8 +120,8 @@ def flat_rows(row: dict[str, Any]) -> list[dict[str, Any]]:
                 "source": name,
                 **{each: cell[each] for each in ("value", "low", "high")},
             }
-            for regime, found in row["regimes"].items()
-            for name, cell in found["rows"].items()
+            for regime, cells in row["regimes"].items()
+            for name, cell in cells["rows"].items()
         ]
     if row["step"] != "report":
         return [row]

@@ -1,4 +1,4 @@
-"""Tensors in an artifact's folder."""
+"""Tensor files of artifacts."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from prefixbank.store.artifact import Entry
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors without metadata, whose order would differ from run to run."""
+    """Write tensors without metadata, whose order differs from run to run."""
     path.write_bytes(
         save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     )
 
 
 def write_heads(path: Path, heads: Sequence[Head]) -> None:
-    """Write the heads of several tasks as `<place of the task>.weight` [C, F] and `.bias` [C]."""
+    """Write the heads of several tasks as `<index of the task>.weight` [C, F] and `.bias` [C]."""
     write_tensors(
         path,
         {
-            f"{place}.{name}": part
-            for place, pair in enumerate(heads)
-            for name, part in zip(("weight", "bias"), pair, strict=True)
+            f"{index}.{name}": tensor
+            for index, head in enumerate(heads)
+            for name, tensor in zip(("weight", "bias"), head, strict=True)
         },
     )
 
@@ -38,17 +38,17 @@ def read_tensors(entry: Entry, name: str) -> dict[str, Tensor]:
     return load_file(entry.file(name))
 
 
-def prefix_tensors(prefix: Prefix | SoftPrompt, place: str = "") -> dict[str, Tensor]:
-    """Return a prefix as named tensors, each name behind `place`."""
-    return {f"{place}{name}": tensor for name, tensor in tensors_of(prefix).items()}
+def prefix_tensors(prefix: Prefix | SoftPrompt, start: str = "") -> dict[str, Tensor]:
+    """Return a prefix as named tensors; every name begins with `start`."""
+    return {f"{start}{name}": tensor for name, tensor in tensors_of(prefix).items()}
 
 
-def prefix_from(tensors: dict[str, Tensor], place: str = "") -> Prefix | SoftPrompt:
-    """Return the prefix that `prefix_tensors` took apart."""
+def prefix_from(tensors: dict[str, Tensor], start: str = "") -> Prefix | SoftPrompt:
+    """Return the prefix of the tensors whose names begin with `start`: see `prefix_tensors`."""
     return prefix_of(
         {
-            name.removeprefix(place): tensor
+            name.removeprefix(start): tensor
             for name, tensor in tensors.items()
-            if name.startswith(place)
+            if name.startswith(start)
         }
     )

@@ -10,8 +10,8 @@ from typing import Any
 import typer
 
 from prefixbank.cli.console import Format, Row, chosen_format, print_rows, report, reported
+from prefixbank.commands.invocation import Invocation
 from prefixbank.commands.progress import StepLines
-from prefixbank.commands.session import Session
 from prefixbank.commands.table import Command
 from prefixbank.errors import PrefixbankError, UsageError
 from prefixbank.runtime.events import silent
@@ -91,14 +91,14 @@ def _run_all(
     rows: list[Row] = []
     failed: list[tuple[list[str], PrefixbankError]] = []
     with StepLines(quiet=flags.quiet) as lines:
-        session = Session(
+        invocation = Invocation(
             store=flags.store,
             conf_dir=flags.conf_dir,
             dry_run=flags.dry_run,
             force=flags.force,
             emit=lines,
         )
-        by_workers = run_sweep(command, combinations, session)
+        by_workers = run_sweep(command, combinations, invocation)
         for index, settings in enumerate(combinations):
             try:
                 if (error := by_workers.get(index)) is not None:

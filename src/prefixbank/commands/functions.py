@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from prefixbank.commands.session import Session
+from prefixbank.commands.invocation import Invocation
 from prefixbank.config.commands import (
     CombineCommandConfig,
     EmbedConfig,
@@ -49,20 +49,22 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-def train_prefix(config: TrainPrefixConfig, session: Session, task: Task | None = None) -> Planned:
+def train_prefix(
+    config: TrainPrefixConfig, invocation: Invocation, task: Task | None = None
+) -> Planned:
     """Train a prefix on one source task or on several.
 
     Args:
         config: settings of the command.
-        session: where to run.
+        invocation: where to run, and who listens.
         task: a task in memory, in place of `config.task`.
     """
     from prefixbank.steps.train_prefix import step
 
-    with session.context(config.run) as context:
+    with invocation.context(config.run) as context:
         examples: Task | Mixture
         if config.task.mixture and task is None:
-            examples = _mixture(context, config, session)
+            examples = _mixture(context, config, invocation)
         else:
             examples = _task(context, config.task, task)
         files = context.encoder_files(config.encoder)
@@ -70,20 +72,20 @@ def train_prefix(config: TrainPrefixConfig, session: Session, task: Task | None 
         return context.ensure(step.unit(context, examples, files, recipe, config.name))
 
 
-def train_multitask(config: TrainMultitaskConfig, session: Session) -> Planned:
+def train_multitask(config: TrainMultitaskConfig, invocation: Invocation) -> Planned:
     """Fine-tune all weights of the encoder on several tasks together."""
     from prefixbank.steps.train_multitask import step
 
     step.check_tasks(config.tasks)
-    with session.context(config.run) as context:
-        found = find_tasks(config.tasks, _task_finder(config.run, session))
+    with invocation.context(config.run) as context:
+        found = find_tasks(config.tasks, _task_finder(config.run, invocation))
         tasks = [context.task(task) for task in found]
         files = context.encoder_files(config.encoder)
         recipe = recipe_of(config, MultitaskRecipe)
         return context.ensure(step.unit(context, tasks, files, recipe, config.name))
 
 
-def combine(config: CombineCommandConfig, session: Session) -> Planned:
+def combine(config: CombineCommandConfig, invocation: Invocation) -> Planned:
     """Combine prefixes into a bank."""
     from prefixbank.artifacts.prefix import ref_of
     from prefixbank.steps import combine as step
@@ -94,24 +96,24 @@ def combine(config: CombineCommandConfig, session: Session) -> Planned:
             expected="name=NAME",
             fix="prefixbank combine 'prefixes=[polarity,topic]' name=demo",
         )
-    with session.context(config.run) as context:
+    with invocation.context(config.run) as context:
         prefixes = [context.store.resolve("prefix", text) for text in config.prefixes]
         refs = [ref_of(context.store, "prefix", text) for text in config.prefixes]
         return context.ensure(step.unit(prefixes, recipe_of(config, BankRecipe), config.name, refs))
 
 
-def embed(config: EmbedConfig, session: Session) -> Planned:
+def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
     """Embed a corpus."""
     from prefixbank.artifacts.embeddings import STEP
     from prefixbank.data.corpus.corpus import open_corpus
     from prefixbank.runtime.unit import Planned
     from prefixbank.runtime.worker import worker_shards
     from prefixbank.steps.embed import corpus as step
-    from prefixbank.steps.embed.reading import EmbeddingSpec
     from prefixbank.steps.embed.reuse import VectorReuse
     from prefixbank.steps.embed.source import resolve_bank_and_encoder
+    from prefixbank.steps.embed.spec import EmbeddingSpec
 
-    with session.context(config.run) as context:
+    with invocation.context(config.run) as context:
         bank, files, pooling = resolve_bank_and_encoder(context, config)
         name = config.name or f"{_name_of_file(config.corpus.path)}@{_name_of_bank(config.bank)}"
         spec = EmbeddingSpec(
@@ -121,43 +123,43 @@ def embed(config: EmbedConfig, session: Session) -> Planned:
             pooling=pooling,
             reuse=VectorReuse(context.store, force=context.force) if config.reuse else None,
         )
-        if session.job is not None and session.job.shards:
-            shards = worker_shards(config.corpus, session.job.folder)
-            step.make_shards(context, spec, shards, session.job.shards)
+        if invocation.job is not None and invocation.job.shards:
+            shards = worker_shards(config.corpus, invocation.job.folder)
+            step.make_shards(context, spec, shards, invocation.job.shards)
             return Planned(step=STEP, name=name)
         with open_corpus(config.corpus, _standard_input()) as corpus:
             return context.ensure(step.unit(context, spec, corpus, name, ("embeddings", name)))
 
 
-def search(config: SearchConfig, session: Session) -> list[Row]:
+def search(config: SearchConfig, invocation: Invocation) -> list[Row]:
     """Return a row for each nearest neighbour of the query texts, the nearest first."""
     from prefixbank.data.corpus.corpus import open_corpus
     from prefixbank.steps.search import Embeddings, check_queries, neighbours
 
     check_queries(config.queries)
-    with session.context(config.run) as context:
+    with invocation.context(config.run) as context:
         embeddings = Embeddings.named(context, config.embeddings)
         with open_corpus(config.queries, _standard_input()) as queries:
             texts = [text for shard in queries.shards() for text in shard.texts]
         return neighbours(embeddings, texts, config)
 
 
-def probe(config: ProbeCommandConfig, session: Session, task: Task | None = None) -> Planned:
+def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None = None) -> Planned:
     """Embed the texts of a target task, and fit and score a probe on the vectors.
 
     Args:
         config: settings of the command.
-        session: where to run.
+        invocation: where to run, and who listens.
         task: a task in memory, in place of `config.task`.
     """
     from prefixbank.steps.embed import step as embed_step
-    from prefixbank.steps.embed.reading import EmbeddingSpec
     from prefixbank.steps.embed.source import resolve_bank_and_encoder
+    from prefixbank.steps.embed.spec import EmbeddingSpec
     from prefixbank.steps.probe import step
-    from prefixbank.steps.probe.make import splits_of
+    from prefixbank.steps.probe.splits import splits_of
 
     step.check_settings(config.probe)
-    with session.context(config.run) as context:
+    with invocation.context(config.run) as context:
         bank, files, pooling = resolve_bank_and_encoder(context, config)
         step.check_layers(config.probe, pooling.layers)
         target = _task(context, config.task, task)
@@ -174,7 +176,7 @@ def probe(config: ProbeCommandConfig, session: Session, task: Task | None = None
         )
 
 
-def run_experiment(config: RunExperimentConfig, session: Session) -> Planned:
+def run_experiment(config: RunExperimentConfig, invocation: Invocation) -> Planned:
     """Run a whole experiment and return its report."""
     from prefixbank.steps.probe import step as probe_step
     from prefixbank.studies import experiment
@@ -182,16 +184,16 @@ def run_experiment(config: RunExperimentConfig, session: Session) -> Planned:
     probe_step.check_settings(config.probe)
     layers = "concat_last" if config.experiment.probe_last_layers else config.pooling.layers
     probe_step.check_layers(config.probe, layers)
-    with session.context(config.run) as context:
-        return experiment.run_experiment(context, _experiment(config, session))
+    with invocation.context(config.run) as context:
+        return experiment.run_experiment(context, _experiment(config, invocation))
 
 
-def transfer_similar(config: TransferSimilarConfig, session: Session) -> list[Row]:
+def transfer_similar(config: TransferSimilarConfig, invocation: Invocation) -> list[Row]:
     """Return a row for each source prefix, those most similar to the task first."""
     from prefixbank.transfer.sources import Target, find_sources, ranked
     from prefixbank.transfer.task_embeddings import Comparison
 
-    with session.context(config.run) as context:
+    with invocation.context(config.run) as context:
         task, files = context.task(config.task), context.encoder_files(config.encoder)
         target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
         sources = find_sources(context, target, config.sources, config.compare)
@@ -200,39 +202,39 @@ def transfer_similar(config: TransferSimilarConfig, session: Session) -> list[Ro
         return ranked(embedding.entry, sources, comparison)
 
 
-def transfer_retrieve(config: TransferRetrieveConfig, session: Session) -> Planned:
+def transfer_retrieve(config: TransferRetrieveConfig, invocation: Invocation) -> Planned:
     """Train a task's prefix from the sources that are most similar to it."""
     from prefixbank.transfer.retrieve import retrieve
 
-    with session.context(config.run) as context:
+    with invocation.context(config.run) as context:
         return retrieve(context, config)
 
 
-def transfer_combine(config: TransferCombineConfig, session: Session) -> Planned:
+def transfer_combine(config: TransferCombineConfig, invocation: Invocation) -> Planned:
     """Combine the prefixes that are most similar to a task into a bank."""
     from prefixbank.transfer.select import combine_similar
 
-    with session.context(config.run) as context:
+    with invocation.context(config.run) as context:
         return combine_similar(context, config)
 
 
-def transfer_map(config: TransferMapConfig, session: Session) -> Planned:
+def transfer_map(config: TransferMapConfig, invocation: Invocation) -> Planned:
     """Train each target from each source and from a cold start, and return the report."""
     from prefixbank.studies.transfer_map import run_map
 
-    with session.context(config.run) as context:
-        return run_map(context, _experiment(config, session))
+    with invocation.context(config.run) as context:
+        return run_map(context, _experiment(config, invocation))
 
 
-def _experiment(config: RunExperimentConfig, session: Session) -> Experiment:
+def _experiment(config: RunExperimentConfig, invocation: Invocation) -> Experiment:
     from prefixbank.config.compose import override_recipe
     from prefixbank.studies.graph import Experiment
 
-    find_task = _task_finder(config.run, session)
+    find_task = _task_finder(config.run, invocation)
     return Experiment(config=config, find_task=find_task, change=override_recipe)
 
 
-def _task_finder(run: RunConfig, session: Session) -> Callable[[str], TaskConfig]:
+def _task_finder(run: RunConfig, invocation: Invocation) -> Callable[[str], TaskConfig]:
     """Return a function that finds a task by its name.
 
     It is the task folder in `run.data_root`, or without one the YAML file of that name.
@@ -242,7 +244,7 @@ def _task_finder(run: RunConfig, session: Session) -> Callable[[str], TaskConfig
     def find_task(name: str) -> TaskConfig:
         if run.data_root:
             return TaskConfig(name=name, source="folder")
-        return compose_task(name, conf_dir=session.conf_dir)
+        return compose_task(name, conf_dir=invocation.conf_dir)
 
     return find_task
 
@@ -258,11 +260,11 @@ def _task(context: Context, config: TaskConfig, given: Task | None) -> Task:
     return given
 
 
-def _mixture(context: Context, config: TrainPrefixConfig, session: Session) -> Mixture:
+def _mixture(context: Context, config: TrainPrefixConfig, invocation: Invocation) -> Mixture:
     """Load the tasks of a mixture."""
     from prefixbank.steps.train_prefix.mixture import Mixture
 
-    tasks = tasks_of(config.task, _task_finder(config.run, session))
+    tasks = tasks_of(config.task, _task_finder(config.run, invocation))
     return Mixture(tasks=tuple(context.task(task) for task in tasks), size_cap=config.task.size_cap)
 
 

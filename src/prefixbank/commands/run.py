@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefixbank.commands.functions import Row
-from prefixbank.commands.session import Session
+from prefixbank.commands.invocation import Invocation
 from prefixbank.commands.table import Command, command_named
 from prefixbank.config.running import RunConfig
 from prefixbank.env import store_root
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 def run_command(
-    command: Command[Any], overrides: Sequence[str], session: Session
+    command: Command[Any], overrides: Sequence[str], invocation: Invocation
 ) -> Planned | list[Row]:
     """Run a command.
 
     Args:
         command: which one.
         overrides: `KEY=VALUE` settings.
-        session: where to run.
+        invocation: where to run, and who listens.
 
     Returns:
         The rows of a command that prints rows, else a handle of the artifact, which does not exist
@@ -39,41 +39,41 @@ def run_command(
     """
     from prefixbank.config.compose import compose
 
-    config = compose(command.settings, overrides, conf_dir=session.conf_dir)
-    if command.shares_units and session.job is None:
-        job = _job(command, overrides, session)
-        session = replace(session, open_workers=lambda run: WorkerPool(job, run, work))
-    return command.function(config, session)
+    config = compose(command.settings, overrides, conf_dir=invocation.conf_dir)
+    if command.shares_units and invocation.job is None:
+        job = _job(command, overrides, invocation)
+        invocation = replace(invocation, open_workers=lambda run: WorkerPool(job, run, work))
+    return command.function(config, invocation)
 
 
 def run_sweep(
-    command: Command[Any], runs: Sequence[Sequence[str]], session: Session
+    command: Command[Any], runs: Sequence[Sequence[str]], invocation: Invocation
 ) -> dict[int, PrefixbankError | None]:
     """Let workers make the runs of a sweep, one job for each.
 
     Args:
         command: which one.
         runs: the `KEY=VALUE` settings of each run.
-        session: where to run.
+        invocation: where to run, and who listens.
 
     Returns:
         The indices of the runs that workers went through, each with the error that ended it, if
         any. Empty if there are no workers, or the command does not sweep by workers.
     """
-    if not command.sweeps_by_workers or len(runs) < 2 or session.dry_run:
+    if not command.sweeps_by_workers or len(runs) < 2 or invocation.dry_run:
         return {}
-    run = _first_run_config(command, runs, session)
+    run = _first_run_config(command, runs, invocation)
     if run is None:
         return {}
-    jobs = [_job(command, overrides, session) for overrides in runs]
+    jobs = [_job(command, overrides, invocation) for overrides in runs]
     indices = {id(job): index for index, job in enumerate(jobs)}
     workers = WorkerPool(jobs[0], run, work)
     errors: dict[int, PrefixbankError | None] = {}
     try:
         if workers.should_dispatch(len(jobs)):
-            for job, outcome in workers.outcomes(jobs, session.emit):
+            for job, outcome in workers.outcomes(jobs, invocation.emit):
                 for event in events_in(outcome):
-                    session.emit(event)
+                    invocation.emit(event)
                 errors[indices[id(job)]] = error_in(outcome)
     finally:
         workers.close()
@@ -87,7 +87,7 @@ def work(job: JSON) -> JSON:
     """
     share = Job.from_json(job)
     events: list[Event] = []
-    session = Session(
+    invocation = Invocation(
         store=share.store,
         conf_dir=Path(share.conf_dir) if share.conf_dir else None,
         force=share.force,
@@ -97,25 +97,25 @@ def work(job: JSON) -> JSON:
 
     def make() -> None:
         with working_folder(share):
-            run_command(command_named(share.command), share.overrides, session)
+            run_command(command_named(share.command), share.overrides, invocation)
 
     return run_job(make, events)
 
 
-def _job(command: Command[Any], overrides: Sequence[str], session: Session) -> Job:
+def _job(command: Command[Any], overrides: Sequence[str], invocation: Invocation) -> Job:
     """Return a whole command as a job for workers."""
     return Job(
         command=command.name,
         overrides=tuple(overrides),
-        store=str(store_root(session.store)),
+        store=str(store_root(invocation.store)),
         folder=str(Path.cwd()),
-        conf_dir=str(session.conf_dir.absolute()) if session.conf_dir else "",
-        force=session.force,
+        conf_dir=str(invocation.conf_dir.absolute()) if invocation.conf_dir else "",
+        force=invocation.force,
     )
 
 
 def _first_run_config(
-    command: Command[Any], runs: Sequence[Sequence[str]], session: Session
+    command: Command[Any], runs: Sequence[Sequence[str]], invocation: Invocation
 ) -> RunConfig | None:
     """Return the `run` settings of the first run whose settings are valid.
 
@@ -125,7 +125,7 @@ def _first_run_config(
 
     for overrides in runs:
         try:
-            run: RunConfig = compose(command.settings, overrides, conf_dir=session.conf_dir).run
+            run: RunConfig = compose(command.settings, overrides, conf_dir=invocation.conf_dir).run
         except PrefixbankError:
             continue
         return run

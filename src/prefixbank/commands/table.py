@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from prefixbank.commands import functions
 from prefixbank.commands.functions import Row
-from prefixbank.commands.session import Session
+from prefixbank.commands.invocation import Invocation
 from prefixbank.config.commands import (
     CombineCommandConfig,
     CommandConfig,
@@ -52,7 +52,7 @@ class Command(Generic[C]):
     """
 
     settings: type[C]
-    function: Callable[[C, Session], Planned | list[Row]]
+    function: Callable[[C, Invocation], Planned | list[Row]]
     summary: str
     examples: tuple[str, ...]
     makes: Literal["artifact", "report", "rows"] = "artifact"

@@ -1,4 +1,1 @@
-"""Who makes units beside the command's own process.
-
-Processes of this machine, Slurm's job arrays, a Ray cluster.
-"""
+"""Start workers: processes of this machine, a Slurm job array, or a Ray cluster."""

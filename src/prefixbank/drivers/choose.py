@@ -1,4 +1,4 @@
-"""Open the driver that the settings ask for."""
+"""Open the driver of a run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from prefixbank.drivers.driver import Driver, Work
 
 
 def open_driver(run: RunConfig, work: Work) -> Driver:
-    """Return the driver that `run` asks for.
+    """Return the driver of `run.driver`.
 
     Raises:
         UsageError: its package is not installed.
-        DeviceError: there is no such cluster, or no such device.
+        DeviceError: the cluster, or the device, is not available.
     """
     match run.driver:
         case "local":

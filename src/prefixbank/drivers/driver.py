@@ -1,4 +1,4 @@
-"""What a driver is, and which one a configuration asks for."""
+"""The protocol of drivers: run jobs in workers."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from typing import Any, Protocol
 
 JSON = dict[str, Any]
 Work = Callable[[JSON], JSON]
-"""Does one job, in a worker, and returns its outcome. Found by its name there, so a function of a
-module."""
+"""Runs one job in a worker and returns its outcome. The worker imports it by name, so it is a
+function of a module."""
 
 DIED = "died"
-"""The one entry of an outcome that the driver gives in the worker's place: how the worker ended."""
+"""The only entry of the outcome of a job whose worker died: how it died."""
 
 
 class Driver(Protocol):
-    """Does jobs in workers.
+    """Runs jobs in workers.
 
     Args:
-        num_workers: workers there are at a time; 0: as many as there are jobs, or room for.
+        num_workers: workers at a time; 0: as many as there are jobs, or as fit.
         dispatches_single_units: whether a single job is worth a worker.
-        batches_units: whether a worker is so dear to start that it should be given many units as
-            one job.
+        batches_units: whether starting a worker is so slow that one job should hold many units.
     """
 
     num_workers: int
@@ -29,10 +28,10 @@ class Driver(Protocol):
     batches_units: bool
 
     def outcomes(self, jobs: Sequence[JSON]) -> Iterator[tuple[int, JSON]]:
-        """Do the jobs; yield the place of each and its outcome as they end.
+        """Run jobs; yield the index of each and its outcome as it ends.
 
-        A worker that dies has the outcome `{DIED: how}`.
+        The outcome of a job whose worker died is `{DIED: how}`.
         """
 
     def close(self) -> None:
-        """End what is still running."""
+        """Stop what is still running."""

@@ -1,8 +1,8 @@
-"""Workers that are processes of this machine: one on each GPU, or several on its cores.
+"""Workers as processes of this machine: one on each GPU, or several on the CPU.
 
-A worker is `python -m prefixbank.worker`. It gets a job as a line of JSON and
-answers with a line; nothing is pickled. It ends when the command does, however that ends, because
-its standard input is then closed.
+A worker is `python -m prefixbank.worker`. It reads a job as a line of JSON and answers with a line;
+nothing is pickled. It ends with the command, however that ends, because its standard input is then
+closed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COMMAND = (sys.executable, "-P", "-m", "prefixbank.worker")
 
 
 class LocalDriver:
-    """See `Driver`. A process is started when there is a job for it, and kept for the next ones."""
+    """See `Driver`. A process is started for its first job and kept for later ones."""
 
     dispatches_single_units, batches_units = False, False
 
@@ -33,27 +33,27 @@ class LocalDriver:
         gpus = _gpus(run)
         self.num_workers = run.workers or max(1, gpus)
         self._threads = run.threads or max(1, (os.cpu_count() or 1) // self.num_workers)
-        self._places: list[int | None] = [
+        self._gpus: list[int | None] = [
             number % gpus if gpus else None for number in range(self.num_workers)
         ]
         self._processes: list[_Process | None] = [None] * self.num_workers
 
     def outcomes(self, jobs: Sequence[JSON]) -> Iterator[tuple[int, JSON]]:
-        """See `Driver.outcomes`; jobs are begun in their order."""
+        """See `Driver.outcomes`; jobs are started in their order."""
         waiting = deque(enumerate(jobs))
         busy: dict[int, int] = {}
         while waiting or busy:
-            for place in range(self.num_workers):
-                if waiting and place not in busy:
-                    number, job = waiting.popleft()
-                    self._process(place).begin({**job, "threads": self._threads})
-                    busy[place] = number
-            ready = select.select([self._process(place).answers for place in busy], [], [])[0]
-            for place in [place for place in busy if self._process(place).answers in ready]:
-                outcome = self._process(place).end()
+            for slot in range(self.num_workers):
+                if waiting and slot not in busy:
+                    index, job = waiting.popleft()
+                    self._process(slot).send({**job, "threads": self._threads})
+                    busy[slot] = index
+            ready = select.select([self._process(slot).answers for slot in busy], [], [])[0]
+            for slot in [slot for slot in busy if self._process(slot).answers in ready]:
+                outcome = self._process(slot).receive()
                 if DIED in outcome:
-                    self._processes[place] = None
-                yield busy.pop(place), outcome
+                    self._processes[slot] = None
+                yield busy.pop(slot), outcome
 
     def close(self) -> None:
         """See `Driver.close`."""
@@ -62,10 +62,10 @@ class LocalDriver:
                 process.kill()
         self._processes = [None] * self.num_workers
 
-    def _process(self, place: int) -> _Process:
-        process = self._processes[place]
+    def _process(self, slot: int) -> _Process:
+        process = self._processes[slot]
         if process is None:
-            process = self._processes[place] = _Process(self._places[place])
+            process = self._processes[slot] = _Process(self._gpus[slot])
         return process
 
 
@@ -80,47 +80,47 @@ class _Process:
             stdout=subprocess.PIPE,
             encoding="utf-8",
             env=environment_with(variables),
-            start_new_session=True,  # Ctrl-C is for the command, which then ends its workers
+            start_new_session=True,  # Ctrl-C goes to the command, which then stops its workers
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._jobs: IO[str] = self._process.stdin
         self.answers: IO[str] = self._process.stdout
 
-    def begin(self, job: JSON) -> None:
-        """Hand over a job."""
+    def send(self, job: JSON) -> None:
+        """Send a job."""
         try:
             self._jobs.write(json.dumps(job) + "\n")
             self._jobs.flush()
         except BrokenPipeError:
-            return  # it is dead, which `end` finds
+            return  # the process is dead; `receive` reports that
 
-    def end(self) -> JSON:
-        """Return the outcome of the job, once there is one or the process is dead."""
+    def receive(self) -> JSON:
+        """Wait for the outcome of the job, or for the death of the process."""
         answer = self.answers.readline()
         if answer:
             outcome: JSON = json.loads(answer)
             return outcome
-        return {DIED: _how(self.kill())}
+        return {DIED: _describe_exit(self.kill())}
 
     def kill(self) -> int:
-        """End the process and return its exit code; negative: the signal that ended it."""
+        """Kill the process and return its exit code; negative: the signal that ended it."""
         self._process.kill()
         code = self._process.wait()
         for pipe in (self._jobs, self.answers):
             try:
                 pipe.close()
             except BrokenPipeError:
-                continue  # what it had not read is lost with it
+                continue  # the process died before reading all of its input
         return code
 
 
-def _how(code: int) -> str:
-    """Return in words how a process ended."""
+def _describe_exit(code: int) -> str:
+    """Describe how a process ended."""
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def _gpus(run: RunConfig) -> int:
-    """Return the number of GPUs to spread workers over."""
+    """Return the number of GPUs for workers."""
     if run.device in ("cpu", "mps"):
         return 0
     import torch

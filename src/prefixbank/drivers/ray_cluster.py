@@ -1,7 +1,4 @@
-"""Workers of a Ray cluster.
-
-Tasks for units, and for the shards of a corpus Ray Data with a pool of actors.
-"""
+"""Workers on a Ray cluster: tasks for units, a pool of Ray Data actors for shards of a corpus."""
 
 from __future__ import annotations
 
@@ -19,18 +16,17 @@ from prefixbank.errors import DeviceError, UsageError
 class RayDriver:
     """See `Driver`.
 
-    Jobs with shards go through Ray Data, which keeps an actor, and with it the loaded encoder, for
-    many of them.
+    Jobs with shards go through Ray Data: an actor, with its loaded encoder, runs many of them.
     """
 
     dispatches_single_units, batches_units = True, False
 
     def __init__(self, run: RunConfig, work: Work) -> None:
         self._ray = _ray()
-        self._asked, self._work = run.ray, work
+        self._config, self._work = run.ray, work
         self.num_workers = run.workers
         self._threads = run.threads or run.ray.cpus
-        # Lines on stderr that say nothing to a user of prefixbank.
+        # Ray's backend prints to stderr by default.
         set_default("RAY_BACKEND_LOG_LEVEL", "fatal")
         try:
             self._ray.init(
@@ -43,15 +39,15 @@ class RayDriver:
             raise DeviceError(
                 f"run.ray.address={run.ray.address or '(none)'}: {str(error).splitlines()[0]}",
                 expected=(
-                    "the address of a Ray cluster that runs, `auto` on one of its machines, or "
-                    "none to start one here"
+                    "the address of a running Ray cluster, `auto` on one of its machines, or none "
+                    "to start one here"
                 ),
                 fix="ray start --head    or drop run.ray.address",
             ) from error
 
     def outcomes(self, jobs: Sequence[JSON]) -> Iterator[tuple[int, JSON]]:
         """See `Driver.outcomes`."""
-        self._check_room()
+        self._check_capacity()
         sized = [{**job, "threads": self._threads} for job in jobs]
         yield from self._shards(sized) if all(job["shards"] for job in jobs) else self._units(sized)
 
@@ -61,14 +57,14 @@ class RayDriver:
 
     def _units(self, jobs: Sequence[JSON]) -> Iterator[tuple[int, JSON]]:
         remote = self._ray.remote(
-            num_cpus=self._asked.cpus, num_gpus=self._asked.gpus, max_retries=0
+            num_cpus=self._config.cpus, num_gpus=self._config.gpus, max_retries=0
         )(self._work)
         waiting = list(enumerate(jobs))
         running: dict[Any, int] = {}
         while waiting or running:
             while waiting and (not self.num_workers or len(running) < self.num_workers):
-                number, job = waiting.pop(0)
-                running[remote.remote(job)] = number
+                index, job = waiting.pop(0)
+                running[remote.remote(job)] = index
             done, _ = self._ray.wait(list(running))
             for reference in done:
                 yield running.pop(reference), self._outcome(reference)
@@ -81,10 +77,7 @@ class RayDriver:
         return outcome
 
     def _shards(self, jobs: Sequence[JSON]) -> Iterator[tuple[int, JSON]]:
-        """Let a pool of actors take the jobs.
-
-        A job whose actor dies is Ray's to give to another one.
-        """
+        """Run jobs in a pool of actors; Ray gives the job of a dead actor to another one."""
         from ray import data
 
         logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -94,46 +87,47 @@ class RayDriver:
         class Embedder:
             def __call__(self, batch: Any) -> Any:
                 return {
-                    "number": batch["number"],
+                    "index": batch["index"],
                     "outcome": [json.dumps(work(json.loads(job))) for job in batch["job"]],
                 }
 
-        rows = [{"number": number, "job": json.dumps(job)} for number, job in enumerate(jobs)]
+        rows = [{"index": index, "job": json.dumps(job)} for index, job in enumerate(jobs)]
         done = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             Embedder,
             batch_size=1,
             compute=data.ActorPoolStrategy(
-                size=min(len(jobs), self.num_workers or self._room()),
+                size=min(len(jobs), self.num_workers or self._capacity()),
                 max_tasks_in_flight_per_actor=1,
             ),
-            num_cpus=self._asked.cpus,
-            num_gpus=self._asked.gpus,
+            num_cpus=self._config.cpus,
+            num_gpus=self._config.gpus,
         )
         left = dict(enumerate(jobs))
         try:
             for row in done.iter_rows():
-                left.pop(row["number"])
-                yield row["number"], json.loads(row["outcome"])
+                left.pop(row["index"])
+                yield row["index"], json.loads(row["outcome"])
         except self._ray.exceptions.RayError as error:
-            for number in left:
-                yield number, {DIED: _first_line(error)}
+            for index in left:
+                yield index, {DIED: _first_line(error)}
 
-    def _room(self) -> int:
-        """Return how many workers the cluster has room for."""
-        has = self._ray.cluster_resources()
-        cpus = int(has.get("CPU", 0) // self._asked.cpus)
-        return min(cpus, int(has.get("GPU", 0) // self._asked.gpus)) if self._asked.gpus else cpus
+    def _capacity(self) -> int:
+        """Return how many workers fit into the cluster."""
+        resources = self._ray.cluster_resources()
+        cpus = int(resources.get("CPU", 0) // self._config.cpus)
+        return (
+            min(cpus, int(resources.get("GPU", 0) // self._config.gpus))
+            if self._config.gpus
+            else cpus
+        )
 
-    def _check_room(self) -> None:
-        """Refuse workers that no machine of the cluster can hold.
-
-        Ray would wait for one for ever.
-        """
-        if self._room() == 0:
-            has = self._ray.cluster_resources()
+    def _check_capacity(self) -> None:
+        """Refuse workers that are too large for the cluster: Ray would wait for ever."""
+        if self._capacity() == 0:
+            resources = self._ray.cluster_resources()
             raise DeviceError(
-                f"a worker of {self._asked.cpus} CPUs and {self._asked.gpus:g} GPUs, but the Ray "
-                f"cluster has {has.get('CPU', 0):g} and {has.get('GPU', 0):g}",
+                f"a worker of {self._config.cpus} CPUs and {self._config.gpus:g} GPUs, but the Ray "
+                f"cluster has {resources.get('CPU', 0):g} and {resources.get('GPU', 0):g}",
                 expected="workers that fit",
                 fix="run.ray.cpus=1 run.ray.gpus=0",
             )

@@ -1,7 +1,7 @@
-"""Workers that are tasks of a Slurm job array, through submitit.
+"""Workers as tasks of a Slurm job array, through submitit.
 
-submitit writes each job into the log folder and its outcome beside it, and reads them back. Jobs
-and outcomes are plain JSON values; results go into the store, as always.
+submitit pickles each job and its outcome into the log folder. Both are plain JSON values; artifacts
+go into the store, as always.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from prefixbank.errors import DeviceError, UsageError
 POLL_S = {"slurm": 5.0, "local": 0.2}
 
 MAX_TASKS = 1000
-"""Tasks of one array; Slurm's own limit is 1,001 unless the cluster has another one."""
+"""Tasks of one array. Slurm's default limit is 1,001."""
 
 
 class SlurmDriver:
     """See `Driver`.
 
-    Every call submits one array; Slurm starts at most `run.workers` of its tasks at a time.
+    Every call submits one array, of which at most `run.workers` tasks run at a time.
     """
 
     dispatches_single_units, batches_units = True, True
 
     def __init__(self, run: RunConfig, work: Work) -> None:
         self._submitit = _submitit()
-        self._asked, self._work = run.slurm, work
-        here = self._asked.cluster == "local"
-        self.num_workers = run.workers or (os.cpu_count() or 1 if here else MAX_TASKS)
+        self._config, self._work = run.slurm, work
+        is_local = self._config.cluster == "local"
+        self.num_workers = run.workers or (os.cpu_count() or 1 if is_local else MAX_TASKS)
         self._threads = run.threads or (
-            max(1, (os.cpu_count() or 1) // self.num_workers) if here else self._asked.cpus
+            max(1, (os.cpu_count() or 1) // self.num_workers) if is_local else self._config.cpus
         )
-        if not here and shutil.which("sbatch") is None:
+        if not is_local and shutil.which("sbatch") is None:
             raise DeviceError(
                 "run.driver=slurm, but this machine has no sbatch",
-                expected="a machine that can submit jobs to Slurm",
+                expected="a machine from which jobs can be submitted to Slurm",
                 fix=(
                     "run it on the cluster's login node    "
                     "or try it out here: run.slurm.cluster=local"
                 ),
             )
         self._executor = self._submitit.AutoExecutor(
-            folder=Path(self._asked.folder).absolute(), cluster=self._asked.cluster
+            folder=Path(self._config.folder).absolute(), cluster=self._config.cluster
         )
         self._executor.update_parameters(**self._parameters())
         self._running: dict[int, Any] = {}
@@ -68,15 +68,15 @@ class SlurmDriver:
                 ]
         except refused as error:
             raise DeviceError(
-                f"Slurm took no job: {_last_line(error)}",
+                f"Slurm refused the jobs: {_last_line(error)}",
                 expected="settings that this cluster accepts",
                 fix="run.slurm.partition=NAME and the other run.slurm settings    (see: sinfo)",
             ) from error
         self._running = dict(enumerate(submitted))
         while self._running:
-            for number in [number for number, job in self._running.items() if job.done()]:
-                yield number, self._outcome(self._running.pop(number))
-            time.sleep(POLL_S[self._asked.cluster])
+            for index in [index for index, job in self._running.items() if job.done()]:
+                yield index, self._outcome(self._running.pop(index))
+            time.sleep(POLL_S[self._config.cluster])
 
     def close(self) -> None:
         """See `Driver.close`."""
@@ -85,35 +85,35 @@ class SlurmDriver:
         self._running = {}
 
     def _outcome(self, job: Any) -> JSON:
-        """Return what a finished job came to.
+        """Return the outcome of a finished job.
 
-        One that ended without a result was killed, timed out, or never ran.
+        A job without a result was killed, timed out, or never ran.
         """
         try:
             outcome: JSON = job.result()
         except self._submitit.core.utils.UncompletedJobError as error:
             return {
                 DIED: (
-                    f"job {job.job_id} {job.state.lower()}, its log is in {self._asked.folder}: "
+                    f"job {job.job_id} {job.state.lower()}, its log is in {self._config.folder}: "
                     f"{_last_line(error)}"
                 )
             }
         return outcome
 
     def _parameters(self) -> JSON:
-        asked = self._asked
-        shared: JSON = {
+        config = self._config
+        parameters: JSON = {
             "name": "prefixbank",
-            "timeout_min": asked.minutes,
-            "cpus_per_task": asked.cpus,
-            "gpus_per_node": asked.gpus,
+            "timeout_min": config.minutes,
+            "cpus_per_task": config.cpus,
+            "gpus_per_node": config.gpus,
             "slurm_array_parallelism": self.num_workers,
         }
-        if asked.memory_gb:
-            shared["mem_gb"] = asked.memory_gb
-        if asked.partition:
-            shared["slurm_partition"] = asked.partition
-        return shared
+        if config.memory_gb:
+            parameters["mem_gb"] = config.memory_gb
+        if config.partition:
+            parameters["slurm_partition"] = config.partition
+        return parameters
 
 
 def _submitit() -> Any:

@@ -45,7 +45,7 @@ def unit(study: Study, *, bootstrap_samples: int) -> Unit:
         document=made_of,
         make=make,
         ref=("report", study.facts.experiment),
-        here=True,
+        cheap=True,
     )
 
 

@@ -1,1 +1,1 @@
-"""Plan, run, resume and share out the units of a command."""
+"""Plan, run, resume and distribute the units of a command."""

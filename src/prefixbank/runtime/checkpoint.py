@@ -1,4 +1,4 @@
-"""Checkpoints of a training, in a folder."""
+"""Checkpoints of a training run, in a folder."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch import Tensor
 
 
 class FolderCheckpoint:
-    """A fit's state as two files in a work folder, replaced together by one rename."""
+    """The state of a training run as one file in a work folder, replaced by a rename."""
 
     def __init__(self, folder: Path, every_s: float) -> None:
-        """Keep states in `folder`, at most one each `every_s` seconds."""
+        """Save to `folder`, at most once in `every_s` seconds."""
         import time
 
         self.folder, self.every_s, self.clock = folder, every_s, time.monotonic
@@ -24,15 +24,15 @@ class FolderCheckpoint:
 
     @property
     def path(self) -> Path:
-        """The one file that holds a state."""
+        """The file that holds the state."""
         return self.folder / "training.safetensors"
 
     def due(self) -> bool:
-        """Say whether `every_s` seconds have passed."""
+        """Whether `every_s` seconds have passed since the last save."""
         return self.clock() - self.last >= self.every_s
 
     def save(self, state: tuple[dict[str, Tensor], dict[str, Any]]) -> None:
-        """Write a state; a kill in the middle leaves the one before."""
+        """Save a state. If the process is killed meanwhile, the previous state remains."""
         tensors, facts = state
         packed = torch.frombuffer(bytearray(json.dumps(facts).encode()), dtype=torch.uint8)
         fresh = self.path.with_suffix(".new")
@@ -41,7 +41,7 @@ class FolderCheckpoint:
         self.last = self.clock()
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return the last state, if there is a whole one."""
+        """Return the last state, None if there is none or it cannot be read."""
         if not self.path.is_file():
             return None
         try:

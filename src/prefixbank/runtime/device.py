@@ -1,7 +1,4 @@
-"""Memory: refuse what cannot fit before it starts.
-
-Where it runs out all the same, say what to lower.
-"""
+"""The device that torch computes on, its threads, precision and memory."""
 
 from __future__ import annotations
 
@@ -9,20 +6,85 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import psutil
 import torch
 
+from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import PrefixRecipe
 from prefixbank.core.shapes import EncoderShape
 from prefixbank.errors import DeviceError
-from prefixbank.runtime.context import Context
 
 GIB = 2**30
 
+CPU_TOKENS, ACCELERATOR_TOKENS = 1024, 32_768
+"""Tokens in a batch of embedding. On a CPU: enough to make a matrix product worthwhile, few enough
+to keep its results in a core's cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """What torch computes on.
+
+    Args:
+        name: `cpu`, `cuda` or `mps`.
+        threads: CPU threads of torch.
+    """
+
+    name: str
+    threads: int
+
+    @property
+    def embed_tokens(self) -> int:
+        """Tokens in one batch of embedding that suit the device."""
+        return CPU_TOKENS if self.name == "cpu" else ACCELERATOR_TOKENS
+
+    @property
+    def embed_workers(self) -> int:
+        """Batches to embed at a time: one on each CPU thread, 0 (no pool) on an accelerator."""
+        return self.threads if self.name == "cpu" else 0
+
+
+def open_device(run: RunConfig) -> Device:
+    """Choose the device and set torch's number of threads; called before any computation.
+
+    Raises:
+        DeviceError: this machine has no such device.
+    """
+    name = choose_device(run.device)
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    return Device(name=name, threads=torch.get_num_threads())
+
+
+def choose_device(name: str) -> str:
+    """Return the device of `run.device`; `auto` is an accelerator if there is one.
+
+    Raises:
+        DeviceError: this machine has no such device.
+    """
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if name == "auto":
+        return next(one for one in ("cuda", "mps", "cpu") if present[one])
+    if not present[name]:
+        raise DeviceError(
+            f"run.device={name}, but torch {torch.__version__} finds no such device",
+            expected=f"one of auto, {', '.join(one for one, there in present.items() if there)}",
+            fix=(
+                "run.device=auto    or install a torch build for this device (see: prefixbank "
+                "doctor)"
+            ),
+        )
+    return name
+
 
 def free_bytes(device: str) -> int:
-    """Return the memory that is free where `device` keeps its tensors."""
+    """Return the free memory of a device."""
     return (
         int(torch.cuda.mem_get_info()[0])
         if device == "cuda"
@@ -31,12 +93,12 @@ def free_bytes(device: str) -> int:
 
 
 def check_memory(shape: EncoderShape, width: int, recipe: PrefixRecipe, free: int) -> None:
-    """Refuse a prefix whose attention over texts of `width` tokens would not fit into `free` bytes.
+    """Refuse a prefix whose attention over texts of `width` tokens does not fit into `free` bytes.
 
-    A soft prompt is as many more tokens in each text.
+    A soft prompt adds its length in tokens to each text.
 
     Raises:
-        DeviceError: with the longest prefix that fits.
+        DeviceError: names the longest prefix that fits.
     """
     rows, length = recipe.optim.batch_size, recipe.prefix.length
     text_only, with_one = (
@@ -63,7 +125,7 @@ def check_memory(shape: EncoderShape, width: int, recipe: PrefixRecipe, free: in
 
 @contextmanager
 def memory_errors(fix: str) -> Iterator[None]:
-    """Turn a failed allocation into an error that says what to lower.
+    """Turn a failed allocation into an error whose fix is `fix`.
 
     Raises:
         DeviceError: memory ran out.
@@ -80,15 +142,12 @@ def memory_errors(fix: str) -> Iterator[None]:
         ) from error
 
 
-def check_precision(context: Context, precision: str, *, setting: str) -> None:
-    """Refuse half precision, as `setting` asks for it, where the device has none.
+def check_precision(device: str, precision: str, *, setting: str) -> None:
+    """Refuse a precision that a device does not have; `setting` is the setting that chose it.
 
     Raises:
-        DeviceError: fp16 away from a GPU, or bf16 on a GPU that lacks it.
+        DeviceError: fp16 on anything but a GPU, or bf16 on a GPU that lacks it.
     """
-    import torch
-
-    device = context.device()
     if (precision == "fp16" and device != "cuda") or (
         precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported()
     ):
@@ -101,11 +160,11 @@ def check_precision(context: Context, precision: str, *, setting: str) -> None:
 
 def processors() -> dict[str, str]:
     """Return each processor that torch can use, by its name in `run.device`, with a description."""
-    found = {"cpu": f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"}
+    processors = {"cpu": f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"}
     if torch.cuda.is_available():
-        found["cuda"] = ", ".join(
+        processors["cuda"] = ", ".join(
             torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())
         )
     if torch.backends.mps.is_available():
-        found["mps"] = "Apple GPU"
-    return found
+        processors["mps"] = "Apple GPU"
+    return processors

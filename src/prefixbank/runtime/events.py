@@ -1,4 +1,4 @@
-"""What a step tells whoever is listening. Steps never print."""
+"""Events: what steps report to a listener. Steps never print."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ class Event:
     """One thing that happened.
 
     Args:
-        kind: `hit` and `done` end a unit, `miss` starts one, `waits` stands for one whose inputs
-            are still to be made, `progress` moves one on, `note` says something that the user
-            should know.
+        kind: `miss` starts a unit, `hit` and `done` end it, `progress` says how far it is. `waits`
+            is a unit that cannot be planned because an input is not made yet. `note` is anything
+            else that the user should know.
         step: command-like name of the step, `train-prefix`.
-        name: what it works on, `snli`.
+        name: what the step works on, `snli`.
         text: reason of a miss, summary of a result, or the note.
         key: of the artifact, once it is known.
         seconds: time spent, for `done` and `hit`.
         size_bytes: size of the artifact.
         done: for `progress`, steps or rows so far.
-        total: for `progress`, all of them.
+        total: for `progress`, all steps or rows.
     """
 
     kind: Literal["hit", "miss", "waits", "done", "progress", "note"]
@@ -40,4 +40,4 @@ Emit = Callable[[Event], None]
 
 
 def silent(event: Event) -> None:
-    """Listen to nothing."""
+    """Ignore an event."""

@@ -1,7 +1,4 @@
-"""A share of one command's work, told in plain values.
-
-What a worker needs to make it, and what it says back.
-"""
+"""Jobs for workers and their outcomes, as plain JSON values."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ EVENTS, FAULTS, CRASH = "events", "faults", "crash"
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What to make of a command.
+    """A part of a command's work.
 
     Args:
         command: name of the API function.
@@ -28,10 +25,10 @@ class Job:
         folder: folder that relative paths in the settings start from.
         conf_dir: folder of further YAML files.
         force: make again what the store has.
-        keys: the units to make; empty: all of them.
-        shards: number to digest of the shards of a corpus to make, instead of units; the first one
-            comes with those that need its calibration.
-        threads: CPU threads of torch; 0 leaves its choice.
+        keys: keys of the units to make; empty: all of them.
+        shards: shards of a corpus to make instead of units, number to digest. The first shard is
+            included if the others need its calibration.
+        threads: CPU threads of torch; 0: torch chooses.
     """
 
     command: str
@@ -46,11 +43,11 @@ class Job:
 
     @property
     def only(self) -> tuple[str, ...] | None:
-        """The units to make, None for all of them."""
+        """Keys of the units to make, None for all of them."""
         return self.keys or None
 
     def to_json(self) -> JSON:
-        """Return it as JSON values."""
+        """Return the job as JSON values."""
         return {
             **asdict(self),
             "shards": {str(number): digest for number, digest in self.shards.items()},
@@ -58,7 +55,7 @@ class Job:
 
     @staticmethod
     def from_json(values: JSON) -> Job:
-        """Return it as it was, from what JSON makes of it."""
+        """Return the job that `to_json` was called on."""
         shards = {int(number): digest for number, digest in values["shards"].items()}
         return Job(
             **{
@@ -70,38 +67,38 @@ class Job:
         )
 
 
-def run_job(make: Callable[[], object], heard: list[Event]) -> JSON:
-    """Return as JSON values what `make` came to: the events it told to `heard`, and its errors.
+def run_job(make: Callable[[], object], events: list[Event]) -> JSON:
+    """Call `make` and return the outcome: the collected events, and the error if it failed.
 
-    Nothing is raised: a worker goes on.
+    Nothing is raised, so that a worker survives a failed job.
     """
     outcome: JSON = {}
     try:
         make()
     except PrefixbankError as error:
         outcome = failure(error)
-    except OSError as error:  # what the command itself makes three lines of, too
+    except OSError as error:  # the command line reports these as three lines, too
         expected, fix = (
-            "files and folders that the worker may use, and room",
-            "look at that path on the worker's machine, and run it again",
+            "files and folders that the worker can read and write, and free disk space",
+            "check that path on the worker's machine, then run the command again",
         )
         outcome = failure(PrefixbankError(f"in a worker: {error}", expected=expected, fix=fix))
-    # A mistake in the code: the command raises it again, so that it is seen as one.
+    # A bug: the command raises it again, with this traceback.
     except Exception:
         outcome[CRASH] = traceback.format_exc()
-    return {EVENTS: [asdict(event) for event in heard], **outcome}
+    return {EVENTS: [asdict(event) for event in events], **outcome}
 
 
-def event_collector(heard: list[Event]) -> Emit:
-    """Return what a worker tells its events to.
+def event_collector(events: list[Event]) -> Emit:
+    """Return a listener that appends to `events`, except for progress.
 
-    It keeps all but progress, which is old by the time that it arrives.
+    Progress would be out of date by the time the command gets it.
     """
-    return lambda event: None if event.kind == "progress" else heard.append(event)
+    return lambda event: None if event.kind == "progress" else events.append(event)
 
 
 def failure(error: PrefixbankError) -> JSON:
-    """Return an error as an outcome."""
+    """Return the outcome of a job that ended with an error."""
     return {
         FAULTS: [
             _to_json(fault) for fault in (error.faults if isinstance(error, Faults) else [error])
@@ -110,15 +107,15 @@ def failure(error: PrefixbankError) -> JSON:
 
 
 def events_in(outcome: JSON) -> list[Event]:
-    """Return the events that a worker heard."""
+    """Return the events of an outcome."""
     return [Event(**values) for values in outcome.get(EVENTS, ())]
 
 
 def error_in(outcome: JSON) -> PrefixbankError | None:
-    """Return the error that ended a job, None if it was done.
+    """Return the error that ended a job, None if it succeeded.
 
     Raises:
-        RuntimeError: the worker met something that is no error of a user's; with its traceback.
+        RuntimeError: the worker crashed; the message has its traceback.
     """
     if CRASH in outcome:
         raise RuntimeError(f"in a worker:\n{outcome[CRASH]}")

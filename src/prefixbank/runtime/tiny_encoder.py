@@ -12,7 +12,7 @@ VERSION = 1  # 1: first
 
 
 def unit() -> Unit:
-    """Return the unit; the code and the vocabulary, words of the starter suite, determine it."""
+    """Return the unit; its key follows the vocabulary, which comes from the starter suite."""
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.data.encoders.tiny import write_tiny_encoder
@@ -30,5 +30,5 @@ def unit() -> Unit:
             inputs={"vocabulary": vocabulary_digest()},
         ),
         make=make,
-        here=True,
+        cheap=True,
     )

@@ -1,4 +1,4 @@
-"""Mirror a learning curve to TensorBoard or Weights & Biases, through accelerate's trackers."""
+"""Log a learning curve to TensorBoard or Weights & Biases, through accelerate's trackers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tracked(
     recipe: PrefixRecipe | MultitaskRecipe,
     on_event: Callable[[FitEvent], None],
 ) -> Iterator[Callable[[FitEvent], None]]:
-    """Yield a listener that passes events on to `on_event` and to the tracker of `run`.
+    """Yield a listener that passes events to `on_event` and logs them to the tracker of `run`.
 
     Raises:
         UsageError: the tracker's package is not installed.

@@ -1,4 +1,4 @@
-"""Units of work: what determines an artifact, how it is made, and whether the store has it."""
+"""Units of work: one artifact each, with the document that identifies it and its maker."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ REASONS_SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """One artifact to be.
+    """An artifact that can be made.
 
     Args:
         step: command-like name, `train-prefix`.
         name: what messages call it, `snli`.
-        document: what determines it; its key is the hash of this.
+        document: key document; the artifact's key is its hash.
         make: writes the artifact's files into its first argument, may keep checkpoints in its
-            second, and returns free facts for entry.json.
-        ref: (kind, name) to point at the artifact, if any.
-        note: what to add to the line when it is done, from the finished artifact.
-        here: whether it is so quickly made that no worker is asked to.
+            second, and returns facts for entry.json that are not part of the key.
+        ref: (kind, name) of the ref to set to the artifact, if any.
+        note: summary of the finished artifact, for its event.
+        cheap: whether making it is too quick to be worth a worker.
     """
 
     step: str
@@ -38,10 +38,10 @@ class Unit:
     make: Callable[[Path, Path], JSON]
     ref: tuple[str, str] | None = None
     note: Callable[[Entry], str] = lambda entry: ""
-    here: bool = False
+    cheap: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a name that no ref can have, before any work is done."""
+        """Refuse an invalid ref name before any work is done."""
         if self.ref is not None:
             check_name(*self.ref)
 
@@ -127,14 +127,14 @@ def plan_unit(
 def run_unit(
     store: Store, unit: Unit, emit: Emit, *, force: bool = False, explain: bool = True
 ) -> Entry:
-    """Return the unit's artifact, made now if the store lacks it, and point its ref at it.
+    """Return the unit's artifact, made if the store lacks it, and set the unit's ref to it.
 
     Args:
-        store: where to look and publish.
+        store: has the artifact, or gets it.
         unit: what to make.
         emit: gets every event.
-        force: make it even if it is there.
-        explain: say why a miss is a miss, for which all entries of the step are read.
+        force: make it even if the store has it.
+        explain: say why a miss is a miss; this reads all entries of the step.
     """
     started = time.monotonic()
     key = key_of(unit.document)
@@ -150,7 +150,7 @@ def run_unit(
             )
         )
         entry, hit = store.build(
-            unit.document, _named(unit), force=force, on_wait=lambda: _say_waiting(unit, emit)
+            unit.document, _named(unit), force=force, on_wait=lambda: _emit_lock_wait(unit, emit)
         )
     else:
         entry, hit = present, True
@@ -169,7 +169,7 @@ def run_unit(
 
 
 def _named(unit: Unit) -> Callable[[Path, Path], JSON]:
-    """Return the unit's maker, with the unit's name among the facts."""
+    """Return the unit's `make`, with the unit's name added to the facts."""
     return lambda out, work: {"name": unit.name, **unit.make(out, work)}
 
 
@@ -180,7 +180,7 @@ def _why(store: Store, unit: Unit, *, force: bool, explain: bool) -> str:
 
 
 def why_missing(store: Store, unit: Unit) -> str:
-    """Name what differs from the most similar artifact of the same step and name."""
+    """Return what differs from the most similar artifact of the same step and name."""
     namesakes = [
         entry
         for entry in reversed(store.entries(unit.document["step"]))
@@ -194,7 +194,7 @@ def why_missing(store: Store, unit: Unit) -> str:
     return ", ".join(lines[:REASONS_SHOWN]) + more
 
 
-def _say_waiting(unit: Unit, emit: Emit) -> None:
+def _emit_lock_wait(unit: Unit, emit: Emit) -> None:
     emit(
         Event(
             kind="note",

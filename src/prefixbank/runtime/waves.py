@@ -1,7 +1,4 @@
-"""Go through a graph of units.
-
-Plan all of it, say how much is there, and make the rest, here or by workers.
-"""
+"""Plan all units of a command, report how many are hits, and run the rest, here or by workers."""
 
 from __future__ import annotations
 
@@ -13,25 +10,24 @@ from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.runtime.workers import WorkerPool, make_units
 from prefixbank.store.key import key_of
 
-Walk = Callable[[Context], Planned]
-"""Gives a context every unit in order, an input before what is made of it; a context that plans
-makes none of them."""
+EnsureAll = Callable[[Context], Planned]
+"""Ensures every unit of a command, inputs before what depends on them, and returns the last."""
 
 
-def run_walk(context: Context, name: str, walk: Walk) -> Planned:
-    """Return what the walk comes to.
+def plan_and_run(context: Context, name: str, ensure_all: EnsureAll) -> Planned:
+    """Return the last unit of a command, after planning and running all of them.
 
     Args:
-        context: how to run. One that plans gets the whole plan; a worker's makes its share in
-            silence.
-        name: what messages call it.
-        walk: the graph.
+        context: how to run. A dry run stops after the plan. A restricted context, in a worker,
+            makes its units without a plan.
+        name: what messages call the command.
+        ensure_all: ensures the units.
     """
-    if context.is_share:
-        return walk(context)
+    if context.is_restricted:
+        return ensure_all(context)
     planned: list[Event] = []
     missing: list[Unit] = []
-    outcome = walk(context.dry(planned.append, missing))
+    last = ensure_all(context.dry(planned.append, missing))
     units = [event for event in planned if event.kind in ("hit", "miss", "waits")]
     hits = sum(event.kind == "hit" for event in units)
     context.emit(
@@ -45,35 +41,33 @@ def run_walk(context: Context, name: str, walk: Walk) -> Planned:
     if context.dry_run:
         for event in units:
             context.emit(event)
-        return outcome
+        return last
     if context.workers is not None:
-        _make_in_waves(context, context.workers, name, walk, missing)
-    return walk(context)
+        _make_in_waves(context, context.workers, name, ensure_all, missing)
+    return ensure_all(context)
 
 
 def _make_in_waves(
-    context: Context, workers: WorkerPool, name: str, walk: Walk, missing: list[Unit]
+    context: Context, workers: WorkerPool, name: str, ensure_all: EnsureAll, missing: list[Unit]
 ) -> None:
-    """Have workers make what is missing.
-
-    Whatever has all its inputs, and then what that makes possible.
+    """Have workers make the missing units: those with all inputs, then those that now have them.
 
     Args:
         context: how to run.
-        workers: the workers; without any, nothing is made here.
-        name: what messages call it.
-        walk: the graph.
+        workers: the workers; if they are not worth using, this returns at once.
+        name: what messages call the command.
+        ensure_all: ensures the units.
         missing: units that have all their inputs.
     """
     while missing:
-        own = [unit for unit in missing if unit.here]
-        if not own and not workers.should_dispatch(2):
+        cheap = [unit for unit in missing if unit.cheap]
+        if not cheap and not workers.should_dispatch(2):
             return
-        keys = [key_of(unit.document) for unit in own or missing]
-        if own or not workers.should_dispatch(len(keys)):
-            walk(context.restricted_to(keys, context.emit))
+        keys = [key_of(unit.document) for unit in cheap or missing]
+        if cheap or not workers.should_dispatch(len(keys)):
+            ensure_all(context.restricted_to(keys, context.emit))
         else:
             make_units(workers, keys, name, context.store, context.emit)
             context.mark_made(keys)
         missing = []
-        walk(context.dry(silent, missing))
+        ensure_all(context.dry(silent, missing))

@@ -1,7 +1,4 @@
-"""What a worker keeps from one job to the next.
-
-Loaded tasks and encoders, and its place in a corpus.
-"""
+"""What a worker keeps between jobs: loaded tasks and encoders, and its position in a corpus."""
 
 from __future__ import annotations
 
@@ -22,15 +19,15 @@ from prefixbank.store.store import Store
 
 
 def worker_context(job: Job, run: RunConfig, emit: Emit) -> Context:
-    """Return the context of a job; jobs of the same command share what is loaded."""
-    warm = _context(
+    """Return the context of a job. Jobs of the same command share what is loaded."""
+    context = _context(
         job.store,
         replace(run, threads=job.threads or run.threads),
         job.command,
         job.overrides,
         job.force,
     )
-    return warm.restricted_to(job.only, emit)
+    return context.restricted_to(job.only, emit)
 
 
 @lru_cache(maxsize=1)
@@ -42,13 +39,13 @@ def _context(
 
 @lru_cache(maxsize=1)
 def worker_shards(config: CorpusConfig, folder: str) -> Shards:
-    """Return what reads shards of a corpus, for a job in a folder, where the last job left it."""
+    """Return the reader of a corpus's shards, where the last job in the same folder left it."""
     return shards_of(config)
 
 
 @contextlib.contextmanager
 def working_folder(job: Job) -> Iterator[None]:
-    """Work in the folder that the command was given in, so that relative paths lead where they did.
+    """Change to the folder that the command was run in, so that relative paths mean the same.
 
     Raises:
         UsageError: this machine has no such folder.
@@ -56,8 +53,8 @@ def working_folder(job: Job) -> Iterator[None]:
     if not Path(job.folder).is_dir():
         raise UsageError(
             f"a worker's machine has no folder {job.folder}",
-            expected="the folder that the command is run in, under the same path on every machine",
-            fix="run it in a folder on a file system that all machines share",
+            expected="the command's working folder, under the same path on every machine",
+            fix="run the command in a folder on a file system that all machines share",
         )
     with contextlib.chdir(job.folder):
         yield

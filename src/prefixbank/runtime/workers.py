@@ -1,7 +1,7 @@
-"""Have units made by workers, each of which builds the command again and makes its share.
+"""Let workers make units.
 
-A worker finds the units by their keys, and puts what it makes into the store, as the command itself
-would: the keys and the bytes are the same.
+A worker composes the command again, finds its units by their keys and publishes them in the store.
+Keys and bytes are the same as in the command's own process.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from prefixbank.store.store import Store
 Item = TypeVar("Item")
 
 ATTEMPTS = 3
-"""How often a job is begun whose worker dies; a job that ends with an error is not begun again."""
+"""Attempts at a job whose worker dies. A job that ends with an error is not retried."""
 
 
 class WorkerPool:
-    """The workers of one command. The driver is opened when there is something to make.
+    """The workers of one command. The driver is opened when the first job needs it.
 
     Args:
         job: the whole command.
         run: which driver, and how many workers.
-        work: does a job, in a worker.
+        work: runs a job, in a worker.
     """
 
     def __init__(self, job: Job, run: RunConfig, work: Work) -> None:
@@ -41,23 +41,20 @@ class WorkerPool:
 
     @property
     def driver(self) -> Driver:
-        """The driver, opened."""
+        """The driver, opened the first time."""
         if self._driver is None:
             self._driver = open_driver(self._run, self._work)
         return self._driver
 
     def should_dispatch(self, units: int) -> bool:
-        """Tell whether so many missing units are for workers to make.
-
-        If not, the command makes them itself.
-        """
+        """Whether workers should make this many missing units; if not, the command makes them."""
         if units == 0 or (self._run.driver == "local" and self._run.workers == 1):
             return False
         return self.driver.dispatches_single_units or (units > 1 and self.driver.num_workers > 1)
 
     @property
     def is_remote(self) -> bool:
-        """Whether workers may be on other machines."""
+        """Whether workers may run on other machines."""
         return self._run.driver != "local"
 
     def close(self) -> None:
@@ -67,48 +64,48 @@ class WorkerPool:
             self._driver = None
 
     def jobs_for_keys(self, keys: Sequence[str]) -> list[Job]:
-        """Return jobs that make units."""
-        return [replace(self._job, keys=share) for share in self._shares(tuple(keys))]
+        """Return the jobs that make these units."""
+        return [replace(self._job, keys=batch) for batch in self._batches(tuple(keys))]
 
     def jobs_for_shards(
         self, shards: Mapping[int, str], *, always: Mapping[int, str], settings: Sequence[str]
     ) -> list[Job]:
-        """Return jobs that make shards of a corpus, neighbours together.
+        """Return the jobs that make shards of a corpus, adjacent shards together.
 
         Args:
-            shards: number and digest of each.
-            always: shards that each job is told of.
+            shards: number to digest.
+            always: shards that are part of every job.
             settings: further overrides for the workers.
         """
         whole = replace(self._job, overrides=(*self._job.overrides, *settings))
         return [
-            replace(whole, shards={**always, **dict(share)})
-            for share in self._shares(tuple(shards.items()))
+            replace(whole, shards={**always, **dict(batch)})
+            for batch in self._batches(tuple(shards.items()))
         ]
 
     def outcomes(self, jobs: Sequence[Job], emit: Emit) -> Iterator[tuple[Job, JSON]]:
-        """Have jobs done; yield each with its outcome as they end.
+        """Run jobs and yield each with its outcome as it ends.
 
-        One whose worker dies is begun again; after `ATTEMPTS` times it has an error for an outcome.
+        A job whose worker dies is retried; after `ATTEMPTS` attempts its outcome is an error.
         """
         left = list(jobs)
         for attempt in range(1, ATTEMPTS + 1):
             died: list[tuple[Job, str]] = []
-            for place, outcome in self.driver.outcomes([job.to_json() for job in left]):
+            for index, outcome in self.driver.outcomes([job.to_json() for job in left]):
                 if DIED in outcome:
-                    died.append((left[place], outcome[DIED]))
+                    died.append((left[index], outcome[DIED]))
                     text = f"a worker died: {outcome[DIED]}; attempt {attempt} of {ATTEMPTS}"
                     emit(Event(kind="note", step="run", name=self._run.driver, text=text))
                 else:
-                    yield left[place], outcome
+                    yield left[index], outcome
             if not died:
                 return
             left = [job for job, _ in died]
         for job, how in died:
             error = DeviceError(
-                f"a worker has died {ATTEMPTS} times over the same unit, the last time: {how}",
+                f"workers died {ATTEMPTS} times on the same unit, the last one: {how}",
                 expected=(
-                    "workers with memory and time enough for one unit; what is finished is kept, "
+                    "workers with enough memory and time for one unit; finished units are kept, "
                     "training resumes"
                 ),
                 fix="fewer workers at a time (run.workers=1), or more memory or time for each",
@@ -116,9 +113,9 @@ class WorkerPool:
             yield job, failure(error)
 
     def new_events(self, outcome: JSON) -> Iterator[Event]:
-        """Yield what a worker heard, but for notes that another has passed on.
+        """Yield the events of a worker without notes that another worker has sent already.
 
-        Each reads the same tasks and notes the same of them.
+        Every worker loads the same tasks and emits the same notes about them.
         """
         for event in events_in(outcome):
             if event not in self._notes:
@@ -126,11 +123,8 @@ class WorkerPool:
             if event.kind == "note":
                 self._notes.add(event)
 
-    def _shares(self, items: tuple[Item, ...]) -> list[tuple[Item, ...]]:
-        """Deal out items to jobs.
-
-        One for each job, or where a job is dear to start, about as many for each worker.
-        """
+    def _batches(self, items: tuple[Item, ...]) -> list[tuple[Item, ...]]:
+        """Split items into jobs: one item each, or one job for each worker if starting is slow."""
         if not self.driver.batches_units or not self.driver.num_workers:
             return [(item,) for item in items]
         count = min(len(items), self.driver.num_workers)
@@ -141,17 +135,17 @@ class WorkerPool:
 def make_units(
     workers: WorkerPool, keys: Sequence[str], name: str, store: Store, emit: Emit
 ) -> None:
-    """Have units made.
+    """Let workers make units.
 
     Args:
-        workers: of the command.
-        keys: of units that the command would make now.
-        name: what messages call them.
-        store: where they are afterwards.
+        workers: workers of the command.
+        keys: keys of the units; all their inputs are made.
+        name: what messages call the units.
+        store: gets the artifacts.
         emit: gets every event.
 
     Raises:
-        PrefixbankError: see `do_jobs`.
+        PrefixbankError: see `run_jobs`.
     """
     done = 0
 
@@ -160,10 +154,10 @@ def make_units(
         done += len(job.keys)
         emit(Event(kind="progress", step="run", name=name, done=done, total=len(keys)))
 
-    do_jobs(workers, workers.jobs_for_keys(keys), keys, count, store, emit)
+    run_jobs(workers, workers.jobs_for_keys(keys), keys, count, store, emit)
 
 
-def do_jobs(
+def run_jobs(
     workers: WorkerPool,
     jobs: Sequence[Job],
     keys: Sequence[str],
@@ -171,19 +165,19 @@ def do_jobs(
     store: Store,
     emit: Emit,
 ) -> None:
-    """Have jobs done.
+    """Let workers run jobs.
 
     Args:
-        workers: of the command.
-        jobs: what to do.
-        keys: of the units that are there afterwards.
+        workers: workers of the command.
+        jobs: what to run.
+        keys: keys of the artifacts that the store has afterwards.
         on_done: called after each job.
-        store: where the units are afterwards.
+        store: gets the artifacts.
         emit: gets every event.
 
     Raises:
-        PrefixbankError: what made jobs fail, once the others are done; or the workers are not those
-            of this store.
+        PrefixbankError: the errors of failed jobs, once the others are done; or the workers use
+            another store.
     """
     faults: dict[str, PrefixbankError] = {}
     for job, outcome in workers.outcomes(jobs, emit):
@@ -191,15 +185,15 @@ def do_jobs(
             emit(event)
         error = error_in(outcome)
         if error is not None:
-            # The same for many jobs, where it is the machine's or the corpus's.
+            # Many jobs may fail with the same error.
             faults[str(error)] = error
         on_done(job)
     raise_faults(list(faults.values()))
     lost = [key for key in keys if store.get(key) is None]
     if lost:
         raise PrefixbankError(
-            f"workers say they are done, but {len(lost)} of {len(keys)} units are not in the "
-            f"store at {store.root}",
+            f"workers finished, but {len(lost)} of {len(keys)} units are not in the store at "
+            f"{store.root}",
             expected=(
                 "workers that see the same store, data and encoder under the same paths, with the "
                 "same version of prefixbank"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefixbank.artifacts.prefix import TENSORS, called
+from prefixbank.artifacts.prefix import TENSORS, label_of
 from prefixbank.errors import UsageError, raise_faults
 from prefixbank.runtime.unit import Unit
 from prefixbank.store.artifact import Entry
@@ -76,7 +76,7 @@ def unit(prefixes: Sequence[Entry], weights: Sequence[float], name: str) -> Unit
     made_of = document(
         step="average", version=VERSION, config={"weights": rounded, "prefix": form}, inputs=inputs
     )
-    return Unit(step=STEP, name=name, document=made_of, make=make, here=True)
+    return Unit(step=STEP, name=name, document=made_of, make=make, cheap=True)
 
 
 def unit_of_nearest(sources: Sequence[Entry], similar: np.ndarray, name: str) -> Unit:
@@ -113,7 +113,7 @@ def _other_form(first: Entry, other: Entry) -> UsageError:
         for entry in (first, other)
     ]
     return UsageError(
-        f"{called(other)} has {shapes[1]}, {called(first)} has {shapes[0]}",
+        f"{label_of(other)} has {shapes[1]}, {label_of(first)} has {shapes[0]}",
         expected="prefixes of one kind, length and gate to average",
         fix=f"prefixbank train-prefix task={other.info['task']} {shapes[0]}    or leave it out",
     )

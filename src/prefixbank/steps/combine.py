@@ -67,7 +67,7 @@ def unit(
         make=make,
         ref=("bank", name),
         note=describe,
-        here=True,
+        cheap=True,
     )
 
 

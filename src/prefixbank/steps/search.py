@@ -28,7 +28,7 @@ from prefixbank.data.corpus.corpus import open_corpus
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import DataError, PrefixbankError, UsageError
-from prefixbank.runtime.context import Context
+from prefixbank.runtime.session import Session
 from prefixbank.steps.embed.rows import embed_rows
 from prefixbank.store.artifact import Entry
 
@@ -38,21 +38,21 @@ class Embeddings:
     """An embeddings artifact, with what it was made by.
 
     Args:
-        context: the store and how to run.
+        session: the store and how to run.
         entry: the artifact.
         bank: what read the texts.
         files: its encoder.
         recipe: how it read.
     """
 
-    context: Context
+    session: Session
     entry: Entry
     bank: Bank
     files: EncoderFiles
     recipe: EmbedRecipe
 
     @classmethod
-    def named(cls, context: Context, name: str) -> Embeddings:
+    def named(cls, session: Session, name: str) -> Embeddings:
         """Find embeddings by ref or key, and what they were made by.
 
         Raises:
@@ -65,7 +65,7 @@ class Embeddings:
                 expected="embeddings=NAME",
                 fix="prefixbank cache ls embed    lists the embeddings there are",
             )
-        entry = context.store.resolve("embeddings", name)
+        entry = session.store.resolve("embeddings", name)
         if entry.step != "embed":
             raise UsageError(
                 f"{name} is no embeddings but {entry.step}",
@@ -85,13 +85,13 @@ class Embeddings:
         bank = (
             plain_bank(PoolingConfig(**pooling))
             if entry.info["bank"] is None
-            else read_bank(_bank_of(context, entry))
+            else read_bank(_bank_of(session, entry))
         )
         return cls(
-            context=context,
+            session=session,
             entry=entry,
             bank=bank,
-            files=_encoder_of(context, entry),
+            files=_encoder_of(session, entry),
             recipe=recipe,
         )
 
@@ -112,7 +112,7 @@ class Embeddings:
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of other texts, float32 [Q, F]."""
         return embed_rows(
-            self.context, self.bank, self.files, Texts(texts=tuple(texts)), self.recipe
+            self.session, self.bank, self.files, Texts(texts=tuple(texts)), self.recipe
         )[0]
 
     def names(self, places: np.ndarray) -> dict[int, tuple[Any, int]]:
@@ -217,8 +217,8 @@ class _Texts:
             }
 
 
-def _bank_of(context: Context, entry: Entry) -> Entry:
-    bank = context.store.get(entry.info["bank"])
+def _bank_of(session: Session, entry: Entry) -> Entry:
+    bank = session.store.get(entry.info["bank"])
     if bank is None:
         raise UsageError(
             f"the bank {entry.info['bank'][:8]} that made these embeddings is gone",
@@ -228,16 +228,16 @@ def _bank_of(context: Context, entry: Entry) -> Entry:
     return bank
 
 
-def _encoder_of(context: Context, entry: Entry) -> EncoderFiles:
+def _encoder_of(session: Session, entry: Entry) -> EncoderFiles:
     """Return the encoder that read the texts.
 
     As its settings find it, or the one in a multi-task artifact.
     """
     wanted = entry.document["inputs"]["encoder"]
-    for made in context.store.entries("train_multitask"):
+    for made in session.store.entries("train_multitask"):
         if listing_of(made) == wanted:
             return encoder_of(made)
-    files = context.encoder_files(EncoderConfig(**entry.info["encoder"]))
+    files = session.encoder_files(EncoderConfig(**entry.info["encoder"]))
     if files.digest != wanted:
         raise PrefixbankError(
             f"the encoder {files.label} here is not the one that made these embeddings",

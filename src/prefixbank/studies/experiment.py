@@ -9,7 +9,7 @@ from prefixbank.reports import step as report
 from prefixbank.reports.study import ReportColumn, Study
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import Planned, Unit
-from prefixbank.runtime.waves import run_walk
+from prefixbank.runtime.waves import plan_and_run
 from prefixbank.store.artifact import Entry
 from prefixbank.studies.checks import check_experiment, has_update
 from prefixbank.studies.graph import Experiment, Graph
@@ -52,7 +52,7 @@ def run_experiment(context: Context, experiment: Experiment) -> Planned:
         [experiment.recipe_for(name).prefix.init for name in trained],
     )
     context.encoder_files(experiment.config.encoder)  # before the plan, which may make nothing
-    return run_walk(context, asked.name, lambda walking: _study(walking, experiment))
+    return plan_and_run(context, asked.name, lambda context: _study(context, experiment))
 
 
 def _study(context: Context, experiment: Experiment) -> Planned:

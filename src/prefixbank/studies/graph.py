@@ -34,10 +34,10 @@ from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.steps import combine
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.reading import EmbeddingSpec
+from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.steps.join import step as join
 from prefixbank.steps.probe import step as probe
-from prefixbank.steps.probe.make import splits_of
+from prefixbank.steps.probe.splits import splits_of
 from prefixbank.steps.train_multitask import step as train_multitask
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.steps.train_prefix.mixture import Mixture

@@ -16,7 +16,7 @@ from prefixbank.reports.transfer_map import step as map_report
 from prefixbank.reports.transfer_map.study import Trained, TransferMap
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import Planned, Unit
-from prefixbank.runtime.waves import run_walk
+from prefixbank.runtime.waves import plan_and_run
 from prefixbank.steps import average
 from prefixbank.steps.score_prefix import step as score_prefix
 from prefixbank.steps.train_prefix import step as train_prefix
@@ -44,10 +44,10 @@ def run_map(context: Context, experiment: Experiment) -> Planned:
         asked, sources, {name: experiment.target_recipe_for(name).prefix for name in asked.targets}
     )
     context.encoder_files(experiment.config.encoder)  # before the plan, which may make nothing
-    return run_walk(
+    return plan_and_run(
         context,
         asked.name,
-        lambda walking: _Map(graph=Graph(context=walking, experiment=experiment)).walk(),
+        lambda context: _Map(graph=Graph(context=context, experiment=experiment)).walk(),
     )
 
 

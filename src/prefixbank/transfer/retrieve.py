@@ -17,7 +17,7 @@ from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event
 from prefixbank.runtime.unit import Planned, Unit
-from prefixbank.runtime.waves import run_walk
+from prefixbank.runtime.waves import plan_and_run
 from prefixbank.steps import average
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.steps.train_prefix.start import UNTRAINED_INITS
@@ -66,7 +66,7 @@ def retrieve(context: Context, config: TransferRetrieveConfig) -> Planned:
     )
     check_k(config.k, sources, task.name)
     asked = _Retrieval(config=config, name=name, target=target, sources=sources)
-    return run_walk(context, name, lambda walking: _walk(walking, asked))
+    return plan_and_run(context, name, lambda context: _walk(context, asked))
 
 
 def _unfit(
@@ -153,7 +153,7 @@ def _best(context: Context, asked: _Retrieval, starts: list[Source]) -> Unit:
 
 
 def _tell(context: Context, asked: _Retrieval, text: str) -> None:
-    if not context.is_share:
+    if not context.is_restricted:
         context.emit(Event(kind="note", step="transfer", name=asked.name, text=text))
 
 

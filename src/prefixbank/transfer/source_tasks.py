@@ -13,7 +13,7 @@ from prefixbank.config.schema import TaskConfig
 from prefixbank.config.validate import validate
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
-from prefixbank.runtime.context import Context
+from prefixbank.runtime.session import Session
 from prefixbank.steps.train_prefix.mixture import Mixture
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
@@ -39,7 +39,7 @@ def of_nearest_kind(order: Sequence[int], kinds: Sequence[str], k: int) -> list[
     return [place for place in order if kinds[place] == kinds[order[0]]][:k]
 
 
-def mixture_behind(context: Context, sources: Sequence[Entry]) -> Mixture:
+def mixture_behind(session: Session, sources: Sequence[Entry]) -> Mixture:
     """Load the tasks that prefixes were trained on, each once.
 
     Raises:
@@ -52,7 +52,7 @@ def mixture_behind(context: Context, sources: Sequence[Entry]) -> Mixture:
     ]
     raise_faults(faults)
     for source in sources:
-        found = [context.task_at(_config_of(origin)) for origin in source.info["origins"]]
+        found = [session.task_at(_config_of(origin)) for origin in source.info["origins"]]
         if Mixture(tasks=tuple(found)).examples != source.document["inputs"]["examples"]:
             faults.append(_other_rows(source))
         tasks |= {task.digest("train", "validation"): task for task in found}

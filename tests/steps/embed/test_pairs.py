@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from prefixbank.api import load_bank
 from prefixbank.artifacts.bank import plain_bank
 from prefixbank.artifacts.embeddings import finished_part, publish_part, read_vectors
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.commands.session import Session
+from prefixbank.commands.invocation import Invocation
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig
 from prefixbank.core.combine import Bank
@@ -17,11 +18,12 @@ from prefixbank.core.pairs import pair_features
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.errors import UsageError
 from prefixbank.runtime.context import Context
+from prefixbank.runtime.session import Session
 from prefixbank.steps.embed import make as embed_parts
 from prefixbank.steps.embed import rows as vectors
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.reading import EmbeddingSpec
 from prefixbank.steps.embed.rows import embed_rows
+from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.store import Store
 from tests.prepared import copy_store
 
@@ -32,7 +34,7 @@ PAIRS = Texts(texts=FIRST, pairs=SECOND)
 
 @pytest.fixture
 def context(prepared, tmp_path) -> Context:
-    return Session(store=copy_store(prepared.store, tmp_path / "copy")).context(RunConfig())
+    return Invocation(store=copy_store(prepared.store, tmp_path / "copy")).context(RunConfig())
 
 
 @pytest.fixture
@@ -111,7 +113,7 @@ def test_progress_ends_with_all_rows(read, pairs):
 
 @pytest.mark.parametrize("pairs", ["separate", "both"])
 def test_single_texts_are_refused_before_anything_is_read(read, context, files, monkeypatch, pairs):
-    monkeypatch.setattr(context, "load", None)
+    monkeypatch.setattr(Session, "load", None)
     with pytest.raises(UsageError, match=f"pairs={pairs} for these texts") as caught:
         read(Texts(texts=FIRST), pairs=pairs)
     assert "pairs=joint" in caught.value.fix
@@ -135,7 +137,7 @@ def test_texts_are_read_by_the_context_s_workers_and_model(context, files, read,
 
     monkeypatch.setattr(vectors, "embed_batches", recorded)
     read(PAIRS)
-    assert given == [(context.inference_model(files, "fp32"), context.embed_workers())]
+    assert given == [(context.inference_model(files, "fp32"), torch.get_num_threads())]
 
 
 def test_artifact_holds_final_vectors(context, files, read):

@@ -8,14 +8,14 @@ import pytest
 
 from prefixbank.artifacts.embeddings import Join, read_vectors, write_part
 from prefixbank.artifacts.json_files import read_json, write_json
-from prefixbank.commands.session import Session
+from prefixbank.commands.invocation import Invocation
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import run_unit
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.reading import EmbeddingSpec
+from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.steps.join import step as join
 from prefixbank.store import Store
 from tests.commands import call
@@ -99,15 +99,15 @@ def test_key_follows_the_order(store, embeddings):
 )
 def test_joined_passes_equal_the_bank_of_many_passes(prepared, tmp_path, rule, join_rule):
     store = Store(copy_store(prepared.store, tmp_path / "copy"))
-    options = Session(store=store.root)
+    options = Invocation(store=store.root)
     context = options.context(RunConfig())
     texts = {"texts": Texts(texts=("a good room", "a bad bath in a noisy place"), pairs=None)}
     banks = [
-        call("combine", f"prefixes=[{name}]", f"name=only-{name}", session=options).entry
+        call("combine", f"prefixes=[{name}]", f"name=only-{name}", invocation=options).entry
         for name in ("alpha", "beta")
     ]
     settings = ("prefixes=[alpha,beta]", f"combine={rule}", "name=whole")
-    whole = call("combine", *settings, session=options).entry
+    whole = call("combine", *settings, invocation=options).entry
     apart = [embedded(context, bank, texts) for bank in banks]
     wanted = read_vectors(embedded(context, whole, texts), "texts")
     np.testing.assert_allclose(

@@ -20,7 +20,7 @@ from prefixbank.errors import DataError, UsageError
 from prefixbank.reports.samples import sample_target
 from prefixbank.runtime.unit import run_unit
 from prefixbank.steps.probe import step as probe
-from prefixbank.steps.probe.make import splits_of
+from prefixbank.steps.probe.splits import splits_of
 
 ROWS = {"train": 40, "validation": 10, "test": 22}
 ALL_ROWS = sum(ROWS.values())
@@ -248,7 +248,7 @@ def test_nested_folds_choose_their_layer_apart(probed):
 
 
 def test_few_shot_draws_choose_their_layer_apart(probed):
-    _, result, *_ = probed(layers="best", shots=6, draws=2)
+    _, result, *_ = probed(layers="best", shots=6, few_shot_samples=2)
     assert [len(one["layers"]) for one in result["fits"]] == [2, 2]
 
 

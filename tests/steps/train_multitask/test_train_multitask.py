@@ -16,10 +16,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prefixbank.artifacts.bank import pooling_of
 from prefixbank.artifacts.encoder import encoder_of
+from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import (
+    EmbedRecipe,
     EncoderConfig,
     FineTuneConfig,
     MultitaskConfig,
@@ -34,7 +35,7 @@ from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.errors import DamagedError, UsageError
 from prefixbank.runtime.context import Context
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.reading import EmbeddingSpec
+from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.steps.train_multitask import make as multitasking
 from prefixbank.steps.train_multitask import step as train_multitask
 from prefixbank.steps.train_multitask.make import fit_settings
@@ -56,11 +57,15 @@ def train(context: Context):
     """Fine-tune the tiny encoder on named tasks."""
 
     def make(
-        *names: str, recipe: MultitaskRecipe = QUICK, name: str = "", **changes: Task
+        *names: str,
+        recipe: MultitaskRecipe = QUICK,
+        name: str = "",
+        force: bool = False,
+        **changes: Task,
     ) -> Entry:
         tasks = [changes.get(one) or context.task(TaskConfig(name=one)) for one in names]
         files = context.encoder_files(EncoderConfig(source="tiny"))
-        return context.ensure(unit(context, tasks, files, recipe, name)).entry
+        return replace(context, force=force).ensure(unit(context, tasks, files, recipe, name)).entry
 
     return make
 
@@ -234,7 +239,7 @@ def test_encoder_with_a_damaged_file_is_refused(train, name):
 def test_embeddings_keep_their_encoder_out_of_gc(train, context, store):
     entry = train("alpha")
     parts = embed.parts_of_task(context.task(TaskConfig(name="beta")))
-    recipe = embed.EmbedRecipe()
+    recipe = EmbedRecipe()
     reading = EmbeddingSpec(
         bank=None, files=encoder_of(entry), recipe=recipe, pooling=pooling_of(entry)
     )
@@ -247,10 +252,9 @@ def test_embeddings_keep_their_encoder_out_of_gc(train, context, store):
     assert entry.key in [item.path.name for item in store.gc_plan(later)]
 
 
-def test_same_key_made_again_has_the_same_digest(train, context):
+def test_same_key_made_again_has_the_same_digest(train):
     first = train("alpha", "beta")
-    context.force = True
-    again = train("alpha", "beta")
+    again = train("alpha", "beta", force=True)
     assert (again.key, again.digest, again.info["forced"]) == (first.key, first.digest, True)
 
 

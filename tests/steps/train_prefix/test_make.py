@@ -7,12 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import OptimConfig, PoolingConfig, PrefixConfig, PrefixRecipe
 from prefixbank.data.tasks.task import Examples, Task
-from prefixbank.errors import DeviceError
-from prefixbank.runtime.context import Context
-from prefixbank.runtime.device import check_precision
 from prefixbank.steps.train_prefix.make import fit_settings
 
 
@@ -29,16 +25,6 @@ def task_of(kind: str, labels: np.ndarray) -> Task:
         test=rows,
         notes=(),
     )
-
-
-@pytest.mark.parametrize(("precision", "good"), [("fp32", True), ("bf16", True), ("fp16", False)])
-def test_half_precision_needs_its_device(store, precision, good):
-    context = Context(store, RunConfig(device="cpu"))
-    if good:
-        assert check_precision(context, precision, setting="precision") is None
-    else:
-        with pytest.raises(DeviceError, match="precision=fp16 on device cpu"):
-            check_precision(context, precision, setting="precision")
 
 
 def test_regression_labels_are_standardised():
@@ -93,7 +79,7 @@ def test_settings_are_those_of_the_recipe():
 
 def test_settings_of_a_soft_prompt_are_those_of_the_recipe():
     recipe = PrefixRecipe(
-        prefix=PrefixConfig(kind="soft", length=3), optim=OptimConfig(name="adafactor")
+        prefix=PrefixConfig(kind="soft", length=3), optim=OptimConfig(optimizer="adafactor")
     )
     found = fit_settings([task_of("classification", np.array([0, 1]))], recipe, words=(5, 6, 7))
     assert (found.optimizer, found.start.soft, found.start.words, found.start.length) == (

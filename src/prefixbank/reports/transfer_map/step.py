@@ -44,7 +44,7 @@ def unit(study: TransferMap, *, bootstrap_samples: int) -> Unit:
         config=_config(study, bootstrap_samples),
         inputs=_inputs(study),
     )
-    return Unit(step=STEP, name=name, document=made_of, make=make, ref=("report", name), here=True)
+    return Unit(step=STEP, name=name, document=made_of, make=make, ref=("report", name), cheap=True)
 
 
 def _config(study: TransferMap, bootstrap_samples: int) -> JSON:

@@ -26,9 +26,9 @@ from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event, silent
 from prefixbank.runtime.jobs import Job
 from prefixbank.runtime.unit import Unit
-from prefixbank.runtime.workers import WorkerPool, do_jobs
+from prefixbank.runtime.workers import WorkerPool, run_jobs
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.reading import EmbeddingSpec
+from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, key_of
 
@@ -99,7 +99,7 @@ def unit(
         make=make,
         ref=ref,
         note=embed.describe,
-        here=True,
+        cheap=True,
     )
 
 
@@ -182,7 +182,7 @@ def make_elsewhere(
         jobs = workers.jobs_for_shards(wave, always=first, settings=settings)
         keys = [shards.key(number, digest) for number, digest in wave.items()]
         context = shards.context
-        do_jobs(workers, jobs, keys, on_done, context.store, context.emit)
+        run_jobs(workers, jobs, keys, on_done, context.store, context.emit)
         context.mark_made(keys)
 
 

@@ -10,7 +10,7 @@ from prefixbank.config.schema import EmbedRecipe
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import UsageError
-from prefixbank.runtime.context import Context
+from prefixbank.runtime.session import Session
 from prefixbank.steps import combine
 from prefixbank.store.artifact import Entry
 
@@ -22,10 +22,10 @@ class LoadedBank:
     """A bank, or a multi-task encoder, in memory. Made by `prefixbank.load_bank`."""
 
     def __init__(
-        self, context: Context, entry: Entry, files: EncoderFiles, recipe: EmbedRecipe
+        self, session: Session, entry: Entry, files: EncoderFiles, recipe: EmbedRecipe
     ) -> None:
         self.entry = entry
-        self._context, self._files, self._recipe = context, files, recipe
+        self._context, self._files, self._recipe = session, files, recipe
         self._bank = load_plain(entry) if is_encoder(entry) else combine.load_bank(entry)
 
     def embed(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:

@@ -26,17 +26,17 @@ from prefixbank.core.combine import Bank
 from prefixbank.core.quantize import Calibration, calibrate, needs_calibration, quantize
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.files import EncoderFiles
-from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event
-from prefixbank.steps.embed.reading import EmbeddingSpec
+from prefixbank.runtime.session import Session
 from prefixbank.steps.embed.reuse import write_part_reusing
 from prefixbank.steps.embed.rows import embed_rows
+from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
 
 
 def make_parts(
-    context: Context,
+    session: Session,
     reading: EmbeddingSpec,
     parts: Mapping[str, Texts],
     calibration: Entry | None,
@@ -48,7 +48,7 @@ def make_parts(
     Only stored types that need a calibration have one.
 
     Args:
-        context: how to run.
+        session: how to run.
         reading: what reads, how, and what to store.
         parts: file stem to its rows.
         calibration: embeddings whose calibration holds here too; None: it is that of the first rows
@@ -67,14 +67,14 @@ def make_parts(
     for stem, rows in parts.items():
         path, kept = work / f"{stem}.parquet", work / CALIBRATION
         found = finished_part(path)
-        tell = _teller(context, name, stem, len(rows))
+        tell = _teller(session, name, stem, len(rows))
         if found is None and reading.reuse is not None:
             reading.reuse.open(reading.document({}))
             found = write_part_reusing(
-                path, rows, reading.reuse, partial(_read, context, bank, reading, tell), tell
+                path, rows, reading.reuse, partial(_read, session, bank, reading, tell), tell
             )
         elif found is None:
-            vectors, cut = embed_rows(context, bank, reading.files, rows, recipe, tell)
+            vectors, cut = embed_rows(session, bank, reading.files, rows, recipe, tell)
             if known is None and needs_calibration(recipe.vectors):
                 known = (
                     read_calibration(kept)
@@ -99,7 +99,7 @@ def make_parts(
     stored = {"type": recipe.vectors, "features": features}
     pooled = {
         "pooling": asdict(bank.pooling),
-        "layer_blocks": _layer_blocks(context, reading.files, bank),
+        "layer_blocks": _layer_blocks(session, reading.files, bank),
     }
     facts = {
         "parts": list(parts),
@@ -114,24 +114,24 @@ def make_parts(
 
 
 def _read(
-    context: Context, bank: Bank, reading: EmbeddingSpec, tell: Callable[[int], None], rows: Texts
+    session: Session, bank: Bank, reading: EmbeddingSpec, tell: Callable[[int], None], rows: Texts
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what is stored of some rows' vectors, and which rows were truncated.
 
     For stored types that need no calibration.
     """
-    vectors, cut = embed_rows(context, bank, reading.files, rows, reading.recipe, tell)
+    vectors, cut = embed_rows(session, bank, reading.files, rows, reading.recipe, tell)
     return quantize(vectors, reading.recipe.vectors, None, reading.recipe.binary_threshold), cut
 
 
-def _teller(context: Context, name: str, stem: str, total: int) -> Callable[[int], None]:
+def _teller(session: Session, name: str, stem: str, total: int) -> Callable[[int], None]:
     """Return what is told of rows done."""
     done = 0
 
     def on_rows(count: int) -> None:
         nonlocal done
         done += count
-        context.emit(
+        session.emit(
             Event(kind="progress", step=STEP, name=name, done=done, total=total, text=stem)
         )
 
@@ -149,14 +149,14 @@ def _calibrated(path: Path, sample: np.ndarray) -> Calibration:
     return calibration
 
 
-def _layer_blocks(context: Context, files: EncoderFiles, bank: Bank) -> JSON | None:
+def _layer_blocks(session: Session, files: EncoderFiles, bank: Bank) -> JSON | None:
     """Return the numbers of the layers that lie side by side in a vector and the size of each.
 
     None where there is one block only.
     """
     if bank.pooling.layers != "concat_last":
         return None
-    shape = context.load(files).shape
+    shape = session.load(files).shape
     return {
         "layers": list(range(shape.layers + 1 - bank.pooling.last_k, shape.layers + 1)),
         "size": shape.hidden_size,

@@ -8,7 +8,7 @@ Readers name the columns that they want: a file may have more (`steps/reuse.py`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,13 +19,13 @@ from prefixbank.core.pairs import pair_features
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.batches import budget_batches, tokenize
 from prefixbank.data.encoders.files import EncoderFiles
-from prefixbank.errors import UsageError
-from prefixbank.runtime.context import Context
-from prefixbank.runtime.device import check_precision, memory_errors
+from prefixbank.runtime.device import check_precision, memory_errors, open_device
+from prefixbank.runtime.session import Session
+from prefixbank.steps.embed.spec import check_pairs
 
 
 def embed_rows(
-    context: Context,
+    session: Session,
     bank: Bank,
     files: EncoderFiles,
     rows: Texts,
@@ -40,11 +40,13 @@ def embed_rows(
     Raises:
         UsageError: texts without a second one are to be compared.
     """
-    check_precision(context, recipe.precision, setting="precision")
+    device = open_device(session.run)
+    check_precision(device.name, recipe.precision, setting="precision")
     check_pairs(recipe, [rows], "these texts")
-    encoder = context.load(files, prompts=bank.soft)
+    encoder = session.load(files, prompts=bank.soft)
     encoder.check_length(recipe.max_length_tokens)
-    model, budget = context.inference_model(files, recipe.precision), context.embed_tokens()
+    model = session.inference_model(files, recipe.precision)
+    budget = session.run.embed_tokens or device.embed_tokens
 
     def read(
         texts: Sequence[str], pairs: Sequence[str] | None, on_read: Callable[[int], None] | None
@@ -58,7 +60,7 @@ def embed_rows(
                 bank,
                 count=len(texts),
                 precision=recipe.precision,
-                workers=context.embed_workers(),
+                workers=device.embed_workers,
                 on_rows=on_read,
             )
         return vectors, tokens.cut
@@ -92,26 +94,3 @@ def _in_rows(on_rows: Callable[[int], None], *, rows: int, reads: int) -> Callab
         told = rows * read // reads
 
     return on_read
-
-
-def check_pairs(recipe: EmbedRecipe, parts: Iterable[Texts], name: str) -> None:
-    """Refuse to compare texts that come alone.
-
-    Args:
-        recipe: says how pairs become vectors.
-        parts: what is to be embedded.
-        name: what the error calls it.
-
-    Raises:
-        UsageError: `pairs` asks for two vectors of each row, and there are no second texts.
-    """
-    if recipe.pairs != "joint" and any(rows.pairs is None for rows in parts):
-        raise UsageError(
-            f"pairs={recipe.pairs} for {name}, which has single texts: there is nothing to "
-            "compare them with",
-            expected="a second text for each, or pairs=joint",
-            fix=(
-                "pairs=joint    or name the column of second texts (task.columns.text_pair, "
-                "corpus.column_pair)"
-            ),
-        )

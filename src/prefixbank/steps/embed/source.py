@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from prefixbank.artifacts.bank import pooling_of
 from prefixbank.artifacts.encoder import encoder_of, is_encoder
+from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.prefix import ref_of
 from prefixbank.artifacts.staleness import refuse_stale
 from prefixbank.config.commands import EmbedConfig, ProbeCommandConfig
 from prefixbank.config.schema import EncoderConfig, PoolingConfig, effective
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import UsageError
-from prefixbank.runtime.context import Context
+from prefixbank.runtime.session import Session
 from prefixbank.store.artifact import Entry
 from prefixbank.store.store import Store
 
@@ -18,7 +18,7 @@ PLAIN, MULTITASK = "none", "multitask"
 
 
 def resolve_bank_and_encoder(
-    context: Context, config: EmbedConfig | ProbeCommandConfig
+    session: Session, config: EmbedConfig | ProbeCommandConfig
 ) -> tuple[Entry | None, EncoderFiles, PoolingConfig]:
     """Return the bank asked for, its encoder, and its pooling.
 
@@ -36,10 +36,10 @@ def resolve_bank_and_encoder(
     if bank == PLAIN:
         return (
             None,
-            context.encoder_files(EncoderConfig() if encoder.source == "bank" else encoder),
+            session.encoder_files(EncoderConfig() if encoder.source == "bank" else encoder),
             config.pooling,
         )
-    entry = resolve_bank(context.store, bank)
+    entry = resolve_bank(session.store, bank)
     own = pooling_of(entry)
     if effective(config.pooling) not in (own, PoolingConfig()):
         raise UsageError(
@@ -54,7 +54,7 @@ def resolve_bank_and_encoder(
             ),
         )
     if not is_encoder(entry):
-        return entry, context.encoder_of_bank(entry, encoder), own
+        return entry, session.encoder_of_bank(entry, encoder), own
     if encoder.source != "bank":
         raise UsageError(
             f"encoder={encoder.name} with bank={bank}, which is an encoder itself",

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.embeddings import FACTS, STEP
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.tasks.task import SPLITS, Task
-from prefixbank.runtime.context import Context
+from prefixbank.runtime.session import Session
 from prefixbank.runtime.unit import Unit
-from prefixbank.steps.embed.reading import EmbeddingSpec
-from prefixbank.steps.embed.rows import check_pairs
+from prefixbank.steps.embed.spec import EmbeddingSpec, check_pairs
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
 
-if TYPE_CHECKING:
-    pass
-
 
 def unit(
-    context: Context,
+    session: Session,
     reading: EmbeddingSpec,
     parts: Mapping[str, Texts],
     name: str,
@@ -33,7 +28,7 @@ def unit(
     """Return the unit that embeds `parts`, one file each.
 
     Args:
-        context: how to run.
+        session: how to run.
         reading: with what.
         parts: file stem to its rows.
         name: what messages call it.
@@ -48,7 +43,7 @@ def unit(
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.embed.make import make_parts
 
-        make_parts(context, reading, parts, calibration, name, (out, work))
+        make_parts(session, reading, parts, calibration, name, (out, work))
         return reading.info()
 
     made_of = reading.document({stem: rows.digest() for stem, rows in parts.items()}, calibration)

@@ -48,5 +48,5 @@ def unit(embeddings: Sequence[Entry], rule: Join, name: str) -> Unit:
         name=name,
         document=document(step="join", version=VERSION, config={"rule": rule}, inputs=inputs),
         make=make,
-        here=True,
+        cheap=True,
     )

@@ -26,15 +26,8 @@ from prefixbank.core.probe.rows import sample_shots
 from prefixbank.core.stats.metrics import score
 from prefixbank.data.tasks.task import SPLITS, Examples, Task
 from prefixbank.errors import UsageError
+from prefixbank.steps.probe.splits import splits_of
 from prefixbank.store.artifact import Entry
-
-
-def splits_of(config: ProbeConfig) -> tuple[str, ...]:
-    """Return the splits whose rows are needed."""
-    return (
-        SPLITS if config.score_on == "test" else tuple(split for split in SPLITS if split != "test")
-    )
-
 
 Probe = ProbeModel | LayeredProbe
 Fit = Callable[[np.ndarray, np.ndarray], Probe]

@@ -10,7 +10,7 @@ from prefixbank.config.schema import PoolingLayers, ProbeConfig, effective
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import UsageError
 from prefixbank.runtime.unit import Unit
-from prefixbank.steps.probe.make import splits_of
+from prefixbank.steps.probe.splits import splits_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 

@@ -18,7 +18,7 @@ from prefixbank.core.probe.model import evaluate_predictions
 from prefixbank.core.training.heads import predictions_of
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.task import Task
-from prefixbank.runtime.context import Context
+from prefixbank.runtime.session import Session
 from prefixbank.steps.embed.rows import embed_rows
 from prefixbank.steps.embed.step import parts_of_task
 from prefixbank.store.artifact import Entry
@@ -26,7 +26,7 @@ from prefixbank.store.artifact import Entry
 
 def score_prefix(
     out: Path,
-    context: Context,
+    session: Session,
     trained: Entry,
     task: Task,
     files: EncoderFiles,
@@ -50,7 +50,7 @@ def score_prefix(
     )
     texts = parts_of_task(task, (split,))[split]
     vectors, cut = embed_rows(
-        context, bank, files, texts, EmbedRecipe(max_length_tokens=recipe["max_length_tokens"])
+        session, bank, files, texts, EmbedRecipe(max_length_tokens=recipe["max_length_tokens"])
     )
     head = read_tensors(trained, "head.safetensors")
     predictions = predictions_of(

@@ -13,7 +13,7 @@ from prefixbank.artifacts.prefix import SCORE
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import UsageError
-from prefixbank.runtime.context import Context
+from prefixbank.runtime.session import Session
 from prefixbank.runtime.unit import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
@@ -23,7 +23,7 @@ VERSION = 1  # 1: first
 
 
 def unit(
-    context: Context,
+    session: Session,
     trained: Entry,
     task: Task,
     files: EncoderFiles,
@@ -35,7 +35,7 @@ def unit(
     """Return the unit that scores `trained` on one split of its task.
 
     Args:
-        context: how to run.
+        session: how to run.
         trained: prefix artifact.
         task: the task that it was trained on.
         files: its encoder.
@@ -58,7 +58,7 @@ def unit(
         from prefixbank.steps.score_prefix.make import score_prefix
 
         score_prefix(
-            out, context, trained, task, files, split=split, bootstrap_samples=bootstrap_samples
+            out, session, trained, task, files, split=split, bootstrap_samples=bootstrap_samples
         )
         return {"task": task.name, "prefix": trained.key, "encoder": asdict(files.source)}
 

@@ -13,8 +13,8 @@ from prefixbank.core.training.settings import FitEvent, MultitaskResult, Trainin
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.task import Task
 from prefixbank.runtime.checkpoint import FolderCheckpoint
-from prefixbank.runtime.context import Context
-from prefixbank.runtime.device import check_precision, memory_errors
+from prefixbank.runtime.device import check_precision, memory_errors, open_device
+from prefixbank.runtime.session import Session
 from prefixbank.runtime.tracking import tracked
 from prefixbank.steps.flops import finetuning_flops
 from prefixbank.steps.train_prefix.batches import TokenizedTasks, mixed_batches
@@ -22,7 +22,7 @@ from prefixbank.steps.train_prefix.make import memory_hint, training_of
 
 
 def fit(
-    context: Context,
+    session: Session,
     tasks: Sequence[Task],
     files: EncoderFiles,
     recipe: MultitaskRecipe,
@@ -32,8 +32,9 @@ def fit(
 ) -> tuple[MultitaskResult, dict[str, Any]]:
     """Train; return the result, and what is worth knowing about the rows it saw."""
     optim = recipe.optim
-    check_precision(context, optim.precision, setting="optim.precision")
-    encoder = context.load(files)
+    device = open_device(session.run)
+    check_precision(device.name, optim.precision, setting="optim.precision")
+    encoder = session.load(files)
     encoder.check_length(recipe.max_length_tokens)
     rows, mixed, wanted = (
         TokenizedTasks.of(encoder, tasks, recipe.max_length_tokens),
@@ -45,7 +46,7 @@ def fit(
     )
     batches = mixed_batches(rows.train, counts, batch_size=optim.batch_size, seed=recipe.seed)
     with (
-        tracked(context.run, name, recipe, on_event) as listener,
+        tracked(session.run, name, recipe, on_event) as listener,
         memory_errors(memory_hint(optim)),
     ):
         result = fit_multitask(
@@ -54,7 +55,7 @@ def fit(
             batches,
             [one.scored() for one in rows.validation],
             wanted,
-            checkpoint=FolderCheckpoint(work, context.run.checkpoint_every_s),
+            checkpoint=FolderCheckpoint(work, session.run.checkpoint_every_s),
             on_event=listener,
         )
     flops = finetuning_flops(encoder, wanted, batches, result.steps)

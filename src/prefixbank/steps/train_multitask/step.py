@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from prefixbank.artifacts.encoder import FOLDER, LISTING
 from prefixbank.artifacts.json_files import read_json, write_json, write_json_lines
-from prefixbank.artifacts.prefix import scores_told
+from prefixbank.artifacts.prefix import describe_scores
 from prefixbank.config.schema import MultitaskRecipe, effective
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import UsageError
-from prefixbank.runtime.context import Context
+from prefixbank.runtime.session import Session
 from prefixbank.runtime.unit import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
@@ -34,7 +34,7 @@ VERSION = 1  # 1: first
 
 
 def unit(
-    context: Context,
+    session: Session,
     tasks: Sequence[Task],
     files: EncoderFiles,
     recipe: MultitaskRecipe,
@@ -53,7 +53,7 @@ def unit(
         from prefixbank.steps.train_prefix.make import progress_of
 
         result, facts = fit(
-            context, tasks, files, recipe, work, called, progress_of(context, STEP, called)
+            session, tasks, files, recipe, work, called, progress_of(session, STEP, called)
         )
         _write(out, tasks, files, result, facts)
         notes = [note for task in tasks for note in task.notes]
@@ -107,7 +107,7 @@ def describe(entry: Entry) -> str:
 
     The mean of the validation scores, and each of them.
     """
-    return scores_told(entry.info["tasks"], read_json(entry, "result.json"))
+    return describe_scores(entry.info["tasks"], read_json(entry, "result.json"))
 
 
 def _write(

@@ -23,9 +23,15 @@ from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.encoders.prompts import prompt_words
 from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.runtime.checkpoint import FolderCheckpoint
-from prefixbank.runtime.context import Context
-from prefixbank.runtime.device import check_memory, check_precision, free_bytes, memory_errors
+from prefixbank.runtime.device import (
+    check_memory,
+    check_precision,
+    free_bytes,
+    memory_errors,
+    open_device,
+)
 from prefixbank.runtime.events import Event
+from prefixbank.runtime.session import Session
 from prefixbank.runtime.tracking import tracked
 from prefixbank.steps.flops import prefix_training_flops
 from prefixbank.steps.train_prefix.batches import TokenizedTasks, mixed_batches
@@ -52,7 +58,7 @@ class PreparedTraining:
 
 
 def fit(
-    context: Context,
+    session: Session,
     mixture: Mixture,
     files: EncoderFiles,
     recipe: PrefixRecipe,
@@ -64,13 +70,13 @@ def fit(
 
     Return the result, and what is worth knowing about the rows it saw.
     """
-    ready = prepare(context, mixture, files, recipe, initial)
+    ready = prepare(session, mixture, files, recipe, initial)
     encoder = ready.encoder
     with (
-        tracked(context.run, mixture.name, recipe, on_event) as listener,
+        tracked(session.run, mixture.name, recipe, on_event) as listener,
         memory_errors(memory_hint(recipe.optim)),
     ):
-        checkpoint = FolderCheckpoint(work, context.run.checkpoint_every_s)
+        checkpoint = FolderCheckpoint(work, session.run.checkpoint_every_s)
         result = fit_prefix(
             encoder.model,
             encoder.shape,
@@ -90,7 +96,7 @@ def fit(
 
 
 def fit_early(
-    context: Context,
+    session: Session,
     mixture: Mixture,
     files: EncoderFiles,
     recipe: PrefixRecipe,
@@ -99,8 +105,8 @@ def fit_early(
     initial: Prefix | SoftPrompt | None = None,
 ) -> tuple[Prefix | SoftPrompt, int]:
     """Train as `fit` does, no longer than the task embedding needs; return it and its step."""
-    ready = prepare(context, mixture, files, recipe, initial)
-    encoder, checkpoint = ready.encoder, FolderCheckpoint(work, context.run.checkpoint_every_s)
+    ready = prepare(session, mixture, files, recipe, initial)
+    encoder, checkpoint = ready.encoder, FolderCheckpoint(work, session.run.checkpoint_every_s)
     with memory_errors(memory_hint(recipe.optim)):
         return embed_task(
             encoder.model,
@@ -114,22 +120,23 @@ def fit_early(
 
 
 def prepare(
-    context: Context,
+    session: Session,
     mixture: Mixture,
     files: EncoderFiles,
     recipe: PrefixRecipe,
     initial: Prefix | SoftPrompt | None,
 ) -> PreparedTraining:
     """Load the encoder, tokenise the rows and check that there is memory for them."""
-    check_precision(context, recipe.optim.precision, setting="optim.precision")
-    encoder = context.load(files, prompts=recipe.prefix.kind == "soft")
+    device = open_device(session.run)
+    check_precision(device.name, recipe.optim.precision, setting="optim.precision")
+    encoder = session.load(files, prompts=recipe.prefix.kind == "soft")
     encoder.check_length(recipe.max_length_tokens)
     rows = TokenizedTasks.of(encoder, mixture.tasks, recipe.max_length_tokens)
     check_memory(
         encoder.shape,
         max(int(one.tokens.lengths.max()) for one in rows.train),
         recipe,
-        free_bytes(context.device()),
+        free_bytes(device.name),
     )
     return PreparedTraining(
         encoder=encoder,
@@ -245,7 +252,7 @@ def _standard(examples: Examples) -> tuple[float, float]:
     return float(labels.mean()), float(labels.std()) or 1.0
 
 
-def progress_of(context: Context, step: str, name: str) -> Callable[[FitEvent], None]:
+def progress_of(session: Session, step: str, name: str) -> Callable[[FitEvent], None]:
     """Return a listener that passes training events on as progress."""
 
     def listen(event: FitEvent) -> None:
@@ -254,7 +261,7 @@ def progress_of(context: Context, step: str, name: str) -> Callable[[FitEvent], 
             if event.validation is None
             else f"validation {event.validation:.3f}"
         )
-        context.emit(
+        session.emit(
             Event(
                 kind="progress",
                 step=step,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from prefixbank.artifacts.prefix import TENSORS, called, length_of, ref_of, setting_in
+from prefixbank.artifacts.prefix import TENSORS, label_of, length_of, ref_of, setting_in
 from prefixbank.config.schema import PrefixConfig, PrefixRecipe, effective
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import UsageError, did_you_mean, raise_faults
@@ -151,7 +151,7 @@ def _other_encoder(files: EncoderFiles, entry: Entry) -> Iterator[UsageError]:
     theirs, name = entry.document["inputs"]["encoder"], entry.info["encoder"]["name"]
     if theirs != files.digest:
         yield UsageError(
-            f"{called(entry)} was trained on encoder {name} {theirs[:8]}, this one is for "
+            f"{label_of(entry)} was trained on encoder {name} {theirs[:8]}, this one is for "
             f"{files.label} {files.digest[:8]}",
             expected="a prefix of the same encoder to start from",
             fix=(
@@ -174,14 +174,14 @@ def _other_form(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
     kind = entry.document["config"]["prefix"].get("kind", "deep")
     if config.kind != kind:
         yield UsageError(
-            f"{called(entry)} has prefix.kind={kind}, this one prefix.kind={config.kind}",
+            f"{label_of(entry)} has prefix.kind={kind}, this one prefix.kind={config.kind}",
             expected="a prefix of the same kind to start from",
             fix=f"prefix.kind={kind}",
         )
     gate = entry.document["config"]["prefix"]["gate"]
     if config.gate != gate:
         yield UsageError(
-            f"{called(entry)} has prefix.gate={gate}, this one prefix.gate={config.gate}",
+            f"{label_of(entry)} has prefix.gate={gate}, this one prefix.gate={config.gate}",
             expected="a gate in both or in none",
             fix=f"prefix.gate={gate}",
         )
@@ -202,7 +202,7 @@ def _other_length(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
         else "prefix.init_fit=tile (repeats it)"
     )
     yield UsageError(
-        f"{called(entry)} has {have} slots, prefix.length={length} with "
+        f"{label_of(entry)} has {have} slots, prefix.length={length} with "
         f"prefix.init_fit={config.init_fit}",
         expected="as many slots" if config.init_fit == "exact" else f"{length} slots or more",
         fix=f"prefix.length={have}    or {change}",

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefixbank.artifacts.json_files import read_json, write_json, write_json_lines
-from prefixbank.artifacts.prefix import EMBEDDING, cut_told, scores_told
+from prefixbank.artifacts.prefix import EMBEDDING, describe_scores, describe_truncation
 from prefixbank.config.schema import PrefixConfig, PrefixRecipe
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
-from prefixbank.runtime.context import Context
+from prefixbank.runtime.session import Session
 from prefixbank.runtime.unit import Unit
 from prefixbank.steps.train_prefix.mixture import Mixture
 from prefixbank.steps.train_prefix.start import TOKEN_INITS, WarmStart, start_of
@@ -52,7 +52,7 @@ class TrainingRequest:
 
     @staticmethod
     def of(
-        context: Context, mixture: Mixture, files: EncoderFiles, recipe: PrefixRecipe, name: str
+        session: Session, mixture: Mixture, files: EncoderFiles, recipe: PrefixRecipe, name: str
     ) -> TrainingRequest:
         """Check settings, and find the prefix to start from.
 
@@ -61,7 +61,7 @@ class TrainingRequest:
                 one that it cannot start from.
         """
         check_prefix(mixture, recipe.prefix)
-        recipe, warm = start_of(context.store, files, recipe, name)
+        recipe, warm = start_of(session.store, files, recipe, name)
         inputs = {
             "encoder": files.digest,
             "examples": mixture.examples,
@@ -92,7 +92,7 @@ class TrainingRequest:
 
 
 def unit(
-    context: Context,
+    session: Session,
     task: Task | Mixture,
     files: EncoderFiles,
     recipe: PrefixRecipe,
@@ -107,13 +107,13 @@ def unit(
     """
     mixture = Mixture.of(task)
     called = name or "-".join(mixture.names)
-    asked = TrainingRequest.of(context, mixture, files, recipe, called)
+    asked = TrainingRequest.of(session, mixture, files, recipe, called)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.train_prefix.make import fit, progress_of
 
-        listener = progress_of(context, STEP, mixture.name)
-        result, facts = fit(context, mixture, files, asked.recipe, work, listener, asked.initial())
+        listener = progress_of(session, STEP, mixture.name)
+        result, facts = fit(session, mixture, files, asked.recipe, work, listener, asked.initial())
         _write(out, mixture, result, facts)
         notes = [note for task in mixture.tasks for note in task.notes]
         return {**asked.facts(files), "notes": notes, "seconds": result.seconds}
@@ -129,7 +129,7 @@ def unit(
 
 
 def task_embedding_unit(
-    context: Context, task: Task, files: EncoderFiles, recipe: PrefixRecipe, name: str = ""
+    session: Session, task: Task, files: EncoderFiles, recipe: PrefixRecipe, name: str = ""
 ) -> Unit:
     """Return the unit that makes the task embedding alone.
 
@@ -139,15 +139,15 @@ def task_embedding_unit(
         UsageError: see `TrainingRequest.of`.
     """
     mixture, called = Mixture.of(task), name or task.name
-    asked = TrainingRequest.of(context, mixture, files, recipe, called)
+    asked = TrainingRequest.of(session, mixture, files, recipe, called)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.artifacts.tensors import prefix_tensors, write_tensors
         from prefixbank.steps.train_prefix.make import fit_early, progress_of
 
-        listener = progress_of(context, EARLY_STEP, mixture.name)
+        listener = progress_of(session, EARLY_STEP, mixture.name)
         embedding, step = fit_early(
-            context, mixture, files, asked.recipe, work, listener, asked.initial()
+            session, mixture, files, asked.recipe, work, listener, asked.initial()
         )
         write_tensors(out / EMBEDDING, prefix_tensors(embedding))
         write_json(out / "result.json", {"task_embedding_step": step})
@@ -199,8 +199,8 @@ def describe(entry: Entry) -> str:
     """
     result = read_json(entry, "result.json")
     if "tasks" in result:
-        return scores_told(entry.info["tasks"], result)
-    return f"validation {result['metric']} {result['validation']:.3f}{cut_told(result)}"
+        return describe_scores(entry.info["tasks"], result)
+    return f"validation {result['metric']} {result['validation']:.3f}{describe_truncation(result)}"
 
 
 def _write(out: Path, mixture: Mixture, result: FitResult, facts: dict[str, Any]) -> None:

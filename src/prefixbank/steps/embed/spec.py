@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.embeddings import CALIBRATION
 from prefixbank.config.schema import CALIBRATED, EmbedRecipe, PoolingConfig, effective
+from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import UsageError
 from prefixbank.store.artifact import Entry
@@ -83,3 +84,26 @@ class EmbeddingSpec:
             "bank": None if self.bank is None else self.bank.key,
             "encoder": asdict(self.files.source),
         }
+
+
+def check_pairs(recipe: EmbedRecipe, parts: Iterable[Texts], name: str) -> None:
+    """Refuse to compare texts that come alone.
+
+    Args:
+        recipe: says how pairs become vectors.
+        parts: what is to be embedded.
+        name: what the error calls it.
+
+    Raises:
+        UsageError: `pairs` asks for two vectors of each row, and there are no second texts.
+    """
+    if recipe.pairs != "joint" and any(rows.pairs is None for rows in parts):
+        raise UsageError(
+            f"pairs={recipe.pairs} for {name}, which has single texts: there is nothing to "
+            "compare them with",
+            expected="a second text for each, or pairs=joint",
+            fix=(
+                "pairs=joint    or name the column of second texts (task.columns.text_pair, "
+                "corpus.column_pair)"
+            ),
+        )

@@ -1,4 +1,4 @@
-"""What surrounds the settings of one command: store, YAML files, listener, workers."""
+"""One invocation of a command: what stands beside its settings."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Session:
-    """Where a command runs and who listens to it.
+class Invocation:
+    """Where a command runs, who listens, and whether workers help.
 
     Args:
         store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.

@@ -1,0 +1,124 @@
+"""What a step needs to make its artifact: store, run settings, a listener, loaded encoders."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import EncoderConfig, TaskConfig
+from prefixbank.data.encoders.files import EncoderFiles, describe_folder, locate_encoder
+from prefixbank.data.tasks.task import Task
+from prefixbank.errors import EncoderError
+from prefixbank.runtime.events import Emit, Event, silent
+from prefixbank.runtime.loaded import Loaded
+from prefixbank.runtime.unit import run_unit
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import key_of
+from prefixbank.store.store import Store
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from prefixbank.data.encoders.encoder import Encoder
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """What the steps of one command share.
+
+    Args:
+        store: where artifacts are.
+        run: how and where to run.
+        emit: gets every event.
+        dry_run: nothing is made.
+        loaded: caches; copies of a session share them.
+    """
+
+    store: Store
+    run: RunConfig
+    _: KW_ONLY
+    emit: Emit = silent
+    dry_run: bool = False
+    loaded: Loaded = field(default_factory=Loaded)
+
+    def task(self, config: TaskConfig) -> Task:
+        """Return a task's checked examples; its notes are emitted when it is loaded."""
+        return self.loaded.task(config, self.run.data_root, self._emit_notes)
+
+    def task_at(self, origin: TaskConfig) -> Task:
+        """Return a task from where it was loaded before, whatever `run.data_root` is now."""
+        return self.loaded.task(origin, "", self._emit_notes)
+
+    def _emit_notes(self, task: Task) -> None:
+        for note in task.notes:
+            self.emit(Event(kind="note", step="task", name=task.name, text=note))
+
+    def encoder_files(self, config: EncoderConfig) -> EncoderFiles:
+        """Return where an encoder is and the digest of its bytes.
+
+        The tiny encoder is made the first time; a dry run does not keep it.
+        """
+        return self.loaded.encoder_files(
+            config, self._tiny if config.source == "tiny" else locate_encoder
+        )
+
+    def _tiny(self, config: EncoderConfig) -> EncoderFiles:
+        from prefixbank.runtime import tiny_encoder
+
+        unit = tiny_encoder.unit()
+        entry = (
+            self.store.get(key_of(unit.document))
+            if self.dry_run
+            else run_unit(self.store, unit, silent)
+        )
+        if entry is not None:
+            return describe_folder(entry.path, config, "tiny")
+        with TemporaryDirectory() as folder:
+            unit.make(Path(folder), Path(folder))
+            return describe_folder(Path(folder), config, "tiny")
+
+    def encoder_of_bank(self, bank: Entry, config: EncoderConfig) -> EncoderFiles:
+        """Return the encoder that a bank was made with.
+
+        Args:
+            bank: the bank's artifact.
+            config: another place of the same encoder; `source="bank"` is where it was before.
+
+        Raises:
+            EncoderError: `config` is another encoder, or its files have changed.
+        """
+        own = EncoderConfig(**bank.info["encoder"])
+        files = self.encoder_files(own if config.source == "bank" else config)
+        expected = bank.document["inputs"]["encoder"]
+        if files.digest != expected:
+            name = own.name if config.source == "bank" else config.name
+            raise EncoderError(
+                f"bank {bank.short_key} was made with encoder {own.name} {expected[:8]}, "
+                f"{files.label} here is {files.digest[:8]}",
+                expected="the very encoder that its prefixes were trained on",
+                fix=f"drop the encoder= option, or train and combine again with encoder={name}",
+            )
+        return files
+
+    def load(self, files: EncoderFiles, *, prompts: bool = False) -> Encoder:
+        """Return an encoder on the run's device.
+
+        Args:
+            files: the encoder.
+            prompts: check, once for each encoder, that it takes soft prompts.
+
+        Raises:
+            DeviceError: this machine has no such device.
+        """
+        from prefixbank.runtime.device import choose_device
+
+        return self.loaded.encoder(files, choose_device(self.run.device), prompts=prompts)
+
+    def inference_model(self, files: EncoderFiles, precision: str) -> nn.Module:
+        """Return the model of an encoder for embedding; on a CPU its linear layers are packed."""
+        from prefixbank.runtime.device import choose_device
+
+        return self.loaded.inference_model(files, choose_device(self.run.device), precision)
