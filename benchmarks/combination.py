@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from prefixbank.api import Options
 from prefixbank.artifacts.bank import pooling_from, read_bank
 from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.tensors import read_tensors
+from prefixbank.commands.invocation import Invocation
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, TaskConfig
 from prefixbank.core.attention.prefix_attention import ATTENTION, Slots, prefix_attention
@@ -173,7 +173,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    context = Options(store=asked.store).context(RunConfig(data_root=asked.data_root))
+    context = Invocation(store=asked.store).context(RunConfig(data_root=asked.data_root))
     text = json.dumps([measure(context, name, asked.rows) for name in asked.banks], indent=1) + "\n"
     if asked.out is not None:
         asked.out.write_text(text, encoding="utf-8")

@@ -111,7 +111,7 @@ def random_bank(encoder: Encoder, prefixes: int, slots: int) -> Bank:
     made = tuple(Prefix(tensor=tensor) for tensor in tensors)
     return Bank(
         prefixes=made,
-        weights=default_weights("share", prefixes) if made else (),
+        weights=default_weights(prefixes, normalize=True) if made else (),
         rule="concat_prefixes",
         pooling=MEAN,
     )

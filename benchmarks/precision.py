@@ -12,9 +12,8 @@ import argparse
 from statistics import mean
 from typing import get_args
 
+import prefixbank as pb
 from benchmarks.measure import save
-from prefixbank import api
-from prefixbank.artifacts.json_files import read_json
 from prefixbank.choices import Precision
 
 PRECISIONS = tuple(name for name in get_args(Precision) if name != "fp16")  # which needs a GPU
@@ -32,13 +31,15 @@ def scores(precision: Precision, asked: argparse.Namespace) -> dict[str, dict[st
         f"run.workers={asked.workers}",
         f"experiment.seeds=[{asked.seeds}]",
     )
-    report = api.run(
+    report = pb.run(
+        "run",
         *SETTINGS,
         f"precision={precision}",
         *where,
-        options=api.Options(store=asked.store, emit=print),
+        store=asked.store,
+        on_event=print,
     )
-    rows = read_json(report.entry, "report.json")["rows"]
+    rows = report.rows[0]["rows"]
     targets = {target: row["columns"] for target, row in rows.items() if target != "mean"}
     return {
         name: {target: columns[name]["scores"] for target, columns in targets.items()}

@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import torch
 
+import prefixbank as pb
 from benchmarks.measure import mixed_texts, save
 from benchmarks.memory import write_lines
-from prefixbank import api
 from prefixbank.config.commands import CorpusConfig
 from prefixbank.data.corpus.corpus import open_corpus, shards_of
 
@@ -83,10 +83,8 @@ def reading(folder: Path) -> dict[str, dict[str, float]]:
 
 def embed_seconds(folder: Path, corpus: Path, name: str, *settings: str) -> float:
     """Embed a corpus into a store of its own; return how long it takes."""
-    options = api.Options(store=folder / name)
-    return seconds(
-        lambda: api.embed("bank=none", f"corpus.path={corpus}", *settings, options=options)
-    )
+    given = ("bank=none", f"corpus.path={corpus}", *settings)
+    return seconds(lambda: pb.run("embed", *given, store=folder / name))
 
 
 def finishing(folder: Path) -> float:

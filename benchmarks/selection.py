@@ -17,7 +17,7 @@ fitted on the vectors of
 
 Members weigh equally in all banks (their weights sum to 1), so that banks differ in their members
 only and each is embedded once; with --weighted there is also the bank of the k nearest as
-`prefixbank combine select=similar` weighs it. No choice reads other labels than those of the draw;
+`prefixbank transfer combine` weighs it. No choice reads other labels than those of the draw;
 all probes are scored on test. Draws and seeds are averaged for each target, then targets; intervals
 (95 %) are percentile bootstraps over the targets, and differences are paired.
 """
@@ -36,10 +36,10 @@ from typing import Any, get_args
 import numpy as np
 
 from benchmarks.measure import RESULTS
-from prefixbank.api import Options
 from prefixbank.artifacts.embeddings import read_vectors
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.choices import Compare, Similarity
+from prefixbank.commands.invocation import Invocation
 from prefixbank.config.commands import TransferSimilarConfig
 from prefixbank.config.compose import compose
 from prefixbank.config.schema import (
@@ -314,14 +314,15 @@ def config_of(asked: argparse.Namespace, target: str, seed: int) -> TransferSimi
         else [f"task={target}"]
     )
     return compose(
-        "transfer_similar", [*where, f"task.max_rows={asked.rows}", *asked.settings, f"seed={seed}"]
+        TransferSimilarConfig,
+        [*where, f"task.max_rows={asked.rows}", *asked.settings, f"seed={seed}"],
     )
 
 
 def study_of(asked: argparse.Namespace, target: str, seed: int) -> Study:
     """Return a target and the prefixes of all sources but itself."""
     config = config_of(asked, target, seed)
-    context = Options(store=asked.store).context(config.run)
+    context = Invocation(store=asked.store).context(config.run)
     names = [
         asked.prefix.format(source=source, seed=seed)
         for source in asked.sources

@@ -16,10 +16,11 @@ from typing import get_args
 import numpy as np
 
 from benchmarks.measure import save
-from prefixbank.api import Options
 from prefixbank.artifacts.embeddings import read_vectors
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.choices import VectorType
+from prefixbank.commands.invocation import Invocation
+from prefixbank.config.commands import RunExperimentConfig
 from prefixbank.config.compose import compose
 from prefixbank.config.schema import PrefixRecipe, TaskConfig, recipe_of
 from prefixbank.core.probe.fit import fit_probe
@@ -91,9 +92,11 @@ def main() -> None:
     parser.add_argument("--data-root", required=True)
     parser.add_argument("--store")
     asked = parser.parse_args()
-    config = compose("run", ["experiment=transfer", f"run.data_root={asked.data_root}"])
+    config = compose(
+        RunExperimentConfig, ["experiment=transfer", f"run.data_root={asked.data_root}"]
+    )
     context, recipe = (
-        Options(store=asked.store).context(config.run),
+        Invocation(store=asked.store).context(config.run),
         recipe_of(config, PrefixRecipe),
     )
     experiment = Experiment(

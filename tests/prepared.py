@@ -68,17 +68,22 @@ def write_task(folder: Path, name: str | None = None) -> Path:
 @cache
 def prepare(folder: Path) -> Prepared:
     """Write the tasks and fill the store below a folder, once for all tests of a process."""
-    from prefixbank import api
+    from prefixbank.commands.invocation import Invocation
+    from tests.commands import call
 
     root = folder / "prepared"
-    options = api.Options(store=root / "store")
+    options = Invocation(store=root / "store")
     for name in ("alpha", "beta", "gamma", "omega"):
         write_task(root / "tasks" / name)
     for name in ("alpha", "beta"):
-        api.train_prefix(
-            "task=folder", f"task.path={root / 'tasks' / name}", *SMALL, options=options
+        call(
+            "train-prefix",
+            "task=folder",
+            f"task.path={root / 'tasks' / name}",
+            *SMALL,
+            invocation=options,
         )
-    api.combine("prefixes=[alpha,beta]", "name=demo", options=options)
+    call("combine", "prefixes=[alpha,beta]", "name=demo", invocation=options)
     return Prepared(tasks=root / "tasks", store=root / "store")
 
 

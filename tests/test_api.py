@@ -1,28 +1,40 @@
-"""The commands as Python functions, and a loaded bank."""
+"""prefixbank from Python: a loaded bank, typed functions, commands as strings."""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import io
+import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-import prefixbank
+import prefixbank as pb
+from prefixbank import api
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig
 from prefixbank.core.attention.prefix_attention import Slots
 from prefixbank.data.encoders.encoder import load_encoder
 from prefixbank.data.encoders.files import describe_folder
+from prefixbank.data.tasks.task import SPLITS
 from prefixbank.errors import PrefixbankError, UsageError
-from prefixbank.runtime.events import Event
-from prefixbank.runtime.unit import Planned
 from prefixbank.store.store import Store
-from tests.prepared import SMALL, Prepared, copy_store, prepare
+from tests.prepared import SMALL, Prepared, copy_store, prepare, rows_of
 
 TEXTS = ["the food was good", "a bad and noisy place, with a cold bath", "warm"]
+RECIPE = pb.PrefixRecipe(
+    prefix=pb.PrefixConfig(length=2), optim=pb.OptimConfig(epochs=1, batch_size=20, lr=0.03)
+)
+"""What `SMALL` sets on a command line."""
+QUICK_PROBE = pb.ProbeConfig(bootstrap_samples=10, Cs=(1.0,))
+QUICK_PROBE_SETTINGS = ("probe.bootstrap_samples=10", "probe.Cs=[1]")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +52,7 @@ def tasks(prepared, user_store, monkeypatch):
 
 @pytest.fixture
 def bank():
-    return prefixbank.load_bank("demo")
+    return pb.load_bank("demo")
 
 
 def test_vectors_are_float32_one_for_each_text(bank):
@@ -106,78 +118,182 @@ def test_texts_that_mean_nothing_are_refused(bank, args, said):
 
 def test_bank_can_be_named_by_name_ref_and_key(bank):
     names = ("bank/demo", bank.entry.key, bank.entry.short_key)
-    assert {prefixbank.load_bank(name).entry.key for name in names} == {bank.entry.key}
+    assert {pb.load_bank(name).entry.key for name in names} == {bank.entry.key}
 
 
 def test_unknown_bank_is_refused_with_a_near_name():
     with pytest.raises(UsageError, match="did you mean 'demo'"):
-        prefixbank.load_bank("demoo")
+        pb.load_bank("demoo")
 
 
 def test_prefix_is_no_bank():
     with pytest.raises(UsageError, match="not a bank"):
-        prefixbank.load_bank("prefix/alpha")
+        pb.load_bank("prefix/alpha")
 
 
 def test_recipe_limits_the_length():
-    short = prefixbank.load_bank("demo", recipe=EmbedRecipe(max_length_tokens=4)).embed(TEXTS)
-    assert np.abs(short - prefixbank.load_bank("demo").embed(TEXTS)).max() > 1e-3
+    short = pb.load_bank("demo", recipe=EmbedRecipe(max_length_tokens=4)).embed(TEXTS)
+    assert np.abs(short - pb.load_bank("demo").embed(TEXTS)).max() > 1e-3
 
 
 def test_how_to_run_changes_no_vector(bank):
-    small = prefixbank.load_bank("demo", run=RunConfig(embed_tokens=8, threads=1))
+    small = pb.load_bank("demo", run=RunConfig(embed_tokens=8, threads=1))
     np.testing.assert_allclose(small.embed(TEXTS), bank.embed(TEXTS), atol=1e-5)
 
 
-def test_functions_return_handles_of_artifacts(tasks):
-    made = prefixbank.train_prefix("task=folder", f"task.path={tasks / 'gamma'}", *SMALL)
-    bank = prefixbank.combine("prefixes=[gamma]", "name=own")
-    probe = prefixbank.probe(
-        "bank=own",
-        "task=folder",
-        f"task.path={tasks / 'gamma'}",
-        "probe.bootstrap_samples=10",
-        "probe.Cs=[1]",
+def in_memory(name: str = "gamma") -> pb.Task:
+    """The task that `prepare` wrote into a folder of this name."""
+    splits = {split: rows_of(name, split) for split in SPLITS}
+    rows = {split: pb.Rows(table["text"], table["label"]) for split, table in splits.items()}
+    return pb.Task.from_rows(
+        *rows["train"][:2],
+        name=name,
+        label_names=("no", "yes"),
+        validation=rows["validation"],
+        test=rows["test"],
     )
-    steps = [planned.entry.step for planned in (made, bank, probe)]
-    assert steps == ["train_prefix", "combine", "probe"]
 
 
-def test_dry_run_says_whether_the_artifact_is_made(tasks):
-    plan = prefixbank.Options(dry_run=True)
-    args = ("task=folder", f"task.path={tasks / 'alpha'}", *SMALL)
-    assert prefixbank.train_prefix(*args, options=plan).is_made
-    missing = prefixbank.train_prefix(*args, "seed=9", options=plan)
-    assert missing == Planned(step="train-prefix", name="alpha", key=missing.key)
-    assert missing.key and not missing.is_made
+def train(task: str | pb.Task | pb.TaskConfig, **others: object) -> pb.PrefixResult:
+    return pb.train_prefix(task, encoder="tiny", recipe=RECIPE, **others)
 
 
-def test_options_name_another_store(tasks, tmp_path):
-    entry = prefixbank.train_prefix(
-        "task=folder",
-        f"task.path={tasks / 'alpha'}",
-        *SMALL,
-        options=prefixbank.Options(store=tmp_path / "s"),
-    ).entry
-    assert entry.path.is_relative_to(tmp_path / "s")
+def key_of(command: str, *settings: str) -> str:
+    artifact = pb.run(command, *settings).artifact
+    assert artifact is not None
+    return artifact.key
 
 
-def test_events_go_to_the_listener_and_nothing_is_printed(tasks, capsys):
-    events: list[Event] = []
-    prefixbank.train_prefix(
-        "task=folder",
-        f"task.path={tasks / 'gamma'}",
-        *SMALL,
-        options=prefixbank.Options(emit=events.append),
+def folder(path) -> tuple[str, str]:
+    return "task=folder", f"task.path={path}"
+
+
+@pytest.fixture
+def csv_file(tmp_path) -> Path:
+    """Rows without splits: labels are names, validation and test rows are held out."""
+    rows = rows_of("csv", "train")
+    names = [("no", "yes")[label] for label in rows["label"]]
+    lines = [f"{text},{name}" for text, name in zip(rows["text"], names, strict=True)]
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    return path
+
+
+def test_prefix_of_a_task_in_memory_is_the_one_of_the_task_folder(tasks):
+    made = train(in_memory())
+    assert made.key == key_of("train-prefix", *folder(tasks / "gamma"), *SMALL)
+    assert made.key == train(pb.TaskConfig(path=str(tasks / "gamma"))).key
+
+
+def test_prefix_of_rows_in_memory_is_the_one_of_the_csv_file(csv_file):
+    lines = csv_file.read_text(encoding="utf-8").splitlines()[1:]
+    texts, labels = zip(*(line.rsplit(",", 1) for line in lines), strict=True)
+    split_off = ("task.splits={train: rows.csv, validation: '', test: ''}", "task.name=rows")
+    settings = ("task=files", f"task.path={csv_file.parent}", *split_off, *SMALL)
+    assert train(pb.Task.from_rows(texts, labels)).key == key_of("train-prefix", *settings)
+
+
+def test_prefix_of_a_named_task_is_that_of_the_command():
+    one_epoch = pb.PrefixRecipe(optim=pb.OptimConfig(epochs=0))
+    made = pb.train_prefix("polarity", encoder="tiny", recipe=one_epoch)
+    assert made.key == key_of("train-prefix", "task=polarity", "encoder=tiny", "optim.epochs=0")
+
+
+def test_bank_is_that_of_the_command_however_prefixes_are_given():
+    alpha = pb.open_store().resolve("prefix", "alpha")
+    keys = {
+        key_of("combine", "prefixes=[alpha,beta]", "name=one"),
+        pb.combine(["alpha", "prefix/beta"], name="two").key,
+        pb.combine([alpha.key, "beta"], name="three").key,
+        pb.combine(
+            [train(in_memory("alpha"), name="alpha"), train(in_memory("beta"))], name="four"
+        ).key,
+    }
+    assert len(keys) == 1
+
+
+def test_probe_of_a_task_in_memory_is_the_one_of_the_command(tasks, bank):
+    task = in_memory()
+    made = [
+        pb.probe(given, task, probe=QUICK_PROBE)
+        for given in ("demo", bank, pb.combine(["alpha", "beta"], name="demo"))
+    ]
+    settings = ("bank=demo", *folder(tasks / "gamma"), *QUICK_PROBE_SETTINGS)
+    assert {one.key for one in made} == {key_of("probe", *settings)}
+    assert {one.name for one in made} == {"gamma@demo"}
+
+
+def test_embeddings_of_a_file_are_those_of_the_command(tmp_path):
+    (tmp_path / "a.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    made = pb.embed("demo", tmp_path / "a.txt")
+    assert (made.key, made.rows) == (
+        key_of("embed", "bank=demo", f"corpus.path={tmp_path / 'a.txt'}"),
+        3,
     )
+    assert all((made.path / file).is_file() for file in made.files)
+
+
+def test_results_have_the_facts_that_the_command_prints(tasks):
+    prefix, bank = train(in_memory()), pb.combine(["alpha", "beta"], name="demo")
+    probe = pb.probe(bank, in_memory(), probe=QUICK_PROBE)
+    assert (prefix.step, prefix.name, prefix.task) == ("train-prefix", "gamma", "gamma")
+    assert prefix.validation == prefix.facts["validation"]
+    assert (bank.prefixes, bank.weights) == (("alpha", "beta"), (0.5, 0.5))
+    assert probe.metric == "accuracy" and probe.low <= probe.score <= probe.high
+    rows = pb.run("probe", "bank=demo", *folder(tasks / "gamma"), *QUICK_PROBE_SETTINGS).rows
+    assert rows == (probe.facts,)
+
+
+def test_name_is_the_one_given_even_for_a_hit():
+    train(in_memory())
+    assert train(in_memory(), name="other").name == "other"
+    assert pb.open_store().ref("prefix", "other") is not None
+
+
+def test_bank_of_a_result_is_stale_once_the_prefix_is_trained_again():
+    pb.combine([train(in_memory())], name="own")
+    recipe = dataclasses.replace(RECIPE, seed=1)
+    pb.train_prefix(in_memory(), encoder="tiny", recipe=recipe)
+    with pytest.raises(UsageError, match="bank/own is stale"):
+        pb.load_bank("own")
+
+
+def test_result_whose_ref_moved_on_is_taken_by_its_key():
+    first = train(in_memory())
+    recipe = dataclasses.replace(RECIPE, seed=1)
+    second = pb.train_prefix(in_memory(), encoder="tiny", recipe=recipe)
+    made = [pb.combine([prefix], name="own").key for prefix in (first, second)]
+    assert made[0] != made[1]
+
+
+def test_notes_about_a_task_in_memory_reach_the_listener():
+    events: list[pb.Event] = []
+    rows = rows_of("gamma", "train")
+    train(pb.Task.from_rows(rows["text"], rows["label"]), on_event=events.append)
+    notes = [event.text for event in events if event.kind == "note"]
+    assert any(note.startswith("test: ") for note in notes)
+
+
+def test_functions_are_silent_and_tell_the_listener(capsys):
+    events: list[pb.Event] = []
+    train(in_memory(), on_event=events.append)
     assert [event.kind for event in events] == ["miss", "progress", "progress", "progress", "done"]
     assert capsys.readouterr() == ("", "")
 
 
-def test_progress_counts_steps_up_to_the_total(tasks):
-    events: list[Event] = []
-    args = ("task=folder", f"task.path={tasks / 'gamma'}", *SMALL, "optim.batch_size=10")
-    prefixbank.train_prefix(*args, options=prefixbank.Options(emit=events.append))
+def test_progress_is_a_line_for_each_step_on_stderr(capsys):
+    train(in_memory(), progress=True)
+    out, err = capsys.readouterr()
+    assert (
+        out == ""
+        and [line.split()[:2] for line in err.splitlines()] == [["train-prefix", "gamma"]] * 2
+    )
+
+
+def test_progress_counts_steps_up_to_the_total():
+    events: list[pb.Event] = []
+    recipe = dataclasses.replace(RECIPE, optim=dataclasses.replace(RECIPE.optim, batch_size=10))
+    pb.train_prefix(in_memory(), encoder="tiny", recipe=recipe, on_event=events.append)
     steps = [
         (event.done, event.total)
         for event in events
@@ -186,40 +302,123 @@ def test_progress_counts_steps_up_to_the_total(tasks):
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
+def test_another_store_can_be_named(tmp_path):
+    assert train(in_memory(), store=tmp_path / "s").path.is_relative_to(tmp_path / "s")
+    assert pb.open_store(tmp_path / "s").ref("prefix", "gamma") is not None
+
+
+def test_force_trains_again():
+    events: list[pb.Event] = []
+    train(in_memory("alpha"), force=True, on_event=events.append)
+    assert (events[0].kind, events[0].text) == ("miss", "--force")
+
+
+@pytest.mark.parametrize(
+    "run", [pb.RunConfig(workers=2), pb.RunConfig(driver="slurm")], ids=["workers", "slurm"]
+)
+def test_functions_start_no_workers(run):
+    with pytest.raises(UsageError, match="in a function") as caught:
+        train(in_memory(), run=run)
+    assert "pb.run" in caught.value.fix
+
+
+def test_one_prefix_has_to_be_in_a_list():
+    with pytest.raises(UsageError, match="one prefix instead of a list"):
+        pb.combine("alpha", name="x")
+
+
+def test_unknown_names_are_refused_with_a_similar_one():
+    with pytest.raises(UsageError, match="did you mean 'polarity'"):
+        pb.train_prefix("polarty", encoder="tiny")  # codespell:ignore polarty
+    with pytest.raises(UsageError, match="did you mean 'minilm'"):
+        pb.train_prefix("polarity", encoder="minilmm")
+
+
+def test_mixture_with_a_fault_is_refused():
+    with pytest.raises(UsageError, match="is a single task"):
+        train(pb.TaskConfig(mixture=("polarity",)))
+
+
 def test_faults_are_raised_and_not_printed(capsys):
     with pytest.raises(PrefixbankError):
-        prefixbank.combine("prefixes=[nobody]", "name=new")
+        pb.combine(["nobody"], name="new")
     assert capsys.readouterr() == ("", "")
+
+
+def test_run_returns_the_artifact_and_the_row_of_the_command(tasks):
+    result = pb.run("train-prefix", *folder(tasks / "alpha"), *SMALL)
+    assert result.artifact is not None and result.rows == (result.artifact.facts,)
+    assert (result.artifact.step, result.artifact.name) == ("train-prefix", "alpha")
+
+
+def test_dry_run_finds_a_hit_and_makes_no_miss(tasks):
+    args = ("train-prefix", *folder(tasks / "alpha"), *SMALL)
+    found = pb.run(*args, dry_run=True).artifact
+    assert found is not None and found.path.is_dir()
+    assert pb.run(*args, "seed=9", dry_run=True) == pb.CommandResult(rows=())
+
+
+def test_run_takes_the_users_yaml_files(tmp_path):
+    (tmp_path / "optim").mkdir()
+    (tmp_path / "optim" / "mine.yaml").write_text("epochs: 0\n", encoding="utf-8")
+    settings = ("task=polarity", "encoder=tiny", "optim=mine")
+    result = pb.run("train-prefix", *settings, conf_dir=str(tmp_path), dry_run=True)
+    with pytest.raises(UsageError, match="optim has no option 'mine'"):
+        pb.run("train-prefix", *settings)
+    assert result.rows == ()
+
+
+def test_command_that_lists_gives_its_rows(tasks):
+    result = pb.run("transfer similar", *folder(tasks / "gamma"), *SMALL)
+    assert result.artifact is None
+    assert {row["source"] for row in result.rows} == {"prefix/alpha", "prefix/beta"}
+
+
+def test_unknown_command_is_refused_with_a_similar_one():
+    with pytest.raises(UsageError, match="did you mean 'combine'"):
+        pb.run("combines", "name=x")
 
 
 def test_corpus_can_be_embedded_where_there_is_no_standard_input(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("good\n", encoding="utf-8")
     monkeypatch.setattr(sys, "stdin", None)
-    made = prefixbank.embed("bank=demo", f"corpus.path={tmp_path / 'a.txt'}")
-    assert made.entry.step == "embed"
+    assert pb.embed("demo", tmp_path / "a.txt").rows == 1
 
 
 @pytest.mark.parametrize("stdin", [None, io.StringIO("good")], ids=["none", "text alone"])
 def test_standard_input_without_bytes_is_refused(monkeypatch, stdin):
     monkeypatch.setattr(sys, "stdin", stdin)
     with pytest.raises(UsageError, match="standard input has no rows"):
-        prefixbank.embed("bank=demo", "corpus.path=-")
+        pb.embed("demo", "-")
 
 
-def test_public_names_are_those_documented():
-    assert set(prefixbank.__all__) >= {
-        "train_prefix",
-        "train_multitask",
-        "combine",
-        "embed",
-        "probe",
-        "run",
-        "load_bank",
-        "Options",
-    }
-    assert all(getattr(prefixbank, name) is not None for name in prefixbank.__all__)
+def test_every_public_name_exists_and_says_what_it_is():
+    public = {name: getattr(pb, name) for name in pb.__all__ if name != "__version__"}
+    assert set(public) == set(api.__all__) and set(pb.__all__) <= set(dir(pb))
+    assert [name for name, one in public.items() if not one.__doc__] == []
+
+
+def test_every_argument_of_a_public_function_is_described():
+    functions = [getattr(pb, name) for name in pb.__all__ if name.islower() and name[0] != "_"]
+    missing = [
+        f"{function.__name__}({name})"
+        for function in (*functions, pb.Task.from_rows, pb.Task.from_table)
+        for name in inspect.signature(function).parameters
+        if f"\n    {name}: " not in inspect.getdoc(function)
+    ]
+    assert functions and missing == []
 
 
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = prefixbank.nothing
+        _ = pb.nothing
+
+
+def test_module_runs_as_the_command_line(user_store):
+    command = [sys.executable, "-m", "prefixbank", "cache", "ls", "train-prefix"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(pb.__file__).parents[1])}
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert {ref for row in json.loads(done.stdout) for ref in row["refs"]} == {
+        "prefix/alpha",
+        "prefix/beta",
+    }

@@ -15,12 +15,14 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
+import prefixbank as pb
 from docs.macros import readme, reference, tables
 from prefixbank.cli.app import app
+from prefixbank.commands import table
 from prefixbank.config import compose
 from prefixbank.config.descriptions import Setting
-from prefixbank.config.settings import CONFIGS, typed_name
 from prefixbank.errors import PrefixbankError
+from tests.prepared import rows_of
 from tests.source import ROOT
 
 TOP = tuple(
@@ -30,7 +32,7 @@ REPORTS = set((ROOT / "docs/results").glob("*/*.md"))
 """Written by commands, at the time of a study."""
 PAGES = tuple(sorted(set((ROOT / "docs").rglob("*.md")) - REPORTS))
 SHOWN = {path.relative_to(ROOT).as_posix(): path for path in (*TOP[:1], *PAGES)}
-COMMANDS = {typed_name(command): command for command in CONFIGS}
+COMMANDS = {command.name: command.settings for command in table.COMMANDS}
 WRONG_ON_PURPOSE = "optim.lr=abc"
 USERS_OWN = "--conf-dir"
 """A command with it may name files that only its user has."""
@@ -102,6 +104,34 @@ def test_command_is_one_that_the_command_line_and_the_schema_know(line):
                 compose.compose(COMMANDS[command], one)
         elif one:
             compose.compose(COMMANDS[command], one)
+
+
+PYTHON_BLOCKS = [
+    pytest.param(block, id=f"{name} {number}")
+    for name, path in SHOWN.items()
+    for number, block in enumerate(
+        re.findall(r"^```python\n(.*?)^```$", path.read_text(encoding="utf-8"), re.M | re.S)
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def store_of_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with what examples in Python begin with: `prefix/polarity` and `bank/two`."""
+    store = tmp_path_factory.mktemp("examples") / "store"
+    recipe = pb.PrefixRecipe(optim=pb.OptimConfig(epochs=0))
+    prefix = pb.train_prefix("polarity", encoder="tiny", recipe=recipe, store=store)
+    pb.combine([prefix], name="two", store=store)
+    return store
+
+
+@pytest.mark.parametrize("block", PYTHON_BLOCKS)
+def test_python_example_runs(block: str, store_of_examples: Path, monkeypatch):
+    """With the tiny encoder; `texts` and `labels` are the reader's own."""
+    monkeypatch.setenv("PREFIXBANK_STORE", str(store_of_examples))
+    rows = rows_of("mine", "train")
+    given = {"texts": rows["text"], "labels": rows["label"], "pb": pb}
+    exec(block.replace('encoder="minilm"', 'encoder="tiny"'), given)
 
 
 def test_unknown_command_in_a_page_would_be_found():

@@ -14,9 +14,10 @@ import pytest
 from tests.source import Module, imported_names, package_modules
 
 LAYERS = (
-    ("worker",),
-    ("cli",),
+    ("__main__",),
+    ("cli", "worker"),
     ("api",),
+    ("commands",),
     ("studies",),
     ("reports",),
     ("transfer",),
@@ -141,7 +142,8 @@ RULES = (
     Rule(who="*", banned=("submitit",), exempt=("drivers/slurm.py",)),
     Rule(who="*", banned=("ray",), exempt=("drivers/ray_cluster.py",)),
     Rule(who="*", banned=("hydra", "omegaconf"), exempt=("config/compose.py",)),
-    Rule(who="*", banned=("rich", "typer"), exempt=("cli/*",)),
+    Rule(who="*", banned=("rich",), exempt=("cli/*", "commands/progress.py")),
+    Rule(who="*", banned=("typer",), exempt=("cli/*",)),
     Rule(
         who="*",
         banned=("matplotlib",),

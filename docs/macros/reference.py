@@ -10,8 +10,8 @@ from itertools import takewhile
 from pathlib import Path
 
 from docs.macros.tables import ROOT, table
+from prefixbank.commands.table import COMMANDS
 from prefixbank.config.descriptions import Group, Setting, groups_of
-from prefixbank.config.settings import CONFIGS, typed_name
 
 LOG = logging.getLogger("mkdocs.settings")
 """What is logged below `mkdocs` as a warning makes a strict build fail."""
@@ -63,33 +63,29 @@ def _shell(lines: str) -> str:
 
 def settings() -> str:
     """Return every setting: those of each command, then those of each group that commands share."""
-    commands: dict[type, list[str]] = {}
-    for command, config in CONFIGS.items():
-        commands.setdefault(config, []).append(typed_name(command))
     own: list[str] = []
-    shared: dict[type, list[tuple[list[str], Group]]] = {}
-    for config, names in commands.items():
-        first, *others = groups_of(config)
-        own.append(_command_section(names, first, others))
+    shared: dict[type, list[tuple[str, Group]]] = {}
+    for command in COMMANDS:
+        first, *others = groups_of(command.settings)
+        own.append(_command_section(command.name, first, others))
         for group in others:
-            shared.setdefault(group.declared, []).append((names, group))
+            shared.setdefault(group.declared, []).append((command.name, group))
     sections = [_group_section(uses) for uses in shared.values()]
     return "\n\n".join(["## Of each command", *own, "## Of each group", *sections])
 
 
-def _command_section(names: list[str], group: Group, others: Iterable[Group]) -> str:
+def _command_section(name: str, group: Group, others: Iterable[Group]) -> str:
     top = [one for one in others if "." not in one.path]
     links = ", ".join(f"[`{one.path}.*`](#{_anchor(one)})" for one in top)
-    title = ", ".join(f"`{name}`" for name in names)
     body = setting_table(group.settings, ())
-    return f"### {title} {{#{names[0].replace(' ', '-')}}}\n\n{body}\n\nGroups: {links}."
+    return f"### `{name}` {{#{name.replace(' ', '-')}}}\n\n{body}\n\nGroups: {links}."
 
 
-def _group_section(uses: list[tuple[list[str], Group]]) -> str:
+def _group_section(uses: list[tuple[str, Group]]) -> str:
     first = uses[0][1]
     paths: dict[str, list[str]] = {}
-    for names, group in uses:
-        paths.setdefault(group.path, []).extend(names)
+    for name, group in uses:
+        paths.setdefault(group.path, []).append(name)
     where = "; ".join(f"`{path}.*` of {', '.join(names)}" for path, names in paths.items())
     title = ", ".join(f"`{path}`" for path in paths)
     others = [group for _, group in uses[1:]]
@@ -180,4 +176,5 @@ def python_api() -> str:
 
     public = [getattr(prefixbank, name) for name in prefixbank.__all__]
     shown = [one for one in public if inspect.isclass(one) or inspect.isfunction(one)]
+    shown.sort(key=inspect.isclass)  # functions first
     return "\n\n".join(f"::: {one.__module__}.{one.__qualname__}" for one in shown)

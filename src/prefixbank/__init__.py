@@ -2,31 +2,96 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prefixbank.api import (
+        Artifact,
+        BankResult,
+        ColumnNames,
+        CombineConfig,
+        CommandResult,
+        CorpusConfig,
+        DataError,
+        EmbeddingsResult,
+        EmbedRecipe,
+        EncoderConfig,
+        Event,
+        LoadedBank,
+        OptimConfig,
+        PoolingConfig,
+        PrefixbankError,
+        PrefixConfig,
+        PrefixRecipe,
+        PrefixResult,
+        ProbeConfig,
+        ProbeResult,
+        Rows,
+        RunConfig,
+        SplitNames,
+        Store,
+        Task,
+        TaskConfig,
+        UsageError,
+        combine,
+        embed,
+        load_bank,
+        open_store,
+        probe,
+        run,
+        train_prefix,
+    )
+
 __version__ = "0.1.0.dev0"
 
-_API = (
-    "DEFAULT",
+__all__ = [
+    "Artifact",
+    "BankResult",
+    "ColumnNames",
+    "CombineConfig",
+    "CommandResult",
+    "CorpusConfig",
+    "DataError",
+    "EmbedRecipe",
+    "EmbeddingsResult",
+    "EncoderConfig",
+    "Event",
     "LoadedBank",
-    "Options",
+    "OptimConfig",
+    "PoolingConfig",
+    "PrefixConfig",
+    "PrefixRecipe",
+    "PrefixResult",
+    "PrefixbankError",
+    "ProbeConfig",
+    "ProbeResult",
+    "Rows",
+    "RunConfig",
+    "SplitNames",
+    "Store",
+    "Task",
+    "TaskConfig",
+    "UsageError",
+    "__version__",
     "combine",
     "embed",
     "load_bank",
+    "open_store",
     "probe",
     "run",
-    "search",
-    "train_multitask",
     "train_prefix",
-    "transfer_map",
-    "transfer_retrieve",
-    "transfer_similar",
-)
-__all__ = ["__version__", *_API]
+]
 
 
 def __getattr__(name: str) -> object:
-    """Import the API on first use, so that `prefixbank --help` stays quick."""
-    if name in _API:
+    """Import the API when it is first used, so that `prefixbank --help` stays quick."""
+    if name in __all__:
         from prefixbank import api
 
         return getattr(api, name)
     raise AttributeError(f"module 'prefixbank' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """List the API too, for completion in a shell or notebook."""
+    return sorted({*globals(), *__all__})

@@ -1,365 +1,469 @@
-"""The commands as Python functions. The command line parses, calls one of these, and prints.
+"""prefixbank from Python: what `import prefixbank as pb` gives.
 
-import prefixbank
-prefixbank.train_prefix("task=polarity", "prefix.length=8")
-prefixbank.combine("prefixes=[polarity]", "name=demo")
-vectors = prefixbank.load_bank("demo").embed(["a text"])  # float32 [N, F]
+The functions take values in memory, names or keys. They use the same store and make the same keys
+as the command line does for the same settings. `run` takes any command as it is typed.
 """
 
 from __future__ import annotations
 
-import io
-import re
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
-from prefixbank.artifacts.embeddings import STEP as EMBED_STEP
-from prefixbank.artifacts.encoder import encoder_of, is_encoder
-from prefixbank.config.commands import RunExperimentConfig, TrainPrefixConfig
-from prefixbank.config.compose import compose, compose_task, override_recipe
-from prefixbank.config.mixture import find_tasks, tasks_of
+from prefixbank.commands import functions
+from prefixbank.commands.functions import Row
+from prefixbank.commands.invocation import Invocation
+from prefixbank.commands.progress import StepLines
+from prefixbank.commands.results import (
+    Artifact,
+    BankResult,
+    EmbeddingsResult,
+    PrefixResult,
+    ProbeResult,
+    artifact_of,
+    bank_result,
+    embeddings_result,
+    prefix_result,
+    probe_result,
+)
+from prefixbank.commands.run import run_command
+from prefixbank.commands.table import command_named
+from prefixbank.config.commands import (
+    CombineCommandConfig,
+    CorpusConfig,
+    EmbedConfig,
+    ProbeCommandConfig,
+    TrainPrefixConfig,
+)
+from prefixbank.config.compose import compose_encoder, compose_task
+from prefixbank.config.mixture import mixture_faults
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import (
+    ColumnNames,
+    CombineConfig,
     EmbedRecipe,
     EncoderConfig,
-    MultitaskRecipe,
+    OptimConfig,
+    PoolingConfig,
+    PrefixConfig,
     PrefixRecipe,
+    ProbeConfig,
+    SplitNames,
     TaskConfig,
-    recipe_of,
 )
-from prefixbank.data.tasks.task import Task
+from prefixbank.data.tasks.memory import Rows, Task
+from prefixbank.data.tasks.task import Task as CheckedTask
 from prefixbank.env import store_root
-from prefixbank.runtime.context import Context
+from prefixbank.errors import DataError, PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.events import Emit, Event, silent
-from prefixbank.runtime.jobs import Job, event_collector, run_job
-from prefixbank.runtime.unit import Planned, Unit
-from prefixbank.runtime.worker import worker_context, worker_shards, working_folder
-from prefixbank.runtime.workers import WorkerPool
-from prefixbank.steps import combine as combine_step
-from prefixbank.steps.embed import step as embed_step
+from prefixbank.runtime.unit import Planned
 from prefixbank.steps.embed.loaded_bank import LoadedBank
-from prefixbank.steps.embed.source import PLAIN, resolve_bank, resolve_bank_and_encoder
-from prefixbank.steps.embed.spec import EmbeddingSpec
-from prefixbank.steps.probe import step as probe_step
-from prefixbank.steps.probe.splits import splits_of
-from prefixbank.steps.train_multitask import step as train_multitask_step
-from prefixbank.steps.train_prefix import step as train_prefix_step
-from prefixbank.steps.train_prefix.mixture import Mixture
-from prefixbank.store.key import JSON
 from prefixbank.store.store import Store
-from prefixbank.studies.experiment import Experiment, run_experiment
-from prefixbank.transfer import select as selection
+
+__all__ = [
+    "Artifact",
+    "BankResult",
+    "ColumnNames",
+    "CombineConfig",
+    "CommandResult",
+    "CorpusConfig",
+    "DataError",
+    "EmbedRecipe",
+    "EmbeddingsResult",
+    "EncoderConfig",
+    "Event",
+    "LoadedBank",
+    "OptimConfig",
+    "PoolingConfig",
+    "PrefixConfig",
+    "PrefixRecipe",
+    "PrefixResult",
+    "PrefixbankError",
+    "ProbeConfig",
+    "ProbeResult",
+    "Rows",
+    "RunConfig",
+    "SplitNames",
+    "Store",
+    "Task",
+    "TaskConfig",
+    "UsageError",
+    "combine",
+    "embed",
+    "load_bank",
+    "open_store",
+    "probe",
+    "run",
+    "train_prefix",
+]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What goes beside the `KEY=VALUE` settings of a command.
+def train_prefix(
+    task: str | TaskConfig | Task,
+    *,
+    encoder: str | EncoderConfig = "minilm",
+    recipe: PrefixRecipe | None = None,
+    name: str = "",
+    store: str | Path | None = None,
+    run: RunConfig | None = None,
+    force: bool = False,
+    on_event: Emit | None = None,
+    progress: bool = False,
+) -> PrefixResult:
+    """Train a prefix on a source task, or return it if the store has it.
 
     Args:
-        store: folder of the store; None asks PREFIXBANK_STORE, then the platform.
-        conf_dir: a folder of further YAML files.
-        dry_run: plan only.
-        force: make again what the store has.
-        emit: gets every event.
-        job: the share of the command that this process makes, as a worker; None: it makes all, or
-            has workers make it.
+        task: a task in memory, the name of a task that `prefixbank config groups` lists, or where
+            its rows are.
+        encoder: name of an encoder that `prefixbank config groups` lists, or where it is.
+        recipe: how to train; None: the defaults.
+        name: name of the prefix; empty: the name of the task. The ref `prefix/<name>` is set.
+        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        run: device, threads and the like; None: the defaults.
+        force: train again even if the store has the prefix.
+        on_event: called with each event.
+        progress: print a line for each step on stderr, and a progress bar on a terminal.
+
+    Returns:
+        The prefix and its validation score.
+
+    Raises:
+        PrefixbankError: something is wrong with the task, the encoder or the settings.
     """
-
-    store: str | Path | None = None
-    conf_dir: Path | None = None
-    dry_run: bool = False
-    force: bool = False
-    emit: Emit = silent
-    job: Job | None = None
-
-    def context(self, run: RunConfig, command: str = "", overrides: Sequence[str] = ()) -> Context:
-        """Return what the steps of one command share.
-
-        Args:
-            run: how to run.
-            command: name of the API function, if workers may make its units.
-            overrides: its settings.
-        """
-        if self.job is not None:
-            return worker_context(self.job, run, self.emit)
-        workers = (
-            WorkerPool(self.whole(command, overrides), run, work)
-            if command and not self.dry_run
-            else None
-        )
-        store = Store(store_root(self.store))
-        return Context(
-            store, run, emit=self.emit, dry_run=self.dry_run, force=self.force, workers=workers
-        )
-
-    def whole(self, command: str, overrides: Sequence[str]) -> Job:
-        """Return a whole command as a job for workers."""
-        conf_dir = str(self.conf_dir.absolute()) if self.conf_dir else ""
-        return Job(
-            command=command,
-            overrides=tuple(overrides),
-            store=str(store_root(self.store)),
-            folder=str(Path.cwd()),
-            conf_dir=conf_dir,
-            force=self.force,
-        )
-
-
-DEFAULT = Options()
-
-
-def train_prefix(*overrides: str, options: Options = DEFAULT) -> Planned:
-    """Train a prefix on one source task or several; `prefixbank train-prefix`.
-
-    The artifact is not made only after a dry run that was no hit.
-    """
-    config = compose("train_prefix", overrides, conf_dir=options.conf_dir)
-    with options.context(config.run, "train_prefix", overrides) as context:
-        task, files = _source(context, config, options), context.encoder_files(config.encoder)
-        return context.ensure(
-            train_prefix_step.unit(
-                context, task, files, recipe_of(config, PrefixRecipe), config.name
-            )
-        )
-
-
-def train_multitask(*overrides: str, options: Options = DEFAULT) -> Planned:
-    """Fine-tune the encoder on several tasks together; `prefixbank train-multitask`."""
-    config = compose("train_multitask", overrides, conf_dir=options.conf_dir)
-    train_multitask_step.check_tasks(config.tasks)
-    with options.context(config.run, "train_multitask", overrides) as context:
-        tasks = [
-            context.task(task)
-            for task in find_tasks(config.tasks, _task_finder(config.run, options))
-        ]
-        files = context.encoder_files(config.encoder)
-        return context.ensure(
-            train_multitask_step.unit(
-                context, tasks, files, recipe_of(config, MultitaskRecipe), config.name
-            )
-        )
-
-
-def combine(*overrides: str, options: Options = DEFAULT) -> Planned:
-    """Combine prefixes into a bank; `prefixbank combine`."""
-    config = compose("combine", overrides, conf_dir=options.conf_dir)
-    selection.check(config)
-    with options.context(config.run) as context:
-        name = config.name or f"{context.task(config.task).name}-similar"
-
-        def build() -> Unit:
-            members = selection.members_of(context, config)
-            return combine_step.unit(members.prefixes, members.recipe, members.name, members.refs)
-
-        return context.ensure_from(combine_step.STEP, name, build)
-
-
-def embed(*overrides: str, options: Options = DEFAULT) -> Planned:
-    """Embed a corpus; `prefixbank embed`."""
-    from prefixbank.data.corpus.corpus import open_corpus
-    from prefixbank.steps.embed import corpus as embed_corpus
-    from prefixbank.steps.embed.reuse import VectorReuse
-
-    config = compose("embed", overrides, conf_dir=options.conf_dir)
-    with options.context(config.run, "embed", overrides) as context:
-        bank, files, pooling = resolve_bank_and_encoder(context, config)
-        name = config.name or f"{_name_of(config.corpus.path)}@{_short(config.bank)}"
-        reuse = VectorReuse(context.store, force=context.force) if config.reuse else None
-        reading = EmbeddingSpec(
-            bank=bank,
-            files=files,
-            recipe=recipe_of(config, EmbedRecipe),
-            pooling=pooling,
-            reuse=reuse,
-        )
-        if options.job is not None and options.job.shards:
-            embed_corpus.make_shards(
-                context,
-                reading,
-                worker_shards(config.corpus, options.job.folder),
-                options.job.shards,
-            )
-            return Planned(step=EMBED_STEP, name=name)
-        with open_corpus(
-            config.corpus, getattr(sys.stdin, "buffer", None) or io.BytesIO()
-        ) as corpus:
-            return context.ensure(
-                embed_corpus.unit(context, reading, corpus, name, ("embeddings", name))
-            )
-
-
-def probe(*overrides: str, options: Options = DEFAULT) -> Planned:
-    """Embed a target task's texts and probe the vectors; `prefixbank probe`."""
-    config = compose("probe", overrides, conf_dir=options.conf_dir)
-    probe_step.check_settings(config.probe)
-    with options.context(config.run, "probe", overrides) as context:
-        bank, files, pooling = resolve_bank_and_encoder(context, config)
-        probe_step.check_layers(config.probe, pooling.layers)
-        task = context.task(config.task)
-        name = config.name or f"{task.name}@{_short(config.bank)}"
-        parts = embed_step.parts_of_task(task, splits_of(config.probe))
-        reading = EmbeddingSpec(
-            bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling
-        )
-        embeddings = context.ensure(embed_step.unit(context, reading, parts, name))
-        return context.ensure_from(
-            probe_step.STEP,
-            name,
-            lambda: probe_step.unit(embeddings.entry, task, config.probe, name, ("probe", name)),
-        )
-
-
-def search(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object]]:
-    """Find the nearest neighbours of texts in embeddings; `prefixbank search`.
-
-    Returns a row for each neighbour, nearest first.
-    """
-    from prefixbank.data.corpus.corpus import open_corpus
-    from prefixbank.steps.search import Embeddings, check_queries, neighbours
-
-    config = compose("search", overrides, conf_dir=options.conf_dir)
-    check_queries(config.queries)
-    embeddings = Embeddings.named(options.context(config.run), config.embeddings)
-    with open_corpus(config.queries, getattr(sys.stdin, "buffer", None) or io.BytesIO()) as queries:
-        texts = [text for shard in queries.shards() for text in shard.texts]
-    return neighbours(embeddings, texts, config)
-
-
-def transfer_similar(*overrides: str, options: Options = DEFAULT) -> list[dict[str, object]]:
-    """Rank source prefixes by their similarity to a task; `prefixbank transfer similar`.
-
-    Returns a row for each, the nearest first.
-    """
-    from prefixbank.transfer.sources import Target, find_sources, ranked
-    from prefixbank.transfer.task_embeddings import Comparison
-
-    config = compose("transfer_similar", overrides, conf_dir=options.conf_dir)
-    with options.context(config.run) as context:
-        task, files = context.task(config.task), context.encoder_files(config.encoder)
-        target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
-        sources = find_sources(context, target, config.sources, config.compare)
-        own = target.embedding(context)
-        comparison = Comparison(similarity=config.similarity, compare=config.compare)
-        return ranked(own.entry, sources, comparison)
-
-
-def transfer_map(*overrides: str, options: Options = DEFAULT) -> Planned:
-    """Train each target from each source and from a cold start; `prefixbank transfer map`.
-
-    Returns the report.
-    """
-    from prefixbank.studies.transfer_map import run_map
-
-    config = compose("transfer_map", overrides, conf_dir=options.conf_dir)
-    with options.context(config.run, "transfer_map", overrides) as context:
-        return run_map(context, _experiment(config, options))
-
-
-def transfer_retrieve(*overrides: str, options: Options = DEFAULT) -> Planned:
-    """Train a task from the sources that are most similar to it; `prefixbank transfer retrieve`.
-
-    Returns the task's prefix.
-    """
-    from prefixbank.transfer.retrieve import retrieve
-
-    config = compose("transfer_retrieve", overrides, conf_dir=options.conf_dir)
-    with options.context(config.run, "transfer_retrieve", overrides) as context:
-        return retrieve(context, config)
-
-
-def run(*overrides: str, options: Options = DEFAULT) -> Planned:
-    """Run a whole experiment; `prefixbank run`. Returns the report."""
-    config = compose("run", overrides, conf_dir=options.conf_dir)
-    probe_step.check_settings(config.probe)
-    probe_step.check_layers(
-        config.probe,
-        "concat_last" if config.experiment.probe_last_layers else config.pooling.layers,
+    described = _task_config(task)
+    config = TrainPrefixConfig(
+        **_fields_of(recipe or PrefixRecipe()),
+        name=name,
+        task=described,
+        encoder=_encoder_config(encoder),
+        run=_in_this_process(run),
     )
-    with options.context(config.run, "run", overrides) as context:
-        return run_experiment(context, _experiment(config, options))
+    raise_faults(mixture_faults(config))
+    with _invocation(store, force, on_event, progress) as invocation:
+        in_memory = task if isinstance(task, CheckedTask) else None
+        return prefix_result(functions.train_prefix(config, invocation, in_memory))
 
 
-def _experiment(config: RunExperimentConfig, options: Options) -> Experiment:
-    return Experiment(
-        config=config, find_task=_task_finder(config.run, options), change=override_recipe
-    )
+def combine(
+    prefixes: Sequence[str | PrefixResult],
+    *,
+    name: str,
+    combine: CombineConfig | None = None,
+    pooling: PoolingConfig | None = None,
+    store: str | Path | None = None,
+    force: bool = False,
+    on_event: Emit | None = None,
+    progress: bool = False,
+) -> BankResult:
+    """Combine prefixes into a bank.
 
+    Args:
+        prefixes: prefixes in order, each by name, ref or key, or as `train_prefix` returned it.
+        name: name of the bank. The ref `bank/<name>` is set.
+        combine: rule and weights; None: side by side in every layer, with weights 1/K.
+        pooling: how hidden states become one vector; None: the mean over tokens of the last layer.
+        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        force: make the bank again even if the store has it.
+        on_event: called with each event.
+        progress: print a line for each step on stderr.
 
-def work(job: JSON) -> JSON:
-    """Do a share of a command in this process and return what came of it; what workers run.
+    Returns:
+        The bank.
 
-    See `steps.jobs`.
+    Raises:
+        PrefixbankError: a prefix does not exist, or the prefixes do not go together.
     """
-    share = Job.from_json(job)
-    heard: list[Event] = []
-    conf_dir = Path(share.conf_dir) if share.conf_dir else None
-    options = Options(
-        store=share.store,
-        conf_dir=conf_dir,
-        force=share.force,
-        emit=event_collector(heard),
-        job=share,
+    if isinstance(prefixes, str | PrefixResult):
+        raise UsageError(
+            "one prefix instead of a list of prefixes",
+            expected="a list, even for one prefix",
+            fix=f'pb.combine(["polarity"], name="{name}")',
+        )
+    opened = open_store(store)
+    config = CombineCommandConfig(
+        combine=combine or CombineConfig(),
+        pooling=pooling or PoolingConfig(),
+        name=name,
+        prefixes=tuple(_text_for(opened, "prefix", prefix) for prefix in prefixes),
     )
-    shared = (train_prefix, train_multitask, embed, probe, run, transfer_map, transfer_retrieve)
-    command = {one.__name__: one for one in shared}[share.command]
-
-    def make() -> None:
-        with working_folder(share):
-            command(*share.overrides, options=options)
-
-    return run_job(make, heard)
-
-
-def _task_finder(run: RunConfig, options: Options) -> Callable[[str], TaskConfig]:
-    """Return what finds a task by its name.
-
-    The task folder below `run.data_root`, or without one the YAML file of that name.
-    """
-
-    def find_task(name: str) -> TaskConfig:
-        if run.data_root:
-            return TaskConfig(name=name, source="folder")
-        return compose_task(name, conf_dir=options.conf_dir)
-
-    return find_task
-
-
-def _source(context: Context, config: TrainPrefixConfig, options: Options) -> Task | Mixture:
-    """Load what a prefix is to be trained on."""
-    if not config.task.mixture:
-        return context.task(config.task)
-    tasks = tasks_of(config.task, _task_finder(config.run, options))
-    return Mixture(tasks=tuple(context.task(task) for task in tasks), size_cap=config.task.size_cap)
+    with _invocation(store, force, on_event, progress) as invocation:
+        return bank_result(functions.combine(config, invocation))
 
 
 def load_bank(
-    name: str,
+    name: str | BankResult,
     *,
-    options: Options = DEFAULT,
-    run: RunConfig | None = None,
     recipe: EmbedRecipe | None = None,
+    store: str | Path | None = None,
+    run: RunConfig | None = None,
 ) -> LoadedBank:
-    """Load a bank by name, ref or key, with the encoder that it was made with.
+    """Load a bank with its encoder, to embed texts in memory.
 
-    Or a multi-task encoder as `multitask/NAME` or by key.
+    Args:
+        name: a bank by name, ref or key, or as `combine` returned it; `multitask/NAME` is a
+            multi-task encoder.
+        recipe: length, precision and the like; None: the defaults.
+        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        run: device, threads and the like; None: the defaults.
+
+    Returns:
+        The bank; `embed(texts)` returns float32 [N, F].
+
+    Raises:
+        PrefixbankError: the bank does not exist, one of its prefixes was trained again since, or
+            its encoder is not the same any more.
     """
-    context = options.context(run or RunConfig())
-    entry = resolve_bank(context.store, name)
+    from prefixbank.artifacts.encoder import encoder_of, is_encoder
+    from prefixbank.steps.embed.source import resolve_bank
+
+    context = Invocation(store=store).context(_in_this_process(run))
+    entry = resolve_bank(context.store, _text_for(context.store, "bank", name))
     own = EncoderConfig(source="bank")
     files = encoder_of(entry) if is_encoder(entry) else context.encoder_of_bank(entry, own)
     return LoadedBank(context, entry, files, recipe or EmbedRecipe())
 
 
-def _name_of(path: str) -> str:
-    """Return a corpus file's name as it can stand in a ref.
+def embed(
+    bank: str | BankResult | LoadedBank,
+    corpus: str | Path | CorpusConfig,
+    *,
+    encoder: str | EncoderConfig = "bank",
+    recipe: EmbedRecipe | None = None,
+    pooling: PoolingConfig | None = None,
+    reuse: bool = False,
+    name: str = "",
+    store: str | Path | None = None,
+    run: RunConfig | None = None,
+    force: bool = False,
+    on_event: Emit | None = None,
+    progress: bool = False,
+) -> EmbeddingsResult:
+    """Embed a corpus that may be larger than memory, shard by shard.
 
-    `my reviews.csv` is `my-reviews`, standard input is `stdin`.
+    For texts in memory, `load_bank(bank).embed(texts)` returns an array.
+
+    Args:
+        bank: a bank by name, ref or key, or as a function returned it; `multitask/NAME` is a
+            multi-task encoder, `none` the plain encoder.
+        corpus: a txt, CSV, TSV, JSONL or Parquet file, or a description with columns.
+        encoder: with `bank="none"`, the encoder by name, or where it is.
+        recipe: length, precision and type of the stored vectors; None: the defaults.
+        pooling: with `bank="none"`, how hidden states become one vector.
+        reuse: copy the vectors of texts that earlier runs with `reuse` embedded.
+        name: name of the embeddings; empty: `<file>@<bank>`. The ref `embeddings/<name>` is set.
+        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        run: device, threads and the like; None: the defaults.
+        force: embed again even if the store has the vectors.
+        on_event: called with each event.
+        progress: print a line for each step on stderr, and a progress bar on a terminal.
+
+    Returns:
+        The folder with the Parquet files, and the number of rows.
+
+    Raises:
+        PrefixbankError: something is wrong with the bank, the corpus or the settings.
     """
-    return re.sub(r"[^A-Za-z0-9._@-]+", "-", Path(path).stem).lstrip(".@-") or "stdin"
+    described = corpus if isinstance(corpus, CorpusConfig) else CorpusConfig(path=str(corpus))
+    config = EmbedConfig(
+        **_fields_of(recipe or EmbedRecipe()),
+        bank=_text_for(open_store(store), "bank", bank),
+        name=name,
+        corpus=described,
+        encoder=_encoder_config(encoder),
+        pooling=pooling or PoolingConfig(),
+        reuse=reuse,
+        run=_in_this_process(run),
+    )
+    with _invocation(store, force, on_event, progress) as invocation:
+        return embeddings_result(functions.embed(config, invocation))
 
 
-def _short(bank: str) -> str:
-    """Return a bank's name as it can stand in another name."""
-    return bank.removeprefix("bank/").replace("/", "-") if bank != PLAIN else "plain"
+def probe(
+    bank: str | BankResult | LoadedBank,
+    task: str | TaskConfig | Task,
+    *,
+    encoder: str | EncoderConfig = "bank",
+    recipe: EmbedRecipe | None = None,
+    pooling: PoolingConfig | None = None,
+    probe: ProbeConfig | None = None,
+    name: str = "",
+    store: str | Path | None = None,
+    run: RunConfig | None = None,
+    force: bool = False,
+    on_event: Emit | None = None,
+    progress: bool = False,
+) -> ProbeResult:
+    """Fit a light model for a target task on a bank's vectors, and score it once on test.
+
+    Args:
+        bank: a bank by name, ref or key, or as a function returned it; `multitask/NAME` is a
+            multi-task encoder, `none` the plain encoder.
+        task: as in `train_prefix`.
+        encoder: with `bank="none"`, the encoder by name, or where it is.
+        recipe: length, precision and type of the vectors; None: the defaults.
+        pooling: with `bank="none"`, how hidden states become one vector.
+        probe: model, protocol and scoring; None: the defaults.
+        name: name of the probe; empty: `<task>@<bank>`. The ref `probe/<name>` is set.
+        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        run: device, threads and the like; None: the defaults.
+        force: make it again even if the store has it.
+        on_event: called with each event.
+        progress: print a line for each step on stderr, and a progress bar on a terminal.
+
+    Returns:
+        The probe, with its test score and 95 % interval.
+
+    Raises:
+        PrefixbankError: something is wrong with the bank, the task or the settings.
+    """
+    config = ProbeCommandConfig(
+        **_fields_of(recipe or EmbedRecipe()),
+        bank=_text_for(open_store(store), "bank", bank),
+        name=name,
+        task=_task_config(task),
+        encoder=_encoder_config(encoder),
+        pooling=pooling or PoolingConfig(),
+        probe=probe or ProbeConfig(),
+        run=_in_this_process(run),
+    )
+    raise_faults(mixture_faults(config))
+    with _invocation(store, force, on_event, progress) as invocation:
+        in_memory = task if isinstance(task, CheckedTask) else None
+        return probe_result(functions.probe(config, invocation, in_memory))
+
+
+def open_store(store: str | Path | None = None) -> Store:
+    """Open a store: its artifacts, refs and pins.
+
+    Args:
+        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+    """
+    return Store(store_root(store))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandResult:
+    """What a command did.
+
+    Args:
+        rows: what the command line prints: one row of facts about an artifact, or the rows of a
+            command that lists something. Empty after a dry run that was no hit.
+        artifact: what was made or found; None for a command that lists something, and after a dry
+            run that was no hit.
+    """
+
+    rows: tuple[Row, ...]
+    artifact: Artifact | None = None
+
+
+def run(
+    command: str,
+    *settings: str,
+    store: str | Path | None = None,
+    conf_dir: str | Path | None = None,
+    dry_run: bool = False,
+    force: bool = False,
+    on_event: Emit | None = None,
+    progress: bool = False,
+) -> CommandResult:
+    """Run a command as it is typed: `pb.run("combine", "prefixes=[polarity]", "name=demo")`.
+
+    Args:
+        command: its name: `train-prefix`, `transfer map`, ...
+        settings: `KEY=VALUE` each. Workers (`run.workers=4`, `run=slurm`) work here too.
+        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        conf_dir: a folder with YAML files of your own.
+        dry_run: plan only; nothing is made.
+        force: make artifacts again that the store has.
+        on_event: called with each event.
+        progress: print a line for each step on stderr, and a progress bar on a terminal.
+
+    Returns:
+        The rows that the command line prints, and the artifact.
+
+    Raises:
+        UsageError: there is no such command, or a setting is wrong.
+        PrefixbankError: the command failed.
+    """
+    with _invocation(
+        store,
+        force,
+        on_event,
+        progress,
+        dry_run=dry_run,
+        conf_dir=None if conf_dir is None else Path(conf_dir),
+    ) as invocation:
+        result = run_command(command_named(command), settings, invocation)
+    if not isinstance(result, Planned):
+        return CommandResult(rows=tuple(result))
+    if not result.is_made:
+        return CommandResult(rows=())
+    artifact = artifact_of(result)
+    return CommandResult(rows=(artifact.facts,), artifact=artifact)
+
+
+@contextmanager
+def _invocation(
+    store: str | Path | None,
+    force: bool,
+    on_event: Emit | None,
+    progress: bool,
+    *,
+    dry_run: bool = False,
+    conf_dir: Path | None = None,
+) -> Iterator[Invocation]:
+    """Return the invocation of one call, which listens as long as the call takes."""
+    with StepLines(quiet=not progress) as lines:
+
+        def emit(event: Event) -> None:
+            if progress:
+                lines(event)
+            (on_event or silent)(event)
+
+        yield Invocation(store=store, conf_dir=conf_dir, dry_run=dry_run, force=force, emit=emit)
+
+
+def _fields_of(recipe: Any) -> dict[str, Any]:
+    return {field.name: getattr(recipe, field.name) for field in fields(recipe)}
+
+
+def _task_config(task: str | TaskConfig | Task) -> TaskConfig:
+    """Return where a task is; of one in memory its name alone."""
+    match task:
+        case str():
+            return compose_task(task)
+        case TaskConfig():
+            return task
+    return TaskConfig(name=task.name)
+
+
+def _encoder_config(encoder: str | EncoderConfig) -> EncoderConfig:
+    return compose_encoder(encoder) if isinstance(encoder, str) else encoder
+
+
+def _text_for(store: Store, kind: str, given: str | Artifact | LoadedBank) -> str:
+    """Return the ref of an artifact while the ref still leads to it, else its key.
+
+    A bank keeps the refs of its prefixes, to notice when one of them was trained again.
+    """
+    if isinstance(given, str):
+        return given
+    if isinstance(given, LoadedBank):
+        name, key = str(given.entry.info.get("name", "")), given.entry.key
+    else:
+        name, key = given.name, given.key
+    current = store.ref(kind, name) if name else None
+    return f"{kind}/{name}" if current is not None and current.key == key else key
+
+
+def _in_this_process(run: RunConfig | None) -> RunConfig:
+    """Refuse workers, which only `run` can start: they repeat a command from its settings."""
+    if run is not None and (run.driver != "local" or run.workers > 1):
+        raise UsageError(
+            f"run.driver={run.driver} run.workers={run.workers} in a function",
+            expected="driver='local' and at most one worker: a function runs in this process",
+            fix='pb.run("train-prefix", "task=polarity", "run.workers=4")',
+        )
+    return run or RunConfig()

@@ -33,9 +33,6 @@ Sampling = Literal["proportional", "uniform", "temperature"]
 
 # Banks.
 Rule = Literal["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"]
-Weighting = Literal["share", "one"]
-Selection = Literal["given", "similar"]
-SelectionWeights = Literal["similarity", "equally"]
 
 # Probes.
 ProbeType = Literal["linear", "mlp"]

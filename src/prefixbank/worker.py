@@ -23,7 +23,7 @@ def main() -> None:
     while True:
         job = json.loads(jobs.get())
 
-        from prefixbank.api import work
+        from prefixbank.commands.run import work
 
         answers.write(json.dumps(work(job)) + "\n")
         answers.flush()

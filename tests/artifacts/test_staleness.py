@@ -8,6 +8,7 @@ from dataclasses import asdict
 import pytest
 
 from prefixbank.artifacts.staleness import moved_refs, refresh_command, refuse_stale
+from prefixbank.config.commands import CombineCommandConfig
 from prefixbank.config.compose import compose
 from prefixbank.config.schema import BankRecipe, CombineConfig, PoolingConfig
 from prefixbank.errors import UsageError
@@ -99,15 +100,17 @@ def test_current_bank_is_not_refused(store, bank):
     [
         BankRecipe(),
         BankRecipe(combine=CombineConfig(rule="mean_vectors", weights=(0.5, 2.0))),
-        BankRecipe(combine=CombineConfig(weighting="one"), pooling=PoolingConfig(position="cls")),
+        BankRecipe(
+            combine=CombineConfig(normalize_weights=False), pooling=PoolingConfig(position="cls")
+        ),
         BankRecipe(pooling=PoolingConfig(layers="mean_last", last_k=2)),
         BankRecipe(pooling=PoolingConfig(layers="single", layer=1)),
     ],
-    ids=["default", "weights", "weighting", "layers", "layer"],
+    ids=["default", "weights", "normalize_weights", "layers", "layer"],
 )
 def test_command_composes_to_the_same_recipe(bank, recipe):
     words = shlex.split(refresh_command("bank/demo", bank(recipe)))
-    config = compose("combine", words[2:])
+    config = compose(CombineCommandConfig, words[2:])
     assert words[:2] == ["prefixbank", "combine"] and (config.name, config.prefixes) == (
         "demo",
         ("x", "y"),

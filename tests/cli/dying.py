@@ -7,10 +7,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from prefixbank import api
+from prefixbank.commands import run
 from prefixbank.runtime.checkpoint import FolderCheckpoint
 
-ABLE = api.work
+ABLE = run.work
 
 
 def work(job: dict[str, Any]) -> dict[str, Any]:

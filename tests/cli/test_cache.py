@@ -129,7 +129,8 @@ def test_why_of_an_artifact_with_itself_finds_nothing(cli):
 
 
 def test_why_of_the_only_one_of_its_step_is_refused(cli):
-    assert "is the only one of its step" in cli.expect_fault(2, "cache", "why", "bank/demo").what
+    fault = cli.expect_fault(2, "cache", "why", "bank/demo")
+    assert "is the only artifact of its step" in fault.what
 
 
 def test_verify_of_a_sound_store_counts_it(cli):

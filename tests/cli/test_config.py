@@ -8,33 +8,35 @@ from pathlib import Path
 import pytest
 import yaml
 
+from prefixbank.commands.table import COMMANDS
 from prefixbank.config import checking, compose
-from prefixbank.config.settings import CONFIGS, full_names, typed_name
+from prefixbank.config.settings import full_names
 from prefixbank.errors import UsageError
 
-COMMANDS = tuple(CONFIGS)
+EVERY_COMMAND = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 NEEDED = {
-    "train_prefix": ["task=polarity"],
+    "train-prefix": ["task=polarity"],
     "probe": ["task=emotion"],
     "run": ["experiment=smoke"],
-    "transfer_map": ["experiment=transfer_map_smoke"],
-    "transfer_retrieve": ["task=emotion"],
-    "transfer_similar": ["task=emotion"],
+    "transfer map": ["experiment=transfer_map_smoke"],
+    "transfer retrieve": ["task=emotion"],
+    "transfer similar": ["task=emotion"],
+    "transfer combine": ["task=emotion"],
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@EVERY_COMMAND
 def test_show_is_the_whole_config_as_yaml(cli, command):
-    out = cli.done("config", "show", typed_name(command), *NEEDED.get(command, [])).out
+    out = cli.done("config", "show", command.name, *NEEDED.get(command.name, [])).out
     shown = yaml.safe_load(out)
-    config = compose.compose(command, NEEDED.get(command, []))
+    config = compose.compose(command.settings, NEEDED.get(command.name, []))
     assert set(shown) == set(vars(config)) and shown["run"] == asdict(config.run)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@EVERY_COMMAND
 def test_help_settings_has_a_row_for_each_setting_that_show_prints(cli, command):
-    rows = cli.done("config", "show", typed_name(command), "--help-settings").result
-    assert {row["name"] for row in rows} == set(full_names(CONFIGS[command]))
+    rows = cli.done("config", "show", command.name, "--help-settings").result
+    assert {row["name"] for row in rows} == set(full_names(command.settings))
 
 
 def test_help_settings_says_values_default_and_meaning(cli):
@@ -106,7 +108,9 @@ def test_check_counts_what_was_found_and_reports_each_fault(cli, monkeypatch, fa
         for name in ("x", "y")[:faults]
     ]
     monkeypatch.setattr(
-        checking, "check", lambda conf_dir: [checking.Checked("probe task=cb", None), *bad]
+        checking,
+        "check",
+        lambda commands, conf_dir: [checking.Checked("probe task=cb", None), *bad],
     )
     ran = cli("config", "check")
     assert (ran.code, ran.out) == (code, f"1 good, {faults} bad\n")

@@ -12,7 +12,8 @@ import pytest
 import typer
 
 from prefixbank.cli import console
-from prefixbank.cli.console import Steps, chosen_format, line_of, print_rows, reported
+from prefixbank.cli.console import chosen_format, print_rows, reported
+from prefixbank.commands.progress import StepLines, line_of
 from prefixbank.errors import DamagedError, PrefixbankError, UsageError
 from prefixbank.runtime.events import Event
 from tests.cli.command import faults_in
@@ -65,7 +66,7 @@ def test_lines_of_events_are_aligned():
 
 
 def test_steps_go_to_stderr_one_line_each(capsys):
-    with Steps(quiet=False) as steps:
+    with StepLines() as steps:
         for name in ("a", "b"):
             steps(Event(kind="note", step="task", name=name, text="x" * 300))
     out, err = capsys.readouterr()
@@ -73,7 +74,7 @@ def test_steps_go_to_stderr_one_line_each(capsys):
 
 
 def test_progress_is_silent_where_there_is_no_terminal(capsys):
-    with Steps(quiet=False) as steps:
+    with StepLines() as steps:
         steps(Event(kind="progress", step="embed", name="a", done=1, total=2, text="loss 0.5"))
     assert capsys.readouterr() == ("", "")
 
@@ -94,7 +95,7 @@ def test_progress_is_drawn_on_a_terminal_and_gone_at_the_end(monkeypatch):
     with os.fdopen(slave, "w", encoding="utf-8") as terminal:
         monkeypatch.setattr("sys.stderr", terminal)
         monkeypatch.setenv("TERM", "xterm")
-        with Steps(quiet=False) as steps:
+        with StepLines() as steps:
             steps(Event(kind="progress", step="embed", name="a", done=1, total=4, text="loss 0.5"))
             steps.progress.refresh()
             steps(Event(kind="done", step="embed", name="a", key="0" * 32))

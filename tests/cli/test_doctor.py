@@ -41,12 +41,12 @@ def test_missing_extra_is_no_failure(cli, monkeypatch):
 
 
 def test_store_is_named(cli):
-    assert rows_of(cli.done("doctor"))["store"]["value"].startswith(f"{cli.store} (there, ")
+    assert rows_of(cli.done("doctor"))["store"]["value"].startswith(f"{cli.store} (exists, ")
 
 
 def test_store_that_is_not_there_yet_is_fine(cli, tmp_path):
     row = rows_of(cli.done("doctor", "--store", str(tmp_path / "a" / "b")))["store"]
-    assert row["state"] == "ok" and "made by the first command" in row["value"]
+    assert row["state"] == "ok" and "created by the first command" in row["value"]
 
 
 def test_store_below_a_file_is_no_store(cli, tmp_path):

@@ -5,12 +5,14 @@ The results are those of a single process.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from prefixbank import api
+import prefixbank
+from prefixbank.commands import run
 from prefixbank.drivers import local
 from prefixbank.store.store import Store
 from tests.cli.dying import work
@@ -27,8 +29,8 @@ STUDY = (
     "run.checkpoint_every_s=0",
 )
 WORKER = (
-    "import tests.cli.dying; from prefixbank import api, worker; api.work = tests.cli.dying.work; "
-    "worker.main()"
+    "import tests.cli.dying; from prefixbank import worker; from prefixbank.commands import run; "
+    "run.work = tests.cli.dying.work; worker.main()"
 )
 
 
@@ -43,10 +45,11 @@ def dying_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     Return the file that tells that one did.
     """
     mark = tmp_path / "died"
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    roots = [str(Path(__file__).parents[2]), str(Path(prefixbank.__file__).parents[1])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(roots))
     monkeypatch.setenv("PREFIXBANK_TEST_DIED", str(mark))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setattr(api, "work", work)
+    monkeypatch.setattr(run, "work", work)
     monkeypatch.setattr(local, "COMMAND", (sys.executable, "-c", WORKER))
     return mark
 
@@ -151,7 +154,7 @@ def test_sweep_is_made_by_workers_and_one_that_fails_stops_no_other(cli, tmp_pat
     assert (ran.code, digests(cli.store)) == (expected.code, digests(other)) and expected.code != 0
     assert (
         ran.err.count(" done ") == 2
-        and "2 of 4 units failed" in ran.err
+        and "2 of 4 runs failed" in ran.err
         and ran.err.count("error: optim.precision=fp16") == 2
     )
     assert [row["key"] for row in ran.result] == [row["key"] for row in expected.result]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-import prefixbank
+import prefixbank as pb
 from prefixbank.artifacts.embeddings import read_vectors
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig
 from prefixbank.data.encoders.files import EncoderFiles
@@ -18,7 +18,7 @@ from prefixbank.runtime.context import Context
 from prefixbank.steps.embed import corpus as embed_corpus
 from prefixbank.steps.embed import make as embed_parts
 from prefixbank.steps.embed import rows as vectors
-from prefixbank.steps.embed import step as embed
+from prefixbank.steps.embed import spec as spec_module
 from prefixbank.steps.embed.reuse import VectorReuse
 from prefixbank.steps.embed.spec import VERSION, EmbeddingSpec
 from prefixbank.store.key import key_of
@@ -104,9 +104,7 @@ def test_vectors_are_those_of_their_texts(cli, embed_texts, texts, new, shard_ro
         cli, embed_texts(texts, f"corpus.shard_rows={shard_rows}", f"vectors={kind}")
     )
     rounding = 1e-3 if kind == "float16" else 0.0
-    np.testing.assert_allclose(
-        found, prefixbank.load_bank("demo").embed(texts), atol=1e-5, rtol=rounding
-    )
+    np.testing.assert_allclose(found, pb.load_bank("demo").embed(texts), atol=1e-5, rtol=rounding)
 
 
 @SHARDS
@@ -161,7 +159,7 @@ def test_pairs_are_taken_over_as_wholes(cli, embed_texts, reads, pairs):
         {"joint": 2, "separate": 3, "both": 5}[pairs],
         len(TEXTS),
     )
-    expected = prefixbank.load_bank("demo", recipe=EmbedRecipe(pairs=pairs)).embed(first, others)
+    expected = pb.load_bank("demo", recipe=EmbedRecipe(pairs=pairs)).embed(first, others)
     np.testing.assert_allclose(vectors_of(cli, ran), expected, atol=1e-5)
 
 
@@ -205,7 +203,7 @@ def test_what_was_made_without_reuse_is_not_taken_over(embed_texts):
 
 def test_what_another_version_made_is_not_taken_over(embed_texts, monkeypatch):
     embed_texts(TEXTS)
-    monkeypatch.setattr(embed, "VERSION", VERSION + 1)
+    monkeypatch.setattr(spec_module, "VERSION", VERSION + 1)
     assert embed_texts(TEXTS[1:]).result["reused_rows"] == 0
 
 
@@ -226,11 +224,11 @@ GOLDEN = {"": "51a889c3d789d4f5040b91e67b46ca09", "int8": "5601d4e7e870a01a9e710
 
 @pytest.mark.parametrize("kind", GOLDEN)
 def test_keys_without_reuse_are_those_of_old(kind, monkeypatch):
-    monkeypatch.setattr(embed, "VERSION", 3)
+    monkeypatch.setattr(spec_module, "VERSION", 3)
     files = EncoderFiles(folder=Path(), digest="e" * 64, label="tiny", source=EncoderConfig())
     recipe = EmbedRecipe(vectors=kind) if kind else EmbedRecipe()
-    reading = EmbeddingSpec(bank=None, files=files, recipe=recipe, pooling=PoolingConfig())
-    assert key_of(reading.document({"part-00000": "a" * 64})) == GOLDEN[kind]
+    spec = EmbeddingSpec(bank=None, files=files, recipe=recipe, pooling=PoolingConfig())
+    assert key_of(spec.document({"part-00000": "a" * 64})) == GOLDEN[kind]
 
 
 def test_key_says_that_vectors_were_taken_over(cli, embed_texts):
@@ -309,7 +307,7 @@ def test_part_that_a_killed_run_finished_is_kept(embed_texts, reads, monkeypatch
 
 
 def prefixbank_embed(command: str, *settings: str):
-    return prefixbank.embed(*settings)
+    return pb.run(command, *settings)
 
 
 def interrupted(*given: object) -> None:
@@ -322,7 +320,7 @@ def test_later_embeddings_outlive_those_they_took_from(cli, embed_texts):
     cli.done("cache", "gc", "--yes", "--grace-days", "0")
     assert len(Store(cli.store).entries("embed")) == 1
     np.testing.assert_allclose(
-        vectors_of(cli, ran), prefixbank.load_bank("demo").embed(TEXTS[::-1]), atol=1e-5
+        vectors_of(cli, ran), pb.load_bank("demo").embed(TEXTS[::-1]), atol=1e-5
     )
 
 

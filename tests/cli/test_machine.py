@@ -196,7 +196,7 @@ def test_full_disk_while_saving_a_checkpoint_is_said(cli, train, monkeypatch):
 def test_full_disk_while_embedding_loses_nothing(cli, lines, monkeypatch):
     before = contents(cli.store)
     with monkeypatch.context() as patch:
-        patch.setattr("prefixbank.steps.embed.rows.parquet.write_table", full_disk)
+        patch.setattr("prefixbank.artifacts.embeddings.parquet.write_table", full_disk)
         cli.expect_fault(1, "embed", "bank=demo", f"corpus.path={lines}")
     cli.done("embed", "bank=demo", f"corpus.path={lines}")
     assert (

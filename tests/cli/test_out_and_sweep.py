@@ -69,7 +69,7 @@ def test_out_that_exists_is_refused_before_any_work(cli, tmp_path, name):
         path.write_text("mine", encoding="utf-8")
     fault = cli.expect_fault(2, *train_gamma(cli, "--out", str(tmp_path / name)))
     assert (
-        fault.what == f"--out {tmp_path / name} is there already"
+        fault.what == f"--out {tmp_path / name} exists already"
         and (tmp_path / "file").read_text(encoding="utf-8") == "mine"
     )
 
@@ -77,7 +77,7 @@ def test_out_that_exists_is_refused_before_any_work(cli, tmp_path, name):
 def test_out_below_a_file_is_refused_before_any_work(cli, tmp_path):
     (tmp_path / "file").touch()
     assert (
-        "which is no folder"
+        "which is not a folder"
         in cli.expect_fault(2, *train_gamma(cli, "--out", str(tmp_path / "file" / "copy"))).what
     )
 
@@ -110,7 +110,7 @@ def test_sweep_of_one_combination_is_a_list(cli):
     assert isinstance(cli.done(*train_gamma(cli, "--sweep")).result, list)
 
 
-def test_sweep_goes_on_after_a_unit_that_fails(cli):
+def test_sweep_goes_on_after_a_run_that_fails(cli):
     ran = cli(
         "train-prefix",
         "--sweep",
@@ -121,7 +121,7 @@ def test_sweep_goes_on_after_a_unit_that_fails(cli):
     assert (ran.code, [row["task"] for row in ran.result]) == (2, ["gamma", "alpha"])
 
 
-def test_sweep_names_the_unit_that_fails_at_the_end(cli):
+def test_sweep_names_the_run_that_fails_at_the_end(cli):
     missing = cli.tasks / "delta"
     ran = cli(
         "train-prefix",
@@ -132,7 +132,7 @@ def test_sweep_names_the_unit_that_fails_at_the_end(cli):
     )
     *_, count, settings, what, expected, fix = ran.err.splitlines()
     assert (count, settings) == (
-        "1 of 2 units failed:",
+        "1 of 2 runs failed:",
         f"task=folder task.path={missing} {' '.join(SMALL)}",
     )
     assert str(missing) in what and faults_in("\n".join((what, expected, fix)))

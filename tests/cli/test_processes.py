@@ -12,12 +12,13 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
-from prefixbank import api
+from prefixbank.commands.invocation import Invocation
 from prefixbank.runtime.events import Event
 from prefixbank.store.artifact import Entry
 from prefixbank.store.store import Store
 from tests.cli import forks
 from tests.cli.command import faults_in
+from tests.commands import call
 from tests.prepared import SMALL, contents, half_made
 
 STEPS_OF_TEN = ("optim.epochs=2", "optim.batch_size=8", "run.checkpoint_every_s=0")
@@ -50,8 +51,8 @@ def prefixes(cli) -> int:
 def resume(cli, train: tuple[str, ...]) -> tuple[str, list[int]]:
     """Run a training again; return the digest of its prefix and the steps that it did."""
     events: list[Event] = []
-    entry = api.train_prefix(
-        *train[1:], options=api.Options(store=cli.store, emit=events.append)
+    entry = call(
+        "train-prefix", *train[1:], invocation=Invocation(store=cli.store, emit=events.append)
     ).entry
     return entry.digest, [
         event.done for event in events if event.kind == "progress" and event.text.startswith("loss")
@@ -131,7 +132,9 @@ def test_kill_in_embedding_neither_loses_nor_doubles_a_row(cli, tmp_path):
     code = forks.start(tmp_path / "child", cli.store, "killed_in_embedding", *args).end()
     finished = [entry.info["name"] for entry in Store(cli.store).entries("embed")]
     events: list[Event] = []
-    entry = api.embed(*args[1:], options=api.Options(store=cli.store, emit=events.append)).entry
+    entry = call(
+        "embed", *args[1:], invocation=Invocation(store=cli.store, emit=events.append)
+    ).entry
     assert (code, finished, rows_in(entry)) == (
         -signal.SIGKILL,
         ["corpus@demo part-00000"],

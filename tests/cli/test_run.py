@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from prefixbank import api
+from prefixbank.commands.invocation import Invocation
 from prefixbank.runtime.events import Event
 from prefixbank.store.store import Store
+from tests.commands import call
 from tests.prepared import SMALL, contents
 
 SETTINGS = (
@@ -34,11 +35,12 @@ def args(cli) -> tuple[str, ...]:
 
 def events_of(cli, *settings: str) -> list[Event]:
     events: list[Event] = []
-    api.run(
+    call(
+        "run",
         *SETTINGS,
         f"run.data_root={cli.tasks}",
         *settings,
-        options=api.Options(store=cli.store, emit=events.append),
+        invocation=Invocation(store=cli.store, emit=events.append),
     )
     return events
 

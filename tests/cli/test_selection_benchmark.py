@@ -69,8 +69,8 @@ def test_scores_with_all_labels_are_those_of_the_commands(three, tmp_path):
         "draws_of"
     ]["all"]["gamma"]
     near = three.done(
+        "transfer",
         "combine",
-        "select=similar",
         "task=folder",
         f"task.path={three.tasks / 'gamma'}",
         *SMALL,

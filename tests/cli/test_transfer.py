@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from prefixbank import api
+from prefixbank.commands.invocation import Invocation
 from prefixbank.store.artifact import Entry
 from prefixbank.store.store import Store
 from tests.cli.command import CommandLine
+from tests.commands import call
 from tests.prepared import SMALL, write_task
 
 
@@ -205,4 +206,4 @@ def test_near_task_is_ranked_before_a_far_one(cli, tmp_path: Path):
 
 def test_python_gives_the_same_rows(cli):
     given = args_of(cli)[2:]
-    assert api.transfer_similar(*given, options=api.Options(store=cli.store)) == rows_of(cli)
+    assert call("transfer similar", *given, invocation=Invocation(store=cli.store)) == rows_of(cli)

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from prefixbank import api
+from prefixbank.commands.invocation import Invocation
 from prefixbank.store.artifact import Entry
 from prefixbank.store.store import Store
 from tests.cli.command import CommandLine
+from tests.commands import call
 from tests.prepared import SMALL, copy_store
 from tests.runtime.inline import Inline
 
@@ -285,12 +286,14 @@ def test_worker_makes_the_same(cli, tmp_path, monkeypatch):
         *SMALL,
         "prefix.init=prefix/alpha",
     )
-    here = api.train_prefix(
-        *settings, options=api.Options(store=copy_store(cli.store, tmp_path / "other"))
+    here = call(
+        "train-prefix",
+        *settings,
+        invocation=Invocation(store=copy_store(cli.store, tmp_path / "other")),
     ).entry
     driver = Inline().instead(monkeypatch)
-    options = api.Options(store=cli.store)
-    there = api.train_prefix(*settings, "run.driver=slurm", options=options).entry
+    options = Invocation(store=cli.store)
+    there = call("train-prefix", *settings, "run.driver=slurm", invocation=options).entry
     assert [job["keys"] for job in driver.jobs] == [(here.key,)]
     assert (there.key, there.digest, there.info["init"]) == (
         here.key,

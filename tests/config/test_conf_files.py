@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from prefixbank.commands.table import COMMANDS
 from prefixbank.config.checking import Checked, check
+from prefixbank.config.commands import EmbedConfig, RunExperimentConfig
 from prefixbank.config.compose import compose, compose_task, conf_root
 from prefixbank.config.schema import EncoderConfig
 
@@ -92,7 +94,7 @@ def test_file_names_no_code_and_no_resolver(file: Path):
 @pytest.fixture(scope="module")
 def findings() -> list[Checked]:
     """What `check` finds in the files of prefixbank."""
-    return check()
+    return check([command.settings for command in COMMANDS])
 
 
 def test_every_option_of_every_command_is_valid(findings: list[Checked]):
@@ -106,19 +108,19 @@ def test_every_option_is_checked(findings: list[Checked]):
 
 @pytest.mark.parametrize("name", HUB_IDS)
 def test_encoder_of_the_hub_is_named(name: str):
-    config = compose("embed", [f"encoder={name}"]).encoder
+    config = compose(EmbedConfig, [f"encoder={name}"]).encoder
     assert config == EncoderConfig(name=name, source="hub", hub_id=HUB_IDS[name])
 
 
 @pytest.mark.parametrize("experiment", ["starter", "starter_seeds", "smoke"])
 def test_experiment_probes_no_task_that_it_trains(experiment: str):
-    config = compose("run", [f"experiment={experiment}"]).experiment
+    config = compose(RunExperimentConfig, [f"experiment={experiment}"]).experiment
     assert not set(config.sources) & set(config.targets)
 
 
 @pytest.mark.parametrize("experiment", ["starter", "starter_seeds", "smoke"])
 def test_experiment_needs_nothing_but_the_starter_data(experiment: str):
-    config = compose("run", [f"experiment={experiment}"]).experiment
+    config = compose(RunExperimentConfig, [f"experiment={experiment}"]).experiment
     assert {compose_task(name).source for name in (*config.sources, *config.targets)} == {"starter"}
 
 
@@ -133,5 +135,5 @@ def test_experiment_needs_nothing_but_the_starter_data(experiment: str):
 def test_experiment_has_its_seeds_and_representations(
     experiment: str, seeds: tuple[int, ...], representations: tuple[str, ...]
 ):
-    config = compose("run", [f"experiment={experiment}"]).experiment
+    config = compose(RunExperimentConfig, [f"experiment={experiment}"]).experiment
     assert (config.seeds, config.representations) == (seeds, representations)

@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 import pytest
 from annotated_types import Ge, Lt
 
+from prefixbank.commands.table import COMMANDS
 from prefixbank.config.descriptions import field_docstrings, groups_of, settings_of
 from prefixbank.config.schema import FineTuneConfig, OptimConfig, only_with
-from prefixbank.config.settings import CONFIGS, full_names
+from prefixbank.config.settings import full_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +87,14 @@ def test_group_is_described_by_its_class_and_by_the_field_that_holds_it():
     assert (oven.path, oven.meaning) == ("oven", "Where it is baked. The lower one.")
 
 
-@pytest.mark.parametrize("command", CONFIGS)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_every_setting_of_a_command_is_there_once(command):
-    found = [one.name for one in settings_of(CONFIGS[command])]
-    assert sorted(found) == sorted(full_names(CONFIGS[command]))
+    found = [one.name for one in settings_of(command.settings)]
+    assert sorted(found) == sorted(full_names(command.settings))
 
 
 def test_every_setting_has_a_meaning():
-    groups = (group for config in CONFIGS.values() for group in groups_of(config))
+    groups = (group for command in COMMANDS for group in groups_of(command.settings))
     bare = {
         f"{group.declared.__name__}.{one.name.rpartition('.')[2]}"
         for group in groups

@@ -7,18 +7,25 @@ from pathlib import Path
 
 import pytest
 
+from prefixbank.config.commands import (
+    CombineCommandConfig,
+    CommandConfig,
+    EmbedConfig,
+    ProbeCommandConfig,
+    RunExperimentConfig,
+    TrainPrefixConfig,
+)
 from prefixbank.config.compose import compose, conf_root
-from prefixbank.config.settings import Command
 from prefixbank.errors import Faults, UsageError
 from tests.config.conftest import Write
 
 
 def faults(
-    command: Command, overrides: list[str], conf_dir: Path | None = None
+    settings: type[CommandConfig], overrides: list[str], conf_dir: Path | None = None
 ) -> list[UsageError]:
     """The faults of a command line, which must have some."""
     with pytest.raises(UsageError) as caught:
-        compose(command, overrides, conf_dir=conf_dir)
+        compose(settings, overrides, conf_dir=conf_dir)
     error = caught.value
     return (
         [fault for fault in error.faults if isinstance(fault, UsageError)]
@@ -28,10 +35,10 @@ def faults(
 
 
 def only_fault(
-    command: Command, overrides: list[str], conf_dir: Path | None = None
+    settings: type[CommandConfig], overrides: list[str], conf_dir: Path | None = None
 ) -> tuple[str, str, str]:
     """The three lines of the only fault."""
-    (fault,) = faults(command, overrides, conf_dir)
+    (fault,) = faults(settings, overrides, conf_dir)
     return fault.what, fault.expected, fault.fix
 
 
@@ -115,7 +122,7 @@ def only_fault(
 def test_wrong_value_is_told_in_three_lines(
     conf_dir: Path, override: str, lines: tuple[str, str, str]
 ):
-    assert only_fault("train_prefix", ["task=sample", override], conf_dir) == lines
+    assert only_fault(TrainPrefixConfig, ["task=sample", override], conf_dir) == lines
 
 
 @pytest.mark.parametrize(
@@ -135,11 +142,11 @@ def test_wrong_value_is_told_in_three_lines(
     ],
 )
 def test_value_instead_of_a_list_comes_with_a_list(override: str, fix: str):
-    assert only_fault("run", ["experiment=smoke", override])[2] == fix
+    assert only_fault(RunExperimentConfig, ["experiment=smoke", override])[2] == fix
 
 
 def test_list_item_out_of_range_is_told_with_its_position(conf_dir: Path):
-    assert only_fault("probe", ["task=sample", "probe.Cs=[1,-2]"], conf_dir) == (
+    assert only_fault(ProbeCommandConfig, ["task=sample", "probe.Cs=[1,-2]"], conf_dir) == (
         "probe.Cs[1] = -2",
         "a number greater than 0",
         "'probe.Cs=[0.0001,0.001,0.01,0.1,1.0,10.0]'",
@@ -190,7 +197,7 @@ def test_list_item_out_of_range_is_told_with_its_position(conf_dir: Path):
 def test_unknown_setting_is_told_with_what_exists(
     conf_dir: Path, override: str, near: str, expected: str, fix: str
 ):
-    told = only_fault("train_prefix", ["task=sample", override], conf_dir)
+    told = only_fault(TrainPrefixConfig, ["task=sample", override], conf_dir)
     assert (told[0], told[1][: len(expected)], told[2]) == (
         f"unknown setting '{override.partition('=')[0]}'{near}",
         expected,
@@ -199,7 +206,9 @@ def test_unknown_setting_is_told_with_what_exists(
 
 
 def test_unknown_setting_in_braces_is_told_with_what_exists(conf_dir: Path):
-    assert only_fault("train_prefix", ["task=sample", "task.splits={training: a}"], conf_dir) == (
+    assert only_fault(
+        TrainPrefixConfig, ["task=sample", "task.splits={training: a}"], conf_dir
+    ) == (
         "unknown setting 'task.splits.training'; did you mean 'train'?",
         "a setting of task.splits: train, validation, test",
         "rename it to 'train'",
@@ -241,7 +250,7 @@ def test_unknown_setting_in_braces_is_told_with_what_exists(conf_dir: Path):
     ],
 )
 def test_unknown_option_is_told_with_what_exists(override: str, lines: tuple[str, str, str]):
-    assert only_fault("combine", [override]) == lines
+    assert only_fault(CombineCommandConfig, [override]) == lines
 
 
 @pytest.mark.parametrize(
@@ -280,7 +289,7 @@ def test_unknown_option_is_told_with_what_exists(override: str, lines: tuple[str
     ],
 )
 def test_line_that_breaks_a_rule_is_refused(conf_dir: Path, override: str, what: str, fix: str):
-    told = only_fault("train_prefix", ["task=sample", override], conf_dir)
+    told = only_fault(TrainPrefixConfig, ["task=sample", override], conf_dir)
     assert (told[0], told[2]) == (what, fix)
 
 
@@ -323,21 +332,21 @@ def test_line_that_breaks_a_rule_is_refused(conf_dir: Path, override: str, what:
 def test_list_of_values_is_refused_without_sweep(
     conf_dir: Path, override: str, what: str, fix: str
 ):
-    told = only_fault("train_prefix", ["task=sample", override], conf_dir)
+    told = only_fault(TrainPrefixConfig, ["task=sample", override], conf_dir)
     assert (told[0], told[2]) == (what, fix)
 
 
 @pytest.mark.parametrize("text", ['"a', "'a", "[a", "été,b", '"a" b'])
 def test_text_that_cannot_be_read_comes_with_the_quoting_to_use(text: str):
     escaped = text.replace('"', '\\"')
-    fix = only_fault("embed", [f"corpus.path={text}"])[2]
+    fix = only_fault(EmbedConfig, [f"corpus.path={text}"])[2]
     assert shlex.split(fix) == [f'corpus.path="{escaped}"']
 
 
 @pytest.mark.parametrize("text", ['"a', "'a", "[a", "été,b", '"a" b', "a, b"])
 def test_quoting_to_use_gives_the_text(text: str):
     escaped = text.replace('"', '\\"')
-    assert compose("embed", [f'corpus.path="{escaped}"']).corpus.path == text
+    assert compose(EmbedConfig, [f'corpus.path="{escaped}"']).corpus.path == text
 
 
 def test_all_faults_are_told_at_once(conf_dir: Path):
@@ -351,7 +360,9 @@ def test_all_faults_are_told_at_once(conf_dir: Path):
         "prefix.length=0",
         "hydra.x=1",
     ]
-    found = [fault.what.partition(";")[0] for fault in faults("train_prefix", overrides, conf_dir)]
+    found = [
+        fault.what.partition(";")[0] for fault in faults(TrainPrefixConfig, overrides, conf_dir)
+    ]
     assert found == [
         "task has no option 'samples'",
         "'+a=1' begins with '+'",
@@ -365,21 +376,24 @@ def test_all_faults_are_told_at_once(conf_dir: Path):
 
 
 @pytest.mark.parametrize(
-    ("command", "what", "fix"),
+    ("settings", "what", "fix"),
     [
-        ("train_prefix", "no task given", "prefixbank train-prefix task=polarity"),
-        ("probe", "no task given", "prefixbank probe task=polarity"),
-        ("run", "no experiment given", "prefixbank run experiment=starter"),
+        (TrainPrefixConfig, "no task given", "prefixbank train-prefix task=polarity"),
+        (ProbeCommandConfig, "no task given", "prefixbank probe task=polarity"),
+        (RunExperimentConfig, "no experiment given", "prefixbank run experiment=starter"),
     ],
 )
-def test_choice_that_has_to_be_made_is_asked_for(command: Command, what: str, fix: str):
-    told = only_fault(command, [])
-    assert (told[0], told[2]) == (what, fix)
+def test_choice_that_has_to_be_made_is_asked_for(
+    settings: type[CommandConfig], what: str, fix: str
+):
+    fault = only_fault(settings, [])
+    assert (fault[0], fault[2]) == (what, fix)
 
 
 def test_task_folder_is_suggested_when_a_path_was_given():
     assert (
-        only_fault("train_prefix", ["task.path=mine"])[2] == "prefixbank train-prefix task=folder"
+        only_fault(TrainPrefixConfig, ["task.path=mine"])[2]
+        == "prefixbank train-prefix task=folder"
     )
 
 
@@ -388,7 +402,7 @@ def test_experiments_are_listed_when_none_was_given():
         "recipe, smoke, starter, starter_seeds, transfer, transfer_map, transfer_map_smoke, "
         "transfer_smoke, update"
     )
-    assert only_fault("run", [])[1] == f"experiment=NAME, one of: {names}"
+    assert only_fault(RunExperimentConfig, [])[1] == f"experiment=NAME, one of: {names}"
 
 
 def test_long_list_of_tasks_is_cut(write: Write, conf_dir: Path):
@@ -397,19 +411,19 @@ def test_long_list_of_tasks_is_cut(write: Write, conf_dir: Path):
     rest = len(list((conf_root() / "task").glob("*.yaml"))) + 21 - 12
     names = ", ".join(f"000-{number:02}" for number in range(12))
     assert (
-        only_fault("train_prefix", [], conf_dir)[1]
+        only_fault(TrainPrefixConfig, [], conf_dir)[1]
         == f"task=NAME, one of: {names} and {rest} more (prefixbank config groups)"
     )
 
 
 def test_value_that_a_file_leaves_open_is_asked_for(conf_dir: Path):
-    told = only_fault("train_prefix", ["task=sample", "encoder=hub"], conf_dir)
+    told = only_fault(TrainPrefixConfig, ["task=sample", "encoder=hub"], conf_dir)
     assert told[0].startswith("encoder.hub_id is not given") and told[2] == "encoder.hub_id=text"
 
 
 def test_value_that_a_file_leaves_open_can_be_given(conf_dir: Path):
     config = compose(
-        "train_prefix",
+        TrainPrefixConfig,
         ["task=sample", "encoder=folder", "encoder.path=models/mine"],
         conf_dir=conf_dir,
     )
@@ -451,13 +465,13 @@ def test_fault_in_a_file_names_the_file(
     write: Write, conf_dir: Path, text: str, what: str, fix: str
 ):
     file = write("optim/mine", text)
-    told = only_fault("train_prefix", ["task=sample", "optim=mine"], conf_dir)
+    told = only_fault(TrainPrefixConfig, ["task=sample", "optim=mine"], conf_dir)
     assert (told[0], told[2]) == (what.format(file=file), fix.format(file=file))
 
 
 def test_bare_yes_and_no_in_a_file_are_explained(write: Write, conf_dir: Path):
     file = write("task/boolean", "labels: [no]\n")
-    assert only_fault("train_prefix", ["task=boolean"], conf_dir) == (
+    assert only_fault(TrainPrefixConfig, ["task=boolean"], conf_dir) == (
         f"task.labels[0] = false in {file}",
         "text (without quotes YAML reads yes, no, on and off as true and false)",
         f"put it in quotes in {file}",
@@ -468,7 +482,7 @@ def test_override_replaces_a_fault_in_a_file(write: Write, conf_dir: Path):
     write("optim/mine", "lr: abc\n")
     assert (
         compose(
-            "train_prefix", ["task=sample", "optim=mine", "optim.lr=1"], conf_dir=conf_dir
+            TrainPrefixConfig, ["task=sample", "optim=mine", "optim.lr=1"], conf_dir=conf_dir
         ).optim.lr
         == 1.0
     )
@@ -480,14 +494,15 @@ def test_fault_in_an_experiment_file_is_told_apart_from_its_group(write: Write, 
         "# @package _global_\nexperiment: {sources: [sample]}\noptim: {epochs: none}\n",
     )
     assert (
-        only_fault("run", ["experiment=short"], conf_dir)[0] == f"optim.epochs = 'none' in {file}"
+        only_fault(RunExperimentConfig, ["experiment=short"], conf_dir)[0]
+        == f"optim.epochs = 'none' in {file}"
     )
 
 
 def test_experiment_file_without_package_line_is_explained(write: Write, conf_dir: Path):
     file = write("experiment/short", "experiment: {sources: [sample]}\n")
     assert (
-        only_fault("run", ["experiment=short"], conf_dir)[2]
+        only_fault(RunExperimentConfig, ["experiment=short"], conf_dir)[2]
         == f"begin {file} with the line '# @package _global_'"
     )
 
@@ -508,13 +523,13 @@ def test_experiment_file_without_package_line_is_explained(write: Write, conf_di
 )
 def test_file_that_cannot_be_read_is_named(write: Write, conf_dir: Path, text: str):
     file = write("optim/mine", text)
-    what, _, fix = only_fault("train_prefix", ["task=sample", "optim=mine"], conf_dir)
+    what, _, fix = only_fault(TrainPrefixConfig, ["task=sample", "optim=mine"], conf_dir)
     assert what.startswith("the YAML files cannot be read: ") and str(file) in fix
 
 
 def test_other_faults_are_told_beside_a_file_that_cannot_be_read(write: Write, conf_dir: Path):
     write("optim/mine", "lr: [1\n")
-    found = faults("train_prefix", ["task=sample", "optim=mine", "zzz=1"], conf_dir)
+    found = faults(TrainPrefixConfig, ["task=sample", "optim=mine", "zzz=1"], conf_dir)
     assert [fault.what.partition(":")[0] for fault in found] == [
         "unknown setting 'zzz'",
         "the YAML files cannot be read",

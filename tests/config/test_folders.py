@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from prefixbank.commands.table import COMMANDS
 from prefixbank.config import folders
 from prefixbank.config.checking import check
+from prefixbank.config.commands import CombineCommandConfig, TrainPrefixConfig
 from prefixbank.config.compose import compose, conf_root, groups
 from prefixbank.errors import Faults, PrefixbankError, UsageError
 from tests.config.conftest import Write
+
+SETTINGS = [command.settings for command in COMMANDS]
 
 
 def test_groups_lists_options_of_both_folders(conf_dir: Path):
@@ -34,13 +38,15 @@ def test_groups_are_the_folders():
 
 def test_user_option_is_used(write: Write, conf_dir: Path):
     write("optim/mine", "lr: 0.5\n")
-    assert compose("train_prefix", ["task=sample", "optim=mine"], conf_dir=conf_dir).optim.lr == 0.5
+    assert (
+        compose(TrainPrefixConfig, ["task=sample", "optim=mine"], conf_dir=conf_dir).optim.lr == 0.5
+    )
 
 
 def test_user_file_of_a_name_that_exists_is_refused_with_both_names(write: Write, conf_dir: Path):
     file = write("encoder/minilm", "name: other\n")
     with pytest.raises(UsageError) as caught:
-        compose("combine", [], conf_dir=conf_dir)
+        compose(CombineCommandConfig, [], conf_dir=conf_dir)
     assert (
         caught.value.what
         == f"{file} and {conf_root() / 'encoder' / 'minilm.yaml'} have the same name"
@@ -82,13 +88,14 @@ def test_folder_may_have_a_difficult_name(tmp_path: Path):
     (folder / "task").mkdir(parents=True)
     (folder / "task" / "my task, 'x'.yaml").write_text("name: difficult\n", encoding="utf-8")
     assert (
-        compose("train_prefix", ["task=\"my task, 'x'\""], conf_dir=folder).task.name == "difficult"
+        compose(TrainPrefixConfig, ["task=\"my task, 'x'\""], conf_dir=folder).task.name
+        == "difficult"
     )
 
 
 def test_relative_folder_is_looked_up_from_here(conf_dir: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(conf_dir.parent)
-    assert compose("train_prefix", ["task=sample"], conf_dir=Path("conf")).task.name == "sample"
+    assert compose(TrainPrefixConfig, ["task=sample"], conf_dir=Path("conf")).task.name == "sample"
 
 
 def test_conf_root_is_the_packaged_copy_when_there_is_no_checkout(
@@ -140,7 +147,7 @@ def small_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("small_root")
 def test_check_composes_every_command_with_every_option(write: Write, conf_dir: Path):
     write("optim/mine", "lr: 0.5\n")
-    found = {finding.what for finding in check(conf_dir)}
+    found = {finding.what for finding in check(SETTINGS, conf_dir)}
     assert {
         "train-prefix optim=mine",
         "run optim=mine",
@@ -154,15 +161,17 @@ def test_check_composes_every_command_with_every_option(write: Write, conf_dir: 
 def test_check_tells_each_fault_where_it_is(write: Write, conf_dir: Path):
     write("optim/mine", "lr: abc\n")
     write("experiment/mine", "sources: [nothing]\n")
-    wrong = {finding.what: finding.error.what for finding in check(conf_dir) if finding.error}
+    wrong = {
+        finding.what: finding.error.what for finding in check(SETTINGS, conf_dir) if finding.error
+    }
     file = conf_dir / "optim" / "mine.yaml"
     assert {what: error for what, error in wrong.items() if "=mine" in what} == {
         "train-prefix optim=mine": f"optim.lr = 'abc' in {file}",
         "train-multitask optim=mine": f"optim.lr = 'abc' in {file}",
-        "combine optim=mine": f"optim.lr = 'abc' in {file}",
         "run optim=mine": f"optim.lr = 'abc' in {file}",
         "transfer map optim=mine": f"optim.lr = 'abc' in {file}",
         "transfer retrieve optim=mine": f"optim.lr = 'abc' in {file}",
+        "transfer combine optim=mine": f"optim.lr = 'abc' in {file}",
         "transfer similar optim=mine": f"optim.lr = 'abc' in {file}",
         "run experiment=mine": "task has no option 'nothing'",
         "transfer map experiment=mine": "task has no option 'nothing'",
@@ -172,7 +181,7 @@ def test_check_tells_each_fault_where_it_is(write: Write, conf_dir: Path):
 @pytest.mark.usefixtures("small_root")
 def test_check_looks_up_the_tasks_of_a_mixture(write: Write, conf_dir: Path):
     write("task/several", "mixture: [sample, nothing]\n")
-    wrong = {finding.what: finding.error for finding in check(conf_dir) if finding.error}
+    wrong = {finding.what: finding.error for finding in check(SETTINGS, conf_dir) if finding.error}
     fault = wrong["train-prefix task=several"]
     assert fault.what == "task has no option 'nothing'" and fault.fix.endswith(
         " in place of nothing"

@@ -6,23 +6,26 @@ from pathlib import Path
 
 import pytest
 
+from prefixbank.commands.table import COMMANDS
 from prefixbank.config import checking
 from prefixbank.config import compose as compose_module
 from prefixbank.config.checking import check
+from prefixbank.config.commands import TrainPrefixConfig
 from prefixbank.config.compose import compose
 from prefixbank.config.mixture import tasks_of
 from prefixbank.config.schema import TaskConfig
+from prefixbank.config.settings import names_at
 from prefixbank.errors import Faults, UsageError
 
 
 def test_mixture_needs_no_task():
-    task = compose("train_prefix", ["task.mixture=[polarity,topic]"]).task
+    task = compose(TrainPrefixConfig, ["task.mixture=[polarity,topic]"]).task
     assert task == TaskConfig(mixture=("polarity", "topic")) and task.size_cap == 2**19
 
 
 def test_all_faults_are_told_at_once():
     with pytest.raises(Faults) as caught:
-        compose("train_prefix", ["task=polarity", "task.mixture=[a,b,a]", "optim.epochs=1"])
+        compose(TrainPrefixConfig, ["task=polarity", "task.mixture=[a,b,a]", "optim.epochs=1"])
     assert [fault.what for fault in caught.value.faults] == [
         "task.mixture=[a,b,a] beside a data set of its own (task.name, task.source)",
         "task.mixture names a twice",
@@ -50,12 +53,13 @@ def test_file_of_a_mixture_passes_the_check(conf_dir: Path, monkeypatch: pytest.
         monkeypatch.setattr(
             module, "groups", lambda conf_dir=None: {"task": ["both", "polarity", "topic"]}
         )
-    commands = ("train-prefix", "combine", "probe", "transfer retrieve", "transfer similar")
-    found = {one.what: one.error for one in check(conf_dir) if one.what.endswith("task=both")}
-    assert found == {f"{command} task=both": None for command in commands}
+    commands = [command for command in COMMANDS if "task" in names_at(command.settings, ())]
+    checked = check([command.settings for command in COMMANDS], conf_dir)
+    found = {one.what: one.error for one in checked if one.what.endswith("task=both")}
+    assert found == {f"{command.name} task=both": None for command in commands} != {}
 
 
 def test_cap_without_a_mixture_is_refused():
     with pytest.raises(UsageError) as caught:
-        compose("train_prefix", ["task=polarity", "task.size_cap=5"])
+        compose(TrainPrefixConfig, ["task=polarity", "task.size_cap=5"])
     assert caught.value.what == "task.size_cap=5 without task.mixture"

@@ -16,7 +16,7 @@ REAL = ("transfer", "update")
 
 
 def composed(experiment: str) -> RunExperimentConfig:
-    return compose("run", [f"experiment={experiment}"])
+    return compose(RunExperimentConfig, [f"experiment={experiment}"])
 
 
 def named(config: RunExperimentConfig) -> Iterator[str]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import shlex
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import pytest
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 
+from prefixbank.commands.table import COMMANDS, Command
 from prefixbank.config.commands import CombineCommandConfig
 from prefixbank.config.compose import compose
 from prefixbank.config.schema import SplitNames
 from prefixbank.config.settings import (
-    CONFIGS,
-    Command,
     describe,
     example,
     full_names,
@@ -22,13 +21,14 @@ from prefixbank.config.settings import (
     names_at,
 )
 
-CHOICE: dict[Command, list[str]] = {
-    "train_prefix": ["task=polarity"],
+CHOICE: dict[str, list[str]] = {
+    "train-prefix": ["task=polarity"],
     "probe": ["task=polarity"],
     "run": ["experiment=smoke"],
-    "transfer_map": ["experiment=transfer_map_smoke"],
-    "transfer_retrieve": ["task=polarity"],
-    "transfer_similar": ["task=polarity"],
+    "transfer map": ["experiment=transfer_map_smoke"],
+    "transfer retrieve": ["task=polarity"],
+    "transfer similar": ["task=polarity"],
+    "transfer combine": ["task=polarity"],
 }
 
 
@@ -56,21 +56,21 @@ def test_limit_without_words_is_refused():
         describe(Annotated[int, MultipleOf(2)])
 
 
-@pytest.mark.parametrize("command", get_args(Command))
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_every_setting_has_an_example_that_is_accepted(command: Command):
-    config = CONFIGS[command]
+    config = command.settings
     names = [
         name
         for name in full_names(config)
         if not name.endswith(".overrides") and name != "task.mixture"
     ]
     examples = [shlex.split(example(config, name.split(".")))[0] for name in names]
-    assert isinstance(compose(command, [*CHOICE.get(command, []), *examples]), config)
+    assert isinstance(compose(config, [*CHOICE.get(command.name, []), *examples]), config)
 
 
-@pytest.mark.parametrize("command", get_args(Command))
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_every_setting_has_a_description(command: Command):
-    config = CONFIGS[command]
+    config = command.settings
     assert all(describe(hint_at(config, name.split("."))) for name in full_names(config))
 
 
@@ -92,7 +92,7 @@ def test_names_of_a_single_value_are_none():
 def test_full_names_reach_into_groups():
     assert full_names(CombineCommandConfig)[:5] == (
         "combine.rule",
-        "combine.weighting",
+        "combine.normalize_weights",
         "combine.weights",
         "pooling.position",
         "pooling.layers",
@@ -102,6 +102,8 @@ def test_full_names_reach_into_groups():
 def test_threads_do_not_mix_their_configs():
     with ThreadPoolExecutor(4) as pool:
         names = list(
-            pool.map(lambda number: compose("combine", [f"name=bank{number}"]).name, range(8))
+            pool.map(
+                lambda number: compose(CombineCommandConfig, [f"name=bank{number}"]).name, range(8)
+            )
         )
     assert names == [f"bank{number}" for number in range(8)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from prefixbank.config.commands import EmbedConfig
 from prefixbank.config.compose import compose, expand_sweep
 from prefixbank.errors import Faults, UsageError
 
@@ -46,7 +47,7 @@ def test_texts_of_a_sweep_survive_compose():
     paths = ["a b", "it's", "x (1)", "y\\z"]
     quoted = ",".join(f'"{path}"' for path in paths)
     assert [
-        compose("embed", run).corpus.path for run in expand_sweep([f"corpus.path={quoted}"])
+        compose(EmbedConfig, run).corpus.path for run in expand_sweep([f"corpus.path={quoted}"])
     ] == paths
 
 

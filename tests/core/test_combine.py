@@ -157,7 +157,7 @@ def test_copies_that_share_the_weight_of_one_equal_one(
     bert: BertModel, rule: Rule, count: int, gated: bool
 ):
     prefix = new_prefix(gated=gated)
-    bank = bank_of([prefix] * count, default_weights("share", count), rule)
+    bank = bank_of([prefix] * count, default_weights(count, normalize=True), rule)
     assert distance(vectors(bert, bank), vectors_of_prefix(bert, prefix)) < 1e-5
 
 
@@ -231,11 +231,11 @@ def test_passes_give_every_slot_its_own_bias():
 
 
 def test_share_gives_all_prefixes_together_the_weight_of_one():
-    assert default_weights("share", 4) == (0.25, 0.25, 0.25, 0.25)
+    assert default_weights(4, normalize=True) == (0.25, 0.25, 0.25, 0.25)
 
 
 def test_one_gives_every_prefix_weight_one():
-    assert default_weights("one", 3) == (1.0, 1.0, 1.0)
+    assert default_weights(3, normalize=False) == (1.0, 1.0, 1.0)
 
 
 @every_rule

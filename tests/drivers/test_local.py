@@ -164,7 +164,7 @@ def test_workers_see_one_gpu_each_of_those_that_the_command_sees(monkeypatch):
 
 STUB = """
 import pathlib, subprocess, sys, time
-from prefixbank import api, worker
+from prefixbank.commands import run
 
 def work(job):
     print("a library says something")
@@ -173,7 +173,7 @@ def work(job):
     time.sleep(job["sleep"])
     return {"n": 1}
 
-api.work = work
+run.work = work
 worker.main()
 """
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as parquet
 import pytest
 
-from prefixbank import api
+from prefixbank.commands.invocation import Invocation
 from prefixbank.config.running import RunConfig
 from prefixbank.errors import DataError, DeviceError, Faults, PrefixbankError, UsageError
 from prefixbank.runtime.events import Event, silent
@@ -20,6 +20,7 @@ from prefixbank.runtime.jobs import Job, error_in, event_collector, events_in, f
 from prefixbank.runtime.worker import worker_context
 from prefixbank.runtime.workers import ATTEMPTS, WorkerPool
 from prefixbank.store.store import Store
+from tests.commands import call
 from tests.prepared import SMALL, copy_store
 from tests.runtime.inline import Inline
 
@@ -35,9 +36,9 @@ DRIVER = "run.driver=slurm"
 
 
 @pytest.fixture
-def options(prepared, tmp_path) -> api.Options:
+def invocation(prepared, tmp_path) -> Invocation:
     """A store of the test's own, in which the tiny encoder is."""
-    return api.Options(store=copy_store(prepared.store, tmp_path / "copy"))
+    return Invocation(store=copy_store(prepared.store, tmp_path / "copy"))
 
 
 def study(prepared) -> tuple[str, ...]:
@@ -218,19 +219,21 @@ def test_driver_is_opened_for_work_only_and_closed_once(monkeypatch):
 
 
 def test_experiment_made_by_workers_has_the_same_keys_and_bytes(
-    prepared, options, tmp_path, monkeypatch
+    prepared, invocation, tmp_path, monkeypatch
 ):
-    other = api.Options(store=copy_store(prepared.store, tmp_path / "other"))
-    report = api.run(*study(prepared), options=other).entry
+    other = Invocation(store=copy_store(prepared.store, tmp_path / "other"))
+    report = call("run", *study(prepared), invocation=other).entry
     driver = Inline().instead(monkeypatch)
-    assert api.run(*study(prepared), DRIVER, options=options).entry.digest == report.digest
-    assert digests(options.store) == digests(other.store) and driver.closed == 1
+    assert (
+        call("run", *study(prepared), DRIVER, invocation=invocation).entry.digest == report.digest
+    )
+    assert digests(invocation.store) == digests(other.store) and driver.closed == 1
 
 
-def test_experiment_goes_to_workers_in_waves_of_what_can_be_made(prepared, options, monkeypatch):
+def test_experiment_goes_to_workers_in_waves_of_what_can_be_made(prepared, invocation, monkeypatch):
     driver = Inline().instead(monkeypatch)
-    api.run(*study(prepared), DRIVER, options=options)
-    steps = {entry.key: entry.step for entry in Store(Path(options.store)).entries()}
+    call("run", *study(prepared), DRIVER, invocation=invocation)
+    steps = {entry.key: entry.step for entry in Store(Path(invocation.store)).entries()}
     waves = [sorted(steps[key] for job in call for key in job["keys"]) for call in driver.calls]
     assert waves == [
         ["embed", "embed", "train_prefix", "train_prefix"],
@@ -239,76 +242,86 @@ def test_experiment_goes_to_workers_in_waves_of_what_can_be_made(prepared, optio
     ]
 
 
-def test_finished_units_are_skipped_and_told_once(prepared, options, monkeypatch):
+def test_finished_units_are_skipped_and_told_once(prepared, invocation, monkeypatch):
     driver = Inline().instead(monkeypatch)
     for _ in range(2):
         events: list[Event] = []
-        api.run(
-            *study(prepared), DRIVER, options=api.Options(store=options.store, emit=events.append)
+        call(
+            "run",
+            *study(prepared),
+            DRIVER,
+            invocation=Invocation(store=invocation.store, emit=events.append),
         )
     kinds = [event.kind for event in events if event.kind != "note"]
     assert kinds == ["hit"] * 12 and len(driver.jobs) == 10
 
 
-def test_each_unit_that_a_worker_made_is_told_once(prepared, options, monkeypatch):
+def test_each_unit_that_a_worker_made_is_told_once(prepared, invocation, monkeypatch):
     Inline().instead(monkeypatch)
     events: list[Event] = []
-    api.run(*study(prepared), DRIVER, options=api.Options(store=options.store, emit=events.append))
+    call(
+        "run",
+        *study(prepared),
+        DRIVER,
+        invocation=Invocation(store=invocation.store, emit=events.append),
+    )
     done = [(event.step, event.key) for event in events if event.kind == "done"]
     assert len(done) == len(set(done)) == 12 and not [
         event for event in events if event.kind in ("hit", "waits")
     ]
 
 
-def test_force_makes_everything_again_once(prepared, options, monkeypatch):
+def test_force_makes_everything_again_once(prepared, invocation, monkeypatch):
     driver = Inline().instead(monkeypatch)
-    before = api.run(*study(prepared), DRIVER, options=options).entry
-    forced = api.Options(store=options.store, force=True)
-    after = api.run(*study(prepared), DRIVER, options=forced).entry
-    entries = Store(Path(options.store)).entries()
+    before = call("run", *study(prepared), DRIVER, invocation=invocation).entry
+    forced = Invocation(store=invocation.store, force=True)
+    after = call("run", *study(prepared), DRIVER, invocation=forced).entry
+    entries = Store(Path(invocation.store)).entries()
     again = [entry for entry in entries if entry.info.get("forced")]
     assert (before.digest, len(again), len(driver.jobs)) == (after.digest, 12, 20)
 
 
-def test_dry_run_asks_no_worker(prepared, options, monkeypatch):
+def test_dry_run_asks_no_worker(prepared, invocation, monkeypatch):
     driver = Inline().instead(monkeypatch)
-    api.run(*study(prepared), DRIVER, options=api.Options(store=options.store, dry_run=True))
+    call(
+        "run", *study(prepared), DRIVER, invocation=Invocation(store=invocation.store, dry_run=True)
+    )
     assert not driver.calls
 
 
-def test_failing_unit_is_reported_after_the_others_are_made(prepared, options, monkeypatch):
+def test_failing_unit_is_reported_after_the_others_are_made(prepared, invocation, monkeypatch):
     driver = Inline().instead(monkeypatch)
     settings = (*study(prepared), DRIVER, 'experiment.overrides.beta=["optim.precision=fp16"]')
     with pytest.raises(DeviceError, match="fp16"):
-        api.run(*settings, options=options)
-    made = [entry.info["name"] for entry in Store(Path(options.store)).entries("train_prefix")]
+        call("run", *settings, invocation=invocation)
+    made = [entry.info["name"] for entry in Store(Path(invocation.store)).entries("train_prefix")]
     assert made.count("alpha") == 2 and made.count("beta") == 1 and driver.closed == 1
 
 
-def test_workers_that_put_nothing_into_this_store_are_found_out(prepared, options, monkeypatch):
+def test_workers_that_put_nothing_into_this_store_are_found_out(prepared, invocation, monkeypatch):
     driver = Inline().instead(monkeypatch)
     driver.outcomes = lambda jobs: ((place, {"events": []}) for place in range(len(jobs)))  # type: ignore[method-assign]
     with pytest.raises(PrefixbankError, match="4 of 4 units are not in the store"):
-        api.run(*study(prepared), DRIVER, options=options)
+        call("run", *study(prepared), DRIVER, invocation=invocation)
 
 
 @pytest.mark.parametrize(
     ("command", "settings"),
     [
-        ("train_prefix", ("task=folder", "task.path={tasks}/gamma")),
+        ("train-prefix", ("task=folder", "task.path={tasks}/gamma")),
         ("probe", ("bank=demo", "task=folder", "task.path={tasks}/gamma")),
     ],
 )
 def test_single_command_sends_its_units(
-    prepared, options, tmp_path, monkeypatch, command, settings
+    prepared, invocation, tmp_path, monkeypatch, command, settings
 ):
-    other = api.Options(store=copy_store(prepared.store, tmp_path / "other"))
+    other = Invocation(store=copy_store(prepared.store, tmp_path / "other"))
     given = [setting.format(tasks=prepared.tasks) for setting in settings] + [
-        *(SMALL if command == "train_prefix" else ())
+        *(SMALL if command == "train-prefix" else ())
     ]
-    expected = getattr(api, command)(*given, options=other).entry
+    expected = call(command, *given, invocation=other).entry
     driver = Inline().instead(monkeypatch)
-    found = getattr(api, command)(*given, DRIVER, options=options).entry
+    found = call(command, *given, DRIVER, invocation=invocation).entry
     assert (found.key, found.digest) == (expected.key, expected.digest)
     assert [job["keys"] for job in driver.jobs][-1] == (found.key,)
 
@@ -328,14 +341,14 @@ def corpus(tmp_path: Path) -> Path:
     "settings", [(), ("vectors=binary", "calibration_rows=4")], ids=["float32", "calibrated"]
 )
 def test_corpus_embedded_by_workers_has_the_same_keys_and_bytes(
-    prepared, options, corpus, tmp_path, monkeypatch, settings, shares
+    prepared, invocation, corpus, tmp_path, monkeypatch, settings, shares
 ):
     given = ("bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", *settings)
-    other = api.Options(store=copy_store(prepared.store, tmp_path / "other"))
-    expected = api.embed(*given, options=other).entry
+    other = Invocation(store=copy_store(prepared.store, tmp_path / "other"))
+    expected = call("embed", *given, invocation=other).entry
     driver = Inline(batches_units=shares).instead(monkeypatch)
-    found = api.embed(*given, DRIVER, options=options).entry
-    assert found.digest == expected.digest and digests(options.store) == digests(other.store)
+    found = call("embed", *given, DRIVER, invocation=invocation).entry
+    assert found.digest == expected.digest and digests(invocation.store) == digests(other.store)
     assert [len(call) for call in driver.calls] == ([1] if settings else []) + [
         2 if shares else 5 if settings else 6
     ]
@@ -347,18 +360,18 @@ def test_corpus_embedded_by_workers_has_the_same_keys_and_bytes(
     assert rows == list(range(23))
 
 
-def test_workers_are_asked_for_missing_shards_only(prepared, options, corpus, monkeypatch):
+def test_workers_are_asked_for_missing_shards_only(prepared, invocation, corpus, monkeypatch):
     driver = Inline().instead(monkeypatch)
     given = ("bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", DRIVER)
-    api.embed(*given, options=options)
+    call("embed", *given, invocation=invocation)
     with corpus.open("a", encoding="utf-8") as file:
         file.write("one more\n")
-    api.embed(*given, options=options)
+    call("embed", *given, invocation=invocation)
     assert [sorted(job["shards"]) for job in driver.calls[1]] == [["5"]]
 
 
 def test_corpus_that_is_another_one_for_the_workers_is_refused(
-    prepared, options, corpus, monkeypatch
+    prepared, invocation, corpus, monkeypatch
 ):
     driver = Inline().instead(monkeypatch)
     outcomes = driver.outcomes
@@ -369,57 +382,86 @@ def test_corpus_that_is_another_one_for_the_workers_is_refused(
 
     driver.outcomes = change_first  # type: ignore[method-assign]
     with pytest.raises(DataError, match="changed while it was read"):
-        api.embed(
-            "bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", DRIVER, options=options
+        call(
+            "embed",
+            "bank=demo",
+            f"corpus.path={corpus}",
+            "corpus.shard_rows=4",
+            DRIVER,
+            invocation=invocation,
         )
 
 
-def test_progress_counts_the_rows_that_workers_have_done(prepared, options, corpus, monkeypatch):
+def test_progress_counts_the_rows_that_workers_have_done(prepared, invocation, corpus, monkeypatch):
     Inline().instead(monkeypatch)
     events: list[Event] = []
-    told = api.Options(store=options.store, emit=events.append)
-    api.embed("bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", DRIVER, options=told)
+    told = Invocation(store=invocation.store, emit=events.append)
+    call(
+        "embed",
+        "bank=demo",
+        f"corpus.path={corpus}",
+        "corpus.shard_rows=4",
+        DRIVER,
+        invocation=told,
+    )
     done = [event.done for event in events if event.kind == "progress"]
     assert done[:7] == [0, 3, 7, 11, 15, 19, 23] and set(done[7:]) == {23}
 
 
 @pytest.mark.parametrize("driver", ["slurm", "ray"])
 def test_standard_input_is_refused_for_workers_on_other_machines(
-    prepared, options, monkeypatch, driver
+    prepared, invocation, monkeypatch, driver
 ):
     asked = Inline().instead(monkeypatch)
     monkeypatch.setattr(
         "sys.stdin", type("Stdin", (), {"buffer": __import__("io").BytesIO(b"a\nb\nc\n")})
     )
     with pytest.raises(UsageError, match="corpus.path=- with run.driver=" + driver):
-        api.embed("bank=demo", "corpus.path=-", f"run.driver={driver}", options=options)
+        call("embed", "bank=demo", "corpus.path=-", f"run.driver={driver}", invocation=invocation)
     assert not asked.calls
 
 
 def test_relative_paths_lead_where_the_command_was_given(
-    prepared, options, corpus, tmp_path, monkeypatch
+    prepared, invocation, corpus, tmp_path, monkeypatch
 ):
     Inline().instead(monkeypatch)
     monkeypatch.chdir(corpus.parent)
-    made = api.embed(
-        "bank=demo", "corpus.path=corpus.txt", "corpus.shard_rows=4", DRIVER, options=options
+    made = call(
+        "embed",
+        "bank=demo",
+        "corpus.path=corpus.txt",
+        "corpus.shard_rows=4",
+        DRIVER,
+        invocation=invocation,
     )
     assert made.is_made and Path.cwd() == corpus.parent
 
 
 @pytest.mark.parametrize("setting", ["run.driver=ray", "run.workers=2"])
-def test_reuse_is_refused_for_several_workers(prepared, options, corpus, monkeypatch, setting):
+def test_reuse_is_refused_for_several_workers(prepared, invocation, corpus, monkeypatch, setting):
     asked = Inline().instead(monkeypatch)
     with pytest.raises(UsageError, match="reuse=true with run.driver="):
-        api.embed("bank=demo", f"corpus.path={corpus}", "reuse=true", setting, options=options)
+        call(
+            "embed",
+            "bank=demo",
+            f"corpus.path={corpus}",
+            "reuse=true",
+            setting,
+            invocation=invocation,
+        )
     assert not asked.calls
 
 
 def test_reuse_needs_no_workers_where_several_would_be_chosen(
-    prepared, options, corpus, monkeypatch
+    prepared, invocation, corpus, monkeypatch
 ):
     asked = Inline(dispatches_single_units=False).instead(monkeypatch)
-    made = api.embed(
-        "bank=demo", f"corpus.path={corpus}", "corpus.shard_rows=4", "reuse=true", options=options
+    made = call(
+        "embed",
+        "bank=demo",
+        f"corpus.path={corpus}",
+        "corpus.shard_rows=4",
+        "reuse=true",
+        invocation=invocation,
     )
     assert made.is_made and not asked.calls

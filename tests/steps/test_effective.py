@@ -43,10 +43,10 @@ IDLE = [
     {"prefix": PrefixConfig(mlp_hidden_size=8)},
     {"prefix": PrefixConfig(gate_init=1.5)},
 ]
-OTHERS = {"weighting": "one", "init_fit": "tile"}
+OTHERS = {"normalize_weights": False, "init_fit": "tile"}
 """Values, other than the default, of settings that are words."""
 IDLE_BESIDE: dict[str, dict[str, Any]] = {
-    "weighting": {"weights": (1.0,)},
+    "normalize_weights": {"weights": (1.0,)},
     "init_scale": {"init": "prefix"},
 }
 """What makes a setting idle that counts beside the defaults."""
@@ -134,5 +134,5 @@ def test_no_key_follows_a_setting_without_effect(context: Context, prepared):
         return [key_of(one.document) for one in units]
 
     assert keys(
-        pooling, CombineConfig(weights=(1.0,), weighting="one"), ProbeConfig(outer_folds=3)
+        pooling, CombineConfig(weights=(1.0,), normalize_weights=False), ProbeConfig(outer_folds=3)
     ) == keys(PoolingConfig(), CombineConfig(weights=(1.0,)), ProbeConfig())

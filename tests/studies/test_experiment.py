@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from prefixbank.config.commands import RunExperimentConfig
 from prefixbank.config.compose import compose, override_recipe
 from prefixbank.config.schema import TaskConfig
 from prefixbank.runtime.context import Context
@@ -41,7 +42,7 @@ def run(prepared, copy):
 
     def go(*settings: str, dry_run: bool = False):
         events: list[Event] = []
-        config = compose("run", [*QUICK, *settings])
+        config = compose(RunExperimentConfig, [*QUICK, *settings])
         experiment = Experiment(
             config=config,
             find_task=lambda name: TaskConfig(name=name, path=str(prepared.tasks / name)),

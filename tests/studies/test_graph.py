@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from prefixbank.artifacts.embeddings import read_vectors
+from prefixbank.config.commands import RunExperimentConfig
 from prefixbank.config.compose import compose, override_recipe
 from prefixbank.config.schema import TaskConfig
 from prefixbank.runtime.context import Context
@@ -35,7 +36,7 @@ def graph(prepared, tmp_path):
     store, events = Store(copy_store(prepared.store, tmp_path / "copy")), []
 
     def build(*settings: str, dry_run: bool = False) -> tuple[Graph, list[Event]]:
-        config = compose("run", [*SETTINGS, *settings])
+        config = compose(RunExperimentConfig, [*SETTINGS, *settings])
         experiment = Experiment(
             config=config,
             find_task=lambda name: TaskConfig(name=name, path=str(prepared.tasks / name)),

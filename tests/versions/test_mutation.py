@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from prefixbank import api
+from prefixbank.commands.invocation import Invocation
+from tests.commands import call
 from tests.prepared import SMALL, write_task
 from tests.source import Module, package_modules
 from tests.versions.reach import Code
@@ -34,11 +35,11 @@ class Traced:
     root: Path
     trace: Trace
 
-    def __call__(self, command: Callable[..., object], *settings: str) -> None:
+    def __call__(self, command: str, *settings: str) -> None:
         """Run a command. Each begins with nothing loaded, so that its steps load what they use."""
-        options = api.Options(store=self.root / "store")
+        invocation = Invocation(store=self.root / "store")
         with self.trace.on():
-            command(*settings, options=options)
+            call(command, *settings, invocation=invocation)
 
     @property
     def tasks(self) -> str:
@@ -67,10 +68,12 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
     traced = Traced(root=root, trace=Trace())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
-        traced(api.train_prefix, *traced.task("alpha"), *SMALL)
-        traced(api.combine, "prefixes=[alpha]", "name=one")
-        traced(api.probe, *traced.task("gamma"), "bank=one", "vectors=int8", "probe.resamples=20")
-        traced(api.embed, "bank=none", "encoder=tiny", f"corpus.path={root / 'corpus.txt'}")
+        traced("train-prefix", *traced.task("alpha"), *SMALL)
+        traced("combine", "prefixes=[alpha]", "name=one")
+        traced(
+            "probe", *traced.task("gamma"), "bank=one", "vectors=int8", "probe.bootstrap_samples=20"
+        )
+        traced("embed", "bank=none", "encoder=tiny", f"corpus.path={root / 'corpus.txt'}")
         yield traced
 
 
@@ -81,26 +84,26 @@ def make_everything(run: Traced) -> None:
         run.task("gamma"),
         f"corpus.path={run.root / 'corpus.txt'}",
     )
-    few = "probe.resamples=20"
-    gated = ("prefix.gate=learned", "prefix.reparameterisation=mlp")
+    few = "probe.bootstrap_samples=20"
+    gated = ("prefix.gate=learned", "prefix.projection=mlp")
     of_labels = ("prefix.kind=soft", "prefix.init=labels", "name=soft")
     small_map = ("experiment.seeds=[0]", "experiment.source_rows=0", "experiment.validation_rows=0")
     study = ("experiment.sources=[alpha,beta]", "experiment.targets=[gamma,omega]", run.tasks, few)
-    run(api.train_prefix, *beta, *SMALL, *gated)
-    run(api.train_prefix, *beta, *SMALL, "prefix.init=prefix/alpha", "name=warm")
-    run(api.train_prefix, *beta, *SMALL, *of_labels)
-    run(api.train_prefix, "task.mixture=[alpha,beta]", run.tasks, *SMALL, "name=mixed")
-    run(api.train_multitask, "tasks=[alpha,beta]", run.tasks, "encoder=tiny", "optim.epochs=1")
-    run(api.combine, "prefixes=[alpha,beta]", "name=demo")
-    run(api.combine, "prefixes=[soft]", "name=soft")
-    run(api.probe, *gamma, "bank=multitask/alpha-beta", "probe=nested_cv", "vectors=binary", few)
-    run(api.probe, *gamma, "bank=soft", "probe=mlp", few)
-    run(api.embed, "bank=none", "encoder=tiny", corpus, "vectors=int8", "calibration_rows=4")
-    run(api.embed, "bank=demo", corpus, "corpus.shard_rows=4", "reuse=true")
+    run("train-prefix", *beta, *SMALL, *gated)
+    run("train-prefix", *beta, *SMALL, "prefix.init=prefix/alpha", "name=warm")
+    run("train-prefix", *beta, *SMALL, *of_labels)
+    run("train-prefix", "task.mixture=[alpha,beta]", run.tasks, *SMALL, "name=mixed")
+    run("train-multitask", "tasks=[alpha,beta]", run.tasks, "encoder=tiny", "optim.epochs=1")
+    run("combine", "prefixes=[alpha,beta]", "name=demo")
+    run("combine", "prefixes=[soft]", "name=soft")
+    run("probe", *gamma, "bank=multitask/alpha-beta", "probe=nested_cv", "vectors=binary", few)
+    run("probe", *gamma, "bank=soft", "probe=mlp", few)
+    run("embed", "bank=none", "encoder=tiny", corpus, "vectors=int8", "calibration_rows=4")
+    run("embed", "bank=demo", corpus, "corpus.shard_rows=4", "reuse=true")
     columns = "experiment.representations=[plain,multitask,bank,mean_vectors,random]"
-    run(api.run, "experiment=smoke", *SMALL, *study, columns)
-    run(api.transfer_map, "experiment=transfer-map-smoke", *SMALL, *study, *small_map)
-    run(api.transfer_similar, *gamma, "sources=[alpha,beta]", *SMALL)
+    run("run", "experiment=smoke", *SMALL, *study, columns)
+    run("transfer map", "experiment=transfer_map_smoke", *SMALL, *study, *small_map)
+    run("transfer similar", *gamma, "sources=[alpha,beta]", *SMALL)
 
 
 @cache

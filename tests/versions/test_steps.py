@@ -12,7 +12,7 @@ from tests.versions.reader import PACKAGE
 from tests.versions.record import current, differences, read_record
 
 REPORTS = ("reports/*",)
-STUDIES = ("api.py", "cli/*", "studies/*")
+STUDIES = ("api.py", "commands/*", "cli/*", "studies/*")
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,9 @@ from prefixbank.store.artifact import Entry
 def write_bank(out: Path, entries: Sequence[Entry], recipe: BankRecipe) -> None:
     """Check that the prefixes can be combined under the rule, and write the bank."""
     prefixes = tuple(prefix_from(read_tensors(entry, "prefix.safetensors")) for entry in entries)
-    weights = recipe.combine.weights or default_weights(recipe.combine.weighting, len(prefixes))
+    weights = recipe.combine.weights or default_weights(
+        len(prefixes), normalize=recipe.combine.normalize_weights
+    )
     bank = Bank(
         prefixes=prefixes,
         weights=weights,

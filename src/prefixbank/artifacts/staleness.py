@@ -32,7 +32,7 @@ def refresh_command(ref: str, entry: Entry) -> str:
     combine, pooling = entry.document["config"]["combine"], entry.document["config"]["pooling"]
     settings = [
         f"combine={combine['rule']}",
-        f"combine.weighting={combine['weighting']}",
+        f"combine.normalize_weights={str(combine['normalize_weights']).lower()}",
         f"pooling={pooling['position']}",
     ]
     if combine["weights"]:

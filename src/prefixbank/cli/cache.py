@@ -1,4 +1,4 @@
-"""`prefixbank cache`: look into the store and look after it. Imports neither torch nor hydra."""
+"""`prefixbank cache`: list, check and clean the store. Imports neither torch nor hydra."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from prefixbank.store.key import diff_documents
 from prefixbank.store.store import GRACE_DAYS, Store
 
 cache = typer.Typer(
-    help="Look into the store and look after it.",
+    help="List, check and clean the store.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 Name = Annotated[
     str,
-    typer.Argument(help="A ref (prefix/sst2, bank/demo), a key, or its first 6 digits or more."),
+    typer.Argument(
+        help="A ref (prefix/sst2, bank/demo), or a key, or at least its first 6 digits."
+    ),
 ]
 FormatFlag = Annotated[Format | None, flag.FORMAT]
 
@@ -35,14 +37,14 @@ def list_entries(
     step: Annotated[
         str | None,
         typer.Argument(
-            help="Only this step: train-prefix, train-multitask, combine, embed, probe, report."
+            help="Only this step: train-prefix, train-multitask, combine, embed, probe, report, ..."
         ),
     ] = None,
     store: flag.StoreFlag = None,
     form: FormatFlag = None,
     debug: flag.Debug = False,
 ) -> None:
-    """List artifacts, oldest first, with refs, and which of them are stale."""
+    """List artifacts, oldest first, with their refs. Stale banks are marked."""
     with reported(debug=debug):
         opened = Store(store_root(store))
         names: dict[str, list[str]] = {}
@@ -59,9 +61,9 @@ def list_entries(
 
 
 def _listed(store: Store, entry: Entry, names: dict[str, list[str]]) -> Row:
-    """Return the row of one artifact.
+    """Return the row of an artifact.
 
-    A ref that its inputs were named by and that moved since makes it stale.
+    A bank is stale if a ref that it was made from leads to another prefix now.
     """
     moved = [ref for ref, _, _ in moved_refs(store, entry)]
     refs = names.get(entry.key, [])
@@ -82,7 +84,7 @@ def _listed(store: Store, entry: Entry, names: dict[str, list[str]]) -> Row:
 
 
 def _report_damaged(store: Store, *, debug: bool) -> None:
-    """Report entries that cannot be read, after the good ones were shown."""
+    """Print the errors of entries that cannot be read."""
     damaged = store.damaged()
     for _, error in damaged:
         report(error, debug=debug)
@@ -92,7 +94,7 @@ def _report_damaged(store: Store, *, debug: bool) -> None:
 
 @cache.command(epilog="Example: prefixbank cache show bank/demo")
 def show(name: Name, store: flag.StoreFlag = None, debug: flag.Debug = False) -> None:
-    """Show one artifact: what determined it, its files, facts about its making."""
+    """Show one artifact: what determines its key, its files, and facts about how it was made."""
     with reported(debug=debug):
         entry = Store(store_root(store)).resolve("", name)
         files = {
@@ -116,19 +118,19 @@ def why(
     other: Annotated[
         str,
         typer.Argument(
-            help="The artifact to compare with; left out: the most similar one of the step."
+            help="The artifact to compare with; default: the most similar one of the same step."
         ),
     ] = "",
     store: flag.StoreFlag = None,
     debug: flag.Debug = False,
 ) -> None:
-    """Say in what an artifact's key differs from another's: why one was not a hit for the other."""
+    """Show in what the keys of two artifacts differ: why the second was not a hit for the first."""
     with reported(debug=debug):
         opened = Store(store_root(store))
         entry = opened.resolve("", name)
-        beside = opened.resolve("", other) if other else _most_similar(opened, entry)
-        typer.echo(f"{beside.step} {beside.short_key} -> {entry.short_key}")
-        for line in diff_documents(beside.document, entry.document) or ["the same document"]:
+        compared = opened.resolve("", other) if other else _most_similar(opened, entry)
+        typer.echo(f"{compared.step} {compared.short_key} -> {entry.short_key}")
+        for line in diff_documents(compared.document, entry.document) or ["the same document"]:
             typer.echo(f"  {line}")
 
 
@@ -136,7 +138,7 @@ def _most_similar(store: Store, entry: Entry) -> Entry:
     others = [one for one in store.entries(entry.step) if one.key != entry.key]
     if not others:
         raise UsageError(
-            f"{entry.step} {entry.short_key} is the only one of its step",
+            f"{entry.step} {entry.short_key} is the only artifact of its step",
             expected="another artifact to compare with",
             fix="prefixbank cache ls",
         )
@@ -146,12 +148,12 @@ def _most_similar(store: Store, entry: Entry) -> Entry:
 @cache.command(epilog="Example: prefixbank cache verify bank/demo")
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Refs or keys; none: everything.")
+        list[str] | None, typer.Argument(help="Refs or keys; default: everything.")
     ] = None,
     store: flag.StoreFlag = None,
     debug: flag.Debug = False,
 ) -> None:
-    """Read every byte again and compare with what was published."""
+    """Read every file again and compare it with what was published."""
     with reported(debug=debug):
         opened = Store(store_root(store))
         keys = [opened.resolve("", name).key for name in names or ()] or None
@@ -168,15 +170,15 @@ def verify(
 @cache.command(epilog="Example: prefixbank cache gc --grace-days 30 --yes")
 def gc(
     yes: Annotated[
-        bool, typer.Option("--yes", help="Delete; without it only the plan is shown.")
+        bool, typer.Option("--yes", help="Delete. Without it, only show the plan.")
     ] = False,
     grace_days: Annotated[
-        float, typer.Option("--grace-days", min=0, help="Keep what is younger.")
+        float, typer.Option("--grace-days", min=0, help="Keep artifacts that are younger.")
     ] = GRACE_DAYS,
     store: flag.StoreFlag = None,
     debug: flag.Debug = False,
 ) -> None:
-    """Delete artifacts that no ref and no pin needs."""
+    """Delete artifacts that neither a ref nor a pin needs."""
     with reported(debug=debug):
         opened = Store(store_root(store))
         plan = opened.gc_plan(datetime.now(UTC), grace_days)
@@ -194,11 +196,11 @@ def gc(
 @cache.command(epilog="Example: prefixbank cache pin bank/demo")
 def pin(
     name: Name,
-    remove: Annotated[bool, typer.Option("--remove", help="Take the pin away.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the pin.")] = False,
     store: flag.StoreFlag = None,
     debug: flag.Debug = False,
 ) -> None:
-    """Keep an artifact, and all it was made from, out of gc."""
+    """Keep an artifact, and everything that it was made from, when gc deletes."""
     with reported(debug=debug):
         opened = Store(store_root(store))
         entry = opened.resolve("", name)

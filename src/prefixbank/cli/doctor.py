@@ -1,7 +1,4 @@
-"""`prefixbank doctor`: versions, devices, store, encoder package.
-
-What is missing and the command that brings it.
-"""
+"""`prefixbank doctor`: versions, devices, store and extras, and how to get what is missing."""
 
 from __future__ import annotations
 
@@ -75,38 +72,38 @@ def _devices() -> list[Row]:
     return (
         rows
         if len(rows) > 1
-        else [*rows, _row("cuda", "none", "absent", "optional: a GPU and a torch build for it")]
+        else [*rows, _row("cuda", "none", "absent", "optional: a GPU, and a build of torch for it")]
     )
 
 
 def _store_row(store: str | None) -> Row:
     root = store_root(store)
-    nearest = next(folder for folder in (root, *root.parents) if folder.exists())
-    free = shutil.disk_usage(nearest).free
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
         return _row(
             "store",
             str(root),
             "missing",
-            "--store PATH, or PREFIXBANK_STORE=PATH, in a folder that can be written",
+            "--store PATH, or PREFIXBANK_STORE=PATH, in a writable folder",
         )
     return _row(
         "store",
-        f"{root} ({'there' if root.exists() else 'made by the first command'}, {free / 1e9:.0f} "
-        "GB free)",
+        f"{root} ({'exists' if root.exists() else 'created by the first command'}, "
+        f"{free / 1e9:.0f} GB free)",
     )
 
 
 def _extras() -> list[Row]:
     rows = []
     for extra, module in EXTRAS.items():
-        there = importlib.util.find_spec(module) is not None
+        installed = importlib.util.find_spec(module) is not None
         rows.append(
             _row(
                 f"extra {extra}",
-                module if there else "",
-                "ok" if there else "absent",
-                "" if there else f"pip install 'prefixbank[{extra}]'",
+                module if installed else "",
+                "ok" if installed else "absent",
+                "" if installed else f"pip install 'prefixbank[{extra}]'",
             )
         )
     return rows
@@ -115,4 +112,4 @@ def _extras() -> list[Row]:
 def _hub() -> Row:
     if hub_is_offline():
         return _row("hub", "offline (HF_HUB_OFFLINE)")
-    return _row("hub", "online when asked", "ok", "HF_HUB_OFFLINE=1 to use only what is cached")
+    return _row("hub", "online if needed", "ok", "HF_HUB_OFFLINE=1 to use only cached files")

@@ -11,7 +11,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[KEY=VALUE]...",
-        help="Settings; see them with: prefixbank config show COMMAND",
+        help="Settings; list them with: prefixbank config show COMMAND",
         show_default=False,
     ),
 ]
@@ -25,24 +25,24 @@ ConfDir = Annotated[
     Path | None,
     typer.Option(
         "--conf-dir",
-        help="A folder with YAML files of your own (task/, encoder/, experiment/ ...).",
+        help="A folder with your own YAML files (task/, encoder/, experiment/ ...).",
         show_default=False,
     ),
 ]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Show what is a hit and why the rest is a miss; make nothing."),
+    typer.Option("--dry-run", help="Show what is a hit, and why the rest is a miss. Make nothing."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Make again what the store has.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no step lines on stderr.")]
+Force = Annotated[bool, typer.Option("--force", help="Make artifacts again that the store has.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print no steps and no progress on stderr.")]
 FORMAT = typer.Option(
     "--format",
-    help="Form of the result on stdout; default: table on a terminal, else json.",
+    help="Format of the result on stdout; default: table on a terminal, else json.",
     show_default=False,
 )
 Out = Annotated[
     Path | None,
-    typer.Option("--out", help="Put a copy of what was made there.", show_default=False),
+    typer.Option("--out", help="Copy the result there.", show_default=False),
 ]
 Sweep = Annotated[
     bool,

@@ -1,69 +1,72 @@
-"""What the producing commands do.
-
-Run each combination of settings, print results, copy them out.
-"""
+"""Run a command for each combination of its settings, print the results, and copy them out."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import typer
 
-from prefixbank.cli.console import Format, Row, Steps, chosen_format, print_rows, report, reported
-from prefixbank.cli.sweep import after, make_ahead
+from prefixbank.cli.console import Format, Row, chosen_format, print_rows, report, reported
+from prefixbank.commands.invocation import Invocation
+from prefixbank.commands.progress import StepLines
+from prefixbank.commands.table import Command
 from prefixbank.errors import PrefixbankError, UsageError
-
-if TYPE_CHECKING:
-    from prefixbank.api import Options
-    from prefixbank.runtime.unit import Planned
+from prefixbank.runtime.events import silent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:
-    """The flags of one producing command, as given."""
+    """The flags of a command, as given."""
 
     store: str | None
     conf_dir: Path | None
-    dry_run: bool
-    force: bool
     quiet: bool
     form: Format | None
-    out: Path | None
-    sweep: bool
     debug: bool
+    dry_run: bool = False
+    force: bool = False
+    out: Path | None = None
+    sweep: bool = False
 
 
-def run_command(
-    command: str,
-    overrides: list[str] | None,
-    flags: Flags,
-    *,
-    text: Callable[[Row], str] | None = None,
-) -> None:
-    """Run `prefixbank.api.<command>` for each combination of settings and print the results.
+def list_rows(command: Command[Any], overrides: list[str], flags: Flags) -> None:
+    """Run a command that makes nothing, and print its rows."""
+    with reported(debug=flags.debug), StepLines(quiet=flags.quiet) as lines:
+        from prefixbank import api
+
+        result = api.run(
+            command.name,
+            *overrides,
+            store=flags.store,
+            conf_dir=flags.conf_dir,
+            on_event=lines,
+        )
+        print_rows(result.rows, chosen_format(flags.form))
+
+
+def run_command(command: Command[Any], overrides: list[str], flags: Flags) -> None:
+    """Run a command for each combination of settings and print the results.
 
     Args:
-        command: name of the API function.
+        command: a command that makes an artifact.
         overrides: `KEY=VALUE` settings.
         flags: as given.
-        text: how to show a single result as text instead of a one-row table.
     """
     with reported(debug=flags.debug):
-        rows, failed = _run_all(command, list(overrides or ()), flags)
+        rows, failed = _run_all(command, overrides, flags)
         form = chosen_format(flags.form)
-        if rows and text is not None and form == "table":
-            typer.echo("\n\n".join(text(row) for row in rows))
+        if rows and command.makes == "report" and form == "table":
+            typer.echo("\n\n".join(_report_text(row) for row in rows))
         elif rows:
             from prefixbank.artifacts.summary import flat_rows
 
             shown = [line for row in rows for line in flat_rows(row)] if form == "csv" else rows
             print_rows(shown, form, single=not flags.sweep)
         if failed:
-            typer.echo(f"{len(failed)} of {len(failed) + len(rows)} units failed:", err=True)
+            typer.echo(f"{len(failed)} of {len(failed) + len(rows)} runs failed:", err=True)
             for settings, error in failed:
                 typer.echo(" ".join(settings), err=True)
                 report(error, debug=flags.debug)
@@ -71,41 +74,36 @@ def run_command(
 
 
 def _run_all(
-    command: str, overrides: list[str], flags: Flags
+    command: Command[Any], overrides: list[str], flags: Flags
 ) -> tuple[list[Row], list[tuple[list[str], PrefixbankError]]]:
-    """Run one unit after another; in a sweep a failing one does not stop the others."""
+    """Run one combination after another. In a sweep, one that fails does not stop the others."""
+    from prefixbank.commands.run import run_sweep
     from prefixbank.config.compose import expand_sweep
 
-    rows: list[Row] = []
-    failed: list[tuple[list[str], PrefixbankError]] = []
     combinations = expand_sweep(overrides) if flags.sweep else [overrides]
     if flags.out is not None and len(combinations) > 1:
         raise UsageError(
-            "--out with a sweep of several units",
+            "--out with a sweep of several runs",
             expected="one result to copy",
-            fix="drop --out, or run the units one by one",
+            fix="drop --out, or run the combinations one by one",
         )
     check_out(flags.out)
-    with Steps(quiet=flags.quiet) as steps:
-        from prefixbank import api
-
-        options = api.Options(
+    rows: list[Row] = []
+    failed: list[tuple[list[str], PrefixbankError]] = []
+    with StepLines(quiet=flags.quiet) as lines:
+        invocation = Invocation(
             store=flags.store,
             conf_dir=flags.conf_dir,
             dry_run=flags.dry_run,
             force=flags.force,
-            emit=steps,
+            emit=lines,
         )
-        made = make_ahead(command, combinations, options)
-        for place, settings in enumerate(combinations):
+        by_workers = run_sweep(command, combinations, invocation)
+        for index, settings in enumerate(combinations):
             try:
-                rows += _run_one(
-                    command,
-                    settings,
-                    flags,
-                    after(options) if place in made else options,
-                    made.get(place),
-                )
+                if (error := by_workers.get(index)) is not None:
+                    raise error
+                rows += _run_one(command, settings, flags, lines, is_made=index in by_workers)
             except PrefixbankError as error:
                 if not flags.sweep:
                     raise
@@ -114,44 +112,62 @@ def _run_all(
 
 
 def _run_one(
-    command: str, settings: list[str], flags: Flags, options: Options, error: PrefixbankError | None
+    command: Command[Any], settings: list[str], flags: Flags, lines: StepLines, *, is_made: bool
 ) -> list[Row]:
-    """Run one unit, unless a worker has and met an error; no row for a dry run that is no hit."""
-    from prefixbank import api
-    from prefixbank.artifacts.summary import summary
+    """Run one combination. A dry run that is no hit has no row.
 
-    if error is not None:
-        raise error
-    planned: Planned = getattr(api, command)(*settings, options=options)
-    if not planned.is_made:
-        return []
-    entry = planned.entry
-    if flags.out is not None and not flags.dry_run:
-        copy_out(entry.path, list(entry.files), flags.out)
-    return [summary(entry)]
+    Args:
+        command: which one.
+        settings: `KEY=VALUE` each.
+        flags: as given.
+        lines: prints events.
+        is_made: workers have made it and printed its events, so it is a hit without a line.
+    """
+    from prefixbank import api
+
+    result = api.run(
+        command.name,
+        *settings,
+        store=flags.store,
+        conf_dir=flags.conf_dir,
+        dry_run=flags.dry_run,
+        force=flags.force and not is_made,
+        on_event=silent if is_made else lines,
+    )
+    if result.artifact is not None and flags.out is not None and not flags.dry_run:
+        copy_out(result.artifact.path, list(result.artifact.files), flags.out)
+    return list(result.rows)
+
+
+def _report_text(row: Row) -> str:
+    """Return an experiment's report as text for a terminal."""
+    path = Path(row["path"])
+    text = (path / "report.md").read_text(encoding="utf-8").split("\n![", maxsplit=1)[0].rstrip()
+    charts = "".join(f"\nchart:  {chart}" for chart in sorted(path.glob("*.png")))
+    return f"{text}\n\nreport: {path / 'report.md'}{charts}"
 
 
 def check_out(out: Path | None) -> None:
-    """Refuse a target that holds something, before any work is done."""
+    """Refuse a target that exists and is not empty, before any work is done."""
     if out is None:
         return
     above = next(folder for folder in out.absolute().parents if folder.exists())
     if not above.is_dir():
         raise UsageError(
-            f"--out {out} lies below {above}, which is no folder",
+            f"--out {out} lies below {above}, which is not a folder",
             expected="a path below a folder",
             fix=f"--out {above}-out",
         )
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise UsageError(
-            f"--out {out} is there already",
+            f"--out {out} exists already",
             expected="a path that does not exist, or an empty folder",
             fix=f"--out {out}-2    or remove it first",
         )
 
 
 def copy_out(source: Path, names: list[str], out: Path) -> None:
-    """Copy an artifact's files into the folder `out`; one Parquet file may be named itself."""
+    """Copy an artifact's files into the folder `out`, or its only Parquet file to that path."""
     shards = sorted(name for name in names if name.endswith(".parquet"))
     if out.suffix == ".parquet":
         if len(shards) != 1:

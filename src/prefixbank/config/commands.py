@@ -1,8 +1,9 @@
-"""The settings of each command; their fields are the `key=value` names of the command line."""
+"""The settings of each command. Their fields are the `KEY=VALUE` names of the command line."""
 
 from __future__ import annotations
 
 from dataclasses import field
+from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
@@ -13,8 +14,6 @@ from prefixbank.choices import (
     Pairs,
     Precision,
     Representation,
-    Selection,
-    SelectionWeights,
     Similarity,
     VectorType,
 )
@@ -37,30 +36,44 @@ from prefixbank.config.schema import (
 )
 
 
+class CommandConfig:
+    """Base of the settings of every command.
+
+    A subclass is a frozen dataclass. The YAML file with its defaults list is `conf/<command>.yaml`,
+    with underscores for spaces and hyphens.
+    """
+
+    command: ClassVar[str]
+    """The command as typed after `prefixbank`: `train-prefix`, `transfer map`."""
+    run: RunConfig
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class TrainPrefixConfig(PrefixRecipe):
+class TrainPrefixConfig(PrefixRecipe, CommandConfig):
     """`prefixbank train-prefix`."""
 
+    command = "train-prefix"
     name: str = ""
-    """Ref that is set: `prefix/<name>`; empty: the task's name."""
+    """Ref to set: `prefix/<name>`; empty: the name of the task."""
     task: TaskConfig = field(default_factory=TaskConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class TransferSimilarConfig(PrefixRecipe):
+class TransferSimilarConfig(PrefixRecipe, CommandConfig):
     """`prefixbank transfer similar`. The recipe is that of the short run on the task."""
 
+    command = "transfer similar"
     task: TaskConfig = field(default_factory=TaskConfig)
     sources: tuple[str, ...] = ()
-    """Prefixes by ref, name or key; empty: all that have a ref and can be compared."""
+    """Prefixes by ref, name or key; empty: every prefix with a ref that can be compared."""
     similarity: Similarity = "average_tokens"
-    """How two task embeddings are compared: `average_tokens` is the cosine of their mean tokens,
+    """How to compare two task embeddings: `average_tokens` is the cosine of their mean tokens,
     `per_token` the mean cosine of all pairs of tokens."""
     compare: Compare = "weights"
-    """What of an early prefix is compared: its `weights`, or its `movement`, how far it has moved
-    from the random values that it started from."""
+    """What to compare of an early prefix: its `weights`, or its `movement`, the difference from the
+    random values that it started from."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
@@ -69,58 +82,60 @@ class TransferSimilarConfig(PrefixRecipe):
 class TransferRetrieveConfig(TransferSimilarConfig):
     """`prefixbank transfer retrieve`.
 
-    The recipe is that of the task's own training, and of the short run before it.
+    The recipe is that of the training on the task, and of the short run before it.
     """
 
+    command = "transfer retrieve"
     name: str = ""
-    """Ref that is set: `prefix/<name>`; empty: the task's name."""
+    """Ref to set: `prefix/<name>`; empty: the name of the task."""
     method: Method = "best_of_k"
-    """What the training starts from: each of the k most similar prefixes, to keep the one that
-    validates best; their mean, weighted by similarity; or one prefix of their tasks together."""
+    """What the training starts from: `best_of_k` tries each of the k most similar prefixes and
+    keeps the run with the best validation score; `weighted` is their mean, weighted by similarity;
+    `mixture` is one prefix trained on their tasks together."""
     k: Count = 3
     """How many of the most similar prefixes to take."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class TrainMultitaskConfig(MultitaskRecipe):
+class TransferCombineConfig(TransferSimilarConfig):
+    """`prefixbank transfer combine`.
+
+    The recipe is that of the short run on the task; the bank pools in the same way.
+    """
+
+    command = "transfer combine"
+    name: str = ""
+    """Ref to set: `bank/<name>`; empty: `<task>-similar`."""
+    k: Count = 3
+    """How many of the most similar prefixes to take."""
+    combine: CombineConfig = field(default_factory=CombineConfig)
+    weight_by_similarity: bool = True
+    """Weight each prefix by its similarity to the task, with weights that sum to 1. `false`: equal
+    weights, as `combine.normalize_weights` sets them."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrainMultitaskConfig(MultitaskRecipe, CommandConfig):
     """`prefixbank train-multitask`."""
 
+    command = "train-multitask"
     name: str = ""
-    """Ref that is set: `multitask/<name>`; empty: the tasks' names, joined."""
+    """Ref to set: `multitask/<name>`; empty: the names of the tasks, joined."""
     tasks: tuple[str, ...] = ()
-    """Tasks by name: YAML files of `conf/task`, or task folders below `run.data_root`."""
+    """Tasks by name: YAML files in `conf/task`, or task folders in `run.data_root`."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class CombineCommandConfig(PrefixRecipe, BankRecipe):
-    """`prefixbank combine`.
+class CombineCommandConfig(BankRecipe, CommandConfig):
+    """`prefixbank combine`."""
 
-    What does not say how prefixes become a bank is for `select=similar`; the recipe is that of the
-    short run.
-    """
-
+    command = "combine"
     name: str = ""
-    """Ref that is set: `bank/<name>`; empty with `select=similar`: `<task>-similar`."""
+    """Ref to set: `bank/<name>`."""
     prefixes: tuple[str, ...] = ()
-    """Refs (`prefix/sst2`), task names (`sst2`) or keys."""
-    select: Selection = "given"
-    """`given`: these prefixes, in this order. `similar`: of these (empty: of all that have a ref
-    and can be compared) the `k` that are most similar to a task, the nearest first."""
-    task: TaskConfig = field(default_factory=TaskConfig)
-    k: Count = 3
-    """How many of the most similar prefixes to take."""
-    similarity: Similarity = "average_tokens"
-    """How two task embeddings are compared: `average_tokens` is the cosine of their mean tokens,
-    `per_token` the mean cosine of all pairs of tokens."""
-    compare: Compare = "weights"
-    """What of an early prefix is compared: its `weights`, or its `movement`, how far it has moved
-    from the random values that it started from."""
-    weigh: SelectionWeights = "similarity"
-    """`similarity`: prefixes share the mass of one in proportion to their similarities. `equally`:
-    as `combine.weighting` says."""
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """Prefixes in order, by ref (`prefix/sst2`), name (`sst2`) or key."""
     run: RunConfig = field(default_factory=RunConfig)
 
 
@@ -135,34 +150,38 @@ class CorpusConfig:
     column_pair: str = ""
     """Column of the second text of a pair; empty: single texts."""
     id_column: str = ""
-    """Empty: the row number."""
+    """Column of row ids; empty: the row number."""
     shard_rows: Count = 16_384
-    """Rows embedded, and kept, at a time: what a killed run loses at most."""
+    """Rows in one shard. Shards are embedded and stored one by one, so a killed run loses at most
+    one."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class EmbedConfig(EmbedRecipe):
+class EmbedConfig(EmbedRecipe, CommandConfig):
     """`prefixbank embed`."""
 
+    command = "embed"
     bank: str = ""
-    """Bank ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder, `none` the
-    plain one."""
+    """Bank by ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder, `none`
+    the plain encoder."""
     name: str = ""
-    """Ref that is set: `embeddings/<name>`; empty: the corpus file's name, `@`, the bank's name."""
+    """Ref to set: `embeddings/<name>`; empty: the name of the corpus file, `@`, the name of the
+    bank."""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
     """Used with `bank=none`; a bank and a multi-task encoder bring their own."""
     reuse: bool = False
-    """Take vectors over from embeddings made before, with `reuse` too, of any corpus: only texts
-    that are in none of them are read."""
+    """Copy the vectors of texts that earlier runs with `reuse=true` embedded, in any corpus, and
+    embed the others only."""
     run: RunConfig = field(default_factory=RunConfig)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class SearchConfig:
+class SearchConfig(CommandConfig):
     """`prefixbank search`."""
 
+    command = "search"
     embeddings: str = ""
     """Embeddings by ref (`reviews@demo`) or key."""
     queries: CorpusConfig = field(default_factory=lambda: CorpusConfig(path="-"))
@@ -170,39 +189,41 @@ class SearchConfig:
     k: Count = 5
     """Neighbours of each query."""
     rescore: Count = 10
-    """Of binary vectors, k times so many neighbours by differing bits are compared again with the
-    query's own numbers."""
+    """With binary vectors: the `rescore` times k rows with the fewest differing bits are ranked
+    again by the query's unrounded vector."""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
-    """The embedded corpus, if its texts are to be shown."""
+    """The corpus that was embedded; when given, its texts are shown."""
     run: RunConfig = field(default_factory=RunConfig)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class ProbeCommandConfig(EmbedRecipe):
+class ProbeCommandConfig(EmbedRecipe, CommandConfig):
     """`prefixbank probe`."""
 
+    command = "probe"
     bank: str = ""
-    """Bank ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder, `none` the
-    plain one."""
+    """Bank by ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder, `none`
+    the plain encoder."""
     name: str = ""
-    """Ref that is set: `probe/<name>`; empty: the task's name, `@`, the bank's name."""
+    """Ref to set: `probe/<name>`; empty: the name of the task, `@`, the name of the bank."""
     task: TaskConfig = field(default_factory=TaskConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
+    """Used with `bank=none`; a bank and a multi-task encoder bring their own."""
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class UpdateConfig:
-    """Which changes of the source tasks to measure the cost of; empty: not that one."""
+    """Changes of the source tasks whose cost is measured. Each is left out when empty."""
 
     add: str = ""
-    """A task that is not among the sources yet."""
+    """A task to add to the sources."""
     refresh: str = ""
-    """A source whose prefix is trained again."""
+    """A source to train again."""
     remove: str = ""
-    """A source that is left out."""
+    """A source to leave out."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -210,16 +231,18 @@ class TransferConfig:
     """What `transfer map` trains on the targets, and which retrievals it compares."""
 
     overrides: tuple[str, ...] = ()
-    """Overrides for training on targets: `experiment.transfer.overrides=["optim.epochs=6"]`.
-    `experiment.overrides` has those for single tasks, sources and targets."""
+    """Overrides for training on all targets: `experiment.transfer.overrides=["optim.epochs=6"]`.
+    `experiment.overrides` holds those for single tasks, sources and targets alike."""
     similarity: Similarity = "average_tokens"
-    """By which similarity sources are ranked."""
+    """How to compare two task embeddings, to rank the sources: `average_tokens` is the cosine of
+    their mean tokens, `per_token` the mean cosine of all pairs of tokens."""
     compare: Compare = "weights"
-    """Of what."""
+    """What to compare of an early prefix: its `weights`, or its `movement`, the difference from the
+    random values that it started from."""
     ks: tuple[Count, ...] = (1, 3)
-    """Each k of the retrieval table."""
+    """Values of k in the retrieval table."""
     methods: tuple[Joint, ...] = ("weighted",)
-    """What is retrieved beside the best of k, which needs no training beside those of the map."""
+    """Retrieval methods to compare with `best_of_k`, which needs no training beyond the map's."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -227,48 +250,58 @@ class ExperimentConfig:
     """What a whole study trains, probes and compares."""
 
     name: str = ""
-    """Name of the study; its report and banks are called so."""
+    """Name of the study, and of its report and banks."""
     sources: tuple[str, ...] = ()
-    """Source tasks by name: a prefix is trained on each."""
+    """Source tasks by name. A prefix is trained on each."""
     targets: tuple[str, ...] = ()
-    """Target tasks by name: probes are fitted on each."""
+    """Target tasks by name. Probes are fitted on each."""
     seeds: tuple[Natural, ...] = (0,)
-    """Training seeds: everything that is trained is trained once with each."""
+    """Training seeds. Everything that is trained is trained once with each."""
     representations: tuple[Representation, ...] = ("plain", "bank")
-    """What is compared, each with the vectors of all targets."""
+    """What to compare. Each one embeds the texts of all targets."""
     single_seed: tuple[Representation, ...] = ()
-    """Representations that are made with the first seed only."""
+    """Representations to make with the first seed only."""
     source_rows: Natural = 0
     """At most this many train rows of each source; 0 keeps all."""
     target_rows: Natural = 0
-    """The same of each target."""
+    """At most this many train rows of each target; 0 keeps all."""
     validation_rows: Natural = 0
-    """The same of validation rows of sources and targets."""
+    """At most this many validation rows of each source and target; 0 keeps all."""
     probe_last_layers: Natural = 0
-    """Embed with the last so many layers side by side, for `probe.layers` to choose from, whatever
-    `pooling` trains with; 0: as `pooling`."""
+    """Embed with this many last layers side by side, for `probe.layers` to choose from, whatever
+    `pooling` trains with; 0: as `pooling` says."""
     update: UpdateConfig = field(default_factory=UpdateConfig)
     transfer: TransferConfig = field(default_factory=TransferConfig)
     """For `transfer map` only."""
     overrides: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Overrides for single source tasks: `experiment.overrides.polarity=["optim.lr=0.01"]`."""
+    """Overrides for single tasks: `experiment.overrides.polarity=["optim.lr=0.01"]`."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class RunExperimentConfig(PrefixRecipe):
+class RunExperimentConfig(PrefixRecipe, CommandConfig):
     """`prefixbank run`."""
 
+    command = "run"
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     combine: CombineConfig = field(default_factory=CombineConfig)
     pairs: Pairs = "joint"
-    """How pairs are embedded; see `EmbedRecipe`."""
+    """How a pair of texts becomes one vector: encoded jointly; `separate`: each alone to u and v,
+    then |u - v| and u * v; or all of these."""
     vectors: VectorType = "float32"
-    """What the targets' vectors are stored as; see `EmbedRecipe`."""
+    """How a feature of the targets' vectors is stored: as a number of 4, 2 or 1 bytes, or as one
+    bit."""
     precision: Precision = "fp32"
-    """In what the targets' texts are read; see `EmbedRecipe`."""
+    """Number format of the forward pass over the targets' texts."""
     finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
     """Training of the multi-task encoder, in place of `optim`."""
     multitask: MultitaskConfig = field(default_factory=MultitaskConfig)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TransferMapConfig(RunExperimentConfig):
+    """`prefixbank transfer map`."""
+
+    command = "transfer map"

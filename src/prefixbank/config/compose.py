@@ -1,9 +1,8 @@
 """From `conf/` and `KEY=VALUE` to one frozen config. The only importer of Hydra and OmegaConf.
 
-Hydra does two things: it follows the defaults lists of the YAML files, and it reads the grammar of
-a value. What it hands over are plain dicts, lists and scalars that hold what differs from the
-schema; values of the command line are put on top, pydantic fills in the defaults and finds all
-faults in one go. No OmegaConf type leaves this file.
+Hydra follows the defaults lists of the YAML files and parses values. It returns plain dicts, lists
+and scalars with whatever differs from the schema. Values from the command line go on top. pydantic
+fills in the defaults and reports all faults at once. No OmegaConf type leaves this file.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, TypeVar
 
 from hydra import compose as compose_with_hydra
 from hydra import initialize_config_dir
@@ -29,9 +28,16 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from prefixbank.config import commands
+from prefixbank.config.commands import (
+    CommandConfig,
+    EmbedConfig,
+    ProbeCommandConfig,
+    RunExperimentConfig,
+    TrainPrefixConfig,
+    TransferMapConfig,
+)
 from prefixbank.config.faults import (
-    faults_at,
+    faults_in,
     no_option,
     no_values,
     unknown_option,
@@ -40,9 +46,9 @@ from prefixbank.config.faults import (
 )
 from prefixbank.config.folders import conf_root, folders, groups, option_file
 from prefixbank.config.mixture import mixture_faults
-from prefixbank.config.overrides import Override, Request, sort_out
-from prefixbank.config.schema import PrefixRecipe, TaskConfig, recipe_of
-from prefixbank.config.settings import CONFIGS, Command, CommandConfig, names_at, typed_name
+from prefixbank.config.overrides import Override, Request, sort_overrides
+from prefixbank.config.schema import EncoderConfig, PrefixRecipe, TaskConfig, recipe_of
+from prefixbank.config.settings import names_at
 from prefixbank.config.validate import (
     OPEN,
     Node,
@@ -55,106 +61,71 @@ from prefixbank.config.validate import (
 from prefixbank.errors import UsageError, raise_faults
 
 __all__ = [
-    "Command",
-    "override_recipe",
     "compose",
+    "compose_encoder",
     "compose_task",
     "conf_root",
     "expand_sweep",
     "groups",
+    "override_recipe",
     "resolve",
     "show",
 ]
 
+C = TypeVar("C", bound=CommandConfig)
 _LOCK = threading.RLock()
 
 
-@overload
-def compose(
-    command: Literal["train_prefix"], overrides: Sequence[str], *, conf_dir: Path | None = None
-) -> commands.TrainPrefixConfig: ...
-@overload
-def compose(
-    command: Literal["train_multitask"], overrides: Sequence[str], *, conf_dir: Path | None = None
-) -> commands.TrainMultitaskConfig: ...
-@overload
-def compose(
-    command: Literal["combine"], overrides: Sequence[str], *, conf_dir: Path | None = None
-) -> commands.CombineCommandConfig: ...
-@overload
-def compose(
-    command: Literal["embed"], overrides: Sequence[str], *, conf_dir: Path | None = None
-) -> commands.EmbedConfig: ...
-@overload
-def compose(
-    command: Literal["search"], overrides: Sequence[str], *, conf_dir: Path | None = None
-) -> commands.SearchConfig: ...
-@overload
-def compose(
-    command: Literal["probe"], overrides: Sequence[str], *, conf_dir: Path | None = None
-) -> commands.ProbeCommandConfig: ...
-@overload
-def compose(
-    command: Literal["run", "transfer_map"],
-    overrides: Sequence[str],
-    *,
-    conf_dir: Path | None = None,
-) -> commands.RunExperimentConfig: ...
-@overload
-def compose(
-    command: Literal["transfer_similar"], overrides: Sequence[str], *, conf_dir: Path | None = None
-) -> commands.TransferSimilarConfig: ...
-@overload
-def compose(
-    command: Literal["transfer_retrieve"], overrides: Sequence[str], *, conf_dir: Path | None = None
-) -> commands.TransferRetrieveConfig: ...
-@overload
-def compose(
-    command: Command, overrides: Sequence[str], *, conf_dir: Path | None = None
-) -> CommandConfig: ...
-def compose(
-    command: Command, overrides: Sequence[str], *, conf_dir: Path | None = None
-) -> CommandConfig:
-    """Return the config of one run of `command`.
+def compose(settings: type[C], overrides: Sequence[str], *, conf_dir: Path | None = None) -> C:
+    """Return the settings of one run of a command.
 
     Args:
-        command: which command, as a Python name.
-        overrides: `KEY=VALUE` each; of two for one key the later counts.
+        settings: the command's settings class.
+        overrides: `KEY=VALUE` each; of two for one key, the later one counts.
         conf_dir: a user's folder of YAML files, searched besides prefixbank's own.
 
     Raises:
-        UsageError: something was asked wrongly; with more than one fault a `Faults` that holds all
-            of them.
+        UsageError: a setting is wrong. If several are, a `Faults` with all of them.
     """
-    request = sort_out(command, [_read(line) for line in overrides], groups(conf_dir))
-    return resolve(command, request, conf_dir)
+    request = sort_overrides(settings, [_parsed(line) for line in overrides], groups(conf_dir))
+    return resolve(settings, request, conf_dir)
 
 
 def compose_task(name: str, *, conf_dir: Path | None = None) -> TaskConfig:
     """Return the task that the YAML file `task/<name>.yaml` describes.
 
     Raises:
-        UsageError: there is no such file, it has faults, or it is a mixture.
+        UsageError: there is no such file, it has faults, or it describes a mixture.
     """
     options = groups(conf_dir)["task"]
     if name not in options:
-        raise unknown_option("train_prefix", "task", name, options, listed=True)
-    config = resolve("probe", Request(choices={"task": name}), conf_dir)
-    assert isinstance(config, commands.ProbeCommandConfig)
-    return config.task
+        raise unknown_option(TrainPrefixConfig, "task", name, options, listed=True)
+    return resolve(ProbeCommandConfig, Request(choices={"task": name}), conf_dir).task
+
+
+def compose_encoder(name: str, *, conf_dir: Path | None = None) -> EncoderConfig:
+    """Return the encoder that the YAML file `encoder/<name>.yaml` describes.
+
+    Raises:
+        UsageError: there is no such file, or it has faults.
+    """
+    options = groups(conf_dir)["encoder"]
+    if name not in options:
+        raise unknown_option(EmbedConfig, "encoder", name, options)
+    return resolve(EmbedConfig, Request(choices={"encoder": name}), conf_dir).encoder
 
 
 def override_recipe(recipe: PrefixRecipe, overrides: Sequence[str]) -> PrefixRecipe:
-    """Return `recipe` with single settings overridden, as `experiment.overrides` asks.
+    """Return `recipe` with single settings overridden, as `experiment.overrides` lists them.
 
     Args:
-        recipe: what to start from; of a command's config only the recipe is taken.
+        recipe: what to start from, or a command's config that contains it.
         overrides: `KEY=VALUE` each, no groups.
 
     Raises:
         UsageError: a key or value is wrong; all faults at once.
     """
-    request = sort_out("train_prefix", [_read(line) for line in overrides], {})
+    request = sort_overrides(TrainPrefixConfig, [_parsed(line) for line in overrides], {})
     node = plain_values(recipe_of(recipe, PrefixRecipe))
     assign(node, PrefixRecipe, request.values)
     changed, wrong = validate(PrefixRecipe, node, lambda path: None)
@@ -164,14 +135,14 @@ def override_recipe(recipe: PrefixRecipe, overrides: Sequence[str]) -> PrefixRec
 
 
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
-    """Return the overrides of every run of a sweep; the last key that varies varies fastest.
+    """Return the overrides of every run of a sweep. The last key varies fastest.
 
     Args:
         overrides: `KEY=VALUE` each, where VALUE may be `a,b,c`, `choice(a,b)` or
             `range(start,stop)`. Others are kept as they are.
 
     Raises:
-        UsageError: a sweep has no list of values, or none at all.
+        UsageError: a sweep whose values cannot be listed, or an empty one.
     """
     faults: list[UsageError] = []
     axes = [_expand(line, faults) for line in overrides]
@@ -179,88 +150,90 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     return [list(run) for run in itertools.product(*axes)]
 
 
-def show(command: Command, overrides: Sequence[str], conf_dir: Path | None = None) -> str:
+def show(
+    settings: type[CommandConfig], overrides: Sequence[str], conf_dir: Path | None = None
+) -> str:
     """Return the composed config as YAML, with every default, below a comment with the command.
 
     Raises:
-        UsageError: as `compose`, but what has to be chosen may still be open.
+        UsageError: as `compose`, except that a task or experiment need not be chosen.
     """
-    request = sort_out(command, [_read(line) for line in overrides], groups(conf_dir))
-    must = _mandatory(command)
+    request = sort_overrides(settings, [_parsed(line) for line in overrides], groups(conf_dir))
+    must = _mandatory_group(_file_name(settings))
     still = f"# {must}=NAME is still to be chosen\n" if request.lacks(must) else ""
-    config = resolve(command, request, conf_dir, complete=False)
+    config = resolve(settings, request, conf_dir, complete=False)
     body = OmegaConf.to_yaml(OmegaConf.create(plain_values(config)))
-    return f"# {shlex.join(['prefixbank', typed_name(command), *overrides])}\n{still}{body}"
+    typed = ["prefixbank", *settings.command.split(), *overrides]
+    return f"# {shlex.join(typed)}\n{still}{body}"
 
 
 def resolve(
-    command: Command, request: Request, conf_dir: Path | None, *, complete: bool = True
-) -> CommandConfig:
-    """Return the config that a request comes to.
+    settings: type[C], request: Request, conf_dir: Path | None, *, complete: bool = True
+) -> C:
+    """Return the config for a request.
 
     Args:
-        command: which command.
+        settings: the command's settings class.
         request: choices and values.
         conf_dir: a user's folder of YAML files.
-        complete: what the user has to choose must be chosen.
+        complete: refuse a request without the task or experiment that the command needs.
 
     Raises:
-        UsageError: all that is wrong at once.
+        UsageError: all faults at once.
     """
-    config_type, faults = CONFIGS[command], request.faults
+    faults = request.faults
     choices: dict[str, str | None] = {**request.choices}
-    must = _mandatory(command)
+    must = _mandatory_group(_file_name(settings))
     if must and must not in choices:
         choices[must] = None
         if complete and request.lacks(must) and must not in request.misnamed:
             faults.append(
                 no_option(
-                    command,
+                    settings,
                     must,
                     groups(conf_dir)[must],
                     has_path=("task", "path") in request.values,
                 )
             )
     try:
-        node, files = _select(command, choices, conf_dir)
+        node, files = _merge_files(settings, choices, conf_dir)
     except UsageError as fault:
         raise_faults([*faults, fault])
         raise
-    assign(node, config_type, request.values)
+    assign(node, settings, request.values)
     origin = origin_in(files, set(request.values), _load)
-    opened, references = take_out_open(node, config_type, origin)
-    config, wrong = validate(config_type, node, origin)
-    faults += [*(opened if complete else []), *references, *wrong, *_change_faults(command, config)]
-    # `check` tries each file with all
-    faults += mixture_faults(command, config) if complete or command == "train_prefix" else []
+    opened, references = take_out_open(node, settings, origin)
+    config, wrong = validate(settings, node, origin)
+    faults += [*(opened if complete else []), *references, *wrong, *_override_faults(config)]
+    # `config check` composes every file of a group with every command, mixtures too.
+    faults += mixture_faults(config) if complete or settings is TrainPrefixConfig else []
     raise_faults(faults)
     assert config is not None
     return config
 
 
-def _change_faults(command: Command, config: CommandConfig | None) -> list[UsageError]:
-    """Return the faults of an experiment's changes, whose values are overrides themselves."""
-    if not isinstance(config, commands.RunExperimentConfig):
+def _override_faults(config: CommandConfig | None) -> list[UsageError]:
+    """Return the faults in the overrides that an experiment lists for its tasks."""
+    if not isinstance(config, RunExperimentConfig):
         return []
     experiment = config.experiment
-    trained = (*experiment.sources, *(experiment.targets if command == "transfer_map" else ()))
-    found: list[UsageError] = []
-    changes = {f"overrides.{name}": overrides for name, overrides in experiment.overrides.items()}
-    for place, overrides in {
-        **changes,
-        "transfer.overrides": experiment.transfer.overrides,
-    }.items():
+    trains_targets = isinstance(config, TransferMapConfig)
+    trained = (*experiment.sources, *(experiment.targets if trains_targets else ()))
+    lists = {f"overrides.{name}": overrides for name, overrides in experiment.overrides.items()}
+    lists["transfer.overrides"] = experiment.transfer.overrides
+    faults: list[UsageError] = []
+    for setting, overrides in lists.items():
         try:
             override_recipe(config, overrides)
         except UsageError as error:
-            found += faults_at(f"experiment.{place}", error)
+            faults += faults_in(f"experiment.{setting}", error)
     return [
-        *found,
+        *faults,
         *(unknown_source(name, trained) for name in experiment.overrides if name not in trained),
     ]
 
 
-def _read(line: str) -> Override:
+def _parsed(line: str) -> Override:
     key, _, text = line.partition("=")
     key = key.strip().lstrip("+~")
     parsed = _parse(text)
@@ -306,24 +279,27 @@ def _expand(line: str, faults: list[UsageError]) -> list[str]:
     return [f"{key}={item}" for item in values]
 
 
+def _file_name(settings: type[CommandConfig]) -> str:
+    """Return the name, without ending, of the YAML file with the command's defaults list."""
+    return settings.command.replace("-", "_").replace(" ", "_")
+
+
 @cache
-def _mandatory(command: Command) -> str | None:
-    """Return the group that the command's primary file leaves to the user."""
-    named = [
-        item
-        for item in _load(conf_root() / f"{command}.yaml")["defaults"]
-        if isinstance(item, dict)
-    ]
+def _mandatory_group(name: str) -> str | None:
+    """Return the group that the YAML file of a command leaves to the user."""
+    defaults = _load(conf_root() / f"{name}.yaml")["defaults"]
+    named = [item for item in defaults if isinstance(item, dict)]
     return next((group for item in named for group, option in item.items() if option == OPEN), None)
 
 
-def _select(
-    command: Command, choices: dict[str, str | None], conf_dir: Path | None
+def _merge_files(
+    settings: type[CommandConfig], choices: dict[str, str | None], conf_dir: Path | None
 ) -> tuple[Node, list[Path]]:
     """Let Hydra merge the YAML files.
 
-    Returns what they hold, and the files that may have given a value, the strongest first.
+    Returns their values, and the files that may have set one, those that override others first.
     """
+    name = _file_name(settings)
     root, *user = folders(conf_dir)
     lines = [
         f"{group}={_quoted(option)}" if option else f"~{group}" for group, option in choices.items()
@@ -331,8 +307,8 @@ def _select(
     lines += [f"hydra.searchpath=[{_quoted(f'file://{folder}')}]" for folder in user]
     try:
         with _hydra_of(root):
-            composed = compose_with_hydra(command, lines, return_hydra_config=True)
-        made = composed.hydra.runtime.choices
+            composed = compose_with_hydra(name, lines, return_hydra_config=True)
+        chosen_options = composed.hydra.runtime.choices
         node = OmegaConf.to_container(composed)
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         chosen = [
@@ -341,14 +317,14 @@ def _select(
         raise unreadable_files(error, [file for file in chosen if file], user or [root]) from error
     assert isinstance(node, dict)
     files = [
-        option_file(group, made[group], conf_dir)
-        for group in ["experiment", *names_at(CONFIGS[command], ())]
-        if made.get(group)
+        option_file(group, chosen_options[group], conf_dir)
+        for group in ["experiment", *names_at(settings, ())]
+        if chosen_options.get(group)
     ]
     node.pop("hydra")
-    return {str(name): value for name, value in node.items()}, [
+    return {str(key): value for key, value in node.items()}, [
         *filter(None, dict.fromkeys(files)),
-        root / f"{command}.yaml",
+        root / f"{name}.yaml",
     ]
 
 
@@ -362,7 +338,7 @@ def _quoted(text: str) -> str:
 
 @contextmanager
 def _hydra_of(folder: Path) -> Iterator[None]:
-    """Hold Hydra's global state for one composition, then put back what was there before."""
+    """Use Hydra's global state for one composition, then restore what was there before."""
     with _LOCK:
         shared, version = GlobalHydra.instance(), VersionBase.instance()
         hydra, base = shared.hydra, version.version_base

@@ -1,4 +1,4 @@
-"""What was wrong with a setting, in the three lines that a user sees."""
+"""Errors about settings, in the three lines that a user sees."""
 
 from __future__ import annotations
 
@@ -9,88 +9,82 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
+from prefixbank.config.commands import CommandConfig
 from prefixbank.config.schema import STRICT
 from prefixbank.config.settings import (
-    CONFIGS,
-    Command,
     SettingPath,
+    close_match,
     describe,
     example,
     hint_at,
     names_at,
-    nearest,
-    nearest_setting,
-    typed_name,
+    suggested_setting,
     written,
 )
 from prefixbank.errors import Faults, UsageError
 
 Origin = Callable[[SettingPath], Path | None]
-"""Returns the YAML file that gave the setting at a path, or `None` when the command line did."""
+"""Returns the YAML file that set the value at a path, or `None` if the command line did."""
 
 
 def value_faults(error: ValidationError, config: type, origin: Origin) -> list[UsageError]:
-    """Translate each of pydantic's findings.
+    """Translate each error that pydantic reports.
 
     Args:
         error: what pydantic raised.
         config: the dataclass that was validated.
-        origin: says where a setting was given.
+        origin: finds the file that set a value.
     """
-    found: list[UsageError] = []
-    for finding in error.errors(include_url=False, include_context=False):
-        path = finding["loc"]
-        if finding["type"] == "unexpected_keyword_argument":
-            found.append(_unknown_in_table(config, path, origin(path)))
+    faults: list[UsageError] = []
+    for reported in error.errors(include_url=False, include_context=False):
+        path = reported["loc"]
+        if reported["type"] == "unexpected_keyword_argument":
+            faults.append(_unknown_in_table(config, path, origin(path)))
         else:
-            found.append(_wrong_value(config, path, finding["input"], origin(path)))
-    return found
+            faults.append(_wrong_value(config, path, reported["input"], origin(path)))
+    return faults
 
 
-def unknown_setting(command: Command, name: str) -> UsageError:
-    """Return the fault of a name on the command line that `command` does not have."""
-    config = CONFIGS[command]
-    near = nearest_setting(config, name)
+def unknown_setting(config: type[CommandConfig], name: str) -> UsageError:
+    """Return the error for a name on the command line that is no setting of the command."""
+    suggestion = suggested_setting(config, name)
     path = _known_part(config, name.split("."))
-    owner = ".".join(path) or f"prefixbank {typed_name(command)}"
+    owner = ".".join(path) or f"prefixbank {config.command}"
     if names := names_at(config, path):
         expected = f"a setting of {owner}: {', '.join(names)}"
     else:
         expected = f"{owner}={describe(hint_at(config, path))}, which has no settings of its own"
     fix = (
-        example(config, near.split("."))
-        if near
+        example(config, suggestion.split("."))
+        if suggestion
         else f"leave '{name}' out, or use one of these names"
     )
     return UsageError(
-        f"unknown setting '{name}'" + (f"; did you mean '{near}'?" if near else ""),
-        expected=expected,
-        fix=fix,
+        f"unknown setting '{name}'" + _did_you_mean(suggestion), expected=expected, fix=fix
     )
 
 
 def unknown_option(
-    command: Command, group: str, text: str, options: list[str], *, listed: bool = False
+    config: type[CommandConfig], group: str, text: str, options: list[str], *, listed: bool = False
 ) -> UsageError:
-    """Return the fault of a group's option that has no YAML file.
+    """Return the error for an option of a group that has no YAML file.
 
     Args:
-        command: the command.
+        config: settings of the command.
         group: `task`, `encoder`, ...
-        text: what was given.
-        options: what exists.
-        listed: it stands among others, in a list of tasks, so that the fix is about that name
-            alone.
+        text: the option as given.
+        options: the options that exist.
+        listed: `text` is one of several in a list of tasks, so the fix replaces that name only.
     """
-    near = nearest(Path(text).name.removesuffix(".yaml"), options)
+    suggestion = close_match(Path(text).name.removesuffix(".yaml"), options)
     if listed:
-        fix = f"{near or 'one of these'} in place of {text}"
+        fix = f"{suggestion or 'one of these'} in place of {text}"
     elif text.startswith("{"):
-        fix = f"set single values by their full name: {example(CONFIGS[command], [group])}"
+        fix = f"set single values by their full name: {example(config, [group])}"
     else:
-        fix = f"{group}={near or (options[0] if options else 'NAME')}"
+        fix = f"{group}={suggestion or (options[0] if options else 'NAME')}"
     return UsageError(
-        f"{group} has no option '{text}'" + (f"; did you mean '{near}'?" if near else ""),
+        f"{group} has no option '{text}'" + _did_you_mean(suggestion),
         expected=f"one of: {', '.join(options)}"
         if options
         else f"a file conf/{group}/NAME.yaml, in --conf-dir",
@@ -99,15 +93,15 @@ def unknown_option(
 
 
 def no_option(
-    command: Command, group: str, options: list[str], *, has_path: bool = False
+    config: type[CommandConfig], group: str, options: list[str], *, has_path: bool = False
 ) -> UsageError:
-    """Return the fault of a command that was not told its task or experiment.
+    """Return the error for a command without the task or experiment that it needs.
 
     Args:
-        command: the command.
+        config: settings of the command.
         group: `task` or `experiment`.
-        options: what exists.
-        has_path: `task.path` was given, so that the task is probably in a folder.
+        options: the options that exist.
+        has_path: `task.path` was given, so the task is probably in a folder.
     """
     preferred = (
         ["folder"]
@@ -121,32 +115,32 @@ def no_option(
     return UsageError(
         f"no {group} given",
         expected=f"{group}=NAME, one of: {shown or 'none yet, they are files in --conf-dir'}",
-        fix=f"prefixbank {typed_name(command)} {group}={suggested}",
+        fix=f"prefixbank {config.command} {group}={suggested}",
     )
 
 
 def not_given(config: type, path: SettingPath, file: Path | None) -> UsageError:
-    """Return the fault of a value that a YAML file leaves to the user (`???`)."""
-    said = f", which {file} leaves open" if file else ""
+    """Return the error for a value that a YAML file leaves to the user (`???`)."""
+    left_open = f", which {file} leaves open" if file else ""
     return UsageError(
-        f"{_shown(path)} is not given{said}",
+        f"{_shown(path)} is not given{left_open}",
         expected=_expected(config, path),
         fix=example(config, path),
     )
 
 
 def reference(path: SettingPath, value: Any, file: Path | None) -> UsageError:
-    """Return the fault of a value in a YAML file that refers to something else (`${...}`)."""
-    place = f" in {file}" if file else ""
+    """Return the error for a value in a YAML file that refers to another one (`${...}`)."""
+    in_file = f" in {file}" if file else ""
     return UsageError(
-        f"{_shown(path)} = {written(value)}{place}",
+        f"{_shown(path)} = {written(value)}{in_file}",
         expected="the value itself; '${' is not resolved",
-        fix=f"write the value{place}",
+        fix=f"write the value{in_file}",
     )
 
 
 def unreadable_value(config: type, path: SettingPath, text: str) -> UsageError:
-    """Return the fault of a command-line value that the override grammar cannot read."""
+    """Return the error for a command-line value that the override grammar cannot parse."""
     hint = hint_at(config, path)
     if hint is str:
         escaped = text.replace('"', '\\"')
@@ -163,10 +157,10 @@ def unreadable_value(config: type, path: SettingPath, text: str) -> UsageError:
     )
 
 
-def list_of_runs(command: Command, key: str, text: str) -> UsageError:
-    """Return the fault of a comma list, range() or choice() without `--sweep`."""
-    hint = hint_at(CONFIGS[command], key.split("."))
-    fix = f"prefixbank {typed_name(command)} --sweep {shlex.quote(f'{key}={text}')}"
+def list_of_runs(config: type[CommandConfig], key: str, text: str) -> UsageError:
+    """Return the error for a comma list, range() or choice() without `--sweep`."""
+    hint = hint_at(config, key.split("."))
+    fix = f"prefixbank {config.command} --sweep {shlex.quote(f'{key}={text}')}"
     bare = "(" not in text and "[" not in text
     if get_origin(hint) is tuple and bare:
         return UsageError(
@@ -184,9 +178,9 @@ def list_of_runs(command: Command, key: str, text: str) -> UsageError:
 
 
 def no_values(line: str, key: str) -> UsageError:
-    """Return the fault of a sweep whose values cannot be listed.
+    """Return the error for a sweep whose values cannot be listed.
 
-    interval(), glob(), shuffle(), an empty range().
+    These are interval(), glob(), shuffle() and an empty range().
     """
     expected = f"{key}=a,b or {key}=choice(a,b) or {key}=range(start,stop), with at least one value"
     return UsageError(
@@ -195,29 +189,29 @@ def no_values(line: str, key: str) -> UsageError:
 
 
 def unknown_source(name: str, sources: Sequence[str]) -> UsageError:
-    """Return the fault of `experiment.overrides` for a task that the experiment does not train."""
-    near = nearest(name, sources)
+    """Return the error for an `experiment.overrides` of a task that is not trained."""
+    suggestion = close_match(name, sources)
     return UsageError(
         f"experiment.overrides names '{name}', which is no source task of this experiment"
-        + (f"; did you mean '{near}'?" if near else ""),
+        + _did_you_mean(suggestion),
         expected=f"one of: {', '.join(sources)}",
-        fix=f"rename '{name}' to '{near}'"
-        if near
+        fix=f"rename '{name}' to '{suggestion}'"
+        if suggestion
         else f"add '{name}' to experiment.sources, or take it out of experiment.overrides",
     )
 
 
-def faults_at(place: str, error: UsageError) -> list[UsageError]:
-    """Return the faults in `error`, each told where it was found."""
+def faults_in(setting: str, error: UsageError) -> list[UsageError]:
+    """Return the faults in `error`, with the setting that they were found in."""
     inner = error.faults if isinstance(error, Faults) else (error,)
     return [
-        UsageError(f"{place}: {fault.what}", expected=fault.expected, fix=fault.fix)
+        UsageError(f"{setting}: {fault.what}", expected=fault.expected, fix=fault.fix)
         for fault in inner
     ]
 
 
 def unreadable_files(error: Exception, chosen: list[Path], searched: list[Path]) -> UsageError:
-    """Return the fault of YAML files that could not be read or merged.
+    """Return the error for YAML files that could not be read or merged.
 
     Args:
         error: what was raised.
@@ -228,24 +222,24 @@ def unreadable_files(error: Exception, chosen: list[Path], searched: list[Path])
         " Config search path:"
     )[0]
     named = [file for file in chosen if str(file) in text]
-    places = " or ".join(str(place) for place in named or chosen or searched)
+    suspects = " or ".join(str(path) for path in named or chosen or searched)
     return UsageError(
         f"the YAML files cannot be read: {text}",
         expected="valid YAML, each setting once",
-        fix=f"correct {places}",
+        fix=f"correct {suspects}",
     )
 
 
 def _unknown_in_table(config: type, path: SettingPath, file: Path | None) -> UsageError:
     owner, name = path[:-1], str(path[-1])
     names = names_at(config, owner)
-    near = nearest(name, names)
-    place = f" in {file}" if file else ""
-    fix = (f"rename it to '{near}'" if near else f"remove '{name}'") + place
+    suggestion = close_match(name, names)
+    in_file = f" in {file}" if file else ""
+    fix = (f"rename it to '{suggestion}'" if suggestion else f"remove '{name}'") + in_file
     if file is not None and file.parent.name == "experiment" and name in names_at(config, ()):
         fix = f"begin {file} with the line '# @package _global_'"
     return UsageError(
-        f"unknown setting '{_shown(path)}'{place}" + (f"; did you mean '{near}'?" if near else ""),
+        f"unknown setting '{_shown(path)}'{in_file}" + _did_you_mean(suggestion),
         expected=f"a setting of {_shown(owner) or 'the command'}: {', '.join(names)}",
         fix=fix,
     )
@@ -268,23 +262,23 @@ def _wrong_value(config: type, path: SettingPath, value: Any, file: Path | None)
 
 
 def _fix_value(config: type, path: SettingPath, value: Any) -> str:
-    """Return an override that would be right.
+    """Return an override that would be accepted.
 
-    The value in brackets, the near option, or else an example.
+    The value in brackets, the option with a similar name, or else an example.
     """
     hint, name = hint_at(config, path), ".".join(map(str, path))
     if get_origin(hint) is tuple and _is_valid(get_args(hint)[0], value):
         return shlex.quote(f"{name}=[{written(value)}]")
-    near = (
-        nearest(value, get_args(hint))
+    suggestion = (
+        close_match(value, get_args(hint))
         if get_origin(hint) is Literal and isinstance(value, str)
         else None
     )
-    if near:
+    if suggestion:
         return (
-            f"{name}={near}"
+            f"{name}={suggestion}"
             if isinstance(path[-1], str)
-            else shlex.quote(f"{'.'.join(map(str, path[:-1]))}=[{near}]")
+            else shlex.quote(f"{'.'.join(map(str, path[:-1]))}=[{suggestion}]")
         )
     return example(config, path)
 
@@ -299,6 +293,10 @@ def _is_valid(hint: Any, value: Any) -> bool:
 
 def _expected(config: type, path: SettingPath) -> str:
     return describe(hint_at(config, path))
+
+
+def _did_you_mean(suggestion: str | None) -> str:
+    return f"; did you mean '{suggestion}'?" if suggestion else ""
 
 
 def _known_part(config: type, path: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where the YAML files are: prefixbank's own folder, and a user's folder of the same layout."""
+"""The folders of YAML files: prefixbank's own, and a user's with the same layout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PACKAGE_LINE = re.compile(r"\s*#\s*@package\b")
 def conf_root() -> Path:
     """Return the folder of YAML files that come with prefixbank.
 
-    The checkout's `conf/`, else the packaged copy.
+    It is `conf/` of a checkout, else the copy in the package.
 
     Raises:
         PrefixbankError: neither exists.
@@ -34,11 +34,11 @@ def conf_root() -> Path:
 
 
 def folders(conf_dir: Path | None) -> list[Path]:
-    """Return the folders to search: prefixbank's own, then the user's when there is one.
+    """Return the folders to search: prefixbank's own, then the user's if there is one.
 
     Raises:
-        UsageError: the user's folder is missing, has no group, or holds files that would be passed
-            over in silence.
+        UsageError: the user's folder is missing, has no group, or contains files that Hydra would
+            silently ignore.
     """
     root = conf_root()
     if conf_dir is None:
@@ -89,12 +89,12 @@ def _user_faults(root: Path, user: Path, names: list[str]) -> list[UsageError]:
 
 
 def _file_fault(file: Path, own: Path, *, in_group: bool) -> UsageError | None:
-    """Return why a user's file would be passed over, if it would: Hydra says nothing."""
+    """Return the error for a user's file that Hydra would silently ignore, or None."""
     if own.is_file():
         what, expected, fix = (
             f"{file} and {own} have the same name",
             "each option in one place",
-            f"rename {file}, and use the new name",
+            f"rename {file}, and use its new name",
         )
     elif in_group and file.suffix == ".yml":
         what, expected, fix = (

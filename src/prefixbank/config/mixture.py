@@ -1,7 +1,4 @@
-"""Several tasks in place of one (`task.mixture`).
-
-What does not go with that, and how its tasks are found.
-"""
+"""Several tasks in place of one (`task.mixture`): how they are checked, and how they are found."""
 
 from __future__ import annotations
 
@@ -9,21 +6,21 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 
+from prefixbank.config.commands import CommandConfig, TrainPrefixConfig
 from prefixbank.config.schema import TaskConfig
-from prefixbank.config.settings import Command, CommandConfig
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 
-OF_EACH = ("max_rows", "max_validation_rows")
-"""Settings of a task that a mixture has for each of its tasks."""
+PER_TASK = ("max_rows", "max_validation_rows")
+"""Settings that a mixture passes on to each of its tasks."""
 
 
-def mixture_faults(command: Command, config: CommandConfig | None) -> list[UsageError]:
+def mixture_faults(config: CommandConfig | None) -> list[UsageError]:
     """Return what is wrong with `task.mixture`.
 
-    In a command without one, beside a data set, a task alone or named twice.
+    A command that takes a single task, a data set beside the mixture, a single task, a task twice.
     """
     task = getattr(config, "task", None)
-    if task is None:
+    if not isinstance(task, TaskConfig):
         return []
     if not task.mixture:
         what = f"task.size_cap={task.size_cap} without task.mixture"
@@ -34,8 +31,8 @@ def mixture_faults(command: Command, config: CommandConfig | None) -> list[Usage
         )
         return [fault] if _is_set(task, "size_cap") else []
     names, once = task.mixture, list(dict.fromkeys(task.mixture))
-    if command != "train_prefix":
-        expected = "one task; a mixture is only for prefixbank train-prefix"
+    if not isinstance(config, TrainPrefixConfig):
+        expected = "one task; only prefixbank train-prefix takes a mixture"
         return [
             UsageError(
                 f"{_written(names)} where a single task is wanted",
@@ -43,17 +40,17 @@ def mixture_faults(command: Command, config: CommandConfig | None) -> list[Usage
                 fix=f"task={names[0]}",
             )
         ]
-    found = []
+    faults = []
     if beside := [
         one.name
         for one in fields(TaskConfig)
-        if one.name not in ("mixture", "size_cap", *OF_EACH) and _is_set(task, one.name)
+        if one.name not in ("mixture", "size_cap", *PER_TASK) and _is_set(task, one.name)
     ]:
         what = (
             f"{_written(names)} beside a data set of its own "
             f"({', '.join(f'task.{name}' for name in beside)})"
         )
-        found.append(
+        faults.append(
             UsageError(
                 what,
                 expected="task= or task.mixture=",
@@ -63,23 +60,23 @@ def mixture_faults(command: Command, config: CommandConfig | None) -> list[Usage
     if len(once) < len(names):
         twice = ", ".join(name for name in once if names.count(name) > 1)
         expected = "each task once (how often its rows are shown follows from their number)"
-        found.append(
+        faults.append(
             UsageError(f"task.mixture names {twice} twice", expected=expected, fix=_quoted(once))
         )
     if len(once) == 1:
         expected = "two tasks or more"
-        found.append(
+        faults.append(
             UsageError(
                 f"{_written(names)} is a single task",
                 expected=expected,
                 fix=f"prefixbank train-prefix task={once[0]}",
             )
         )
-    return found
+    return faults
 
 
 def find_tasks(names: Sequence[str], find_task: Callable[[str], TaskConfig]) -> list[TaskConfig]:
-    """Find several tasks; those that are not there are reported together."""
+    """Find tasks by name. All names that are not found are reported together."""
     found: list[TaskConfig] = []
     faults: list[PrefixbankError] = []
     for name in names:
@@ -92,8 +89,8 @@ def find_tasks(names: Sequence[str], find_task: Callable[[str], TaskConfig]) -> 
 
 
 def tasks_of(mixture: TaskConfig, find_task: Callable[[str], TaskConfig]) -> list[TaskConfig]:
-    """Find the tasks of a mixture; a limit of rows that it has is that of each of them."""
-    limits = {name: getattr(mixture, name) for name in OF_EACH if getattr(mixture, name)}
+    """Find the tasks of a mixture. Its row limits apply to each of them."""
+    limits = {name: getattr(mixture, name) for name in PER_TASK if getattr(mixture, name)}
     return [replace(task, **limits) for task in find_tasks(mixture.mixture, find_task)]
 
 

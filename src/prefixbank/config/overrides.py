@@ -1,6 +1,6 @@
 """The rules of `KEY=VALUE` on a command line.
 
-All faults of a line are found, none is raised here.
+Faults are collected, not raised, so that all of them can be reported together.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
 
+from prefixbank.config.commands import CommandConfig
 from prefixbank.config.faults import list_of_runs, unknown_option, unknown_setting, unreadable_value
-from prefixbank.config.settings import CONFIGS, Command, hint_at, names_at
+from prefixbank.config.settings import hint_at, names_at
 from prefixbank.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Override:
-    """One `KEY=VALUE` as the override grammar reads it."""
+    """One `KEY=VALUE` as the override grammar parses it."""
 
     line: str
     key: str
     text: str
-    """What stands right of the first `=`."""
+    """What follows the first `=`."""
     form: Literal["value", "several", "unreadable"]
     value: Any = None
     """Plain value; `None` unless `form` is `value`."""
@@ -30,17 +31,17 @@ class Override:
 
 @dataclass(kw_only=True)
 class Request:
-    """A command line, sorted. Of two overrides of one key the later counts."""
+    """A command line as choices and values. Of two overrides of one key, the later one counts."""
 
     choices: dict[str, str] = field(default_factory=dict)
-    """Option of each group that was named."""
+    """Option by group, for each group that was named."""
     values: dict[tuple[str, ...], Any] = field(default_factory=dict)
     faults: list[UsageError] = field(default_factory=list)
     misnamed: set[str] = field(default_factory=set)
-    """Groups whose option was given, wrongly."""
+    """Groups that were named with an option that does not exist."""
 
     def lacks(self, group: str | None) -> bool:
-        """Tell whether a group that has to be chosen was not; a mixture stands for a task."""
+        """Tell whether a group that must be chosen was not. A mixture takes the place of a task."""
         return (
             group is not None
             and group not in self.choices
@@ -48,46 +49,50 @@ class Request:
         )
 
 
-def sort_out(
-    command: Command, overrides: Sequence[Override], options: dict[str, list[str]]
+def sort_overrides(
+    config: type[CommandConfig], overrides: Sequence[Override], options: dict[str, list[str]]
 ) -> Request:
     """Sort overrides into choices of options, values and faults.
 
     Args:
-        command: whose settings may be named.
-        overrides: as read.
+        config: the command's settings, which may be named.
+        overrides: as parsed.
         options: the options of each group.
     """
     request = Request()
     for override in overrides:
-        fault = _refuse(override) or _place(command, override, options, request)
+        fault = _refuse(override) or _add(config, override, options, request)
         if fault:
             request.faults.append(fault)
     return request
 
 
-def _place(
-    command: Command, override: Override, options: dict[str, list[str]], request: Request
+def _add(
+    config: type[CommandConfig],
+    override: Override,
+    options: dict[str, list[str]],
+    request: Request,
 ) -> UsageError | None:
-    config, key = CONFIGS[command], override.key
+    """Add an override to a request, or return what is wrong with it."""
+    key = override.key
     path = tuple(key.split("."))
     if key in options and key in names_at(config, ()):
         name = override.value if isinstance(override.value, str) else override.text.strip()
         if override.form == "several":
             request.misnamed.add(key)
-            return list_of_runs(command, key, override.text)
+            return list_of_runs(config, key, override.text)
         if name not in options[key]:
             request.misnamed.add(key)
-            return unknown_option(command, key, name, options[key])
+            return unknown_option(config, key, name, options[key])
         request.choices[key] = name
         return None
     hint = hint_at(config, path)
     if hint is None:
-        return unknown_setting(command, key)
+        return unknown_setting(config, key)
     value, readable = _as_typed(hint, override)
     if not readable:
         return (
-            list_of_runs(command, key, override.text)
+            list_of_runs(config, key, override.text)
             if override.form == "several"
             else unreadable_value(config, path, override.text)
         )
@@ -97,9 +102,9 @@ def _place(
 
 
 def _as_typed(hint: Any, override: Override) -> tuple[Any, bool]:
-    """Return the value and whether it can be used.
+    """Return the value, and whether it can be used.
 
-    A text is taken as it was typed: `bank=12345678`, `task.path=~/données (1)`.
+    A text is kept as typed: `bank=12345678`, `task.path=~/données (1)`.
     """
     value, text = override.value, override.text.strip()
     if (
@@ -120,7 +125,7 @@ def _as_typed(hint: Any, override: Override) -> tuple[Any, bool]:
 
 
 def _bare_items(text: str) -> list[str] | None:
-    """Return the items of `[a,b]` as typed, or `None` when there are quotes or brackets inside."""
+    """Return the items of `[a,b]` as typed, or `None` if there are quotes or brackets inside."""
     inner = text[1:-1]
     if not (text.startswith("[") and text.endswith("]")) or any(
         mark in inner for mark in "[]{}()'\"\\"
@@ -131,26 +136,26 @@ def _bare_items(text: str) -> list[str] | None:
 
 
 def _refuse(override: Override) -> UsageError | None:
-    """Return the fault of a line that breaks a rule whatever the setting."""
+    """Return the fault of a line that no setting allows, if it has one."""
     line, key, text = override.line, override.key, override.text
-    out = f"leave {shlex.quote(line)} out"
+    omit = f"leave {shlex.quote(line)} out"
     if line.startswith("~"):
         what, expected, fix = (
             "begins with '~'",
-            "KEY=VALUE; no setting can be removed",
-            f"{out}, or set a value: {key or 'KEY'}=VALUE",
+            "KEY=VALUE; settings cannot be removed",
+            f"{omit}, or set a value: {key or 'KEY'}=VALUE",
         )
     elif line.startswith("+"):
         what, expected, fix = (
             "begins with '+'",
-            "KEY=VALUE; no setting can be added, all exist already",
+            "KEY=VALUE; settings cannot be added, all of them exist already",
             shlex.quote(line.lstrip("+")),
         )
     elif "=" not in line or not key:
         what, expected = "is not KEY=VALUE", "a setting, '=', a value"
         fix = shlex.quote(f"{key or 'KEY'}={text.strip() or 'VALUE'}")
     elif key == "hydra" or key.startswith(("hydra.", "hydra/")):
-        what, expected, fix = "is a setting of Hydra", "settings of prefixbank", out
+        what, expected, fix = "is a setting of Hydra", "settings of prefixbank", omit
     elif "@" in key:
         what, expected, fix = (
             "moves a group to another place",

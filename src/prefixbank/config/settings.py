@@ -1,4 +1,4 @@
-"""The tree of settings behind each command: which exist, what they take, an example of each."""
+"""The tree of settings below a config class: which exist, what they take, an example of each."""
 
 from __future__ import annotations
 
@@ -12,65 +12,13 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from prefixbank.config.commands import (
-    CombineCommandConfig,
-    EmbedConfig,
-    ProbeCommandConfig,
-    RunExperimentConfig,
-    SearchConfig,
-    TrainMultitaskConfig,
-    TrainPrefixConfig,
-    TransferRetrieveConfig,
-    TransferSimilarConfig,
-)
-
-Command = Literal[
-    "train_prefix",
-    "train_multitask",
-    "combine",
-    "embed",
-    "search",
-    "probe",
-    "run",
-    "transfer_map",
-    "transfer_retrieve",
-    "transfer_similar",
-]
-CommandConfig = (
-    TrainPrefixConfig
-    | TrainMultitaskConfig
-    | CombineCommandConfig
-    | EmbedConfig
-    | SearchConfig
-    | ProbeCommandConfig
-    | RunExperimentConfig
-    | TransferRetrieveConfig
-    | TransferSimilarConfig
-)
 SettingPath = Sequence[str | int]
-
-CONFIGS: dict[Command, type[CommandConfig]] = {
-    "train_prefix": TrainPrefixConfig,
-    "train_multitask": TrainMultitaskConfig,
-    "combine": CombineCommandConfig,
-    "embed": EmbedConfig,
-    "search": SearchConfig,
-    "probe": ProbeCommandConfig,
-    "run": RunExperimentConfig,
-    "transfer_map": RunExperimentConfig,
-    "transfer_retrieve": TransferRetrieveConfig,
-    "transfer_similar": TransferSimilarConfig,
-}
-
-
-def typed_name(command: Command) -> str:
-    """Return the command as it is typed: `train-prefix`, `transfer similar`."""
-    return command.replace("transfer_", "transfer ").replace("_", "-")
 
 
 @cache
 def _hints(config: type) -> dict[str, Any]:
-    return get_type_hints(config, include_extras=True)
+    hints = get_type_hints(config, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(config)}
 
 
 def hint_at(config: type, path: SettingPath) -> Any:
@@ -96,7 +44,7 @@ def hint_at(config: type, path: SettingPath) -> Any:
 def names_at(config: type, path: SettingPath) -> list[str]:
     """Return the names of the settings under `path`, in the order of the schema.
 
-    Empty when it is not a group of settings.
+    Empty when `path` is not a group of settings.
     """
     hint = hint_at(config, path)
     return [f.name for f in fields(hint)] if is_dataclass(hint) else []
@@ -104,34 +52,34 @@ def names_at(config: type, path: SettingPath) -> list[str]:
 
 @cache
 def full_names(config: type) -> tuple[str, ...]:
-    """Return every setting that takes a value by its full name: `optim.lr`, `seed`."""
-    found: list[str] = []
+    """Return the full name of every setting that takes a value: `optim.lr`, `seed`."""
+    names: list[str] = []
     for name in names_at(config, ()):
         hint = hint_at(config, [name])
-        found += (
+        names += (
             [f"{name}.{inner}" for inner in full_names(hint)]
             if is_dataclass(hint) and isinstance(hint, type)
             else [name]
         )
-    return tuple(found)
+    return tuple(names)
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the near name of `name` in `known`, if there is one."""
+def close_match(name: str, known: Iterable[str]) -> str | None:
+    """Return the name in `known` that `name` is probably a misspelling of, if there is one."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)), None)
 
 
-def nearest_setting(config: type, name: str) -> str | None:
-    """Return the setting that `name` was probably meant to be.
+def suggested_setting(config: type, name: str) -> str | None:
+    """Return the setting that `name` probably stands for.
 
-    A near full name, else one that ends in `.name`.
+    A full name that is spelled alike, else one that ends in `.name`.
     """
     ending = [known for known in full_names(config) if known.endswith(f".{name}")]
-    return nearest(name, full_names(config)) or next(iter(ending), None)
+    return close_match(name, full_names(config)) or next(iter(ending), None)
 
 
 def describe(hint: Any) -> str:
-    """Say in words which values `hint` takes: "a number greater than 0"."""
+    """Return in words which values `hint` takes: "a number greater than 0"."""
     if is_dataclass(hint):
         return f"settings of their own: {', '.join(f.name for f in fields(hint))}"
     if get_origin(hint) is Annotated:
@@ -187,7 +135,7 @@ def written(value: Any) -> str:
 def example(config: type, path: SettingPath) -> str:
     """Return a valid `KEY=VALUE` for the setting at `path`, quoted for a shell.
 
-    The value is the default where that says something.
+    The value is the default, or a placeholder where the default is empty.
     """
     names: list[str] = []
     value: Any = config()

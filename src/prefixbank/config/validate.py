@@ -1,4 +1,4 @@
-"""From plain dicts to a frozen config, with every fault found on the way."""
+"""From plain dicts to a frozen config, with every fault along the way."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ OPEN = "???"
 def assign(node: Node, config: type, values: Mapping[tuple[str, ...], Any]) -> None:
     """Put values into a nested dict.
 
-    A dict given for settings of their own changes only what it names.
+    A dict that is given for a group of settings changes only what it names.
 
     Args:
         node: changed in place.
         config: the dataclass that `node` is for.
-        values: value by path; later ones count.
+        values: value by path, in order.
     """
     for path, value in values.items():
         target = node
@@ -51,18 +51,18 @@ def assign(node: Node, config: type, values: Mapping[tuple[str, ...], Any]) -> N
 def take_out_open(
     node: Node, config: type, origin: Origin, above: tuple[str, ...] = ()
 ) -> tuple[list[UsageError], list[UsageError]]:
-    """Remove values that are open (`???`) or that refer to others (`${`).
+    """Remove values that are left open (`???`) or that refer to others (`${`).
 
-    The schema's defaults stand in for them.
+    The schema's defaults take their place.
 
     Args:
         node: changed in place.
         config: the dataclass that `node` is for.
-        origin: says where a setting was given.
+        origin: finds the file that set a value.
         above: path of `node`.
 
     Returns:
-        the faults of open values, and the faults of references.
+        The faults of open values, and the faults of references.
     """
     opened: list[UsageError] = []
     references: list[UsageError] = []
@@ -82,13 +82,13 @@ def take_out_open(
 
 
 def validate(config: type[T], node: Node, origin: Origin) -> tuple[T | None, list[UsageError]]:
-    """Return the config, or `None` and all its faults.
+    """Return the config, or `None` and all of its faults.
 
     Args:
         config: dataclass of the schema.
         node: what differs from its defaults, as plain values. Lists become tuples; no other type is
             converted.
-        origin: says where a setting was given.
+        origin: finds the file that set a value.
     """
     try:
         return TypeAdapter(config).validate_json(json.dumps(node)), []
@@ -113,11 +113,11 @@ def _merge(before: Node, after: Node) -> Node:
 def origin_in(
     files: Sequence[Path], given: Set[tuple[str, ...]], load: Callable[[Path], Any]
 ) -> Origin:
-    """Return a function that finds the file a setting came from.
+    """Return a function that finds the file that set a value.
 
     Args:
-        files: the files that were merged, the strongest first.
-        given: paths set on the command line, which is stronger than any file.
+        files: the files that were merged, those that override others first.
+        given: paths that the command line sets; it overrides any file.
         load: reads a YAML file.
     """
 
@@ -130,9 +130,10 @@ def origin_in(
 
 
 def _holds(file: Path, content: Any, path: SettingPath) -> bool:
-    """Whether a file sets `path`.
+    """Tell whether a file sets `path`.
 
-    Below its group's name, unless it is a primary or says that it speaks of the whole.
+    The settings of a group's file lie below the group's name. A file with the line
+    `# @package _global_` sets values of the whole config, as the file of a command does.
     """
     if (
         "# @package _global_" not in file.read_text(encoding="utf-8").splitlines()[:1]

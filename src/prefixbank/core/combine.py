@@ -10,7 +10,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from prefixbank.choices import Rule, Weighting
+from prefixbank.choices import Rule
 from prefixbank.core.attention.prefix_attention import Slots
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import Prefix
@@ -88,12 +88,9 @@ class Bank:
         return weighted_mean(vectors, [weight for weight in self.weights if weight > 0])
 
 
-def default_weights(weighting: Weighting, count: int) -> tuple[float, ...]:
-    """Return `count` equal weights.
-
-    `share` gives all prefixes together the mass of one, `one` is plain concatenation.
-    """
-    return (1.0 / count if weighting == "share" else 1.0,) * count
+def default_weights(count: int, *, normalize: bool) -> tuple[float, ...]:
+    """Return `count` equal weights: 1 / count each if they are normalized, else 1 each."""
+    return (1.0 / count if normalize else 1.0,) * count
 
 
 def check_weights(rule: Rule, weights: Sequence[float], count: int) -> None:

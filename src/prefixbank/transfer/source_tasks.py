@@ -72,8 +72,8 @@ def without_origins(source: Entry) -> UsageError | None:
     if source.info.get("origins"):
         return None
     return UsageError(
-        f"prefix '{source.info['task']}' {source.short_key} does not say what rows it was trained "
-        "on: an older version made it",
+        f"prefix '{source.info['task']}' {source.short_key} does not say where its rows are: they "
+        "were in memory, or an older version trained it",
         expected="the rows of each source, to train on several together",
         fix=(
             f"prefixbank train-prefix {setting_in(source.info)} --force    "

@@ -521,7 +521,7 @@ def bank_of(
     scaled = tuple(replace(prefix, tensor=prefix.tensor * scale) for prefix in prefixes)
     return Bank(
         prefixes=scaled,
-        weights=default_weights("share", len(seeds)) if seeds else (),
+        weights=default_weights(len(seeds), normalize=True) if seeds else (),
         rule=rule,
         pooling=MEAN,
     )

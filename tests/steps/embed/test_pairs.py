@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from prefixbank import api
+from prefixbank.api import load_bank
 from prefixbank.artifacts.bank import plain_bank
 from prefixbank.artifacts.embeddings import finished_part, publish_part, read_vectors
 from prefixbank.artifacts.json_files import read_json
+from prefixbank.commands.invocation import Invocation
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig
 from prefixbank.core.combine import Bank
@@ -33,7 +34,7 @@ PAIRS = Texts(texts=FIRST, pairs=SECOND)
 
 @pytest.fixture
 def context(prepared, tmp_path) -> Context:
-    return api.Options(store=copy_store(prepared.store, tmp_path / "copy")).context(RunConfig())
+    return Invocation(store=copy_store(prepared.store, tmp_path / "copy")).context(RunConfig())
 
 
 @pytest.fixture
@@ -214,10 +215,8 @@ def test_more_layers_than_there_are_are_refused(context, files):
 
 def test_loaded_bank_reads_pairs_as_its_recipe_says(context):
     store = Store(context.store.root)
-    bank = api.load_bank(
-        "demo", options=api.Options(store=store.root), recipe=EmbedRecipe(pairs="separate")
-    )
-    plain = api.load_bank("demo", options=api.Options(store=store.root))
+    bank = load_bank("demo", store=store.root, recipe=EmbedRecipe(pairs="separate"))
+    plain = load_bank("demo", store=store.root)
     np.testing.assert_allclose(
         bank.embed(FIRST, SECOND), pair_features(plain.embed(FIRST), plain.embed(SECOND)), atol=1e-5
     )

@@ -6,10 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from prefixbank import api
 from prefixbank.artifacts.embeddings import Join, read_vectors, write_part
 from prefixbank.artifacts.json_files import read_json, write_json
-from prefixbank.config.schema import EmbedRecipe, PoolingConfig
+from prefixbank.commands.invocation import Invocation
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import run_unit
@@ -17,6 +18,7 @@ from prefixbank.steps.embed import step as embed
 from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.steps.join import step as join
 from prefixbank.store.store import Store
+from tests.commands import call
 from tests.prepared import copy_store
 
 ROWS, FEATURES = 5, 3
@@ -97,15 +99,15 @@ def test_key_follows_the_order(store, embeddings):
 )
 def test_joined_passes_equal_the_bank_of_many_passes(prepared, tmp_path, rule, join_rule):
     store = Store(copy_store(prepared.store, tmp_path / "copy"))
-    options = api.Options(store=store.root)
-    context = options.context(api.RunConfig())
+    options = Invocation(store=store.root)
+    context = options.context(RunConfig())
     texts = {"texts": Texts(texts=("a good room", "a bad bath in a noisy place"), pairs=None)}
     banks = [
-        api.combine(f"prefixes=[{name}]", f"name=only-{name}", options=options).entry
+        call("combine", f"prefixes=[{name}]", f"name=only-{name}", invocation=options).entry
         for name in ("alpha", "beta")
     ]
     settings = ("prefixes=[alpha,beta]", f"combine={rule}", "name=whole")
-    whole = api.combine(*settings, options=options).entry
+    whole = call("combine", *settings, invocation=options).entry
     apart = [embedded(context, bank, texts) for bank in banks]
     wanted = read_vectors(embedded(context, whole, texts), "texts")
     np.testing.assert_allclose(
@@ -114,6 +116,6 @@ def test_joined_passes_equal_the_bank_of_many_passes(prepared, tmp_path, rule, j
 
 
 def embedded(context: Context, bank, texts):
-    files = context.encoder_of_bank(bank, api.EncoderConfig(source="bank"))
+    files = context.encoder_of_bank(bank, EncoderConfig(source="bank"))
     reading = EmbeddingSpec(bank=bank, files=files, recipe=EmbedRecipe(), pooling=PoolingConfig())
     return context.ensure(embed.unit(context, reading, texts, bank.key)).entry

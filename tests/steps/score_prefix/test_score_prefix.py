@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from prefixbank import api
+from prefixbank.api import combine, load_bank
 from prefixbank.artifacts.json_files import read_json
+from prefixbank.config.commands import TrainPrefixConfig
 from prefixbank.config.running import RunConfig
-from prefixbank.config.schema import EncoderConfig, TaskConfig
+from prefixbank.config.schema import CombineConfig, EncoderConfig, TaskConfig
 from prefixbank.data.tasks.task import Task
 from prefixbank.runtime.context import Context
 from prefixbank.steps.score_prefix import step as score_prefix
@@ -48,9 +49,9 @@ def test_score_on_validation_is_the_one_that_training_found(context):
 
 def test_score_on_test_is_that_of_the_head_on_the_prefixs_own_vectors(context):
     trained, task = context.store.resolve("prefix", "alpha"), context.task(TaskConfig(name="alpha"))
-    options = api.Options(store=context.store.root)
-    api.combine("prefixes=[alpha]", "combine.weighting=one", "name=only", options=options)
-    vectors = api.load_bank("only", options=options).embed(task.test.texts)
+    weighted = CombineConfig(normalize_weights=False)
+    combine(["alpha"], name="only", combine=weighted, store=context.store.root)
+    vectors = load_bank("only", store=context.store.root).embed(task.test.texts)
     head = load_file(trained.file("head.safetensors"))
     expected = np.array(
         [int(np.argmax(head["weight"] @ vector + head["bias"])) for vector in vectors]
@@ -79,7 +80,7 @@ def test_regression_is_predicted_in_the_labels_own_units(context):
     from prefixbank.config.schema import PrefixRecipe, recipe_of
     from prefixbank.steps.train_prefix import step as train_prefix
 
-    recipe = recipe_of(compose("train_prefix", ["task=folder", *SMALL]), PrefixRecipe)
+    recipe = recipe_of(compose(TrainPrefixConfig, ["task=folder", *SMALL]), PrefixRecipe)
     files = context.encoder_files(EncoderConfig(source="tiny"))
     trained = context.ensure(
         replace(train_prefix.unit(context, wanted, files, recipe, "r"), ref=None)

@@ -51,18 +51,20 @@ def load_task(config: TaskConfig, *, data_root: str = "") -> Task:
             max_rows=config.max_rows,
             max_validation_rows=config.max_validation_rows,
         )
-        return dataclasses.replace(_build(read_folder(folder, name, config), config), origin=origin)
+        return dataclasses.replace(
+            build_task(read_folder(folder, name, config), config), origin=origin
+        )
     match config.source:
         case "starter":
             from prefixbank.data.starter.suite import starter_task
 
             return _finish(starter_task(name), config)
         case "folder":
-            return _build(read_folder(_folder(config), name, config), config)
+            return build_task(read_folder(_folder(config), name, config), config)
         case "files":
-            return _build(_read_files(config, name), config)
+            return build_task(_read_files(config, name), config)
         case "hub":
-            return _build(read_hub(config, name), config)
+            return build_task(read_hub(config, name), config)
     assert_never(config.source)
 
 
@@ -126,7 +128,7 @@ def _read_files(config: TaskConfig, name: str) -> RawTask:
     )
 
 
-def _build(raw: RawTask, config: TaskConfig) -> Task:
+def build_task(raw: RawTask, config: TaskConfig) -> Task:
     """Check the rows of a task as read, and fill in what is missing."""
     if "train" not in raw.splits:
         raise DataError(

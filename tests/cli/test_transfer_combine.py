@@ -1,4 +1,4 @@
-"""`prefixbank combine select=similar`: a bank of the prefixes that are nearest to a task."""
+"""`prefixbank transfer combine`: a bank of the prefixes that are most similar to a task."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import re
 import numpy as np
 import pytest
 
-from prefixbank import api
+from prefixbank.commands.invocation import Invocation
 from prefixbank.store.store import Store
 from tests.cli.command import CommandLine, Ran
+from tests.commands import call
 from tests.prepared import SMALL, contents
 
 
@@ -23,8 +24,8 @@ def three(cli: CommandLine) -> CommandLine:
 
 def similar_to(cli: CommandLine, *settings: str, task: str = "gamma") -> tuple[str, ...]:
     return (
+        "transfer",
         "combine",
-        "select=similar",
         "task=folder",
         f"task.path={cli.tasks / task}",
         *SMALL,
@@ -41,7 +42,7 @@ def shares(similarities: list[float]) -> list[float]:
     return [one / sum(similarities) for one in similarities]
 
 
-def told(ran: Ran) -> list[tuple[str, float, float]]:
+def logged(ran: Ran) -> list[tuple[str, float, float]]:
     found = re.findall(r"\d+\. (\S+): similarity (\S+), weight (\S+)", ran.err)
     return [(name, float(similarity), float(weight)) for name, similarity, weight in found]
 
@@ -57,14 +58,14 @@ def test_weights_are_similarities_scaled_to_a_sum_of_one(three):
     assert three.done(*similar_to(three, "name=near")).result["weights"] == pytest.approx(expected)
 
 
-def test_each_prefix_is_told_with_similarity_and_weight(three):
+def test_each_prefix_is_logged_with_similarity_and_weight(three):
     rows = ranking(three)
     weights = shares([row["similarity"] for row in rows])
     expected = [
         (row["source"], row["similarity"], pytest.approx(weight, abs=1e-4))
         for row, weight in zip(rows, weights, strict=True)
     ]
-    assert told(three.done(*similar_to(three, "name=near"))) == expected
+    assert logged(three.done(*similar_to(three, "name=near"))) == expected
 
 
 def test_bank_is_the_one_that_naming_its_prefixes_and_weights_makes(three):
@@ -76,25 +77,24 @@ def test_bank_is_the_one_that_naming_its_prefixes_and_weights_makes(three):
     assert named.result["key"] == made["key"] and named.steps == [("combine", "named", "hit")]
 
 
-@pytest.mark.parametrize(("weighting", "weight"), [("share", 0.5), ("one", 1.0)])
-def test_weighed_equally_it_is_the_bank_of_these_prefixes_alone(three, weighting, weight):
-    ran = three.done(
-        *similar_to(three, "k=2", "weigh=equally", f"combine.weighting={weighting}", "name=near")
-    )
+@pytest.mark.parametrize(("normalize", "weight"), [("true", 0.5), ("false", 1.0)])
+def test_with_equal_weights_it_is_the_bank_of_these_prefixes_alone(three, normalize, weight):
+    equal = ("weight_by_similarity=false", f"combine.normalize_weights={normalize}")
+    ran = three.done(*similar_to(three, "k=2", *equal, "name=near"))
     named = three.done(
         "combine",
         f"prefixes=[{','.join(ran.result['prefixes'])}]",
-        f"combine.weighting={weighting}",
+        f"combine.normalize_weights={normalize}",
         "name=named",
     )
     assert named.result["key"] == ran.result["key"] and ran.result["weights"] == [weight] * 2
-    assert [one for _, _, one in told(ran)] == [weight] * 2
+    assert [one for _, _, one in logged(ran)] == [weight] * 2
 
 
 def test_candidates_can_be_named_and_measured_otherwise(three):
     rows = ranking(three, "sources=[omega,alpha]", "similarity=per_token")
     made = three.done(
-        *similar_to(three, "prefixes=[omega,alpha]", "similarity=per_token", "k=2", "name=near")
+        *similar_to(three, "sources=[omega,alpha]", "similarity=per_token", "k=2", "name=near")
     ).result
     assert made["prefixes"] == [row["task"] for row in rows]
     assert made["weights"] == pytest.approx(shares([row["similarity"] for row in rows]))
@@ -102,7 +102,7 @@ def test_candidates_can_be_named_and_measured_otherwise(three):
 
 def test_candidate_may_be_named_by_its_key(three):
     key = Store(three.store).resolve("prefix", "beta").key
-    assert three.done(*similar_to(three, f"prefixes=[{key[:8]}]", "k=1", "name=near")).result[
+    assert three.done(*similar_to(three, f"sources=[{key[:8]}]", "k=1", "name=near")).result[
         "prefixes"
     ] == ["beta"]
 
@@ -137,18 +137,18 @@ def test_plan_waits_for_the_short_run_and_makes_nothing(three):
 def test_plan_after_the_short_run_says_what_the_bank_will_hold(three):
     rows = ranking(three)
     ran = three.done(*similar_to(three, "k=2", "name=near", "--dry-run"))
-    assert [name for name, *_ in told(ran)] == [row["source"] for row in rows[:2]] and ran.steps[
+    assert [name for name, *_ in logged(ran)] == [row["source"] for row in rows[:2]] and ran.steps[
         -1
     ] == ("combine", "near", "MISS")
 
 
 def test_python_gives_the_bank_and_in_a_plan_waits(three):
     settings, options = (
-        similar_to(three, "k=2", "name=near")[1:],
-        api.Options(store=three.store, dry_run=True),
+        similar_to(three, "k=2", "name=near")[2:],
+        Invocation(store=three.store, dry_run=True),
     )
-    assert not api.combine(*settings, options=options).is_made
-    made = api.combine(*settings, options=api.Options(store=three.store))
+    assert not call("transfer combine", *settings, invocation=options).is_made
+    made = call("transfer combine", *settings, invocation=Invocation(store=three.store))
     assert made.entry.info["name"] == "near"
 
 
@@ -162,7 +162,7 @@ def test_sweep_makes_a_bank_for_each_size(three):
 def test_sweep_makes_a_bank_for_each_task(cli):
     paths = ",".join(str(cli.tasks / name) for name in ("gamma", "omega"))
     rows = cli.done(
-        "combine", "--sweep", "select=similar", "task=folder", f"task.path={paths}", *SMALL, "k=1"
+        "transfer", "combine", "--sweep", "task=folder", f"task.path={paths}", *SMALL, "k=1"
     ).result
     made = [Store(cli.store).resolve("bank", f"{name}-similar").key for name in ("gamma", "omega")]
     assert [row["key"] for row in rows] == made
@@ -192,7 +192,7 @@ def test_own_prefix_is_none_either_when_the_task_has_a_few_of_its_rows(three):
 
 def test_own_prefix_that_is_named_is_refused(three):
     three.train("gamma", "task.max_rows=20")
-    fault = three.expect_fault(2, *similar_to(three, "prefixes=[gamma,alpha]", "k=1", "name=near"))
+    fault = three.expect_fault(2, *similar_to(three, "sources=[gamma,alpha]", "k=1", "name=near"))
     assert (fault.what, fault.fix) == ("prefix/gamma was trained on gamma itself", "leave it out")
 
 
@@ -220,36 +220,33 @@ def test_no_candidate_is_refused(three):
 
 def test_candidate_of_another_kind_that_is_named_is_refused(three):
     three.train("omega", "prefix.kind=soft", "name=prompt")
-    fault = three.expect_fault(2, *similar_to(three, "prefixes=[alpha,prompt]", "k=1"))
+    fault = three.expect_fault(2, *similar_to(three, "sources=[alpha,prompt]", "k=1"))
     assert fault.what == "prefix/prompt has prefix.kind=soft, the short run prefix.kind=deep"
 
 
 def test_settings_that_do_not_go_together_are_refused_at_once(cli):
-    faults = cli.expect_refusal(2, "combine", "select=similar", "combine.weights=[1,2]")
+    wrong = ("combine.weights=[1,2]", "combine=concat_vectors")
+    faults = cli.expect_refusal(2, *similar_to(cli, *wrong))
     assert [fault.what for fault in faults] == [
-        "select=similar without a task",
-        "combine.weights=[1.0, 2.0] with select=similar",
+        "combine.weights=[1.0, 2.0] for prefixes that are still to be chosen",
+        "combine=concat_vectors with weight_by_similarity=true",
     ]
 
 
-@pytest.mark.parametrize("setting", ["combine.weighting=one", "combine=concat_vectors"])
+@pytest.mark.parametrize("setting", ["combine.normalize_weights=false", "combine=concat_vectors"])
 def test_weights_that_mean_nothing_are_refused(cli, setting):
     fault = cli.expect_fault(2, *similar_to(cli, setting))
-    assert fault.what == f"{setting} with weigh=similarity" and "weigh=equally" in fault.fix
+    assert fault.what == f"{setting} with weight_by_similarity=true"
+    assert "weight_by_similarity=false" in fault.fix
 
 
-def test_settings_without_effect_are_refused_with_all_others(cli):
-    settings = (
-        "task=polarity",
-        "k=2",
-        "similarity=per_token",
-        "weigh=equally",
-        "encoder=tiny",
-        "optim.lr=0.5",
-    )
-    unnamed, unused = cli.expect_refusal(2, "combine", "prefixes=[alpha,beta]", *settings)
-    assert unnamed.expected == "name=NAME"
-    assert unused.what == "no effect with select=given: task, k, measure, weigh, encoder, optim"
+def test_combine_has_no_settings_of_a_selection(cli):
+    faults = cli.expect_refusal(2, "combine", "task=polarity", "k=2", "encoder=tiny", "name=near")
+    assert [fault.what for fault in faults] == [
+        "unknown setting 'task'",
+        "unknown setting 'k'",
+        "unknown setting 'encoder'",
+    ]
 
 
 def test_equal_similarities_weigh_the_same(three, monkeypatch):
@@ -268,7 +265,7 @@ def test_equal_similarities_weigh_the_same(three, monkeypatch):
 def test_mean_of_prefixes_is_of_one_length(three):
     three.train("omega", "prefix.length=3", "name=longer")
     settings = ("combine=mean_prefixes", "compare=movement", "k=2", "name=near")
-    fault = three.expect_fault(2, *similar_to(three, *settings, "prefixes=[alpha,longer]"))
+    fault = three.expect_fault(2, *similar_to(three, *settings, "sources=[alpha,longer]"))
     assert fault.what.endswith("has 3 slots, the run on the task 2") and not Store(
         three.store
     ).entries("task_embedding")

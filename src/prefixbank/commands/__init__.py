@@ -1,0 +1,1 @@
+"""The commands: their settings, what each does, and how workers repeat them."""

@@ -1,0 +1,288 @@
+"""What each command does with its settings.
+
+Every function imports the steps that it uses when it is called, so that `prefixbank --help`, which
+reads the table of commands, loads none of them.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from prefixbank.commands.invocation import Invocation
+from prefixbank.config.commands import (
+    CombineCommandConfig,
+    EmbedConfig,
+    ProbeCommandConfig,
+    RunExperimentConfig,
+    SearchConfig,
+    TrainMultitaskConfig,
+    TrainPrefixConfig,
+    TransferCombineConfig,
+    TransferMapConfig,
+    TransferRetrieveConfig,
+    TransferSimilarConfig,
+)
+from prefixbank.config.mixture import find_tasks, tasks_of
+from prefixbank.config.running import RunConfig
+from prefixbank.config.schema import (
+    BankRecipe,
+    EmbedRecipe,
+    MultitaskRecipe,
+    PrefixRecipe,
+    TaskConfig,
+    recipe_of,
+)
+from prefixbank.errors import UsageError
+
+if TYPE_CHECKING:
+    from prefixbank.data.tasks.task import Task
+    from prefixbank.runtime.context import Context
+    from prefixbank.runtime.unit import Planned
+    from prefixbank.steps.train_prefix.mixture import Mixture
+    from prefixbank.studies.graph import Experiment
+
+Row = dict[str, Any]
+
+
+def train_prefix(
+    config: TrainPrefixConfig, invocation: Invocation, task: Task | None = None
+) -> Planned:
+    """Train a prefix on one source task or on several.
+
+    Args:
+        config: settings of the command.
+        invocation: where to run, and who listens.
+        task: a task in memory, in place of `config.task`.
+    """
+    from prefixbank.steps.train_prefix import step
+
+    with invocation.context(config.run) as context:
+        examples: Task | Mixture
+        if config.task.mixture and task is None:
+            examples = _mixture(context, config, invocation)
+        else:
+            examples = _task(context, config.task, task)
+        files = context.encoder_files(config.encoder)
+        recipe = recipe_of(config, PrefixRecipe)
+        return context.ensure(step.unit(context, examples, files, recipe, config.name))
+
+
+def train_multitask(config: TrainMultitaskConfig, invocation: Invocation) -> Planned:
+    """Fine-tune all weights of the encoder on several tasks together."""
+    from prefixbank.steps.train_multitask import step
+
+    step.check_tasks(config.tasks)
+    with invocation.context(config.run) as context:
+        found = find_tasks(config.tasks, _task_finder(config.run, invocation))
+        tasks = [context.task(task) for task in found]
+        files = context.encoder_files(config.encoder)
+        recipe = recipe_of(config, MultitaskRecipe)
+        return context.ensure(step.unit(context, tasks, files, recipe, config.name))
+
+
+def combine(config: CombineCommandConfig, invocation: Invocation) -> Planned:
+    """Combine prefixes into a bank."""
+    from prefixbank.artifacts.prefix import ref_of
+    from prefixbank.steps import combine as step
+
+    if not config.name:
+        raise UsageError(
+            "a bank without a name",
+            expected="name=NAME",
+            fix="prefixbank combine 'prefixes=[polarity,topic]' name=demo",
+        )
+    with invocation.context(config.run) as context:
+        prefixes = [context.store.resolve("prefix", text) for text in config.prefixes]
+        refs = [ref_of(context.store, "prefix", text) for text in config.prefixes]
+        return context.ensure(step.unit(prefixes, recipe_of(config, BankRecipe), config.name, refs))
+
+
+def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
+    """Embed a corpus."""
+    from prefixbank.artifacts.embeddings import STEP
+    from prefixbank.data.corpus.corpus import open_corpus
+    from prefixbank.runtime.unit import Planned
+    from prefixbank.runtime.worker import worker_shards
+    from prefixbank.steps.embed import corpus as step
+    from prefixbank.steps.embed.reuse import VectorReuse
+    from prefixbank.steps.embed.source import resolve_bank_and_encoder
+    from prefixbank.steps.embed.spec import EmbeddingSpec
+
+    with invocation.context(config.run) as context:
+        bank, files, pooling = resolve_bank_and_encoder(context, config)
+        name = config.name or f"{_name_of_file(config.corpus.path)}@{_name_of_bank(config.bank)}"
+        spec = EmbeddingSpec(
+            bank=bank,
+            files=files,
+            recipe=recipe_of(config, EmbedRecipe),
+            pooling=pooling,
+            reuse=VectorReuse(context.store, force=context.force) if config.reuse else None,
+        )
+        if invocation.job is not None and invocation.job.shards:
+            shards = worker_shards(config.corpus, invocation.job.folder)
+            step.make_shards(context, spec, shards, invocation.job.shards)
+            return Planned(step=STEP, name=name)
+        with open_corpus(config.corpus, _standard_input()) as corpus:
+            return context.ensure(step.unit(context, spec, corpus, name, ("embeddings", name)))
+
+
+def search(config: SearchConfig, invocation: Invocation) -> list[Row]:
+    """Return a row for each nearest neighbour of the query texts, the nearest first."""
+    from prefixbank.data.corpus.corpus import open_corpus
+    from prefixbank.steps.search import Embeddings, check_queries, neighbours
+
+    check_queries(config.queries)
+    with invocation.context(config.run) as context:
+        embeddings = Embeddings.named(context, config.embeddings)
+        with open_corpus(config.queries, _standard_input()) as queries:
+            texts = [text for shard in queries.shards() for text in shard.texts]
+        return neighbours(embeddings, texts, config)
+
+
+def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None = None) -> Planned:
+    """Embed the texts of a target task, and fit and score a probe on the vectors.
+
+    Args:
+        config: settings of the command.
+        invocation: where to run, and who listens.
+        task: a task in memory, in place of `config.task`.
+    """
+    from prefixbank.steps.embed import step as embed_step
+    from prefixbank.steps.embed.source import resolve_bank_and_encoder
+    from prefixbank.steps.embed.spec import EmbeddingSpec
+    from prefixbank.steps.probe import step
+    from prefixbank.steps.probe.splits import splits_of
+
+    step.check_settings(config.probe)
+    with invocation.context(config.run) as context:
+        bank, files, pooling = resolve_bank_and_encoder(context, config)
+        step.check_layers(config.probe, pooling.layers)
+        target = _task(context, config.task, task)
+        name = config.name or f"{target.name}@{_name_of_bank(config.bank)}"
+        parts = embed_step.parts_of_task(target, splits_of(config.probe))
+        spec = EmbeddingSpec(
+            bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling
+        )
+        embeddings = context.ensure(embed_step.unit(context, spec, parts, name))
+        return context.ensure_from(
+            step.STEP,
+            name,
+            lambda: step.unit(embeddings.entry, target, config.probe, name, ("probe", name)),
+        )
+
+
+def run_experiment(config: RunExperimentConfig, invocation: Invocation) -> Planned:
+    """Run a whole experiment and return its report."""
+    from prefixbank.steps.probe import step as probe_step
+    from prefixbank.studies import experiment
+
+    probe_step.check_settings(config.probe)
+    layers = "concat_last" if config.experiment.probe_last_layers else config.pooling.layers
+    probe_step.check_layers(config.probe, layers)
+    with invocation.context(config.run) as context:
+        return experiment.run_experiment(context, _experiment(config, invocation))
+
+
+def transfer_similar(config: TransferSimilarConfig, invocation: Invocation) -> list[Row]:
+    """Return a row for each source prefix, those most similar to the task first."""
+    from prefixbank.transfer.sources import Target, find_sources, ranked
+    from prefixbank.transfer.task_embeddings import Comparison
+
+    with invocation.context(config.run) as context:
+        task, files = context.task(config.task), context.encoder_files(config.encoder)
+        target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
+        sources = find_sources(context, target, config.sources, config.compare)
+        embedding = target.embedding(context)
+        comparison = Comparison(similarity=config.similarity, compare=config.compare)
+        return ranked(embedding.entry, sources, comparison)
+
+
+def transfer_retrieve(config: TransferRetrieveConfig, invocation: Invocation) -> Planned:
+    """Train a task's prefix from the sources that are most similar to it."""
+    from prefixbank.transfer.retrieve import retrieve
+
+    with invocation.context(config.run) as context:
+        return retrieve(context, config)
+
+
+def transfer_combine(config: TransferCombineConfig, invocation: Invocation) -> Planned:
+    """Combine the prefixes that are most similar to a task into a bank."""
+    from prefixbank.transfer.select import combine_similar
+
+    with invocation.context(config.run) as context:
+        return combine_similar(context, config)
+
+
+def transfer_map(config: TransferMapConfig, invocation: Invocation) -> Planned:
+    """Train each target from each source and from a cold start, and return the report."""
+    from prefixbank.studies.transfer_map import run_map
+
+    with invocation.context(config.run) as context:
+        return run_map(context, _experiment(config, invocation))
+
+
+def _experiment(config: RunExperimentConfig, invocation: Invocation) -> Experiment:
+    from prefixbank.config.compose import override_recipe
+    from prefixbank.studies.graph import Experiment
+
+    find_task = _task_finder(config.run, invocation)
+    return Experiment(config=config, find_task=find_task, change=override_recipe)
+
+
+def _task_finder(run: RunConfig, invocation: Invocation) -> Callable[[str], TaskConfig]:
+    """Return a function that finds a task by its name.
+
+    It is the task folder in `run.data_root`, or without one the YAML file of that name.
+    """
+    from prefixbank.config.compose import compose_task
+
+    def find_task(name: str) -> TaskConfig:
+        if run.data_root:
+            return TaskConfig(name=name, source="folder")
+        return compose_task(name, conf_dir=invocation.conf_dir)
+
+    return find_task
+
+
+def _task(context: Context, config: TaskConfig, given: Task | None) -> Task:
+    """Return the task in memory if one is given, else load the one that the settings describe."""
+    if given is None:
+        return context.task(config)
+    from prefixbank.runtime.events import Event
+
+    for note in given.notes:
+        context.emit(Event(kind="note", step="task", name=given.name, text=note))
+    return given
+
+
+def _mixture(context: Context, config: TrainPrefixConfig, invocation: Invocation) -> Mixture:
+    """Load the tasks of a mixture."""
+    from prefixbank.steps.train_prefix.mixture import Mixture
+
+    tasks = tasks_of(config.task, _task_finder(config.run, invocation))
+    return Mixture(tasks=tuple(context.task(task) for task in tasks), size_cap=config.task.size_cap)
+
+
+def _standard_input() -> BinaryIO:
+    """Return the bytes of standard input, or none where there is no standard input."""
+    return getattr(sys.stdin, "buffer", None) or io.BytesIO()
+
+
+def _name_of_file(path: str) -> str:
+    """Return a corpus file's name as part of a ref: `my reviews.csv` is `my-reviews`.
+
+    Standard input is `stdin`.
+    """
+    return re.sub(r"[^A-Za-z0-9._@-]+", "-", Path(path).stem).lstrip(".@-") or "stdin"
+
+
+def _name_of_bank(bank: str) -> str:
+    """Return a bank's name as part of a ref: `bank/demo` is `demo`, `none` is `plain`."""
+    from prefixbank.steps.embed.source import PLAIN
+
+    return bank.removeprefix("bank/").replace("/", "-") if bank != PLAIN else "plain"

@@ -1,0 +1,131 @@
+"""What the Python functions return: where an artifact is, and the facts a user asks for first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prefixbank.artifacts.summary import summary
+from prefixbank.runtime.unit import Planned
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """An artifact in the store.
+
+    Args:
+        step: the step that made it: `train-prefix`, `combine`, `embed`, `probe`, ...
+        name: what it is called in messages; most artifacts have a ref of this name.
+        key: hash of everything that determines its content, in hex digits.
+        path: its folder.
+        files: the names of its files, relative to `path`.
+        facts: what the command line prints about it.
+    """
+
+    step: str
+    name: str
+    key: str
+    path: Path
+    files: tuple[str, ...]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefixResult(Artifact):
+    """A trained prefix.
+
+    Args:
+        task: name of the task that it was trained on; of several, joined by `+`.
+        validation: validation score of the best epoch; of several tasks, the mean.
+    """
+
+    task: str
+    validation: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BankResult(Artifact):
+    """A bank.
+
+    Args:
+        prefixes: the task of each prefix, in order.
+        weights: the weight of each prefix.
+    """
+
+    prefixes: tuple[str, ...]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingsResult(Artifact):
+    """The vectors of a corpus, as Parquet files in `path`.
+
+    Args:
+        rows: N, the number of vectors.
+    """
+
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeResult(Artifact):
+    """A probe and its score.
+
+    Args:
+        metric: what the score measures: `accuracy`, `macro_f1`, ...
+        score: score on the test rows.
+        low: lower end of the 95 % interval.
+        high: upper end of the 95 % interval.
+    """
+
+    metric: str
+    score: float
+    low: float
+    high: float
+
+
+A = TypeVar("A", bound=Artifact)
+
+
+def artifact_of(planned: Planned) -> Artifact:
+    """Return any artifact that was made or found."""
+    return _result(planned, Artifact)
+
+
+def prefix_result(planned: Planned) -> PrefixResult:
+    """Return a trained prefix."""
+    facts = summary(planned.entry)
+    return _result(planned, PrefixResult, task=facts["task"], validation=facts["validation"])
+
+
+def bank_result(planned: Planned) -> BankResult:
+    """Return a bank."""
+    facts = summary(planned.entry)
+    prefixes, weights = tuple(facts["prefixes"]), tuple(facts["weights"])
+    return _result(planned, BankResult, prefixes=prefixes, weights=weights)
+
+
+def embeddings_result(planned: Planned) -> EmbeddingsResult:
+    """Return the vectors of a corpus."""
+    return _result(planned, EmbeddingsResult, rows=summary(planned.entry)["rows"])
+
+
+def probe_result(planned: Planned) -> ProbeResult:
+    """Return a probe."""
+    facts = summary(planned.entry)
+    scores = {name: facts[name] for name in ("metric", "score", "low", "high")}
+    return _result(planned, ProbeResult, **scores)
+
+
+def _result(planned: Planned, kind: type[A], **facts: Any) -> A:
+    entry = planned.entry
+    return kind(
+        step=planned.step,
+        name=planned.name,
+        key=entry.key,
+        path=entry.path,
+        files=tuple(sorted(entry.files)),
+        facts=summary(entry),
+        **facts,
+    )

@@ -1,0 +1,132 @@
+"""Run a command by its name and `KEY=VALUE` settings, in this process or as a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefixbank.commands.functions import Row
+from prefixbank.commands.invocation import Invocation
+from prefixbank.commands.table import Command, command_named
+from prefixbank.config.running import RunConfig
+from prefixbank.env import store_root
+from prefixbank.errors import PrefixbankError
+from prefixbank.runtime.events import Event
+from prefixbank.runtime.jobs import Job, error_in, event_collector, events_in, run_job
+from prefixbank.runtime.worker import working_folder
+from prefixbank.runtime.workers import WorkerPool
+from prefixbank.store.key import JSON
+
+if TYPE_CHECKING:
+    from prefixbank.runtime.unit import Planned
+
+
+def run_command(
+    command: Command[Any], overrides: Sequence[str], invocation: Invocation
+) -> Planned | list[Row]:
+    """Run a command.
+
+    Args:
+        command: which one.
+        overrides: `KEY=VALUE` settings.
+        invocation: where to run, and who listens.
+
+    Returns:
+        The rows of a command that prints rows, else a handle of the artifact, which does not exist
+        after a dry run that was no hit.
+    """
+    from prefixbank.config.compose import compose
+
+    config = compose(command.settings, overrides, conf_dir=invocation.conf_dir)
+    if command.shares_units and invocation.job is None:
+        job = _job(command, overrides, invocation)
+        invocation = replace(invocation, open_workers=lambda run: WorkerPool(job, run, work))
+    return command.function(config, invocation)
+
+
+def run_sweep(
+    command: Command[Any], runs: Sequence[Sequence[str]], invocation: Invocation
+) -> dict[int, PrefixbankError | None]:
+    """Let workers make the runs of a sweep, one job for each.
+
+    Args:
+        command: which one.
+        runs: the `KEY=VALUE` settings of each run.
+        invocation: where to run, and who listens.
+
+    Returns:
+        The indices of the runs that workers went through, each with the error that ended it, if
+        any. Empty if there are no workers, or the command does not sweep by workers.
+    """
+    if not command.sweeps_by_workers or len(runs) < 2 or invocation.dry_run:
+        return {}
+    run = _first_run_config(command, runs, invocation)
+    if run is None:
+        return {}
+    jobs = [_job(command, overrides, invocation) for overrides in runs]
+    indices = {id(job): index for index, job in enumerate(jobs)}
+    workers = WorkerPool(jobs[0], run, work)
+    errors: dict[int, PrefixbankError | None] = {}
+    try:
+        if workers.should_dispatch(len(jobs)):
+            for job, outcome in workers.outcomes(jobs, invocation.emit):
+                for event in events_in(outcome):
+                    invocation.emit(event)
+                errors[indices[id(job)]] = error_in(outcome)
+    finally:
+        workers.close()
+    return errors
+
+
+def work(job: JSON) -> JSON:
+    """Do a worker's share of a command in this process, and return its events and errors.
+
+    See `runtime/jobs.py`.
+    """
+    share = Job.from_json(job)
+    events: list[Event] = []
+    invocation = Invocation(
+        store=share.store,
+        conf_dir=Path(share.conf_dir) if share.conf_dir else None,
+        force=share.force,
+        emit=event_collector(events),
+        job=share,
+    )
+
+    def make() -> None:
+        with working_folder(share):
+            run_command(command_named(share.command), share.overrides, invocation)
+
+    return run_job(make, events)
+
+
+def _job(command: Command[Any], overrides: Sequence[str], invocation: Invocation) -> Job:
+    """Return a whole command as a job for workers."""
+    return Job(
+        command=command.name,
+        overrides=tuple(overrides),
+        store=str(store_root(invocation.store)),
+        folder=str(Path.cwd()),
+        conf_dir=str(invocation.conf_dir.absolute()) if invocation.conf_dir else "",
+        force=invocation.force,
+    )
+
+
+def _first_run_config(
+    command: Command[Any], runs: Sequence[Sequence[str]], invocation: Invocation
+) -> RunConfig | None:
+    """Return the `run` settings of the first run whose settings are valid.
+
+    The errors of the others are reported when these are run.
+    """
+    from prefixbank.config.compose import compose
+
+    for overrides in runs:
+        try:
+            run: RunConfig = compose(command.settings, overrides, conf_dir=invocation.conf_dir).run
+        except PrefixbankError:
+            continue
+        return run
+    return None

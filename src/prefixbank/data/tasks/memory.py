@@ -1,0 +1,232 @@
+"""Tasks from rows in memory: lists, pandas data frames, tables of datasets or pyarrow.
+
+They are checked and split as tasks from files are, so the same rows make the same keys.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import pyarrow as pa
+
+from prefixbank.choices import Kind, Metric
+from prefixbank.config.schema import ColumnNames, TaskConfig
+from prefixbank.data.row_faults import missing_columns
+from prefixbank.data.tasks import task
+from prefixbank.data.tasks.load import build_task
+from prefixbank.data.tasks.raw import FaultList, RawSplit, RawTask
+from prefixbank.errors import DataError, raise_faults
+
+
+class Rows(NamedTuple):
+    """The rows of one split.
+
+    Attributes:
+        texts: N texts.
+        labels: N labels; see `Task.from_rows`.
+        text_pairs: N second texts, or None for single texts.
+    """
+
+    texts: Sequence[str]
+    labels: Sequence[Any]
+    text_pairs: Sequence[str] | None = None
+
+
+class _Arguments(ColumnNames):
+    """Columns of a table, called as the arguments of `Task.from_table` in errors."""
+
+    SETTINGS: ClassVar[dict[str, str]] = {name: name for name in ("text", "text_pair", "label")}
+
+
+class Task(task.Task):
+    """A task in memory: three checked splits, and what their labels mean.
+
+    Made by `from_rows` or `from_table`. Use it wherever a function takes the name of a task.
+    """
+
+    @classmethod
+    def from_rows(
+        cls,
+        texts: Sequence[str],
+        labels: Sequence[Any],
+        text_pairs: Sequence[str] | None = None,
+        *,
+        name: str = "task",
+        kind: Kind = "classification",
+        metric: Metric = "accuracy",
+        label_names: Sequence[str] = (),
+        validation: Rows | None = None,
+        test: Rows | None = None,
+    ) -> Task:
+        """Return a task from its train rows.
+
+        Args:
+            texts: N texts.
+            labels: N labels: names or whole numbers (classification), lists of these (multilabel),
+                or numbers (regression).
+            text_pairs: N second texts, for a task of text pairs.
+            name: name of the task. Its prefix gets the ref `prefix/<name>`.
+            kind: what a label is.
+            metric: how predictions are scored.
+            label_names: label names in order, so that a label 0 is the first of them. Empty: the
+                labels of the train rows, sorted.
+            validation: rows to choose epochs and settings by. None: 10 % of the train rows, seeded
+                and stratified.
+            test: rows to score once. None: 20 % of the train rows, in the same way.
+
+        Raises:
+            DataError: rows without text or label, labels that are not listed, a metric that does
+                not fit, too few rows.
+            Faults: several of these.
+        """
+        splits = {"train": Rows(texts, labels, text_pairs), "validation": validation, "test": test}
+        paired = text_pairs is not None
+        columns = _Arguments(text_pair="text_pair" if paired else "")
+        faults, tables = FaultList(), {}
+        for split, rows in splits.items():
+            if rows is not None:
+                with faults:
+                    tables[split] = _table_of_rows(rows, f"{split} rows", paired=paired)
+        raise_faults(faults.found)
+        return cls._of(tables, "rows", columns, (name, kind, metric, tuple(label_names)))
+
+    @classmethod
+    def from_table(
+        cls,
+        table: Any,
+        *,
+        text: str = "text",
+        label: str = "label",
+        text_pair: str = "",
+        name: str = "task",
+        kind: Kind = "classification",
+        metric: Metric = "accuracy",
+        label_names: Sequence[str] = (),
+        validation: Any = None,
+        test: Any = None,
+    ) -> Task:
+        """Return a task from a table of train rows.
+
+        Args:
+            table: a pandas data frame, a `datasets.Dataset`, a pyarrow table, or a dict of columns.
+            text: name of the column with the texts.
+            label: name of the column with the labels.
+            text_pair: name of the column with the second texts; empty: single texts.
+            name: name of the task. Its prefix gets the ref `prefix/<name>`.
+            kind: what a label is.
+            metric: how predictions are scored.
+            label_names: as in `from_rows`. Empty: those that a `datasets.ClassLabel` declares, else
+                the labels of the train rows, sorted.
+            validation: a table of validation rows; None: as in `from_rows`.
+            test: a table of test rows; None: as in `from_rows`.
+
+        Raises:
+            DataError: as `from_rows`, and a column that does not exist.
+            Faults: several of these.
+        """
+        columns = _Arguments(text=text, text_pair=text_pair, label=label)
+        splits = {"train": table, "validation": validation, "test": test}
+        faults, tables = FaultList(), {}
+        for split, given in splits.items():
+            if given is not None:
+                with faults:
+                    tables[split] = _table_of_columns(given, f"{split} table", columns)
+        raise_faults(faults.found)
+        names = tuple(label_names) or _declared_names(table, label)
+        return cls._of(tables, "table", columns, (name, kind, metric, names))
+
+    @classmethod
+    def _of(
+        cls,
+        tables: Mapping[str, pa.Table],
+        noun: str,
+        columns: ColumnNames,
+        described: tuple[str, Kind, Metric, tuple[str, ...]],
+    ) -> Task:
+        name, kind, metric, labels = described
+        splits = {
+            split: RawSplit(where=f"{split} {noun}", table=table, columns=columns)
+            for split, table in tables.items()
+        }
+        raw = RawTask(name=name, kind=kind, metric=metric, labels=labels, splits=splits)
+        built = build_task(raw, TaskConfig(name=name, kind=kind, metric=metric, labels=labels))
+        values = {field.name: getattr(built, field.name) for field in dataclasses.fields(built)}
+        return cls(**{**values, "origin": None})
+
+
+def _table_of_rows(rows: Rows, where: str, *, paired: bool) -> pa.Table:
+    texts, labels, pairs = Rows(*rows)
+    if isinstance(texts, str) or isinstance(pairs, str):
+        raise DataError(
+            f"{where}: one text instead of a list of texts",
+            expected="a list of texts",
+            fix="put the text in a list: [text]",
+        )
+    if (pairs is not None) != paired:
+        raise DataError(
+            f"{where}: {'no second texts' if paired else 'second texts'}, unlike the train rows",
+            expected="second texts in every split, or in none",
+            fix="give text_pairs for every split, or for none",
+        )
+    columns = {"text": texts, "label": labels, **({} if pairs is None else {"text_pair": pairs})}
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
+        raise DataError(
+            f"{where}: columns of different lengths: {counts}",
+            expected="as many texts as labels and second texts",
+            fix="take all of them from the same rows",
+        )
+    return _table(columns, where)
+
+
+def _table_of_columns(given: Any, where: str, columns: ColumnNames) -> pa.Table:
+    named = getattr(given, "column_names", None)
+    if named is None:
+        named = getattr(given, "columns", None)
+    present = [str(name) for name in (given if named is None else named)]
+    raise_faults(missing_columns(where, columns, present))
+    wanted = [name for name in (columns.text, columns.text_pair, columns.label) if name]
+    return _table({name: given[name] for name in wanted}, where)
+
+
+def _table(columns: Mapping[str, Any], where: str) -> pa.Table:
+    """Return columns as a pyarrow table; NaN counts as a missing value, as in pandas."""
+    arrays: dict[str, pa.Array] = {}
+    faults: list[DataError] = []
+    for name, values in columns.items():
+        try:
+            arrays[name] = pa.array(_as_list(values), from_pandas=True)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+            faults.append(
+                DataError(
+                    f"{where}: column '{name}' holds values of several types: {error}",
+                    expected="values of one type in a column",
+                    fix="convert all of them, for example to str",
+                )
+            )
+    raise_faults(faults)
+    table = pa.table(arrays)
+    if table.num_rows == 0:
+        raise DataError(f"{where}: no rows", expected="one row or more", fix="add rows")
+    return table
+
+
+def _as_list(values: Any) -> list[Any]:
+    """Return a column of any library as a list of plain values."""
+    for method in ("to_pylist", "tolist"):
+        if hasattr(values, method):
+            return list(getattr(values, method)())
+    return list(values)
+
+
+def _declared_names(table: Any, label: str) -> tuple[str, ...]:
+    """Return the label names that a `datasets.Dataset` declares, if it does."""
+    features = getattr(table, "features", None)
+    if not isinstance(features, Mapping):
+        return ()
+    feature = features.get(label)
+    feature = getattr(feature, "feature", feature)  # the items of a list of labels
+    return tuple(getattr(feature, "names", None) or ())
