@@ -1,1 +1,1 @@
-"""One file for each step: what determines its artifact and how it is made."""
+"""Steps: what identifies the artifact of each, and how it is made."""

@@ -1,4 +1,4 @@
-"""Step `average`: several trained prefixes to their weighted mean, from which a training can start.
+"""Step `average`: the weighted mean of several prefixes, from which training can start.
 
 Source: Vu et al. 2022 (2110.07904), section 3, "weighted average of top-k".
 """
@@ -25,18 +25,17 @@ if TYPE_CHECKING:
 STEP = "average"
 VERSION = 1  # 1: first
 DIGITS = 6
-"""Weights are rounded to this: their last digits depend on the machine that computed them, and keys
-must not."""
+"""Decimal digits of weights in the key: further digits depend on the machine."""
 FORM = ("kind", "length", "gate")
-"""Settings in which prefixes have to agree to have a mean."""
+"""Settings that must be the same for all averaged prefixes."""
 
 
 def unit(prefixes: Sequence[Entry], weights: Sequence[float], name: str) -> Unit:
-    """Return the unit that averages `prefixes` of one encoder. Their order does not matter.
+    """Return the unit that averages prefixes of one encoder. Their order does not matter.
 
     Args:
         prefixes: prefix artifacts.
-        weights: one number >= 0 for each, scaled to a sum of 1.
+        weights: one number >= 0 for each; they are normalised.
         name: what messages call it.
 
     Raises:
@@ -73,16 +72,19 @@ def unit(prefixes: Sequence[Entry], weights: Sequence[float], name: str) -> Unit
         "encoder": prefixes[0].document["inputs"]["encoder"],
         "prefixes": [entry.files[TENSORS].sha256 for entry in prefixes],
     }
-    made_of = document(
+    key_document = document(
         step="average", version=VERSION, config={"weights": rounded, "prefix": form}, inputs=inputs
     )
-    return Unit(step=STEP, name=name, document=made_of, make=make, cheap=True)
+    return Unit(step=STEP, name=name, document=key_document, make=make, cheap=True)
 
 
 def unit_of_nearest(sources: Sequence[Entry], similar: np.ndarray, name: str) -> Unit:
-    """Return the unit that averages the prefixes of sources.
+    """Return the unit that averages source prefixes, weighted by similarity.
 
-    Weights are their similarities [k] with a target.
+    Args:
+        sources: prefix artifacts.
+        similar: [k] similarity of each with the target.
+        name: what messages call it.
     """
     from prefixbank.core.average import retrieval_weights
 
@@ -90,7 +92,7 @@ def unit_of_nearest(sources: Sequence[Entry], similar: np.ndarray, name: str) ->
 
 
 def _mean(prefixes: Sequence[Prefix | SoftPrompt], weights: Sequence[float]) -> Prefix | SoftPrompt:
-    """Average prefixes of one kind."""
+    """Return the weighted mean of prefixes of one kind."""
     from prefixbank.core.average import average_prefixes, average_prompts
     from prefixbank.core.prefix import Prefix
     from prefixbank.core.prompt import SoftPrompt
@@ -102,7 +104,7 @@ def _mean(prefixes: Sequence[Prefix | SoftPrompt], weights: Sequence[float]) -> 
 
 
 def _form(entry: Entry) -> JSON:
-    """Return the settings of a prefix artifact that its shape follows from."""
+    """Return the settings of a prefix in which averaged prefixes must agree."""
     config = entry.document["config"]["prefix"]
     return {name: config[name] for name in FORM}
 

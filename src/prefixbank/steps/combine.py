@@ -1,4 +1,4 @@
-"""Step `combine`: prefixes to a bank that stands on its own."""
+"""Step `combine`: put prefixes into a bank."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def unit(
         prefixes: finished prefix artifacts of one encoder.
         recipe: rule, weights and pooling.
         name: of the bank.
-        refs: the `prefix/...` refs that the prefixes were named by (empty where named by key), so
-            that the bank can be seen to be stale when one moves.
+        refs: the `prefix/...` ref of each prefix, empty if it was given by key. A bank is stale
+            when one of them moves.
     """
     check_prefixes(prefixes)
     recipe = effective(recipe)
@@ -41,17 +41,17 @@ def unit(
         from prefixbank.artifacts.bank import write_bank
 
         write_bank(out, prefixes, recipe)
-        given = refs or [""] * len(prefixes)
-        source = {ref: entry.key for ref, entry in zip(given, prefixes, strict=True) if ref}
+        all_refs = refs or [""] * len(prefixes)
+        keys = {ref: entry.key for ref, entry in zip(all_refs, prefixes, strict=True) if ref}
         named = [
             ref.removeprefix("prefix/") or entry.key
-            for ref, entry in zip(given, prefixes, strict=True)
+            for ref, entry in zip(all_refs, prefixes, strict=True)
         ]
         tasks = [entry.info["task"] for entry in prefixes]
         return {
             "encoder": prefixes[0].info["encoder"],
             "tasks": tasks,
-            "from": source,
+            "from": keys,
             "named": named,
         }
 
@@ -59,11 +59,11 @@ def unit(
         "encoder": prefixes[0].document["inputs"]["encoder"],
         "prefixes": [entry.digest for entry in prefixes],
     }
-    made_of = document(step="combine", version=VERSION, config=asdict(recipe), inputs=inputs)
+    key_document = document(step="combine", version=VERSION, config=asdict(recipe), inputs=inputs)
     return Unit(
         step=STEP,
         name=name,
-        document=made_of,
+        document=key_document,
         make=make,
         ref=("bank", name),
         note=describe,
@@ -72,7 +72,7 @@ def unit(
 
 
 def describe(entry: Entry) -> str:
-    """Return what the line of a finished bank says."""
+    """Return a summary of a finished bank."""
     return (
         f"{len(entry.info['tasks'])} prefixes, {entry.document['config']['combine']['rule']}: "
         f"{', '.join(entry.info['tasks'])}"
@@ -80,9 +80,9 @@ def describe(entry: Entry) -> str:
 
 
 def check_prefixes(prefixes: Sequence[Entry]) -> None:
-    """Refuse prefixes that make no bank, with all faults at once.
+    """Refuse prefixes that cannot be combined, with all faults at once.
 
-    None at all, one named twice, and prefixes of several encoders or of both kinds.
+    Faults are no prefixes, a duplicate, several encoders, and both kinds of prefix.
 
     Raises:
         UsageError: one for each fault.

@@ -1,4 +1,4 @@
-"""From a finished training to the floating-point operations that it took."""
+"""Count the floating-point operations of a finished training run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Look at embeddings: which rows are nearest to a text."""
+"""Search embeddings: the rows nearest to a text."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from prefixbank.store.artifact import Entry
 
 @dataclass(frozen=True, kw_only=True)
 class Embeddings:
-    """An embeddings artifact, with what it was made by.
+    """An embeddings artifact, and how its texts were embedded.
 
     Args:
         session: the store and how to run.
         entry: the artifact.
-        bank: what read the texts.
-        files: its encoder.
-        recipe: how it read.
+        bank: bank that the texts were embedded with.
+        files: encoder of the bank.
+        recipe: settings of embedding.
     """
 
     session: Session
@@ -53,23 +53,23 @@ class Embeddings:
 
     @classmethod
     def named(cls, session: Session, name: str) -> Embeddings:
-        """Find embeddings by ref or key, and what they were made by.
+        """Find embeddings by ref or key.
 
         Raises:
-            UsageError: no name, no such embeddings, or of pairs that are read apart; their bank is
-                gone.
+            UsageError: no name, no such embeddings, embeddings of separate pairs, or their bank was
+                deleted.
         """
         if not name:
             raise UsageError(
                 "no embeddings given",
                 expected="embeddings=NAME",
-                fix="prefixbank cache ls embed    lists the embeddings there are",
+                fix="prefixbank cache ls embed    lists all embeddings",
             )
         entry = session.store.resolve("embeddings", name)
         if entry.step != "embed":
             raise UsageError(
-                f"{name} is no embeddings but {entry.step}",
-                expected="what `prefixbank embed` made",
+                f"{name} is {entry.step}, not embeddings",
+                expected="a result of `prefixbank embed`",
                 fix="prefixbank cache ls embed",
             )
         config = dict(entry.document["config"])
@@ -97,43 +97,43 @@ class Embeddings:
 
     @property
     def parts(self) -> list[str]:
-        """Stems of the files, in order."""
+        """File stems of the parts, in order."""
         stems: list[str] = read_json(self.entry, FACTS)["parts"]
         return stems
 
     def vectors(self) -> Iterator[np.ndarray]:
-        """Yield vectors float32 [N, F], part after part."""
+        """Yield the vectors of each part, float32 [N, F]."""
         return (read_vectors(self.entry, stem) for stem in self.parts)
 
     def bits(self) -> Iterator[np.ndarray]:
-        """Yield packed bits uint8 [N, S], part after part."""
+        """Yield the packed bits of each part, uint8 [N, S]."""
         return (read_stored(self.entry, stem) for stem in self.parts)
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """Return the vectors of other texts, float32 [Q, F]."""
+        """Embed queries in the same way, float32 [Q, F]."""
         return embed_rows(
             self.session, self.bank, self.files, Texts(texts=tuple(texts)), self.recipe
         )[0]
 
-    def names(self, places: np.ndarray) -> dict[int, tuple[Any, int]]:
-        """Return id and row number of rows given by their place among all."""
-        found, first = {}, 0
+    def names(self, indices: np.ndarray) -> dict[int, tuple[Any, int]]:
+        """Return id and row number of rows, by their index among all rows."""
+        names, first = {}, 0
         for stem in self.parts:
             table = parquet.read_table(self.entry.file(f"{stem}.parquet"), columns=["id", "row"])
-            here = np.unique(places[(places >= first) & (places < first + len(table))])
-            picked = table.take(here - first).to_pylist()
-            found.update(
+            inside = np.unique(indices[(indices >= first) & (indices < first + len(table))])
+            rows = table.take(inside - first).to_pylist()
+            names.update(
                 {
-                    int(place): (row["id"], row["row"])
-                    for place, row in zip(here, picked, strict=True)
+                    int(index): (row["id"], row["row"])
+                    for index, row in zip(inside, rows, strict=True)
                 }
             )
             first += len(table)
-        return found
+        return names
 
 
 def check_queries(queries: CorpusConfig) -> None:
-    """Refuse pairs: a query is one text."""
+    """Refuse pairs as queries."""
     if queries.column_pair:
         raise UsageError(
             f"queries.column_pair={queries.column_pair}",
@@ -145,19 +145,19 @@ def check_queries(queries: CorpusConfig) -> None:
 def neighbours(
     embeddings: Embeddings, queries: Sequence[str], config: SearchConfig
 ) -> list[dict[str, Any]]:
-    """Return one row for each query and neighbour.
+    """Return a row for each query and neighbour.
 
-    Rank, id, row, cosine, and the text where the corpus is given.
+    A row has rank, id, row number, cosine, and if the corpus is given the text.
 
     Raises:
-        UsageError: the extra that searches is not installed.
+        UsageError: the extra `search` is not installed.
         DataError: `corpus` is not the one that was embedded.
     """
     try:
         from prefixbank.core import search
     except ImportError as error:
         raise UsageError(
-            "searching needs faiss, which is not here",
+            "search needs faiss, which is not installed",
             expected="the extra 'search'",
             fix="pip install 'prefixbank[search]'",
         ) from error
@@ -169,30 +169,30 @@ def neighbours(
         bits = quantize(vectors, "binary", calibration, embeddings.recipe.binary_threshold)
         candidates = search.nearest_bits(bits, embeddings.bits(), config.k * config.rescore)
         centred = vectors - calibration.threshold(embeddings.recipe.binary_threshold)
-        found = search.rescored(centred, embeddings.vectors(), candidates, config.k)
+        nearest = search.rescored(centred, embeddings.vectors(), candidates, config.k)
     else:
-        found = search.nearest(vectors, embeddings.vectors(), config.k)
-    names = embeddings.names(found.rows)
-    shown = {} if texts is None else texts.at({names[place][1] for place in names})
+        nearest = search.nearest(vectors, embeddings.vectors(), config.k)
+    names = embeddings.names(nearest.rows)
+    corpus = {} if texts is None else texts.at({row for _, row in names.values()})
     return [
         {
             "query": query,
             "rank": rank,
-            "id": names[place][0],
-            "row": names[place][1],
+            "id": names[index][0],
+            "row": names[index][1],
             "score": float(score),
-            **({"text": shown[names[place][1]]} if texts is not None else {}),
+            **({"text": corpus[names[index][1]]} if texts is not None else {}),
         }
-        for query, places, scores in zip(
-            queries, found.rows.tolist(), found.scores.tolist(), strict=True
+        for query, indices, scores in zip(
+            queries, nearest.rows.tolist(), nearest.scores.tolist(), strict=True
         )
-        for rank, (place, score) in enumerate(zip(places, scores, strict=True), start=1)
-        if place >= 0
+        for rank, (index, score) in enumerate(zip(indices, scores, strict=True), start=1)
+        if index >= 0
     ]
 
 
 class _Texts:
-    """The texts of an embedded corpus, read again."""
+    """The texts of an embedded corpus, read from its file."""
 
     def __init__(self, entry: Entry, config: CorpusConfig) -> None:
         stem = next(iter(entry.document["inputs"]["texts"]))
@@ -210,10 +210,10 @@ class _Texts:
         """Return the texts of these rows."""
         with open_corpus(self._config, io.BytesIO()) as corpus:
             return {
-                shard.first_row + place: text
+                shard.first_row + index: text
                 for shard in corpus.shards()
-                for place, text in enumerate(shard.texts)
-                if shard.first_row + place in rows
+                for index, text in enumerate(shard.texts)
+                if shard.first_row + index in rows
             }
 
 
@@ -221,27 +221,24 @@ def _bank_of(session: Session, entry: Entry) -> Entry:
     bank = session.store.get(entry.info["bank"])
     if bank is None:
         raise UsageError(
-            f"the bank {entry.info['bank'][:8]} that made these embeddings is gone",
-            expected="its bank in the same store",
+            f"the bank {entry.info['bank'][:8]} of these embeddings was deleted",
+            expected="the bank in the same store",
             fix="combine it again, then embed again",
         )
     return bank
 
 
 def _encoder_of(session: Session, entry: Entry) -> EncoderFiles:
-    """Return the encoder that read the texts.
-
-    As its settings find it, or the one in a multi-task artifact.
-    """
-    wanted = entry.document["inputs"]["encoder"]
-    for made in session.store.entries("train_multitask"):
-        if listing_of(made) == wanted:
-            return encoder_of(made)
+    """Return the encoder of embeddings: that of a multi-task artifact, or from its settings."""
+    digest = entry.document["inputs"]["encoder"]
+    for multitask in session.store.entries("train_multitask"):
+        if listing_of(multitask) == digest:
+            return encoder_of(multitask)
     files = session.encoder_files(EncoderConfig(**entry.info["encoder"]))
-    if files.digest != wanted:
+    if files.digest != digest:
         raise PrefixbankError(
             f"the encoder {files.label} here is not the one that made these embeddings",
-            expected=f"its files of then, digest {wanted[:8]}",
-            fix="put them back, or embed again",
+            expected=f"the files with digest {digest[:8]}",
+            fix="restore them, or embed again",
         )
     return files

@@ -1,1 +1,1 @@
-"""Whole experiments: the graph of their units."""
+"""Experiments: whole graphs of units, and their reports."""

@@ -1,4 +1,4 @@
-"""An experiment from its plan to its report."""
+"""Plan and run an experiment, up to its report."""
 
 from __future__ import annotations
 
@@ -30,36 +30,34 @@ from prefixbank.studies.update import rows, update_changes
 __all__ = ["Experiment", "run_experiment"]
 
 Cells = dict[str, dict[str, dict[int, Planned]]]
-"""Target task to column to seed to probe."""
+"""Target to column to seed to probe."""
 
 EntryCells = dict[str, dict[str, dict[int, Entry]]]
-"""The same, once all of it is made."""
+"""The same with artifacts."""
 
 
 def run_experiment(context: Context, experiment: Experiment) -> Planned:
-    """Plan the graph, say how much of it is there, then make the rest; return the report.
-
-    A worker makes its share.
+    """Plan and run an experiment; return its report.
 
     Raises:
-        UsageError: the experiment means nothing; see `check_experiment`.
+        UsageError: the experiment has faults; see `check_experiment`.
     """
-    asked = experiment.config.experiment
-    trained = [name for name in (*asked.sources, asked.update.add) if name]
+    settings = experiment.config.experiment
+    trained = [name for name in (*settings.sources, settings.update.add) if name]
     check_experiment(
-        asked,
+        settings,
         experiment.config.combine.rule,
         [experiment.recipe_for(name).prefix.init for name in trained],
     )
-    context.encoder_files(experiment.config.encoder)  # before the plan, which may make nothing
-    return plan_and_run(context, asked.name, lambda context: _study(context, experiment))
+    context.encoder_files(experiment.config.encoder)  # a plan does not make the tiny encoder
+    return plan_and_run(context, settings.name, lambda context: _study(context, experiment))
 
 
 def _study(context: Context, experiment: Experiment) -> Planned:
-    """Go through all units in order; a planning context makes none of them."""
+    """Plan or run all units in order; return the report."""
     graph = Graph(context=context, experiment=experiment)
-    asked = experiment.config.experiment
-    columns = [column for name in asked.representations for column in TITLES if column == name]
+    settings = experiment.config.experiment
+    columns = [column for name in settings.representations for column in TITLES if column == name]
     trained = _trained(graph)
     probes: Cells = {
         target: {
@@ -71,13 +69,15 @@ def _study(context: Context, experiment: Experiment) -> Planned:
             }
             for column in columns
         }
-        for target in asked.targets
+        for target in settings.targets
     }
-    singles = _of_each_source(graph, "single") if "single" in asked.representations else {}
+    singles = _of_each_source(graph, "single") if "single" in settings.representations else {}
     rest = (
-        _of_each_source(graph, "leave_one_out") if "leave_one_out" in asked.representations else {}
+        _of_each_source(graph, "leave_one_out")
+        if "leave_one_out" in settings.representations
+        else {}
     )
-    changes = update_changes(graph) if has_update(asked) else []
+    changes = update_changes(graph) if has_update(settings) else []
 
     def build() -> Unit:
         study = Study(
@@ -89,7 +89,7 @@ def _study(context: Context, experiment: Experiment) -> Planned:
             facts=study_facts(graph),
             columns={
                 TITLES[column]: ReportColumn(
-                    title=TITLES[column], passes=passes(column, len(asked.sources))
+                    title=TITLES[column], passes=passes(column, len(settings.sources))
                 )
                 for column in columns
             },
@@ -98,26 +98,26 @@ def _study(context: Context, experiment: Experiment) -> Planned:
                 for column in [name for name in ("plain", "multitask") if name in columns]
                 or columns[:1]
             ),
-            bank=TITLES[whole_bank(asked, graph.config.combine.rule) or "bank"],
+            bank=TITLES[whole_bank(settings, graph.config.combine.rule) or "bank"],
         )
         return report.unit(study, bootstrap_samples=experiment.config.probe.bootstrap_samples)
 
-    return graph.ensure_from(report.STEP, asked.name, build)
+    return graph.ensure_from(report.STEP, settings.name, build)
 
 
 def _trained(graph: Graph) -> dict[str, dict[int, Planned]]:
-    """Return what learning curves are drawn of.
+    """Return the training runs that the report draws learning curves of.
 
-    The prefixes and the multi-task encoder, where something that is compared needs them.
+    These are the prefixes and the multi-task encoders that the representations need.
     """
-    asked = graph.config.experiment
+    settings = graph.config.experiment
     trained: dict[str, dict[int, Planned]] = {}
-    if has_update(asked) or set(asked.representations) - WITHOUT_PREFIXES:
+    if has_update(settings) or set(settings.representations) - WITHOUT_PREFIXES:
         trained = {
-            source: {seed: graph.prefix(source, seed) for seed in asked.seeds}
-            for source in asked.sources
+            source: {seed: graph.prefix(source, seed) for seed in settings.seeds}
+            for source in settings.sources
         }
-    if "multitask" in asked.representations:
+    if "multitask" in settings.representations:
         trained[TITLES["multitask"]] = {
             seed: multitask(graph, seed) for seed in seeds_of(graph, "multitask")
         }
@@ -125,7 +125,7 @@ def _trained(graph: Graph) -> dict[str, dict[int, Planned]]:
 
 
 def _of_each_source(graph: Graph, representation: Literal["single", "leave_one_out"]) -> Cells:
-    """Return target to source to seed to the probe on the bank of that source, or of all others."""
+    """Probe each target on the bank of each source alone, or of all others."""
     of_one, word = (single, "only") if representation == "single" else (without, "without")
     return {
         target: {
@@ -144,7 +144,7 @@ def _of_each_source(graph: Graph, representation: Literal["single", "leave_one_o
 
 
 def _entries(cells: Mapping[str, Mapping[str, Mapping[int, Planned]]]) -> EntryCells:
-    """Return the artifacts of planned cells; raises `NotMade` at the first that does not exist."""
+    """Return the artifacts of cells; raises `NotMade` if one does not exist."""
     return {
         target: {
             column: {seed: planned.entry for seed, planned in seeds.items()}

@@ -1,8 +1,7 @@
-"""What an experiment makes from tasks.
+"""The graph of an experiment: prefixes, banks, multi-task encoders, vectors and probes.
 
-Prefixes, banks, multi-task encoders, vectors and probes, each a unit that the store may have.
-
-Every function returns a handle of the artifact. Nothing is planned or run twice in one graph.
+Methods plan or run a unit, as the context says, and return a handle of its artifact. No unit is
+planned or run twice in one graph.
 """
 
 from __future__ import annotations
@@ -48,17 +47,17 @@ from prefixbank.transfer.source_tasks import SIZE_CAP
 Training = Literal["trained", "random", "shuffled"]
 
 RANDOM_SEEDS = 1_000_003
-"""Distance between the seeds of two untrained prefixes, so that each starts elsewhere."""
+"""Distance between the seeds of two untrained prefixes, which need different start values."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """An experiment and what only the caller can look up.
+    """An experiment, with the look-ups that depend on the command's folders.
 
     Args:
         config: the composed configuration.
-        find_task: task name to its configuration.
-        change: a recipe and `KEY=VALUE` settings to the recipe with these changed.
+        find_task: returns the configuration of a task by name.
+        change: returns a recipe changed by `KEY=VALUE` settings.
     """
 
     config: RunExperimentConfig
@@ -66,23 +65,23 @@ class Experiment:
     change: Callable[[PrefixRecipe, Sequence[str]], PrefixRecipe]
 
     def recipe_for(self, source: str) -> PrefixRecipe:
-        """Return the recipe of a source task, changes for this one included."""
+        """Return the recipe of a source task, with its overrides."""
         return self.change(
             recipe_of(self.config, PrefixRecipe), self.config.experiment.overrides.get(source, ())
         )
 
     def target_recipe_for(self, target: str) -> PrefixRecipe:
-        """Return the recipe of training on a target, changes for this one included."""
-        asked = self.config.experiment
+        """Return the recipe of training on a target, with its overrides."""
+        experiment = self.config.experiment
         return self.change(
             recipe_of(self.config, PrefixRecipe),
-            (*asked.transfer.overrides, *asked.overrides.get(target, ())),
+            (*experiment.transfer.overrides, *experiment.overrides.get(target, ())),
         )
 
 
 @dataclass(kw_only=True)
 class Graph:
-    """The units of one experiment, made or planned as the context says."""
+    """The units of one experiment."""
 
     context: Context
     experiment: Experiment
@@ -90,34 +89,31 @@ class Graph:
 
     @property
     def config(self) -> RunExperimentConfig:
-        """Return the experiment's configuration."""
+        """The experiment's configuration."""
         return self.experiment.config
 
     @property
     def files(self) -> EncoderFiles:
-        """Return the frozen encoder."""
+        """The frozen encoder."""
         return self.context.encoder_files(self.config.encoder)
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Return the seeds of trainings."""
+        """The seeds of training."""
         return self.config.experiment.seeds
 
     @property
-    def reading(self) -> PoolingConfig:
-        """Return how hidden states become the vectors that are probed.
-
-        Training pools as `pooling` says.
-        """
-        kept = self.config.experiment.probe_last_layers
+    def probe_pooling(self) -> PoolingConfig:
+        """Pooling of the vectors that are probed; training uses `config.pooling`."""
+        layers = self.config.experiment.probe_last_layers
         return (
-            replace(self.config.pooling, layers="concat_last", last_k=kept)
-            if kept
+            replace(self.config.pooling, layers="concat_last", last_k=layers)
+            if layers
             else self.config.pooling
         )
 
     def named(self, text: str, seed: int) -> str:
-        """Return a name that tells seeds apart where there are several."""
+        """Return a name with the seed, if there are several."""
         return text if len(self.seeds) == 1 else f"{text}-seed{seed}"
 
     def ensure(self, unit: Unit) -> Planned:
@@ -138,17 +134,17 @@ class Graph:
         return planned
 
     def source(self, name: str) -> Task:
-        """Return a task that something is trained on."""
+        """Return a source task, limited to the rows of the experiment."""
         return self.context.task(self.sized(name, self.config.experiment.source_rows))
 
     def target(self, name: str) -> Task:
-        """Return a task that is probed."""
+        """Return a target task, limited to the rows of the experiment."""
         return self.context.task(self.sized(name, self.config.experiment.target_rows))
 
     def sized(self, name: str, rows: int) -> TaskConfig:
-        """Return a task's configuration, its rows limited as the experiment says.
+        """Return a task's configuration with at most `rows` train rows.
 
-        A limit of the task's own counts too if it is smaller.
+        The task's own limit applies if it is lower.
         """
         config = self.experiment.find_task(name)
         return replace(
@@ -162,7 +158,14 @@ class Graph:
     def prefix(
         self, name: str, seed: int, training: Training = "trained", task: Task | None = None
     ) -> Planned:
-        """Return the prefix of a source task, or that of another version of its examples."""
+        """Train the prefix of a source, or of other examples of it.
+
+        Args:
+            name: the source.
+            seed: of training.
+            training: `random` is untrained, `shuffled` is trained on shuffled labels.
+            task: other examples; None: those of the source.
+        """
         return self.ensure(self._prefix_unit(name, seed, training, task))
 
     def _prefix_unit(
@@ -176,10 +179,10 @@ class Graph:
             )
             return unit if task is None else replace(unit, ref=None)
         if training == "random":
-            place = self.config.experiment.sources.index(name) + 1
+            number = self.config.experiment.sources.index(name) + 1
             start = replace(recipe.prefix, init="random")
             recipe = replace(
-                recipe, prefix=start, optim=OptimConfig(epochs=0), seed=seed + RANDOM_SEEDS * place
+                recipe, prefix=start, optim=OptimConfig(epochs=0), seed=seed + RANDOM_SEEDS * number
             )
         else:
             examples = shuffled(examples, seed)
@@ -191,7 +194,7 @@ class Graph:
     def mixture_unit(self, names: Sequence[str], name: str, seed: int) -> Unit:
         """Return the unit that trains a prefix on several source tasks together.
 
-        It uses the experiment's own recipe. For a single task it is that of the task's own prefix.
+        It uses the recipe of the experiment. A single task has the unit of its own prefix.
         """
         if len(names) == 1:
             return self._prefix_unit(names[0], seed)
@@ -200,7 +203,7 @@ class Graph:
         return replace(train_prefix.unit(self.context, mixture, self.files, recipe, name), ref=None)
 
     def prefixes(self, seed: int, training: Training = "trained") -> dict[str, Planned]:
-        """Return the prefixes of all sources."""
+        """Train the prefixes of all sources."""
         return {name: self.prefix(name, seed, training) for name in self.config.experiment.sources}
 
     def bank(
@@ -211,7 +214,7 @@ class Graph:
         refs: Sequence[str] = (),
     ) -> Planned:
         """Combine prefixes. Only a bank whose prefixes have refs gets one."""
-        recipe = BankRecipe(combine=combination, pooling=self.reading)
+        recipe = BankRecipe(combine=combination, pooling=self.probe_pooling)
 
         def build() -> Unit:
             made = [prefix.entry for prefix in prefixes.values()]
@@ -223,7 +226,7 @@ class Graph:
     def multitask(
         self, tasks: Sequence[Task], name: str, seed: int, *, published: bool = False
     ) -> Planned:
-        """Return an encoder fine-tuned on tasks."""
+        """Fine-tune an encoder on tasks; it gets a ref only if it is published."""
         config = self.config
         recipe = MultitaskRecipe(
             multitask=config.multitask,
@@ -256,7 +259,7 @@ class Graph:
     def _embed_unit(self, target: str, bank: Entry | None, files: EncoderFiles, name: str) -> Unit:
         task = self.target(target)
         parts = embed.parts_of_task(task, splits_of(self.config.probe))
-        # Single texts have nothing to compare.
+        # Single texts are no pairs.
         pairs = "joint" if task.train.pairs is None else self.config.pairs
         recipe = EmbedRecipe(
             max_length_tokens=self.config.max_length_tokens,
@@ -264,11 +267,11 @@ class Graph:
             pairs=pairs,
             vectors=self.config.vectors,
         )
-        reading = EmbeddingSpec(bank=bank, files=files, recipe=recipe, pooling=self.reading)
-        return embed.unit(self.context, reading, parts, name)
+        spec = EmbeddingSpec(bank=bank, files=files, recipe=recipe, pooling=self.probe_pooling)
+        return embed.unit(self.context, spec, parts, name)
 
     def joined(self, vectors: Sequence[Planned], rule: Join, name: str) -> Planned:
-        """Join the vectors of several passes."""
+        """Concatenate or average vectors."""
         return self.ensure_from(
             join.STEP, name, lambda: join.unit([one.entry for one in vectors], rule, name)
         )
@@ -284,14 +287,14 @@ class Graph:
 
 
 def _smaller(own: int, limit: int) -> int:
-    """Return the smaller of two limits; 0 is none."""
+    """Return the smaller of two limits; 0 is no limit."""
     return min(own, limit) if own and limit else own or limit
 
 
 def shuffled(task: Task, seed: int) -> Task:
-    """Return the task with the labels of train and of validation dealt out again at random.
+    """Return the task with shuffled labels of train and validation rows.
 
-    Nothing to learn but their frequencies.
+    Only the frequencies of labels can be learned.
     """
     rng = np.random.default_rng(seed)
     train, validation = (

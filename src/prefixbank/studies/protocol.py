@@ -1,4 +1,4 @@
-"""What a report says, in words, about how its numbers came about."""
+"""Describe the protocol of an experiment for its report."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from prefixbank.studies.graph import Graph
 
 
 def study_facts(graph: Graph) -> Facts:
-    """Return what the report says about the study beside its numbers."""
-    config, asked = graph.config, graph.config.experiment
+    """Return facts about an experiment for its report."""
+    config, experiment = graph.config, graph.config.experiment
     tuned = config.finetune
     protocol = [
-        f"Train rows: {_rows(graph.source(name) for name in asked.sources)}.",
+        f"Train rows: {_rows(graph.source(name) for name in experiment.sources)}.",
         (
             f"Prefixes: {_training(config)}; the epoch with the best validation score of the "
             "source task is kept."
         ),
     ]
-    if "multitask" in asked.representations or has_update(asked):
+    if "multitask" in experiment.representations or has_update(experiment):
         fit = (
             f"{_epochs(tuned.epochs)}, batches of {tuned.batch_size}, learning rate {tuned.lr:g}, "
             f"{config.multitask.sampling} sampling"
@@ -32,49 +32,51 @@ def study_facts(graph: Graph) -> Facts:
             f"Multi-task encoder: all weights, {fit}; the epoch with the best mean of the same "
             "validation scores is kept."
         )
-    if asked.targets:
+    if experiment.targets:
         protocol.append(
             "Target train rows for the probes: "
-            f"{_rows(graph.target(name) for name in asked.targets)}."
+            f"{_rows(graph.target(name) for name in experiment.targets)}."
         )
-        protocol.append(f"Vectors: {graph.reading.position} pooling of {_layers_read(graph)}.")
+        protocol.append(
+            f"Vectors: {graph.probe_pooling.position} pooling of {_describe_layers(graph)}."
+        )
         fitted = f"strength by {config.probe.folds}-fold cross-validation on train"
         protocol.append(
             f"Probe: {config.probe.model}, {fitted}; scored once on {config.probe.score_on}."
         )
     return Facts(
-        experiment=asked.name,
+        experiment=experiment.name,
         encoder=graph.files.label,
-        sources=asked.sources,
-        seeds=asked.seeds,
+        sources=experiment.sources,
+        seeds=experiment.seeds,
         protocol=tuple(protocol),
     )
 
 
 def map_facts(graph: Graph) -> Facts:
-    """Return what the report of a transfer map says about it beside its numbers."""
-    asked = graph.config.experiment
+    """Return facts about a transfer map for its report."""
+    experiment = graph.config.experiment
     trainings: dict[str, list[str]] = {}
-    for name in asked.targets:
+    for name in experiment.targets:
         trainings.setdefault(_training(graph.experiment.target_recipe_for(name)), []).append(name)
     protocol = (
-        f"Train rows of sources: {_rows(graph.source(name) for name in asked.sources)}.",
-        f"Train rows of targets: {_rows(graph.target(name) for name in asked.targets)}.",
+        f"Train rows of sources: {_rows(graph.source(name) for name in experiment.sources)}.",
+        f"Train rows of targets: {_rows(graph.target(name) for name in experiment.targets)}.",
         f"Prefixes of sources: {_training(graph.config)}.",
         *(f"Prefixes of {', '.join(names)}: {training}." for training, names in trainings.items()),
         "The epoch with the best validation score is kept, and scored once on test.",
     )
     return Facts(
-        experiment=asked.name,
+        experiment=experiment.name,
         encoder=graph.files.label,
-        sources=asked.sources,
-        seeds=asked.seeds,
+        sources=experiment.sources,
+        seeds=experiment.seeds,
         protocol=protocol,
     )
 
 
 def _training(recipe: PrefixRecipe) -> str:
-    """Return in words how a prefix is trained."""
+    """Describe how a prefix is trained."""
     prefix, optim = recipe.prefix, recipe.optim
     return (
         f"{prefix.length} slots, {_epochs(optim.epochs)}, batches of {optim.batch_size}, learning "
@@ -82,9 +84,10 @@ def _training(recipe: PrefixRecipe) -> str:
     )
 
 
-def _layers_read(graph: Graph) -> str:
-    """Return in words which layers the probes are given."""
-    pooling, kept = graph.reading, f"the last {graph.reading.last_k} layers"
+def _describe_layers(graph: Graph) -> str:
+    """Describe the layers that probes are fitted on."""
+    pooling = graph.probe_pooling
+    kept = f"the last {pooling.last_k} layers"
     match pooling.layers:
         case "concat_last":
             chosen = f"the one layer of {kept} that cross-validation on train chooses"

@@ -1,4 +1,4 @@
-"""What an experiment compares: each representation to the vectors of a target task."""
+"""The representations that an experiment compares, and the vectors of each."""
 
 from __future__ import annotations
 
@@ -30,36 +30,36 @@ TITLES: Mapping[SharedRepresentation, str] = {
 
 
 WITHOUT_PREFIXES = frozenset({"plain", "multitask", "finetuned", "random", "shuffled"})
-"""Representations for which no prefix is trained on a source's own labels."""
+"""Representations that need no prefix trained on the labels of a source."""
 
 
 def passes(representation: SharedRepresentation, sources: int) -> int:
-    """Return the forward passes that one text costs."""
+    """Return the forward passes for one text."""
     return {"concat_vectors": sources, "mean_vectors": sources, "plain_and_bank": 2}.get(
         representation, 1
     )
 
 
-def whole_bank(asked: ExperimentConfig, rule: Rule) -> SharedRepresentation | None:
-    """Return the representation that is the bank of all sources under the experiment's own rule.
+def whole_bank(experiment: ExperimentConfig, rule: Rule) -> SharedRepresentation | None:
+    """Return the representation that is the bank of all sources under the experiment's rule.
 
     None if it is not compared.
     """
     candidates: tuple[SharedRepresentation, ...] = ("bank", rule)
-    return next((name for name in candidates if name in asked.representations), None)
+    return next((name for name in candidates if name in experiment.representations), None)
 
 
 def seeds_of(graph: Graph, representation: Representation) -> tuple[int, ...]:
-    """Return the seeds that a representation is made with.
+    """Return the seeds of a representation.
 
-    The plain encoder has none to vary, some are asked for once.
+    The plain encoder does not depend on the seed, and some representations use one seed only.
     """
-    seeds, once = graph.seeds, graph.config.experiment.single_seed
-    return seeds[:1] if representation == "plain" or representation in once else seeds
+    seeds, single_seed = graph.seeds, graph.config.experiment.single_seed
+    return seeds[:1] if representation == "plain" or representation in single_seed else seeds
 
 
 def vectors(graph: Graph, representation: SharedRepresentation, target: str, seed: int) -> Planned:
-    """Return a target's embeddings under one representation and one seed."""
+    """Embed a target under one representation and one seed."""
     title = graph.named(TITLES[representation], seed)
     match representation:
         case "plain":
@@ -93,7 +93,7 @@ def vectors(graph: Graph, representation: SharedRepresentation, target: str, see
 
 
 def full_bank(graph: Graph, seed: int) -> Planned:
-    """Return the bank of all sources, as `combine` says; the one that gets a ref."""
+    """Combine all sources under the experiment's rule; this bank gets a ref."""
     refs = [f"prefix/{graph.named(source, seed)}" for source in graph.config.experiment.sources]
     return graph.bank(
         graph.prefixes(seed),
@@ -104,7 +104,7 @@ def full_bank(graph: Graph, seed: int) -> Planned:
 
 
 def rule_bank(graph: Graph, rule: Rule, seed: int, training: Training) -> Planned:
-    """Return a bank of sources under another rule, or of control prefixes under the same one."""
+    """Combine all sources under another rule, or control prefixes under the same rule."""
     name = (
         f"{graph.config.experiment.name}-{rule if training == 'trained' else training}-seed{seed}"
     )
@@ -115,7 +115,7 @@ def rule_bank(graph: Graph, rule: Rule, seed: int, training: Training) -> Planne
 
 
 def multitask(graph: Graph, seed: int) -> Planned:
-    """Return the encoder fine-tuned on all sources together."""
+    """Fine-tune the encoder on all sources."""
     tasks = [graph.source(source) for source in graph.config.experiment.sources]
     return graph.multitask(
         tasks, graph.named(graph.config.experiment.name, seed), seed, published=True
@@ -123,21 +123,18 @@ def multitask(graph: Graph, seed: int) -> Planned:
 
 
 def single(graph: Graph, source: str, target: str, seed: int) -> Planned:
-    """Return a target's vectors under one prefix alone."""
+    """Embed a target with the prefix of one source."""
     name = f"{graph.config.experiment.name}-only-{source}-seed{seed}"
     bank = graph.bank({source: graph.prefix(source, seed)}, name, CombineConfig())
     return graph.vectors(target, bank, graph.named(f"only {source}", seed))
 
 
 def without(graph: Graph, source: str, target: str, seed: int) -> Planned:
-    """Return a target's vectors under the bank that lacks one source.
-
-    Weights given one by one lose that source's.
-    """
+    """Embed a target with the bank of all sources but one; its weight is left out, too."""
     rest = {name: prefix for name, prefix in graph.prefixes(seed).items() if name != source}
-    place = graph.config.experiment.sources.index(source)
+    left_out = graph.config.experiment.sources.index(source)
     weights = tuple(
-        weight for number, weight in enumerate(graph.config.combine.weights) if number != place
+        weight for number, weight in enumerate(graph.config.combine.weights) if number != left_out
     )
     bank = graph.bank(
         rest,

@@ -1,7 +1,4 @@
-"""Every source to every target.
-
-Trainings on the targets from a cold start and from each source's prefix, and from what retrieval
-picks.
+"""Transfer maps: train each target from a cold start, from each source, and from retrieval.
 
 Source: Vu et al. 2022 (2110.07904), sections 2 and 3.
 """
@@ -20,8 +17,8 @@ from prefixbank.runtime.waves import plan_and_run
 from prefixbank.steps import average
 from prefixbank.steps.score_prefix import step as score_prefix
 from prefixbank.steps.train_prefix import step as train_prefix
+from prefixbank.studies.checks import check_map
 from prefixbank.studies.graph import Experiment, Graph
-from prefixbank.studies.map_checks import check_map
 from prefixbank.studies.protocol import map_facts
 from prefixbank.transfer.source_tasks import of_nearest_kind
 from prefixbank.transfer.sources import Target, nearest
@@ -31,42 +28,42 @@ COLD = "cold"
 
 
 def run_map(context: Context, experiment: Experiment) -> Planned:
-    """Plan the map, say how much of it is there, then make the rest; return the report.
-
-    A worker makes its share.
+    """Plan and run a transfer map; return its report.
 
     Raises:
-        UsageError: the map means nothing; see `map_checks`.
+        UsageError: the map has faults; see `check_map`.
     """
-    asked = experiment.config.experiment
-    sources = {name: experiment.recipe_for(name).prefix for name in asked.sources}
+    settings = experiment.config.experiment
+    sources = {name: experiment.recipe_for(name).prefix for name in settings.sources}
     check_map(
-        asked, sources, {name: experiment.target_recipe_for(name).prefix for name in asked.targets}
+        settings,
+        sources,
+        {name: experiment.target_recipe_for(name).prefix for name in settings.targets},
     )
-    context.encoder_files(experiment.config.encoder)  # before the plan, which may make nothing
+    context.encoder_files(experiment.config.encoder)  # a plan does not make the tiny encoder
     return plan_and_run(
         context,
-        asked.name,
-        lambda context: _Map(graph=Graph(context=context, experiment=experiment)).walk(),
+        settings.name,
+        lambda context: _Map(graph=Graph(context=context, experiment=experiment)).ensure_all(),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Cell:
-    """One training on a target, and its score on test rows."""
+    """One training run on a target, and its score on test rows."""
 
     prefix: Planned
     score: Planned
 
     @property
     def trained(self) -> Trained:
-        """Both, once they are made."""
+        """The artifacts of both."""
         return Trained(score=self.score.entry, prefix=self.prefix.entry)
 
 
 @dataclass(kw_only=True)
 class _Map:
-    """The trainings of a map, by target, by what they start from, and by seed."""
+    """The training runs of a map, by target, start and seed."""
 
     graph: Graph
     cells: dict[str, dict[str, dict[int, _Cell]]] = field(default_factory=dict)
@@ -74,19 +71,19 @@ class _Map:
     @property
     def comparison(self) -> Comparison:
         """Return how sources are compared with targets."""
-        asked = self.graph.config.experiment.transfer
-        return Comparison(similarity=asked.similarity, compare=asked.compare)
+        transfer = self.graph.config.experiment.transfer
+        return Comparison(similarity=transfer.similarity, compare=transfer.compare)
 
-    def walk(self) -> Planned:
-        """Go through all units in order; a planning context makes none of them."""
-        graph, asked = self.graph, self.graph.config.experiment
+    def ensure_all(self) -> Planned:
+        """Plan or run all units in order; return the report."""
+        graph, experiment = self.graph, self.graph.config.experiment
         sources = {
-            source: {seed: graph.prefix(source, seed) for seed in asked.seeds}
-            for source in asked.sources
+            source: {seed: graph.prefix(source, seed) for seed in experiment.seeds}
+            for source in experiment.sources
         }
-        for seed in asked.seeds:
+        for seed in experiment.seeds:
             by_seed = {source: prefixes[seed] for source, prefixes in sources.items()}
-            for target in asked.targets:
+            for target in experiment.targets:
                 cold = self.train(target, COLD, None, seed)
                 for source, prefix in by_seed.items():
                     self.train(target, source, prefix, seed)
@@ -94,20 +91,20 @@ class _Map:
         bootstrap_samples = graph.config.probe.bootstrap_samples
         return graph.ensure_from(
             map_report.STEP,
-            asked.name,
+            experiment.name,
             lambda: map_report.unit(self.study(sources), bootstrap_samples=bootstrap_samples),
         )
 
     def train(self, target: str, start: str, prefix: Planned | None, seed: int) -> Planned:
-        """Train on a target from a prefix, or cold, and return it with its score on test rows."""
+        """Train on a target from a prefix (None: a cold start), score it and return it."""
         graph, config = self.graph, self.graph.config
         name = graph.named(f"{target}-from-{start.replace(' ', '-')}", seed)
         recipe = replace(graph.experiment.target_recipe_for(target), seed=seed)
-        asked = Target(task=graph.target(target), files=graph.files, recipe=recipe)
+        setup = Target(task=graph.target(target), files=graph.files, recipe=recipe)
         trained = graph.ensure_from(
             train_prefix.STEP,
             name,
-            lambda: asked.unit(graph.context, prefix.entry if prefix else None, name),
+            lambda: setup.unit(graph.context, prefix.entry if prefix else None, name),
         )
         score = graph.ensure_from(
             score_prefix.STEP,
@@ -115,8 +112,8 @@ class _Map:
             lambda: score_prefix.unit(
                 graph.context,
                 trained.entry,
-                asked.task,
-                asked.files,
+                setup.task,
+                setup.files,
                 name,
                 bootstrap_samples=config.probe.bootstrap_samples,
             ),
@@ -128,13 +125,10 @@ class _Map:
     def retrieve(
         self, target: str, cold: Planned, sources: Mapping[str, Planned], seed: int
     ) -> None:
-        """Train on a target from what is made of its k most similar sources together.
-
-        What is made of one is that source's prefix.
-        """
-        asked = self.graph.config.experiment.transfer
-        for method in asked.methods:
-            for k in asked.ks:
+        """Train on a target from its k most similar sources joined, for each method and k > 1."""
+        transfer = self.graph.config.experiment.transfer
+        for method in transfer.methods:
+            for k in transfer.ks:
                 if k > 1:
                     start = self.joined(method, k, f"{target}-{method}-{k}", cold, sources, seed)
                     self.train(target, f"{method} top-{k}", start, seed)
@@ -148,10 +142,7 @@ class _Map:
         sources: Mapping[str, Planned],
         seed: int,
     ) -> Planned:
-        """Return what is made of the k sources that are most similar to a target.
-
-        In the order of the experiment.
-        """
+        """Return the start made of the k sources most similar to a target, in their own order."""
         graph, name = self.graph, self.graph.named(name, seed)
 
         def build() -> Unit:
@@ -168,8 +159,8 @@ class _Map:
         return graph.ensure_from(step, name, build)
 
     def study(self, sources: Mapping[str, Mapping[int, Planned]]) -> TransferMap:
-        """Return what the report is made of, now that all is made."""
-        asked = self.graph.config.experiment
+        """Return the numbers of the report; raises `NotMade` if an artifact does not exist."""
+        experiment = self.graph.config.experiment
         made = {
             target: {
                 start: {seed: cell.trained for seed, cell in seeds.items()}
@@ -178,19 +169,19 @@ class _Map:
             for target, starts in self.cells.items()
         }
         joined = [
-            start for start in next(iter(made.values())) if start not in (COLD, *asked.sources)
+            start for start in next(iter(made.values())) if start not in (COLD, *experiment.sources)
         ]
         return TransferMap(
             facts=map_facts(self.graph),
             comparison=self.comparison,
-            ks=asked.transfer.ks,
+            ks=experiment.transfer.ks,
             sources={
                 name: {seed: prefix.entry for seed, prefix in seeds.items()}
                 for name, seeds in sources.items()
             },
             cold={target: starts[COLD] for target, starts in made.items()},
             warm={
-                target: {source: starts[source] for source in asked.sources}
+                target: {source: starts[source] for source in experiment.sources}
                 for target, starts in made.items()
             },
             combined={

@@ -1,8 +1,4 @@
-"""The units of an update study.
-
-What adding, refreshing and removing a source task makes anew, by prefixes and by multi-task
-training.
-"""
+"""The cost of adding, refreshing and removing a source: prefixes against multi-task training."""
 
 from __future__ import annotations
 
@@ -21,10 +17,10 @@ from prefixbank.studies.representations import full_bank
 
 
 def update_changes(graph: Graph) -> list[Change]:
-    """Make, or plan, what the experiment's changes need, with its first seed.
+    """Plan or run the experiment's changes, with its first seed.
 
-    Refreshed examples are stood in for by another seed of the training: every prefix, and every
-    multi-task encoder, costs the same then.
+    A refresh trains with another seed instead of new examples, so that every training run costs the
+    same.
     """
     return [*_add(graph), *_refresh(graph), *_remove(graph)]
 
@@ -86,11 +82,11 @@ def _both(
     tasks: Sequence[Task],
     seed: int,
 ) -> Iterator[Change]:
-    """Yield the change by prefixes and by multi-task training."""
+    """Yield the change with prefixes and with multi-task training."""
     name = f"{graph.config.experiment.name}-{what.replace(' ', '-')}"
-    # Weights given one by one are those of the unchanged sources.
-    shares = replace(graph.config.combine, weights=())
-    before, after = full_bank(graph, graph.seeds[0]), graph.bank(prefixes, name, shares)
+    # Explicit weights belong to the unchanged sources.
+    combination = replace(graph.config.combine, weights=())
+    before, after = full_bank(graph, graph.seeds[0]), graph.bank(prefixes, name, combination)
     encoder = graph.multitask(tasks, name, seed)
     yield Change(what=what, task=task, method="prefixes", trainings=trained, banks=(before, after))
     yield Change(what=what, task=task, method="multi-task", trainings=[encoder])
@@ -108,7 +104,7 @@ class Change:
         what: `add snli`, `refresh snli` or `remove snli`.
         task: the source that is added, refreshed or removed.
         method: `prefixes` or `multi-task`.
-        trainings: the prefixes, or the multi-task encoder, that had to be trained.
+        trainings: the prefixes, or the multi-task encoder, that the change trains.
         banks: the banks of all sources before and after; None for multi-task training.
     """
 
@@ -123,10 +119,9 @@ def rows(changes: Sequence[Change]) -> list[JSON]:
     """Return one row for each change.
 
     Returns:
-        `change`, `method`; `units` that ran (trainings, and the combination); `examples` that
-        training processed, a row once in each epoch; `flops` of training; `seconds` that the
-        trainings took when they ran; `others_unchanged`, None for multi-task training. A number
-        that a training does not have is None.
+        `change`, `method`; `units`, the training runs and the combination; `examples` that
+        training processed, a row once in each epoch; `flops` of training; `seconds` that training
+        took; `others_unchanged`, None for multi-task training. A number that is not known is None.
 
     Raises:
         NotMade: a training or a bank does not exist yet.
@@ -150,20 +145,20 @@ def _row(change: Change) -> JSON:
 
 
 def _sum(numbers: Sequence[Number | None]) -> Number | int | None:
-    """Add up, 0 for nothing; None if one is not known."""
+    """Return the sum, None if a number is not known."""
     known = [number for number in numbers if number is not None]
     return sum(known) if len(known) == len(numbers) else None
 
 
 def others_unchanged(before: Entry, after: Entry, task: str) -> bool:
-    """Say whether two banks hold the same prefixes of all source tasks but one.
+    """Whether two banks have the same prefixes of all source tasks but one.
 
-    The prefixes are the same if both banks were made from artifacts of the same digests, and hold
-    tensors of the same names, types, shapes and bytes.
+    Prefixes are the same if their artifacts have the same digest, and their tensors the same names,
+    types, shapes and bytes.
 
     Args:
-        before: a bank.
-        after: the bank that came of the change.
+        before: bank before the change.
+        after: bank after the change.
         task: the source task that was added, refreshed or removed.
     """
     first, second = (_prefixes(bank, task) for bank in (before, after))
@@ -171,25 +166,25 @@ def others_unchanged(before: Entry, after: Entry, task: str) -> bool:
 
 
 def _prefixes(bank: Entry, left_out: str) -> dict[str, object]:
-    """Return what a bank was made from and holds, by task."""
+    """Return the digest and the tensors of each prefix of a bank, by task."""
     from safetensors.numpy import load_file
 
     tensors = load_file(bank.file("bank.safetensors"))
-    found: dict[str, object] = {}
-    for place, (task, digest) in enumerate(
+    prefixes: dict[str, object] = {}
+    for index, (task, digest) in enumerate(
         zip(bank.info["tasks"], bank.document["inputs"]["prefixes"], strict=True)
     ):
         if task != left_out:
             own = {
-                name.removeprefix(f"{place}."): tensor
+                name.removeprefix(f"{index}."): tensor
                 for name, tensor in tensors.items()
-                if name.startswith(f"{place}.")
+                if name.startswith(f"{index}.")
             }
-            found[task] = (
+            prefixes[task] = (
                 digest,
                 {
                     name: (tensor.dtype.str, tensor.shape, tensor.tobytes())
                     for name, tensor in own.items()
                 },
             )
-    return found
+    return prefixes

@@ -1,1 +1,1 @@
-"""Which sources are near a task, and what to start from."""
+"""Prompt transfer: find source prefixes that are similar to a task, and train from them."""

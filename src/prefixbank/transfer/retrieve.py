@@ -1,6 +1,4 @@
-"""Retrieve sources for a task and train it from them.
-
-A short run, the nearest prefixes, and the task's prefix.
+"""Retrieve the sources most similar to a task, and train the task from them.
 
 Source: Vu et al. 2022 (2110.07904), section 3.
 """
@@ -34,11 +32,11 @@ from prefixbank.transfer.task_embeddings import Comparison
 
 @dataclass(frozen=True, kw_only=True)
 class _Retrieval:
-    """What is asked for, with what was found for it.
+    """A retrieval to run.
 
     Args:
-        config: as composed.
-        name: of the prefix to be.
+        config: the command's settings.
+        name: name of the new prefix.
         target: the task.
         sources: prefixes to choose from.
     """
@@ -50,12 +48,12 @@ class _Retrieval:
 
 
 def retrieve(context: Context, config: TransferRetrieveConfig) -> Planned:
-    """Return the prefix of a task, trained from the sources that are most similar to it.
+    """Train a prefix on a task from the sources most similar to it.
 
-    Ref `prefix/<name or task name>`.
+    The ref is `prefix/<name or task name>`.
 
     Raises:
-        UsageError: no source to choose from, or fewer than k.
+        UsageError: no sources, or fewer than k.
     """
     task, files = context.task(config.task), context.encoder_files(config.encoder)
     target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
@@ -65,27 +63,27 @@ def retrieve(context: Context, config: TransferRetrieveConfig) -> Planned:
         context, target, config.sources, config.compare, _unfit(context, target, config)
     )
     check_k(config.k, sources, task.name)
-    asked = _Retrieval(config=config, name=name, target=target, sources=sources)
-    return plan_and_run(context, name, lambda context: _walk(context, asked))
+    retrieval = _Retrieval(config=config, name=name, target=target, sources=sources)
+    return plan_and_run(context, name, lambda context: _ensure_all(context, retrieval))
 
 
 def _unfit(
     context: Context, target: Target, config: TransferRetrieveConfig
 ) -> Callable[[Entry], PrefixbankError | None]:
-    """Return what says why a prefix cannot be retrieved.
+    """Return a function that says why a prefix cannot be a source, or None.
 
-    No start, no part of a mean, which has one length, or of a mixture.
+    It must be possible to start from it, or to make it part of a mean or of a mixture.
     """
     if config.method == "mixture":
         return without_origins
     recipe = target.recipe
     if config.method == "weighted":
         recipe = replace(recipe, prefix=replace(recipe.prefix, init_fit="exact"))
-    asked = replace(target, recipe=recipe)
+    checked = replace(target, recipe=recipe)
 
     def unfit(source: Entry) -> PrefixbankError | None:
         try:
-            asked.unit(context, source, "retrieved")
+            checked.unit(context, source, "retrieved")
         except UsageError as error:
             return error
         return None
@@ -93,77 +91,86 @@ def _unfit(
     return unfit
 
 
-def _walk(context: Context, asked: _Retrieval) -> Planned:
-    """Go through all units in order; a planning context makes none of them."""
-    own = asked.target.embedding(context)
+def _ensure_all(context: Context, retrieval: _Retrieval) -> Planned:
+    """Plan or run all units in order; return the prefix."""
+    own = retrieval.target.embedding(context)
     return context.ensure_from(
-        train_prefix.STEP, asked.name, lambda: _unit(context, asked, own.entry)
+        train_prefix.STEP, retrieval.name, lambda: _unit(context, retrieval, own.entry)
     )
 
 
-def _unit(context: Context, asked: _Retrieval, own: Entry) -> Unit:
+def _unit(context: Context, retrieval: _Retrieval, own: Entry) -> Unit:
     """Return the unit that trains the task from its most similar sources.
 
     What it starts from is made, or planned, first.
     """
-    target, name, config = asked.target, asked.name, asked.config
+    target, name, config = retrieval.target, retrieval.name, retrieval.config
     comparison = Comparison(similarity=config.similarity, compare=config.compare)
-    similar = comparison.of(own, [source.entry for source in asked.sources])
+    similar = comparison.of(own, [source.entry for source in retrieval.sources])
     near = nearest(similar, len(similar))
     if config.method == "mixture":
-        near = of_nearest_kind(near, [kind_of(source.entry) for source in asked.sources], config.k)
-        check_k(config.k, near, f"{name} and are of the kind of {asked.sources[near[0]].named}")
+        near = of_nearest_kind(
+            near, [kind_of(source.entry) for source in retrieval.sources], config.k
+        )
+        check_k(config.k, near, f"{name} and are of the kind of {retrieval.sources[near[0]].named}")
     near = near[: config.k]
-    for place in near:
-        _tell(context, asked, f"similarity {similar[place]:.4f}  {asked.sources[place].named}")
-    starts = [asked.sources[place] for place in near]
+    for index in near:
+        text = f"similarity {similar[index]:.4f}  {retrieval.sources[index].named}"
+        _emit_note(context, retrieval, text)
+    starts = [retrieval.sources[index] for index in near]
     if config.method == "best_of_k":
-        return _best(context, asked, starts)
+        return _best(context, retrieval, starts)
     entries = [source.entry for source in starts]
     if config.method == "mixture":
-        start = context.ensure(_of_mixture(context, asked, entries))
+        start = context.ensure(_of_mixture(context, retrieval, entries))
     else:
         start = context.ensure(average.unit_of_nearest(entries, similar[near], name))
     return replace(target.unit(context, start.entry, name), ref=("prefix", name))
 
 
-def _of_mixture(context: Context, asked: _Retrieval, sources: list[Entry]) -> Unit:
-    """Return the unit that trains one prefix on the tasks of several, by the task's own recipe."""
+def _of_mixture(context: Context, retrieval: _Retrieval, sources: list[Entry]) -> Unit:
+    """Return the unit that trains one prefix on the tasks of sources, by the target's recipe."""
     mixture = mixture_behind(context, sources)
     unit = train_prefix.unit(
-        context, mixture, asked.target.files, asked.target.recipe, f"{asked.name}-mixture"
+        context,
+        mixture,
+        retrieval.target.files,
+        retrieval.target.recipe,
+        f"{retrieval.name}-mixture",
     )
     return replace(unit, ref=None)
 
 
-def _best(context: Context, asked: _Retrieval, starts: list[Source]) -> Unit:
-    """Train from each of several sources, and return the unit that validates best.
+def _best(context: Context, retrieval: _Retrieval, starts: list[Source]) -> Unit:
+    """Train from each source, and return the unit with the best validation score.
 
-    Of equal ones, that of the nearest source.
+    Of equal scores that of the most similar source wins.
     """
     units = [
-        asked.target.unit(context, source.entry, f"{asked.name}-from-{source.entry.info['name']}")
+        retrieval.target.unit(
+            context, source.entry, f"{retrieval.name}-from-{source.entry.info['name']}"
+        )
         for source in starts
     ]
     trained = [context.ensure(unit) for unit in units]
     scores = [read_json(planned.entry, "result.json")["validation"] for planned in trained]
     best = scores.index(max(scores))
-    _tell(context, asked, f"validates best from {starts[best].named}")
-    return replace(units[best], name=asked.name, ref=("prefix", asked.name))
+    _emit_note(context, retrieval, f"best validation score: from {starts[best].named}")
+    return replace(units[best], name=retrieval.name, ref=("prefix", retrieval.name))
 
 
-def _tell(context: Context, asked: _Retrieval, text: str) -> None:
+def _emit_note(context: Context, retrieval: _Retrieval, text: str) -> None:
     if not context.is_restricted:
-        context.emit(Event(kind="note", step="transfer", name=asked.name, text=text))
+        context.emit(Event(kind="note", step="transfer", name=retrieval.name, text=text))
 
 
 def _start_given(config: TransferRetrieveConfig) -> list[UsageError]:
-    """Refuse a start beside those that are retrieved."""
+    """Refuse `prefix.init` with the name of a prefix: starts are retrieved."""
     if config.prefix.init in UNTRAINED_INITS:
         return []
     return [
         UsageError(
-            f"prefix.init={config.prefix.init} for a training that starts from what is retrieved",
+            f"prefix.init={config.prefix.init} for training that starts from retrieved sources",
             expected=f"one of {', '.join(UNTRAINED_INITS)}: where the short run starts",
             fix=(
                 f"drop it    or prefixbank train-prefix task={config.task.name or 'NAME'} "

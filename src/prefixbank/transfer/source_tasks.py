@@ -1,4 +1,4 @@
-"""The tasks behind source prefixes, to train one prefix on several of them together.
+"""The tasks of source prefixes, to train one prefix on several of them.
 
 Source: Vu et al. 2022 (2110.07904), section 3, "top-k multi-task mixture".
 """
@@ -19,32 +19,32 @@ from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
 
 SIZE_CAP = TaskConfig().size_cap
+"""Size cap of the mixture, the default of `task.size_cap`."""
 
 
 def kind_of(source: Entry) -> str:
-    """Return the kind of labels that a prefix was trained on."""
+    """Return the kind of task that a prefix was trained on."""
     result = read_json(source, "result.json")
     kind: str = result["kind"] if "kind" in result else result["tasks"][0]["kind"]
     return kind
 
 
 def of_nearest_kind(order: Sequence[int], kinds: Sequence[str], k: int) -> list[int]:
-    """Return the first k places whose kind is that of the first one: a mixture is of one kind.
+    """Return the k nearest sources of the same kind as the nearest: a mixture is of one kind.
 
     Args:
-        order: places of sources, the nearest first.
-        kinds: kind of each source, by place.
-        k: how many to take; fewer if there are fewer.
+        order: indices of sources, the nearest first.
+        kinds: kind of each source.
+        k: how many to return; fewer if there are fewer.
     """
-    return [place for place in order if kinds[place] == kinds[order[0]]][:k]
+    return [index for index in order if kinds[index] == kinds[order[0]]][:k]
 
 
 def mixture_behind(session: Session, sources: Sequence[Entry]) -> Mixture:
     """Load the tasks that prefixes were trained on, each once.
 
     Raises:
-        UsageError: prefixes that do not say where their rows are, or other rows than they were
-            trained on are there now.
+        UsageError: prefixes without an origin, or their rows have changed since training.
     """
     tasks: dict[str, Task] = {}
     faults: list[PrefixbankError] = [
@@ -52,10 +52,10 @@ def mixture_behind(session: Session, sources: Sequence[Entry]) -> Mixture:
     ]
     raise_faults(faults)
     for source in sources:
-        found = [session.task_at(_config_of(origin)) for origin in source.info["origins"]]
-        if Mixture(tasks=tuple(found)).examples != source.document["inputs"]["examples"]:
+        loaded = [session.task_at(_config_of(origin)) for origin in source.info["origins"]]
+        if Mixture(tasks=tuple(loaded)).examples != source.document["inputs"]["examples"]:
             faults.append(_other_rows(source))
-        tasks |= {task.digest("train", "validation"): task for task in found}
+        tasks |= {task.digest("train", "validation"): task for task in loaded}
     raise_faults(faults)
     return Mixture(tasks=tuple(tasks.values()), size_cap=SIZE_CAP)
 
@@ -68,7 +68,7 @@ def _config_of(origin: JSON) -> TaskConfig:
 
 
 def without_origins(source: Entry) -> UsageError | None:
-    """Return the fault of a prefix that does not say where its rows are."""
+    """Return the fault of a prefix without an origin, None if it has one."""
     if source.info.get("origins"):
         return None
     return UsageError(
@@ -84,8 +84,8 @@ def without_origins(source: Entry) -> UsageError | None:
 
 def _other_rows(source: Entry) -> UsageError:
     return UsageError(
-        f"what prefix '{source.info['task']}' {source.short_key} was trained on is not what is "
-        "there now",
+        f"the rows that prefix '{source.info['task']}' {source.short_key} was trained on have "
+        "changed",
         expected="the rows of each source, to train on several together",
-        fix=f"prefixbank train-prefix {setting_in(source.info)}    trains it on the rows of today",
+        fix=f"prefixbank train-prefix {setting_in(source.info)}    trains it on the current rows",
     )

@@ -1,6 +1,6 @@
-"""Which source prefixes are near to a task.
+"""Find the source prefixes that are similar to a task, by their task embeddings.
 
-Their task embeddings beside that of the task, without training it to its end.
+The task itself is trained only until its task embedding is known.
 
 Source: Vu et al. 2022 (2110.07904), section 3.
 """
@@ -26,7 +26,7 @@ from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, key_of
 from prefixbank.store.store import Store
-from prefixbank.transfer.task_embeddings import Comparison, incomparable, unreadable
+from prefixbank.transfer.task_embeddings import Comparison, incomparable, unknown_movement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Target:
     Args:
         task: its examples.
         files: the encoder.
-        recipe: how it is trained; where it starts is left open.
+        recipe: settings of training, except for the start.
     """
 
     task: Task
@@ -44,16 +44,16 @@ class Target:
     recipe: PrefixRecipe
 
     def unit(self, context: Context, start: Entry | None, name: str) -> Unit:
-        """Return the unit that trains it from a prefix, or as the recipe says; it gets no ref."""
+        """Return the unit that trains from a prefix, or as the recipe says. It gets no ref."""
         recipe = self.recipe
         if start is not None:
             recipe = replace(recipe, prefix=replace(recipe.prefix, init=start.key))
         return replace(train_prefix.unit(context, self.task, self.files, recipe, name), ref=None)
 
     def embedding(self, context: Context) -> Planned:
-        """Return an artifact that holds its task embedding.
+        """Return an artifact with the task embedding.
 
-        Its prefix where that is trained already, else one of the short run alone.
+        It is the task's prefix if the store has it, else the result of a short run.
         """
         name = f"{self.task.name}-similar"
         trained = context.store.get(key_of(self.unit(context, None, name).document))
@@ -66,7 +66,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A prefix that may be near.
+    """A source prefix.
 
     Args:
         named: its ref, or its key.
@@ -81,34 +81,33 @@ def find_sources(
     context: Context,
     target: Target,
     names: Sequence[str],
-    reading: Compare,
+    compare: Compare,
     unfit: Callable[[Entry], PrefixbankError | None] = lambda entry: None,
 ) -> list[Source]:
-    """Return the prefixes to compare, each once.
+    """Return the prefixes to compare, without duplicates.
 
-    Of those that are not named, the ones that can be, and a note of how many cannot.
+    Without names, prefixes that cannot be compared are left out, and a note says how many.
 
     Args:
-        context: the store.
-        target: the task. Prefixes that were trained on it, or on other rows of it, are no sources.
-        names: refs, names or keys; empty: every prefix that has a ref.
-        reading: what of them is compared.
-        unfit: what else speaks against a prefix, if anything.
+        context: the store, and a listener.
+        target: the task. Prefixes trained on it, or on other rows of it, are not sources.
+        names: refs, names or keys; empty: every prefix with a ref.
+        compare: what is compared.
+        unfit: returns another reason to leave out a prefix, or None.
 
     Raises:
-        UsageError: the task, or a prefix that is named, cannot be compared, or there is none to
-            compare.
+        UsageError: the task or a named prefix cannot be compared, or there is nothing to compare.
     """
     store, own = context.store, target.unit(context, None, target.task.name).document
 
     def fault_of(source: Source) -> PrefixbankError | None:
         return (
             _fault(source, own)
-            or incomparable(source.entry.document, own, source.named, reading)
+            or incomparable(source.entry.document, own, source.named, compare)
             or unfit(source.entry)
         )
 
-    own_fault = unreadable(own, f"the run on {target.task.name}", reading)
+    own_fault = unknown_movement(own, f"the run on {target.task.name}", compare)
     raise_faults([own_fault] if own_fault else [])
     given = [
         Source(named=ref_of(store, "prefix", name) or name, entry=store.resolve("prefix", name))
@@ -136,7 +135,7 @@ def find_sources(
 
 
 def check_k(k: int, sources: Sequence[object], task: str) -> None:
-    """Refuse to take more sources than there are.
+    """Refuse a k that is larger than the number of sources.
 
     Raises:
         UsageError: k is too large.
@@ -148,40 +147,34 @@ def check_k(k: int, sources: Sequence[object], task: str) -> None:
 
 
 def nearest(similar: np.ndarray, k: int) -> list[int]:
-    """Return the places of the k greatest similarities [S], the most similar first.
+    """Return the indices of the k greatest similarities [S], the greatest first.
 
-    Of equal ones the first.
+    Of equal ones the first is returned first.
     """
-    return [int(place) for place in np.argsort(-similar, kind="stable")[:k]]
+    return [int(index) for index in np.argsort(-similar, kind="stable")[:k]]
 
 
 def ranked(
     target: Entry, sources: Sequence[Source], comparison: Comparison
 ) -> list[dict[str, Any]]:
-    """Return a row for each source, the most similar first.
-
-    Of sources that are equally similar, the one that stands first.
-    """
+    """Return a row for each source, the most similar first; equal ones keep their order."""
     entries = [source.entry for source in sources]
     whole, layers = comparison.of(target, entries), comparison.by_layer(target, entries)
     return [
         {
             "rank": rank,
-            "source": sources[place].named,
-            "task": sources[place].entry.info["task"],
-            "similarity": round(float(whole[place]), 4),
-            "by_layer": [round(float(value), 4) for value in layers[place]],
-            "key": sources[place].entry.key,
+            "source": sources[index].named,
+            "task": sources[index].entry.info["task"],
+            "similarity": round(float(whole[index]), 4),
+            "by_layer": [round(float(value), 4) for value in layers[index]],
+            "key": sources[index].entry.key,
         }
-        for rank, place in enumerate(nearest(whole, len(sources)), start=1)
+        for rank, index in enumerate(nearest(whole, len(sources)), start=1)
     ]
 
 
 def _is_of(entry: Entry, task: str, own: JSON) -> bool:
-    """Tell whether a prefix was trained on a task, among others or alone.
-
-    On the same rows, or on some under the same name.
-    """
+    """Whether a prefix was trained on a task: on the same rows, or under the same name."""
     examples = entry.document["inputs"].get("examples", [])
     trained_on = [examples] if isinstance(examples, str) else examples
     return own["inputs"]["examples"] in trained_on or task in entry.info.get(
@@ -198,7 +191,7 @@ def _own_prefix(source: Source, task: str) -> UsageError:
 
 
 def _fault(source: Source, own: JSON) -> PrefixbankError | None:
-    """Return why a prefix cannot be compared with that of the task."""
+    """Return why a prefix cannot be compared with that of the task, None if it can."""
     entry = source.entry
     if entry.step != "train_prefix" or EMBEDDING not in entry.files:
         return UsageError(

@@ -1,13 +1,11 @@
-"""Reading task embeddings.
+"""Compare task embeddings: a prefix early in training, by its weights or by its movement.
 
-The early prefix of a training as it stands, or how far it has moved from where it started.
+Prefixes of one seed start from the same random values. After a few steps these dominate the prefix,
+so that weights are similar whatever the tasks are, and most similar where least was learned.
+Movement is the difference from the start.
 
-Prefixes of one seed start from the same random values. After few steps these are most of a prefix,
-so that values are alike whatever the tasks are, and most alike where least was learned; movement
-leaves the start out.
-
-Source: values, Vu et al. 2022 (2110.07904), section 3; movement, the task vectors of Ilharco et al.
-2023 (2212.04089).
+Source: weights, Vu et al. 2022 (2110.07904), section 3; movement, the task vectors of Ilharco et
+al. 2023 (2212.04089).
 """
 
 from __future__ import annotations
@@ -33,15 +31,15 @@ class Comparison:
     """How tasks are compared.
 
     Args:
-        similarity: of two embeddings.
-        compare: of a prefix.
+        similarity: measure of similarity.
+        compare: weights or movement.
     """
 
     similarity: Similarity
     compare: Compare
 
     def of(self, target: Entry, sources: Sequence[Entry]) -> np.ndarray:
-        """Return the similarity of each source with a target, over all layers, float64 [S]."""
+        """Return the similarity of each source with a target over all layers, float64 [S]."""
         from prefixbank.core.stats.similarity import similarity_matrix
 
         whole: np.ndarray = similarity_matrix(
@@ -50,7 +48,7 @@ class Comparison:
         return whole
 
     def by_layer(self, target: Entry, sources: Sequence[Entry]) -> np.ndarray:
-        """Return the same for each layer alone, float64 [S, L]."""
+        """Return the similarity in each layer, float64 [S, L]."""
         from prefixbank.core.stats.similarity import similarity_matrix_by_layer
 
         layers: np.ndarray = similarity_matrix_by_layer(
@@ -63,19 +61,19 @@ class Comparison:
 
 
 def read_embedding(entry: Entry, compare: Compare) -> Tensor:
-    """Return a task embedding, [L, 2, H, P, D] or of a soft prompt [P, E].
+    """Read a task embedding, [L, 2, H, P, D], or [P, E] of a soft prompt.
 
     Args:
         entry: a trained prefix, or the short run of a task.
-        compare: its values or its movement.
+        compare: its weights or its movement.
 
     Raises:
-        UsageError: see `unreadable`.
+        UsageError: see `unknown_movement`.
     """
     from prefixbank.artifacts.tensors import prefix_from, read_tensors
     from prefixbank.core.prefix import normal_start
 
-    fault = unreadable(entry.document, f"prefix {entry.short_key}", compare)
+    fault = unknown_movement(entry.document, f"prefix {entry.short_key}", compare)
     if fault is not None:
         raise fault
     tensor: Tensor = prefix_from(read_tensors(entry, EMBEDDING)).tensor
@@ -91,34 +89,34 @@ def read_embedding(entry: Entry, compare: Compare) -> Tensor:
 
 
 START = ("kind", "length", "init", "init_scale", "projection", "mlp_hidden_size")
-"""Settings of a prefix that its start values follow from, with the seed."""
+"""Settings of a prefix that, with the seed, determine its start values."""
 
 
 def incomparable(source: JSON, target: JSON, name: str, compare: Compare) -> UsageError | None:
-    """Return why a prefix cannot be compared with that of a target.
+    """Return why a prefix cannot be compared with that of a target, None if it can.
 
-    Values that started elsewhere tell of their start, not of their task.
+    Weights with different start values differ by the start, not by the task.
 
     Args:
-        source: document of the prefix.
-        target: document of the target's training.
+        source: key document of the prefix.
+        target: key document of the target's prefix.
         name: what messages call the prefix.
-        compare: what is compared.
+        compare: weights or movement.
     """
     if compare == "movement":
-        return unreadable(source, name, compare)
+        return unknown_movement(source, name, compare)
     theirs, own = (
         {**{key: one["config"]["prefix"][key] for key in START}, "seed": one["config"]["seed"]}
         for one in (source, target)
     )
-    other = [key for key in own if theirs[key] != own[key]]
-    if not other:
+    different = [key for key in own if theirs[key] != own[key]]
+    if not different:
         return None
-    settings = [" ".join(_setting(key, start[key]) for key in other) for start in (theirs, own)]
+    settings = [" ".join(_setting(key, start[key]) for key in different) for start in (theirs, own)]
     return UsageError(
         f"{name} started from {settings[0]}, the run on the task starts from {settings[1]}",
-        expected="the same start values where values are compared",
-        fix="compare=movement    or train one of them as the other",
+        expected="the same start values to compare weights",
+        fix="compare=movement    or train both with the same settings",
     )
 
 
@@ -126,21 +124,21 @@ def _setting(key: str, value: object) -> str:
     return f"seed={value}" if key == "seed" else f"prefix.{key}={value}"
 
 
-def unreadable(document: JSON, name: str, compare: Compare) -> UsageError | None:
-    """Return why the movement of a prefix is not known.
+def unknown_movement(document: JSON, name: str, compare: Compare) -> UsageError | None:
+    """Return why the movement of a prefix is not known, None if it is, or if weights are compared.
 
-    Where it started does not follow from its seed alone.
+    The start values must follow from the seed alone.
 
     Args:
-        document: of a prefix that is trained, or is to be.
-        name: what messages call it.
-        compare: what is to be read.
+        document: key document of a prefix.
+        name: what messages call the prefix.
+        compare: weights or movement.
     """
     prefix = document["config"]["prefix"]
     if compare == "weights" or (prefix["init"], prefix["projection"]) == ("random", "none"):
         return None
     return UsageError(
         f"{name} has prefix.init={prefix['init']} and prefix.projection={prefix['projection']}",
-        expected="random start values and no network, where movement is read",
+        expected="random start values and no projection to compare movement",
         fix="compare=weights    or train it with prefix.init=random",
     )

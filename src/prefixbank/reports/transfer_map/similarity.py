@@ -15,7 +15,7 @@ from prefixbank.core.stats.similarity import similarity_matrix, similarity_matri
 from prefixbank.core.stats.transfer import correlation, correlation_over_tasks
 from prefixbank.reports.transfer_map.study import TransferMap
 from prefixbank.store.key import JSON
-from prefixbank.transfer.task_embeddings import read_embedding, unreadable
+from prefixbank.transfer.task_embeddings import read_embedding, unknown_movement
 
 MEASURES: tuple[Similarity, ...] = get_args(Similarity)
 READINGS: tuple[Compare, ...] = get_args(Compare)
@@ -129,7 +129,7 @@ def readings_of(study: TransferMap) -> list[Compare]:
     return [
         reading
         for reading in READINGS
-        if all(unreadable(entry.document, "", reading) is None for entry in entries)
+        if all(unknown_movement(entry.document, "", reading) is None for entry in entries)
     ]
 
 

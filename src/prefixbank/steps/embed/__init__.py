@@ -1,1 +1,1 @@
-"""Embedding: texts and a bank to vectors."""
+"""Embed texts with a bank."""

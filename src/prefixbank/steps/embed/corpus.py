@@ -1,9 +1,8 @@
-"""Step `embed` over a corpus of several shards.
+"""Step `embed` for a corpus of several shards.
 
-Each shard is a unit of its own, and the corpus holds the files of all.
-
-What is finished stays finished: a run that is killed goes on at the shard it was in, a corpus that
-has grown keeps the shards before its old end. A corpus of one shard is that shard.
+Each shard is a unit, and the artifact of the corpus has the files of all shards. A killed run
+resumes at its unfinished shard, and a corpus that has grown keeps its earlier shards. A corpus of
+one shard is that unit.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 from prefixbank.artifacts.embeddings import CALIBRATION, FACTS, STEP
-from prefixbank.artifacts.embeddings import STEP as EMBED_STEP
 from prefixbank.artifacts.json_files import read_json, write_json
 from prefixbank.config.schema import CALIBRATED, EmbedRecipe
 from prefixbank.data.corpus.corpus import Corpus, Shards
@@ -34,52 +32,51 @@ from prefixbank.store.key import JSON, key_of
 
 
 def unit(
-    context: Context, reading: EmbeddingSpec, corpus: Corpus, name: str, ref: tuple[str, str]
+    context: Context, spec: EmbeddingSpec, corpus: Corpus, name: str, ref: tuple[str, str]
 ) -> Unit:
     """Return the unit that embeds a corpus.
 
     Args:
         context: how to run.
-        reading: with what.
-        corpus: which texts.
+        spec: how to embed.
+        corpus: the texts.
         name: what messages call it.
-        ref: what to point at the result.
+        ref: ref to set to the artifact.
 
     Raises:
-        UsageError: texts without a second one are to be compared; a calibration on more rows than a
-            shard has.
+        UsageError: the spec compares pairs but the corpus has single texts, or it calibrates on
+            more rows than a shard has.
     """
-    check_workers(context, reading, corpus)
+    check_workers(context, spec, corpus)
     if len(corpus.digests) == 1:
         (texts,) = corpus.shards()
-        return embed.unit(context, reading, {stem_of(0): texts}, name, ref=ref)
-    check_calibration(reading.recipe, corpus.shard_rows)
-    made_of = reading.document(
+        return embed.unit(context, spec, {stem_of(0): texts}, name, ref=ref)
+    check_calibration(spec.recipe, corpus.shard_rows)
+    key_document = spec.document(
         {stem_of(number): digest for number, digest in enumerate(corpus.digests)}
     )
-    if context.needs_making(key_of(made_of)):
-        say_finished(
-            _Shards(context=context, reading=reading, read=Shards(corpus.source), name=name), corpus
-        )
+    if context.needs_making(key_of(key_document)):
+        shards = _Shards(context=context, spec=spec, read=Shards(corpus.source), name=name)
+        emit_shard_counts(shards, corpus)
 
     def make(out: Path, work: Path) -> JSON:
-        shards = _Shards(context=context, reading=reading, read=Shards(corpus.source), name=name)
+        shards = _Shards(context=context, spec=spec, read=Shards(corpus.source), name=name)
         progress = RowProgress(context=context, name=name, total=corpus.rows)
-        if context.workers is not None and reading.reuse is None:
-            make_elsewhere(shards, corpus, context.workers, progress)
+        if context.workers is not None and spec.reuse is None:
+            make_with_workers(shards, corpus, context.workers, progress)
         facts: JSON = {}
         truncated = 0.0
         for number, digest in enumerate(corpus.digests):
             entry = progress.of_shard(corpus.rows_of(number), partial(shards.entry, number, digest))
             facts = read_json(entry, FACTS)
             truncated += facts["truncated_share"] * facts["rows"]
-            if reading.reuse is not None:
-                reading.reuse.add(entry)
-            _share(entry.file(f"{stem_of(number)}.parquet"), out / f"{stem_of(number)}.parquet")
+            if spec.reuse is not None:
+                spec.reuse.add(entry)
+            _link(entry.file(f"{stem_of(number)}.parquet"), out / f"{stem_of(number)}.parquet")
         if shards.calibration is not None:
-            _share(shards.calibration.file(CALIBRATION), out / CALIBRATION)
-        if reading.reuse is not None:
-            facts["reused_rows"] = corpus.rows - reading.reuse.texts_read
+            _link(shards.calibration.file(CALIBRATION), out / CALIBRATION)
+        if spec.reuse is not None:
+            facts["reused_rows"] = corpus.rows - spec.reuse.texts_embedded
         parts = [stem_of(number) for number in range(len(corpus.digests))]
         write_json(
             out / FACTS,
@@ -90,12 +87,12 @@ def unit(
                 "truncated_share": truncated / corpus.rows,
             },
         )
-        return reading.info()
+        return spec.info()
 
     return Unit(
-        step=EMBED_STEP,
+        step=STEP,
         name=name,
-        document=made_of,
+        document=key_document,
         make=make,
         ref=ref,
         note=embed.describe,
@@ -104,22 +101,27 @@ def unit(
 
 
 def make_shards(
-    context: Context, reading: EmbeddingSpec, read: Shards, digests: Mapping[int, str]
+    context: Context, spec: EmbeddingSpec, read: Shards, digests: Mapping[int, str]
 ) -> None:
-    """Make some shards of a corpus, each told by its number and digest: a worker's share.
+    """Make shards of a corpus in this process, as the job of a worker says.
 
-    The first one comes with those that need it.
+    Args:
+        context: how to run.
+        spec: how to embed.
+        read: reads the texts of a shard.
+        digests: number to digest of each shard; the first shard is included if the others need its
+            calibration.
 
     Raises:
-        DataError: the file is not the one that was checked.
+        DataError: the file is not the one that the command checked.
     """
-    shards = _Shards(context=context, reading=reading, read=read, name="shards")
+    shards = _Shards(context=context, spec=spec, read=read, name="shards")
     for number, digest in sorted(digests.items()):
         shards.entry(number, digest, context)
 
 
 def check_calibration(recipe: EmbedRecipe, shard_rows: int) -> None:
-    """Refuse a calibration on more rows than the first of several shards has."""
+    """Refuse a calibration on more rows than the first shard has."""
     if recipe.vectors in CALIBRATED and recipe.calibration_rows > shard_rows:
         raise UsageError(
             f"calibration_rows={recipe.calibration_rows} with shards of {shard_rows} rows",
@@ -128,56 +130,53 @@ def check_calibration(recipe: EmbedRecipe, shard_rows: int) -> None:
         )
 
 
-def check_workers(context: Context, reading: EmbeddingSpec, corpus: Corpus) -> None:
-    """Refuse what workers cannot do.
-
-    Read standard input on another machine, or know what the others have just embedded.
-    """
+def check_workers(context: Context, spec: EmbeddingSpec, corpus: Corpus) -> None:
+    """Refuse what workers cannot do: read standard input, or reuse each other's new vectors."""
     if context.workers is None:
         return
     if corpus.is_copy and context.workers.is_remote:
         raise UsageError(
             f"corpus.path=- with run.driver={context.run.driver}, whose workers each read the "
             "corpus",
-            expected="a file that all machines see",
+            expected="a file that all machines can read",
             fix="write the lines to a file: corpus.path=texts.txt    or run.driver=local",
         )
-    if reading.reuse is not None and (context.workers.is_remote or context.run.workers > 1):
+    if spec.reuse is not None and (context.workers.is_remote or context.run.workers > 1):
         raise UsageError(
             f"reuse=true with run.driver={context.run.driver} run.workers={context.run.workers}: "
             "workers do not know each other's rows",
-            expected="one process, which reads each text once",
+            expected="one process, which embeds each text once",
             fix="run.driver=local run.workers=1    or drop reuse=true",
         )
 
 
 def stem_of(number: int) -> str:
-    """Return the name of a shard's file, without its ending."""
+    """Return the file name of a shard, without suffix."""
     return f"part-{number:05d}"
 
 
-def say_finished(shards: _Shards, corpus: Corpus) -> None:
-    """Say how many shards there are and how many an earlier run has left."""
+def emit_shard_counts(shards: _Shards, corpus: Corpus) -> None:
+    """Report how many shards there are, and how many of them an earlier run finished."""
     hits = len(corpus.digests) - len(shards.missing(corpus.digests))
     text = f"{len(corpus.digests)} shards: {hits} hits, {len(corpus.digests) - hits} to run"
-    shards.context.emit(Event(kind="note", step=EMBED_STEP, name=shards.name, text=text))
+    shards.context.emit(Event(kind="note", step=STEP, name=shards.name, text=text))
 
 
-def make_elsewhere(
+def make_with_workers(
     shards: _Shards, corpus: Corpus, workers: WorkerPool, progress: RowProgress
 ) -> None:
-    """Have workers make the shards that are missing.
+    """Let workers make the missing shards.
 
-    A first one that the others need is made before them.
+    If the others need the calibration of the first shard, that is made before them.
     """
     first = {0: corpus.digests[0]} if shards.calibrated else {}
     settings = [f"corpus.path='{corpus.source.path}'"] if corpus.is_copy else []
     while workers.should_dispatch(len(missing := shards.missing(corpus.digests))):
         wave = first if shards.calibrated and shards.calibration is None else missing
-        progress.begin(corpus.rows - sum(map(corpus.rows_of, missing)))
+        progress.move_to(corpus.rows - sum(map(corpus.rows_of, missing)))
 
         def on_done(job: Job, wave: Mapping[int, str] = wave) -> None:
-            progress.finish(sum(corpus.rows_of(number) for number in job.shards if number in wave))
+            progress.add(sum(corpus.rows_of(number) for number in job.shards if number in wave))
 
         jobs = workers.jobs_for_shards(wave, always=first, settings=settings)
         keys = [shards.key(number, digest) for number, digest in wave.items()]
@@ -192,15 +191,14 @@ class _Shards:
 
     Args:
         context: how to run.
-        reading: with what.
+        spec: how to embed.
         read: reads the texts of a shard.
         name: what messages call the corpus.
-        calibration: the first shard, once it is there, where what it says about features is needed
-            for the others.
+        calibration: the first shard, once it is made, if the others need its calibration.
     """
 
     context: Context
-    reading: EmbeddingSpec
+    spec: EmbeddingSpec
     read: Shards
     name: str
     calibration: Entry | None = None
@@ -208,18 +206,18 @@ class _Shards:
     @property
     def calibrated(self) -> bool:
         """Whether the first shard is an input of the others."""
-        return self.reading.recipe.vectors in CALIBRATED
+        return self.spec.recipe.vectors in CALIBRATED
 
     def key(self, number: int, digest: str) -> str:
-        """Return a shard's key; with calibrated vectors, known once the first one is there."""
+        """Return the key of a shard; calibrated vectors need the first shard to be made before."""
         return key_of(
-            self.reading.document({stem_of(number): digest}, self.calibration if number else None)
+            self.spec.document({stem_of(number): digest}, self.calibration if number else None)
         )
 
     def missing(self, digests: Sequence[str]) -> dict[int, str]:
-        """Return number and digest of the shards that are not there.
+        """Return number and digest of the missing shards.
 
-        Without the first one, none that needs it is.
+        Without a first shard that the others need, all are missing.
         """
         numbered = dict(enumerate(digests))
         self._find_calibration(digests[0])
@@ -232,17 +230,14 @@ class _Shards:
         }
 
     def entry(self, number: int, digest: str, context: Context) -> Entry:
-        """Return a shard, made in this process if it is missing.
-
-        `context` is told how far it is.
-        """
+        """Return a shard, made in this process if it is missing; `context` gets progress."""
         key = self.key(number, digest)
         entry = None if context.needs_making(key) else context.store.get(key)
         if entry is None:
             stem, calibration = stem_of(number), self.calibration if number else None
             unit = embed.unit(
                 context,
-                self.reading,
+                self.spec,
                 {stem: self.read(number, digest)},
                 f"{self.name} {stem}",
                 calibration=calibration,
@@ -258,8 +253,8 @@ class _Shards:
             self.calibration = self.context.store.get(key)
 
 
-def _share(source: Path, target: Path) -> None:
-    """Give the same file a second name, or copy it where the file system has no hard links."""
+def _link(source: Path, target: Path) -> None:
+    """Hard-link a file, or copy it if the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError:
@@ -268,39 +263,39 @@ def _share(source: Path, target: Path) -> None:
 
 @dataclass(kw_only=True)
 class RowProgress:
-    """Tells rows done of all, and how many are embedded in a second."""
+    """Reports rows done of all rows, and rows embedded per second."""
 
     context: Context
     name: str
     total: int
     passed: int = 0
-    """Rows of the shards up to the one that is looked at."""
+    """Rows of the shards before the current one."""
     done: int = 0
     embedded: int = 0
     started: float = field(default_factory=time.monotonic)
 
     def of_shard(self, rows: int, make: Callable[[Context], Entry]) -> Entry:
-        """Make one shard and count its rows as they are embedded; those of a hit at its end."""
-        entry = make(self.context.with_listener(self._move))
+        """Make one shard, and count its rows as they are embedded, those of a hit at the end."""
+        entry = make(self.context.with_listener(self._on_event))
         self.passed += rows
-        self.begin(max(self.done, self.passed))
+        self.move_to(max(self.done, self.passed))
         return entry
 
-    def begin(self, done: int) -> None:
-        """Take so many rows as done."""
+    def move_to(self, done: int) -> None:
+        """Set the number of rows done."""
         self.done = done
-        self._tell()
+        self._report()
 
-    def finish(self, rows: int) -> None:
-        """Count rows that were embedded."""
+    def add(self, rows: int) -> None:
+        """Count embedded rows."""
         self.embedded += rows
-        self.begin(self.done + rows)
+        self.move_to(self.done + rows)
 
-    def _move(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         if event.kind == "progress":
-            self.finish(self.passed + event.done - self.done)
+            self.add(self.passed + event.done - self.done)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         speed = self.embedded / max(1e-9, time.monotonic() - self.started)
         text = f"{speed:,.0f} texts/s" if self.embedded else ""
         self.context.emit(

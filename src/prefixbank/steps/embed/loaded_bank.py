@@ -1,4 +1,4 @@
-"""A bank in memory, for embedding from Python."""
+"""A bank in memory, to embed texts from Python."""
 
 from __future__ import annotations
 
@@ -29,22 +29,20 @@ class LoadedBank:
         self._bank = load_plain(entry) if is_encoder(entry) else combine.load_bank(entry)
 
     def embed(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
-        """Return one vector for each text, or for each pair of texts as the recipe reads them.
-
-        float32 [N, F].
+        """Embed texts, or pairs of texts as the recipe says; float32 [N, F].
 
         Raises:
-            UsageError: no texts, another number of second texts, or a single text, which Python
-                would read as a list of letters.
+            UsageError: no texts, a different number of second texts, or a string in place of a
+                list.
         """
         from prefixbank.steps.embed.rows import embed_rows
 
-        rows = _rows_of(texts, pairs)
+        rows = _check_texts(texts, pairs)
         return embed_rows(self._context, self._bank, self._files, rows, self._recipe)[0]
 
 
-def _rows_of(texts: Sequence[str], pairs: Sequence[str] | None) -> Texts:
-    """Check what `LoadedBank.embed` is given."""
+def _check_texts(texts: Sequence[str], pairs: Sequence[str] | None) -> Texts:
+    """Check the arguments of `LoadedBank.embed`."""
     if isinstance(texts, str) or isinstance(pairs, str):
         raise UsageError(
             "one text instead of a list of texts",

@@ -1,4 +1,4 @@
-"""Embed parts of texts into files: what step `embed` does once it is a miss."""
+"""Make the artifact of step `embed`: embed parts and write them to files."""
 
 from __future__ import annotations
 
@@ -37,58 +37,52 @@ from prefixbank.store.key import JSON
 
 def make_parts(
     session: Session,
-    reading: EmbeddingSpec,
+    spec: EmbeddingSpec,
     parts: Mapping[str, Texts],
     calibration: Entry | None,
     name: str,
     folders: tuple[Path, Path],
 ) -> None:
-    """Write a Parquet file for each part, `embeddings.json`, and the calibration.
-
-    Only stored types that need a calibration have one.
+    """Write a Parquet file for each part, `embeddings.json`, and the calibration if there is one.
 
     Args:
         session: how to run.
-        reading: what reads, how, and what to store.
+        spec: how to embed.
         parts: file stem to its rows.
-        calibration: embeddings whose calibration holds here too; None: it is that of the first rows
-            of the first part.
+        calibration: embeddings whose calibration is used; None: calibrate on the first rows of the
+            first part.
         name: what messages call it.
-        folders: where results go, and where finished parts wait for the others.
+        folders: the artifact's folder, and a folder that keeps finished parts if the run is killed.
     """
-    (out, work), recipe = folders, reading.recipe
-    bank = plain_bank(reading.pooling) if reading.bank is None else read_bank(reading.bank)
-    known = None if calibration is None else read_calibration(calibration.file(CALIBRATION))
-    truncated, features, read_before = (
-        0,
-        0,
-        0 if reading.reuse is None else reading.reuse.texts_read,
-    )
+    (out, work), recipe = folders, spec.recipe
+    bank = plain_bank(spec.pooling) if spec.bank is None else read_bank(spec.bank)
+    calibrated = None if calibration is None else read_calibration(calibration.file(CALIBRATION))
+    truncated = features = 0
+    embedded_before = 0 if spec.reuse is None else spec.reuse.texts_embedded
     for stem, rows in parts.items():
         path, kept = work / f"{stem}.parquet", work / CALIBRATION
-        found = finished_part(path)
-        tell = _teller(session, name, stem, len(rows))
-        if found is None and reading.reuse is not None:
-            reading.reuse.open(reading.document({}))
-            found = write_part_reusing(
-                path, rows, reading.reuse, partial(_read, session, bank, reading, tell), tell
-            )
-        elif found is None:
-            vectors, cut = embed_rows(session, bank, reading.files, rows, recipe, tell)
-            if known is None and needs_calibration(recipe.vectors):
-                known = (
+        counts = finished_part(path)
+        on_rows = _progress_listener(session, name, stem, len(rows))
+        if counts is None and spec.reuse is not None:
+            spec.reuse.open(spec.document({}))
+            embed = partial(_embed_stored, session, bank, spec, on_rows)
+            counts = write_part_reusing(path, rows, spec.reuse, embed, on_rows)
+        elif counts is None:
+            vectors, cut = embed_rows(session, bank, spec.files, rows, recipe, on_rows)
+            if calibrated is None and needs_calibration(recipe.vectors):
+                calibrated = (
                     read_calibration(kept)
                     if kept.is_file()
                     else _calibrated(kept, vectors[: recipe.calibration_rows])
                 )
-            found = (int(cut.sum()), vectors.shape[1])
+            counts = (int(cut.sum()), vectors.shape[1])
             publish_part(
                 path,
                 rows,
-                quantize(vectors, recipe.vectors, known, recipe.binary_threshold),
-                *found,
+                quantize(vectors, recipe.vectors, calibrated, recipe.binary_threshold),
+                *counts,
             )
-        truncated, features = truncated + found[0], found[1]
+        truncated, features = truncated + counts[0], counts[1]
         shutil.copyfile(path, out / path.name)
     if needs_calibration(recipe.vectors):
         shutil.copyfile(
@@ -99,7 +93,7 @@ def make_parts(
     stored = {"type": recipe.vectors, "features": features}
     pooled = {
         "pooling": asdict(bank.pooling),
-        "layer_blocks": _layer_blocks(session, reading.files, bank),
+        "layer_blocks": _layer_blocks(session, spec.files, bank),
     }
     facts = {
         "parts": list(parts),
@@ -108,24 +102,21 @@ def make_parts(
         "vectors": stored,
         **pooled,
     }
-    if reading.reuse is not None:
-        facts["reused_rows"] = count - (reading.reuse.texts_read - read_before)
+    if spec.reuse is not None:
+        facts["reused_rows"] = count - (spec.reuse.texts_embedded - embedded_before)
     write_json(out / FACTS, facts)
 
 
-def _read(
-    session: Session, bank: Bank, reading: EmbeddingSpec, tell: Callable[[int], None], rows: Texts
+def _embed_stored(
+    session: Session, bank: Bank, spec: EmbeddingSpec, on_rows: Callable[[int], None], rows: Texts
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what is stored of some rows' vectors, and which rows were truncated.
-
-    For stored types that need no calibration.
-    """
-    vectors, cut = embed_rows(session, bank, reading.files, rows, reading.recipe, tell)
-    return quantize(vectors, reading.recipe.vectors, None, reading.recipe.binary_threshold), cut
+    """Embed rows; return vectors as stored, without calibration, and which rows were truncated."""
+    vectors, cut = embed_rows(session, bank, spec.files, rows, spec.recipe, on_rows)
+    return quantize(vectors, spec.recipe.vectors, None, spec.recipe.binary_threshold), cut
 
 
-def _teller(session: Session, name: str, stem: str, total: int) -> Callable[[int], None]:
-    """Return what is told of rows done."""
+def _progress_listener(session: Session, name: str, stem: str, total: int) -> Callable[[int], None]:
+    """Return a listener that counts rows and reports progress."""
     done = 0
 
     def on_rows(count: int) -> None:
@@ -139,7 +130,7 @@ def _teller(session: Session, name: str, stem: str, total: int) -> Callable[[int
 
 
 def _calibrated(path: Path, sample: np.ndarray) -> Calibration:
-    """Calibrate, and keep it beside the finished parts."""
+    """Calibrate on a sample of vectors [M, F], and save it beside the finished parts."""
     calibration = calibrate(sample)
     fresh = path.with_suffix(".new")
     write_tensors(
@@ -150,10 +141,7 @@ def _calibrated(path: Path, sample: np.ndarray) -> Calibration:
 
 
 def _layer_blocks(session: Session, files: EncoderFiles, bank: Bank) -> JSON | None:
-    """Return the numbers of the layers that lie side by side in a vector and the size of each.
-
-    None where there is one block only.
-    """
+    """Return which layers a vector concatenates, and their size; None if it is one block."""
     if bank.pooling.layers != "concat_last":
         return None
     shape = session.load(files).shape

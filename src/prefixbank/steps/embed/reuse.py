@@ -1,8 +1,8 @@
-"""Take over vectors that earlier embeddings hold, so that the encoder reads only new texts.
+"""Copy vectors from earlier embeddings, so that only new texts are embedded.
 
-What may be taken over was made with `reuse=true` by the same bank, encoder, settings and version.
-Its Parquet files have two columns more: `digest`, 16 bytes of the row's texts (`row_digests`), and
-`truncated`, whether a text of the row was cut.
+The earlier embeddings were made with `reuse=true` by the same bank, encoder, settings and version.
+Their Parquet files have two more columns: `digest`, 16 bytes of the row's texts (`row_digests`),
+and `truncated`, whether a text of the row was truncated.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from prefixbank.store.key import JSON, key_of
 from prefixbank.store.store import Store
 
 DIGEST, CUT = "digest", "truncated"
-Read = Callable[[Texts], tuple[np.ndarray, np.ndarray]]
-"""Texts to what is stored of their vectors [M, S] and whether one was cut, bool [M]."""
+Embed = Callable[[Texts], tuple[np.ndarray, np.ndarray]]
+"""Embeds M texts; returns vectors as stored [M, S], and which were truncated, bool [M]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,26 +34,26 @@ class ReusedRows:
     """Vectors of some rows.
 
     Args:
-        places: int64 [M] which rows.
-        stored: [M, S] as stored.
-        cut: bool [M] rows of which a text was truncated.
+        rows: int64 [M] indices of the rows.
+        stored: [M, S] vectors as stored.
+        cut: bool [M] whether a text of the row was truncated.
     """
 
-    places: np.ndarray
+    rows: np.ndarray
     stored: np.ndarray
     cut: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
 class _File:
-    """A Parquet file of an entry, at a path that `Entry.file` has given after reading all of it."""
+    """A Parquet file of an entry, already checked against its digest."""
 
     entry: Entry
     name: str
     path: Path
 
     def read(self, *columns: str) -> pa.Table | None:
-        """Return some columns; None if the whole entry was deleted since."""
+        """Return some columns; None if the entry was deleted since."""
         try:
             return parquet.read_table(self.path, columns=list(columns))
         except FileNotFoundError:
@@ -62,25 +62,25 @@ class _File:
 
 
 class VectorReuse:
-    """The rows of embeddings in the store that differ from those to be made in their texts only.
+    """Finds the vectors of rows in embeddings that differ from the new ones in their texts only.
 
-    Rows of shards made meanwhile are among them.
+    Shards made meanwhile are included.
 
-    The index is built when a shard is first found missing: every file is read whole once, to check
-    it and for its digests, and once more, by column, for each shard that takes rows from it; a
-    corpus in a wholly new order therefore reads every file for every shard. Sixteen bytes for each
-    distinct row stay in memory (`RowIndex`), beside the vectors of one file at a time.
+    The index is built for the first missing shard. Every file is then read once, to check it and
+    for its digests, and again, by column, for each shard that copies rows from it; a corpus in a
+    completely new order therefore reads every file for every shard. Memory holds 16 bytes for each
+    distinct row (`RowIndex`), and the vectors of one file at a time.
 
     Args:
-        store: where to look.
-        force: take nothing over from the store, only from shards that are added.
+        store: has the earlier embeddings.
+        force: copy nothing from the store, only from shards that are added.
 
     Attributes:
-        texts_read: rows that the encoder had to read so far.
+        texts_embedded: rows that were embedded so far, not copied.
     """
 
     def __init__(self, store: Store, *, force: bool = False) -> None:
-        self.texts_read = 0
+        self.texts_embedded = 0
         self._store, self._force = store, force
         self._index: RowIndex | None = None
         self._files: list[_File] = []
@@ -90,11 +90,10 @@ class VectorReuse:
         """Build the index, the first time.
 
         Args:
-            document: of the embeddings to be made, with any texts.
+            document: key document of the new embeddings; its texts are ignored.
 
         Raises:
-            DamagedError: one of the embeddings is damaged, or cannot be read, so that it is unknown
-                what it holds.
+            DamagedError: earlier embeddings are damaged, so that their content is unknown.
         """
         if self._index is not None:
             return
@@ -103,13 +102,13 @@ class VectorReuse:
             return
         for _, error in self._store.damaged(STEP):
             raise error
-        wanted = _key_without_texts(document)
+        key = _key_without_texts(document)
         for entry in reversed(self._store.entries(STEP)):
-            if _key_without_texts(entry.document) == wanted:
+            if _key_without_texts(entry.document) == key:
                 self.add(entry)
 
     def add(self, entry: Entry) -> None:
-        """Add the rows of embeddings that were just made; before `open` there is no need to."""
+        """Add the rows of embeddings just made; without effect before `open`, which finds them."""
         if self._index is None:
             return
         for name, record in entry.files.items():
@@ -124,56 +123,57 @@ class VectorReuse:
                 self._known.add(record.sha256)
 
     def take(self, digests: np.ndarray) -> Iterator[ReusedRows]:
-        """Yield the vectors of the rows that are there, file by file.
+        """Yield the vectors of known rows, file by file.
 
         Args:
-            digests: uint8 [N, 16].
+            digests: uint8 [N, 16] digests of the rows.
 
         Raises:
-            DamagedError: a file is gone from an entry that is still there.
+            DamagedError: a file is missing from an entry that still exists.
         """
         if self._index is None:
-            raise ValueError("rows were asked for before `open`")
-        files, rows = self._index.find(digests)
+            raise ValueError("`take` before `open`")
+        files, rows_in_file = self._index.find(digests)
         for number in np.unique(files[files >= 0]).tolist():
             table = self._files[number].read(DIGEST, CUT, "vector")
             if table is None:
                 continue
-            places = np.flatnonzero(files == number)
-            same = (_digests_in(table)[rows[places]] == digests[places]).all(axis=1)
-            places = places[same]
-            cut = table.column(CUT).to_numpy()[rows[places]]
-            if len(places):
-                yield ReusedRows(places=places, stored=stored_in(table)[rows[places]], cut=cut)
+            rows = np.flatnonzero(files == number)
+            same = (_digests_in(table)[rows_in_file[rows]] == digests[rows]).all(axis=1)
+            rows = rows[same]
+            at = rows_in_file[rows]
+            if len(rows):
+                cut = table.column(CUT).to_numpy()[at]
+                yield ReusedRows(rows=rows, stored=stored_in(table)[at], cut=cut)
 
 
 def write_part_reusing(
-    path: Path, rows: Texts, earlier: VectorReuse, read: Read, on_rows: Callable[[int], None]
+    path: Path, rows: Texts, reuse: VectorReuse, embed: Embed, on_rows: Callable[[int], None]
 ) -> tuple[int, int]:
-    """Write one part; `read` reads only rows that are not among the earlier ones, each text once.
+    """Write one part: copy known vectors and embed the other rows, equal rows once.
 
     Args:
         path: the file.
         rows: N texts.
-        earlier: what may be taken over.
-        read: embeds texts, and tells of each.
-        on_rows: told of the other rows.
+        reuse: known vectors.
+        embed: embeds texts, and calls `on_rows` itself.
+        on_rows: called with the number of copied rows.
 
     Returns:
         The number of truncated rows, and F.
     """
     digests = row_digests(rows)
     first, which = distinct(digests)
-    pieces = list(earlier.take(digests[first]))
+    pieces = list(reuse.take(digests[first]))
     missing = np.setdiff1d(
         np.arange(len(first)),
-        np.concatenate([np.empty(0, np.int64), *(piece.places for piece in pieces)]),
+        np.concatenate([np.empty(0, np.int64), *(piece.rows for piece in pieces)]),
     )
     on_rows(len(rows) - len(missing))
     if len(missing):
-        earlier.texts_read += len(missing)
-        stored, cut = read(_picked(rows, first[missing]))
-        pieces.append(ReusedRows(places=missing, stored=stored, cut=cut))
+        reuse.texts_embedded += len(missing)
+        stored, cut = embed(_select(rows, first[missing]))
+        pieces.append(ReusedRows(rows=missing, stored=stored, cut=cut))
     stored, cut = _joined(pieces, len(first))
     columns = {
         DIGEST: pa.array([digest.tobytes() for digest in digests], pa.binary(DIGEST_BYTES)),
@@ -184,19 +184,19 @@ def write_part_reusing(
 
 
 def _joined(pieces: list[ReusedRows], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what is stored of all rows, [N, S], and whether each was cut, bool [N]."""
+    """Return the vectors of all rows as stored, [N, S], and which were truncated, bool [N]."""
     stored = np.empty((count, pieces[0].stored.shape[1]), dtype=pieces[0].stored.dtype)
     cut = np.empty(count, dtype=bool)
     for piece in pieces:
-        stored[piece.places], cut[piece.places] = piece.stored, piece.cut
+        stored[piece.rows], cut[piece.rows] = piece.stored, piece.cut
     return stored, cut
 
 
-def _picked(rows: Texts, numbers: np.ndarray) -> Texts:
-    """Return some rows, without names."""
-    picked = numbers.tolist()
-    pairs = None if rows.pairs is None else tuple(rows.pairs[row] for row in picked)
-    return Texts(texts=tuple(rows.texts[row] for row in picked), pairs=pairs)
+def _select(rows: Texts, indices: np.ndarray) -> Texts:
+    """Return some rows, without ids."""
+    selected = indices.tolist()
+    pairs = None if rows.pairs is None else tuple(rows.pairs[row] for row in selected)
+    return Texts(texts=tuple(rows.texts[row] for row in selected), pairs=pairs)
 
 
 def _digests_in(table: pa.Table) -> np.ndarray:
@@ -213,10 +213,7 @@ def _key_without_texts(document: JSON) -> str:
 
 
 def _checked(entry: Entry, name: str) -> Path | None:
-    """Return the path of an entry's file, read whole and found right.
-
-    None if gc has moved the entry away meanwhile.
-    """
+    """Check an entry's file and return its path; None if gc has deleted the entry meanwhile."""
     try:
         return entry.file(name)
     except DamagedError:
@@ -230,12 +227,10 @@ _ROW_BITS = 32
 
 
 def row_digests(rows: Texts) -> np.ndarray:
-    """Return for each row the BLAKE2b of its text and second text, uint8 [N, 16].
+    """Return the BLAKE2b digest of each row's text and second text, uint8 [N, 16].
 
-    Its name and number do not count.
-
-    What is hashed begins with a byte that says whether there is a second text and with the length
-    of the first, so that no two different rows are the same bytes.
+    Ids and row numbers are not hashed. The hashed bytes begin with a byte that says whether there
+    is a second text, and the length of the first, so that no two different rows are equal.
     """
     seconds = [None] * len(rows) if rows.pairs is None else rows.pairs
     digests = b"".join(
@@ -254,9 +249,9 @@ def _digest(text: str, second: str | None) -> bytes:
 
 
 def distinct(digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first row of each digest, and for each row which of these it equals.
+    """Return the first row of each distinct digest, int64 [D], and which of them each row equals.
 
-    Both int64, [D] in row order and [N].
+    The second array is int64 [N], with values below D.
     """
     numbers: dict[bytes, int] = {}
     which = np.array(
@@ -268,42 +263,39 @@ def distinct(digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class RowIndex:
     """Finds rows by the first 8 bytes of their digests.
 
-    It holds 16 bytes for each distinct row: these 8 as a sorted uint64, and the place as an int64
-    (number of the file, 32 bits of row). While rows are added it takes some 10 more. Of rows whose
-    digests begin alike the one added first stays, be they the same text or not: whoever reads a row
-    compares the whole digest.
+    It holds 16 bytes for each distinct row: these 8 as a sorted uint64, and the location as an
+    int64 (number of the file, 32 bits of row). Adding rows takes some 10 bytes more. Of several
+    rows with the same 8 bytes the one added first is kept, whether their texts are the same or not,
+    so the caller must compare the whole digest.
     """
 
     def __init__(self) -> None:
         self._starts = np.empty(0, dtype=np.uint64)
-        self._places = np.empty(0, dtype=np.int64)
+        self._locations = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
         """Return the number of distinct rows."""
         return len(self._starts)
 
     def add(self, digests: np.ndarray, file: int) -> None:
-        """Add the rows of a file, uint8 [N, 16], unless they are there."""
+        """Add the rows of a file, digests uint8 [N, 16], unless they are known."""
         starts, rows = np.unique(starts_of(digests), return_index=True)
         at = np.searchsorted(self._starts, starts)
         fresh = ~self._holds(at, starts)
         self._starts = np.insert(self._starts, at[fresh], starts[fresh])
-        self._places = np.insert(self._places, at[fresh], (file << _ROW_BITS) + rows[fresh])
+        self._locations = np.insert(self._locations, at[fresh], (file << _ROW_BITS) + rows[fresh])
 
     def find(self, digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return file and row of each digest, int64 [M] both.
-
-        The file is -1 where there is none.
-        """
+        """Return file and row of each digest, both int64 [M]; the file is -1 for unknown ones."""
         starts = starts_of(digests)
         at = np.searchsorted(self._starts, starts)
-        places = np.full(len(starts), -1, dtype=np.int64)
-        found = self._holds(at, starts)
-        places[found] = self._places[at[found]]
-        return places >> _ROW_BITS, places & ((1 << _ROW_BITS) - 1)
+        locations = np.full(len(starts), -1, dtype=np.int64)
+        known = self._holds(at, starts)
+        locations[known] = self._locations[at[known]]
+        return locations >> _ROW_BITS, locations & ((1 << _ROW_BITS) - 1)
 
     def _holds(self, at: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """Return whether `starts` are those that stand at these places, bool [M]."""
+        """Whether the index has `starts` at these positions, bool [M]."""
         held = np.zeros(len(starts), dtype=bool)
         inside = at < len(self._starts)
         held[inside] = self._starts[at[inside]] == starts[inside]

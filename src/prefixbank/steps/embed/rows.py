@@ -1,10 +1,4 @@
-"""Vectors as Parquet.
-
-Columns `id`, `row` (number in the whole corpus, from 0) and `vector`, a fixed-size list of what is
-stored.
-
-Readers name the columns that they want: a file may have more (`steps/reuse.py`).
-"""
+"""Embed rows of texts, or of pairs, into vectors."""
 
 from __future__ import annotations
 
@@ -32,13 +26,14 @@ def embed_rows(
     recipe: EmbedRecipe,
     on_rows: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return vectors [N, F] float32 in row order, and bool [N]: rows of which a text was truncated.
+    """Return vectors, float32 [N, F] in row order, and which rows were truncated, bool [N].
 
-    Pairs that are read apart have [N, 2F]: |u - v|, u * v. `pairs=both` puts the joint vector in
-    front of that, [N, 3F].
+    Pairs that are embedded separately have vectors [N, 2F]: |u - v|, u * v. `pairs=both` puts the
+    joint vector in front of them, [N, 3F].
 
     Raises:
-        UsageError: texts without a second one are to be compared.
+        UsageError: `pairs` needs second texts, and there are none.
+        DeviceError: the device does not have the precision, or its memory is too small.
     """
     device = open_device(session.run)
     check_precision(device.name, recipe.precision, setting="precision")
@@ -48,8 +43,8 @@ def embed_rows(
     model = session.inference_model(files, recipe.precision)
     budget = session.run.embed_tokens or device.embed_tokens
 
-    def read(
-        texts: Sequence[str], pairs: Sequence[str] | None, on_read: Callable[[int], None] | None
+    def encode(
+        texts: Sequence[str], pairs: Sequence[str] | None, on_texts: Callable[[int], None] | None
     ) -> tuple[np.ndarray, np.ndarray]:
         tokens = tokenize(encoder.tokenizer, texts, pairs, recipe.max_length_tokens)
         batches = budget_batches(tokens, budget)
@@ -61,36 +56,32 @@ def embed_rows(
                 count=len(texts),
                 precision=recipe.precision,
                 workers=device.embed_workers,
-                on_rows=on_read,
+                on_rows=on_texts,
             )
         return vectors, tokens.cut
 
     if rows.pairs is None or recipe.pairs == "joint":
-        vectors, cut = read(rows.texts, rows.pairs, on_rows)
-        return vectors, cut
-    places = {text: place for place, text in enumerate(dict.fromkeys((*rows.texts, *rows.pairs)))}
-    reads = len(places) + (len(rows) if recipe.pairs == "both" else 0)
-    on_read = None if on_rows is None else _in_rows(on_rows, rows=len(rows), reads=reads)
-    single, cut = read(list(places), None, on_read)
-    first, second = ([places[text] for text in texts] for texts in (rows.texts, rows.pairs))
+        return encode(rows.texts, rows.pairs, on_rows)
+    index = {text: number for number, text in enumerate(dict.fromkeys((*rows.texts, *rows.pairs)))}
+    total = len(index) + (len(rows) if recipe.pairs == "both" else 0)
+    on_texts = None if on_rows is None else _in_rows(on_rows, rows=len(rows), texts=total)
+    single, cut = encode(list(index), None, on_texts)
+    first, second = ([index[text] for text in texts] for texts in (rows.texts, rows.pairs))
     features, cut = pair_features(single[first], single[second]), cut[first] | cut[second]
     if recipe.pairs == "both":
-        joint, cut_joint = read(rows.texts, rows.pairs, on_read)
+        joint, cut_joint = encode(rows.texts, rows.pairs, on_texts)
         features, cut = np.concatenate([joint, features], axis=1), cut | cut_joint
     return features, cut
 
 
-def _in_rows(on_rows: Callable[[int], None], *, rows: int, reads: int) -> Callable[[int], None]:
-    """Return a listener to what is read that passes it on as rows.
+def _in_rows(on_rows: Callable[[int], None], *, rows: int, texts: int) -> Callable[[int], None]:
+    """Return a listener that converts encoded texts into rows: `rows` rows for `texts` texts."""
+    encoded = reported = 0
 
-    `rows` of them once `reads` texts are read.
-    """
-    read = told = 0
+    def on_texts(count: int) -> None:
+        nonlocal encoded, reported
+        encoded += count
+        on_rows(rows * encoded // texts - reported)
+        reported = rows * encoded // texts
 
-    def on_read(count: int) -> None:
-        nonlocal read, told
-        read += count
-        on_rows(rows * read // reads - told)
-        told = rows * read // reads
-
-    return on_read
+    return on_texts

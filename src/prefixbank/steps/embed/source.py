@@ -1,4 +1,4 @@
-"""What `bank=` names: a bank, a multi-task encoder or the plain encoder, and how each pools."""
+"""Resolve `bank=`: a bank, a multi-task encoder or the plain encoder, with its pooling."""
 
 from __future__ import annotations
 
@@ -20,18 +20,21 @@ PLAIN, MULTITASK = "none", "multitask"
 def resolve_bank_and_encoder(
     session: Session, config: EmbedConfig | ProbeCommandConfig
 ) -> tuple[Entry | None, EncoderFiles, PoolingConfig]:
-    """Return the bank asked for, its encoder, and its pooling.
+    """Return the bank of the settings, its encoder and its pooling.
 
-    A bank or a multi-task encoder brings its own.
+    The bank is None for `bank=none`, the plain encoder of `encoder=`, and for a multi-task encoder.
+    A bank and a multi-task encoder have their own encoder and pooling.
 
-    `none` is the default encoder, or the one asked for. A multi-task encoder is no bank.
+    Raises:
+        UsageError: no bank, or settings that contradict it.
+        EncoderError: the encoder is not the one that the bank was made with.
     """
     bank, encoder = config.bank, config.encoder
     if not bank:
         raise UsageError(
             "no bank given",
             expected="bank=NAME, bank=multitask/NAME, or bank=none for the plain encoder",
-            fix="prefixbank cache ls    lists the banks there are",
+            fix="prefixbank cache ls    lists all banks",
         )
     if bank == PLAIN:
         return (
@@ -43,7 +46,7 @@ def resolve_bank_and_encoder(
     own = pooling_of(entry)
     if effective(config.pooling) not in (own, PoolingConfig()):
         raise UsageError(
-            f"pooling settings with bank={bank}, which brings its own",
+            f"pooling settings with bank={bank}, which has its own",
             expected=(
                 f"no pooling, or that of {bank}: position={own.position} layers={own.layers} "
                 f"last_k={own.last_k} layer={own.layer}"
@@ -59,22 +62,23 @@ def resolve_bank_and_encoder(
         raise UsageError(
             f"encoder={encoder.name} with bank={bank}, which is an encoder itself",
             expected="no encoder= beside a multi-task encoder",
-            fix="drop the encoder= option    or take the encoder without it: bank=none",
+            fix="drop the encoder= option    or use that encoder alone: bank=none",
         )
     return None, encoder_of(entry), own
 
 
 def resolve_bank(store: Store, text: str) -> Entry:
-    """Return a bank, or a multi-task encoder.
+    """Return a bank or a multi-task encoder by name or key.
 
-    A bank that is named (not given by its key) must be made of its prefixes as they are now.
+    Raises:
+        UsageError: there is none, or a bank given by name is stale.
     """
     if text.startswith(f"{MULTITASK}/"):
         return store.resolve(MULTITASK, text)
     ref = ref_of(store, "bank", text)
     if not ref and ref_of(store, MULTITASK, text):
         raise UsageError(
-            f"no bank '{text}', but a multi-task encoder of this name",
+            f"no bank '{text}', but there is a multi-task encoder of this name",
             expected="the name of a bank",
             fix=f"bank={MULTITASK}/{text}",
         )

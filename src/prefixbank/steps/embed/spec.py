@@ -1,4 +1,4 @@
-"""What identifies embeddings beside the texts: bank, encoder, recipe and pooling."""
+"""What identifies embeddings, apart from the texts: bank, encoder, recipe and pooling."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ from prefixbank.store.key import JSON, document
 if TYPE_CHECKING:
     from prefixbank.steps.embed.reuse import VectorReuse
 
-# 1: first; 2: pairs can be embedded apart, embeddings.json says how vectors were pooled; 3: faster
-# products, other last digits.
+# 1: first; 2: pairs can be embedded separately, embeddings.json says how vectors were pooled;
+# 3: faster matrix products, different last digits.
 VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingSpec:
-    """What turns texts into vectors.
+    """How texts are embedded.
 
     Args:
-        bank: bank artifact; None is the plain encoder, pooled as `pooling` says.
+        bank: bank artifact; None is the plain encoder.
         files: encoder.
-        recipe: what else can change a vector.
-        pooling: used without a bank, which brings its own.
-        reuse: vectors made before, which are taken over; None: every text is read.
+        recipe: the other settings that can change a vector.
+        pooling: pooling of the plain encoder; a bank has its own.
+        reuse: vectors of earlier embeddings to copy; None: every text is embedded.
 
     Raises:
-        UsageError: vectors are to be taken over that are stored by a calibration, which each corpus
-            has for itself.
+        UsageError: `reuse` with calibrated vectors, whose calibration belongs to one corpus.
     """
 
     bank: Entry | None
@@ -45,28 +44,26 @@ class EmbeddingSpec:
     reuse: VectorReuse | None = None
 
     def __post_init__(self) -> None:
-        """Refuse to take over what is stored by another corpus's calibration."""
+        """Refuse to copy vectors that another corpus calibrated."""
         if self.reuse is not None and self.recipe.vectors in CALIBRATED:
             raise UsageError(
-                f"reuse=true with vectors={self.recipe.vectors}, which are stored by the "
-                "calibration of one corpus",
+                f"reuse=true with vectors={self.recipe.vectors}, which one corpus calibrates",
                 expected="vectors that mean the same in every corpus: float32 or float16",
                 fix="vectors=float16    or drop reuse=true",
             )
 
     def document(self, digests: Mapping[str, str], calibration: Entry | None = None) -> JSON:
-        """Return what determines the embeddings of texts.
+        """Return the key document of embeddings.
 
         Args:
-            digests: of the texts of each part.
-            calibration: embeddings whose calibration is used; None: that of the first rows of the
-                first part.
+            digests: part to digest of its texts.
+            calibration: embeddings whose calibration is used; None: they calibrate themselves.
         """
         config = asdict(effective(self.recipe))
         if self.bank is None:
             config["pooling"] = asdict(effective(self.pooling))
-        # The last digits of a vector depend on which texts were read together, so on what was there
-        # before.
+        # The last digits of a vector depend on the other texts of its batch, and so on which texts
+        # were embedded before.
         if self.reuse is not None:
             config["reuse"] = True
         inputs = {
@@ -79,7 +76,7 @@ class EmbeddingSpec:
         return document(step="embed", version=VERSION, config=config, inputs=inputs)
 
     def info(self) -> JSON:
-        """Return what embeddings say of where they come from, which determines nothing."""
+        """Return facts about the origin of embeddings that are not part of the key."""
         return {
             "bank": None if self.bank is None else self.bank.key,
             "encoder": asdict(self.files.source),
@@ -87,15 +84,15 @@ class EmbeddingSpec:
 
 
 def check_pairs(recipe: EmbedRecipe, parts: Iterable[Texts], name: str) -> None:
-    """Refuse to compare texts that come alone.
+    """Refuse to embed pairs separately if there are single texts.
 
     Args:
-        recipe: says how pairs become vectors.
-        parts: what is to be embedded.
-        name: what the error calls it.
+        recipe: settings of embedding.
+        parts: the texts.
+        name: what the error calls them.
 
     Raises:
-        UsageError: `pairs` asks for two vectors of each row, and there are no second texts.
+        UsageError: `recipe.pairs` needs two texts in each row, and a part has single texts.
     """
     if recipe.pairs != "joint" and any(rows.pairs is None for rows in parts):
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Step `embed`: a bank and texts to one vector for each text, as Parquet files."""
+"""Step `embed`: one vector for each text, as Parquet files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from prefixbank.store.key import JSON
 
 def unit(
     session: Session,
-    reading: EmbeddingSpec,
+    spec: EmbeddingSpec,
     parts: Mapping[str, Texts],
     name: str,
     *,
@@ -29,25 +29,25 @@ def unit(
 
     Args:
         session: how to run.
-        reading: with what.
+        spec: how to embed.
         parts: file stem to its rows.
         name: what messages call it.
-        ref: what to point at the result, if anything.
+        ref: ref to set to the artifact, if any.
         calibration: as in `EmbeddingSpec.document`.
 
     Raises:
-        UsageError: texts without a second one are to be compared.
+        UsageError: `pairs` needs second texts, and a part has none.
     """
-    check_pairs(reading.recipe, parts.values(), name)
+    check_pairs(spec.recipe, parts.values(), name)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.embed.make import make_parts
 
-        make_parts(session, reading, parts, calibration, name, (out, work))
-        return reading.info()
+        make_parts(session, spec, parts, calibration, name, (out, work))
+        return spec.info()
 
-    made_of = reading.document({stem: rows.digest() for stem, rows in parts.items()}, calibration)
-    return Unit(step=STEP, name=name, document=made_of, make=make, ref=ref, note=describe)
+    key_document = spec.document({stem: rows.digest() for stem, rows in parts.items()}, calibration)
+    return Unit(step=STEP, name=name, document=key_document, make=make, ref=ref, note=describe)
 
 
 def parts_of_task(task: Task, splits: Sequence[str] = SPLITS) -> dict[str, Texts]:
@@ -59,7 +59,7 @@ def parts_of_task(task: Task, splits: Sequence[str] = SPLITS) -> dict[str, Texts
 
 
 def describe(entry: Entry) -> str:
-    """Return what the line of finished embeddings says."""
+    """Return a summary of finished embeddings."""
     facts = read_json(entry, FACTS)
     cut = f", {facts['truncated_share']:.1%} of rows truncated" if facts["truncated_share"] else ""
     stored = f" as {facts['vectors']['type']}" if facts["vectors"]["type"] != "float32" else ""

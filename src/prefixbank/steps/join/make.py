@@ -1,4 +1,4 @@
-"""Join the vectors of one part of several embeddings artifacts."""
+"""Make the artifact of step `join`: join the vectors of each part."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from prefixbank.store.artifact import Entry
 
 
 def join_part(path: Path, embeddings: Sequence[Entry], stem: str, rule: Join) -> None:
-    """Write part `stem` of the joined vectors.
-
-    Ids and the count of truncated rows are those of the first.
-    """
+    """Write one part of the joined vectors, with ids and truncation of the first embeddings."""
     first = parquet.read_table(embeddings[0].file(f"{stem}.parquet"), columns=["id"])
     vectors = [read_vectors(entry, stem) for entry in embeddings]
     write_part(
@@ -29,7 +26,7 @@ def join_part(path: Path, embeddings: Sequence[Entry], stem: str, rule: Join) ->
 
 
 def join_vectors(vectors: Sequence[np.ndarray], rule: Join) -> np.ndarray:
-    """Return [N, F] vectors side by side or their mean, float32."""
+    """Return the concatenation or the mean of vectors, float32 [N, F]."""
     match rule:
         case "concat":
             return np.concatenate(vectors, axis=1)

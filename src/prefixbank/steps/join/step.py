@@ -1,7 +1,7 @@
-"""Step `join`: embeddings of the same texts to one: vectors side by side, or their mean.
+"""Step `join`: concatenate or average embeddings of the same texts.
 
-What a rule of one pass for each prefix gives is put together here from the passes, so that each
-pass is made and kept once.
+Rules with one forward pass for each prefix are joined from the passes, so that each pass is
+computed and stored once.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ VERSION = 1  # 1: first
 
 
 def unit(embeddings: Sequence[Entry], rule: Join, name: str) -> Unit:
-    """Return the unit that joins `embeddings`, all of the same parts and rows, in this order.
+    """Return the unit that joins embeddings, in this order. All have the same parts and rows.
 
     Args:
         embeddings: two or more embeddings artifacts.
-        rule: `concat` [N, sum of F], `mean` [N, F] (all of one F).
+        rule: `concat` [N, sum of F], or `mean` [N, F] of embeddings with the same F.
         name: what messages call it.
     """
 
@@ -32,7 +32,7 @@ def unit(embeddings: Sequence[Entry], rule: Join, name: str) -> Unit:
         from prefixbank.steps.join.make import join_part
 
         facts = read_json(embeddings[0], "embeddings.json")
-        facts.pop("vectors", None)  # joined vectors are stored as they are
+        facts.pop("vectors", None)  # joined vectors are not quantised
         for stem in facts["parts"]:
             join_part(out / f"{stem}.parquet", embeddings, stem, rule)
         write_json(out / "embeddings.json", facts)

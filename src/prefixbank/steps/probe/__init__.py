@@ -1,1 +1,1 @@
-"""Probes: light models on frozen vectors."""
+"""Probe: fit a light model on frozen vectors."""

@@ -1,6 +1,6 @@
-"""Fit and score probes: once, for several few-shot draws, or for each outer fold.
+"""Make the artifact of step `probe`: fit and score one or several probes and write them.
 
-Write them as arrays and JSON.
+There is one probe for each few-shot draw, or for each outer fold of nested cross-validation.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from prefixbank.store.artifact import Entry
 
 Probe = ProbeModel | LayeredProbe
 Fit = Callable[[np.ndarray, np.ndarray], Probe]
-"""Vectors and labels of some rows to a probe whose strength, and layer, they chose."""
+"""Fits a probe on vectors and labels, and selects its strength and layer on the same rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """What a protocol gives.
+    """Result of a protocol.
 
     Args:
         facts: its part of probe.json.
         probes: one, one for each draw, or one for each outer fold.
-        arrays: labels and predictions of the rows that were scored.
+        arrays: labels and predictions of the scored rows.
     """
 
     facts: dict[str, Any]
@@ -52,10 +52,8 @@ class Scored:
 def probe(out: Path, embeddings: Entry, task: Task, config: ProbeConfig) -> None:
     """Write `probe.json`, `probe.safetensors` and `predictions.safetensors`.
 
-    They hold scores, models, and held-out predictions with labels.
-
-    In the files of arrays, names begin with the number of the draw or, for models, of the outer
-    fold.
+    They hold the scores, the models, and predictions on held-out rows with their labels. Names of
+    arrays begin with the number of the draw or, for models, of the outer fold.
     """
     vectors = {split: read_vectors(embeddings, split) for split in splits_of(config)}
     for split, of_split in vectors.items():
@@ -95,7 +93,7 @@ def probe(out: Path, embeddings: Entry, task: Task, config: ProbeConfig) -> None
 
 
 def _fitter(embeddings: Entry, task: Task, config: ProbeConfig) -> Fit:
-    """Return what fits one probe."""
+    """Return a function that fits one probe."""
     fit = partial(
         fit_probe,
         kind=task.kind,
@@ -113,17 +111,17 @@ def _fitter(embeddings: Entry, task: Task, config: ProbeConfig) -> Fit:
 
 
 def _blocks(embeddings: Entry) -> LayerBlocks:
-    """Return where in a vector each layer is."""
-    found = read_json(embeddings, "embeddings.json")["layer_blocks"]
-    return LayerBlocks(layers=tuple(found["layers"]), size=found["size"])
+    """Return where each layer is in a vector."""
+    blocks = read_json(embeddings, "embeddings.json")["layer_blocks"]
+    return LayerBlocks(layers=tuple(blocks["layers"]), size=blocks["size"])
 
 
 def _on_one_split(
     vectors: Mapping[str, np.ndarray], task: Task, config: ProbeConfig, fit: Fit
 ) -> Scored:
-    """Fit on train, or on draws of it; score on test, or on validation.
+    """Fit on train, or on draws from it, and score on test, or on validation.
 
-    Validation rows choose nothing here.
+    Validation rows select nothing here.
     """
     rows = task.split(config.score_on)
     labels = np.asarray(rows.labels)
@@ -152,7 +150,7 @@ def _on_one_split(
 
 
 def _nested(vectors: Mapping[str, np.ndarray], task: Task, config: ProbeConfig, fit: Fit) -> Scored:
-    """Predict every row of the three splits by a probe of the other outer folds."""
+    """Predict each row of the three splits with a probe fitted on the other outer folds."""
     everything = np.concatenate([vectors[split] for split in SPLITS])
     labels = np.concatenate([task.split(split).labels for split in SPLITS])
     predictions, fold_of, probes = nested_predictions(
@@ -174,7 +172,7 @@ def _nested(vectors: Mapping[str, np.ndarray], task: Task, config: ProbeConfig, 
 
 
 def _fit_draw(vectors: np.ndarray, task: Task, config: ProbeConfig, draw: int, fit: Fit) -> Probe:
-    """Fit on all train rows, or on the few of one draw."""
+    """Fit on all train rows, or on those of one few-shot draw."""
     labels = np.asarray(task.train.labels)
     if config.shots:
         try:
@@ -208,7 +206,7 @@ def _score(predictions: np.ndarray, rows: Examples, task: Task) -> float:
 
 
 def _rows(task: Task, config: ProbeConfig) -> int:
-    """Return the number of rows that each probe was fitted on."""
+    """Return the number of rows that each probe is fitted on."""
     if not config.shots:
         return len(task.train)
     return config.shots * (
@@ -217,9 +215,10 @@ def _rows(task: Task, config: ProbeConfig) -> int:
 
 
 def _joint(tests: list[Evaluation], config: ProbeConfig) -> dict[str, Any]:
-    """Return the test result: of the one probe, with its interval over rows.
+    """Return the test result.
 
-    Of several draws their mean, with its interval over draws.
+    A single probe has an interval over rows; several draws have their mean and an interval over
+    draws.
     """
     if len(tests) == 1:
         return {**asdict(tests[0]), "interval": f"{config.score_on} rows"}
@@ -245,10 +244,7 @@ def _joint(tests: list[Evaluation], config: ProbeConfig) -> dict[str, Any]:
 
 
 def _describe(probe: Probe, validation: np.ndarray | None, task: Task) -> dict[str, Any]:
-    """Return what is worth knowing about one fit.
-
-    Of a sweep over layers, about each, and which one was chosen.
-    """
+    """Return facts about one fit; for a choice among layers, about each and which was chosen."""
     if isinstance(probe, ProbeModel):
         return {
             "strength": probe.strength,
@@ -274,7 +270,7 @@ def _describe(probe: Probe, validation: np.ndarray | None, task: Task) -> dict[s
 def _model_tensors(probes: Sequence[Probe]) -> dict[str, torch.Tensor]:
     """Return the arrays of each probe, named `<number>.<array>`.
 
-    Of a sweep over layers those of the chosen one, for its block alone.
+    For a choice among layers they are those of the chosen layer, for its block alone.
     """
     models = [one.chosen if isinstance(one, LayeredProbe) else one for one in probes]
     return {

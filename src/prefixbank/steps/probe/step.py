@@ -1,4 +1,4 @@
-"""Step `probe`: embeddings and labels of a target task to a light model and its score."""
+"""Step `probe`: fit a light model on embeddings of a target task, and score it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
 STEP = "probe"
-VERSION = 2  # 1: first; 2: MLP, nested cross-validation, choice of the layer
+VERSION = 2  # 1: first; 2: MLP, nested cross-validation, choice of layer
 
 
 def unit(
@@ -29,8 +29,8 @@ def unit(
     """Return the unit that fits and scores a probe for `task` on `embeddings` of its three splits.
 
     Raises:
-        UsageError: settings that do not go together, or a choice of the layer where vectors hold
-            one only.
+        UsageError: settings that contradict each other, or a choice among layers with vectors of
+            a single layer.
     """
     check_settings(config)
     if config.layers != "joined":
@@ -49,14 +49,14 @@ def unit(
         }
 
     inputs = {"embeddings": embeddings.digest, "examples": task.digest(*splits_of(config))}
-    made_of = document(step="probe", version=VERSION, config=asdict(config), inputs=inputs)
-    return Unit(step=STEP, name=name, document=made_of, make=make, ref=ref, note=describe)
+    key_document = document(step="probe", version=VERSION, config=asdict(config), inputs=inputs)
+    return Unit(step=STEP, name=name, document=key_document, make=make, ref=ref, note=describe)
 
 
 def check_settings(config: ProbeConfig) -> None:
-    """Refuse few-shot draws, or a single split, in nested cross-validation.
+    """Refuse few-shot draws, or a single split, with nested cross-validation.
 
-    Needs no embeddings, so it can be asked before any work.
+    It needs no embeddings, so that it can be called before any work.
 
     Raises:
         UsageError: `shots` or `score_on` together with `nested_cv`.
@@ -77,9 +77,9 @@ def check_settings(config: ProbeConfig) -> None:
 
 
 def check_layers(config: ProbeConfig, pooled: PoolingLayers) -> None:
-    """Refuse to choose among layers where vectors hold one block only.
+    """Refuse a choice among layers if vectors have a single one.
 
-    Needs no embeddings, like `check_settings`.
+    It needs no embeddings, like `check_settings`.
 
     Raises:
         UsageError: `layers` other than `joined` without `concat_last`.
@@ -88,7 +88,7 @@ def check_layers(config: ProbeConfig, pooled: PoolingLayers) -> None:
         raise UsageError(
             f"probe.layers={config.layers} on vectors pooled with pooling.layers={pooled}",
             expected=(
-                "pooling.layers=concat_last, which keeps the layers apart (a bank brings its own "
+                "pooling.layers=concat_last, which keeps the layers apart (a bank has its own "
                 "pooling)"
             ),
             fix=(
@@ -99,10 +99,7 @@ def check_layers(config: ProbeConfig, pooled: PoolingLayers) -> None:
 
 
 def describe(entry: Entry) -> str:
-    """Return what the line of a finished probe says.
-
-    Its test score with its interval, and the layer if one was chosen.
-    """
+    """Return a summary: the test score with its interval, and the layer if one was chosen."""
     result = read_json(entry, "probe.json")
     test = result["test"]
     layer = f", layer {result['chosen_layer']}" if "chosen_layer" in result else ""

@@ -1,1 +1,1 @@
-"""Score a prefix with its own head on test rows."""
+"""Score a prefix and its head on test rows."""

@@ -1,4 +1,4 @@
-"""Predict with a trained prefix and its head, and score the predictions."""
+"""Make the artifact of step `score-prefix`: predict with a prefix and its head, and score."""
 
 from __future__ import annotations
 
@@ -36,10 +36,9 @@ def score_prefix(
 ) -> None:
     """Write `score.json` and `predictions.safetensors`.
 
-    A score with a 95 % bootstrap interval over rows, and predictions with labels.
-
-    The prefix reads as in training: alone, at weight 1. Its head, a linear layer on the pooled
-    vector, predicts in the labels' own units.
+    They hold the score with a 95 % bootstrap interval over rows, and predictions with labels.
+    The prefix is used as in training, alone and with weight 1. Its head, a linear layer on the
+    pooled vector, predicts in the units of the labels.
     """
     recipe = trained.document["config"]
     bank = Bank(
@@ -57,7 +56,7 @@ def score_prefix(
         task.kind, torch.from_numpy(vectors) @ head["weight"].T + head["bias"]
     )
     labels = np.asarray(task.split(split).labels)
-    found = evaluate_predictions(
+    evaluation = evaluate_predictions(
         task.kind,
         predictions,
         labels,
@@ -72,7 +71,7 @@ def score_prefix(
             "metric": task.metric,
             "split": split,
             "truncated_share": float(cut.mean()),
-            **asdict(found),
+            **asdict(evaluation),
         },
     )
     write_tensors(

@@ -1,7 +1,4 @@
-"""Step `score-prefix`.
-
-A trained prefix and its own head to their score on rows that training did not see.
-"""
+"""Step `score-prefix`: score a trained prefix and its head on rows outside its training."""
 
 from __future__ import annotations
 
@@ -37,11 +34,11 @@ def unit(
     Args:
         session: how to run.
         trained: prefix artifact.
-        task: the task that it was trained on.
-        files: its encoder.
+        task: task of the prefix.
+        files: encoder of the prefix.
         name: what messages call it.
-        bootstrap_samples: bootstrap draws behind the interval.
-        split: which rows.
+        bootstrap_samples: bootstrap samples of the interval.
+        split: rows to score.
 
     Raises:
         UsageError: the prefix was trained on several tasks.
@@ -63,16 +60,16 @@ def unit(
         return {"task": task.name, "prefix": trained.key, "encoder": asdict(files.source)}
 
     inputs = {"prefix": trained.digest, "encoder": files.digest, "examples": task.digest(split)}
-    made_of = document(
+    key_document = document(
         step="score_prefix",
         version=VERSION,
         config={"bootstrap_samples": bootstrap_samples},
         inputs=inputs,
     )
-    return Unit(step=STEP, name=name, document=made_of, make=make, note=describe)
+    return Unit(step=STEP, name=name, document=key_document, make=make, note=describe)
 
 
 def describe(entry: Entry) -> str:
-    """Return what the line of a finished score says."""
-    found = read_json(entry, SCORE)
-    return f"{found['metric']} {found['score']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+    """Return a summary: the score with its interval."""
+    score = read_json(entry, SCORE)
+    return f"{score['metric']} {score['score']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"

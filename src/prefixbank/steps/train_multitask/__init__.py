@@ -1,1 +1,1 @@
-"""Fine-tune a whole encoder on several tasks."""
+"""Fine-tune the whole encoder on several tasks."""

@@ -1,4 +1,4 @@
-"""From configuration, tasks and encoder to `core.multitask`, and the artifact's tensors."""
+"""Make the artifact of step `train-multitask`: prepare and run `fit_multitask`."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def fit(
     name: str,
     on_event: Callable[[FitEvent], None],
 ) -> tuple[MultitaskResult, dict[str, Any]]:
-    """Train; return the result, and what is worth knowing about the rows it saw."""
+    """Train; return the result, and facts for result.json."""
     optim = recipe.optim
     device = open_device(session.run)
     check_precision(device.name, optim.precision, setting="optim.precision")
     encoder = session.load(files)
     encoder.check_length(recipe.max_length_tokens)
-    rows, mixed, wanted = (
-        TokenizedTasks.of(encoder, tasks, recipe.max_length_tokens),
-        recipe.multitask,
-        fit_settings(tasks, recipe),
-    )
+    rows = TokenizedTasks.of(encoder, tasks, recipe.max_length_tokens)
+    multitask, settings = recipe.multitask, fit_settings(tasks, recipe)
     counts = rows_each_epoch(
-        rows.sizes, mixed.sampling, temperature=mixed.temperature, size_cap=mixed.size_cap
+        rows.sizes,
+        multitask.sampling,
+        temperature=multitask.temperature,
+        size_cap=multitask.size_cap,
     )
     batches = mixed_batches(rows.train, counts, batch_size=optim.batch_size, seed=recipe.seed)
     with (
@@ -53,15 +53,15 @@ def fit(
             encoder.model,
             encoder.shape.hidden_size,
             batches,
-            [one.scored() for one in rows.validation],
-            wanted,
+            [one.validation_batches() for one in rows.validation],
+            settings,
             checkpoint=FolderCheckpoint(work, session.run.checkpoint_every_s),
             on_event=listener,
         )
-    flops = finetuning_flops(encoder, wanted, batches, result.steps)
+    flops = finetuning_flops(encoder, settings, batches, result.steps)
     return result, {"truncated_share": rows.truncated_share, "training_flops": flops}
 
 
 def fit_settings(tasks: Sequence[Task], recipe: MultitaskRecipe) -> TrainingSettings:
-    """Translate tasks and recipe into the words of `core`."""
+    """Return the settings of training as `core` takes them."""
     return TrainingSettings(**training_of(tasks, recipe))

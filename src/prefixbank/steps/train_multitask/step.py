@@ -1,9 +1,7 @@
-"""Step `train-multitask`.
+"""Step `train-multitask`: fine-tune an encoder on several tasks, with a head for each.
 
-Several tasks and an encoder to one fine-tuned encoder, with a head for each task.
-
-Names are no part of the key, so no file of the artifact holds one: lists in them are in the order
-of the tasks, whose names are among the artifact's facts.
+Names of tasks are not part of the key, so the artifact's files contain none. Lists in them follow
+the order of the tasks, whose names are in the artifact's facts.
 """
 
 from __future__ import annotations
@@ -46,14 +44,14 @@ def unit(
     """
     recipe, names = effective(recipe), [task.name for task in tasks]
     check_tasks(names)
-    called = name or "-".join(names)
+    name = name or "-".join(names)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.train_multitask.make import fit
         from prefixbank.steps.train_prefix.make import progress_of
 
         result, facts = fit(
-            session, tasks, files, recipe, work, called, progress_of(session, STEP, called)
+            session, tasks, files, recipe, work, name, progress_of(session, STEP, name)
         )
         _write(out, tasks, files, result, facts)
         notes = [note for task in tasks for note in task.notes]
@@ -68,24 +66,24 @@ def unit(
         "encoder": files.digest,
         "examples": [task.digest("train", "validation") for task in tasks],
     }
-    made_of = document(
+    key_document = document(
         step="train_multitask", version=VERSION, config=asdict(recipe), inputs=inputs
     )
     return Unit(
         step=STEP,
-        name=called,
-        document=made_of,
+        name=name,
+        document=key_document,
         make=make,
-        ref=("multitask", called),
+        ref=("multitask", name),
         note=describe,
     )
 
 
 def check_tasks(names: Sequence[str]) -> None:
-    """Refuse no tasks at all, and tasks named twice.
+    """Refuse an empty list of tasks, and duplicates.
 
     Raises:
-        UsageError: with the names.
+        UsageError: names the tasks.
     """
     if not names:
         raise UsageError(
@@ -97,16 +95,13 @@ def check_tasks(names: Sequence[str]) -> None:
     if twice:
         raise UsageError(
             f"tasks names {', '.join(twice)} twice",
-            expected="each task once (multitask.sampling says how often its rows are shown)",
+            expected="each task once (multitask.sampling sets how often its rows are used)",
             fix=f"'tasks=[{','.join(dict.fromkeys(names))}]'",
         )
 
 
 def describe(entry: Entry) -> str:
-    """Return what the line of a finished encoder says.
-
-    The mean of the validation scores, and each of them.
-    """
+    """Return a summary: the validation scores and their mean."""
     return describe_scores(entry.info["tasks"], read_json(entry, "result.json"))
 
 
@@ -117,18 +112,15 @@ def _write(
     result: MultitaskResult,
     facts: dict[str, Any],
 ) -> None:
-    """Write the artifact.
-
-    Encoder and heads apart, the learning curve, and what training came to.
-    """
+    """Write the artifact: encoder, heads, learning curve and result."""
     from prefixbank.artifacts.encoder import write_encoder
     from prefixbank.artifacts.tensors import write_heads
-    from prefixbank.steps.train_prefix.batches import tasks_trained
+    from prefixbank.steps.train_prefix.batches import task_results
 
     write_encoder(out / FOLDER, out / LISTING, files, result)
     write_heads(out / "heads.safetensors", result.heads)
     write_json_lines(out / "curve.jsonl", result.curve)
-    went = {
+    training = {
         "validation": result.score,
         "best_epoch": result.epoch,
         "steps": result.steps,
@@ -137,8 +129,8 @@ def _write(
     write_json(
         out / "result.json",
         {
-            "tasks": tasks_trained(tasks, result),
-            **went,
+            "tasks": task_results(tasks, result),
+            **training,
             "train_rows": sum(len(task.train) for task in tasks),
             **facts,
         },

@@ -1,4 +1,4 @@
-"""From the rows of one task or several to batches, and what training on them came to."""
+"""Batches of the rows of one or several tasks, and the results of training on them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.tasks.task import Task
 
 VALIDATION_TOKENS = 4096
+"""Tokens in a batch of validation rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,8 @@ class Rows:
     tokens: Tokens
     labels: np.ndarray
 
-    def scored(self) -> list[Batch]:
-        """Return the batches that validation reads."""
+    def validation_batches(self) -> list[Batch]:
+        """Return the rows as batches for validation."""
         return list(budget_batches(self.tokens, VALIDATION_TOKENS, self.labels))
 
 
@@ -39,7 +40,7 @@ class TokenizedTasks:
 
     @staticmethod
     def of(encoder: Encoder, tasks: Sequence[Task], max_length_tokens: int) -> TokenizedTasks:
-        """Tokenise the rows of tasks."""
+        """Tokenise the train and validation rows of tasks."""
 
         def rows(split: str) -> list[Rows]:
             return [_rows(encoder, task, split, max_length_tokens) for task in tasks]
@@ -53,7 +54,7 @@ class TokenizedTasks:
 
     @property
     def truncated_share(self) -> float:
-        """Share of all rows that were longer than the limit."""
+        """Share of rows that were truncated."""
         every = [rows.tokens for rows in (*self.train, *self.validation)]
         return sum(tokens.truncated for tokens in every) / sum(len(tokens) for tokens in every)
 
@@ -67,9 +68,13 @@ def _rows(encoder: Encoder, task: Task, split: str, max_length_tokens: int) -> R
 def mixed_batches(
     train: Sequence[Rows], counts: Sequence[int], *, batch_size: int, seed: int
 ) -> Callable[[int], Sequence[Batch]]:
-    """Return what gives the batches of an epoch, each of one task.
+    """Return a function from the epoch to its batches, each of one task.
 
-    `counts` are the rows of each task in it.
+    Args:
+        train: train rows of each task.
+        counts: rows of each task in one epoch.
+        batch_size: rows in a batch.
+        seed: of the order of rows.
     """
     lengths = [rows.tokens.lengths for rows in train]
 
@@ -83,10 +88,10 @@ def mixed_batches(
     return batches
 
 
-def tasks_trained(tasks: Sequence[Task], result: TrainingResult) -> list[dict[str, Any]]:
-    """Return what training on several tasks came to, for each of them.
+def task_results(tasks: Sequence[Task], result: TrainingResult) -> list[dict[str, Any]]:
+    """Return the result of each task of a training run.
 
-    Names are not part of keys, so no file of an artifact holds one.
+    Names are not part of keys, so the results contain none.
     """
     return [
         {

@@ -1,4 +1,4 @@
-"""From configuration, tasks and encoder to a call of `core.fit`."""
+"""Make the artifacts of steps `train-prefix` and `task-embedding`: prepare and run a fit."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ class PreparedTraining:
     """Everything that a fit of a prefix needs.
 
     Args:
-        encoder: frozen, on its device.
-        rows: of each task, tokenised.
-        batches: gives the batches of an epoch.
-        scored: for each task batches of the validation rows.
+        encoder: the frozen encoder, on its device.
+        rows: tokenised rows of each task.
+        batches: epoch to its batches.
+        validation: batches of the validation rows of each task.
         settings: what to fit and how.
     """
 
     encoder: Encoder
     rows: TokenizedTasks
     batches: Callable[[int], Sequence[Batch]]
-    scored: list[list[Batch]]
+    validation: list[list[Batch]]
     settings: FitSettings
 
 
@@ -72,9 +72,16 @@ def fit(
     on_event: Callable[[FitEvent], None],
     initial: Prefix | SoftPrompt | None = None,
 ) -> tuple[FitResult, dict[str, Any]]:
-    """Train, from a prefix if one is given.
+    """Train a prefix; return the result, and facts for result.json.
 
-    Return the result, and what is worth knowing about the rows it saw.
+    Args:
+        session: how to run.
+        mixture: the tasks.
+        files: the frozen encoder.
+        recipe: settings of training.
+        work: folder for checkpoints.
+        on_event: gets the events of training.
+        initial: prefix to start from; None: start values are drawn.
     """
     ready = prepare(session, mixture, files, recipe, initial)
     encoder = ready.encoder
@@ -87,7 +94,7 @@ def fit(
             encoder.model,
             encoder.shape,
             ready.batches,
-            ready.scored,
+            ready.validation,
             ready.settings,
             checkpoint=checkpoint,
             on_event=listener,
@@ -110,7 +117,7 @@ def fit_early(
     on_event: Callable[[FitEvent], None],
     initial: Prefix | SoftPrompt | None = None,
 ) -> tuple[Prefix | SoftPrompt, int]:
-    """Train as `fit` does, no longer than the task embedding needs; return it and its step."""
+    """Train as `fit`, until the task embedding is known; return it and its step."""
     ready = prepare(session, mixture, files, recipe, initial)
     encoder, checkpoint = ready.encoder, FolderCheckpoint(work, session.run.checkpoint_every_s)
     with memory_errors(memory_hint(recipe.optim)):
@@ -118,7 +125,7 @@ def fit_early(
             encoder.model,
             encoder.shape,
             ready.batches,
-            ready.scored,
+            ready.validation,
             ready.settings,
             checkpoint=checkpoint,
             on_event=on_event,
@@ -132,7 +139,7 @@ def prepare(
     recipe: PrefixRecipe,
     initial: Prefix | SoftPrompt | None,
 ) -> PreparedTraining:
-    """Load the encoder, tokenise the rows and check that there is memory for them."""
+    """Load the encoder, tokenise the rows, and check that the memory is large enough."""
     device = open_device(session.run)
     check_precision(device.name, recipe.optim.precision, setting="optim.precision")
     encoder = session.load(files, prompts=recipe.prefix.kind == "soft")
@@ -148,7 +155,7 @@ def prepare(
         encoder=encoder,
         rows=rows,
         batches=_batches_of(rows, recipe, mixture.cap),
-        scored=[one.scored() for one in rows.validation],
+        validation=[one.validation_batches() for one in rows.validation],
         settings=fit_settings(
             mixture.tasks, recipe, initial, _first_words(encoder, mixture.tasks, recipe)
         ),
@@ -158,9 +165,9 @@ def prepare(
 def _batches_of(
     rows: TokenizedTasks, recipe: PrefixRecipe, size_cap: int
 ) -> Callable[[int], Sequence[Batch]]:
-    """Return what gives the batches of an epoch.
+    """Return a function from the epoch to its batches.
 
-    All rows of a single task, in an order of their own; several tasks in proportion.
+    A single task has all its rows in each epoch, several tasks are mixed in proportion to size.
     """
     size, seed = recipe.optim.batch_size, recipe.seed
     if len(rows.train) == 1:
@@ -173,7 +180,7 @@ def _batches_of(
 
 
 def memory_hint(optim: OptimConfig) -> str:
-    """Return settings that need less memory."""
+    """Suggest settings that need less memory."""
     size = max(1, optim.batch_size // 4)
     return (
         f"optim.batch_size={size} optim.gradient_accumulation_steps=4, or "
@@ -187,9 +194,13 @@ def fit_settings(
     initial: Prefix | SoftPrompt | None = None,
     words: tuple[int, ...] = (),
 ) -> FitSettings:
-    """Translate tasks and recipe into the words of `core`.
+    """Return the settings of a fit as `core` takes them.
 
-    With the prefix to start from, or the words that a soft prompt starts as.
+    Args:
+        tasks: tasks to train on.
+        recipe: settings of training.
+        initial: prefix to start from.
+        words: token ids whose input embeddings a soft prompt starts as.
     """
     prefix = recipe.prefix
     start = PrefixStart(
@@ -212,7 +223,7 @@ def fit_settings(
 
 
 def _first_words(encoder: Encoder, tasks: Sequence[Task], recipe: PrefixRecipe) -> tuple[int, ...]:
-    """Return the token ids that a soft prompt starts as; none where it starts from other values."""
+    """Return the token ids whose input embeddings a soft prompt starts as, if it does."""
     match recipe.prefix.init:
         case "vocabulary":
             return prompt_words(encoder, (), recipe.prefix.length, recipe.seed)
@@ -224,7 +235,7 @@ def _first_words(encoder: Encoder, tasks: Sequence[Task], recipe: PrefixRecipe) 
 
 
 def _task_settings(task: Task) -> TaskSettings:
-    """Say what a task's head learns."""
+    """Return the settings of a task's head."""
     mean, scale = (0.0, 1.0) if task.kind != "regression" else _standard(task.train)
     return TaskSettings(
         kind=task.kind,
@@ -236,10 +247,7 @@ def _task_settings(task: Task) -> TaskSettings:
 
 
 def training_of(tasks: Sequence[Task], recipe: PrefixRecipe | MultitaskRecipe) -> dict[str, Any]:
-    """Return the fields of `TrainingSettings`.
-
-    All settings of the optimiser go there but the batch size, which is in the batches.
-    """
+    """Return the fields of `TrainingSettings`: all of `optim` but the batch size."""
     known = {field.name for field in fields(TrainingSettings)}
     return {
         **{name: value for name, value in asdict(recipe.optim).items() if name in known},
@@ -250,16 +258,13 @@ def training_of(tasks: Sequence[Task], recipe: PrefixRecipe | MultitaskRecipe) -
 
 
 def _standard(examples: Examples) -> tuple[float, float]:
-    """Return mean and standard deviation of regression labels.
-
-    1 in place of the deviation where all are equal.
-    """
+    """Return mean and standard deviation of regression labels; 1 if the deviation is 0."""
     labels = np.asarray(examples.labels, dtype=np.float64)
     return float(labels.mean()), float(labels.std()) or 1.0
 
 
 def progress_of(session: Session, step: str, name: str) -> Callable[[FitEvent], None]:
-    """Return a listener that passes training events on as progress."""
+    """Return a listener that emits training events as progress."""
 
     def listen(event: FitEvent) -> None:
         text = (

@@ -1,7 +1,7 @@
-"""What a prefix is trained on: one task, or a mixture of several, with a head for each.
+"""Tasks to train a prefix on: one, or a mixture of several with a head for each.
 
-Source: examples-proportional mixing with a size cap, as Vu et al. 2022 (2110.07904) train on
-several source tasks.
+Source: examples-proportional mixing with a size cap, as in Vu et al. 2022 (2110.07904) for several
+source tasks.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ class Mixture:
 
     Args:
         tasks: one or more.
-        size_cap: a task's rows count at most this where an epoch's rows are shared out; 0 is no
-            cap.
+        size_cap: rows of a task count at most this for its proportion of an epoch; 0 is no cap.
     """
 
     tasks: tuple[Task, ...]
@@ -30,7 +29,7 @@ class Mixture:
 
     @staticmethod
     def of(task: Task | Mixture) -> Mixture:
-        """Return a single task as a mixture of itself."""
+        """Return a task as a mixture of one."""
         return task if isinstance(task, Mixture) else Mixture(tasks=(task,))
 
     @property
@@ -45,28 +44,28 @@ class Mixture:
 
     @property
     def is_single(self) -> bool:
-        """Whether this is one task alone."""
+        """Whether there is only one task."""
         return len(self.tasks) == 1
 
     @property
     def cap(self) -> int:
-        """The size cap, 0 where it caps nothing, so that it does not reach the key."""
+        """The size cap; 0 if it has no effect, so that it is not part of the key."""
         return self.size_cap if any(len(task.train) > self.size_cap for task in self.tasks) else 0
 
     @property
     def settings(self) -> JSON:
-        """What it adds to the config of a key."""
+        """Settings for the key document."""
         return {} if self.is_single else {"mixture": {"size_cap": self.cap}}
 
     @property
     def examples(self) -> str | list[str]:
-        """The digest of the rows that training reads, of several tasks a list in their order."""
+        """Digest of the rows of training; for several tasks a list in their order."""
         digests = [task.digest("train", "validation") for task in self.tasks]
         return digests[0] if self.is_single else digests
 
     @property
     def facts(self) -> JSON:
-        """Facts of an artifact: what it was trained on."""
+        """Facts for the artifact."""
         origins = [asdict(task.origin) for task in self.tasks if task.origin is not None]
         return {
             "task": self.name,
@@ -75,9 +74,9 @@ class Mixture:
         }
 
     def faults(self) -> Iterator[UsageError]:
-        """Find labels of several kinds.
+        """Yield a fault if the tasks are of several kinds.
 
-        The best epoch is the one with the best mean of scores, which mean the same only within a
+        The best epoch has the best mean of validation scores, which are comparable only within a
         kind.
         """
         kinds: dict[str, list[str]] = {}
@@ -88,8 +87,8 @@ class Mixture:
             yield UsageError(
                 f"task.mixture has tasks of {len(kinds)} kinds: {each}",
                 expected=(
-                    "tasks of one kind, since the mean of their validation scores says which epoch "
-                    "is the best"
+                    "tasks of one kind, since the mean of their validation scores selects the best "
+                    "epoch"
                 ),
                 fix=f"prefixbank train-prefix {setting_of(max(kinds.values(), key=len))}",
             )

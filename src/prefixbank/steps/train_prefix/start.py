@@ -1,7 +1,7 @@
-"""Where a prefix starts: from random values, or from the trained prefix that `prefix.init` names.
+"""Start values of a prefix: drawn, or from the trained prefix that `prefix.init` names.
 
-Source: prompt transfer, Vu et al. 2022 (2110.07904), section 2.2. The task head starts fresh either
-way.
+Source: prompt transfer, Vu et al. 2022 (2110.07904), section 2.2. The task head always starts from
+new values.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 TOKEN_INITS = ("vocabulary", "labels")
-"""Values of `prefix.init` under which a soft prompt starts as input embeddings."""
+"""Values of `prefix.init` with which a soft prompt starts as input embeddings of tokens."""
 
 UNTRAINED_INITS = ("random", *TOKEN_INITS)
-"""Values of `prefix.init` that name no prefix."""
+"""Values of `prefix.init` that do not name a prefix."""
 
 FROM_PREFIX = "prefix"
-"""What `prefix.init` is in a key if it names a prefix: names reach no key."""
+"""Value of `prefix.init` in a key document if it names a prefix: keys contain no names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,8 @@ class WarmStart:
 
     Args:
         entry: its artifact.
-        named: the ref that it was named by, or its key.
-        length: slots of the prefix to be.
+        named: the ref that names it, or its key.
+        length: slots of the new prefix.
     """
 
     entry: Entry
@@ -50,18 +50,18 @@ class WarmStart:
 
     @property
     def inputs(self) -> JSON:
-        """What it adds to the inputs of a key: the digest of the tensors."""
+        """Inputs for the key document: the digest of the tensors."""
         return {"init": self.entry.files[TENSORS].sha256}
 
     @property
     def facts(self) -> JSON:
-        """What it adds to the facts of the artifact."""
+        """Facts for the artifact."""
         return {
             "init": {"named": self.named, "key": self.entry.key, "task": self.entry.info["task"]}
         }
 
     def read(self) -> Prefix | SoftPrompt:
-        """Return the prefix, checked against its digest, with as many slots as wanted."""
+        """Read the prefix, checked against its digest, and repeat or cut it to the length."""
         from prefixbank.artifacts.tensors import prefix_from, read_tensors
 
         return prefix_from(read_tensors(self.entry, TENSORS)).cycled(self.length)
@@ -70,19 +70,19 @@ class WarmStart:
 def start_of(
     store: Store, files: EncoderFiles, recipe: PrefixRecipe, name: str
 ) -> tuple[PrefixRecipe, WarmStart | None]:
-    """Return the recipe as a key has it, and the prefix that `prefix.init` names.
+    """Return the recipe for the key document, and the prefix that `prefix.init` names.
 
-    The prefix is None where start values are drawn.
+    The prefix is None if start values are drawn.
 
     Args:
-        store: only read.
+        store: has the prefix.
         files: the encoder to train on.
-        recipe: as the user wrote it.
-        name: of the prefix to be.
+        recipe: recipe as the user wrote it.
+        name: name of the new prefix.
 
     Raises:
-        UsageError: there is no such prefix, it has the name of the prefix to be, or it cannot be
-            what this one starts from; all faults at once.
+        UsageError: there is no such prefix, it has the name of the new one, or training cannot
+            start from it; all faults at once.
     """
     config = recipe.prefix
     if config.init in UNTRAINED_INITS:
@@ -90,10 +90,10 @@ def start_of(
     entry = _named(store, config.init)
     if TENSORS not in entry.files:
         raise UsageError(
-            f"prefix.init={config.init} is {entry.step.replace('_', '-')} {entry.short_key}, no "
+            f"prefix.init={config.init} is {entry.step.replace('_', '-')} {entry.short_key}, not a "
             "prefix",
             expected="the ref, name or key of a trained prefix",
-            fix="prefixbank cache ls train-prefix    lists the prefixes there are",
+            fix="prefixbank cache ls train-prefix    lists all prefixes",
         )
     named = ref_of(store, "prefix", config.init)
     faults = [
@@ -111,44 +111,38 @@ def start_of(
 
 
 def _named(store: Store, init: str) -> Entry:
-    """Find the prefix that `prefix.init` names.
-
-    A word that is none of `UNTRAINED_INITS` may be one of them, misspelt.
-    """
+    """Find the prefix that `prefix.init` names; suggest a value if it is misspelt."""
     try:
         return store.resolve("prefix", init)
     except UsageError as error:
-        near = did_you_mean(init, UNTRAINED_INITS)
+        suggestion = did_you_mean(init, UNTRAINED_INITS)
         raise UsageError(
-            f"prefix.init={init}: {error.what}{near}",
+            f"prefix.init={init}: {error.what}{suggestion}",
             expected=f"{', '.join(UNTRAINED_INITS)}, or {error.expected}",
             fix=error.fix,
         ) from None
 
 
 def _fit_needed(length: int, have: int) -> InitFit:
-    """Return the `init_fit` that leads from `have` slots to `length`.
-
-    Others that were allowed and do the same reach no key.
-    """
+    """Return the strictest `init_fit` that fits `have` slots to `length`, for the key document."""
     return "exact" if have == length else "truncate" if have > length else "tile"
 
 
 def _own_name(named: str, name: str, entry: Entry) -> Iterator[UsageError]:
-    """Find a ref that would move to what started from it.
+    """Yield a fault if the new prefix would move the ref that it starts from.
 
-    Each run would then go on from the one before, and none would be a hit.
+    Each run would then start from the previous one, and would never be a hit.
     """
     if named == f"prefix/{name}":
         yield UsageError(
-            f"prefix.init={named} is the ref of the prefix to be trained",
-            expected="another name for what starts from it, or its key, which does not move",
+            f"prefix.init={named} is the ref of the prefix to train",
+            expected="another name for the new prefix, or the key of the old one",
             fix=f"name={name}-warm    or prefix.init={entry.short_key}",
         )
 
 
 def _other_encoder(files: EncoderFiles, entry: Entry) -> Iterator[UsageError]:
-    """Find a prefix of another encoder."""
+    """Yield a fault if the prefix belongs to another encoder."""
     theirs, name = entry.document["inputs"]["encoder"], entry.info["encoder"]["name"]
     if theirs != files.digest:
         yield UsageError(
@@ -163,7 +157,7 @@ def _other_encoder(files: EncoderFiles, entry: Entry) -> Iterator[UsageError]:
 
 
 def _other_form(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
-    """Find parameters that are no prefix, and a gate on one side only."""
+    """Yield faults if projection, kind or gate do not allow the start."""
     if config.projection != "none":
         yield UsageError(
             f"prefix.projection={config.projection} with a prefix to start from, "
@@ -171,7 +165,7 @@ def _other_form(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
             expected="none: the parameters of the network are not a prefix",
             fix="prefix.projection=none    or prefix.init=random",
         )
-    # Which prefixes of older versions do not say.
+    # Prefixes of older versions have no kind: they are deep.
     kind = entry.document["config"]["prefix"].get("kind", "deep")
     if config.kind != kind:
         yield UsageError(
@@ -189,7 +183,7 @@ def _other_form(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
 
 
 def _other_length(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
-    """Find a length that the prefix has not, and that `init_fit` does not bring it to."""
+    """Yield a fault if the lengths differ and `init_fit` does not allow that."""
     have, length = length_of(entry), config.length
     if (
         have == length
@@ -197,7 +191,7 @@ def _other_length(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
         or (config.init_fit == "truncate" and have > length)
     ):
         return
-    change = (
+    setting = (
         f"prefix.init_fit=truncate (its first {length})"
         if have > length
         else "prefix.init_fit=tile (repeats it)"
@@ -205,6 +199,8 @@ def _other_length(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
     yield UsageError(
         f"{label_of(entry)} has {have} slots, prefix.length={length} with "
         f"prefix.init_fit={config.init_fit}",
-        expected="as many slots" if config.init_fit == "exact" else f"{length} slots or more",
-        fix=f"prefix.length={have}    or {change}",
+        expected="the same number of slots"
+        if config.init_fit == "exact"
+        else f"{length} slots or more",
+        fix=f"prefix.length={have}    or {setting}",
     )

@@ -1,7 +1,4 @@
-"""Step `train-prefix`.
-
-One source task, or a mixture of several, and one frozen encoder to one prefix.
-"""
+"""Step `train-prefix`: train a prefix on one task, or on a mixture of several."""
 
 from __future__ import annotations
 
@@ -36,13 +33,13 @@ VERSION = 3
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRequest:
-    """A training that is asked for.
+    """A training run to do.
 
     Args:
-        mixture: what to train on.
-        recipe: as a key has it.
-        warm: the prefix to start from, None where start values are drawn.
-        inputs: what else is in the key.
+        mixture: tasks to train on.
+        recipe: recipe for the key document.
+        warm: the prefix to start from, None if start values are drawn.
+        inputs: inputs for the key document.
     """
 
     mixture: Mixture
@@ -57,8 +54,8 @@ class TrainingRequest:
         """Check settings, and find the prefix to start from.
 
         Raises:
-            UsageError: tasks or settings of the prefix that do not go together; `prefix.init` names
-                one that it cannot start from.
+            UsageError: tasks or settings that contradict each other, or `prefix.init` names a
+                prefix from which training cannot start.
         """
         check_prefix(mixture, recipe.prefix)
         recipe, warm = start_of(session.store, files, recipe, name)
@@ -70,7 +67,7 @@ class TrainingRequest:
         return TrainingRequest(mixture=mixture, recipe=recipe, warm=warm, inputs=inputs)
 
     def document(self, step: str) -> JSON:
-        """Return what determines the artifact of a step."""
+        """Return the key document of a step."""
         return document(
             step=step,
             version=VERSION,
@@ -79,11 +76,11 @@ class TrainingRequest:
         )
 
     def initial(self) -> Prefix | SoftPrompt | None:
-        """Return the prefix to start from."""
+        """Read the prefix to start from."""
         return self.warm.read() if self.warm else None
 
     def facts(self, files: EncoderFiles) -> JSON:
-        """Return facts of the artifact."""
+        """Return facts for the artifact."""
         return {
             **self.mixture.facts,
             "encoder": asdict(files.source),
@@ -106,24 +103,26 @@ def unit(
         UsageError: see `TrainingRequest.of`.
     """
     mixture = Mixture.of(task)
-    called = name or "-".join(mixture.names)
-    asked = TrainingRequest.of(session, mixture, files, recipe, called)
+    name = name or "-".join(mixture.names)
+    request = TrainingRequest.of(session, mixture, files, recipe, name)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.train_prefix.make import fit, progress_of
 
         listener = progress_of(session, STEP, mixture.name)
-        result, facts = fit(session, mixture, files, asked.recipe, work, listener, asked.initial())
+        result, facts = fit(
+            session, mixture, files, request.recipe, work, listener, request.initial()
+        )
         _write(out, mixture, result, facts)
         notes = [note for task in mixture.tasks for note in task.notes]
-        return {**asked.facts(files), "notes": notes, "seconds": result.seconds}
+        return {**request.facts(files), "notes": notes, "seconds": result.seconds}
 
     return Unit(
         step=STEP,
-        name=called,
-        document=asked.document("train_prefix"),
+        name=name,
+        document=request.document("train_prefix"),
         make=make,
-        ref=("prefix", called),
+        ref=("prefix", name),
         note=describe,
     )
 
@@ -131,15 +130,15 @@ def unit(
 def task_embedding_unit(
     session: Session, task: Task, files: EncoderFiles, recipe: PrefixRecipe, name: str = ""
 ) -> Unit:
-    """Return the unit that makes the task embedding alone.
+    """Return the unit that makes only the task embedding of a prefix.
 
-    The same bytes as in what `unit` makes, at a share of its cost.
+    The bytes are the same as those of `unit`, at a fraction of the cost.
 
     Raises:
         UsageError: see `TrainingRequest.of`.
     """
-    mixture, called = Mixture.of(task), name or task.name
-    asked = TrainingRequest.of(session, mixture, files, recipe, called)
+    mixture, name = Mixture.of(task), name or task.name
+    request = TrainingRequest.of(session, mixture, files, recipe, name)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.artifacts.tensors import prefix_tensors, write_tensors
@@ -147,19 +146,20 @@ def task_embedding_unit(
 
         listener = progress_of(session, EARLY_STEP, mixture.name)
         embedding, step = fit_early(
-            session, mixture, files, asked.recipe, work, listener, asked.initial()
+            session, mixture, files, request.recipe, work, listener, request.initial()
         )
         write_tensors(out / EMBEDDING, prefix_tensors(embedding))
         write_json(out / "result.json", {"task_embedding_step": step})
-        return asked.facts(files)
+        return request.facts(files)
 
-    return Unit(step=EARLY_STEP, name=called, document=asked.document("task_embedding"), make=make)
+    return Unit(step=EARLY_STEP, name=name, document=request.document("task_embedding"), make=make)
 
 
 def check_prefix(mixture: Mixture, prefix: PrefixConfig) -> None:
-    """Refuse tasks and settings that do not go together, with all faults at once.
+    """Refuse tasks and settings that contradict each other, with all faults at once.
 
-    Tasks that do not fit each other, what a soft prompt lacks, and start values that only it has.
+    Tasks must be of one kind. A soft prompt has no gate and no projection; only it can start from
+    input embeddings of tokens.
     """
     faults: list[PrefixbankError] = [*mixture.faults()]
     deep_only = {"gate": (prefix.gate, "none"), "projection": (prefix.projection, "none")}
@@ -169,12 +169,12 @@ def check_prefix(mixture: Mixture, prefix: PrefixConfig) -> None:
             faults.append(
                 UsageError(
                     f"prefix.{name}={value} with prefix.kind=soft",
-                    expected="a deep prefix: this is a part of those",
+                    expected="a deep prefix: a soft prompt has none",
                     fix=fix,
                 )
             )
     if prefix.kind == "deep" and prefix.init in TOKEN_INITS:
-        expected = "prefix.kind=soft: deep prefixes are not made of input embeddings"
+        expected = "prefix.kind=soft: deep prefixes are not input embeddings"
         faults.append(
             UsageError(
                 f"prefix.init={prefix.init} with prefix.kind=deep",
@@ -193,10 +193,7 @@ def check_prefix(mixture: Mixture, prefix: PrefixConfig) -> None:
 
 
 def describe(entry: Entry) -> str:
-    """Return what the line of a finished prefix says.
-
-    Its validation scores, and truncation if there was any.
-    """
+    """Return a summary: the validation scores, and truncation if there was any."""
     result = read_json(entry, "result.json")
     if "tasks" in result:
         return describe_scores(entry.info["tasks"], result)
@@ -204,16 +201,13 @@ def describe(entry: Entry) -> str:
 
 
 def _write(out: Path, mixture: Mixture, result: FitResult, facts: dict[str, Any]) -> None:
-    """Write the artifact.
-
-    Prefix, heads and task embedding apart, the learning curve, and what training came to.
-    """
+    """Write the artifact: prefix, task embedding, heads, learning curve and result."""
     from prefixbank.artifacts.tensors import prefix_tensors, write_heads, write_tensors
-    from prefixbank.steps.train_prefix.batches import tasks_trained
+    from prefixbank.steps.train_prefix.batches import task_results
 
     write_tensors(out / "prefix.safetensors", prefix_tensors(result.prefix))
     write_tensors(out / EMBEDDING, prefix_tensors(result.task_embedding))
-    tasks: JSON = {"tasks": tasks_trained(mixture.tasks, result)}
+    tasks: JSON = {"tasks": task_results(mixture.tasks, result)}
     if mixture.is_single:
         (task,), ((weight, bias),) = mixture.tasks, result.heads
         write_tensors(out / "head.safetensors", {"weight": weight, "bias": bias})
@@ -221,14 +215,14 @@ def _write(out: Path, mixture: Mixture, result: FitResult, facts: dict[str, Any]
     else:
         write_heads(out / "heads.safetensors", result.heads)
     write_json_lines(out / "curve.jsonl", result.curve)
-    went = {
+    training = {
         "validation": result.score,
         "best_epoch": result.epoch,
         "steps": result.steps,
         "examples": sum(result.examples),
     }
-    kept = {
+    more = {
         "task_embedding_step": result.task_embedding_step,
         "shape": list(result.prefix.tensor.shape),
     }
-    write_json(out / "result.json", {**tasks, **went, **kept, **facts})
+    write_json(out / "result.json", {**tasks, **training, **more, **facts})
