@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Literal
 
 from prefixbank.reports import step as report
-from prefixbank.reports.study import ReportColumn, Study
+from prefixbank.reports.study import ReportColumn, Study, UpdateCost
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import Waiting
 from prefixbank.runtime.waves import run_walk
@@ -98,7 +98,7 @@ def _study(context: Context, experiment: Experiment) -> Outcome:
         without=_made(rest),
         bank=TITLES[whole_bank(asked, graph.config.combine.rule) or "bank"],
         curves=_made({"": trained})[""],
-        update=[row for row in updates if not isinstance(row, Waiting)],
+        update=[UpdateCost(**row) for row in updates if not isinstance(row, Waiting)],
     )
     return graph.ensure(
         report.unit(study, bootstrap_samples=experiment.config.probe.bootstrap_samples)
