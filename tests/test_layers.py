@@ -82,7 +82,15 @@ INPUT_OUTPUT = (
     "sys",
     "tempfile",
 )
-HEAVY = ("accelerate", "datasets", "matplotlib", "sklearn", "torch", "transformers")
+HEAVY = (
+    "accelerate",
+    "datasets",
+    "matplotlib",
+    "seaborn",
+    "sklearn",
+    "torch",
+    "transformers",
+)
 
 RULES = (
     # What a room does without.
@@ -147,7 +155,18 @@ RULES = (
     Rule(
         who="*",
         banned=("matplotlib",),
-        exempt=("reports/charts/*", "reports/transfer_map/make.py"),
+        exempt=("reports/charts/*", "reports/make.py"),
+    ),
+    Rule(
+        who="*",
+        banned=("seaborn",),
+        exempt=("reports/charts/heatmap.py", "reports/charts/clusters.py"),
+    ),
+    Rule(who="*", banned=("adjustText",), exempt=("reports/charts/scatter.py",)),
+    Rule(
+        who="*",
+        banned=("jinja2", "markdown_it", "markupsafe"),
+        exempt=("reports/render.py",),
     ),
     Rule(who="*", banned=("platformdirs",), exempt=("env.py",)),
     # Nothing is pickled or unpickled.

@@ -10,7 +10,7 @@ Kind = Literal["classification", "multilabel", "regression"]
 ClassMetric = Literal["accuracy", "macro_f1", "f1", "matthews", "macro_recall"]
 NumberMetric = Literal["pearson", "spearman", "r2"]
 Metric = Literal[ClassMetric, NumberMetric]
-Correlation = Literal["pearson", "spearman"]
+CorrelationKind = Literal["pearson", "spearman"]
 TaskLoader = Literal["starter", "hub", "files", "folder"]
 
 # Encoders and what is read out of them.

@@ -56,6 +56,7 @@ def test_experiment_ends_with_a_report(cli, args):
     assert {path.name for path in Path(result["path"]).iterdir()} == {
         "report.json",
         "report.md",
+        "report.html",
         "report.png",
         "curves.png",
         "entry.json",
@@ -198,7 +199,15 @@ def test_random_prefixes_are_a_column_and_get_no_ref(cli, args):
 
 def test_table_output_is_the_report_itself(cli, args):
     out = cli.done(*args, "--format", "table").out
-    assert "| gamma | accuracy |" in out and out.rstrip().endswith("report.png")
+    assert "| gamma | accuracy |" in out
+    closing = [line.split() for line in out.rstrip().rpartition("\n\n")[2].splitlines()]
+    assert [(name, Path(path).name) for name, path in closing] == [
+        ("report:", "report.md"),
+        ("page:", "report.html"),
+        ("chart:", "curves.png"),
+        ("chart:", "report.png"),
+    ]
+    assert all(Path(path).is_file() for _, path in closing)
 
 
 def test_json_output_holds_the_scores(cli, args):
@@ -251,6 +260,7 @@ def test_transfer_study_makes_every_part(cli):
     assert {
         "report.json",
         "report.md",
+        "report.html",
         "report.png",
         "heatmap.png",
         "curves.png",

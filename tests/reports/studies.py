@@ -15,8 +15,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from prefixbank.artifacts.json_files import write_json
-from prefixbank.reports.study import Facts, ReportColumn, Study
-from prefixbank.reports.table import tabulate
+from prefixbank.reports.study import Facts, ReportColumn, Study, UpdateCost
+from prefixbank.reports.table import ExperimentReport, tabulate
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 from prefixbank.store.store import Store
@@ -40,43 +40,43 @@ RIGHT = {
 """About the share of right predictions, by column and seed."""
 ONE_SOURCE = {"alpha": {0: 0.7, 1: 0.65}, "beta": {0: 0.55, 1: 0.6}}
 RESAMPLES = 2000
-UPDATE: tuple[JSON, ...] = (
-    {
-        "change": "add gamma",
-        "method": "prefixes",
-        "units": 1,
-        "examples": 100,
-        "flops": 3e12,
-        "seconds": 2.0,
-        "others_unchanged": True,
-    },
-    {
-        "change": "add gamma",
-        "method": "multi-task",
-        "units": 1,
-        "examples": 900,
-        "flops": 4e12,
-        "seconds": 8.0,
-        "others_unchanged": None,
-    },
-    {
-        "change": "remove beta",
-        "method": "prefixes",
-        "units": 0,
-        "examples": 0,
-        "flops": 0,
-        "seconds": 0.0,
-        "others_unchanged": True,
-    },
-    {
-        "change": "remove beta",
-        "method": "multi-task",
-        "units": 1,
-        "examples": 700,
-        "flops": 3e12,
-        "seconds": 0.0,
-        "others_unchanged": None,
-    },
+UPDATE = (
+    UpdateCost(
+        change="add gamma",
+        method="prefixes",
+        units=1,
+        examples=100,
+        flops=3e12,
+        seconds=2.0,
+        others_unchanged=True,
+    ),
+    UpdateCost(
+        change="add gamma",
+        method="multi-task",
+        units=1,
+        examples=900,
+        flops=4e12,
+        seconds=8.0,
+        others_unchanged=None,
+    ),
+    UpdateCost(
+        change="remove beta",
+        method="prefixes",
+        units=0,
+        examples=0,
+        flops=0,
+        seconds=0.0,
+        others_unchanged=True,
+    ),
+    UpdateCost(
+        change="remove beta",
+        method="multi-task",
+        units=1,
+        examples=700,
+        flops=3e12,
+        seconds=0.0,
+        others_unchanged=None,
+    ),
 )
 
 
@@ -164,7 +164,7 @@ def whole_study(put: Put, **changes: Any) -> Study:
         "facts": FACTS,
         "columns": {
             "plain encoder": ReportColumn(title="plain encoder", passes=1),
-            "bank": ReportColumn(title="the bank", passes=1, note="all prefixes"),
+            "bank": ReportColumn(title="the bank", passes=1),
             "multi-task encoder": ReportColumn(title="multi-task encoder", passes=1),
         },
         "probes": put_probes(put, RIGHT),
@@ -211,11 +211,13 @@ def put_into(root: Path) -> Put:
     return put
 
 
-def made_once(root: Path, make: Callable[[Put], Study], bootstrap_samples: int = RESAMPLES) -> JSON:
-    """The table of a study whose artifacts lie in a store of their own."""
+def made_once(
+    root: Path, make: Callable[[Put], Study], bootstrap_samples: int = RESAMPLES
+) -> ExperimentReport:
+    """The numbers of a study whose artifacts lie in a store of their own."""
     with patch("os.fsync"):
         return tabulate(make(put_into(root)), bootstrap_samples)
 
 
-def table_of(study: Study, bootstrap_samples: int = RESAMPLES) -> JSON:
+def table_of(study: Study, bootstrap_samples: int = RESAMPLES) -> ExperimentReport:
     return tabulate(study, bootstrap_samples)

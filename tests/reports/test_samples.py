@@ -96,7 +96,7 @@ def test_draws_of_a_few_shot_probe_are_averaged(put):
         [put_probe(put, labels, draw) for draw in (one, other)],
     )
     facts, found = sample_target("mood", [both, *single], 20, 0)
-    assert facts["draws"] == 2
+    assert facts.draws == 2
     assert found[both.digest][0] == pytest.approx(
         np.mean([(draw == labels).mean() for draw in (one, other)])
     )
@@ -111,7 +111,7 @@ def test_regression_is_scored_by_its_metric(put):
     predictions = labels + generator.normal(size=60)
     entry = put_probe(put, labels, predictions, metric="pearson")
     facts, found = sample_target("mood", [entry], 10, 0)
-    assert facts["metric"] == "pearson" and found[entry.digest][0] == pytest.approx(
+    assert facts.metric == "pearson" and found[entry.digest][0] == pytest.approx(
         np.corrcoef(labels, predictions)[0, 1]
     )
 

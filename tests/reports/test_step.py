@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -86,11 +86,12 @@ def test_unit_publishes_the_table_under_the_experiments_name(store, put):
     study = whole_study(put)
     entry = run_unit(store, report.unit(study, bootstrap_samples=500), silent)
     assert json.loads(entry.file("report.json").read_text(encoding="utf-8")) == json.loads(
-        json.dumps(table_of(study, 500))
+        json.dumps(asdict(table_of(study, 500)))
     )
     assert set(entry.files) == {
         "report.json",
         "report.md",
+        "report.html",
         "report.png",
         "heatmap.png",
         "update.png",
@@ -108,7 +109,7 @@ def test_report_is_flattened_to_its_cells(store, put):
 
 def test_report_without_targets_is_flattened_to_its_costs(store, put):
     entry = run_unit(store, report.unit(update_study(put), bootstrap_samples=10), silent)
-    assert flat_rows(summary(entry)) == list(UPDATE)
+    assert flat_rows(summary(entry)) == list(map(asdict, UPDATE))
 
 
 def test_comparison_with_what_is_not_made_is_refused(put):

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prefixbank.reports.table import MEAN, ratios
+from prefixbank.reports.cells import MEAN
+from prefixbank.reports.table import CostShares, Families, ratios
 from tests.core.stats.test_holm import step_down
 from tests.reports.studies import (
     FACTS,
@@ -45,50 +46,52 @@ def mean(column: str, target: str, seeds: list[int]) -> float:
 @pytest.mark.parametrize("target", ROWS)
 @pytest.mark.parametrize("column", RIGHT)
 def test_cell_is_the_mean_accuracy_over_seeds(table, target, column):
-    cell = table["rows"][target]["columns"][column]
-    assert cell["value"] == pytest.approx(mean(column, target, list(RIGHT[column])))
-    assert cell["scores"] == pytest.approx(
-        [accuracy(target, column, seed) for seed in RIGHT[column]]
+    cell = table.rows[target].columns[column]
+    assert cell.value == pytest.approx(mean(column, target, list(RIGHT[column])))
+    assert cell.scores == pytest.approx(
+        tuple(accuracy(target, column, seed) for seed in RIGHT[column])
     )
 
 
 @pytest.mark.parametrize(
     ("column", "seeds"),
-    [("plain encoder", []), ("bank", [0, 1, 2]), ("multi-task encoder", [0, 2])],
+    [("plain encoder", ()), ("bank", (0, 1, 2)), ("multi-task encoder", (0, 2))],
 )
 def test_cell_names_its_seeds_and_the_plain_encoder_has_none(table, column, seeds):
-    assert table["rows"]["mood"]["columns"][column]["seeds"] == seeds
+    assert table.rows["mood"].columns[column].seeds == seeds
 
 
 @pytest.mark.parametrize("column", RIGHT)
 def test_mean_row_is_the_mean_over_targets(table, column):
-    cell = table["rows"][MEAN]["columns"][column]
-    assert cell["value"] == pytest.approx(
+    cell = table.rows[MEAN].columns[column]
+    assert cell.value == pytest.approx(
         np.mean([mean(column, target, list(RIGHT[column])) for target in ROWS])
     )
-    assert cell["scores"] == pytest.approx(
-        [np.mean([accuracy(target, column, seed) for target in ROWS]) for seed in RIGHT[column]]
+    assert cell.scores == pytest.approx(
+        tuple(
+            np.mean([accuracy(target, column, seed) for target in ROWS]) for seed in RIGHT[column]
+        )
     )
 
 
 def test_difference_to_the_plain_encoder_uses_every_seed(table):
-    found = table["rows"]["mood"]["differences"]["plain encoder"]["bank"]
-    assert found["value"] == pytest.approx(
+    found = table.rows["mood"].differences["plain encoder"]["bank"]
+    assert found.value == pytest.approx(
         mean("bank", "mood", [0, 1, 2]) - mean("plain encoder", "mood", [0])
     )
-    assert found["seeds"] == [0, 1, 2]
+    assert found.seeds == (0, 1, 2)
 
 
 def test_difference_of_two_trained_columns_uses_the_seeds_that_both_have(table):
-    found = table["rows"]["mood"]["differences"]["multi-task encoder"]["bank"]
-    assert found["value"] == pytest.approx(
+    found = table.rows["mood"].differences["multi-task encoder"]["bank"]
+    assert found.value == pytest.approx(
         mean("bank", "mood", [0, 2]) - mean("multi-task encoder", "mood", [0, 2])
     )
-    assert found["seeds"] == [0, 2]
+    assert found.seeds == (0, 2)
 
 
 def test_two_baselines_are_compared_once(table):
-    differences = table["rows"]["mood"]["differences"]
+    differences = table.rows["mood"].differences
     assert {baseline: set(of) for baseline, of in differences.items()} == {
         "plain encoder": {"bank", "multi-task encoder"},
         "multi-task encoder": {"bank"},
@@ -98,15 +101,12 @@ def test_two_baselines_are_compared_once(table):
 def test_columns_that_share_no_seed_are_not_compared(put):
     shares = {"first": {0: 0.5, 1: 0.6}, "second": {2: 0.7}}
     table = table_of(small_study(put_probes(put, shares)), 10)
-    assert table["rows"]["mood"]["differences"] == {} and table["families"] == {
-        "mean": 0,
-        "targets": 0,
-    }
+    assert table.rows["mood"].differences == {} and table.families == Families(mean=0, targets=0)
 
 
 def resample(generator: np.random.Generator) -> dict[str, np.ndarray]:
-    """Mean over targets of bank and multi-task encoder on the seeds they share, and of the bank on
-    all of its own, resampled by hand.
+    """Resampled by hand: the bank's mean over targets, and its difference to the multi-task encoder
+    on the seeds that both have.
     """
     found: dict[str, list[float]] = {"bank": [], "difference": []}
     right = {
@@ -132,19 +132,19 @@ def resample(generator: np.random.Generator) -> dict[str, np.ndarray]:
 
 def test_intervals_of_means_agree_with_a_bootstrap_by_hand(table):
     samples = resample(np.random.default_rng(0))
-    row = table["rows"][MEAN]
+    row = table.rows[MEAN]
     for found, expected in (
-        (row["columns"]["bank"], samples["bank"]),
-        (row["differences"]["multi-task encoder"]["bank"], samples["difference"]),
+        (row.columns["bank"], samples["bank"]),
+        (row.differences["multi-task encoder"]["bank"], samples["difference"]),
     ):
-        assert [found["low"], found["high"]] == pytest.approx(
+        assert [found.low, found.high] == pytest.approx(
             np.quantile(expected, [0.025, 0.975]), abs=0.012
         )
 
 
 def test_p_value_agrees_with_a_bootstrap_by_hand(table):
     below = (resample(np.random.default_rng(1))["difference"] <= 0).mean()
-    assert table["rows"][MEAN]["differences"]["multi-task encoder"]["bank"]["p"] == pytest.approx(
+    assert table.rows[MEAN].differences["multi-task encoder"]["bank"].p == pytest.approx(
         2 * below, abs=0.03
     )
 
@@ -153,10 +153,12 @@ def test_interval_is_wider_when_seeds_differ(put):
     labels = labels_of("mood")
     right = put_probe(put, labels, labels)
     wrong = put_probe(put, labels, 1 - labels)
-    cell = table_of(
-        small_study({"mood": {"plain": {0: right}, "bank": {0: right, 1: wrong}}}), 400
-    )["rows"]["mood"]["columns"]["bank"]
-    assert (cell["low"], cell["value"], cell["high"]) == (0.0, 0.5, 1.0)
+    cell = (
+        table_of(small_study({"mood": {"plain": {0: right}, "bank": {0: right, 1: wrong}}}), 400)
+        .rows["mood"]
+        .columns["bank"]
+    )
+    assert (cell.low, cell.value, cell.high) == (0.0, 0.5, 1.0)
 
 
 def test_differences_are_paired(put):
@@ -175,20 +177,22 @@ def test_differences_are_paired(put):
         )
     )
     found, alone = (
-        table["rows"]["mood"]["differences"]["plain"]["bank"],
-        table["rows"]["mood"]["columns"]["bank"],
+        table.rows["mood"].differences["plain"]["bank"],
+        table.rows["mood"].columns["bank"],
     )
-    assert 0 <= found["low"] <= found["value"] == pytest.approx(3 / 200)
-    assert found["high"] - found["low"] < (alone["high"] - alone["low"]) / 2
+    assert 0 <= found.low <= found.value == pytest.approx(3 / 200)
+    assert found.high - found.low < (alone.high - alone.low) / 2
 
 
 def test_equal_predictions_differ_by_nothing(put):
     labels, same = labels_of("mood"), answers("mood", "bank", 0, 0.6)
     one, other = (put_probe(put, labels, same, name=name) for name in ("one", "other"))
-    found = table_of(small_study({"mood": {"plain": {0: one}, "bank": {0: other}}}))["rows"][
-        "mood"
-    ]["differences"]["plain"]["bank"]
-    assert (found["value"], found["low"], found["high"], found["p"], found["significant"]) == (
+    found = (
+        table_of(small_study({"mood": {"plain": {0: one}, "bank": {0: other}}}))
+        .rows["mood"]
+        .differences["plain"]["bank"]
+    )
+    assert (found.value, found.low, found.high, found.p, found.significant) == (
         0.0,
         0.0,
         0.0,
@@ -200,33 +204,30 @@ def test_equal_predictions_differ_by_nothing(put):
 @pytest.mark.parametrize(("family", "names"), [("mean", [MEAN]), ("targets", list(ROWS))])
 def test_p_values_of_means_and_of_single_targets_are_two_families(table, family, names):
     found = [
-        one
-        for name in names
-        for of in table["rows"][name]["differences"].values()
-        for one in of.values()
+        one for name in names for of in table.rows[name].differences.values() for one in of.values()
     ]
-    assert table["families"][family] == len(found) == 3 * len(names)
-    assert [one["significant"] for one in found] == step_down([one["p"] for one in found], 0.05)
-    assert [one["p_holm"] < 0.05 for one in found] == [one["significant"] for one in found]
+    assert getattr(table.families, family) == len(found) == 3 * len(names)
+    assert [one.significant for one in found] == step_down([one.p for one in found], 0.05)
+    assert [one.p_holm < 0.05 for one in found] == [one.significant for one in found]
 
 
 def test_few_resamples_become_as_many_as_the_correction_needs(put):
     table = table_of(whole_study(put), 10)
-    assert table["bootstrap_samples"] == 80 * 6 and 2 / (table["bootstrap_samples"] + 1) * 6 < 0.05
+    assert table.bootstrap_samples == 80 * 6 and 2 / (table.bootstrap_samples + 1) * 6 < 0.05
 
 
 def test_single_prefixes_are_compared_with_the_plain_encoder(table):
-    singles = table["singles"]
+    singles = table.singles
     scores = [
         (answers("mood", "single beta", seed, share) == labels_of("mood")).mean()
         for seed, share in ONE_SOURCE["beta"].items()
     ]
-    assert (singles["compared_with"], singles["sources"], list(singles["rows"]["beta"])) == (
+    assert (singles.compared_with, singles.sources, list(singles.rows["beta"])) == (
         "plain encoder",
-        ["alpha", "beta"],
+        ("alpha", "beta"),
         [*ROWS, MEAN],
     )
-    assert singles["rows"]["beta"]["mood"]["difference"]["value"] == pytest.approx(
+    assert singles.rows["beta"]["mood"].difference.value == pytest.approx(
         np.mean(scores) - mean("plain encoder", "mood", [0])
     )
 
@@ -240,69 +241,42 @@ def test_banks_without_a_source_are_compared_with_the_bank_on_shared_seeds(table
         for target in ROWS
         for seed in (0, 1)
     ]
-    assert table["without"]["rows"]["alpha"][MEAN]["difference"]["value"] == pytest.approx(
-        np.mean(gaps)
-    )
+    assert table.without.rows["alpha"][MEAN].difference.value == pytest.approx(np.mean(gaps))
 
 
 def test_curve_is_validation_over_the_share_of_training(table):
-    assert table["curves"] == {
-        "alpha": {"0": [[0.5, 0.5], [1.0, 0.6]], "1": [[0.5, 0.55], [1.0, 0.5]]}
-    }
+    assert table.curves == {"alpha": {0: ((0.5, 0.5), (1.0, 0.6)), 1: ((0.5, 0.55), (1.0, 0.5))}}
 
 
 def test_curve_of_no_training_is_empty(put):
-    assert table_of(replace(update_study(put), curves={"alpha": {0: put_curve(put, "none", [])}}))[
-        "curves"
-    ] == {"alpha": {"0": []}}
+    study = replace(update_study(put), curves={"alpha": {0: put_curve(put, "none", [])}})
+    assert table_of(study).curves == {"alpha": {0: ()}}
 
 
 def test_update_ratios_are_prefixes_over_multitask(table):
-    assert table["update"] == list(UPDATE)
-    assert table["update_ratios"] == [
-        {"change": "add gamma", "examples": pytest.approx(1 / 9), "flops": 0.75, "seconds": 0.25},
-        {"change": "remove beta", "examples": 0.0, "flops": 0.0, "seconds": None},
-    ]
+    assert table.update == UPDATE
+    assert table.update_ratios == (
+        CostShares(change="add gamma", examples=100 / 900, flops=0.75, seconds=0.25),
+        CostShares(change="remove beta", examples=0.0, flops=0.0, seconds=None),
+    )
 
 
 def test_change_that_one_method_was_measured_on_has_no_ratio():
-    assert ratios(UPDATE[:1]) == []
+    assert ratios(UPDATE[:1]) == ()
 
 
-def test_table_says_what_it_is_about(table):
-    assert {
-        name: table[name] for name in ("experiment", "encoder", "sources", "seeds", "protocol")
-    } == {
-        "experiment": "study",
-        "encoder": "tiny",
-        "sources": FACTS.sources,
-        "seeds": FACTS.seeds,
-        "protocol": FACTS.protocol,
-    }
-    assert (table["columns"], table["baseline"], table["targets"]) == (
-        list(RIGHT),
+def test_report_states_its_facts(table):
+    assert {name: getattr(table, name) for name in vars(FACTS)} == vars(FACTS)
+    assert (table.columns, table.baseline, table.targets) == (
+        tuple(RIGHT),
         "plain encoder",
-        list(ROWS),
+        tuple(ROWS),
     )
-    assert {
-        name: value
-        for name, value in table["rows"]["topic"].items()
-        if name not in ("columns", "differences")
-    } == {
-        "metric": "accuracy",
-        "split": "test",
-        "outer_folds": None,
-        "train_rows": 50,
-        "test_rows": 80,
-        "draws": 1,
-    }
+    row = table.target_rows["topic"]
+    assert (row.metric, row.split, row.outer_folds) == ("accuracy", "test", None)
+    assert (row.train_rows, row.test_rows, row.draws) == (50, 80, 1)
 
 
-def test_table_of_update_cost_alone_has_no_scores(put):
+def test_report_on_update_cost_alone_has_no_scores(put):
     table = table_of(update_study(put))
-    assert (table["rows"], table["columns"], table["targets"], table["singles"]["sources"]) == (
-        {},
-        [],
-        [],
-        [],
-    )
+    assert (table.rows, table.columns, table.targets, table.singles.sources) == ({}, (), (), ())

@@ -5,13 +5,14 @@ Its tables hold the table's numbers, and only sections that have something are t
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 
-from prefixbank.reports.table import MEAN
-from prefixbank.reports.text import interval, markdown, number
+from prefixbank.reports.cells import MEAN
+from prefixbank.reports.grid import Grid, interval, markdown_table, number, text_cell
+from prefixbank.reports.render import Chart
+from prefixbank.reports.text import markdown
 from tests.reports.studies import (
     labels_of,
     made_once,
@@ -22,7 +23,7 @@ from tests.reports.studies import (
     whole_study,
 )
 
-CHARTS = (("report.png", "Scores"),)
+CHARTS = (Chart(name="report.png", caption="Scores"),)
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +82,8 @@ def test_every_table_is_as_wide_as_its_header(text):
 
 def test_first_table_has_passes_seeds_means_and_differences(table, text):
     header, plain, bank, _ = section(text, "Mean over targets")
-    row = table["rows"][MEAN]
-    difference = row["differences"]["plain encoder"]["bank"]
+    row = table.rows[MEAN]
+    difference = row.differences["plain encoder"]["bank"]
     assert header == [
         "representation",
         "passes",
@@ -95,33 +96,32 @@ def test_first_table_has_passes_seeds_means_and_differences(table, text):
         "plain encoder",
         "1",
         "none",
-        interval(row["columns"]["plain encoder"]),
+        interval(row.columns["plain encoder"]),
         "-",
         "-",
     ]
-    assert bank[:4] == ["the bank", "1", "3", interval(row["columns"]["bank"])]
+    assert bank[:4] == ["the bank", "1", "3", interval(row.columns["bank"])]
     assert bank[4].startswith(
-        f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}] p"
+        f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}] p"
     )
 
 
 def test_scores_have_a_row_for_each_target_and_the_mean(table, text):
     rows = section(text, "Scores on each target")[1:]
-    cell = table["rows"]["topic"]["columns"]["bank"]
+    cell = table.rows["topic"].columns["bank"]
     assert [row[:4] for row in rows] == [
         ["mood", "accuracy", "50", "200"],
         ["topic", "accuracy", "50", "80"],
         ["mean", "", "", ""],
     ]
-    assert rows[1][5] == f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
+    assert rows[1][5] == f"{cell.value:.3f} [{cell.low:.3f}, {cell.high:.3f}]"
 
 
 def test_scores_of_each_seed_are_listed(table, text):
-    scores = table["rows"][MEAN]["columns"]["multi-task encoder"]["scores"]
+    scores = table.rows[MEAN].columns["multi-task encoder"].scores
     assert f"- multi-task encoder: {scores[0]:.3f} (seed 0), {scores[1]:.3f} (seed 2)" in text
     assert (
-        f"- plain encoder: {table['rows'][MEAN]['columns']['plain encoder']['value']:.3f} (no seed)"
-        in text
+        f"- plain encoder: {table.rows[MEAN].columns['plain encoder'].value:.3f} (no seed)" in text
     )
 
 
@@ -132,11 +132,11 @@ def test_scores_of_each_seed_are_listed(table, text):
 def test_difference_shows_the_corrected_p_value_and_marks_significance(
     table, p_holm, significant, said
 ):
-    other = deepcopy(table)
-    other["rows"]["mood"]["differences"]["plain encoder"]["bank"] |= {
-        "p_holm": p_holm,
-        "significant": significant,
-    }
+    row = table.rows["mood"]
+    differences = row.differences["plain encoder"]
+    bank = replace(differences["bank"], p_holm=p_holm, significant=significant)
+    changed = {**row.differences, "plain encoder": {**differences, "bank": bank}}
+    other = replace(table, rows={**table.rows, "mood": replace(row, differences=changed)})
     assert section(markdown(other, ()), "Differences to plain encoder")[1][1].endswith(f"] {said}")
 
 
@@ -181,33 +181,32 @@ def test_text_says_that_scores_are_means_of_few_shot_draws(put):
     assert "mean of 2 few-shot draws" in markdown(table_of(alone), ())
 
 
-def test_text_names_encoder_sources_seeds_protocol_and_notes(text):
+def test_text_names_encoder_sources_seeds_and_protocol(text):
     for said in (
         "# Experiment study",
         "Encoder tiny.",
         "alpha, beta; no source",
         "seeds: 0, 1, 2.",
         "- Sources: 50 rows.",
-        "- the bank: all prefixes",
     ):
         assert said in text
 
 
 def test_transfer_shows_the_difference_of_each_source_and_target(table, text):
     header, alpha, _ = section(text, "Transfer of single prefixes")
-    by_target = table["singles"]["rows"]["alpha"]
+    by_target = table.singles.rows["alpha"]
     assert header == ["source", "mood", "topic", "mean"]
     assert alpha[1:3] == [
-        f"{by_target[target]['difference']['value']:+.3f}" for target in ("mood", "topic")
+        f"{by_target[target].difference.value:+.3f}" for target in ("mood", "topic")
     ]
 
 
 def test_left_out_source_shows_the_loss_of_the_bank(table, text):
     row = section(text, "What is lost without one source")[2]
-    found = table["without"]["rows"]["beta"][MEAN]["difference"]
+    found = table.without.rows["beta"][MEAN].difference
     assert row[:2] == [
         "beta",
-        f"{-found['value']:+.3f} [{-found['high']:+.3f}, {-found['low']:+.3f}]",
+        f"{-found.value:+.3f} [{-found.high:+.3f}, {-found.low:+.3f}]",
     ]
 
 
@@ -215,7 +214,7 @@ def test_update_shows_amounts_and_shares(text):
     rows = section(text, "What a change of the sources costs")
     assert rows[1] == ["add gamma", "prefixes", "1", "100", "3e+12", "2.0", "yes"]
     assert rows[2] == ["add gamma", "multi-task", "1", "900", "4e+12", "8.0", "-"]
-    below = markdown_table(text, "share of multi-task training:")
+    below = table_after(text, "share of multi-task training:")
     assert below == [
         ["change", "examples", "flops", "seconds"],
         ["add gamma", "0.1111", "0.7500", "0.2500"],
@@ -223,7 +222,7 @@ def test_update_shows_amounts_and_shares(text):
     ]
 
 
-def markdown_table(text: str, after: str) -> list[list[str]]:
+def table_after(text: str, after: str) -> list[list[str]]:
     lines = [
         line for line in text.split(after, maxsplit=1)[1].splitlines() if line.startswith("| ")
     ]
@@ -245,3 +244,15 @@ def test_study_without_protocol_leaves_no_gap(put):
 )
 def test_difference_that_rounds_to_zero_is_not_negative(value, said):
     assert number(value, signed=True) == said
+
+
+def test_paragraphs_and_items_are_one_line_each(text):
+    prose = [line for line in text.splitlines() if line and not line.startswith(("|", "#", "!"))]
+    assert all(line[-1] in ".:)" for line in prose), [
+        line for line in prose if line[-1] not in ".:)"
+    ]
+
+
+def test_bars_in_names_do_not_break_a_table():
+    grid = Grid(header=("a|b",), rows=((text_cell("c|d"),),))
+    assert markdown_table(grid).splitlines() == [r"| a\|b |", "|---|", r"| c\|d |"]

@@ -144,7 +144,7 @@ def _report_text(row: Row) -> str:
     path = Path(row["path"])
     text = (path / "report.md").read_text(encoding="utf-8").split("\n![", maxsplit=1)[0].rstrip()
     charts = "".join(f"\nchart:  {chart}" for chart in sorted(path.glob("*.png")))
-    return f"{text}\n\nreport: {path / 'report.md'}{charts}"
+    return f"{text}\n\nreport: {path / 'report.md'}\npage:   {path / 'report.html'}{charts}"
 
 
 def check_out(out: Path | None) -> None:

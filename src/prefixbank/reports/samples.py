@@ -1,4 +1,4 @@
-"""Probes to scores and resampled scores: over test rows, then over training seeds."""
+"""Test scores of probes and prefixes, resampled over test rows and over training seeds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from prefixbank.core.stats.bootstrap import draw_seeds, resampled_scores
 from prefixbank.core.stats.metrics import score
 from prefixbank.errors import DataError
 from prefixbank.store.artifact import Entry
-from prefixbank.store.key import JSON
 
 Scored = dict[str, tuple[float, np.ndarray]]
 """An artifact's digest to its test score and the scores of R resamples of the rows, [R]."""
@@ -35,6 +34,15 @@ class Sampled:
     scores: Mapping[int, float]
     samples: Mapping[int, np.ndarray]
     seedless: bool = False
+
+    @staticmethod
+    def of(digests: Mapping[int, str], scored: Scored, *, seedless: bool = False) -> Sampled:
+        """Return the scores of the artifacts with these digests, by seed."""
+        return Sampled(
+            scores={seed: scored[digest][0] for seed, digest in digests.items()},
+            samples={seed: scored[digest][1] for seed, digest in digests.items()},
+            seedless=seedless,
+        )
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -57,14 +65,14 @@ class Sampled:
 
 @lru_cache(maxsize=16)
 def _shares(seeds: tuple[int, ...], bootstrap_samples: int) -> np.ndarray:
-    """Return `draw_seeds`, once for the many comparisons of a report."""
+    """Return `draw_seeds`, computed once for the many comparisons of a report."""
     return draw_seeds(seeds, bootstrap_samples)
 
 
 def shared_seeds(one: Sampled, other: Sampled) -> tuple[int, ...]:
     """Return the seeds in which two representations can be compared.
 
-    One without seeds goes with every seed of the other.
+    A representation without seeds is paired with every seed of the other.
     """
     if one.seedless or other.seedless:
         return other.seeds if one.seedless else one.seeds
@@ -85,9 +93,30 @@ def mean_over_targets(parts: Sequence[Sampled]) -> Sampled:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class TargetFacts:
+    """What the probes of one target have in common.
+
+    Args:
+        metric: of the target.
+        split: the rows that are scored.
+        outer_folds: of cross-validation; None if probes are fitted on train rows only.
+        train_rows: that a probe is fitted on.
+        test_rows: that are scored.
+        draws: few-shot draws that a score is the mean of; 1 without.
+    """
+
+    metric: Metric
+    split: str
+    outer_folds: int | None
+    train_rows: int
+    test_rows: int
+    draws: int
+
+
 def sample_target(
     target: str, entries: Iterable[Entry], bootstrap_samples: int, number: int
-) -> tuple[JSON, Scored]:
+) -> tuple[TargetFacts, Scored]:
     """Score all probes of one target on the same resamples of its test rows.
 
     Args:
@@ -97,7 +126,7 @@ def sample_target(
         number: of the target, see `sample_rows`.
 
     Returns:
-        What is common to the probes, and their scores by digest. Few-shot draws are averaged.
+        What the probes have in common, and their scores by digest. Few-shot draws are averaged.
 
     Raises:
         DataError: the probes were not scored on the same rows.
@@ -108,7 +137,7 @@ def sample_target(
         target, distinct, first["metric"], len(first["labels"]) or 1, bootstrap_samples, number
     )
     facts = {name: first[name] for name in ("metric", "split", "outer_folds", "train_rows")}
-    return {**facts, "test_rows": rows, "draws": draws}, sampled
+    return TargetFacts(**facts, test_rows=rows, draws=draws), sampled
 
 
 def sample_rows(
@@ -128,7 +157,7 @@ def sample_rows(
         metric: of the target.
         classes: C, 1 for regression.
         bootstrap_samples: R.
-        number: of the target; targets with different numbers draw their rows apart.
+        number: of the target; targets with different numbers draw different rows.
 
     Returns:
         The number of test rows; by digest the score and the resampled scores [R], means over an
@@ -148,7 +177,7 @@ def sample_rows(
         if not np.array_equal(labels, arrays["labels"]):
             raise DataError(
                 f"predictions for '{target}' were scored on different test rows",
-                expected="one test split for all that a report compares",
+                expected="one test split for everything that a report compares",
                 fix="prefixbank run with the same task files for all of them",
             )
         predictions[digest] = [

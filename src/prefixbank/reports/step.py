@@ -1,4 +1,4 @@
-"""Step `report`: what a study made, to tables, text and charts."""
+"""Step `report`: what a study made, as tables, text and charts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from prefixbank.store.key import JSON, document
 
 STEP = "report"
 # 1: first; 2: seeds in the intervals, Holm's correction, single prefixes, left-out sources, update
-# cost, learning curves.
-VERSION = 2
+# cost, learning curves; 3: report.html, charts by seaborn, text from templates.
+VERSION = 3
 
 
 def unit(study: Study, *, bootstrap_samples: int) -> Unit:
@@ -22,8 +22,8 @@ def unit(study: Study, *, bootstrap_samples: int) -> Unit:
 
     Args:
         study: what was made.
-        bootstrap_samples: bootstrap resamples behind the intervals, at the least; there are more
-            where many comparisons are corrected together.
+        bootstrap_samples: bootstrap resamples behind the intervals, at least; there are more where
+            many comparisons are corrected together.
     """
 
     def make(out: Path, work: Path) -> JSON:
@@ -33,7 +33,7 @@ def unit(study: Study, *, bootstrap_samples: int) -> Unit:
         write_report(out, tabulate(study, bootstrap_samples))
         return {"experiment": study.facts.experiment}
 
-    made_of = document(
+    key_document = document(
         step="report",
         version=VERSION,
         config=_config(study, bootstrap_samples),
@@ -42,7 +42,7 @@ def unit(study: Study, *, bootstrap_samples: int) -> Unit:
     return Unit(
         step=STEP,
         name=study.facts.experiment,
-        document=made_of,
+        document=key_document,
         make=make,
         ref=("report", study.facts.experiment),
         cheap=True,
@@ -50,9 +50,9 @@ def unit(study: Study, *, bootstrap_samples: int) -> Unit:
 
 
 def _config(study: Study, bootstrap_samples: int) -> JSON:
-    """Return what is said and in which order.
+    """Return what the report states, and in which order.
 
-    A document does not keep the order of names, so orders are lists.
+    A key document does not keep the order of names, so orders are lists.
     """
     return {
         **asdict(study.facts),
@@ -64,12 +64,12 @@ def _config(study: Study, bootstrap_samples: int) -> JSON:
         "singles": [list(by_source) for by_source in study.singles.values()][:1],
         "without": [list(by_source) for by_source in study.without.values()][:1],
         "curves": list(study.curves),
-        "update": list(study.update),
+        "update": [asdict(row) for row in study.update],
     }
 
 
 def _inputs(study: Study) -> JSON:
-    """Return the digest of every artifact that is read."""
+    """Return the digest of every artifact that the report depends on."""
     return {
         name: _digests(getattr(study, name)) for name in ("probes", "singles", "without", "curves")
     }

@@ -1,21 +1,23 @@
-"""What a study made, as its report reads it."""
+"""What a study made, as its report takes it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from prefixbank.errors import UsageError
 from prefixbank.store.artifact import Entry
-from prefixbank.store.key import JSON
 
 Seeds = Mapping[int, Entry]
-"""Artifacts of the same making, by training seed."""
+"""Artifacts of the same recipe, by training seed."""
+Method = Literal["prefixes", "multi-task"]
+"""How a change of the sources is made."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a report says about its experiment beside the scores.
+    """What a report states about its experiment beside the scores.
 
     `protocol` has one line of free text for each fact.
     """
@@ -31,20 +33,45 @@ class Facts:
 class ReportColumn:
     """A representation that is compared.
 
-    How it is shown, and how many forward passes one text costs.
+    Args:
+        title: how reports and charts show it.
+        passes: forward passes that one text costs.
     """
 
     title: str
     passes: int
-    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateCost:
+    """What one change of the sources costs with one method. A number that is not known is None.
+
+    Args:
+        change: `add NAME`, `refresh NAME` or `remove NAME`.
+        method: how the change was made.
+        units: that ran: trainings, and the combination.
+        examples: that training processed; a row counts once in each epoch.
+        flops: floating-point operations of training.
+        seconds: that the trainings took.
+        others_unchanged: whether the artifacts of all other sources kept their digests; None for
+            multi-task training.
+    """
+
+    change: str
+    method: Method
+    units: int
+    examples: int | None
+    flops: float | None
+    seconds: float | None
+    others_unchanged: bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Everything that a report is made of. Parts that are empty leave out their section.
+    """Everything that a report is made of. An empty part leaves out its section.
 
     Args:
-        facts: what to say about the experiment.
+        facts: what to state about the experiment.
         columns: the representations, in order. The first is the plain encoder; if it has one seed
             it counts as having none of its own, and is paired with every seed of the others.
         probes: target to column to seed to the probe; every target has the same columns and seeds.
@@ -53,9 +80,7 @@ class Study:
         without: target to source to seed to the probe on the bank that lacks that source.
         bank: the column that the banks in `without` are compared with.
         curves: what was trained to seed to the artifact with `curve.jsonl`.
-        update: what a change of the sources costs, one row for each change and method: `change`,
-            `method` (`prefixes` or `multi-task`), `units`, `examples`, `flops`, `seconds`,
-            `others_unchanged` (or None).
+        update: what a change of the sources costs, one row for each change and method.
 
     Raises:
         UsageError: a baseline, or the bank of `without`, is not a column.
@@ -69,10 +94,10 @@ class Study:
     without: Mapping[str, Mapping[str, Seeds]] = field(default_factory=dict)
     bank: str = "bank"
     curves: Mapping[str, Seeds] = field(default_factory=dict)
-    update: Sequence[JSON] = ()
+    update: Sequence[UpdateCost] = ()
 
     def __post_init__(self) -> None:
-        """Refuse comparisons with what was not made."""
+        """Refuse a comparison with a column that is missing."""
         compared = (*self.baselines, *([self.bank] if self.without else ())) if self.probes else ()
         missing = [name for name in compared if name not in self.columns]
         if missing:

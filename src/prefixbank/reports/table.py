@@ -1,6 +1,7 @@
 """A report's numbers.
 
-Mean scores, differences to the baselines with corrected p-values, and what each source brings.
+Mean scores, differences to the baselines with corrected p-values, what each source brings, learning
+curves, and what a change of the sources costs.
 """
 
 from __future__ import annotations
@@ -8,44 +9,164 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
-import numpy as np
-
-from prefixbank.core.stats.bootstrap import percentile_interval, two_sided_p
-from prefixbank.core.stats.holm import holm
-from prefixbank.reports.samples import Sampled, mean_over_targets, sample_target, shared_seeds
-from prefixbank.reports.study import Seeds, Study
+from prefixbank.reports.cells import (
+    LEVEL,
+    MEAN,
+    RESAMPLES_PER_TEST,
+    Cell,
+    CorrectedDifference,
+    Difference,
+    Rows,
+    add_mean,
+    correct,
+    difference,
+    score_cell,
+)
+from prefixbank.reports.samples import Sampled, TargetFacts, sample_target
+from prefixbank.reports.study import Facts, Method, ReportColumn, Seeds, Study, UpdateCost
 from prefixbank.store.artifact import Entry
-from prefixbank.store.key import JSON
 
-MEAN = "mean"
-LEVEL = 0.05
-RESAMPLES_PER_TEST = 80
-"""Resamples for each test of a family: the smallest p-value, 2 / (R + 1), then stays below half the
-level after correction."""
-
-Rows = dict[str, dict[str, Sampled]]
-"""Target, or `MEAN`, to name to scores."""
+Cost = Literal["examples", "flops", "seconds"]
+COSTS: tuple[Cost, ...] = get_args(Cost)
+Points = tuple[tuple[float, float], ...]
+"""(share of training, validation score) of each evaluation of a training."""
 
 
-def tabulate(study: Study, bootstrap_samples: int) -> JSON:
-    """Return the whole report as JSON values.
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """The scores on one target, or their means over targets.
 
-    Each cell is the mean test score over seeds. Its interval comes from drawing seeds and test rows
-    with replacement: the same seeds for all that have them, the same rows for all columns and
-    seeds, the rows of each target apart.
+    Args:
+        columns: column to score.
+        differences: baseline to column to the difference; only columns that share a seed with the
+            baseline have one.
+    """
+
+    columns: dict[str, Cell]
+    differences: dict[str, dict[str, CorrectedDifference]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetRow(Row, TargetFacts):
+    """The scores on one target, with what its probes have in common."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Families:
+    """How many differences are corrected together: of means over targets, and of single targets."""
+
+    mean: int
+    targets: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceScore(Cell):
+    """A score of a bank that was made for one source, and its difference to a column, if any."""
+
+    difference: Difference | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceScores:
+    """Banks that were made for one source each.
+
+    Args:
+        compared_with: the column that all are compared with; None without sources.
+        sources: in order.
+        rows: source to target, and to `MEAN`, to score.
+    """
+
+    compared_with: str | None
+    sources: tuple[str, ...]
+    rows: dict[str, dict[str, SourceScore]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut(SourceScores):
+    """Banks that lack one source each, and the column of the bank that has all."""
+
+    bank: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostShares:
+    """The cost of a change by prefixes over that of multi-task training.
+
+    A cost that multi-task training does not have, or that was not measured, is None.
+    """
+
+    change: str
+    examples: float | None
+    flops: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentReport(Facts):
+    """All numbers of a report, as `report.json` holds them.
+
+    Args:
+        columns: names of the representations, in order; empty without targets.
+        column_facts: column to title and passes.
+        baseline: the first column, the plain encoder; None without columns.
+        baselines: columns that the others are compared with.
+        targets: in order.
+        rows: target, and `MEAN`, to scores.
+        families: sizes of the families of tests.
+        level: of significance.
+        bootstrap_samples: R, resamples behind each interval.
+        singles: banks of a single prefix.
+        without: banks that lack one source.
+        curves: what was trained to seed to its learning curve.
+        update: what a change of the sources costs, one row for each change and method.
+        update_ratios: of the changes that both methods were measured on.
+    """
+
+    columns: tuple[str, ...]
+    column_facts: dict[str, ReportColumn]
+    baseline: str | None
+    baselines: tuple[str, ...]
+    targets: tuple[str, ...]
+    rows: dict[str, Row]
+    families: Families
+    level: float
+    bootstrap_samples: int
+    singles: SourceScores
+    without: LeftOut
+    curves: dict[str, dict[int, Points]]
+    update: tuple[UpdateCost, ...]
+    update_ratios: tuple[CostShares, ...]
+
+    @property
+    def target_rows(self) -> dict[str, TargetRow]:
+        """Target to its row."""
+        return {name: row for name, row in self.rows.items() if isinstance(row, TargetRow)}
+
+    def title(self, column: str) -> str:
+        """Return how a column is shown."""
+        return self.column_facts[column].title
+
+
+def tabulate(study: Study, bootstrap_samples: int) -> ExperimentReport:
+    """Return all numbers of the report.
+
+    Each score is a mean over seeds. Its interval comes from drawing seeds and test rows with
+    replacement: the same seeds for all columns that have them, the same rows for all columns and
+    seeds, and rows of each target on their own.
     """
     pairs = _pairs(study)
     bootstrap_samples = max(bootstrap_samples, RESAMPLES_PER_TEST * len(pairs) * len(study.probes))
+    first = next(iter(study.columns), None)
     columns: Rows = {}
     singles: Rows = {}
     without: Rows = {}
-    facts: dict[str, JSON] = {}
+    facts: dict[str, TargetFacts] = {}
     for number, target in enumerate(study.probes):
         groups = [group.get(target, {}) for group in (study.probes, study.singles, study.without)]
-        facts[target], sampled = sample_target(
+        facts[target], scored = sample_target(
             target,
             [entry for group in groups for entry in _entries(group)],
             bootstrap_samples,
@@ -53,202 +174,133 @@ def tabulate(study: Study, bootstrap_samples: int) -> JSON:
         )
         for rows, group in zip((columns, singles, without), groups, strict=True):
             rows[target] = {
-                name: _sampled(by_seed, sampled, name, study) for name, by_seed in group.items()
+                name: Sampled.of(
+                    {seed: entry.digest for seed, entry in by_seed.items()},
+                    scored,
+                    seedless=name == first and len(by_seed) == 1,
+                )
+                for name, by_seed in group.items()
             }
     for rows in (columns, singles, without):
         add_mean(rows)
-    table = {name: {**facts.get(name, {}), **_row(row, pairs)} for name, row in columns.items()}
-    return {
-        **asdict(study.facts),
-        "columns": list(study.columns) if study.probes else [],
-        "column_facts": {name: asdict(column) for name, column in study.columns.items()},
-        "baseline": next(iter(study.columns), None),
-        "baselines": list(study.baselines),
-        "targets": list(study.probes),
-        "rows": table,
-        "families": _correct(table),
-        "level": LEVEL,
-        "bootstrap_samples": bootstrap_samples,
-        "singles": _sources(singles, columns, next(iter(study.columns), "")),
-        "without": {**_sources(without, columns, study.bank), "bank": study.bank},
-        "curves": {
-            name: {str(seed): curve(entry) for seed, entry in by_seed.items()}
+    table, families = _rows(columns, facts, pairs)
+    return ExperimentReport(
+        **vars(study.facts),
+        columns=tuple(study.columns) if study.probes else (),
+        column_facts=dict(study.columns),
+        baseline=first,
+        baselines=study.baselines,
+        targets=tuple(study.probes),
+        rows=table,
+        families=families,
+        level=LEVEL,
+        bootstrap_samples=bootstrap_samples,
+        singles=_sources(singles, columns, first or ""),
+        without=LeftOut(**vars(_sources(without, columns, study.bank)), bank=study.bank),
+        curves={
+            name: {seed: curve(entry) for seed, entry in by_seed.items()}
             for name, by_seed in study.curves.items()
         },
-        "update": list(study.update),
-        "update_ratios": ratios(study.update),
-    }
+        update=tuple(study.update),
+        update_ratios=ratios(study.update),
+    )
 
 
 def _pairs(study: Study) -> list[tuple[str, str]]:
     """Return (baseline, column) of every comparison; two baselines are compared once."""
-    found = []
-    for place, baseline in enumerate(study.baselines):
-        before = study.baselines[: place + 1]
-        found += [(baseline, column) for column in study.columns if column not in before]
-    return found
+    pairs = []
+    for index, baseline in enumerate(study.baselines):
+        done = study.baselines[: index + 1]
+        pairs += [(baseline, column) for column in study.columns if column not in done]
+    return pairs
 
 
 def _entries(group: Mapping[str, Seeds]) -> list[Entry]:
     return [entry for by_seed in group.values() for entry in by_seed.values()]
 
 
-def _sampled(
-    by_seed: Seeds, sampled: Mapping[str, tuple[float, np.ndarray]], name: str, study: Study
-) -> Sampled:
-    return Sampled(
-        scores={seed: sampled[entry.digest][0] for seed, entry in by_seed.items()},
-        samples={seed: sampled[entry.digest][1] for seed, entry in by_seed.items()},
-        seedless=name == next(iter(study.columns)) and len(by_seed) == 1,
-    )
+def _rows(
+    columns: Rows, facts: Mapping[str, TargetFacts], pairs: Sequence[tuple[str, str]]
+) -> tuple[dict[str, Row], Families]:
+    """Return the rows by target and `MEAN`, and the sizes of the families of tests.
 
-
-def add_mean(rows: Rows) -> None:
-    """Add the mean over targets of what every target has."""
-    names = list(next(iter(rows.values()), {}))
-    if names:
-        rows[MEAN] = {
-            name: mean_over_targets([row[name] for row in rows.values()]) for name in names
-        }
-
-
-def _row(row: Mapping[str, Sampled], pairs: Sequence[tuple[str, str]]) -> JSON:
-    """Return the cells of a target, and by baseline the difference of each column.
-
-    Only columns that share a seed with the baseline have one.
+    Differences of means are one family, differences on single targets another.
     """
-    differences: dict[str, dict[str, JSON]] = {}
-    for baseline, column in pairs:
-        if found := difference(row[column], row[baseline]):
-            differences.setdefault(baseline, {})[column] = found
-    return {
-        "columns": {name: cell(sampled) for name, sampled in row.items()},
-        "differences": differences,
-    }
+    families: dict[bool, dict[tuple[str, str, str], Difference]] = {True: {}, False: {}}
+    for name, row in columns.items():
+        for baseline, column in pairs:
+            if one := difference(row[column], row[baseline]):
+                families[name == MEAN][name, baseline, column] = one
+    corrected = correct(families[False]) | correct(families[True])
+    table: dict[str, Row] = {}
+    for name, row in columns.items():
+        differences: dict[str, dict[str, CorrectedDifference]] = {}
+        for (of, baseline, column), one in corrected.items():
+            if of == name:
+                differences.setdefault(baseline, {})[column] = one
+        cells = {column: score_cell(sampled) for column, sampled in row.items()}
+        table[name] = (
+            Row(columns=cells, differences=differences)
+            if name == MEAN
+            else TargetRow(**asdict(facts[name]), columns=cells, differences=differences)
+        )
+    return table, Families(mean=len(families[True]), targets=len(families[False]))
 
 
-def cell(sampled: Sampled) -> JSON:
-    """Return mean over seeds, interval, and the score of each seed.
-
-    Nothing that was trained has no seeds.
-    """
-    low, high = percentile_interval(sampled.drawn(sampled.seeds))
-    scores = [sampled.scores[seed] for seed in sampled.seeds]
-    return {
-        "value": sampled.value(sampled.seeds),
-        "low": low,
-        "high": high,
-        "scores": scores,
-        "seeds": _named(sampled, sampled.seeds),
-    }
-
-
-def difference(one: Sampled, other: Sampled) -> JSON | None:
-    """Return one minus other over the seeds that both have, with interval and p-value.
-
-    None if they share none.
-    """
-    seeds = shared_seeds(one, other)
-    if not seeds:
-        return None
-    samples = one.drawn(seeds) - other.drawn(seeds)
-    low, high = percentile_interval(samples)
-    value = one.value(seeds) - other.value(seeds)
-    return {
-        "value": value,
-        "low": low,
-        "high": high,
-        "p": two_sided_p(samples),
-        "seeds": _named(one if other.seedless else other, seeds),
-    }
-
-
-def _named(sampled: Sampled, seeds: Sequence[int]) -> list[int]:
-    return [] if sampled.seedless else list(seeds)
-
-
-def _correct(table: Mapping[str, JSON]) -> JSON:
-    """Correct all differences: those of means are one family, those of single targets another.
-
-    Return the sizes.
-    """
-    sizes = {}
-    for family, names in (("mean", [MEAN]), ("targets", [name for name in table if name != MEAN])):
-        found = [
-            one
-            for name in names
-            if name in table
-            for of in table[name]["differences"].values()
-            for one in of.values()
-        ]
-        correct(found)
-        sizes[family] = len(found)
-    return sizes
-
-
-def correct(family: Sequence[JSON]) -> None:
-    """Add corrected p-values to the differences of one family."""
-    for one, corrected in zip(family, holm(np.array([one["p"] for one in family])), strict=True):
-        one["p_holm"] = float(corrected)
-        one["significant"] = bool(corrected < LEVEL)
-
-
-def _sources(rows: Rows, columns: Rows, compared: str) -> JSON:
-    """Return source to target, and to the mean, to the score and its difference to a column."""
-    names = list(rows.get(MEAN, {}))
-    return {
-        "compared_with": compared if names else None,
-        "sources": names,
-        "rows": {
+def _sources(rows: Rows, columns: Rows, compared: str) -> SourceScores:
+    """Return the scores of banks of one source each, and their differences to a column."""
+    names = tuple(rows.get(MEAN, {}))
+    return SourceScores(
+        compared_with=compared if names else None,
+        sources=names,
+        rows={
             name: {
-                target: {
-                    **cell(row[name]),
-                    "difference": difference(row[name], columns[target][compared]),
-                }
+                target: SourceScore(
+                    **vars(score_cell(row[name])),
+                    difference=difference(row[name], columns[target][compared]),
+                )
                 for target, row in rows.items()
             }
             for name in names
         },
-    }
+    )
 
 
-def curve(entry: Entry) -> list[list[float]]:
-    """Return [share of training, validation score] of each evaluation of a training.
-
-    The last step is 1.
-    """
+def curve(entry: Entry) -> Points:
+    """Return the learning curve of a training, whose last step is 1."""
     lines = [
         json.loads(line)
         for line in entry.file("curve.jsonl").read_text(encoding="utf-8").splitlines()
     ]
     last = max((line["step"] for line in lines), default=0)
-    return [
-        [line["step"] / last, line["validation"]]
+    return tuple(
+        (line["step"] / last, line["validation"])
         for line in lines
         if last and math.isfinite(line.get("validation", math.nan))
-    ]
+    )
 
 
-Cost = Literal["examples", "flops", "seconds"]
-COSTS: tuple[Cost, ...] = get_args(Cost)
-PREFIXES, MULTITASK = "prefixes", "multi-task"
-
-
-def ratios(rows: Sequence[JSON]) -> list[JSON]:
+def ratios(rows: Sequence[UpdateCost]) -> tuple[CostShares, ...]:
     """Return for each change the cost of prefixes over that of multi-task training.
 
     Only changes that both methods were measured on.
-
-    A cost of which multi-task training has none, or that was not measured, is None.
     """
-    found = []
-    for change in dict.fromkeys(row["change"] for row in rows):
-        of_method: dict[str, JSON] = {row["method"]: row for row in rows if row["change"] == change}
-        if {PREFIXES, MULTITASK} <= of_method.keys():
-            ours, theirs = of_method[PREFIXES], of_method[MULTITASK]
-            shares: JSON = {cost: _ratio(ours.get(cost), theirs.get(cost)) for cost in COSTS}
-            found.append({"change": change, **shares})
-    return found
+    shares = []
+    for change in dict.fromkeys(row.change for row in rows):
+        by_method: dict[Method, UpdateCost] = {
+            row.method: row for row in rows if row.change == change
+        }
+        if len(by_method) == 2:
+            ours, theirs = by_method["prefixes"], by_method["multi-task"]
+            shares.append(
+                CostShares(
+                    change=change,
+                    examples=_ratio(ours.examples, theirs.examples),
+                    flops=_ratio(ours.flops, theirs.flops),
+                    seconds=_ratio(ours.seconds, theirs.seconds),
+                )
+            )
+    return tuple(shares)
 
 
 def _ratio(ours: float | None, theirs: float | None) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from prefixbank.reports import step as report
-from prefixbank.reports.study import ReportColumn, Study
+from prefixbank.reports.study import ReportColumn, Study, UpdateCost
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.runtime.waves import plan_and_run
@@ -85,7 +85,7 @@ def _study(context: Context, experiment: Experiment) -> Planned:
             probes=_entries(probes),
             singles=_entries(singles),
             without=_entries(rest),
-            update=rows(changes),
+            update=[UpdateCost(**row) for row in rows(changes)],
             facts=study_facts(graph),
             columns={
                 TITLES[column]: ReportColumn(

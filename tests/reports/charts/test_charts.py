@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import itertools
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from prefixbank.reports.cells import MEAN
 from prefixbank.reports.charts.costs import update_chart
 from prefixbank.reports.charts.curves import curves_chart
-from prefixbank.reports.charts.heatmap import heat_map, ink
+from prefixbank.reports.charts.heatmap import heat_map, signed_map
 from prefixbank.reports.charts.scores import scores_chart
 from prefixbank.reports.charts.style import broken, panels, styled
 from prefixbank.reports.make import write_report
 from prefixbank.reports.study import ReportColumn, Study
-from prefixbank.reports.table import MEAN
+from prefixbank.reports.table import CostShares
 from tests.reports.studies import (
     RIGHT,
     ROWS,
@@ -35,6 +38,8 @@ CHARTS = {
     "update.png": update_chart,
     "curves.png": curves_chart,
 }
+
+TEXTS = ("report.json", "report.md", "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +86,7 @@ def dots(figure: Figure) -> list[float]:
 
 
 def test_scores_have_a_dot_for_each_cell(table):
-    expected = [
-        table["rows"][row]["columns"][column]["value"] for row in (*ROWS, MEAN) for column in RIGHT
-    ]
+    expected = [table.rows[row].columns[column].value for row in (*ROWS, MEAN) for column in RIGHT]
     assert sorted(dots(scores_chart(table))) == pytest.approx(sorted(expected))
 
 
@@ -94,8 +97,8 @@ def test_scores_have_an_interval_for_each_cell(table):
         for line in axes.lines
         if len(set(line.get_ydata())) == 1 and len(line.get_xdata()) == 2
     }
-    cells = [table["rows"][row]["columns"][column] for row in (*ROWS, MEAN) for column in RIGHT]
-    assert ends == {(cell["low"], cell["high"]) for cell in cells}
+    cells = [table.rows[row].columns[column] for row in (*ROWS, MEAN) for column in RIGHT]
+    assert ends == {(cell.low, cell.high) for cell in cells}
 
 
 def test_baselines_differ_from_the_others_in_shape(table):
@@ -112,23 +115,47 @@ def test_heat_map_says_every_difference_with_its_sign(table):
         text.get_text().replace("\N{MINUS SIGN}", "-") for text in heat_map(table).axes[0].texts
     )
     differences = [
-        of["difference"]["value"]
-        for row in table["singles"]["rows"].values()
-        for of in row.values()
+        of.difference.value for row in table.singles.rows.values() for of in row.values()
     ]
     assert said == sorted(f"{round(value, 3) + 0.0:+.3f}" for value in differences)
 
 
 def test_heat_map_has_zero_in_the_middle(table):
-    low, high = heat_map(table).axes[0].images[0].get_clim()
+    low, high = heat_map(table).axes[0].collections[0].get_clim()
     assert low == -high < 0
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [(0.0, "black"), (0.1, "black"), (1.0, "white"), (-1.0, "white")]
-)
-def test_ink_is_dark_on_pale_and_pale_on_dark(value, expected):
-    assert ink(value, 1.0) == expected
+def luminance(colour) -> float:
+    """Source: WCAG 2, relative luminance."""
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in to_rgb(colour)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrasts(axes) -> list[float]:
+    """Contrast ratio (WCAG 2) of each number to its cell on a heat map, row by row."""
+    axes.figure.canvas.draw()
+    mesh = axes.collections[0]
+    # A cell without a number is masked, and has no text.
+    known = [
+        colour
+        for colour, masked in zip(
+            mesh.get_facecolors(), np.ma.getmaskarray(mesh.get_array()).ravel(), strict=True
+        )
+        if not masked
+    ]
+    pairs = zip(axes.texts, known, strict=True)
+    ends = (sorted((luminance(text.get_color()), luminance(cell))) for text, cell in pairs)
+    return [(light + 0.05) / (dark + 0.05) for dark, light in ends]
+
+
+@pytest.mark.parametrize("value", [0.0, 0.05, 0.5, 1.0])
+def test_numbers_can_be_read_on_every_cell_of_a_heat_map(value):
+    figure = signed_map("title", ["one"], ["two", "three"], [[value, -value]])
+    FigureCanvasAgg(figure)
+    assert min(contrasts(figure.axes[0])) > 4.5
 
 
 def test_update_chart_says_every_share(table):
@@ -137,18 +164,15 @@ def test_update_chart_says_every_share(table):
 
 
 def test_update_chart_is_logarithmic_where_shares_are_far_apart(table):
-    other = {
-        **table,
-        "update_ratios": [{"change": "add", "examples": 0.001, "flops": 0.5, "seconds": 20.0}],
-    }
+    shares = CostShares(change="add", examples=0.001, flops=0.5, seconds=20.0)
+    other = replace(table, update_ratios=(shares,))
     assert [axes.get_xscale() for axes in update_chart(other).axes] == ["log", "linear", "log"]
 
 
 def test_curves_have_a_line_for_each_seed(table):
     (axes,) = (axes for axes in curves_chart(table).axes if axes.get_visible())
-    assert [np.transpose(line.get_data()).tolist() for line in axes.lines] == list(
-        table["curves"]["alpha"].values()
-    )
+    drawn_points = [tuple(map(tuple, np.transpose(line.get_data()))) for line in axes.lines]
+    assert drawn_points == list(table.curves["alpha"].values())
 
 
 def test_seeds_differ_in_line_and_marker(table):
@@ -203,7 +227,7 @@ def test_same_table_gives_the_same_bytes(table, tmp_path):
         (tmp_path / name).mkdir()
         write_report(tmp_path / name, table)
         files.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
-    assert files[0] == files[1] and set(files[0]) == {"report.json", "report.md", *CHARTS}
+    assert files[0] == files[1] and set(files[0]) == {*TEXTS, *CHARTS}
 
 
 def test_charts_ignore_the_settings_of_the_user(table, tmp_path: Path):
@@ -223,7 +247,7 @@ def test_report_names_and_draws_only_charts_that_have_something(put, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     write_report(out, table_of(update_study(put)))
-    assert {path.name for path in out.iterdir()} == {"report.json", "report.md", "update.png"}
+    assert {path.name for path in out.iterdir()} == {*TEXTS, "update.png"}
     assert [
         line
         for line in (out / "report.md").read_text(encoding="utf-8").splitlines()

@@ -6,19 +6,26 @@ What they draw, that nothing is cut off, and that labels can be read.
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.text import Text
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from prefixbank.reports.charts.clusters import clusters, similarity_chart
+from prefixbank.reports.charts.heatmap import gains_map
 from prefixbank.reports.charts.scatter import scatter_chart
-from prefixbank.reports.transfer_map.make import gains_chart
-from tests.reports.charts.test_charts import drawn
+from prefixbank.reports.charts.style import save, styled
+from prefixbank.reports.transfer_map.similarity import CorrelationsByTarget, TaskSimilarities
+from prefixbank.reports.transfer_map.table import MapReport
+from tests.reports.charts.test_charts import contrasts, drawn
 from tests.reports.transfer_map.maps import ROWS, SOURCES, made_map, sources_of
 
-CHARTS = {"gains": gains_chart, "similarity": similarity_chart, "scatter": scatter_chart}
+CHARTS = {"gains": gains_map, "similarity": similarity_chart, "scatter": scatter_chart}
+NEAR_PIXELS = 40
+"""A label in a panel with few points stands beside its point."""
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +35,15 @@ def table(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wide_table(table):
+    return wide_of(table)
+
+
+def wide_of(table: MapReport) -> MapReport:
     """Sixteen sources with long names on seven targets, two of them nearly one point."""
     generator = np.random.default_rng(0)
     sources, targets = (
-        [f"source_task_{number}" for number in range(16)],
-        [f"target {number}" for number in range(7)],
+        tuple(f"source_task_{number}" for number in range(16)),
+        tuple(f"target {number}" for number in range(7)),
     )
     values = generator.normal(size=(2, 16, 8)) / 10
     values[:, 1] = values[:, 0] + 0.001
@@ -45,48 +56,53 @@ def wide_table(table):
     )
     vectors = generator.normal(size=(23, 5))
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    undefined = {kind: dict.fromkeys(targets) for kind in ("pearson", "spearman")}
-    return {
-        **table,
-        "compared_sources": sources,
-        "targets": targets,
-        "gains": gains,
-        "similarity": similarity,
-        "between": {"tasks": [*sources, *targets], "similarity": (unit @ unit.T).tolist()},
-        "correlations": [{**table["correlations"][0], "within": {"by_target": undefined}}],
-    }
+    ranking = table.ranking_row
+    undefined = CorrelationsByTarget(
+        pearson=dict.fromkeys(targets), spearman=dict.fromkeys(targets)
+    )
+    return replace(
+        table,
+        compared_sources=sources,
+        targets=targets,
+        gains=gains,
+        similarity=similarity,
+        between=TaskSimilarities(
+            tasks=(*sources, *targets), similarity=tuple(map(tuple, (unit @ unit.T).tolist()))
+        ),
+        correlations=(replace(ranking, within=replace(ranking.within, by_target=undefined)),),
+    )
 
 
-def test_gains_chart_says_every_gain_and_leaves_blank_what_was_not_trained(table):
+def test_gains_map_says_every_gain_and_leaves_blank_what_was_not_trained(table):
     said = [
-        text.get_text().replace("\N{MINUS SIGN}", "-") for text in gains_chart(table).axes[0].texts
+        text.get_text().replace("\N{MINUS SIGN}", "-") for text in gains_map(table).axes[0].texts
     ]
-    gains = [value for row in table["gains"].values() for value in row.values()]
+    gains = [value for row in table.gains.values() for value in row.values()]
     assert said == [f"{round(value, 3) + 0.0:+.3f}" for value in gains if value is not None]
     assert len(said) == len(gains) - 1
 
 
 def test_similarity_chart_is_ordered_by_average_linkage(table):
-    values = np.array(table["between"]["similarity"])
+    values = np.array(table.between.similarity)
     above = 1 - values[np.triu_indices(len(values), 1)]
     order = leaves_list(linkage(above, method="average"))
     _, axes, _ = similarity_chart(table).axes
     labels = [label.get_text().removesuffix(" (target)") for label in axes.get_yticklabels()]
-    assert labels == [table["between"]["tasks"][place] for place in order]
-    np.testing.assert_allclose(axes.images[0].get_array(), values[np.ix_(order, order)])
+    assert labels == [table.between.tasks[index] for index in order]
+    drawn_values = axes.collections[0].get_array().reshape(values.shape)
+    np.testing.assert_allclose(drawn_values, values[np.ix_(order, order)])
 
 
 def test_clusters_do_not_depend_on_the_diagonal(table):
-    values = np.array(table["between"]["similarity"])
+    values = np.array(table.between.similarity)
     np.testing.assert_array_equal(clusters(values), clusters(values - 0.5 * np.eye(len(values))))
 
 
 def test_tree_joins_tasks_at_their_distance(table):
     beside = similarity_chart(table).axes[0]
-    heights = sorted(max(line.get_xdata()) for line in beside.lines)
-    assert heights == pytest.approx(
-        sorted(clusters(np.array(table["between"]["similarity"]))[:, 2])
-    )
+    (tree,) = beside.collections
+    heights = sorted(branch[:, 0].max() for branch in tree.get_segments())
+    assert heights == pytest.approx(sorted(clusters(np.array(table.between.similarity))[:, 2]))
 
 
 def test_similarity_chart_marks_targets(table):
@@ -96,23 +112,26 @@ def test_similarity_chart_marks_targets(table):
 
 def test_scatter_has_a_named_point_for_each_source(table):
     for axes, target in zip(scatter_chart(table).axes, ROWS, strict=True):
-        found = {text.get_text(): text.xy for text in axes.texts}
-        assert found == {
-            source: (table["similarity"][source][target], table["gains"][source][target])
+        points = [
+            (table.similarity[source][target], table.gains[source][target])
             for source in sources_of(target)
-        }
+        ]
+        assert axes.collections[0].get_offsets().tolist() == list(map(list, points))
+        for text, source, point in zip(axes.texts, sources_of(target), points, strict=True):
+            assert text.get_text() == source
+            to_label = axes.transData.transform(text.get_position())
+            assert np.abs(to_label - axes.transData.transform(point)).max() < NEAR_PIXELS
 
 
 def test_scatter_says_correlations_of_each_target(table):
-    by_target = table["correlations"][0]["within"]["by_target"]
+    by_target = table.correlations[0].within.by_target
     titles = [
         axes.get_title(loc="left").replace("\N{MINUS SIGN}", "-")
         for axes in scatter_chart(table).axes
     ]
     assert titles == [
         f"{target}\n"
-        f"Pearson {by_target['pearson'][target]:+.3f}, Spearman "
-        f"{by_target['spearman'][target]:+.3f}"
+        f"Pearson {by_target.pearson[target]:+.3f}, Spearman {by_target.spearman[target]:+.3f}"
         for target in ROWS
     ]
 
@@ -148,3 +167,25 @@ def test_nothing_is_cut_off(request, name, size):
     inside = figure.get_tightbbox(canvas.get_renderer())
     width, height = figure.get_size_inches()
     assert inside.x0 >= 0 and inside.y0 >= 0 and inside.x1 <= width and inside.y1 <= height
+
+
+def test_numbers_can_be_read_on_every_cell_of_the_similarity_chart(wide_table):
+    figure, _ = drawn(similarity_chart, wide_table)
+    assert min(contrasts(figure.axes[1])) > 4.5
+
+
+def test_similarity_chart_leaves_pyplot_as_it_was(table, monkeypatch):
+    from matplotlib import pyplot
+
+    monkeypatch.setitem(matplotlib.rcParams, "backend", "svg")
+    before = pyplot.get_fignums()
+    similarity_chart(table)
+    assert (matplotlib.get_backend(), pyplot.get_fignums()) == ("svg", before)
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_same_map_draws_the_same_bytes(wide_table, tmp_path, name):
+    for out in ("one", "other"):
+        with styled():
+            save(CHARTS[name](wide_table), tmp_path / out)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()

@@ -19,7 +19,7 @@ from prefixbank.artifacts.tensors import prefix_tensors, write_tensors
 from prefixbank.core.prefix import Prefix
 from prefixbank.reports.study import Facts
 from prefixbank.reports.transfer_map.study import Trained, TransferMap
-from prefixbank.reports.transfer_map.table import tabulate
+from prefixbank.reports.transfer_map.table import MapReport, tabulate
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
 from prefixbank.transfer.task_embeddings import Comparison
@@ -163,10 +163,10 @@ def whole_map(put: Put, seeds: tuple[int, ...] = SEEDS, **changes: Any) -> Trans
 
 def made_map(
     root: Path, make: Callable[[Put], TransferMap] = whole_map, bootstrap_samples: int = RESAMPLES
-) -> JSON:
-    """The table of a map whose artifacts lie in a store of their own, for fixtures that outlive one
-    test.
-    """
+) -> MapReport:
+    """The numbers of a map whose artifacts lie in a store of their own.
 
+    For fixtures that outlive one test.
+    """
     with patch("os.fsync"):
         return tabulate(make(put_into(root)), bootstrap_samples)

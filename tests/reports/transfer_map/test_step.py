@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -16,8 +16,8 @@ from tests.reports.transfer_map.maps import answers, put_prefix, put_score, whol
 
 PARTS = [
     "facts",
-    "measure",
-    "reading",
+    "similarity",
+    "compare",
     "ks",
     "sources",
     "cold",
@@ -40,8 +40,8 @@ def changed(put, study, part: str):
     alpha = {**study.warm["mood"], "alpha": {**study.warm["mood"]["alpha"], 0: swapped}}
     changes = {
         "facts": {"facts": replace(study.facts, protocol=())},
-        "measure": {"comparison": replace(study.comparison, measure="per_token")},
-        "reading": {"comparison": replace(study.comparison, reading="movement")},
+        "similarity": {"comparison": replace(study.comparison, similarity="per_token")},
+        "compare": {"comparison": replace(study.comparison, compare="movement")},
         "ks": {"ks": (1, 3)},
         "sources": {"sources": {**study.sources, "alpha": {**study.sources["alpha"], 0: other}}},
         "cold": {"cold": {**study.cold, "mood": {**study.cold["mood"], 0: swapped}}},
@@ -78,11 +78,12 @@ def test_unit_publishes_the_table_under_the_experiments_name(store, put):
     study = whole_map(put)
     entry = run_unit(store, map_report.unit(study, bootstrap_samples=10), silent)
     assert json.loads(entry.file("report.json").read_text(encoding="utf-8")) == json.loads(
-        json.dumps(tabulate(study, 10))
+        json.dumps(asdict(tabulate(study, 10)))
     )
     assert set(entry.files) == {
         "report.json",
         "report.md",
+        "report.html",
         "gains.png",
         "similarity.png",
         "scatter.png",
@@ -117,5 +118,5 @@ def test_map_of_one_pair_and_seed_has_all_its_files(store, put):
     )
     text = entry.file("report.md").read_text(encoding="utf-8")
     assert (
-        len(entry.files) == 5 and "nan" not in text and "the rank correlation is undefined" in text
+        len(entry.files) == 6 and "nan" not in text and "the rank correlation is undefined" in text
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prefixbank.choices import Correlation
+from prefixbank.choices import CorrelationKind
 from prefixbank.core.shapes import ShapeError
 from prefixbank.core.stats.bootstrap import draw_weights, percentile_interval
 from prefixbank.core.stats.metrics import weighted_score
@@ -68,7 +68,7 @@ class TaskCorrelation:
     bootstrap_samples: int
 
 
-def correlation(kind: Correlation, x: np.ndarray, y: np.ndarray) -> float:
+def correlation(kind: CorrelationKind, x: np.ndarray, y: np.ndarray) -> float:
     """Return the correlation of x [N] and y [N], ties sharing their average rank.
 
     NaN where N < 2 or either side is constant.
@@ -80,7 +80,7 @@ def correlation(kind: Correlation, x: np.ndarray, y: np.ndarray) -> float:
 
 
 def correlation_over_tasks(
-    kind: Correlation,
+    kind: CorrelationKind,
     x: np.ndarray,
     y: np.ndarray,
     source_tasks: Sequence[str],

@@ -10,8 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from prefixbank.reports.charts.style import DARK, broken, put_title, width_of
-from prefixbank.reports.table import COSTS, Cost
-from prefixbank.store.key import JSON
+from prefixbank.reports.table import COSTS, Cost, ExperimentReport
 
 PANEL_INCHES, ROW_INCHES = 2.9, 0.42
 LOG_BELOW, LOG_ABOVE = 0.03, 10.0
@@ -23,13 +22,13 @@ TITLES: dict[Cost, str] = {
 }
 
 
-def update_chart(table: JSON) -> Figure:
+def update_chart(report: ExperimentReport) -> Figure:
     """Return one panel for each cost, one bar for each change.
 
     A line at 1, where both methods cost the same.
     """
-    rows = table["update_ratios"]
-    labels = [broken(row["change"]) for row in rows]
+    rows = report.update_ratios
+    labels = [broken(row.change) for row in rows]
     size = (
         0.5 + width_of(labels) + PANEL_INCHES * len(COSTS),
         1.5 + ROW_INCHES * max(2, len(rows)),
@@ -37,16 +36,16 @@ def update_chart(table: JSON) -> Figure:
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(1, len(COSTS), sharey=True)
     for axes, cost in zip(grid, COSTS, strict=True):
-        _panel(axes, [row[cost] for row in rows], TITLES[cost])
+        _panel(axes, [getattr(row, cost) for row in rows], TITLES[cost])
     grid[0].set_yticks(range(len(rows)), labels)
-    put_title(figure, f"{table['experiment']}: cost of a change, prefixes / multi-task training")
+    put_title(figure, f"{report.experiment}: cost of a change, prefixes / multi-task training")
     return figure
 
 
 def _panel(axes: Any, shares: list[float | None], title: str) -> None:
-    """Draw bars from 0, or on a logarithmic scale from below the smallest; each says its share."""
-    there = [share for share in shares if share]
-    low, high = min([1.0, *there]), max([1.0, *there])
+    """Draw a bar for each share, from 0, or on a logarithmic scale from below the smallest."""
+    known = [share for share in shares if share]
+    low, high = min([1.0, *known]), max([1.0, *known])
     logarithmic = low < LOG_BELOW or high > LOG_ABOVE
     start = low / 3 if logarithmic else 0.0
     if logarithmic:
@@ -54,15 +53,15 @@ def _panel(axes: Any, shares: list[float | None], title: str) -> None:
         axes.set_xlim(start, high * (high / start) ** 0.35)
     else:
         axes.set_xlim(0, high * 1.45)
-    for place, share in enumerate(shares):
+    for index, share in enumerate(shares):
         end = share or start
         axes.barh(
-            place, end - start, left=start, height=0.6, color=DARK, edgecolor="black", linewidth=0.6
+            index, end - start, left=start, height=0.6, color=DARK, edgecolor="black", linewidth=0.6
         )
         text = "not comparable" if share is None else "0" if share == 0 else f"{share:.3g}"
         behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}
         axes.annotate(
-            text, (end, place), xytext=(4, 0), textcoords="offset points", va="center", bbox=behind
+            text, (end, index), xytext=(4, 0), textcoords="offset points", va="center", bbox=behind
         )
     axes.axvline(1.0, color="black", linewidth=0.9, linestyle="--", zorder=0)
     axes.set_ylim(len(shares) - 0.5, -0.5)

@@ -1,37 +1,51 @@
-"""Heat map: what the bank of each single prefix gains or loses on each target."""
+"""Heat maps of differences: what each source's prefix gains or loses on each target."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
-from matplotlib.colors import Normalize
+import seaborn
 from matplotlib.figure import Figure
 
+from prefixbank.reports.cells import MEAN
 from prefixbank.reports.charts.style import broken, put_title, width_of
-from prefixbank.reports.text import MEAN, number, title_of
-from prefixbank.store.key import JSON
+from prefixbank.reports.grid import number
+from prefixbank.reports.table import ExperimentReport, SourceScore
+from prefixbank.reports.transfer_map.table import MapReport
 
-COLOURS = "PuOr"
-"""Diverging, told apart by colour-blind readers; in grey both ends are dark, so every number has
-its sign."""
+PURPLE, ORANGE = 280, 45
+"""Hues of both ends, in degrees. Colour-blind readers can tell them apart."""
+LIGHTNESS = 68
+"""Of both ends, so that black numbers can be read on every cell. In grey both ends look alike, so
+every number has its sign."""
 CELL_WIDE_INCHES, CELL_HIGH_INCHES, LABEL_LETTERS = 0.85, 0.42, 11
 
 
-def heat_map(table: JSON) -> Figure:
+def heat_map(report: ExperimentReport) -> Figure:
     """Return the map of single prefixes, sources by targets and their mean."""
-    singles = table["singles"]
-    targets = [*table["targets"], MEAN]
-    values = [
-        [_value(singles["rows"][source][target]) for target in targets]
-        for source in singles["sources"]
-    ]
-    title = (
-        f"{table['experiment']}: one prefix alone, score minus "
-        f"{title_of(table, singles['compared_with'])}"
+    singles = report.singles
+    return signed_map(
+        f"{report.experiment}: one prefix alone, score minus "
+        f"{report.title(singles.compared_with or '')}",
+        singles.sources,
+        (*report.targets, MEAN),
+        [
+            [_value(singles.rows[source][target]) for target in (*report.targets, MEAN)]
+            for source in singles.sources
+        ],
     )
-    return signed_map(title, singles["sources"], targets, values)
+
+
+def gains_map(report: MapReport) -> Figure:
+    """Return the map of gains, sources by targets and their mean."""
+    targets = (*report.targets, MEAN)
+    return signed_map(
+        f"{report.experiment}: score from a source's prefix minus cold start",
+        tuple(report.gains),
+        targets,
+        [[by_target[target] for target in targets] for by_target in report.gains.values()],
+    )
 
 
 def signed_map(
@@ -52,44 +66,38 @@ def signed_map(
     """
     values = np.array(differences, dtype=np.float64)
     limit = max(float(np.nanmax(np.abs(values), initial=0.0)), 0.001)
-    labels = [broken(target, LABEL_LETTERS) for target in targets]
+    numbers = [[_signed(value) for value in row] for row in differences]
     size = (
         1.9 + width_of(sources) + CELL_WIDE_INCHES * len(targets),
         1.5 + CELL_HIGH_INCHES * len(sources),
     )
     figure = Figure(figsize=(max(size[0], 5.0), max(size[1], 2.6)), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit, aspect="auto")
-    axes.set_xticks(range(len(targets)), labels)
-    axes.set_yticks(range(len(sources)), sources)
+    seaborn.heatmap(
+        values,
+        ax=axes,
+        cmap=seaborn.diverging_palette(PURPLE, ORANGE, s=85, l=LIGHTNESS, as_cmap=True),
+        vmin=-limit,
+        vmax=limit,
+        annot=np.array(numbers),
+        fmt="",
+        annot_kws={"color": "black"},
+        linewidths=0.5,
+        xticklabels=[broken(target, LABEL_LETTERS) for target in targets],
+        yticklabels=list(sources),
+        cbar_kws={"label": "difference of scores", "pad": 0.02},
+    )
     axes.set_xlabel("target")
     axes.set_ylabel("prefix of")
-    axes.tick_params(length=0)
-    axes.axvline(len(targets) - 1.5, color="black", linewidth=1.5)
-    for (row, column), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            text = number(value, signed=True).replace("-", "\N{MINUS SIGN}")
-            axes.text(column, row, text, ha="center", va="center", color=ink(value, limit))
+    axes.tick_params(length=0, labelrotation=0)
+    axes.axvline(len(targets) - 1, color="black", linewidth=1.5)
     put_title(figure, title)
-    figure.colorbar(image, ax=axes, label="difference of scores", pad=0.02)
     return figure
 
 
-def _value(by_target: JSON) -> float | None:
-    return by_target["difference"]["value"] if by_target["difference"] else None
+def _value(score: SourceScore) -> float | None:
+    return score.difference.value if score.difference else None
 
 
-def ink(value: float, limit: float) -> str:
-    """Return black or white, whichever has the higher contrast to a value's colour.
-
-    The value lies between -limit and limit.
-
-    Source: WCAG 2, relative luminance and contrast ratio.
-    """
-    red, green, blue, _ = matplotlib.colormaps[COLOURS](Normalize(-limit, limit)(value))
-    linear = [
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
-        for part in (red, green, blue)
-    ]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return "black" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "white"
+def _signed(value: float | None) -> str:
+    return "" if value is None else number(value, signed=True).replace("-", "\N{MINUS SIGN}")

@@ -11,9 +11,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from prefixbank.reports.cells import MEAN
 from prefixbank.reports.charts.style import ACCENT, DARK, PALE, broken, panels, put_title, width_of
-from prefixbank.reports.text import MEAN, title_of
-from prefixbank.store.key import JSON
+from prefixbank.reports.table import ExperimentReport, TargetRow
 
 PANEL_INCHES, LINE_INCHES, AROUND_PANEL_INCHES, AROUND_INCHES = 2.9, 0.15, 0.8, 1.0
 MARK_INCHES = 0.7
@@ -22,10 +22,10 @@ LINES = ("--", ":", "-.")
 """Of the reference line at each baseline."""
 
 
-def scores_chart(table: JSON) -> Figure:
+def scores_chart(report: ExperimentReport) -> Figure:
     """Return the chart; panels share their rows, each has its own scale."""
-    columns, groups = table["columns"], [MEAN, *table["targets"]]
-    labels = [broken(title_of(table, column)) for column in columns]
+    columns, groups = report.columns, [MEAN, *report.targets]
+    labels = [broken(report.title(column)) for column in columns]
     high, wide = panels(len(groups))
     lines = [label.count("\n") + 1 for label in labels]
     row_inches = 0.05 + LINE_INCHES * max(
@@ -36,13 +36,13 @@ def scores_chart(table: JSON) -> Figure:
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(high, wide, sharey=True, squeeze=False)
     for axes, group in zip(grid.flat, groups, strict=False):
-        _panel(axes, table, group)
+        _panel(axes, report, group)
     for axes in list(grid.flat)[len(groups) :]:
         axes.set_visible(False)
     for axes in grid[:, 0]:
         axes.set_yticks(range(len(columns)), labels)
-    put_title(figure, f"{table['experiment']}: test scores of probes on {table['encoder']}")
-    items = _legend(table)
+    put_title(figure, f"{report.experiment}: test scores of probes on {report.encoder}")
+    items = _legend(report)
     beside = int(size[0] / (MARK_INCHES + width_of([str(item.get_label()) for item in items])))
     figure.legend(
         handles=items,
@@ -53,36 +53,36 @@ def scores_chart(table: JSON) -> Figure:
     return figure
 
 
-def _panel(axes: Any, table: JSON, group: str) -> None:
+def _panel(axes: Any, report: ExperimentReport, group: str) -> None:
     """Draw one target, or the mean.
 
     Dots with intervals from top to bottom, and a line at each baseline.
     """
-    row, columns = table["rows"][group], table["columns"]
-    for place in range(0, len(columns), 2):
-        axes.axhspan(place - 0.5, place + 0.5, color=PALE, zorder=0)
-    for number, baseline in enumerate(table["baselines"]):
-        axes.axvline(row["columns"][baseline]["value"], zorder=1, **_reference(number))
-    for place, column in enumerate(columns):
-        cell = row["columns"][column]
+    row, columns = report.rows[group], report.columns
+    for index in range(0, len(columns), 2):
+        axes.axhspan(index - 0.5, index + 0.5, color=PALE, zorder=0)
+    for number, baseline in enumerate(report.baselines):
+        axes.axvline(row.columns[baseline].value, zorder=1, **_reference(number))
+    for index, column in enumerate(columns):
+        cell = row.columns[column]
         axes.plot(
-            [cell["low"], cell["high"]],
-            [place, place],
+            [cell.low, cell.high],
+            [index, index],
             color="black",
             linewidth=1.1,
             solid_capstyle="butt",
             zorder=2,
         )
-        axes.plot([cell["value"]], [place], **_mark(column in table["baselines"]), zorder=3)
+        axes.plot([cell.value], [index], **_mark(column in report.baselines), zorder=3)
     axes.set_ylim(len(columns) - 0.5, -0.5)
     axes.margins(x=0.06)
     axes.locator_params(axis="x", nbins=5)
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right"]].set_visible(False)
     below = (
-        f"of {len(table['targets'])} targets"
-        if group == MEAN
-        else f"{row['metric']}, {row['test_rows']:,} rows"
+        f"{row.metric}, {row.test_rows:,} rows"
+        if isinstance(row, TargetRow)
+        else f"of {len(report.targets)} targets"
     )
     axes.set_title(
         f"{broken(group)}\n{below}", loc="left", fontweight="bold" if group == MEAN else "normal"
@@ -107,10 +107,10 @@ def _reference(number: int) -> dict[str, Any]:
     return {"color": "black", "linewidth": 0.9, "linestyle": LINES[number % len(LINES)]}
 
 
-def _legend(table: JSON) -> list[Line2D]:
+def _legend(report: ExperimentReport) -> list[Line2D]:
     lines = [
-        Line2D([], [], label=broken(f"at {title_of(table, baseline)}"), **_reference(number))
-        for number, baseline in enumerate(table["baselines"])
+        Line2D([], [], label=broken(f"at {report.title(baseline)}"), **_reference(number))
+        for number, baseline in enumerate(report.baselines)
     ]
     return [
         Line2D([], [], **_mark(True), label="compared with"),

@@ -1,6 +1,6 @@
 """Scores of a transfer map, target by target.
 
-On validation rows, by which sources are chosen, and on test rows, which are reported.
+Sources are chosen by scores on validation rows; scores on test rows are reported.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from prefixbank.artifacts.json_files import read_json
+from prefixbank.choices import Metric
 from prefixbank.reports.samples import Sampled, Scored, sample_rows
 from prefixbank.reports.transfer_map.study import Trained, TransferMap
-from prefixbank.store.key import JSON
 
 
 @dataclass(frozen=True, kw_only=True)
 class TargetScores:
-    """What the trainings of one target score. S sources, N seeds, R resamples of the test rows.
+    """The scores of all trainings on one target.
+
+    S sources, N seeds, R resamples of the test rows.
 
     Args:
-        facts: `metric`, `test_rows`.
+        metric: of the target.
+        test_rows: how many.
         seeds: N, ascending.
         sources: S names, in the order of the map's.
         validation: [S, N] of the trainings from a source.
@@ -32,7 +35,8 @@ class TargetScores:
         combined: test scores of the trainings from a combination of sources.
     """
 
-    facts: JSON
+    metric: Metric
+    test_rows: int
     seeds: tuple[int, ...]
     sources: tuple[str, ...]
     validation: np.ndarray
@@ -48,16 +52,17 @@ class TargetScores:
         return np.array([self.cold.scores[seed] for seed in self.seeds])
 
     def weighted(self, chances: Mapping[int, np.ndarray]) -> Sampled:
-        """Return what a source drawn with chances [S] is expected to score in each seed.
+        """Return the expected scores of a source that is drawn at random in each seed.
 
-        The chances may differ from seed to seed.
+        Args:
+            chances: seed to the probability of each source, [S].
         """
-        places = {seed: place for place, seed in enumerate(self.seeds)}
+        index = {seed: number for number, seed in enumerate(self.seeds)}
         return Sampled(
             scores={
-                seed: float(each @ self.test[:, places[seed]]) for seed, each in chances.items()
+                seed: float(each @ self.test[:, index[seed]]) for seed, each in chances.items()
             },
-            samples={seed: each @ self.samples[:, places[seed]] for seed, each in chances.items()},
+            samples={seed: each @ self.samples[:, index[seed]] for seed, each in chances.items()},
         )
 
 
@@ -77,16 +82,17 @@ def target_scores(
     rows, scored, _ = sample_rows(
         target, entries, result["metric"], len(result["labels"]) or 1, bootstrap_samples, number
     )
-    found = [[scored[warm[source][seed].score.digest] for seed in seeds] for source in sources]
+    by_source = [[scored[warm[source][seed].score.digest] for seed in seeds] for source in sources]
     return TargetScores(
-        facts={"metric": result["metric"], "test_rows": rows},
+        metric=result["metric"],
+        test_rows=rows,
         seeds=seeds,
         sources=sources,
         validation=np.array(
             [[_validation(warm[source][seed]) for seed in seeds] for source in sources]
         ),
-        test=np.array([[score for score, _ in by_source] for by_source in found]),
-        samples=np.array([[samples for _, samples in by_source] for by_source in found]),
+        test=np.array([[score for score, _ in row] for row in by_source]),
+        samples=np.array([[samples for _, samples in row] for row in by_source]),
         cold=_sampled(cold, scored),
         cold_validation=np.array([_validation(cold[seed]) for seed in seeds]),
         combined={
@@ -105,10 +111,7 @@ def _trainings(study: TransferMap, target: str) -> Iterator[Trained]:
 
 
 def _sampled(by_seed: Mapping[int, Trained], scored: Scored) -> Sampled:
-    return Sampled(
-        scores={seed: scored[one.score.digest][0] for seed, one in by_seed.items()},
-        samples={seed: scored[one.score.digest][1] for seed, one in by_seed.items()},
-    )
+    return Sampled.of({seed: one.score.digest for seed, one in by_seed.items()}, scored)
 
 
 def _validation(trained: Trained) -> float:

@@ -1,31 +1,33 @@
-"""How alike the tasks of a transfer map are, and how that goes with what transfer brings."""
+"""How similar the tasks of a transfer map are, and how that goes with what transfer gains."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from torch import Tensor
 
 from prefixbank.artifacts.json_files import number_or_none
-from prefixbank.choices import Compare, Correlation, Similarity
+from prefixbank.choices import Compare, CorrelationKind, Similarity
 from prefixbank.core.stats.similarity import similarity_matrix, similarity_matrix_by_layer
-from prefixbank.core.stats.transfer import correlation, correlation_over_tasks
+from prefixbank.core.stats.transfer import (
+    TaskCorrelation,
+    correlation,
+    correlation_over_tasks,
+)
 from prefixbank.reports.transfer_map.study import TransferMap
-from prefixbank.store.key import JSON
 from prefixbank.transfer.task_embeddings import read_embedding, unknown_movement
 
-MEASURES: tuple[Similarity, ...] = get_args(Similarity)
-READINGS: tuple[Compare, ...] = get_args(Compare)
-KINDS: tuple[Correlation, ...] = get_args(Correlation)
+SIMILARITIES: tuple[Similarity, ...] = get_args(Similarity)
+COMPARED: tuple[Compare, ...] = get_args(Compare)
 ALL_LAYERS = "all"
-SOURCE_ALONE = {"measure": "least_movement", "reading": "source alone"}
-"""What the control is called that ranks sources without looking at targets."""
+LEAST_MOVEMENT, SOURCE_ALONE = "least_movement", "source alone"
+"""Similarity, and what is compared, of the control that ranks sources without their targets."""
 
 Embeddings = Sequence[Mapping[int, Tensor]]
-"""Of each task, seed to its embedding: [L, 2, H, P, D] or [P, E]."""
+"""For each task, seed to its embedding: [L, 2, H, P, D] or [P, E]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,55 +43,131 @@ class Similarities:
     layers: np.ndarray
 
 
-def compare(
-    measure: Similarity, rows: Embeddings, columns: Embeddings, seeds: Sequence[int]
+@dataclass(frozen=True, kw_only=True)
+class TaskSimilarities:
+    """Similarities of all N tasks with each other.
+
+    Args:
+        tasks: N names.
+        similarity: [N][N].
+    """
+
+    tasks: tuple[str, ...]
+    similarity: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correlation:
+    """A `TaskCorrelation` with None where a number is undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    pairs: int
+    bootstrap_samples: int
+
+    @staticmethod
+    def of(one: TaskCorrelation) -> Correlation:
+        """Return the correlation as JSON can hold it."""
+        return Correlation(
+            value=number_or_none(one.value),
+            low=number_or_none(one.low),
+            high=number_or_none(one.high),
+            pairs=one.pairs,
+            bootstrap_samples=one.bootstrap_samples,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrelationsByTarget:
+    """Target to the correlation over its sources; None where undefined."""
+
+    pearson: dict[str, float | None]
+    spearman: dict[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithinTargets:
+    """Correlations over the sources of each target.
+
+    Args:
+        spearman: mean over targets; None if it is undefined on all.
+        targets: how many it is defined on.
+        by_target: each target's own.
+    """
+
+    spearman: float | None
+    targets: int
+    by_target: CorrelationsByTarget
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrelationRow:
+    """How the similarity of tasks goes with relative error reduction.
+
+    Args:
+        similarity: of two task embeddings, or `LEAST_MOVEMENT`.
+        compare: what of the prefixes is compared, or `SOURCE_ALONE`.
+        layer: `ALL_LAYERS`, or the index of one.
+        pearson: over all pairs of tasks.
+        spearman: over all pairs of tasks.
+        within: over the sources of each target, which is what choosing a source needs.
+    """
+
+    similarity: str
+    compare: str
+    layer: int | str
+    pearson: Correlation
+    spearman: Correlation
+    within: WithinTargets
+
+
+def compare_tasks(
+    similarity: Similarity, rows: Embeddings, columns: Embeddings, seeds: Sequence[int]
 ) -> Similarities:
     """Compare tasks by embeddings of any kind, those of one seed with each other."""
     pairs = [([one[seed] for one in rows], [one[seed] for one in columns]) for seed in seeds]
     return Similarities(
-        whole=np.array([similarity_matrix(measure, *pair) for pair in pairs]),
-        layers=np.array([similarity_matrix_by_layer(measure, *pair) for pair in pairs]),
+        whole=np.array([similarity_matrix(similarity, *pair) for pair in pairs]),
+        layers=np.array([similarity_matrix_by_layer(similarity, *pair) for pair in pairs]),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskEmbeddings:
-    """The task embeddings of a map.
-
-    Of its sources, and of its targets' trainings from a cold start.
-    """
+    """The task embeddings of a map's sources, and of its targets' cold starts."""
 
     seeds: tuple[int, ...]
     sources: Mapping[str, Mapping[int, Tensor]]
     targets: Mapping[str, Mapping[int, Tensor]]
 
     @staticmethod
-    def of(study: TransferMap, reading: Compare) -> TaskEmbeddings:
-        """Read them."""
+    def of(study: TransferMap, compare: Compare) -> TaskEmbeddings:
+        """Read them from the prefixes' files."""
         return TaskEmbeddings(
             seeds=tuple(sorted(study.facts.seeds)),
             sources={
-                name: {seed: read_embedding(entry, reading) for seed, entry in of.items()}
-                for name, of in study.sources.items()
+                name: {seed: read_embedding(entry, compare) for seed, entry in by_seed.items()}
+                for name, by_seed in study.sources.items()
             },
             targets={
-                name: {seed: read_embedding(one.prefix, reading) for seed, one in of.items()}
-                for name, of in study.cold.items()
+                name: {seed: read_embedding(one.prefix, compare) for seed, one in by_seed.items()}
+                for name, by_seed in study.cold.items()
             },
         )
 
-    def compared(self, measure: Similarity) -> Similarities:
+    def source_to_target(self, similarity: Similarity) -> Similarities:
         """Compare sources with targets."""
-        return compare(
-            measure, list(self.sources.values()), list(self.targets.values()), self.seeds
+        return compare_tasks(
+            similarity, list(self.sources.values()), list(self.targets.values()), self.seeds
         )
 
-    def stillness(self) -> Similarities:
-        """Return how little each source has moved, whatever the target.
+    def least_movement(self) -> Similarities:
+        """Return minus how far each source has moved, whatever the target; only of movement.
 
-        What similarity has to beat. Only of movement.
+        A control: what a similarity has to beat.
         """
-        of_layers = np.array(
+        by_layer = np.array(
             [
                 [
                     [float(layer.norm()) for layer in _layers(one[seed])]
@@ -98,20 +176,19 @@ class TaskEmbeddings:
                 for seed in self.seeds
             ]
         )
-        layers = -np.repeat(of_layers[:, :, None], len(self.targets), axis=2)
+        layers = -np.repeat(by_layer[:, :, None], len(self.targets), axis=2)
         return Similarities(whole=-np.sqrt((layers**2).sum(axis=-1)), layers=layers)
 
-    def between(self, measure: Similarity) -> JSON:
+    def between(self, similarity: Similarity) -> TaskSimilarities:
         """Compare all tasks with each other, mean over seeds.
 
-        A source that also is a target is there once, as the source.
+        A task that is a source and a target counts once, as the source.
         """
         tasks = {**self.targets, **self.sources}
-        names = list(dict.fromkeys((*self.sources, *self.targets)))
-        whole = compare(
-            measure, [tasks[name] for name in names], [tasks[name] for name in names], self.seeds
-        ).whole.mean(axis=0)
-        return {"tasks": names, "similarity": whole.tolist()}
+        names = tuple(dict.fromkeys((*self.sources, *self.targets)))
+        embeddings = [tasks[name] for name in names]
+        whole = compare_tasks(similarity, embeddings, embeddings, self.seeds).whole.mean(axis=0)
+        return TaskSimilarities(tasks=names, similarity=tuple(map(tuple, whole.tolist())))
 
 
 def _layers(embedding: Tensor) -> Tensor:
@@ -119,60 +196,67 @@ def _layers(embedding: Tensor) -> Tensor:
     return embedding.double() if embedding.ndim > 2 else embedding.double()[None]
 
 
-def readings_of(study: TransferMap) -> list[Compare]:
-    """Return what can be read of all the map's prefixes.
+def comparable(study: TransferMap) -> list[Compare]:
+    """Return what can be compared of all the map's prefixes.
 
     Movement only where all start values are known.
     """
     entries = [entry for by_seed in study.sources.values() for entry in by_seed.values()]
     entries += [one.prefix for by_seed in study.cold.values() for one in by_seed.values()]
     return [
-        reading
-        for reading in READINGS
-        if all(unknown_movement(entry.document, "", reading) is None for entry in entries)
+        compare
+        for compare in COMPARED
+        if all(unknown_movement(entry.document, "", compare) is None for entry in entries)
     ]
 
 
 def correlations(
-    found: Sequence[tuple[JSON, Similarities]],
+    similarity: str,
+    compare: str,
+    similarities: Similarities,
     reductions: np.ndarray,
     gains: np.ndarray,
     study: TransferMap,
     bootstrap_samples: int,
-) -> list[JSON]:
-    """Return for each comparison and layer how similarity goes with relative error reduction.
+) -> list[CorrelationRow]:
+    """Return for each layer how similarity goes with relative error reduction.
 
     Args:
-        found: names of a comparison, and the similarities of sources and targets by it.
+        similarity: its name.
+        compare: the name of what is compared.
+        similarities: of sources and targets.
         reductions: [S, T] relative error reductions, NaN where there is none.
         gains: [S, T], NaN where a target lacks a source. They rank the sources of one target as
             reductions do, and are always defined.
         study: names the tasks.
         bootstrap_samples: draws of tasks behind the intervals.
     """
-    tasks = (list(study.sources), list(study.cold))
-    rows = []
-    for names, similarities in found:
-        for layer, values in _by_layer(similarities):
-            over_tasks: JSON = {
-                kind: _finite(
-                    asdict(
-                        correlation_over_tasks(
-                            kind,
-                            values,
-                            reductions,
-                            *tasks,
-                            bootstrap_samples=bootstrap_samples,
-                            seed=0,
-                        )
-                    )
-                )
-                for kind in KINDS
-            }
-            rows.append(
-                {**names, "layer": layer, **over_tasks, "within": _within(values, gains, tasks[1])}
+    sources, targets = list(study.sources), list(study.cold)
+
+    def over_tasks(kind: CorrelationKind, values: np.ndarray) -> Correlation:
+        return Correlation.of(
+            correlation_over_tasks(
+                kind,
+                values,
+                reductions,
+                sources,
+                targets,
+                bootstrap_samples=bootstrap_samples,
+                seed=0,
             )
-    return rows
+        )
+
+    return [
+        CorrelationRow(
+            similarity=similarity,
+            compare=compare,
+            layer=layer,
+            pearson=over_tasks("pearson", values),
+            spearman=over_tasks("spearman", values),
+            within=_within(values, gains, targets),
+        )
+        for layer, values in _by_layer(similarities)
+    ]
 
 
 def _by_layer(similarities: Similarities) -> Iterator[tuple[str | int, np.ndarray]]:
@@ -186,48 +270,33 @@ def _by_layer(similarities: Similarities) -> Iterator[tuple[str | int, np.ndarra
         yield from ((layer, layers[..., layer]) for layer in range(layers.shape[-1]))
 
 
-def _within(values: np.ndarray, gains: np.ndarray, targets: Sequence[str]) -> JSON:
-    """Return the mean over targets of the correlation over sources; None where undefined.
+def _within(values: np.ndarray, gains: np.ndarray, targets: Sequence[str]) -> WithinTargets:
+    """Return the correlations over the sources of each target."""
+    by_target = CorrelationsByTarget(
+        pearson=_by_target("pearson", values, gains, targets),
+        spearman=_by_target("spearman", values, gains, targets),
+    )
+    defined = [value for value in by_target.spearman.values() if value is not None]
+    return WithinTargets(
+        spearman=float(np.mean(defined)) if defined else None,
+        targets=len(defined),
+        by_target=by_target,
+    )
 
-    This is what choosing a source needs.
-    """
-    by_target = {
-        kind: {
-            target: number_or_none(along(kind, values[:, place], gains[:, place]))
-            for place, target in enumerate(targets)
-        }
-        for kind in KINDS
-    }
-    there = [value for value in by_target["spearman"].values() if value is not None]
+
+def _by_target(
+    kind: CorrelationKind, values: np.ndarray, gains: np.ndarray, targets: Sequence[str]
+) -> dict[str, float | None]:
     return {
-        "spearman": float(np.mean(there)) if there else None,
-        "targets": len(there),
-        "by_target": by_target,
+        target: number_or_none(over_sources(kind, values[:, index], gains[:, index]))
+        for index, target in enumerate(targets)
     }
 
 
-def along(kind: Correlation, x: np.ndarray, y: np.ndarray) -> float:
+def over_sources(kind: CorrelationKind, x: np.ndarray, y: np.ndarray) -> float:
     """Return the correlation of x [S] and y [S] over the sources that have both.
 
     NaN where undefined.
     """
-    there = np.isfinite(x) & np.isfinite(y)
-    return correlation(kind, x[there], y[there])
-
-
-def _finite(values: Mapping[str, Any]) -> JSON:
-    return {
-        name: number_or_none(value) if isinstance(value, float) else value
-        for name, value in values.items()
-    }
-
-
-def ranking_row(table: JSON) -> JSON:
-    """Return the row on the similarity that ranks sources."""
-    asked = (table["measure"], table["reading"], ALL_LAYERS)
-    found: JSON = next(
-        row
-        for row in table["correlations"]
-        if (row["measure"], row["reading"], row["layer"]) == asked
-    )
-    return found
+    both = np.isfinite(x) & np.isfinite(y)
+    return correlation(kind, x[both], y[both])

@@ -1,7 +1,7 @@
-"""Step `map-report`: the trainings of a transfer map, to tables, text and charts.
+"""Step `map-report`: the trainings of a transfer map, as tables, text and charts.
 
-A transfer map trains each target from a cold start and from each source's prefix, and asks whether
-the similarity of task embeddings tells beforehand which source helps.
+A transfer map trains each target from a cold start and from each source's prefix. Its report shows
+whether the similarity of task embeddings tells beforehand which source helps.
 
 Source: Vu et al. 2022 (2110.07904), sections 3 and 4.
 """
@@ -18,7 +18,9 @@ from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
 STEP = "map-report"
-VERSION = 1  # 1: first
+# 1: first; 2: report.html, charts by seaborn and adjustText, text from templates; report.json names
+# what is compared `similarity` and `compare`.
+VERSION = 2
 
 
 def unit(study: TransferMap, *, bootstrap_samples: int) -> Unit:
@@ -26,8 +28,8 @@ def unit(study: TransferMap, *, bootstrap_samples: int) -> Unit:
 
     Args:
         study: what was trained.
-        bootstrap_samples: bootstrap resamples behind the intervals, at the least; there are more
-            where many comparisons are corrected together.
+        bootstrap_samples: bootstrap resamples behind the intervals, at least; there are more where
+            many comparisons are corrected together.
     """
 
     def make(out: Path, work: Path) -> JSON:
@@ -38,19 +40,21 @@ def unit(study: TransferMap, *, bootstrap_samples: int) -> Unit:
         return {"experiment": study.facts.experiment}
 
     name = study.facts.experiment
-    made_of = document(
+    key_document = document(
         step="map_report",
         version=VERSION,
         config=_config(study, bootstrap_samples),
         inputs=_inputs(study),
     )
-    return Unit(step=STEP, name=name, document=made_of, make=make, ref=("report", name), cheap=True)
+    return Unit(
+        step=STEP, name=name, document=key_document, make=make, ref=("report", name), cheap=True
+    )
 
 
 def _config(study: TransferMap, bootstrap_samples: int) -> JSON:
-    """Return what is said and in which order.
+    """Return what the report states, and in which order.
 
-    A document does not keep the order of names, so orders are lists.
+    A key document does not keep the order of names, so orders are lists.
     """
     return {
         **asdict(study.facts),
@@ -64,7 +68,7 @@ def _config(study: TransferMap, bootstrap_samples: int) -> JSON:
 
 
 def _inputs(study: TransferMap) -> JSON:
-    """Return the digest of every artifact that is read."""
+    """Return the digest of every artifact that the report depends on."""
     return {
         name: _digests(getattr(study, name)) for name in ("sources", "cold", "warm", "combined")
     }
