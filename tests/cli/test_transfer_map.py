@@ -248,8 +248,8 @@ def test_smoke_map_on_the_starter_suite(cli):
     assert result["targets"] == ["emotion", "similarity"] and len(result["correlations"]) == (
         2 * 2 + 1
     ) * (1 + 2)
-    assert {row["reading"] for row in result["correlations"]} == {
-        "values",
+    assert {row["compare"] for row in result["correlations"]} == {
+        "weights",
         "movement",
         "source alone",
     }

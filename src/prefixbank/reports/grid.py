@@ -12,7 +12,6 @@ from prefixbank.reports.cells import CorrectedDifference, Interval
 
 MARK = "*"
 """Marks a significant difference."""
-MISSING_TEXT = "-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,8 @@ class Grid:
     has_total: bool = False
 
 
-MISSING = GridCell(text=MISSING_TEXT)
+MISSING = GridCell(text="-")
+"""Stands for a number that there is none of."""
 
 
 def text_cell(text: str) -> GridCell:

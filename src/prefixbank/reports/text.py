@@ -196,11 +196,12 @@ def without_grid(report: ExperimentReport) -> Grid:
 
 def _change(score: SourceScore, *, lost: bool = False) -> Interval | None:
     """Return the interval of a difference without its p-value; with `lost`, the other way round."""
-    found = score.difference
-    if found is None:
+    one = score.difference
+    if one is None:
         return None
-    ends = (-found.high, -found.low) if lost else (found.low, found.high)
-    return Interval(value=-found.value if lost else found.value, low=ends[0], high=ends[1])
+    if lost:
+        return Interval(value=-one.value, low=-one.high, high=-one.low)
+    return Interval(value=one.value, low=one.low, high=one.high)
 
 
 def _seeds(sources: SourceScores) -> str:

@@ -18,7 +18,7 @@ from prefixbank.reports.charts.costs import update_chart
 from prefixbank.reports.charts.curves import curves_chart
 from prefixbank.reports.charts.heatmap import heat_map, signed_map
 from prefixbank.reports.charts.scores import scores_chart
-from prefixbank.reports.charts.style import broken, panels, styled
+from prefixbank.reports.charts.style import panels, styled, wrap_label
 from prefixbank.reports.make import write_report
 from prefixbank.reports.study import ReportColumn, Study
 from prefixbank.reports.table import CostShares
@@ -266,7 +266,7 @@ def test_report_names_and_draws_only_charts_that_have_something(put, tmp_path):
     ],
 )
 def test_labels_break_where_parts_of_names_end(text, expected):
-    assert broken(text, 8) == expected
+    assert wrap_label(text, 8) == expected
 
 
 @pytest.mark.parametrize(

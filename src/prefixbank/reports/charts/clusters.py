@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
 
-from prefixbank.reports.charts.style import DARK, LABEL_LETTERS, broken, put_title, width_of
+from prefixbank.reports.charts.style import DARK, LABEL_LETTERS, put_title, width_of, wrap_label
 from prefixbank.reports.transfer_map.table import MapReport
 
 CELL_INCHES, TREE_INCHES = 0.46, 1.4
@@ -101,7 +101,9 @@ def clusters(similarity: np.ndarray) -> np.ndarray:
 
 
 def _label(report: MapReport, task: str) -> str:
-    return broken(task if task in report.compared_sources else f"{task} (target)", LABEL_LETTERS)
+    return wrap_label(
+        task if task in report.compared_sources else f"{task} (target)", LABEL_LETTERS
+    )
 
 
 def _short(value: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from prefixbank.reports.charts.style import DARK, broken, put_title, width_of
+from prefixbank.reports.charts.style import DARK, put_title, width_of, wrap_label
 from prefixbank.reports.table import COSTS, Cost, ExperimentReport
 
 PANEL_INCHES, ROW_INCHES = 2.9, 0.42
@@ -28,7 +28,7 @@ def update_chart(report: ExperimentReport) -> Figure:
     A line at 1, where both methods cost the same.
     """
     rows = report.update_ratios
-    labels = [broken(row.change) for row in rows]
+    labels = [wrap_label(row.change) for row in rows]
     size = (
         0.5 + width_of(labels) + PANEL_INCHES * len(COSTS),
         1.5 + ROW_INCHES * max(2, len(rows)),

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from prefixbank.reports.charts.style import ACCENT, DARK, broken, panels, put_title
+from prefixbank.reports.charts.style import ACCENT, DARK, panels, put_title, wrap_label
 from prefixbank.reports.table import ExperimentReport, Points
 
 PANEL_WIDE_INCHES, PANEL_HIGH_INCHES = 3.2, 2.0
@@ -72,4 +72,4 @@ def _panel(
     axes.locator_params(axis="y", nbins=5)
     axes.tick_params(labelbottom=True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(broken(name, 34), loc="left")
+    axes.set_title(wrap_label(name, 34), loc="left")

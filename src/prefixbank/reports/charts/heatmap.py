@@ -9,7 +9,7 @@ import seaborn
 from matplotlib.figure import Figure
 
 from prefixbank.reports.cells import MEAN
-from prefixbank.reports.charts.style import broken, put_title, width_of
+from prefixbank.reports.charts.style import put_title, width_of, wrap_label
 from prefixbank.reports.grid import number
 from prefixbank.reports.table import ExperimentReport, SourceScore
 from prefixbank.reports.transfer_map.table import MapReport
@@ -83,7 +83,7 @@ def signed_map(
         fmt="",
         annot_kws={"color": "black"},
         linewidths=0.5,
-        xticklabels=[broken(target, LABEL_LETTERS) for target in targets],
+        xticklabels=[wrap_label(target, LABEL_LETTERS) for target in targets],
         yticklabels=list(sources),
         cbar_kws={"label": "difference of scores", "pad": 0.02},
     )

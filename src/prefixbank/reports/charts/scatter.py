@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from prefixbank.reports.charts.style import DARK, broken, panels, put_title
+from prefixbank.reports.charts.style import DARK, panels, put_title, wrap_label
 from prefixbank.reports.grid import number
 from prefixbank.reports.transfer_map.table import MapReport
 
@@ -78,7 +78,7 @@ def _panel(axes: Any, report: MapReport, target: str) -> list[Any]:
     axes.spines[["top", "right"]].set_visible(False)
     by_target = report.ranking_row.within.by_target
     axes.set_title(
-        f"{broken(target, TITLE_LETTERS)}\n"
+        f"{wrap_label(target, TITLE_LETTERS)}\n"
         f"Pearson {_signed(by_target.pearson[target])}, "
         f"Spearman {_signed(by_target.spearman[target])}",
         loc="left",

@@ -12,7 +12,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from prefixbank.reports.cells import MEAN
-from prefixbank.reports.charts.style import ACCENT, DARK, PALE, broken, panels, put_title, width_of
+from prefixbank.reports.charts.style import (
+    ACCENT,
+    DARK,
+    PALE,
+    panels,
+    put_title,
+    width_of,
+    wrap_label,
+)
 from prefixbank.reports.table import ExperimentReport, TargetRow
 
 PANEL_INCHES, LINE_INCHES, AROUND_PANEL_INCHES, AROUND_INCHES = 2.9, 0.15, 0.8, 1.0
@@ -25,7 +33,7 @@ LINES = ("--", ":", "-.")
 def scores_chart(report: ExperimentReport) -> Figure:
     """Return the chart; panels share their rows, each has its own scale."""
     columns, groups = report.columns, [MEAN, *report.targets]
-    labels = [broken(report.title(column)) for column in columns]
+    labels = [wrap_label(report.title(column)) for column in columns]
     high, wide = panels(len(groups))
     lines = [label.count("\n") + 1 for label in labels]
     row_inches = 0.05 + LINE_INCHES * max(
@@ -85,7 +93,9 @@ def _panel(axes: Any, report: ExperimentReport, group: str) -> None:
         else f"of {len(report.targets)} targets"
     )
     axes.set_title(
-        f"{broken(group)}\n{below}", loc="left", fontweight="bold" if group == MEAN else "normal"
+        f"{wrap_label(group)}\n{below}",
+        loc="left",
+        fontweight="bold" if group == MEAN else "normal",
     )
 
 
@@ -109,7 +119,7 @@ def _reference(number: int) -> dict[str, Any]:
 
 def _legend(report: ExperimentReport) -> list[Line2D]:
     lines = [
-        Line2D([], [], label=broken(f"at {report.title(baseline)}"), **_reference(number))
+        Line2D([], [], label=wrap_label(f"at {report.title(baseline)}"), **_reference(number))
         for number, baseline in enumerate(report.baselines)
     ]
     return [

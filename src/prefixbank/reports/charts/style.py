@@ -1,6 +1,6 @@
 """What all charts of a report share.
 
-Sizes in inches, colours that differ in grey as well, and bytes that depend on the numbers only.
+Sizes are in inches, colours differ in grey as well, and the bytes depend on the numbers only.
 """
 
 from __future__ import annotations
@@ -14,20 +14,19 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-DPI = 110
 FONT_POINTS = 9
 INCHES_PER_LETTER = 0.08
-"""Of a label, rounded up: a wide letter of DejaVu Sans at 9 points."""
+"""Of a label: a wide letter of DejaVu Sans at 9 points, rounded up."""
 LABEL_LETTERS = 26
-"""Longer labels are broken into lines."""
+"""Longer labels are wrapped."""
 INCHES_PER_TITLE_LETTER = 0.1
 PAD_INCHES = 0.07
 """Between panels, and around the chart."""
 PANELS_WIDE = 3
 
 DARK, ACCENT, PALE = "#0b4f7d", "#e69f00", "#f0f0f0"
-"""Dark blue, orange and a pale grey: apart for colour-blind readers, and in grey (luminance about
-.3, .7 and .95)."""
+"""Dark blue, orange and a pale grey. Colour-blind readers can tell them apart, and they differ in
+grey (luminance about .3, .7 and .95)."""
 
 
 @contextmanager
@@ -50,8 +49,8 @@ def save(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
 
 
-def broken(text: str, letters: int = LABEL_LETTERS) -> str:
-    """Break a label into lines of at most so many letters, after blanks, `_`, `-` and `/`.
+def wrap_label(text: str, letters: int = LABEL_LETTERS) -> str:
+    """Break a label into lines of at most `letters`, after blanks, `_`, `-` and `/`.
 
     A longer word stays whole.
     """
@@ -64,14 +63,14 @@ def broken(text: str, letters: int = LABEL_LETTERS) -> str:
 
 
 def put_title(figure: Figure, text: str) -> None:
-    """Put a title on a chart, in as many lines as its width asks for."""
+    """Put a title on a chart, on as many lines as the chart's width needs."""
     figure.suptitle(
-        broken(text, int(figure.get_figwidth() / INCHES_PER_TITLE_LETTER)), fontsize="large"
+        wrap_label(text, int(figure.get_figwidth() / INCHES_PER_TITLE_LETTER)), fontsize="large"
     )
 
 
 def width_of(labels: Sequence[str]) -> float:
-    """Return the inches that the longest line of some labels takes at most."""
+    """Return an upper bound, in inches, of the width of the longest line of labels."""
     return INCHES_PER_LETTER * max(
         (len(line) for label in labels for line in label.split("\n")), default=0
     )
