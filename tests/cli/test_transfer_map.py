@@ -211,10 +211,7 @@ def test_workers_make_the_same_map(cli, monkeypatch, tmp_path: Path):
         ),
         (
             ["experiment.targets=[]"],
-            (
-                "an experiment without sources, seeds, or anything to do with them: targets or an "
-                "update"
-            ),
+            ("an experiment without sources, without seeds, or without targets and update"),
         ),
         (["experiment.targets=[alpha]"], "alpha among both sources and targets"),
         (

@@ -161,7 +161,7 @@ def test_key_of_a_bank_is_refused(cli):
 def test_ref_that_the_training_itself_moves_is_refused(cli):
     fault = cli.expect_fault(2, *args_of(cli, "name=alpha", "prefix.init=alpha"))
     assert (
-        fault.what == "prefix.init=prefix/alpha is the ref of the prefix to be trained"
+        fault.what == "prefix.init=prefix/alpha is the ref of the prefix to train"
         and "name=alpha-warm" in fault.fix
     )
 

@@ -1,6 +1,6 @@
 """A driver whose worker is the process itself.
 
-Jobs and outcomes pass through JSON, as they do elsewhere.
+Jobs and outcomes pass through JSON, as with any driver.
 """
 
 from __future__ import annotations

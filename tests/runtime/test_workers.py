@@ -144,7 +144,7 @@ def test_events_of_a_worker_are_told_without_its_progress():
         (True, 9, [("a",), ("b",), ("c",), ("d",), ("e",)]),
     ],
 )
-def test_units_are_dealt_out_one_by_one_or_where_starting_is_dear_in_shares(
+def test_units_are_sent_one_by_one_or_in_batches_if_starting_a_worker_is_slow(
     monkeypatch, batched, num_workers, expected
 ):
     driver = Inline(num_workers=num_workers, batches_units=batched)

@@ -26,9 +26,9 @@ def test_experiment_without_targets_is_accepted_when_it_measures_an_update():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"sources": ()}, "without sources, seeds, or anything to do"),
-        ({"targets": ()}, "without sources, seeds, or anything to do"),
-        ({"seeds": ()}, "without sources, seeds, or anything to do"),
+        ({"sources": ()}, "without sources, without seeds, or without targets"),
+        ({"targets": ()}, "without sources, without seeds, or without targets"),
+        ({"seeds": ()}, "without sources, without seeds, or without targets"),
         ({"sources": ("alpha", "beta", "alpha")}, "experiment.sources names alpha twice"),
         ({"seeds": (1, 2, 1)}, "experiment.seeds names 1 twice"),
         (
@@ -47,9 +47,15 @@ def test_experiment_without_targets_is_accepted_when_it_measures_an_update():
             {"sources": ("alpha",), "representations": ("plain", "bank", "leave_one_out")},
             "leave_one_out with a single source",
         ),
-        ({"update": UpdateConfig(add="alpha")}, "experiment.update.add=alpha is a source already"),
-        ({"update": UpdateConfig(refresh="gamma")}, "experiment.update.refresh=gamma is no source"),
-        ({"update": UpdateConfig(remove="gamma")}, "experiment.update.remove=gamma is no source"),
+        ({"update": UpdateConfig(add="alpha")}, "experiment.update.add=alpha is already a source"),
+        (
+            {"update": UpdateConfig(refresh="gamma")},
+            "experiment.update.refresh=gamma is not a source",
+        ),
+        (
+            {"update": UpdateConfig(remove="gamma")},
+            "experiment.update.remove=gamma is not a source",
+        ),
         (
             {"sources": ("alpha",), "update": UpdateConfig(remove="alpha")},
             "experiment.update.remove with a single source",

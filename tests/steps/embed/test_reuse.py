@@ -124,19 +124,19 @@ def test_part_has_digests_and_says_which_rows_were_cut(store, earlier):
     assert b"".join(table["digest"].to_pylist()) == row_digests(of("a", "b", "a")).tobytes()
 
 
-def test_only_what_is_new_is_read_and_told_of(tmp_path, earlier):
+def test_only_new_rows_are_embedded_and_each_row_is_counted(tmp_path, earlier):
     earlier.open(made_of("2"))
-    asked, told = [], []
+    embedded, copied = [], []
 
-    def reading(rows):
-        asked.append(rows.texts)
+    def embed(rows):
+        embedded.append(rows.texts)
         return read(rows)
 
-    found = write_part_reusing(
-        tmp_path / "part", of("c", "b", "a", "c", "b"), earlier, reading, told.append
+    counts = write_part_reusing(
+        tmp_path / "part", of("c", "b", "a", "c", "b"), earlier, embed, copied.append
     )
     table = parquet.read_table(tmp_path / "part")
-    assert (asked, told, found, earlier.texts_read) == ([("c",)], [4], (2, 2), 1)
+    assert (embedded, copied, counts, earlier.texts_embedded) == ([("c",)], [4], (2, 2), 1)
     assert table["vector"].to_pylist() == [list(VECTORS[text]) for text in "cbacb"]
     assert table["truncated"].to_pylist() == [False, True, False, False, True]
 
@@ -152,9 +152,7 @@ def test_rows_whose_digests_begin_alike_are_told_apart(tmp_path, earlier, monkey
         lambda self, digests: whole(self, np.repeat(row_digests(of("a")), len(digests), axis=0)),
     )
     earlier.open(made_of("2"))
-    assert [piece.places.tolist() for piece in earlier.take(row_digests(of("b", "a", "c")))] == [
-        [1]
-    ]
+    assert [piece.rows.tolist() for piece in earlier.take(row_digests(of("b", "a", "c")))] == [[1]]
     write_part_reusing(tmp_path / "part", of("b", "a", "c"), earlier, read, lambda count: None)
     assert parquet.read_table(tmp_path / "part")["vector"].to_pylist() == [
         list(VECTORS[text]) for text in "bac"

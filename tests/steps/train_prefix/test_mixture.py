@@ -129,7 +129,7 @@ def test_epoch_shows_rows_in_proportion_to_capped_sizes(
         labels = tuple(tasks.values())[batch.task].train.labels
         assert batch.labels is not None and np.array_equal(batch.labels.numpy(), labels[batch.rows])
     assert shown == counts
-    assert [sum(len(batch.rows) for batch in batches) for batches in ready.scored] == [12, 12]
+    assert [sum(len(batch.rows) for batch in batches) for batches in ready.validation] == [12, 12]
 
 
 def test_memory_is_checked_for_the_longest_text_of_any_task(
