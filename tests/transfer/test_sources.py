@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from prefixbank.config.commands import TrainPrefixConfig
 from prefixbank.config.compose import compose
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, PrefixRecipe, TaskConfig, recipe_of
@@ -36,7 +37,7 @@ def context(prepared, tmp_path, events) -> Context:
 @pytest.fixture
 def target(context):
     """Return a task with the recipe of the prepared prefixes."""
-    recipe = recipe_of(compose("train_prefix", ["task=folder", *SMALL]), PrefixRecipe)
+    recipe = recipe_of(compose(TrainPrefixConfig, ["task=folder", *SMALL]), PrefixRecipe)
     files = context.encoder_files(EncoderConfig(source="tiny"))
 
     def of(rows_of: str, **changes: object) -> Target:
