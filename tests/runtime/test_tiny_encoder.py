@@ -18,6 +18,8 @@ from prefixbank.store.key import key_of
 
 PLAN = """
 import sys
+from prefixbank.runtime import tiny_encoder
+from prefixbank.store.key import key_of
 print(key_of(tiny_encoder.unit().document), *{"torch", "transformers"} & set(sys.modules))
 """
 
