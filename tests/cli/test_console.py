@@ -125,7 +125,7 @@ def test_json_of_a_single_result_is_one_object(capsys):
 
 
 @pytest.mark.parametrize(("terminal", "form"), [(True, "table"), (False, "json")])
-def test_format_follows_the_terminal_unless_it_is_asked_for(monkeypatch, terminal, form):
+def test_format_follows_the_terminal_unless_it_is_given(monkeypatch, terminal, form):
     monkeypatch.setattr(console.sys.stdout, "isatty", lambda: terminal, raising=False)
     assert (chosen_format(None), chosen_format("csv")) == (form, "csv")
 
