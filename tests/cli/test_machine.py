@@ -144,9 +144,7 @@ def test_store_of_a_newer_layout_is_refused(cli, train):
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
-def test_store_that_cannot_be_written_is_reported_and_keeps_what_it_has(
-    cli, train, monkeypatch, code
-):
+def test_store_that_cannot_be_written_is_reported_and_kept(cli, train, monkeypatch, code):
     mkdir = Path.mkdir
 
     def refuse(path: Path, *args: object, **options: object) -> None:
