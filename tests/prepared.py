@@ -69,7 +69,7 @@ def write_task(folder: Path, name: str | None = None) -> Path:
 def prepare(folder: Path) -> Prepared:
     """Write the tasks and fill the store below a folder, once for all tests of a process."""
     from prefixbank.commands.invocation import Invocation
-    from tests.calls import call
+    from tests.commands import call
 
     root = folder / "prepared"
     options = Invocation(store=root / "store")

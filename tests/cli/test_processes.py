@@ -16,9 +16,9 @@ from prefixbank.commands.invocation import Invocation
 from prefixbank.runtime.events import Event
 from prefixbank.store import Store
 from prefixbank.store.artifact import Entry
-from tests.calls import call
 from tests.cli import forks
 from tests.cli.command import faults_in
+from tests.commands import call
 from tests.prepared import SMALL, contents, half_made
 
 STEPS_OF_TEN = ("optim.epochs=2", "optim.batch_size=8", "run.checkpoint_every_s=0")

@@ -13,7 +13,7 @@ import pytest
 from prefixbank.commands.invocation import Invocation
 from prefixbank.runtime.events import Event
 from prefixbank.store import Store
-from tests.calls import call
+from tests.commands import call
 from tests.prepared import SMALL, contents
 
 SETTINGS = (

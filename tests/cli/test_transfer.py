@@ -13,8 +13,8 @@ from safetensors.numpy import load_file
 from prefixbank.commands.invocation import Invocation
 from prefixbank.store import Store
 from prefixbank.store.artifact import Entry
-from tests.calls import call
 from tests.cli.command import CommandLine
+from tests.commands import call
 from tests.prepared import SMALL, write_task
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from prefixbank.commands.invocation import Invocation
 from prefixbank.store import Store
-from tests.calls import call
 from tests.cli.command import CommandLine, Ran
+from tests.commands import call
 from tests.prepared import SMALL, contents
 
 

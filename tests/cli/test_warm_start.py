@@ -15,8 +15,8 @@ from safetensors.numpy import load_file
 
 from prefixbank.commands.invocation import Invocation
 from prefixbank.store import Entry, Store
-from tests.calls import call
 from tests.cli.command import CommandLine
+from tests.commands import call
 from tests.prepared import SMALL, copy_store
 from tests.runtime.inline import Inline
 

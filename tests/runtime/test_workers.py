@@ -20,7 +20,7 @@ from prefixbank.runtime.jobs import Job, error_in, event_collector, events_in, f
 from prefixbank.runtime.worker import worker_context
 from prefixbank.runtime.workers import ATTEMPTS, WorkerPool
 from prefixbank.store import Store
-from tests.calls import call
+from tests.commands import call
 from tests.prepared import SMALL, copy_store
 from tests.runtime.inline import Inline
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from prefixbank.commands.invocation import Invocation
-from tests.calls import call
+from tests.commands import call
 from tests.prepared import SMALL, write_task
 from tests.source import Module, package_modules
 from tests.versions.reach import Code

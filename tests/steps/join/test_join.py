@@ -18,7 +18,7 @@ from prefixbank.steps.embed import step as embed
 from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.steps.join import step as join
 from prefixbank.store import Store
-from tests.calls import call
+from tests.commands import call
 from tests.prepared import copy_store
 
 ROWS, FEATURES = 5, 3
