@@ -102,7 +102,7 @@ def test_encoder_is_loaded_once_for_many_calls(bank, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (("a text",), "one text instead of a list"),
         ((["a text"], "second"), "one text instead of a list"),
@@ -111,8 +111,8 @@ def test_encoder_is_loaded_once_for_many_calls(bank, monkeypatch):
     ],
     ids=["text", "pair", "nothing", "uneven"],
 )
-def test_texts_that_mean_nothing_are_refused(bank, args, said):
-    with pytest.raises(UsageError, match=said):
+def test_texts_that_mean_nothing_are_refused(bank, args, message):
+    with pytest.raises(UsageError, match=message):
         bank.embed(*args)
 
 
@@ -121,7 +121,7 @@ def test_bank_can_be_named_by_name_ref_and_key(bank):
     assert {pb.load_bank(name).entry.key for name in names} == {bank.entry.key}
 
 
-def test_unknown_bank_is_refused_with_a_near_name():
+def test_unknown_bank_is_refused_with_a_similar_name():
     with pytest.raises(UsageError, match="did you mean 'demo'"):
         pb.load_bank("demoo")
 

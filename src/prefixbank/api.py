@@ -6,7 +6,7 @@ as the command line does for the same settings. `run` takes any command as it is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -57,7 +57,7 @@ from prefixbank.data.tasks.memory import Rows, Task
 from prefixbank.data.tasks.task import Task as CheckedTask
 from prefixbank.env import store_root
 from prefixbank.errors import DataError, PrefixbankError, UsageError, raise_faults
-from prefixbank.runtime.events import Emit, Event, silent
+from prefixbank.runtime.events import Event, silent
 from prefixbank.runtime.unit import Planned
 from prefixbank.steps.embed.loaded_bank import LoadedBank
 from prefixbank.store.store import Store
@@ -109,7 +109,7 @@ def train_prefix(
     store: str | Path | None = None,
     run: RunConfig | None = None,
     force: bool = False,
-    on_event: Emit | None = None,
+    on_event: Callable[[Event], None] | None = None,
     progress: bool = False,
 ) -> PrefixResult:
     """Train a prefix on a source task, or return it if the store has it.
@@ -154,7 +154,7 @@ def combine(
     pooling: PoolingConfig | None = None,
     store: str | Path | None = None,
     force: bool = False,
-    on_event: Emit | None = None,
+    on_event: Callable[[Event], None] | None = None,
     progress: bool = False,
 ) -> BankResult:
     """Combine prefixes into a bank.
@@ -237,7 +237,7 @@ def embed(
     store: str | Path | None = None,
     run: RunConfig | None = None,
     force: bool = False,
-    on_event: Emit | None = None,
+    on_event: Callable[[Event], None] | None = None,
     progress: bool = False,
 ) -> EmbeddingsResult:
     """Embed a corpus that may be larger than memory, shard by shard.
@@ -292,7 +292,7 @@ def probe(
     store: str | Path | None = None,
     run: RunConfig | None = None,
     force: bool = False,
-    on_event: Emit | None = None,
+    on_event: Callable[[Event], None] | None = None,
     progress: bool = False,
 ) -> ProbeResult:
     """Fit a light model for a target task on a bank's vectors, and score it once on test.
@@ -365,7 +365,7 @@ def run(
     conf_dir: str | Path | None = None,
     dry_run: bool = False,
     force: bool = False,
-    on_event: Emit | None = None,
+    on_event: Callable[[Event], None] | None = None,
     progress: bool = False,
 ) -> CommandResult:
     """Run a command as it is typed: `pb.run("combine", "prefixes=[polarity]", "name=demo")`.
@@ -408,21 +408,27 @@ def run(
 def _invocation(
     store: str | Path | None,
     force: bool,
-    on_event: Emit | None,
+    on_event: Callable[[Event], None] | None,
     progress: bool,
     *,
     dry_run: bool = False,
     conf_dir: Path | None = None,
 ) -> Iterator[Invocation]:
-    """Return the invocation of one call, which listens as long as the call takes."""
+    """Return the invocation of one call, and draw its progress as long as the call takes."""
+    listener = on_event or silent
     with StepLines(quiet=not progress) as lines:
 
         def emit(event: Event) -> None:
-            if progress:
-                lines(event)
-            (on_event or silent)(event)
+            lines(event)
+            listener(event)
 
-        yield Invocation(store=store, conf_dir=conf_dir, dry_run=dry_run, force=force, emit=emit)
+        yield Invocation(
+            store=store,
+            conf_dir=conf_dir,
+            dry_run=dry_run,
+            force=force,
+            emit=emit if progress else listener,
+        )
 
 
 def _fields_of(recipe: Any) -> dict[str, Any]:
@@ -430,7 +436,7 @@ def _fields_of(recipe: Any) -> dict[str, Any]:
 
 
 def _task_config(task: str | TaskConfig | Task) -> TaskConfig:
-    """Return where a task is; of one in memory its name alone."""
+    """Return where a task is, or the name of a task in memory."""
     match task:
         case str():
             return compose_task(task)

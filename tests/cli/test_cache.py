@@ -102,7 +102,7 @@ def test_show_takes_refs_names_and_keys(cli, form):
     assert cli.done("cache", "show", name).result["key"] == key
 
 
-def test_show_of_an_unknown_name_is_refused_with_a_near_one(cli):
+def test_show_of_an_unknown_name_is_refused_with_a_similar_one(cli):
     assert "did you mean 'demo'?" in cli.expect_fault(2, "cache", "show", "dmo").what
 
 

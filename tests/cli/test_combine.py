@@ -90,7 +90,7 @@ def test_bank_without_prefixes_is_refused(cli):
     assert cli.expect_fault(2, "combine", "name=none").what == "no prefixes to combine"
 
 
-def test_unknown_prefix_is_refused_with_a_near_name(cli):
+def test_unknown_prefix_is_refused_with_a_similar_name(cli):
     fault = cli.expect_fault(2, "combine", "prefixes=[alpha,bta]", "name=new")
     assert (
         "'bta'" in fault.what
@@ -210,7 +210,7 @@ def test_prefix_whose_name_begins_its_key_is_still_followed(cli, lines, digits):
     assert "is stale" in cli.expect_fault(2, "embed", "bank=short", f"corpus.path={lines}").what
 
 
-def test_unknown_bank_is_refused_with_a_near_name(cli, lines):
+def test_unknown_bank_is_refused_with_a_similar_name(cli, lines):
     fault = cli.expect_fault(2, "embed", "bank=demi", f"corpus.path={lines}")
     assert "did you mean 'demo'?" in fault.what and "bank/demo" in fault.expected
 

@@ -74,7 +74,7 @@ def test_show_of_a_wrong_setting_is_refused(cli):
     )
 
 
-def test_show_of_an_unknown_command_is_refused_with_a_near_one(cli):
+def test_show_of_an_unknown_command_is_refused_with_a_similar_one(cli):
     assert cli.expect_fault(2, "config", "show", "train").what.startswith("no command 'train'")
     assert "did you mean 'combine'?" in cli.expect_fault(2, "config", "show", "combne").what
 

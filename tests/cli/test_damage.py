@@ -25,7 +25,7 @@ def truncate(path: Path) -> None:
 
 
 DAMAGE = pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [(flip, "was altered"), (truncate, "bytes instead of"), (Path.unlink, "is missing")],
 )
 
@@ -35,24 +35,24 @@ def path_of(cli, kind: str, name: str) -> Path:
 
 
 @DAMAGE
-def test_damaged_prefix_is_not_combined(cli, spoil: Callable[[Path], None], said):
+def test_damaged_prefix_is_not_combined(cli, spoil: Callable[[Path], None], message):
     folder = path_of(cli, "prefix", "alpha")
     spoil(folder / "prefix.safetensors")
     fault = cli.expect_fault(3, "combine", "prefixes=[alpha]", "name=new")
     assert (
         "prefix.safetensors" in fault.what
-        and said in fault.what
+        and message in fault.what
         and str(folder) in fault.what
         and "--force" in fault.fix
     )
 
 
 @DAMAGE
-def test_damaged_bank_embeds_nothing(cli, lines, spoil: Callable[[Path], None], said):
+def test_damaged_bank_embeds_nothing(cli, lines, spoil: Callable[[Path], None], message):
     folder = path_of(cli, "bank", "demo")
     spoil(folder / "bank.safetensors")
     fault = cli.expect_fault(3, "embed", "bank=demo", f"corpus.path={lines}")
-    assert "bank.safetensors" in fault.what and said in fault.what and str(folder) in fault.what
+    assert "bank.safetensors" in fault.what and message in fault.what and str(folder) in fault.what
 
 
 def test_damaged_result_of_a_hit_is_reported(cli):
@@ -89,12 +89,14 @@ def test_ref_to_nothing_ends_with_3(cli, tmp_path):
 
 
 @DAMAGE
-def test_verify_names_a_damaged_file(cli, spoil: Callable[[Path], None], said):
+def test_verify_names_a_damaged_file(cli, spoil: Callable[[Path], None], message):
     folder = path_of(cli, "bank", "demo")
     spoil(folder / "bank.safetensors")
     ran = cli("cache", "verify")
     assert (ran.code, ran.out.splitlines()[-1]) == (3, "3 good, 1 damaged")
-    assert str(folder) in ran.err and f"bank.safetensors {said}".split(" bytes")[0][:16] in ran.err
+    assert (
+        str(folder) in ran.err and f"bank.safetensors {message}".split(" bytes")[0][:16] in ran.err
+    )
 
 
 def test_verify_names_a_file_that_was_not_published(cli):

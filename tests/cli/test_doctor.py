@@ -67,10 +67,10 @@ def test_absent_gpu_is_no_failure(cli):
     assert rows_of(cli.done("doctor"))["cuda"]["state"] == "absent"
 
 
-@pytest.mark.parametrize(("value", "said"), [("1", "offline"), ("0", "online")])
-def test_hub_state_follows_the_environment(cli, monkeypatch, value, said):
+@pytest.mark.parametrize(("value", "message"), [("1", "offline"), ("0", "online")])
+def test_hub_state_follows_the_environment(cli, monkeypatch, value, message):
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
-    assert rows_of(cli.done("doctor"))["hub"]["value"].startswith(said)
+    assert rows_of(cli.done("doctor"))["hub"]["value"].startswith(message)
 
 
 def test_table_has_a_line_for_each_row(cli):

@@ -357,7 +357,7 @@ def test_read_vectors_returns_rows_in_order(cli, lines):
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "said"),
+    ("name", "data", "message"),
     [
         ("a.txt", b"", "has no rows"),
         ("a.txt", b"good\n  \nbad\n", "only spaces"),
@@ -370,10 +370,10 @@ def test_read_vectors_returns_rows_in_order(cli, lines):
         ("a.docx", b"good", "ending"),
     ],
 )
-def test_corpus_that_cannot_be_used_is_refused(cli, tmp_path, name, data, said):
+def test_corpus_that_cannot_be_used_is_refused(cli, tmp_path, name, data, message):
     path = tmp_path / name
     path.write_bytes(data)
-    assert said in cli.expect_fault(2, "embed", "bank=demo", f"corpus.path={path}").what
+    assert message in cli.expect_fault(2, "embed", "bank=demo", f"corpus.path={path}").what
 
 
 def test_missing_corpus_is_refused(cli):

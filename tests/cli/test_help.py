@@ -67,8 +67,8 @@ def test_examples_in_the_help_are_valid(cli, command):
 
 @pytest.mark.parametrize("command", OTHERS)
 def test_help_of_every_other_command_says_what_it_does_and_gives_an_example(cli, command):
-    _, said, *_, last = cli.done(*command.split(), "--help").out.strip().split("\n\n")
-    assert said.endswith(".") and last.strip().startswith(f"Example: prefixbank {command}")
+    _, message, *_, last = cli.done(*command.split(), "--help").out.strip().split("\n\n")
+    assert message.endswith(".") and last.strip().startswith(f"Example: prefixbank {command}")
 
 
 def test_help_lists_every_command(cli):

@@ -74,7 +74,7 @@ def test_failed_training_can_be_repeated_with_other_settings(cli, train):
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (("train-prefix", "task=sst2", "encoder=tiny"), "nyu-mll/glue"),
         (("train-prefix", "task=polarity", "encoder=roberta_base"), "FacebookAI/roberta-base"),
@@ -86,14 +86,14 @@ def test_failed_training_can_be_repeated_with_other_settings(cli, train):
     ],
     ids=["task", "encoder", "target", "plain encoder"],
 )
-def test_hub_out_of_reach_is_said_with_the_way_to_go_offline(cli, args, said):
+def test_hub_out_of_reach_is_reported_with_the_way_to_go_offline(cli, args, message):
     fault = cli.expect_fault(1, *args)
-    assert said in fault.what and any(
+    assert message in fault.what and any(
         word in fault.fix for word in ("offline", "HF_HUB_OFFLINE", "run.data_root", "task=folder")
     )
 
 
-def test_hub_that_refuses_a_connection_is_said_with_the_way_to_go_offline(cli):
+def test_hub_that_refuses_a_connection_is_reported_with_the_way_to_go_offline(cli):
     environ = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}
     code = "from prefixbank.cli.app import main; main()"
     args = ("train-prefix", "task=polarity", "encoder=roberta_base")
@@ -144,7 +144,7 @@ def test_store_of_a_newer_layout_is_refused(cli, train):
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
-def test_store_that_cannot_be_written_is_said_and_keeps_what_it_has(cli, train, monkeypatch, code):
+def test_store_that_cannot_be_written_is_reported_and_kept(cli, train, monkeypatch, code):
     mkdir = Path.mkdir
 
     def refuse(path: Path, *args: object, **options: object) -> None:
@@ -171,7 +171,7 @@ def full_disk(*_: object, **__: object) -> None:
 
 
 @pytest.mark.parametrize("when", ["flush", "write"])
-def test_full_disk_is_said_and_loses_nothing(cli, train, monkeypatch, when):
+def test_full_disk_is_reported_and_loses_nothing(cli, train, monkeypatch, when):
     target = {"flush": (os, "fsync"), "write": (Path, "write_bytes")}[when]
     with monkeypatch.context() as patch:
         patch.setattr(*target, full_disk)
@@ -183,7 +183,7 @@ def test_full_disk_is_said_and_loses_nothing(cli, train, monkeypatch, when):
     )
 
 
-def test_full_disk_while_saving_a_checkpoint_is_said(cli, train, monkeypatch):
+def test_full_disk_while_saving_a_checkpoint_is_reported(cli, train, monkeypatch):
     replace = Path.replace
 
     def no_room(path: Path, target: Path) -> Path:

@@ -104,7 +104,7 @@ def test_prefix_starts_from_one_of_a_mixture_and_the_other_way_round(cli):
     assert trained(cli, "beta,gamma", "prefix.init=alpha").result["steps"] == 4
 
 
-def test_other_encoder_of_a_mixture_is_told_the_command(cli):
+def test_other_encoder_of_a_mixture_is_reported_with_the_command(cli):
     trained(cli)
     fault = cli.expect_fault(
         2, "train-prefix", "task=emotion", "prefix.length=2", "prefix.init=alpha-beta"
@@ -205,7 +205,7 @@ def test_empty_mixture_is_none(cli):
     assert cli.expect_fault(2, "train-prefix", "task.mixture=[]").what == "no task given"
 
 
-def test_unknown_tasks_are_refused_together_with_near_names(cli):
+def test_unknown_tasks_are_refused_together_with_similar_name(cli):
     faults = cli.expect_refusal(2, "train-prefix", "task.mixture=[polaritty,topic,emotoin]", *SMALL)
     assert [fault.what.rpartition("; ")[2] for fault in faults] == [
         "did you mean 'polarity'?",

@@ -224,7 +224,7 @@ def test_csv_output_has_a_row_for_each_target_and_column(cli, args):
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "message"),
     [
         ("experiment.sources=[]", "without sources"),
         ("experiment.targets=[gamma,gamma]", "names gamma twice"),
@@ -234,8 +234,8 @@ def test_csv_output_has_a_row_for_each_target_and_column(cli, args):
         ("experiment.sources=[alpha,delta]", "delta'"),
     ],
 )
-def test_experiment_that_means_nothing_is_refused(cli, args, setting, said):
-    assert said in cli.expect_fault(2, *args, setting).what
+def test_experiment_that_means_nothing_is_refused(cli, args, setting, message):
+    assert message in cli.expect_fault(2, *args, setting).what
 
 
 def test_choice_of_a_layer_is_refused_before_any_work_where_one_layer_is_kept(cli, args, tmp_path):
@@ -246,7 +246,7 @@ def test_choice_of_a_layer_is_refused_before_any_work_where_one_layer_is_kept(cl
     assert "experiment.probe_last_layers" in fault.fix
 
 
-def test_unknown_task_of_an_experiment_is_refused_with_a_near_name(cli):
+def test_unknown_task_of_an_experiment_is_refused_with_a_similar_name(cli):
     fault = cli.expect_fault(2, "run", *SETTINGS, "experiment.sources=[polrity]")
     assert "did you mean 'polarity'?" in fault.what
 

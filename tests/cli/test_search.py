@@ -56,11 +56,11 @@ def test_scores_are_cosines_of_vectors(cli, embedded):
 
 def test_queries_may_come_from_a_file_and_texts_from_the_corpus(cli, embedded, tmp_path):
     corpus = embedded("corpus.shard_rows=2")
-    (tmp_path / "asked.txt").write_text("warm\n", encoding="utf-8")
+    (tmp_path / "queries.txt").write_text("warm\n", encoding="utf-8")
     ran = cli.done(
         "search",
         "embeddings=lines@demo",
-        f"queries.path={tmp_path / 'asked.txt'}",
+        f"queries.path={tmp_path / 'queries.txt'}",
         f"corpus.path={corpus}",
         "k=3",
     )
@@ -96,9 +96,9 @@ def test_search_without_embeddings_is_refused(cli):
 def test_pairs_are_no_queries(cli, embedded, tmp_path):
     embedded()
     (tmp_path / "pairs.csv").write_text("text,other\nwarm,cold\n", encoding="utf-8")
-    asked = (f"queries.path={tmp_path / 'pairs.csv'}", "queries.column_pair=other")
+    settings = (f"queries.path={tmp_path / 'pairs.csv'}", "queries.column_pair=other")
     assert (
-        cli.expect_fault(2, "search", "embeddings=lines@demo", *asked).what
+        cli.expect_fault(2, "search", "embeddings=lines@demo", *settings).what
         == "queries.column_pair=other"
     )
 

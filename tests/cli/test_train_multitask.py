@@ -162,7 +162,7 @@ def test_task_named_twice_is_refused(cli):
     assert "names alpha twice" in fault.what and fault.fix == "'tasks=[alpha,beta]'"
 
 
-def test_unknown_tasks_are_refused_together_with_near_names(cli):
+def test_unknown_tasks_are_refused_together_with_similar_name(cli):
     faults = cli.expect_refusal(2, "train-multitask", "tasks=[polaritty,topic,emotoin]", *QUICK)
     assert [fault.what.rpartition("; ")[2] for fault in faults] == [
         "did you mean 'polarity'?",

@@ -140,8 +140,8 @@ def test_values_are_compared_only_with_those_that_started_alike(cli):
         "started from prefix.init=prefix, the run on the task starts from",
     ]
     assert [
-        fault.what.split(" ", 1)[1].startswith(said)
-        for fault, said in zip(faults, started, strict=True)
+        fault.what.split(" ", 1)[1].startswith(message)
+        for fault, message in zip(faults, started, strict=True)
     ] == [True, True]
     # All but the one from a trained prefix.
     assert len(json.loads(cli.done(*args_of(cli, "compare=movement")).out)) == 4
@@ -160,7 +160,7 @@ def test_movement_from_another_start_is_refused(cli):
     )
 
 
-def test_prefixes_that_cannot_be_compared_are_left_out_and_said(cli):
+def test_prefixes_that_cannot_be_compared_are_left_out_and_reported(cli):
     cli.train("omega", "prefix.kind=soft", "name=prompt")
     ran = cli.done(*args_of(cli))
     assert len(json.loads(ran.out)) == 2 and "1 of 3 prefixes left out" in ran.err
@@ -188,7 +188,7 @@ def test_source_that_is_not_there_is_refused(cli):
     )
 
 
-def test_near_task_is_ranked_before_a_far_one(cli, tmp_path: Path):
+def test_similar_task_is_ranked_before_a_far_one(cli, tmp_path: Path):
     near = write_task(tmp_path / "near", "gamma")
     (near / "train.parquet").write_bytes((cli.tasks / "gamma" / "train.parquet").read_bytes())
     cli.done(

@@ -47,7 +47,7 @@ def logged(ran: Ran) -> list[tuple[str, float, float]]:
     return [(name, float(similarity), float(weight)) for name, similarity, weight in found]
 
 
-def test_bank_holds_the_nearest_prefixes_the_nearest_first(three):
+def test_bank_holds_the_most_similar_prefixes_in_order(three):
     rows = ranking(three)
     made = three.done(*similar_to(three, "k=2", "name=near")).result
     assert (made["name"], made["prefixes"]) == ("near", [row["task"] for row in rows[:2]])
@@ -107,7 +107,7 @@ def test_candidate_may_be_named_by_its_key(three):
     ] == ["beta"]
 
 
-def test_rule_and_pooling_are_those_asked_for(three):
+def test_rule_and_pooling_are_those_of_the_settings(three):
     path = three.done(*similar_to(three, "combine=mean_vectors", "k=2", "name=near")).result["path"]
     config = Store(three.store).resolve("bank", "near").document["config"]
     assert config["combine"]["rule"] == "mean_vectors" and path.endswith(

@@ -160,7 +160,7 @@ def test_source_of_another_length_is_left_out_and_refused_when_named(cli, method
     assert fault.what.endswith("has 3 slots, prefix.length=2 with prefix.init_fit=exact")
 
 
-def test_source_of_another_length_is_a_start_where_that_is_asked_for(cli):
+def test_source_of_another_length_is_a_start_where_that_is_set(cli):
     cli.train("omega", "prefix.length=3")
     assert (
         len(made(cli.done(*args_of(cli, "k=3", "compare=movement", "prefix.init_fit=truncate"))))

@@ -190,7 +190,7 @@ def test_experiment_is_refused_a_start_that_it_trains_itself(cli, setting: str):
     )
 
 
-def test_all_that_differs_is_said_at_once(cli):
+def test_all_that_differs_is_reported_at_once(cli):
     faults = cli.expect_refusal(
         2, *args_of(cli, "prefix=gated", "prefix.init=alpha", "prefix.length=4", "encoder=minilm")
     )
@@ -324,7 +324,7 @@ def test_random_control_of_an_experiment_stays_random(cli):
     assert (made["gamma"], made["gamma-random-seed0"]) == ("prefix", "random")
 
 
-def test_task_embedding_is_kept_after_the_share_of_steps_that_is_asked_for(cli):
+def test_task_embedding_is_kept_after_the_share_of_steps_that_is_set(cli):
     """Two steps in each of two epochs."""
     for share, step in ((0.1, 1), (0.5, 2), (0.75, 3), (1.0, 4)):
         path = Path(

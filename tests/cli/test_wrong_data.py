@@ -32,7 +32,7 @@ def spoil(folder: Path, split: str = "train", **columns: list) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "said"),
+    ("columns", "message"),
     [
         ({"label": [0, 7] * 20}, "7"),
         ({"label": ["no", "maybe"] * 20}, "maybe"),
@@ -54,10 +54,10 @@ def spoil(folder: Path, split: str = "train", **columns: list) -> None:
         "no text",
     ],
 )
-def test_rows_that_cannot_be_used_are_refused(cli, folder, columns, said):
+def test_rows_that_cannot_be_used_are_refused(cli, folder, columns, message):
     spoil(folder, **columns)
     fault = cli.expect_fault(2, *train(folder))
-    assert said in fault.what and ("train.parquet" in fault.what or "delta" in fault.what)
+    assert message in fault.what and ("train.parquet" in fault.what or "delta" in fault.what)
 
 
 def test_missing_column_is_refused(cli, folder):
@@ -99,7 +99,7 @@ def test_unknown_metric_of_a_header_is_refused(cli, folder):
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", "has no rows"),
         (b"text,label\n", "has no rows"),
@@ -109,7 +109,7 @@ def test_unknown_metric_of_a_header_is_refused(cli, folder):
     ],
     ids=["empty", "header alone", "not UTF-8", "missing column", "uneven"],
 )
-def test_csv_that_cannot_be_read_is_refused(cli, tmp_path, data, said):
+def test_csv_that_cannot_be_read_is_refused(cli, tmp_path, data, message):
     (tmp_path / "train.csv").write_bytes(data)
     settings = (
         "task.name=delta",
@@ -119,7 +119,7 @@ def test_csv_that_cannot_be_read_is_refused(cli, tmp_path, data, said):
         "task.splits.test=''",
     )
     fault = cli.expect_fault(2, "train-prefix", "task=files", *settings, *SMALL)
-    assert said in fault.what and "train.csv" in fault.what
+    assert message in fault.what and "train.csv" in fault.what
 
 
 def test_target_task_that_cannot_be_used_is_refused_before_embedding(cli, folder):

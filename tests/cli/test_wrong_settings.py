@@ -1,4 +1,4 @@
-"""Settings, options and flags that were asked for wrongly: exit 2, three lines, nothing made."""
+"""Wrong settings, options and flags: exit 2, three lines, nothing made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def train(cli, *settings: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize(
-    ("setting", "near"),
+    ("setting", "suggestion"),
     [
         ("task=polrity", "polarity"),
         ("encoder=robert_base", "roberta_base"),
@@ -25,9 +25,9 @@ def train(cli, *settings: str) -> tuple[str, ...]:
         ("optim.schedule=cosin", "cosine"),
     ],
 )
-def test_near_name_is_suggested(cli, setting, near):
+def test_similar_name_is_suggested(cli, setting, suggestion):
     fault = cli.expect_fault(2, *train(cli, setting))
-    assert near in f"{fault.what} {fault.fix}"
+    assert suggestion in f"{fault.what} {fault.fix}"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_experiment_that_is_not_named_is_refused(cli):
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (("train-prefix", "--forse"), "--force"),
         (("trian-prefix",), "train-prefix"),
@@ -100,9 +100,9 @@ def test_experiment_that_is_not_named_is_refused(cli):
     ],
     ids=["flag", "command", "subcommand", "choice"],
 )
-def test_unknown_flag_or_command_ends_with_2(cli, args, said):
+def test_unknown_flag_or_command_ends_with_2(cli, args, message):
     ran = cli(*args)
-    assert (ran.code, ran.out, said in ran.err) == (2, "", True)
+    assert (ran.code, ran.out, message in ran.err) == (2, "", True)
 
 
 def test_mistyped_flag_is_not_taken_for_a_setting(cli):

@@ -307,7 +307,7 @@ def test_compose_task_reads_one_task(conf_dir: Path):
     assert compose_task("sample", conf_dir=conf_dir) == TaskConfig(name="sample", path="data")
 
 
-def test_compose_task_names_the_near_task(conf_dir: Path):
+def test_compose_task_names_the_similar_task(conf_dir: Path):
     with pytest.raises(
         UsageError, match="task has no option 'samples'; did you mean 'sample'?"
     ) as caught:

@@ -60,7 +60,7 @@ def test_string_below_a_field_of_a_base_stays_when_only_the_default_is_new():
     assert field_docstrings(FineTuneConfig)["lr"] != field_docstrings(OptimConfig)["lr"]
 
 
-def test_values_are_said_with_their_range():
+def test_values_are_described_with_their_range():
     found = {one.name: one.values for one in settings_of(Tart)}
     assert found == {
         "name": "text",

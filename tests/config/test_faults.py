@@ -1,4 +1,4 @@
-"""What a user reads when something was asked wrongly."""
+"""Error messages about wrong settings."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def only_fault(
         ("name=null", ("name = null", "text", "name=text")),
     ],
 )
-def test_wrong_value_is_told_in_three_lines(
+def test_wrong_value_is_reported_in_three_lines(
     conf_dir: Path, override: str, lines: tuple[str, str, str]
 ):
     assert only_fault(TrainPrefixConfig, ["task=sample", override], conf_dir) == lines
@@ -145,7 +145,7 @@ def test_value_instead_of_a_list_comes_with_a_list(override: str, fix: str):
     assert only_fault(RunExperimentConfig, ["experiment=smoke", override])[2] == fix
 
 
-def test_list_item_out_of_range_is_told_with_its_position(conf_dir: Path):
+def test_list_item_out_of_range_is_reported_with_its_position(conf_dir: Path):
     assert only_fault(ProbeCommandConfig, ["task=sample", "probe.Cs=[1,-2]"], conf_dir) == (
         "probe.Cs[1] = -2",
         "a number greater than 0",
@@ -154,7 +154,7 @@ def test_list_item_out_of_range_is_told_with_its_position(conf_dir: Path):
 
 
 @pytest.mark.parametrize(
-    ("override", "near", "expected", "fix"),
+    ("override", "suggestion", "expected", "fix"),
     [
         (
             "optim.lrr=1",
@@ -194,18 +194,18 @@ def test_list_item_out_of_range_is_told_with_its_position(conf_dir: Path):
         ),
     ],
 )
-def test_unknown_setting_is_told_with_what_exists(
-    conf_dir: Path, override: str, near: str, expected: str, fix: str
+def test_unknown_setting_is_reported_with_what_exists(
+    conf_dir: Path, override: str, suggestion: str, expected: str, fix: str
 ):
-    told = only_fault(TrainPrefixConfig, ["task=sample", override], conf_dir)
-    assert (told[0], told[1][: len(expected)], told[2]) == (
-        f"unknown setting '{override.partition('=')[0]}'{near}",
+    fault = only_fault(TrainPrefixConfig, ["task=sample", override], conf_dir)
+    assert (fault[0], fault[1][: len(expected)], fault[2]) == (
+        f"unknown setting '{override.partition('=')[0]}'{suggestion}",
         expected,
         fix,
     )
 
 
-def test_unknown_setting_in_braces_is_told_with_what_exists(conf_dir: Path):
+def test_unknown_setting_in_braces_is_reported_with_what_exists(conf_dir: Path):
     assert only_fault(
         TrainPrefixConfig, ["task=sample", "task.splits={training: a}"], conf_dir
     ) == (
@@ -249,7 +249,7 @@ def test_unknown_setting_in_braces_is_told_with_what_exists(conf_dir: Path):
         ),
     ],
 )
-def test_unknown_option_is_told_with_what_exists(override: str, lines: tuple[str, str, str]):
+def test_unknown_option_is_reported_with_what_exists(override: str, lines: tuple[str, str, str]):
     assert only_fault(CombineCommandConfig, [override]) == lines
 
 
@@ -289,8 +289,8 @@ def test_unknown_option_is_told_with_what_exists(override: str, lines: tuple[str
     ],
 )
 def test_line_that_breaks_a_rule_is_refused(conf_dir: Path, override: str, what: str, fix: str):
-    told = only_fault(TrainPrefixConfig, ["task=sample", override], conf_dir)
-    assert (told[0], told[2]) == (what, fix)
+    fault = only_fault(TrainPrefixConfig, ["task=sample", override], conf_dir)
+    assert (fault[0], fault[2]) == (what, fix)
 
 
 @pytest.mark.parametrize(
@@ -332,8 +332,8 @@ def test_line_that_breaks_a_rule_is_refused(conf_dir: Path, override: str, what:
 def test_list_of_values_is_refused_without_sweep(
     conf_dir: Path, override: str, what: str, fix: str
 ):
-    told = only_fault(TrainPrefixConfig, ["task=sample", override], conf_dir)
-    assert (told[0], told[2]) == (what, fix)
+    fault = only_fault(TrainPrefixConfig, ["task=sample", override], conf_dir)
+    assert (fault[0], fault[2]) == (what, fix)
 
 
 @pytest.mark.parametrize("text", ['"a', "'a", "[a", "été,b", '"a" b'])
@@ -349,7 +349,7 @@ def test_quoting_to_use_gives_the_text(text: str):
     assert compose(EmbedConfig, [f'corpus.path="{escaped}"']).corpus.path == text
 
 
-def test_all_faults_are_told_at_once(conf_dir: Path):
+def test_all_faults_are_reported_at_once(conf_dir: Path):
     overrides = [
         "task=samples",
         "optim.lr=abc",
@@ -383,9 +383,7 @@ def test_all_faults_are_told_at_once(conf_dir: Path):
         (RunExperimentConfig, "no experiment given", "prefixbank run experiment=starter"),
     ],
 )
-def test_choice_that_has_to_be_made_is_asked_for(
-    settings: type[CommandConfig], what: str, fix: str
-):
+def test_choice_that_has_to_be_made_is_reported(settings: type[CommandConfig], what: str, fix: str):
     fault = only_fault(settings, [])
     assert (fault[0], fault[2]) == (what, fix)
 
@@ -416,9 +414,9 @@ def test_long_list_of_tasks_is_cut(write: Write, conf_dir: Path):
     )
 
 
-def test_value_that_a_file_leaves_open_is_asked_for(conf_dir: Path):
-    told = only_fault(TrainPrefixConfig, ["task=sample", "encoder=hub"], conf_dir)
-    assert told[0].startswith("encoder.hub_id is not given") and told[2] == "encoder.hub_id=text"
+def test_value_that_a_file_leaves_open_is_reported(conf_dir: Path):
+    fault = only_fault(TrainPrefixConfig, ["task=sample", "encoder=hub"], conf_dir)
+    assert fault[0].startswith("encoder.hub_id is not given") and fault[2] == "encoder.hub_id=text"
 
 
 def test_value_that_a_file_leaves_open_can_be_given(conf_dir: Path):
@@ -465,8 +463,8 @@ def test_fault_in_a_file_names_the_file(
     write: Write, conf_dir: Path, text: str, what: str, fix: str
 ):
     file = write("optim/mine", text)
-    told = only_fault(TrainPrefixConfig, ["task=sample", "optim=mine"], conf_dir)
-    assert (told[0], told[2]) == (what.format(file=file), fix.format(file=file))
+    fault = only_fault(TrainPrefixConfig, ["task=sample", "optim=mine"], conf_dir)
+    assert (fault[0], fault[2]) == (what.format(file=file), fix.format(file=file))
 
 
 def test_bare_yes_and_no_in_a_file_are_explained(write: Write, conf_dir: Path):
@@ -488,7 +486,7 @@ def test_override_replaces_a_fault_in_a_file(write: Write, conf_dir: Path):
     )
 
 
-def test_fault_in_an_experiment_file_is_told_apart_from_its_group(write: Write, conf_dir: Path):
+def test_fault_in_an_experiment_file_is_distinguished_from_its_group(write: Write, conf_dir: Path):
     file = write(
         "experiment/short",
         "# @package _global_\nexperiment: {sources: [sample]}\noptim: {epochs: none}\n",
@@ -527,7 +525,7 @@ def test_file_that_cannot_be_read_is_named(write: Write, conf_dir: Path, text: s
     assert what.startswith("the YAML files cannot be read: ") and str(file) in fix
 
 
-def test_other_faults_are_told_beside_a_file_that_cannot_be_read(write: Write, conf_dir: Path):
+def test_other_faults_are_reported_beside_a_file_that_cannot_be_read(write: Write, conf_dir: Path):
     write("optim/mine", "lr: [1\n")
     found = faults(TrainPrefixConfig, ["task=sample", "optim=mine", "zzz=1"], conf_dir)
     assert [fault.what.partition(":")[0] for fault in found] == [

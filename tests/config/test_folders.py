@@ -60,7 +60,7 @@ def test_user_primary_is_refused(write: Write, conf_dir: Path):
     assert str(file) in caught.value.what
 
 
-def test_all_faults_of_a_folder_are_told_at_once(write: Write, conf_dir: Path):
+def test_all_faults_of_a_folder_are_reported_at_once(write: Write, conf_dir: Path):
     write("encoder/minilm", "name: other\n")
     write("optim/late", "# mine\n# @package _global_\nseed: 1\n")
     (conf_dir / "task" / "old.yml").write_text("name: old\n", encoding="utf-8")

@@ -23,7 +23,7 @@ def test_mixture_needs_no_task():
     assert task == TaskConfig(mixture=("polarity", "topic")) and task.size_cap == 2**19
 
 
-def test_all_faults_are_told_at_once():
+def test_all_faults_are_reported_at_once():
     with pytest.raises(Faults) as caught:
         compose(TrainPrefixConfig, ["task=polarity", "task.mixture=[a,b,a]", "optim.epochs=1"])
     assert [fault.what for fault in caught.value.faults] == [

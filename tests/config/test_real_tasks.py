@@ -21,11 +21,11 @@ def composed(experiment: str) -> RunExperimentConfig:
 
 def named(config: RunExperimentConfig) -> Iterator[str]:
     """Every task that an experiment speaks of."""
-    asked = config.experiment
+    experiment = config.experiment
     yield from (
-        *asked.sources,
-        *asked.targets,
-        *filter(None, (asked.update.add, asked.update.refresh, asked.update.remove)),
+        *experiment.sources,
+        *experiment.targets,
+        *filter(None, (experiment.update.add, experiment.update.refresh, experiment.update.remove)),
     )
 
 
@@ -42,16 +42,16 @@ def test_real_tasks_come_from_the_hub(experiment: str):
 
 
 def test_update_adds_what_is_new_and_changes_what_is_there():
-    asked = composed("update").experiment
-    assert asked.update.add not in asked.sources and {
-        asked.update.refresh,
-        asked.update.remove,
-    } <= set(asked.sources)
+    experiment = composed("update").experiment
+    assert experiment.update.add not in experiment.sources and {
+        experiment.update.refresh,
+        experiment.update.remove,
+    } <= set(experiment.sources)
 
 
 def test_update_probes_nothing():
-    asked = composed("update").experiment
-    assert (asked.targets, asked.representations) == ((), ())
+    experiment = composed("update").experiment
+    assert (experiment.targets, experiment.representations) == ((), ())
 
 
 def test_update_trains_the_sources_of_transfer_as_transfer_does():
