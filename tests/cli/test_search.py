@@ -106,7 +106,7 @@ def test_pairs_are_no_queries(cli, embedded, tmp_path):
 def test_prefix_is_no_embeddings(cli):
     key = cli.done("cache", "show", "prefix/alpha").result["key"]
     assert (
-        "no embeddings" in cli.expect_fault(2, "search", f"embeddings={key}", input=b"warm\n").what
+        "not embeddings" in cli.expect_fault(2, "search", f"embeddings={key}", input=b"warm\n").what
     )
 
 

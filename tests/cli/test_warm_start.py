@@ -155,7 +155,7 @@ def test_gated_prefix_is_refused_for_one_without_a_gate(cli):
 def test_key_of_a_bank_is_refused(cli):
     key = Store(cli.store).resolve("bank", "demo").short_key
     fault = cli.expect_fault(2, *args_of(cli, f"prefix.init={key}"))
-    assert fault.what == f"prefix.init={key} is combine {key}, no prefix"
+    assert fault.what == f"prefix.init={key} is combine {key}, not a prefix"
 
 
 def test_ref_that_the_training_itself_moves_is_refused(cli):
