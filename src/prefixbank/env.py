@@ -1,7 +1,4 @@
-"""Where things lie on this machine.
-
-The only reader of environment variables and platform folders.
-"""
+"""Environment variables and platform folders; no other module reads them."""
 
 from __future__ import annotations
 
@@ -17,18 +14,18 @@ STORE_VARIABLE = "PREFIXBANK_STORE"
 
 
 def store_root(flag: str | Path | None = None, *, environ: Mapping[str, str] | None = None) -> Path:
-    """Return the absolute folder of the store; it need not exist.
+    """Return the absolute path of the store's folder, which need not exist.
 
     Args:
-        flag: value of `--store`; None when the flag was not given.
+        flag: value of `--store`; None without the flag.
         environ: environment to read; None reads that of this process.
 
     Returns:
-        The flag if given, else `PREFIXBANK_STORE` if set and not empty, else `store` in the user's
-        cache folder of prefixbank.
+        The flag if there is one, else `PREFIXBANK_STORE` if it is set and not empty, else `store`
+        in prefixbank's user cache folder.
 
     Raises:
-        UsageError: the flag is an empty text (most often an unset shell variable).
+        UsageError: the flag is an empty string (most often an unset shell variable).
     """
     if flag is not None and not str(flag):
         raise UsageError(
@@ -46,7 +43,7 @@ def store_root(flag: str | Path | None = None, *, environ: Mapping[str, str] | N
 
 
 def hub_is_offline(*, environ: Mapping[str, str] | None = None) -> bool:
-    """Say whether HF_HUB_OFFLINE keeps the hub's library from the network."""
+    """Return whether HF_HUB_OFFLINE keeps the hub's library off the network."""
     return (os.environ if environ is None else environ).get("HF_HUB_OFFLINE", "").upper() in (
         "1",
         "ON",
@@ -56,16 +53,16 @@ def hub_is_offline(*, environ: Mapping[str, str] | None = None) -> bool:
 
 
 def environment_with(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment with some variables changed, for a child process."""
+    """Return the environment for a child process: that of this one, with `variables` changed."""
     return {**os.environ, **variables}
 
 
 def set_default(variable: str, value: str) -> None:
-    """Set a variable for libraries that read it, unless the user has."""
+    """Set a variable for libraries that read it, unless the user has set it."""
     os.environ.setdefault(variable, value)
 
 
-def gpu_name(place: int, *, environ: Mapping[str, str] | None = None) -> str:
-    """Return what CUDA_VISIBLE_DEVICES calls the GPU at a place among those visible here."""
+def gpu_name(index: int, *, environ: Mapping[str, str] | None = None) -> str:
+    """Return the name in CUDA_VISIBLE_DEVICES of the visible GPU with this index."""
     visible = (os.environ if environ is None else environ).get("CUDA_VISIBLE_DEVICES", "")
-    return visible.split(",")[place].strip() if visible else str(place)
+    return visible.split(",")[index].strip() if visible else str(index)

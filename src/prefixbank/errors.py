@@ -1,4 +1,4 @@
-"""Every error a user can meet: what happened, what was expected, how to fix it."""
+"""All errors of prefixbank: what happened, what was expected, how to fix it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class PrefixbankError(Exception):
     """Base of all errors that prefixbank raises on purpose.
 
     Args:
-        what: what happened, with the offending value in it.
+        what: what happened, with the offending value.
         expected: what would have been right.
-        fix: the next thing to try, a command where one exists.
+        fix: what to try next, a command if there is one.
     """
 
     exit_code: ClassVar[int] = 1
@@ -30,29 +30,29 @@ class PrefixbankError(Exception):
 
 
 class UsageError(PrefixbankError):
-    """Asked wrongly: an option, a name or a value."""
+    """A wrong option, name or value."""
 
     exit_code = 2
 
 
 class DataError(UsageError):
-    """The texts or labels that were handed in cannot be used as they are."""
+    """Texts or labels that cannot be used as they are."""
 
 
 class EncoderError(UsageError):
-    """The encoder cannot carry a prefix, or does not fit the other inputs."""
+    """An encoder that cannot use a prefix, or does not fit the other inputs."""
 
 
 class HubError(PrefixbankError):
-    """A hub repository could not be reached or read."""
+    """A hub repository that cannot be reached or read."""
 
 
 class DeviceError(PrefixbankError):
-    """The machine lacks what was asked for: a device, memory."""
+    """The machine lacks a device or memory."""
 
 
 class TrainingError(PrefixbankError):
-    """Training cannot go on, for example because the loss is not a number."""
+    """Training cannot continue, for example because the loss is not finite."""
 
 
 class StoreError(PrefixbankError):
@@ -60,13 +60,13 @@ class StoreError(PrefixbankError):
 
 
 class DamagedError(PrefixbankError):
-    """A published artifact is not what was published."""
+    """An artifact that differs from what was published."""
 
     exit_code = 3
 
 
 class Faults(UsageError):
-    """Several faults found in one go, reported together."""
+    """Several faults, reported together."""
 
     def __init__(self, faults: Sequence[PrefixbankError]) -> None:
         first = faults[0]
@@ -74,7 +74,7 @@ class Faults(UsageError):
         self.faults = tuple(faults)
 
     def __str__(self) -> str:
-        """Return three lines for each fault, in the order found."""
+        """Return three lines for each fault, in order."""
         return "\n".join(str(fault) for fault in self.faults)
 
 
@@ -87,6 +87,6 @@ def raise_faults(faults: Sequence[PrefixbankError]) -> None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` for a near name, else an empty string."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    """Return `"; did you mean 'x'?"` for a similar name, else an empty string."""
+    suggestions = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean '{suggestions[0]}'?" if suggestions else ""

@@ -381,7 +381,7 @@ def test_missing_corpus_is_refused(cli):
 
 
 def test_command_without_a_corpus_is_refused(cli):
-    assert cli.expect_fault(2, "embed", "bank=demo").what == "no corpus given"
+    assert cli.expect_fault(2, "embed", "bank=demo").what == "corpus.path is empty"
 
 
 def test_empty_standard_input_is_refused(cli):

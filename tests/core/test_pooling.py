@@ -123,7 +123,7 @@ def test_all_layers_are_asked_for_only_where_needed(layers: PoolingLayers):
 )
 def test_more_layers_than_there_are_is_refused(pooling: Pooling):
     with pytest.raises(
-        ShapeError, match="asks for 6 layers of hidden states, the encoder has 5"
+        ShapeError, match="needs 6 layers of hidden states, the encoder has 5"
     ) as caught:
         pool(states(), mask_of("right"), pooling)
     assert "pooling.layer=4" in caught.value.fix

@@ -67,7 +67,7 @@ def test_reading_a_ref_of_a_bad_name_is_asked_wrongly(store, name):
 
 def test_ref_to_an_absent_entry_is_refused(store, put, doc):
     put(doc())
-    with pytest.raises(UsageError, match="cannot stand for"):
+    with pytest.raises(UsageError, match="cannot point to"):
         store.set_ref("prefix", "sst2", "0" * 32)
 
 

@@ -53,7 +53,7 @@ def test_resolve_lets_a_ref_win_over_a_key(store, entry, put, doc):
 
 def test_resolve_lists_the_candidates_when_digits_are_ambiguous(store, put, doc):
     keys = [put(document).key for document in same_start(doc, 6)]
-    with pytest.raises(UsageError, match="can mean 2 entries") as caught:
+    with pytest.raises(UsageError, match="matches 2 entries") as caught:
         store.resolve("prefix", keys[0][:6])
     assert all(key in caught.value.expected for key in keys)
 
@@ -118,7 +118,7 @@ def test_resolve_finds_a_ref_of_any_kind_when_none_is_wanted(store, entry, put, 
 
 def test_resolve_lists_the_refs_when_a_name_is_of_two_kinds(store, entry, put, doc):
     store.set_ref("bank", "sst2", put(doc("combine")).key)
-    with pytest.raises(UsageError, match="can mean 2 entries") as caught:
+    with pytest.raises(UsageError, match="matches 2 entries") as caught:
         store.resolve("", "sst2")
     assert caught.value.expected == "one of: bank/sst2, prefix/sst2"
 
@@ -130,5 +130,5 @@ def test_resolve_finds_a_pinned_key_once(store, entry):
 
 def test_resolve_calls_a_ref_without_entry_damaged(store, entry):
     discard(entry.path)
-    with pytest.raises(DamagedError, match="prefix/sst2 stands for"):
+    with pytest.raises(DamagedError, match="prefix/sst2 points to"):
         store.resolve("prefix", "sst2")

@@ -1,9 +1,7 @@
-"""What a target's training starts from when several sources are near.
+"""The mean of several sources' prefixes, weighted by similarity, from which a target can start.
 
-The mean of their prefixes, weighted by similarity.
-
-Slot i of one prefix is averaged with slot i of the others, as in the paper, although attention
-knows no order of slots.
+Slot i of one prefix is averaged with slot i of the others, as in the paper, although slots have no
+order in attention.
 
 Source: Vu et al. 2022 (2110.07904), section 3, "weighted average of top-k".
 """
@@ -24,11 +22,11 @@ from prefixbank.errors import UsageError
 def retrieval_weights(similarities: np.ndarray) -> np.ndarray:
     """Return the weights of the sources in a mean: their similarities, scaled to a sum of 1.
 
-    A negative similarity counts as 0, which leaves the source out; where none is above 0, all
-    weights are equal.
+    A negative similarity counts as 0, which leaves the source out. If none is above 0, all weights
+    are equal.
 
     Args:
-        similarities: [k] with the target, of the k sources that were retrieved.
+        similarities: [k] similarities of the k retrieved sources with the target.
 
     Returns:
         float64 [k].
@@ -53,9 +51,9 @@ def retrieval_weights(similarities: np.ndarray) -> np.ndarray:
 
 
 def average_prefixes(prefixes: Sequence[Prefix], weights: Sequence[float]) -> Prefix:
-    """Return the weighted mean of deep prefixes, of their log-gates too.
+    """Return the weighted mean of deep prefixes and of their log-gates.
 
-    A missing gate counts as 0, none gives none.
+    A missing gate counts as 0; if all are missing, so is that of the mean.
 
     Args:
         prefixes: k of one shape [L, 2, H, P, D].
@@ -65,7 +63,7 @@ def average_prefixes(prefixes: Sequence[Prefix], weights: Sequence[float]) -> Pr
         ShapeError: prefixes differ in shape.
         UsageError: no prefix, or weights that do not fit.
     """
-    _check([prefix.tensor for prefix in prefixes], weights)
+    _check_mean([prefix.tensor for prefix in prefixes], weights)
     return mean_prefix(
         [(prefix, weight) for prefix, weight in zip(prefixes, weights, strict=True) if weight > 0]
     )
@@ -82,18 +80,18 @@ def average_prompts(prompts: Sequence[Tensor], weights: Sequence[float]) -> Tens
         ShapeError: prompts differ in shape.
         UsageError: no prompt, or weights that do not fit.
     """
-    _check(prompts, weights)
+    _check_mean(prompts, weights)
     used = [(prompt, weight) for prompt, weight in zip(prompts, weights, strict=True) if weight > 0]
     return weighted_mean([prompt for prompt, _ in used], [weight for _, weight in used])
 
 
-def _check(tensors: Sequence[Tensor], weights: Sequence[float]) -> None:
+def _check_mean(tensors: Sequence[Tensor], weights: Sequence[float]) -> None:
     """Raise ShapeError or UsageError unless the tensors have a mean under these weights."""
     if not tensors or len(tensors) != len(weights):
         raise UsageError(
             f"{len(weights)} weights for {len(tensors)} prefixes",
             expected="one weight for each of one or more prefixes",
-            fix="count both",
+            fix="pass as many weights as prefixes",
         )
     values = np.asarray(weights, dtype=np.float64)
     if not np.isfinite(values).all() or values.min() < 0 or values.max() == 0:

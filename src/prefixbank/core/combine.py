@@ -1,4 +1,4 @@
-"""Combination: from independently trained prefixes to what the attention layers read."""
+"""Combination: from independently trained prefixes to the slots of the attention layers."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class Bank:
 
     Args:
         prefixes: K prefixes of one encoder.
-        weights: K numbers >= 0; a prefix of weight 0 counts as left out.
-        rule: `concat_prefixes` one pass that sees all prefixes, log w added to the logits of each
-            prefix's slots; `mean_prefixes` one pass that sees their weighted mean; `mean_vectors`
-            one pass for each prefix, weighted mean of the vectors; `concat_vectors` one pass for
-            each prefix, vectors side by side (weights can only leave prefixes out).
+        weights: K numbers >= 0; weight 0 leaves a prefix out.
+        rule: `concat_prefixes`: one pass with all prefixes, log w added to the logits of each
+            prefix's slots. `mean_prefixes`: one pass with their weighted mean. `mean_vectors`: one
+            pass for each prefix, then the weighted mean of the vectors. `concat_vectors`: one pass
+            for each prefix, vectors side by side (weights can only leave prefixes out).
         pooling: how hidden states become a vector.
 
-    All prefixes are deep, or all are soft prompts. Soft prompts read each other, and in each layer
-    become something else beside others than alone. What holds of a weight w (log w on the logits of
-    a prompt's keys, for all that read them): w = 1 is plain concatenation, w = 0 leaves a prompt
-    out, order changes nothing, and K copies of one prompt at w = 1/K equal that prompt, since the
-    copies stay the same in every layer. That K different prompts at w = 1/K have the mass of one
-    holds as far as their keys are alike, as with deep prefixes.
+    All prefixes are deep, or all are soft prompts. Soft prompts attend to each other, so their
+    states in a bank differ from those of each alone. A weight w adds log w to the logits of the
+    prompt's keys, for all queries. So w = 1 is plain concatenation, w = 0 leaves a prompt out, and
+    order changes nothing. K copies of one prompt at w = 1/K equal that prompt, since the copies
+    stay equal in every layer. K different prompts at w = 1/K have the mass of one only as far as
+    their keys are alike, as with deep prefixes.
 
     Source: Huang et al. 2023 (2305.13499), section 3.
     """
@@ -60,7 +60,7 @@ class Bank:
         return any(isinstance(prefix, SoftPrompt) for prefix in self.prefixes)
 
     def passes(self) -> list[Slots | PromptVectors | None]:
-        """Return what each forward pass reads; None is the plain encoder."""
+        """Return the slots or prompt of each forward pass; None is the plain encoder."""
         used = [
             (prefix, weight)
             for prefix, weight in zip(self.prefixes, self.weights, strict=True)
@@ -72,7 +72,7 @@ class Bank:
             return [None]
         match self.rule:
             case "concat_prefixes":
-                return [_in_one_line(prompts) if prompts else _side_by_side(deep)]
+                return [_concatenated(prompts) if prompts else _side_by_side(deep)]
             case "mean_prefixes":
                 return [(_mean_prompt(prompts) if prompts else mean_prefix(deep)).slots()]
             case "concat_vectors" | "mean_vectors":
@@ -80,7 +80,7 @@ class Bank:
         assert_never(self.rule)
 
     def merge(self, vectors: Sequence[Tensor]) -> Tensor:
-        """Turn the vectors [B, F] of all passes into one, [B, F] or [B, K·F]."""
+        """Merge the vectors [B, F] of all passes into one, [B, F] or [B, K·F]."""
         if len(vectors) == 1:
             return vectors[0]
         if self.rule == "concat_vectors":
@@ -94,7 +94,7 @@ def default_weights(count: int, *, normalize: bool) -> tuple[float, ...]:
 
 
 def check_weights(rule: Rule, weights: Sequence[float], count: int) -> None:
-    """Refuse weights that do not fit `count` prefixes or mean nothing under `rule`."""
+    """Raise UsageError unless the weights fit `count` prefixes and the rule."""
     if len(weights) != count:
         raise UsageError(
             f"{len(weights)} weights for {count} prefixes",
@@ -116,16 +116,16 @@ def check_weights(rule: Rule, weights: Sequence[float], count: int) -> None:
 
 
 def check_shapes(rule: Rule, shapes: Sequence[tuple[int, ...]]) -> None:
-    """Refuse prefixes [L, 2, H, P, D] or prompts [P, E] that differ in more than their length.
+    """Raise ShapeError if prefixes [L, 2, H, P, D] or prompts [P, E] differ in more than length.
 
-    `mean_prefixes` needs one length too.
+    `mean_prefixes` needs equal lengths, too.
     """
     soft = [len(shape) == 2 for shape in shapes]
     if any(soft) and not all(soft):
         raise ShapeError(
             f"prefixes of two kinds: {len(soft) - sum(soft)} deep, {sum(soft)} soft",
             expected="prefixes of one kind: all prefix.kind=deep, or all prefix.kind=soft",
-            fix="make a bank of each, or train them again with one prefix.kind",
+            fix="make a bank of each kind, or train them again with one prefix.kind",
         )
     encoders = {
         f"size {shape[1]}"
@@ -153,7 +153,7 @@ def mean_prefix(used: Sequence[tuple[Prefix, float]]) -> Prefix:
     """Return the weighted mean of tensors and gates; a missing gate counts as 0.
 
     Args:
-        used: prefixes of one shape, at least one, each with its weight > 0; weights are scaled to a
+        used: one or more prefixes of one shape, each with its weight > 0. Weights are scaled to a
             sum of 1.
     """
     weights = [weight for _, weight in used]
@@ -178,7 +178,7 @@ def weighted_mean(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor
 
 
 def _side_by_side(used: Sequence[tuple[Prefix, float]]) -> Slots:
-    """Lay prefixes along the slot axis, log w + gate as bias of each one's slots."""
+    """Concatenate prefixes along the slot axis; log w + gate is the bias of a prefix's slots."""
     biases = [prefix.bias(math.log(weight)) for prefix, weight in used]
     bias = None
     if any(part is not None for part in biases):
@@ -194,8 +194,8 @@ def _side_by_side(used: Sequence[tuple[Prefix, float]]) -> Slots:
     return Slots(keys=tensor[:, 0].contiguous(), values=tensor[:, 1].contiguous(), bias=bias)
 
 
-def _in_one_line(used: Sequence[tuple[SoftPrompt, float]]) -> PromptVectors:
-    """Put prompts one after the other, log w for each one's vectors."""
+def _concatenated(used: Sequence[tuple[SoftPrompt, float]]) -> PromptVectors:
+    """Concatenate prompts; log w is the log-weight of a prompt's vectors."""
     vectors = torch.cat([prompt.tensor for prompt, _ in used])
     if all(weight == 1.0 for _, weight in used):
         return PromptVectors(vectors=vectors)

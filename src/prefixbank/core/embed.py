@@ -1,4 +1,4 @@
-"""Embedding: batches of token ids and a bank to one vector for each text."""
+"""Embedding: from batches of token ids and a bank to one vector for each text."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ def encode(
     slots: Slots | PromptVectors | None,
     pooling: Pooling,
 ) -> Tensor:
-    """Run one forward pass and pool it.
+    """Run one forward pass and pool its hidden states.
 
     Args:
         model: encoder loaded with our attention.
         inputs: keyword arguments of the model, [B, T] each.
-        slots: what attention reads in front of the text, or a soft prompt, which is stripped before
-            pooling; None is the plain encoder.
+        slots: slots in front of the text, or a soft prompt, which is stripped before pooling; None
+            is the plain encoder.
         pooling: how to reduce hidden states.
     Returns:
         [B, F].
     """
-    given = (
+    arguments = (
         prompted(model, inputs, slots)
         if isinstance(slots, PromptVectors)
         else {**inputs, "prefix_slots": slots}
     )
-    output = model(**given, attention_calls=[], output_hidden_states=pooling.needs_all_layers)
+    output = model(**arguments, attention_calls=[], output_hidden_states=pooling.needs_all_layers)
     states = output.hidden_states if pooling.needs_all_layers else (output.last_hidden_state,)
     if isinstance(slots, PromptVectors):
         states = [layer[:, slots.vectors.shape[0] :] for layer in states]
@@ -65,8 +65,8 @@ def embed_batches(
         bank: prefixes, rule and pooling.
         count: N.
         precision: `fp32`, or `bf16`/`fp16` autocast.
-        workers: batches computed at a time, each by one thread; 0: one after the other, with
-            torch's own threads.
+        workers: batches computed at a time, each by one thread; 0 computes one after the other,
+            with torch's own threads.
         on_rows: called with the number of rows of each finished batch.
     Returns:
         [N, F] float32.
@@ -75,7 +75,7 @@ def embed_batches(
     device, dtype = parameter.device, DTYPES[precision]
     passes = [None if slots is None else slots.to(device, dtype) for slots in bank.passes()]
 
-    def read(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    def run(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         with (
             torch.inference_mode(),
             torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32"),
@@ -85,7 +85,7 @@ def embed_batches(
             return batch.rows, merged.float().cpu().numpy()
 
     vectors: np.ndarray | None = None
-    for rows, merged in parallel_map(read, batches, workers):
+    for rows, merged in parallel_map(run, batches, workers):
         if vectors is None:
             vectors = np.empty((count, merged.shape[1]), dtype=np.float32)
         vectors[rows] = merged

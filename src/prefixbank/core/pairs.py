@@ -1,4 +1,4 @@
-"""Features of a pair of texts that were embedded apart."""
+"""Features of a pair of texts that were embedded separately."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def pair_features(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         u: [N, F] vectors of the first texts.
         v: [N, F] vectors of the second texts.
     Raises:
-        ShapeError: another number or size of second vectors.
-    Source: Tai et al. 2015 (arXiv 1503.00075), model of relatedness; SentEval (Conneau & Kiela
+        ShapeError: the second vectors differ in number or size.
+    Source: Tai et al. 2015 (arXiv 1503.00075), the model of relatedness; SentEval (Conneau & Kiela
     2018, arXiv 1803.05449), pair tasks.
     """
     if u.shape != v.shape:
         raise ShapeError(
             f"first vectors of shape {list(u.shape)}, second of {list(v.shape)}",
             expected="the same shape",
-            fix="embed both with one bank",
+            fix="embed both texts with one bank",
         )
     return np.concatenate([np.abs(u - v), u * v], axis=1)

@@ -1,9 +1,7 @@
-"""Work of many small pieces on the cores of this machine.
+"""A map over many small pieces of work, one piece on each core instead of one piece on all.
 
-One piece on each core, instead of one piece on all.
-
-Most pieces are too small for several threads: they wait for each other more than they compute. And
-what one thread computes does not depend, in its last bit, on how many cores there are.
+Most pieces are too small for several threads, which would wait for each other more than they
+compute. Results of one thread do not depend on the number of cores, not even in their last bit.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 AHEAD = 2
-"""Pieces waiting for each worker, so that none stands idle and few are held in memory."""
+"""Pieces queued for each worker: enough that none is idle, few enough for memory."""
 
 
 def parallel_map(
@@ -27,15 +25,14 @@ def parallel_map(
 ) -> Iterator[Result]:
     """Yield `function(piece)` for each piece, in order.
 
-    Computed by `workers` threads with one thread of torch each.
-
-    What is thread-local in torch (autocast, inference mode) has to be entered in `function`. An
-    error ends all; so does leaving the loop.
+    `workers` threads compute them, with one torch thread each. What is thread-local in torch
+    (autocast, inference mode) has to be entered in `function`. An error, or leaving the loop, stops
+    all workers.
 
     Args:
-        function: what to do; torch leaves the interpreter's lock free while it computes.
-        pieces: taken from this thread, no more than a few ahead.
-        workers: 0 computes in this thread, as an accelerator wants it.
+        function: what to do; torch releases the interpreter's lock while it computes.
+        pieces: iterated in this thread, a few pieces ahead.
+        workers: number of threads; 0 computes in this thread, as suits an accelerator.
     """
     if workers == 0:
         yield from map(function, pieces)
@@ -54,5 +51,5 @@ def parallel_map(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-        # What a worker sets is also what threads made later begin with.
+        # Threads that are made later would start with what a worker has set.
         torch.set_num_threads(threads)

@@ -15,13 +15,15 @@ from prefixbank.core.shapes import ShapeError
 
 @dataclass(frozen=True, kw_only=True)
 class Pooling:
-    """Which layers and which positions of the text a vector is made of.
+    """Which layers and which positions of the text a vector is made from.
 
-    Prefix slots have no positions, so none is ever pooled.
+    Prefix slots have no positions, so they are never pooled.
 
     Args:
-        position: `cls` first token, `mean` and `max` over tokens, `last` token that is not padding.
-        layers: `last`, mean or concatenation of the last `last_k`, or the `single` one at `layer`.
+        position: `cls`: the first token; `mean`, `max`: over all tokens; `last`: the last token
+            that is not padding.
+        layers: `last`: the last layer; `mean_last`, `concat_last`: mean or concatenation of the
+            last k; `single`: the one at index `layer`.
         last_k: k of `mean_last` and `concat_last`.
         layer: index for `single`; 0 is the embedding layer, L the last.
     """
@@ -33,7 +35,7 @@ class Pooling:
 
     @property
     def needs_all_layers(self) -> bool:
-        """Whether the model has to return the hidden states of all layers."""
+        """Whether the hidden states of more than the last layer are needed."""
         return self.layers != "last"
 
     def output_size(self, hidden_size: int) -> int:
@@ -48,12 +50,12 @@ def pool(hidden_states: Sequence[Tensor], mask: Tensor, pooling: Pooling) -> Ten
         hidden_states: L + 1 tensors [B, T, E], embeddings first; the last one alone is enough for
             `layers="last"`.
         mask: [B, T] 1 for a token, 0 for padding, on either side.
-        pooling: what to do.
+        pooling: how to reduce them.
     Returns:
         [B, F].
     Raises:
-        ShapeError: the encoder has fewer layers than asked for.
-    Source: Du et al. 2020, section 3 (layers and positions).
+        ShapeError: the encoder has fewer layers than pooling needs.
+    Source: Du et al. 2020 (2004.14287), section 3 (layers and positions).
     """
     return _positions(_layers(hidden_states, pooling), mask, pooling.position)
 
@@ -61,15 +63,15 @@ def pool(hidden_states: Sequence[Tensor], mask: Tensor, pooling: Pooling) -> Ten
 def _layers(hidden_states: Sequence[Tensor], pooling: Pooling) -> Tensor:
     """Return [B, T, F]."""
     available = len(hidden_states)
-    wanted = {
+    needed = {
         "last": 1,
         "mean_last": pooling.last_k,
         "concat_last": pooling.last_k,
         "single": pooling.layer + 1,
     }[pooling.layers]
-    if wanted > available:
+    if needed > available:
         raise ShapeError(
-            f"pooling asks for {wanted} layers of hidden states, the encoder has {available}",
+            f"pooling needs {needed} layers of hidden states, the encoder has {available}",
             expected=f"at most {available} (embedding layer included)",
             fix=f"pooling.last_k={min(4, available)} or pooling.layer={available - 1}",
         )

@@ -1,4 +1,4 @@
-"""Prefixes: what is learned, stored and combined."""
+"""Prefixes, and their parameters in training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Prefix:
     log_gate: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Check that tensor and gate belong together."""
+        """Check that the shapes of tensor and gate fit."""
         shape = tuple(self.tensor.shape)
         if len(shape) != 5 or shape[1] != 2:
             raise ShapeError(
@@ -41,7 +41,7 @@ class Prefix:
                 f"log-gate has shape {list(self.log_gate.shape)} beside a prefix of shape "
                 f"{list(shape)}",
                 expected=f"[L, H] = [{shape[0]}, {shape[2]}]",
-                fix="use prefix and gate of the same artifact",
+                fix="use the prefix and the gate of one artifact",
             )
 
     @property
@@ -50,7 +50,7 @@ class Prefix:
         return self.tensor.shape[3]
 
     def bias(self, log_weight: float) -> Tensor | None:
-        """Return [L, H, P], log-weight plus log-gate; None where that is zero throughout."""
+        """Return log-weight plus log-gate, [L, H, P]; None if that is zero everywhere."""
         if self.log_gate is None and log_weight == 0.0:
             return None
         layers, _, heads, length, _ = self.tensor.shape
@@ -58,14 +58,11 @@ class Prefix:
         return (gate + log_weight).unsqueeze(-1).expand(layers, heads, length)
 
     def slots(self) -> Slots:
-        """Return what attention reads for this prefix alone, at weight 1."""
+        """Return the slots of this prefix alone, at weight 1."""
         return Slots(keys=self.tensor[:, 0], values=self.tensor[:, 1], bias=self.bias(0.0))
 
     def cycled(self, length: int) -> Prefix:
-        """Return it with `length` slots.
-
-        Slot i is its own slot i mod P. Fewer than P are its first ones, more repeat it.
-        """
+        """Return the prefix cut or repeated to `length` slots; slot i is slot i mod P."""
         return Prefix(
             tensor=self.tensor[:, :, :, torch.arange(length) % self.length], log_gate=self.log_gate
         )
@@ -73,7 +70,7 @@ class Prefix:
 
 @dataclass(frozen=True, kw_only=True)
 class PrefixStart:
-    """How a prefix is parameterised in training and where it starts.
+    """How a prefix is parameterised in training, and its start values.
 
     Args:
         length: P.
@@ -84,10 +81,10 @@ class PrefixStart:
         gated: learn a log-gate for each layer and head.
         gate_init: its start value; strongly negative starts from the plain encoder.
         dropout: share of the tensor's entries set to zero in a training step.
-        initial: where the prefix or the soft prompt starts, gate and all, in place of drawn values;
+        initial: a prefix (with its gate) or a soft prompt to start from, in place of random values;
             not with `mlp`.
-        soft: a soft prompt, for which only length, start values and dropout count.
-        words: P token ids whose input embeddings a soft prompt starts as; empty: normal start
+        soft: train a soft prompt, for which only length, start values and dropout count.
+        words: P token ids whose input embeddings a soft prompt starts from; empty: normal start
             values.
     """
 
@@ -103,37 +100,34 @@ class PrefixStart:
     words: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that the prefix to start from is one that this start can have."""
+        """Check that `initial` has the kind and length of the prefix that is trained."""
         if self.initial is None:
             return
         if self.projection != "none":
             raise ShapeError(
                 f"a prefix to start from with projection {self.projection}",
-                expected="none: the parameters of a network are no prefix",
+                expected="none: the parameters of a network cannot be set from a prefix",
                 fix="train the tensor itself, or start from random values",
             )
-        wanted, given = _said(self.length, soft=self.soft, gated=self.gated), _said_of(self.initial)
-        if wanted != given:
+        wanted = _description(self.length, soft=self.soft, gated=self.gated)
+        if _description_of(self.initial) != wanted:
             raise ShapeError(
-                f"a prefix to start from: {given}",
+                f"a prefix to start from: {_description_of(self.initial)}",
                 expected=wanted,
                 fix="start from a prefix of this kind and length, with a gate if one is learned",
             )
 
 
 class TrainablePrefix(nn.Module):
-    """The parameters behind one prefix while it is trained.
-
-    `forward` returns the prefix as it stands, with gradients.
-    """
+    """The parameters of one prefix in training; `forward` returns the prefix, with gradients."""
 
     def __init__(self, shape: EncoderShape, start: PrefixStart, seed: int) -> None:
         """Start from the prefix in `start`, or draw start values from `seed`.
 
-        The global random state is left alone.
+        The global random state does not change.
 
         Raises:
-            ShapeError: the prefix to start from is not of this encoder's shape.
+            ShapeError: the prefix to start from does not have this encoder's shape.
         """
         super().__init__()
         self.shape = shape.prefix_shape(start.length)
@@ -149,7 +143,7 @@ class TrainablePrefix(nn.Module):
         return Prefix(tensor=tensor if drop is None else drop(tensor), log_gate=self.log_gate)
 
     def _produced(self, network: nn.Module) -> Tensor:
-        """Turn the network's output [P, 2·L·H·D] into [L, 2, H, P, D]."""
+        """Reshape the network's output [P, 2·L·H·D] to [L, 2, H, P, D]."""
         layers, two, heads, length, size = self.shape
         flat: Tensor = network(self.start)
         return flat.view(length, layers, two, heads, size).permute(1, 2, 3, 0, 4)
@@ -169,12 +163,12 @@ class TrainablePrefix(nn.Module):
 def trainable(
     model: nn.Module, shape: EncoderShape, start: PrefixStart, seed: int
 ) -> TrainablePrefix | TrainablePrompt:
-    """Return the parameters behind a prefix or a soft prompt, start values drawn from `seed`.
+    """Return the parameters of a prefix or a soft prompt.
 
     Args:
-        model: encoder; a soft prompt reads its input embeddings.
+        model: encoder, for the input embeddings that a soft prompt starts from.
         shape: its sizes.
-        start: what to train and where it starts.
+        start: what to train, and its start values.
         seed: of normal start values.
     """
     return (
@@ -196,7 +190,7 @@ def tensors_of(prefix: Prefix | SoftPrompt) -> dict[str, Tensor]:
 
 
 def prefix_of(tensors: Mapping[str, Tensor]) -> Prefix | SoftPrompt:
-    """Return what `tensors_of` took apart; other names are left alone."""
+    """Return the prefix or soft prompt that `tensors_of` took apart; other names are ignored."""
     if "prompt" in tensors:
         return SoftPrompt(tensor=tensors["prompt"])
     return Prefix(tensor=tensors["prefix"], log_gate=tensors.get("log_gate"))
@@ -213,9 +207,9 @@ def _first_vectors(model: nn.Module, start: PrefixStart, seed: int) -> Tensor:
 
 
 def normal_start(shape: Sequence[int], scale: float, seed: int) -> Tensor:
-    """Return the normal values that a prefix or soft prompt of this shape starts from.
+    """Return normal start values of a prefix or soft prompt of this shape.
 
-    The global random state is left alone.
+    The global random state does not change.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -225,7 +219,7 @@ def normal_start(shape: Sequence[int], scale: float, seed: int) -> Tensor:
 def _parameters(
     shape: EncoderShape, start: PrefixStart, seed: int
 ) -> tuple[nn.Parameter, nn.Module | None]:
-    """Return the start tensor, and the network that turns it into a prefix if there is one."""
+    """Return the start tensor and, if there is one, the network that turns it into a prefix."""
     match start.projection:
         case "none" if start.initial is not None:
             return nn.Parameter(
@@ -249,14 +243,14 @@ def _parameters(
 
 
 def _first_gate(shape: EncoderShape, start: PrefixStart) -> Tensor:
-    """Return the log-gates [L, H] that a gated prefix starts with."""
+    """Return the start values of the log-gates, [L, H]."""
     if isinstance(start.initial, Prefix) and start.initial.log_gate is not None:
         return start.initial.log_gate.detach().clone()
     return torch.full((shape.layers, shape.kv_heads), start.gate_init)
 
 
 def _fitting(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return a copy of a tensor that has to have this shape."""
+    """Return a copy of a tensor; raise ShapeError unless it has this shape."""
     if tuple(tensor.shape) != tuple(shape):
         raise ShapeError(
             f"a prefix to start from has shape {list(tensor.shape)}",
@@ -266,16 +260,12 @@ def _fitting(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     return tensor.detach().clone()
 
 
-def _said_of(prefix: Prefix | SoftPrompt) -> str:
-    soft = isinstance(prefix, SoftPrompt)
-    return _said(
-        prefix.length,
-        soft=soft,
-        gated=not isinstance(prefix, SoftPrompt) and prefix.log_gate is not None,
-    )
+def _description_of(prefix: Prefix | SoftPrompt) -> str:
+    gated = isinstance(prefix, Prefix) and prefix.log_gate is not None
+    return _description(prefix.length, soft=isinstance(prefix, SoftPrompt), gated=gated)
 
 
-def _said(length: int, *, soft: bool, gated: bool) -> str:
+def _description(length: int, *, soft: bool, gated: bool) -> str:
     return (
         f"a soft prompt of {length} vectors"
         if soft

@@ -1,8 +1,8 @@
-"""Soft prompts: trained vectors in front of the embedded text, at the input alone.
+"""Soft prompts: trained vectors in front of the embedded text, at the input only.
 
-A prompt takes part in every layer as tokens do: each layer makes queries, keys and values of it.
-The text's positions do not shift; every prompt vector stands at the position of the first token.
-Whatever the embedding layer adds there, training absorbs.
+A prompt passes through every layer as tokens do: each layer computes its queries, keys and values.
+The text's positions do not shift; every prompt vector has the position of the first token. Training
+absorbs whatever the embedding layer adds there.
 
 Source: Lester et al. 2021 (2104.08691); Vu et al. 2022 (2110.07904, SPoT).
 """
@@ -22,7 +22,7 @@ from prefixbank.core.shapes import ShapeError
 
 @dataclass(frozen=True, kw_only=True)
 class PromptVectors:
-    """What one forward pass reads in front of all texts of a batch.
+    """The vectors in front of all texts of a batch, in one forward pass.
 
     Args:
         vectors: [S, E], E the size of an input embedding.
@@ -34,10 +34,7 @@ class PromptVectors:
     log_weights: Tensor | None = None
 
     def to(self, device: torch.device, dtype: torch.dtype) -> PromptVectors:
-        """Return the same vectors elsewhere.
-
-        They keep their precision, as input embeddings do; `dtype` is that of later products.
-        """
+        """Return the vectors on another device; as input embeddings, they keep their precision."""
         weights = None if self.log_weights is None else self.log_weights.to(device)
         return PromptVectors(vectors=self.vectors.to(device), log_weights=weights)
 
@@ -67,22 +64,19 @@ class SoftPrompt:
         return self.tensor.shape[0]
 
     def cycled(self, length: int) -> SoftPrompt:
-        """Return it with `length` vectors, vector i its own vector i mod P."""
+        """Return the prompt cut or repeated to `length` vectors: vector i is vector i mod P."""
         return SoftPrompt(tensor=self.tensor[torch.arange(length) % self.length])
 
     def slots(self) -> PromptVectors:
-        """Return what a forward pass reads for this prompt alone, at weight 1."""
+        """Return the vectors of this prompt alone, at weight 1."""
         return PromptVectors(vectors=self.tensor)
 
 
 class TrainablePrompt(nn.Module):
-    """The parameters behind one soft prompt while it is trained.
-
-    `forward` returns the prompt as it stands, with gradients.
-    """
+    """The parameters of one soft prompt in training; `forward` returns it, with gradients."""
 
     def __init__(self, start: Tensor) -> None:
-        """Begin at a copy of `start` [P, E]."""
+        """Start from a copy of `start` [P, E]."""
         super().__init__()
         self.start = nn.Parameter(start.detach().clone().float())
 
@@ -96,10 +90,7 @@ class TrainablePrompt(nn.Module):
 
 
 def word_embeddings(model: nn.Module) -> nn.Module:
-    """Return the layer that turns token ids into the vectors that prompts stand beside.
-
-    Its `weight` is [words, E].
-    """
+    """Return the input embedding layer, whose `weight` is [words, E]."""
     # torch types methods it does not know as tensors.
     layer: nn.Module = model.get_input_embeddings()  # type: ignore[operator]
     return layer
@@ -115,15 +106,16 @@ def word_table(model: nn.Module) -> Tensor:
 def prompted(
     model: nn.Module, inputs: Mapping[str, Tensor], prompt: PromptVectors
 ) -> dict[str, Any]:
-    """Return keyword arguments of the model under which it reads the prompt in front of the texts.
+    """Return keyword arguments that put the prompt in front of the texts.
 
     Args:
         model: encoder loaded with our attention.
         inputs: its keyword arguments without a prompt, [B, T] each.
         prompt: S vectors.
     Returns:
-        `inputs_embeds` [B, S + T, E]; the others [B, S + T], the prompt of type 0, visible, at the
-        position of each text's first token; and `prompt`, for our attention.
+        `inputs_embeds` [B, S + T, E]; the other inputs as [B, S + T], where the prompt has token
+        type 0, is visible, and has the position of each text's first token; and `prompt`, for our
+        attention.
     """
     rows, count = inputs["input_ids"].shape[0], prompt.vectors.shape[0]
     words = word_embeddings(model)(inputs["input_ids"])
@@ -145,10 +137,10 @@ def prompted(
 
 
 def text_positions(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
-    """Return the position ids [B, T] that the model gives the texts by itself.
+    """Return the position ids [B, T] that the model would compute for the texts.
 
-    They count from 0, or, where the position table keeps a row for padding (RoBERTa and its kin),
-    count the tokens from the row after it.
+    They count from 0. Where the position table has a row for padding (RoBERTa and its relatives),
+    they count the tokens from the row after it.
     """
     if "position_ids" in inputs:
         return inputs["position_ids"]
@@ -163,18 +155,16 @@ def text_positions(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
 
 
 def visible_to_all(mask: Tensor, count: int, *, causal: bool) -> Tensor:
-    """Let all tokens see the first `count` keys, however local their attention.
+    """Let all tokens attend to the first `count` keys, however local their attention is.
 
-    The prompt's own queries see all that any token sees.
-
-    In a causal model the prompt sees itself alone, so that no token learns of later ones through
-    it.
+    The prompt's queries attend to all that any token attends to. In a causal model they attend to
+    the prompt only, so that no information about later tokens leaks through it.
 
     Args:
         mask: [B or 1, 1 or heads, S + T, S + T], True where attention is allowed.
         count: S.
         causal: tokens see only earlier tokens.
     """
-    of_prompt = torch.arange(mask.shape[-1], device=mask.device) < count
-    seen = of_prompt if causal else mask.any(dim=-2, keepdim=True)
-    return torch.where(of_prompt[:, None], seen, mask) | of_prompt
+    in_prompt = torch.arange(mask.shape[-1], device=mask.device) < count
+    visible = in_prompt if causal else mask.any(dim=-2, keepdim=True)
+    return torch.where(in_prompt[:, None], visible, mask) | in_prompt

@@ -1,8 +1,7 @@
 """Vectors in fewer bytes: float16, int8 with a range for each feature, or one bit for each feature.
 
-numpy only.
-
-Ranges and thresholds come from a sample of vectors, once; vectors beyond a range get its end.
+Ranges and thresholds are computed once, from a sample of vectors. Values beyond a range are
+clipped. numpy only.
 
 Sources: Du et al. 2020 (2004.14287), section 5 (binary embeddings); sentence-transformers'
 `ubinary` for the order of bits.
@@ -22,7 +21,7 @@ LEVELS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What a sample of vectors says about each feature.
+    """Statistics of each feature in a sample of vectors.
 
     Args:
         low: [F] least value.
@@ -35,7 +34,7 @@ class Calibration:
     median: np.ndarray
 
     def threshold(self, threshold: BinaryThreshold) -> np.ndarray:
-        """Return what a feature must exceed for its bit to be one, [F]."""
+        """Return [F], the value above which a feature's bit is one."""
         return self.median if threshold == "median" else np.zeros_like(self.median)
 
 
@@ -49,7 +48,7 @@ def calibrate(sample: np.ndarray) -> Calibration:
 
 
 def needs_calibration(kind: VectorType) -> bool:
-    """Tell whether `quantize` reads the calibration."""
+    """Return whether `quantize` needs a calibration."""
     return kind in ("int8", "binary")
 
 
@@ -69,17 +68,17 @@ def quantize(
     calibration: Calibration | None,
     threshold: BinaryThreshold,
 ) -> np.ndarray:
-    """Turn vectors into what is stored.
+    """Convert vectors to the type that is stored.
 
     Args:
         vectors: [N, F] float32.
-        kind: how to store them.
+        kind: type to store them as.
         calibration: for `int8` and `binary`.
         threshold: for `binary`: a bit is one where the feature exceeds its median in the sample, or
             zero.
     Returns:
-        [N, F] float32, float16 or int8; or [N, ceil(F / 8)] uint8, eight features in a byte, the
-        first of them its highest bit.
+        [N, F] float32, float16 or int8; or [N, ceil(F / 8)] uint8 with eight features in a byte,
+        the first one in the highest bit.
     """
     match kind:
         case "float32":
@@ -88,12 +87,12 @@ def quantize(
             limit = np.finfo(np.float16).max
             return vectors.clip(-limit, limit).astype(np.float16)
         case "int8":
-            low, step = _steps(_given(calibration))
+            low, step = _steps(_required(calibration))
             levels: np.ndarray = np.floor((vectors - low) / step).clip(0, LEVELS - 1) - LEVELS // 2
             return levels.astype(np.int8)
         case "binary":
             bits: np.ndarray = np.packbits(
-                vectors > _given(calibration).threshold(threshold), axis=1, bitorder="big"
+                vectors > _required(calibration).threshold(threshold), axis=1, bitorder="big"
             )
             return bits
     assert_never(kind)
@@ -102,15 +101,15 @@ def quantize(
 def dequantize(
     stored: np.ndarray, kind: VectorType, calibration: Calibration | None, features: int
 ) -> np.ndarray:
-    """Return float32 vectors [N, F] from what was stored: the middle of each level of `int8`.
+    """Return float32 vectors [N, F] from stored ones.
 
-    1 and -1 for the bits of `binary`.
+    `int8` gives the middle of each level, `binary` 1 and -1 for its bits.
     """
     match kind:
         case "float32" | "float16":
             return stored.astype(np.float32)
         case "int8":
-            low, step = _steps(_given(calibration))
+            low, step = _steps(_required(calibration))
             levels = stored.astype(np.float32) + (LEVELS // 2 + 0.5)
             values: np.ndarray = (low + levels * step).astype(np.float32)
             return values
@@ -120,16 +119,13 @@ def dequantize(
     assert_never(kind)
 
 
-def _given(calibration: Calibration | None) -> Calibration:
+def _required(calibration: Calibration | None) -> Calibration:
     if calibration is None:
         raise ValueError("int8 and binary vectors need a calibration")
     return calibration
 
 
 def _steps(calibration: Calibration) -> tuple[np.ndarray, np.ndarray]:
-    """Return the low end [F] and the width of a level [F].
-
-    A feature that never varied has levels of any width.
-    """
+    """Return the low end [F] and the width of a level [F]; it is 1 for a constant feature."""
     width = (calibration.high - calibration.low) / LEVELS
     return calibration.low, np.where(width > 0, width, 1.0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours, over vectors that come in pieces. faiss does the comparing."""
+"""Exact nearest neighbours by faiss, over vectors that come in pieces."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbours:
-    """The best of what was seen, for each query best first.
+    """The nearest rows of each query, nearest first.
 
     Args:
         rows: int64 [Q, k] row numbers, -1 where there are fewer than k.
-        scores: float32 [Q, k] larger is nearer; -inf where there is none.
+        scores: float32 [Q, k], larger is nearer; -inf where there is no row.
     """
 
     rows: np.ndarray
     scores: np.ndarray
 
     def merged(self, other: Neighbours, k: int) -> Neighbours:
-        """Return the k best of both; of equals, those of `self` come first."""
+        """Return the k best of both; those of `self` win ties."""
         rows, scores = (
             np.concatenate([self.rows, other.rows], axis=1),
             np.concatenate([self.scores, other.scores], axis=1),
@@ -35,18 +35,18 @@ class Neighbours:
 
 
 def nearest(queries: np.ndarray, pieces: Iterable[np.ndarray], k: int) -> Neighbours:
-    """Return the rows of the greatest cosine.
+    """Return the rows with the greatest cosine.
 
     Args:
         queries: float32 [Q, F].
-        pieces: float32 [N, F] each; rows are numbered from piece to piece.
+        pieces: float32 [N, F] each; rows are numbered across pieces.
         k: neighbours of each query.
     """
-    wanted = unit_length(queries)
+    units = unit_length(queries)
     best, first = _none(len(queries), k), 0
     for piece in pieces:
         scores, rows = faiss.knn(
-            wanted, unit_length(piece), min(k, len(piece)), metric=faiss.METRIC_INNER_PRODUCT
+            units, unit_length(piece), min(k, len(piece)), metric=faiss.METRIC_INNER_PRODUCT
         )
         best, first = (
             best.merged(Neighbours(rows=rows + first, scores=scores), k),
@@ -56,7 +56,7 @@ def nearest(queries: np.ndarray, pieces: Iterable[np.ndarray], k: int) -> Neighb
 
 
 def nearest_bits(queries: np.ndarray, pieces: Iterable[np.ndarray], k: int) -> Neighbours:
-    """Return the rows of the fewest differing bits; scores are these numbers, negative.
+    """Return the rows with the fewest differing bits; a score is minus that number.
 
     Args:
         queries: uint8 [Q, S] packed bits.
@@ -68,8 +68,10 @@ def nearest_bits(queries: np.ndarray, pieces: Iterable[np.ndarray], k: int) -> N
         distances, rows = faiss.knn_hamming(
             queries, np.ascontiguousarray(piece), min(k, len(piece))
         )
-        found = Neighbours(rows=rows.astype(np.int64) + first, scores=-distances.astype(np.float32))
-        best, first = best.merged(found, k), first + len(piece)
+        nearest_here = Neighbours(
+            rows=rows.astype(np.int64) + first, scores=-distances.astype(np.float32)
+        )
+        best, first = best.merged(nearest_here, k), first + len(piece)
     return best
 
 
@@ -80,24 +82,24 @@ def rescored(
 
     Args:
         queries: float32 [Q, F].
-        pieces: float32 [N, F] each, of the rows that `candidates` are numbers of.
-        candidates: for each query the rows to compare.
+        pieces: float32 [N, F] each, which hold the rows that `candidates` numbers.
+        candidates: the rows to compare with each query.
         k: neighbours of each query.
     """
-    wanted, first = unit_length(queries), 0
+    units, first = unit_length(queries), 0
     scores = np.full(candidates.rows.shape, -np.inf, np.float32)
     for piece in pieces:
-        query, place = np.nonzero(
+        query, rank = np.nonzero(
             (candidates.rows >= first) & (candidates.rows < first + len(piece))
         )
-        picked = unit_length(piece[candidates.rows[query, place] - first])
-        scores[query, place] = (wanted[query] * picked).sum(axis=1)
+        picked = unit_length(piece[candidates.rows[query, rank] - first])
+        scores[query, rank] = (units[query] * picked).sum(axis=1)
         first += len(piece)
     return _none(len(queries), k).merged(Neighbours(rows=candidates.rows, scores=scores), k)
 
 
 def unit_length(vectors: np.ndarray) -> np.ndarray:
-    """Return vectors [N, F] divided by their lengths, float32; a vector of zeros stays."""
+    """Return vectors [N, F] scaled to length 1, float32; a vector of zeros stays as it is."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.ascontiguousarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
 

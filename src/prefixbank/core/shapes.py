@@ -1,4 +1,4 @@
-"""Sizes of an encoder, and one batch of token ids: what every module of `core` agrees on.
+"""Sizes of an encoder, a batch of token ids, and the letters for sizes in all of `core`.
 
 Letters: B batch, T tokens, P prefix length, L layers, H key/value heads, D head size, E hidden
 size, K prefixes, S slots of a bank (sum of P), C classes, N examples, F size of a pooled vector.
@@ -16,7 +16,7 @@ from prefixbank.errors import UsageError
 
 
 class ShapeError(UsageError):
-    """A tensor does not have the shape that its use needs."""
+    """A tensor does not have the shape that is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +42,9 @@ class EncoderShape:
         return (self.layers, 2, self.kv_heads, length, self.head_size)
 
     def attention_bytes(self, *, rows: int, tokens: int, slots: int) -> int:
-        """Estimate what attention keeps for the backward pass.
+        """Estimate the bytes that attention keeps for the backward pass.
 
-        Scores and weights of all layers, fp32, in bytes.
+        These are the scores and weights of all layers in fp32.
         """
         return 2 * 4 * self.layers * self.heads * rows * tokens * (tokens + slots)
 
@@ -65,9 +65,9 @@ class Batch:
     Args:
         rows: [B] row numbers in the data set, so that order can be restored.
         inputs: keyword arguments of the model, `input_ids` and `attention_mask` [B, T] among them.
-        labels: [B] int64 or float32, or [B, C] float32 for several labels; None when only vectors
-            are wanted.
-        task: place of the task that the rows are of, where several are trained together.
+        labels: [B] int64 or float32, or [B, C] float32 for several labels; None for texts that are
+            only embedded.
+        task: index of the rows' task, where several are trained together.
     """
 
     rows: np.ndarray

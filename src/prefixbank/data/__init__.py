@@ -1,1 +1,1 @@
-"""Tasks, texts and encoders: from files to memory."""
+"""Loading tasks, texts and encoders from files."""

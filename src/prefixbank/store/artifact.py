@@ -1,4 +1,4 @@
-"""An artifact on disk: a folder of files, and entry.json that says what they are."""
+"""An artifact on disk: a folder of files, and entry.json, which describes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENTRY_FILE = "entry.json"
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord:
-    """What a published file was: SHA-256 of its bytes (64 hexadecimal digits) and its size."""
+    """SHA-256 (64 hexadecimal digits) and size of a file when it was published."""
 
     sha256: str
     size_bytes: int
@@ -29,9 +29,9 @@ class FileRecord:
 class Entry:
     """One immutable artifact.
 
-    `document` determines it and `key` is that document's hash; `digest` is the hash of its files'
-    names and bytes. `info` holds what is worth knowing but determines nothing (`created`, names,
-    scores): neither key nor digest depends on it.
+    `document` determines it, and `key` is the hash of that document. `digest` is the hash of its
+    files' names and bytes. `info` holds further facts (`created`, names, scores); neither key nor
+    digest depends on it.
     """
 
     key: str
@@ -49,15 +49,15 @@ class Entry:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all files, entry.json not counted."""
+        """Bytes of all files without entry.json."""
         return sum(record.size_bytes for record in self.files.values())
 
     def file(self, name: str) -> Path:
-        """Return the path of a file after reading all of it to check its size and SHA-256.
+        """Return the path of a file after checking its size and SHA-256, which reads all of it.
 
         Raises:
             UsageError: the artifact has no such file.
-            DamagedError: the file is missing, or not the one that was published.
+            DamagedError: the file is missing, or differs from what was published.
             StoreError: the file cannot be read.
         """
         if name not in self.files:
@@ -74,7 +74,7 @@ class Entry:
         return self.path / name
 
     def fault_of(self, name: str) -> str:
-        """Return what is wrong with a listed file, or an empty text. Reads all of it."""
+        """Return what is wrong with a listed file, else an empty string; reads all of it."""
         path, record = self.path / name, self.files[name]
         with storage_errors(self.path):
             if path.resolve() != self.path.resolve() / name:
@@ -87,9 +87,9 @@ class Entry:
 
 
 def digest_of(files: dict[str, FileRecord]) -> str:
-    """Return the digest of an artifact.
+    """Return an artifact's digest: the SHA-256 (64 hexadecimal digits) of its files' SHA-256s.
 
-    The SHA-256 over its files' names and SHA-256s, 64 hexadecimal digits.
+    File names are part of it.
     """
     return hashlib.sha256(
         canonical_json({name: record.sha256 for name, record in files.items()})
@@ -97,12 +97,12 @@ def digest_of(files: dict[str, FileRecord]) -> str:
 
 
 def seal(folder: Path, document: JSON, info: JSON) -> Entry:
-    """Record the files of a folder, flush all to disk and write entry.json last.
+    """Hash the files of a folder, flush them to disk, and write entry.json last.
 
     Args:
-        folder: what a maker has written: files with plain names, in folders or not; no links.
-        document: what determined them.
-        info: further facts, held to the rules of `canonical_json`.
+        folder: what a maker has written: files with plain names, perhaps in folders; no links.
+        document: what determines them.
+        info: further facts, under the rules of `canonical_json`.
 
     Returns:
         The entry, at `folder`.
@@ -138,13 +138,13 @@ def seal(folder: Path, document: JSON, info: JSON) -> Entry:
 
 
 def read_entry(path: Path) -> Entry:
-    """Read the entry in folder `path`, in a store or a copy of it elsewhere.
+    """Read the entry in folder `path`, which is in a store or is a copy.
 
-    Its other files are checked when they are opened.
+    Its files are checked when they are opened.
 
     Raises:
-        DamagedError: entry.json is missing or unreadable, or key, step, digest and document do not
-            belong together.
+        DamagedError: entry.json is missing or unreadable, or its key, step, digest and document
+            contradict each other.
         StoreError: it cannot be read.
     """
     try:
@@ -159,9 +159,9 @@ def read_entry(path: Path) -> Entry:
 
 
 def entry_at(path: Path) -> Entry:
-    """Read the entry in folder `<step>/<key>` of a store.
+    """Read the entry in folder `<step>/<key>` of a store, as `read_entry`.
 
-    As `read_entry`, and step and key must be those of the folder.
+    Its step and key must be those of the folder.
     """
     entry = read_entry(path)
     if (entry.step, entry.key) != (path.parent.name, path.name):
@@ -171,7 +171,7 @@ def entry_at(path: Path) -> Entry:
 
 
 def entry_if_there(path: Path) -> Entry | None:
-    """As `entry_at`, but None if the folder is not there; gc may have moved it away meanwhile."""
+    """Read as `entry_at`, or return None if there is no such folder (gc may just have moved it)."""
     try:
         return entry_at(path)
     except DamagedError:
@@ -208,7 +208,7 @@ def _entry(path: Path, body: Any) -> Entry:
 
 
 def _mismatch(entry: Entry) -> str:
-    """Return how the parts of entry.json contradict each other, or an empty text."""
+    """Return how the parts of entry.json contradict each other, else an empty string."""
     if key_of(entry.document) != entry.key:
         return f"its document has the key {key_of(entry.document)}, {ENTRY_FILE} says {entry.key}"
     if entry.document["step"] != entry.step:
@@ -217,5 +217,5 @@ def _mismatch(entry: Entry) -> str:
         )
     if digest_of(entry.files) != entry.digest:
         return f"its list of files has another digest than {ENTRY_FILE} says"
-    strange = [name for name in entry.files if not is_file_name(name)]
-    return f"it lists the file {strange[0]!r}" if strange else ""
+    bad = [name for name in entry.files if not is_file_name(name)]
+    return f"it lists the file {bad[0]!r}" if bad else ""

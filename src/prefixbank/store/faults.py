@@ -1,4 +1,4 @@
-"""Failures of the file system, said as a user can act on them."""
+"""Failures of the file system, as errors that a user can act on."""
 
 from __future__ import annotations
 
@@ -27,10 +27,7 @@ def storage_errors(root: Path) -> Iterator[None]:
 
 @contextmanager
 def maker_errors(root: Path) -> Iterator[None]:
-    """Turn only those errors of a maker that the store's folder caused.
-
-    Its other errors pass as they are.
-    """
+    """Turn those errors of a maker that the store's folder caused; others pass unchanged."""
     try:
         yield
     except OSError as error:
@@ -40,9 +37,9 @@ def maker_errors(root: Path) -> Iterator[None]:
 
 
 def damaged(what: str, *, delete: Path) -> DamagedError:
-    """Return the error for an entry or ref that is not what was published.
+    """Return the error for an entry or ref that differs from what was published.
 
-    `delete` is what to remove to be rid of it.
+    `delete` is what to remove to get rid of it.
     """
     return DamagedError(
         what,
@@ -56,25 +53,25 @@ def _is_below(filename: object, root: Path) -> bool:
 
 
 def _store_error(error: OSError, root: Path) -> StoreError:
-    said = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+    reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
     if error.errno in _FULL:
         return StoreError(
-            f"no room left for the store at {root} ({said})",
+            f"no room left for the store at {root} ({reason})",
             expected="room for the new artifact",
             fix=f"prefixbank cache gc    or {_ELSEWHERE}",
         )
     if error.errno in _REFUSED:
         return StoreError(
-            f"the store at {root} cannot be used ({said})",
+            f"the store at {root} cannot be used ({reason})",
             expected="a folder that this user may read and write",
             fix=_ELSEWHERE,
         )
     if error.errno in _NO_LOCKS:
         return StoreError(
-            f"the file system of the store at {root} has no file locks ({said})",
+            f"the file system of the store at {root} has no file locks ({reason})",
             expected="a file system with flock",
             fix=_ELSEWHERE,
         )
     return StoreError(
-        f"the store at {root} failed ({said})", expected="a working folder", fix=_ELSEWHERE
+        f"the store at {root} failed ({reason})", expected="a working folder", fix=_ELSEWHERE
     )

@@ -1,4 +1,4 @@
-"""Small file operations that have to be right: hash, flush to disk, write at once, delete."""
+"""File operations of the store: hash, flush to disk, write atomically, delete."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sha256_of(path: Path) -> str:
 
 
 def flush(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's list of names, are on the disk."""
+    """Wait until a file's bytes, or a folder's entries, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -28,7 +28,7 @@ def flush(path: Path) -> None:
 
 
 def write_flushed(path: Path, data: bytes) -> None:
-    """Write a new file and wait until it is on the disk."""
+    """Write a new file and wait until it is on disk."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -36,12 +36,12 @@ def write_flushed(path: Path, data: bytes) -> None:
 
 
 def write_at_once(path: Path, data: bytes, *, scratch: Path) -> None:
-    """Put `data` at `path` so that a reader sees the old bytes or the new ones and nothing between.
+    """Write `data` to `path` atomically: a reader sees the old bytes or the new ones.
 
     Args:
-        path: the file to make or replace.
+        path: the file to create or replace.
         data: its new bytes.
-        scratch: a name on the same file system that nobody else uses; gone afterwards.
+        scratch: an unused path on the same file system for a temporary file.
     """
     try:
         write_flushed(scratch, data)
@@ -57,21 +57,18 @@ def fresh_token() -> str:
 
 
 def is_there(path: Path) -> bool:
-    """Tell whether anything has this name, a link that leads nowhere included."""
+    """Return whether the path exists, or is a link that leads nowhere."""
     return path.is_symlink() or path.exists()
 
 
 def touch(path: Path) -> None:
-    """Note that something is in use, by its time of change.
-
-    Without the right to, or when it is gone, do nothing.
-    """
+    """Record the use of a file or folder in its modification time; ignore failures."""
     with suppress(OSError):
         os.utime(path)
 
 
 def discard(path: Path) -> None:
-    """Delete a file, a link (not what it leads to) or a folder; nothing there is no error."""
+    """Delete a file, a link (not its target) or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -79,7 +76,7 @@ def discard(path: Path) -> None:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Yield everything below a folder, each folder after its contents; links are not followed."""
+    """Yield everything below a folder, contents before their folder; links are not followed."""
     for item in sorted(folder.iterdir()):
         if item.is_dir() and not item.is_symlink():
             yield from walk(item)
@@ -87,41 +84,38 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def regular_files(folder: Path) -> dict[str, Path]:
-    """Return the files below a folder by their name relative to it, with `/`, sorted.
+    """Return the files below a folder by their relative names, with `/`, sorted.
 
     Raises:
         ValueError: something is neither a file nor a folder, for example a link.
     """
-    found = {}
+    files = {}
     for path in walk(folder):
         name = path.relative_to(folder).as_posix()
         mode = path.lstat().st_mode
         if stat.S_ISREG(mode):
-            found[name] = path
+            files[name] = path
         elif not stat.S_ISDIR(mode):
             raise ValueError(f"{name} is neither a file nor a folder")
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def tree_size_bytes(path: Path) -> int:
-    """Return the bytes of a file, or of all files below a folder; a link counts itself alone."""
+    """Return the bytes of a file, or of all files below a folder; links are not followed."""
     return sum(status.st_size for status in _statuses(path) if not stat.S_ISDIR(status.st_mode))
 
 
 def last_change_ns(path: Path) -> int:
-    """Return when the newest thing in a tree was last written or touched.
-
-    In nanoseconds since 1970; 0 if nothing is there.
-    """
+    """Return the latest modification time in a tree, in ns since 1970; 0 if it does not exist."""
     return max((status.st_mtime_ns for status in _statuses(path)), default=0)
 
 
 def _statuses(path: Path) -> list[os.stat_result]:
-    """Return the status of everything in a tree, without what another process deletes meanwhile."""
-    found = []
+    """Return the status of everything in a tree; what another process deletes is left out."""
+    statuses = []
     with suppress(FileNotFoundError):
-        found.append(path.lstat())
-        for item in walk(path) if stat.S_ISDIR(found[0].st_mode) else ():
+        statuses.append(path.lstat())
+        for item in walk(path) if stat.S_ISDIR(statuses[0].st_mode) else ():
             with suppress(FileNotFoundError):
-                found.append(item.lstat())
-    return found
+                statuses.append(item.lstat())
+    return statuses

@@ -1,4 +1,4 @@
-"""What nothing refers to any more: first a plan, then, if wanted, its deletion."""
+"""Garbage collection: a plan of what nothing refers to any more, and its deletion."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _DAY_NS = 86_400 * 10**9
 
 @dataclass(frozen=True, kw_only=True)
 class GcItem:
-    """One folder or file that may go.
+    """A folder or file that may be deleted.
 
-    `changed_ns` is when it was last used: if that changes before the deletion, it stays.
+    `changed_ns` is when it was last used. If that changes before the deletion, it is kept.
     """
 
     path: Path
@@ -35,15 +35,15 @@ class GcItem:
 
 
 def plan(layout: Layout, now: datetime, grace_days: float) -> list[GcItem]:
-    """Return what may go, without writing anything; see `Store.gc_plan`."""
+    """Return what may be deleted, without writing anything; see `Store.gc_plan`."""
     limit_ns = int(now.timestamp() * 1e9 - grace_days * _DAY_NS)
     with storage_errors(layout.root):
-        found = [*_dead_entries(layout, limit_ns), *_leftovers(layout, limit_ns)]
-        return [item for item in found if is_there(item.path) and layout.is_own(item.path)]
+        items = [*_dead_entries(layout, limit_ns), *_leftovers(layout, limit_ns)]
+        return [item for item in items if is_there(item.path) and layout.is_own(item.path)]
 
 
 def run(layout: Layout, items: Sequence[GcItem]) -> int:
-    """Delete what a plan lists, unless it has been used, named or locked since.
+    """Delete the items of a plan, unless they have been used, named or locked since.
 
     Return the bytes freed.
     """
@@ -65,9 +65,10 @@ def run(layout: Layout, items: Sequence[GcItem]) -> int:
 
 
 def live_keys(entries: Sequence[Entry], roots: Iterable[str]) -> set[str]:
-    """Return the keys that the roots reach.
+    """Return the keys that are reachable from the roots.
 
-    Their own, and those of entries whose key, digest or file is named in a live document.
+    An entry is reached if a reachable entry's document names its key, its digest or one of its
+    files.
     """
     by_key = {entry.key: entry for entry in entries}
     named: dict[str, set[str]] = {}
@@ -86,12 +87,9 @@ def live_keys(entries: Sequence[Entry], roots: Iterable[str]) -> set[str]:
 
 
 def _entries(layout: Layout) -> list[Entry]:
-    """Read every entry.
-
-    One that cannot be read may name others as inputs, so its damage ends the gc.
-    """
-    found = (entry_if_there(path) for path in layout.entry_paths())
-    return [entry for entry in found if entry is not None]
+    """Read every entry; a damaged one is an error, since it may name others as inputs."""
+    entries = (entry_if_there(path) for path in layout.entry_paths())
+    return [entry for entry in entries if entry is not None]
 
 
 def _dead_entries(layout: Layout, limit_ns: int) -> Iterator[GcItem]:
@@ -113,7 +111,8 @@ def _dead_entries(layout: Layout, limit_ns: int) -> Iterator[GcItem]:
 def _leftovers(layout: Layout, limit_ns: int) -> Iterator[GcItem]:
     """Yield what dead processes left in tmp/.
 
-    What is half made here or half deleted at once, the rest after the grace.
+    Half-made folders of this machine and half-deleted ones may go at once, the rest after the days
+    of grace.
     """
     for path, key, kind in layout.scratch_paths():
         if is_locked(layout.lock(key)):
@@ -138,10 +137,7 @@ def _is_unchanged(item: GcItem) -> bool:
 
 
 def _remove(layout: Layout, key: str, path: Path) -> None:
-    """Take an entry out of sight in one rename before deleting it.
-
-    So a kill leaves no half of it behind.
-    """
+    """Delete; an entry is first renamed into tmp/, so that a kill leaves no half of it behind."""
     if path.parent != layout.tmp:
         gone = layout.scratch(key, "gone")
         discard(gone)

@@ -1,4 +1,4 @@
-"""Keys: the identity of a result is the hash of the document of everything that determines it."""
+"""Keys: a result is identified by the hash of a document of everything that determines it."""
 
 from __future__ import annotations
 
@@ -30,19 +30,18 @@ _BARE = re.compile(r"(?!(?:true|false|null)$)[A-Za-z_./@:-][^\s\"\\]*")
 
 
 class _Absent:
-    """Stands for a value that one of two documents does not have."""
+    """Stands for a value that is missing in one of two documents."""
 
 
 _ABSENT: Final = _Absent()
 
 
 def canonical_json(value: object) -> bytes:
-    """Return the one JSON text of `value`: sorted names, no blanks, UTF-8.
+    """Return the canonical JSON of `value`: sorted names, no whitespace, UTF-8.
 
     Tuples are written as lists. Numbers keep their type: `1`, `1.0` and `true` are three different
-    values with three different texts; a float is written as the shortest decimal that reads back to
-    the same bits, so `-0.0` and `0.0` differ as well. Text is taken as it is: no Unicode
-    normalisation.
+    values with three different texts. A float is written as the shortest decimal that parses to the
+    same bits, so `-0.0` and `0.0` differ, too. Text is not normalised.
 
     Raises:
         TypeError: a value that is not None, bool, int, float, str, list, tuple or dict, exactly (no
@@ -57,12 +56,12 @@ def canonical_json(value: object) -> bytes:
 
 
 def document(*, step: str, version: int, config: JSON, inputs: JSON) -> JSON:
-    """Return the document that determines a result, as it reads back from JSON.
+    """Return the document that determines a result, as it is parsed from its JSON.
 
     Args:
         step: name of the step; also the folder of its entries.
         version: the step's version, raised when its code changes results.
-        config: what can change the result, and nothing else.
+        config: the settings that can change the result, and no others.
         inputs: digests of everything that is read.
 
     Raises:
@@ -75,21 +74,16 @@ def document(*, step: str, version: int, config: JSON, inputs: JSON) -> JSON:
 
 
 def key_of(document: JSON) -> str:
-    """Return the key of a document.
-
-    The first 32 hexadecimal digits of the SHA-256 of its canonical JSON.
-    """
+    """Return a document's key: 32 hexadecimal digits of the SHA-256 of its canonical JSON."""
     return hashlib.sha256(canonical_json(document)).hexdigest()[:KEY_LENGTH]
 
 
 def diff_documents(old: JSON, new: JSON) -> list[str]:
     """Return one line for each difference, in the order schema, step, version, config, inputs.
 
-    Equal documents give none.
-
-    Lines read `optim.lr 0.01 -> 0.005`, `version 1 -> 2`, `prefix.length added 8`,
-    `inputs.prefixes[0] removed 3f9c21ab`: names of the config stand without `config.`, digests are
-    cut to 8 digits. Lists are aligned, so that leaving out the first of three is one line.
+    Lines look like `optim.lr 0.01 -> 0.005`, `version 1 -> 2`, `prefix.length added 8` and
+    `inputs.prefixes[0] removed 3f9c21ab`. Settings are written without `config.`, digests with 8
+    digits. Lists are aligned, so that leaving out the first of three items gives one line.
     """
     lines: list[str] = []
     for part in (*_PARTS, *sorted((old.keys() | new.keys()) - set(_PARTS))):

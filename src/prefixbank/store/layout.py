@@ -1,4 +1,4 @@
-"""Which file lies where in a store's folder, and which version of that order this code writes."""
+"""The layout of a store's folder, and its version."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LAYOUT_VERSION = 1
 """History: 1 first layout."""
 
 Scratch = Literal["out", "work", "old", "gone", "ref"]
-"""Things in tmp/: being made; checkpoints of a maker; replaced by force; being deleted by gc; a ref
-being written."""
+"""Kinds of things in tmp/: an artifact being made; checkpoints of a maker; an entry that is being
+replaced; one that gc is deleting; a ref being written."""
 
 _SCRATCH = re.compile(r"([0-9a-f]{32})(?:\.[0-9a-f]{8})?\.(out|work|old|gone|ref)")
 
@@ -43,9 +43,9 @@ class Layout:
         return self.root / "entries" / step / key
 
     def scratch(self, key: str, what: Scratch) -> Path:
-        """Return the name in tmp/ that belongs to a key.
+        """Return the path in tmp/ that belongs to a key.
 
-        For `out` one of this machine, as some file systems lock on each machine alone.
+        That of `out` differs by machine, since on some file systems locks hold on one machine only.
         """
         check_key(key)
         return self.tmp / (f"{key}.{_machine()}.{what}" if what == "out" else f"{key}.{what}")
@@ -66,10 +66,7 @@ class Layout:
         return self.refs(kind) / f"{name}.json"
 
     def entry_paths(self, step: str | None = None) -> list[Path]:
-        """Return the folders of all entries, or those of one step, sorted.
-
-        Other things that lie there are left out.
-        """
+        """Return the folders of all entries, or those of one step, sorted; ignore other things."""
         folder = self.root / "entries"
         steps = (
             [path for path in _listed(folder) if is_name(path.name)]
@@ -81,8 +78,8 @@ class Layout:
     def find(self, key: str) -> Path | None:
         """Return the folder of the entry with this key, whatever its step."""
         check_key(key)
-        found = (folder / key for folder in _listed(self.root / "entries") if is_name(folder.name))
-        return next((path for path in found if is_there(path)), None)
+        paths = (folder / key for folder in _listed(self.root / "entries") if is_name(folder.name))
+        return next((path for path in paths if is_there(path)), None)
 
     def ref_paths(self, kind: str | None = None) -> list[Path]:
         """Return the files of all refs, or those of one kind, sorted."""
@@ -91,16 +88,13 @@ class Layout:
         return [path for path in files if path.suffix == ".json" and is_name(path.stem)]
 
     def scratch_paths(self) -> Iterator[tuple[Path, str, str]]:
-        """Yield (path, key, kind) of what lies in tmp/ and has one of our names."""
+        """Yield (path, key, kind) of everything in tmp/ that has one of our names."""
         for path in _listed(self.tmp):
             if match := _SCRATCH.fullmatch(path.name):
                 yield path, match[1], match[2]
 
     def check(self) -> None:
-        """Raise `StoreError` if the folder holds a store of another layout.
-
-        No store at all is fine.
-        """
+        """Raise `StoreError` if the folder holds a store of another layout."""
         with storage_errors(self.root):
             if not is_there(self.root / "LAYOUT"):
                 return
@@ -113,11 +107,11 @@ class Layout:
             )
 
     def prepare(self) -> None:
-        """Make the store's folders where they are missing; LAYOUT comes first.
+        """Create the store's folders where they are missing, after LAYOUT.
 
         Raises:
-            StoreError: the folder cannot be written, or holds files of something else, which gc
-                could then delete.
+            StoreError: the folder cannot be written, or holds other files, which gc could then
+                delete.
         """
         with storage_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
@@ -138,10 +132,7 @@ class Layout:
         self.check()
 
     def is_own(self, path: Path) -> bool:
-        """Tell whether `path` lies in the store itself.
-
-        Below root, and no part of the way there is a link.
-        """
+        """Return whether `path` is below root, and no part of it is a link."""
         if not path.is_relative_to(self.root) or ".." in path.parts:
             return False
         return path.resolve() == self.root.resolve() / path.relative_to(self.root)

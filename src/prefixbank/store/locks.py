@@ -1,6 +1,6 @@
-"""One lock per key, so that two processes do not make the same thing twice.
+"""One lock for each key, so that two processes do not make the same artifact.
 
-Freed by the system when its holder dies.
+The system frees it when its holder dies.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from prefixbank.store.faults import storage_errors
 
 @contextmanager
 def lock(path: Path, *, root: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the lock of file `path` for the body, after waiting for it.
+    """Wait for the lock of file `path` and hold it for the body.
 
     Args:
-        path: the lock file; made when missing, removed afterwards.
+        path: the lock file; created if it is missing, removed afterwards.
         root: the store's folder, for messages.
         on_wait: called once if another holder has the lock.
 
     Raises:
-        StoreError: the lock file cannot be made, or the file system has no locks.
+        StoreError: the lock file cannot be created, or the file system has no locks.
     """
     with storage_errors(root):
         descriptor = _acquire(path, wait=False)
@@ -41,7 +41,7 @@ def lock(path: Path, *, root: Path, on_wait: Callable[[], None] | None = None) -
 
 @contextmanager
 def lock_if_free(path: Path, *, root: Path) -> Iterator[bool]:
-    """Hold the lock for the body if nobody else does, and give whether it is held."""
+    """Hold the lock for the body if it is free, and yield whether it is held."""
     with storage_errors(root):
         descriptor = _acquire(path, wait=False)
     try:
@@ -51,7 +51,7 @@ def lock_if_free(path: Path, *, root: Path) -> Iterator[bool]:
 
 
 def is_locked(path: Path) -> bool:
-    """Tell whether some process holds the lock, without writing anything."""
+    """Return whether some process holds the lock, without writing anything."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -68,9 +68,9 @@ def _acquire(path: Path, *, wait: bool) -> int | None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             held = _flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            if held and _is_still(path, descriptor):
-                kept, descriptor = descriptor, -1
-                return kept
+            if held and _still_names(path, descriptor):
+                locked, descriptor = descriptor, -1
+                return locked
             if not held:
                 return None
         finally:
@@ -86,8 +86,8 @@ def _flock(descriptor: int, operation: int) -> bool:
     return True
 
 
-def _is_still(path: Path, descriptor: int) -> bool:
-    """Tell whether the locked file still has its name: the holder before us removes it."""
+def _still_names(path: Path, descriptor: int) -> bool:
+    """Return whether the path still names the locked file; the previous holder removes it."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
@@ -95,9 +95,9 @@ def _is_still(path: Path, descriptor: int) -> bool:
 
 
 def _release(path: Path, descriptor: int | None) -> None:
-    """Remove the file while it is still locked, then free it.
+    """Remove the file while it is locked, then unlock it.
 
-    Forked children share the descriptor, so it is freed for them too.
+    Forked children share the descriptor, so it is unlocked for them, too.
     """
     if descriptor is None:
         return

@@ -1,4 +1,4 @@
-"""Names that become file names: what they may hold, so that none can leave its folder."""
+"""Which names may become file names, so that no path can leave its folder."""
 
 from __future__ import annotations
 
@@ -13,40 +13,35 @@ _KEY = re.compile(r"[0-9a-f]{32}")
 
 
 def is_name(text: str) -> bool:
-    """Tell whether `text` may be a name.
+    """Return whether `text` may be a name.
 
-    An ASCII letter, digit or `_`, then letters, digits and `._@-`, 128 characters at most.
+    A name is an ASCII letter, digit or `_`, then letters, digits and `._@-`; 128 characters at
+    most.
     """
     return len(text) <= MAX_LENGTH and _NAME.fullmatch(text) is not None
 
 
 def is_key(text: str) -> bool:
-    """Tell whether `text` is 32 lower-case hexadecimal digits."""
+    """Return whether `text` is 32 lower-case hexadecimal digits."""
     return _KEY.fullmatch(text) is not None
 
 
 def is_file_name(text: str) -> bool:
-    """Tell whether `text` is one or more names joined by `/`.
-
-    A file in an artifact, or in a folder of it.
-    """
+    """Return whether `text` is one or more names joined by `/`, as files of artifacts have."""
     return all(is_name(part) for part in text.split("/"))
 
 
 def check_name(kind: str, text: str) -> None:
-    """Raise `UsageError` unless `text` is a name.
-
-    `kind` says in the message what it should name.
-    """
+    """Raise `UsageError` unless `text` is a name; `kind` is what it names, for the message."""
     if not is_name(text):
-        near = re.sub(r"[^A-Za-z0-9._@-]+", "-", text).lstrip(".@-")[:MAX_LENGTH] or "name"
+        suggestion = re.sub(r"[^A-Za-z0-9._@-]+", "-", text).lstrip(".@-")[:MAX_LENGTH] or "name"
         raise UsageError(
             f"{kind} name {text!r} cannot be used",
             expected=(
                 "ASCII letters, digits and '._@-', first a letter, a digit or '_', at most "
                 f"{MAX_LENGTH} characters"
             ),
-            fix=f"use a name such as '{near}'",
+            fix=f"use a name such as '{suggestion}'",
         )
 
 

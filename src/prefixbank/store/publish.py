@@ -1,4 +1,4 @@
-"""Make an entry once, whatever is killed in between: all of it is there, or nothing."""
+"""Make an entry once and publish it atomically, whatever is killed in between."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from prefixbank.store.layout import Layout
 from prefixbank.store.locks import lock
 
 Make = Callable[[Path, Path], JSON]
-"""`make(out, work)` writes the artifact's files to the empty folder `out` and may keep checkpoints
-in `work`; returns the info."""
+"""`make(out, work)` writes the artifact's files to the empty folder `out`, may keep checkpoints in
+`work`, and returns the info."""
 
 
 def build(
     layout: Layout, document: JSON, make: Make, *, force: bool, on_wait: Callable[[], None] | None
 ) -> tuple[Entry, bool]:
-    """Return the entry of `document` and whether it was there already; see `Store.build`."""
+    """Return the entry of `document` and whether it existed already; see `Store.build`."""
     key = key_of(document)
     target = layout.entry(document["step"], key)
     if not force and (entry := use(target)):
@@ -39,10 +39,7 @@ def build(
 
 
 def use(path: Path) -> Entry | None:
-    """Read an entry and note the time, which is where its days of grace begin.
-
-    None if it is not there.
-    """
+    """Return an entry, or None if there is none; its days of grace start again."""
     with storage_errors(path):
         if not is_there(path):
             return None
@@ -51,9 +48,9 @@ def use(path: Path) -> Entry | None:
 
 
 def _clean(layout: Layout, key: str, target: Path) -> None:
-    """Delete what a process that died left in tmp/ for this key, except checkpoints.
+    """Delete what a dead process left in tmp/ for this key, except checkpoints.
 
-    To be called under the lock.
+    The caller holds the lock.
     """
     old = layout.scratch(key, "old")
     _restore(old, target)
@@ -92,7 +89,7 @@ def _make(layout: Layout, document: JSON, make: Make, *, force: bool) -> tuple[E
 
 
 def _publish(layout: Layout, sealed: Entry) -> tuple[Entry, bool]:
-    """Rename a sealed folder to its place; if somebody without our lock was first, theirs stays."""
+    """Rename a sealed folder to its final path; if another process was first, its entry stays."""
     target = layout.entry(sealed.step, sealed.key)
     _make_step_folder(target.parent)
     try:
@@ -106,9 +103,9 @@ def _publish(layout: Layout, sealed: Entry) -> tuple[Entry, bool]:
 
 
 def _replace(layout: Layout, sealed: Entry) -> tuple[Entry, bool]:
-    """Put a sealed folder where an old one may be.
+    """Publish a sealed folder in place of an old one.
 
-    If that fails the old one is put back, after a kill by the next build.
+    If that fails, the old one is restored; after a kill, by the next build.
     """
     target, old = layout.entry(sealed.step, sealed.key), layout.scratch(sealed.key, "old")
     if is_there(target):

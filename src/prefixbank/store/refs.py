@@ -14,12 +14,12 @@ from prefixbank.store.layout import Layout
 from prefixbank.store.names import is_key
 
 PIN = "pin"
-"""Kind of the refs that only say: keep this. Their name is the key."""
+"""Kind of the refs that only keep an entry from gc. Their name is the key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ref:
-    """A name, `<kind>/<name>`, and the key of the entry it now stands for."""
+    """A name, `<kind>/<name>`, and the key of the entry that it points to."""
 
     kind: str
     name: str
@@ -31,7 +31,7 @@ class Ref:
 
 
 def set_ref(layout: Layout, kind: str, name: str, key: str) -> Ref:
-    """Let `kind/name` stand for the entry `key`, in one rename.
+    """Point `kind/name` to the entry `key`, atomically.
 
     Raises:
         UsageError: a bad name, or no such entry.
@@ -42,7 +42,7 @@ def set_ref(layout: Layout, kind: str, name: str, key: str) -> Ref:
         entry = layout.find(key)
         if entry is None:
             raise UsageError(
-                f"{kind}/{name} cannot stand for {shorten(key)}",
+                f"{kind}/{name} cannot point to {shorten(key)}, which is not in the store",
                 expected="an entry of the store",
                 fix="prefixbank cache ls",
             )
@@ -81,14 +81,14 @@ def all_refs(layout: Layout, kind: str | None = None) -> list[Ref]:
     """Return the refs of a kind, or all, sorted by kind and name; raises as `read_ref`."""
     with storage_errors(layout.root):
         paths = layout.ref_paths(kind)
-    found = (read_ref(layout, path.parent.name, path.stem) for path in paths)
-    return [ref for ref in found if ref is not None]
+    refs = (read_ref(layout, path.parent.name, path.stem) for path in paths)
+    return [ref for ref in refs if ref is not None]
 
 
 def remove_ref(layout: Layout, kind: str, name: str) -> bool:
-    """Remove a ref, a damaged one too; return whether there was one.
+    """Remove a ref, even a damaged one, and return whether there was one.
 
-    What it stood for stays until gc.
+    Its entry stays until gc.
     """
     path = layout.ref(kind, name)
     with storage_errors(layout.root):

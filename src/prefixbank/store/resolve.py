@@ -1,4 +1,4 @@
-"""From what a user writes to an entry: a ref, a name, a key or the beginning of a key."""
+"""Resolve what a user writes (a ref, a name, a key or the beginning of a key) to an entry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prefixbank.store.names import is_name
 from prefixbank.store.refs import PIN, Ref, all_refs, read_ref
 
 MIN_SHORT_LENGTH = 6
-"""Fewest digits that stand for a key."""
+"""Fewest digits of an abbreviated key."""
 
 SHOWN = 12
 """Most names that a message lists."""
@@ -22,7 +22,7 @@ _KEY_START = re.compile(rf"[0-9a-f]{{{MIN_SHORT_LENGTH},{KEY_LENGTH}}}")
 
 
 def resolve(layout: Layout, kind: str, text: str) -> Entry:
-    """Return the entry that `text` means; see `Store.resolve`."""
+    """Return the entry that `text` refers to; see `Store.resolve`."""
     named = _named(layout, kind, text)
     if len(named) > 1:
         _refuse_ambiguous(text, [str(ref) for ref in named])
@@ -41,9 +41,9 @@ def resolve(layout: Layout, kind: str, text: str) -> Entry:
 
 
 def _named(layout: Layout, kind: str, text: str) -> list[Ref]:
-    """Return the refs that `text` may mean.
+    """Return the refs that `text` may refer to.
 
-    `kind/name` one, a bare name one of the wanted kind, or of every kind if none is wanted.
+    `kind/name` is one ref. A bare name is one of kind `kind`, or of any kind if that is empty.
     """
     written, slash, name = text.rpartition("/")
     if slash and kind not in ("", written):
@@ -59,15 +59,15 @@ def _named(layout: Layout, kind: str, text: str) -> list[Ref]:
         if written or kind
         else sorted({path.parent.name for path in layout.ref_paths()})
     )
-    found = (read_ref(layout, kind, name) for kind in kinds)
-    return [ref for ref in found if ref is not None]
+    refs = (read_ref(layout, kind, name) for kind in kinds)
+    return [ref for ref in refs if ref is not None]
 
 
 def _entry_of(layout: Layout, ref: Ref) -> Entry:
     path = layout.find(ref.key)
     if path is None:
         raise DamagedError(
-            f"ref {ref} stands for {shorten(ref.key)}, which is not in the store",
+            f"ref {ref} points to {shorten(ref.key)}, which is not in the store",
             expected="an entry for every ref",
             fix=f"make {ref} again    or delete {layout.ref(ref.kind, ref.name)}",
         )
@@ -76,7 +76,7 @@ def _entry_of(layout: Layout, ref: Ref) -> Entry:
 
 def _refuse_ambiguous(text: str, candidates: list[str]) -> NoReturn:
     raise UsageError(
-        f"{text!r} can mean {len(candidates)} entries",
+        f"{text!r} matches {len(candidates)} entries",
         expected=f"one of: {_listing(candidates)}",
         fix=f"write more of it, for example {candidates[0].split()[0]}",
     )
@@ -84,12 +84,12 @@ def _refuse_ambiguous(text: str, candidates: list[str]) -> NoReturn:
 
 def _refuse_unknown(layout: Layout, kind: str, text: str) -> NoReturn:
     known = [ref for ref in all_refs(layout, kind or None) if ref.kind != PIN]
-    near = did_you_mean(
+    suggestion = did_you_mean(
         text, [str(ref) for ref in known] if "/" in text else [ref.name for ref in known]
     )
     listed = _listing([str(ref) for ref in known]) or f"no {kind or 'ref'} is set yet"
     raise UsageError(
-        f"no {kind or 'ref'} or key {text!r} in the store at {layout.root}{near}",
+        f"no {kind or 'ref'} or key {text!r} in the store at {layout.root}{suggestion}",
         expected=f"a ref ({listed}) or at least {MIN_SHORT_LENGTH} digits of a key",
         fix="prefixbank cache ls    or name another store: --store PATH",
     )

@@ -1,4 +1,4 @@
-"""The store: one folder of immutable entries, found by key, named by refs."""
+"""The store: a folder of immutable entries, looked up by key and named by refs."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ GRACE_DAYS = 14
 class Store:
     """A store below `root`.
 
-    The folder is made by the first write; reading an absent store finds nothing.
+    The first write creates the folder; without it the store is empty.
 
     Every method raises `StoreError` if the folder cannot be used (read-only, full, no permission),
-    and `DamagedError` where it opens an entry or a ref that is not what was written.
+    and `DamagedError` if it opens an entry or a ref that differs from what was written.
 
     Raises:
         StoreError: `root` holds a store of a newer layout.
@@ -42,10 +42,7 @@ class Store:
         return self._layout.root
 
     def get(self, key: str) -> Entry | None:
-        """Return the entry with this full key, or None.
-
-        Its files are checked when they are opened.
-        """
+        """Return the entry with this full key, or None; files are checked when they are opened."""
         path = self._find(key)
         return None if path is None else entry_if_there(path)
 
@@ -57,47 +54,41 @@ class Store:
         force: bool = False,
         on_wait: Callable[[], None] | None = None,
     ) -> tuple[Entry, bool]:
-        """Return the entry of `document` and whether it was there already; make it if it was not.
+        """Return the entry of `document` and whether it existed already; make it if it did not.
 
-        One process makes a key at a time; a second one waits and then finds the entry. If `make`
-        raises, or the process is killed, nothing is published, `work` stays for the next attempt
-        and `out` does not.
+        One process makes a key at a time; a second one waits and then gets the entry. If `make`
+        raises, or the process is killed, nothing is published. `work` is then kept for the next
+        attempt, and `out` is not.
 
         Args:
             document: what determines the result, from `document()`.
             make: `make(out, work)` writes the files into the empty folder `out`, may keep
                 checkpoints in `work`, and returns the info.
-            force: make it from the start (checkpoints are dropped) and replace the entry, damaged
-                or not.
+            force: make it without checkpoints, and replace the entry, damaged or not.
             on_wait: called once if another process is making this key.
 
         Raises:
-            DamagedError: the entry is there, damaged, and `force` is false.
+            DamagedError: the entry is damaged, and `force` is false.
             StoreError: the store cannot be written.
             ValueError, TypeError: `make` left a file or an info that cannot be published.
         """
         return publish.build(self._layout, document, make, force=force, on_wait=on_wait)
 
     def entries(self, step: str | None = None) -> list[Entry]:
-        """Return all readable entries, or those of a step, oldest first.
-
-        `damaged` has the others.
-        """
+        """Return all readable entries, or those of a step, oldest first; see `damaged`."""
         return [entry for _, entry in self._read(step) if isinstance(entry, Entry)]
 
     def damaged(self, step: str | None = None) -> list[tuple[Path, DamagedError]]:
-        """Return the folders of entries whose entry.json cannot be used, each with the reason.
+        """Return the folders of entries (of a step) whose entry.json is damaged, with the reason.
 
-        Of all entries, or of those of a step.
-
-        `verify` looks at all files.
+        `verify` checks all files.
         """
         return [
             (path, error) for path, error in self._read(step) if isinstance(error, DamagedError)
         ]
 
     def set_ref(self, kind: str, name: str, key: str) -> Ref:
-        """Let `kind/name` stand for an entry from now on.
+        """Point `kind/name` to an entry.
 
         Raises:
             UsageError: a name that cannot be used, or no such entry.
@@ -113,11 +104,11 @@ class Store:
         return refs.all_refs(self._layout, kind)
 
     def remove_ref(self, kind: str, name: str) -> bool:
-        """Remove a ref and return whether there was one; the entry stays until gc."""
+        """Remove a ref and return whether there was one; its entry stays until gc."""
         return refs.remove_ref(self._layout, kind, name)
 
     def pin(self, key: str) -> None:
-        """Keep an entry, and all it was made from, out of gc."""
+        """Keep an entry, and everything it was made from, from gc."""
         refs.set_ref(self._layout, PIN, key, key)
 
     def unpin(self, key: str) -> bool:
@@ -129,17 +120,16 @@ class Store:
         return [ref.key for ref in refs.all_refs(self._layout, PIN)]
 
     def resolve(self, kind: str, text: str) -> Entry:
-        """Return the entry that a user means.
+        """Return the entry that a user refers to.
 
         Args:
-            kind: kind of ref that is wanted (`prefix`, `bank`); empty: any kind.
-            text: `kind/name`, `name`, a full key, or its first digits, 6 or more. A ref wins over a
-                key.
+            kind: kind of ref (`prefix`, `bank`); empty: any kind.
+            text: `kind/name`, `name`, a full key, or its first digits, 6 or more. A ref takes
+                precedence over a key.
 
         Raises:
-            UsageError: nothing, or more than one entry, is meant by it; the message lists what
-                there is.
-            DamagedError: a ref leads to no entry.
+            UsageError: no entry, or more than one, matches; the message lists what there is.
+            DamagedError: a ref points to no entry.
         """
         with storage_errors(self.root):
             return resolve.resolve(self._layout, kind, text)
@@ -147,25 +137,25 @@ class Store:
     def gc_plan(self, now: datetime, grace_days: float = GRACE_DAYS) -> list[GcItem]:
         """Return what may be deleted; nothing is written.
 
-        Kept are: what a ref or pin leads to; what was made, or found by `build`, in the last
-        `grace_days`; whatever a kept entry's document names by digest, key or SHA-256 of a file,
-        and so on; everything locked. Of tmp/, half-made folders of dead processes go at once and
-        checkpoints after the days of grace.
+        An entry is kept if a ref or pin points to it; if it was made, or used by `build`, in the
+        last `grace_days`; if the document of a kept entry names its key, its digest or the SHA-256
+        of one of its files; or if it is locked. In tmp/, half-made folders of dead processes may be
+        deleted at once, checkpoints after the days of grace.
 
         Raises:
-            DamagedError: an entry.json or ref cannot be read, so that it is unknown what it keeps.
+            DamagedError: an entry.json or ref is damaged, so that what it keeps is unknown.
         """
         return gc.plan(self._layout, now, grace_days)
 
     def gc_run(self, plan: Sequence[GcItem]) -> int:
-        """Delete what a plan lists, except what has been used, named or locked since.
+        """Delete the items of a plan, except those used, named or locked since.
 
         Return the bytes freed. Links are not followed.
         """
         return gc.run(self._layout, plan)
 
     def verify(self, keys: Iterable[str] | None = None) -> Iterator[Verdict]:
-        """Yield a verdict on each entry, or on those with the given keys, after reading every file.
+        """Read every file of all entries, or of those with these keys, and yield a verdict on each.
 
         Raises:
             UsageError: a key that is not in the store.
@@ -193,8 +183,8 @@ class Store:
     def _read(self, step: str | None = None) -> list[tuple[Path, Entry | DamagedError]]:
         with storage_errors(self.root):
             paths = self._layout.entry_paths(step)
-        found = [(path, _entry_or_damage(path)) for path in paths]
-        return sorted([(path, entry) for path, entry in found if entry is not None], key=_age)
+        pairs = [(path, _entry_or_damage(path)) for path in paths]
+        return sorted([(path, entry) for path, entry in pairs if entry is not None], key=_age)
 
 
 def _entry_or_damage(path: Path) -> Entry | DamagedError | None:

@@ -1,4 +1,4 @@
-"""Read every byte again and say which entries are still what was published."""
+"""Read every byte of entries and check that they are what was published."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prefixbank.store.files import walk
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What verifying one entry found; `error` is None if all is well."""
+    """The result of verifying an entry; `error` is None if it is undamaged."""
 
     key: str
     step: str
@@ -23,14 +23,15 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Whether the entry is what was published."""
+        """Whether the entry is undamaged."""
         return self.error is None
 
 
 def verify(paths: Sequence[Path]) -> Iterator[Verdict]:
     """Yield a verdict for each entry folder.
 
-    Entry.json against folder and key, every file's SHA-256, and files that nobody listed.
+    entry.json must fit the folder and its key, and every file its SHA-256. There must be no other
+    files.
     """
     for path in paths:
         yield Verdict(key=path.name, step=path.parent.name, path=path, error=_error_of(path))
@@ -40,7 +41,7 @@ def _error_of(path: Path) -> PrefixbankError | None:
     try:
         entry = entry_at(path)
         with storage_errors(path):
-            there = {
+            present = {
                 item.relative_to(path).as_posix()
                 for item in walk(path)
                 if item.is_symlink() or not item.is_dir()
@@ -49,7 +50,7 @@ def _error_of(path: Path) -> PrefixbankError | None:
     except PrefixbankError as error:
         return error
     faults += [
-        f"{name} was not published" for name in sorted(there - set(entry.files) - {ENTRY_FILE})
+        f"{name} was not published" for name in sorted(present - set(entry.files) - {ENTRY_FILE})
     ]
     return (
         damaged(f"artifact {path} is damaged: {'; '.join(faults)}", delete=path) if faults else None

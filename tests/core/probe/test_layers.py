@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from prefixbank.core.probe.fit import fit_probe
-from prefixbank.core.probe.layers import LayerBlocks, best_place, fit_layers
+from prefixbank.core.probe.layers import LayerBlocks, best_index, fit_layers
 from prefixbank.core.shapes import ShapeError
 from tests.core.problems import classification
 
@@ -63,7 +63,7 @@ def test_vectors_of_another_size_are_refused():
 @pytest.mark.parametrize("useful", [0, 1, 2])
 def test_layer_with_the_best_cross_validation_score_is_chosen(useful):
     probe = fit_layers(*layered(useful), BLOCKS, FIT)
-    assert (probe.place, probe.layer) == (useful, (4, 5, 6)[useful])
+    assert (probe.index, probe.layer) == (useful, (4, 5, 6)[useful])
     assert probe.chosen.cv_score == max(model.cv_score for model in probe.models)
 
 
@@ -96,10 +96,10 @@ def test_other_layers_change_no_prediction():
 
 def test_last_layer_is_chosen_when_scores_tie():
     vectors, labels = classification(ROWS)
-    assert best_place([FIT(vectors, labels)] * 3) == 2
+    assert best_index([FIT(vectors, labels)] * 3) == 2
 
 
 def test_last_layer_is_chosen_when_nothing_can_be_cross_validated():
     vectors, _ = classification(3)
     models = [FIT(vectors, np.arange(3))] * 2
-    assert (models[0].cv_score, best_place(models)) == (None, 1)
+    assert (models[0].cv_score, best_index(models)) == (None, 1)

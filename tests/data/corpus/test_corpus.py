@@ -125,7 +125,7 @@ def test_ids_are_text_whatever_their_type(tmp_path: Path, values: list[Any]):
 
 
 def test_no_path_is_refused():
-    with pytest.raises(DataError, match="no corpus given") as caught:
+    with pytest.raises(DataError, match="corpus.path is empty") as caught:
         read_corpus(CorpusConfig(), io.BytesIO(b"a text"))
     assert "corpus.path=-" in caught.value.expected
 

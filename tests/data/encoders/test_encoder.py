@@ -348,7 +348,7 @@ def test_smaller_limit_of_tokenizer_and_positions_counts(
 @pytest.mark.parametrize("name", REFUSED)
 def test_family_with_attention_of_its_own_is_refused_by_name(tmp_path: Path, name: str):
     with pytest.raises(
-        EncoderError, match=f"{REFUSED[name].model} .* does not hand its attention"
+        EncoderError, match=f"{REFUSED[name].model} .* does not use transformers' attention"
     ) as caught:
         load_encoder(files_in(write_encoder(tmp_path, REFUSED[name])), "cpu")
     families = (*FAMILIES, name.removesuffix("-v2"))
@@ -436,7 +436,7 @@ def test_tokenizer_without_a_fast_form_is_refused(tmp_path: Path):
     (folder / "tokenizer.json").unlink()
     slow.save_pretrained(folder)
     with pytest.raises(
-        EncoderError, match=r"the tokenizer of toy \(BertJapaneseTokenizer\) has no fast form"
+        EncoderError, match=r"the tokenizer of toy \(BertJapaneseTokenizer\) has no fast version"
     ):
         load_encoder(files_in(folder), "cpu")
 

@@ -177,7 +177,7 @@ def test_index_without_weights_is_refused(tmp_path: Path):
 )
 def test_damaged_index_is_refused(tmp_path: Path, content: bytes):
     (write_files(tmp_path, shards=1) / SHARDED_WEIGHTS).write_bytes(content)
-    assert "does not say which weights are where" in refused(tmp_path).what
+    assert "does not map weights to files" in refused(tmp_path).what
 
 
 def test_bundled_encoder_is_found_inside_its_package(starter_encoder_path: Path):
@@ -233,7 +233,7 @@ def test_path_may_start_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("source", ["tiny", "bank"])
 def test_source_without_files_is_refused(source: str):
-    with pytest.raises(EncoderError, match=f"encoder={source} has no files of its own here"):
+    with pytest.raises(EncoderError, match=f"encoder={source} has no files of its own"):
         locate_encoder(EncoderConfig(source=source))
 
 
@@ -332,7 +332,7 @@ def test_hub_fault_is_an_error_that_names_the_repository_and_the_way_round(
 
 @pytest.mark.parametrize("name", ["a/b/c", "-bad-", "with space/name"])
 def test_name_that_is_no_repository_is_refused(name: str):
-    with pytest.raises(EncoderError, match=f"'{name}' is no repository name"):
+    with pytest.raises(EncoderError, match=f"'{name}' is not a repository name"):
         locate_encoder(hub(name))
 
 

@@ -55,8 +55,8 @@ def test_folder_decides_and_says_so_when_the_configuration_differs(tmp_path: Pat
     assert (task.metric, task.notes) == (
         "accuracy",
         (
-            "metric: accuracy, from task.json (the configuration says macro_f1)",
-            "task.columns: not used, a task folder has fixed names",
+            "metric: accuracy, from task.json (the configuration has macro_f1)",
+            "task.columns: ignored, a task folder has fixed names",
         ),
     )
 
@@ -71,7 +71,7 @@ def test_task_without_path_is_refused():
 
 
 def test_task_without_name_is_refused():
-    assert "the task has no name" in error_of()
+    assert "no task is named" in error_of()
 
 
 def test_missing_header_and_missing_train_come_together(tmp_path: Path):

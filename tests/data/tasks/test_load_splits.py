@@ -112,7 +112,7 @@ def test_missing_split_has_the_rarest_label_of_a_multilabel_task(tmp_path: Path)
 
 
 def test_train_too_small_to_split_is_refused(tmp_path: Path):
-    with pytest.raises(DataError, match="2 train rows are too few to split a test"):
+    with pytest.raises(DataError, match="2 train rows are too few for a test"):
         load(tmp_path, train=rows([0, 1]))
 
 

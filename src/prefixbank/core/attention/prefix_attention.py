@@ -1,10 +1,9 @@
 """Prefix attention: every layer reads a bank's slots in front of the text.
 
-transformers hands each attention call to a function looked up by name. Ours is registered once,
-under `ATTENTION`, and finds the slots in the keyword `prefix_slots` of `model(...)`, which the
-model passes down. Nothing is patched and nothing is remembered between calls. Of a soft prompt,
-which stands among the tokens, the keyword `prompt` says how many of them it is and with what
-weights.
+transformers looks up the attention function by name. Ours is registered once, as `ATTENTION`, and
+gets the slots through the keyword `prefix_slots` of `model(...)`, which the model passes down.
+Nothing is patched, and nothing is kept between calls. A soft prompt stands among the tokens; the
+keyword `prompt` holds its length and its weights.
 
 Source: Li & Liang 2021 (2101.00190); Liu et al. 2022 (2110.07602).
 """
@@ -29,7 +28,7 @@ ATTENTION = "prefixbank"
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionCall:
-    """What one attention layer was called with in a forward pass."""
+    """The sizes that one attention layer was called with in a forward pass."""
 
     module: nn.Module
     heads: int
@@ -53,7 +52,7 @@ class Slots:
     bias: Tensor | None = None
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Slots:
-        """Return the same slots elsewhere; the bias keeps its precision until it is added."""
+        """Return the slots on another device; the bias keeps its precision until it is added."""
         bias = None if self.bias is None else self.bias.to(device)
         return Slots(
             keys=self.keys.to(device, dtype), values=self.values.to(device, dtype), bias=bias
@@ -82,8 +81,8 @@ def prefix_attention(
     """Attend to a prefix and to the text in one softmax.
 
     Args:
-        module: attention layer; its `layer_idx` selects the slots. Without one (ALBERT calls a
-            single layer again and again) the number of calls so far does.
+        module: attention layer; its `layer_idx` selects the slots. Without one (ALBERT calls one
+            layer repeatedly) the number of calls so far selects them.
         query: [B, heads, T, D].
         key: [B, H, T, D].
         value: [B, H, T, D].
@@ -91,12 +90,12 @@ def prefix_attention(
             floats); None allows all.
         dropout: probability, training only.
         scaling: factor of the logits; None is D ** -0.5.
-        is_causal: tokens see only earlier tokens; None asks the module. A prefix is visible to all
-            tokens either way.
-        prefix_slots: what to read in front of the text; None is the plain encoder.
-        attention_calls: a list that belongs to this forward pass and gets every call appended.
-        prompt: the first tokens are these vectors, visible to all; their log-weights are added to
-            the logits of their keys.
+        is_causal: tokens see only earlier tokens; None uses the module's own setting. A prefix is
+            visible to all tokens either way.
+        prefix_slots: slots in front of the text; None is the plain encoder.
+        attention_calls: a list for this forward pass, to which every call is appended.
+        prompt: the vectors that are the first tokens, visible to all tokens; their log-weights are
+            added to the logits of their keys.
     Returns:
         [B, T, heads, D] and no weights.
     """
@@ -144,10 +143,7 @@ def prefix_attention(
 def _with_prompt(
     mask: Tensor | None, prompt: PromptVectors, query: Tensor, *, causal: bool
 ) -> Tensor | None:
-    """Make a prompt visible to all queries and add its log-weights.
-
-    All queries feel the weights, the prompt's own too.
-    """
+    """Make a prompt visible to all queries, its own included, and add its log-weights."""
     tokens, count = query.shape[2], prompt.vectors.shape[0]
     if mask is not None and mask.dtype == torch.bool:
         mask = visible_to_all(mask, count, causal=causal)
@@ -191,10 +187,8 @@ def _additive(mask: Tensor | None, query: Tensor, tokens: int) -> Tensor:
 def trace_attention(model: nn.Module, inputs: Mapping[str, Tensor]) -> list[AttentionCall]:
     """Run the model once and return its attention calls in order.
 
-    Layers that carry no `layer_idx` are numbered.
-
-    A layer called more than once stays without a number. An empty list: the model does not use
-    transformers' attention interface.
+    Layers without a `layer_idx` get one, unless they are called more than once. The list is empty
+    if the model does not use transformers' attention interface.
     """
     calls: list[AttentionCall] = []
     with torch.no_grad():

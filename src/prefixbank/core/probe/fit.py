@@ -1,11 +1,9 @@
-"""Light models on frozen vectors, their strength chosen by cross-validation.
+"""Fit a probe on frozen vectors and choose its regularisation strength by cross-validation.
 
-Linear ones and MLPs of one hidden layer.
+Probes are linear, or MLPs with one hidden layer; `linear.py` and `mlp.py` have their objectives.
+Vectors are standardised with the mean and standard deviation of the train rows.
 
-The objectives are in `probe_linear` and `probe_mlp`. Vectors are standardised with the mean and
-standard deviation of the train rows.
-
-All linear algebra runs on one thread: results then do not depend on the number of threads, and
+All linear algebra runs on one thread. So results do not depend on the number of threads, and
 matrices of this size are no slower.
 """
 
@@ -28,8 +26,8 @@ from prefixbank.core.stats.metrics import check_metric, check_values, score
 from prefixbank.errors import UsageError
 
 Solver = Callable[[np.ndarray, np.ndarray, list[float], bool], list[Solution]]
-"""Standardised vectors [N, F], labels, ascending strengths, and whether this is to compare them, to
-one solution for each strength."""
+"""Takes standardised vectors [N, F], labels, ascending strengths, and whether the fits only serve
+to compare strengths. Returns one solution for each strength."""
 
 
 def fit_probe(
@@ -45,13 +43,13 @@ def fit_probe(
     model: ProbeType = "linear",
     hidden_size: int = 64,
 ) -> ProbeModel:
-    """Choose the strength by cross-validation on the train rows, then fit all of them.
+    """Choose the strength by cross-validation on the train rows, then fit on all of them.
 
     The score of a strength is the metric over all train rows, each predicted by the fit that did
-    not see it. The highest score wins, a tie goes to the stronger regularisation. For the folds see
-    `assign_folds`. When there are fewer than two, nothing can be cross-validated: the middle
-    strength is taken (the stronger of two) and `cv_scores` stays empty, which the caller should
-    tell the user.
+    not see it. The highest score wins; a tie goes to the stronger regularisation. For the folds see
+    `assign_folds`. With fewer than two folds nothing can be cross-validated. Then the middle
+    strength is taken (the stronger of two) and `cv_scores` is empty, which the caller should report
+    to the user.
 
     Args:
         vectors: float [N, F], finite.
@@ -61,8 +59,8 @@ def fit_probe(
         metric: what cross-validation maximises.
         num_outputs: C; 1 for regression.
         Cs: inverse regularisation strengths to choose from, all > 0.
-        folds: wanted number of folds.
-        seed: of the assignment of rows to folds, and of an MLP's first weights.
+        folds: number of folds, if there are rows enough.
+        seed: of the assignment of rows to folds, and of an MLP's start weights.
         model: `linear`, or `mlp` with one hidden layer.
         hidden_size: H of an MLP.
 
@@ -128,9 +126,9 @@ def _cross_validate(
     path: list[float],
     solve: Solver,
 ) -> tuple[dict[float, float], int]:
-    """Return each strength's score over held-out predictions, and the count of unconverged fits.
+    """Return each strength's score over held-out predictions, and the number of unconverged fits.
 
-    There are no scores with a single fold.
+    With a single fold there are no scores.
     """
     if not fold_of.any():
         return {}, 0
@@ -163,7 +161,7 @@ def _solve(
     path: list[float],
     search: bool,
 ) -> list[Solution]:
-    """Fit standardised x [N, F] at every strength of the ascending path."""
+    """Fit standardised x [N, F] at each strength of the ascending path."""
     match model:
         case "linear":
             return solve_linear(kind, x, labels, path, num_outputs, search=search)

@@ -1,7 +1,4 @@
-"""Sweep over layers: one probe for each layer's part of a vector.
-
-Cross-validation on the train rows chooses.
-"""
+"""One probe for each layer's part of a vector; cross-validation on the train rows chooses one."""
 
 from __future__ import annotations
 
@@ -16,25 +13,25 @@ from prefixbank.core.shapes import ShapeError
 
 @dataclass(frozen=True, kw_only=True)
 class LayerBlocks:
-    """Where in a vector each layer is.
+    """The position of each layer in a vector.
 
     Args:
         layers: k layer numbers in the order of their blocks; 0 is the embedding layer.
-        size: E, numbers in one block.
+        size: E, features in one block.
     """
 
     layers: tuple[int, ...]
     size: int
 
     def split(self, vectors: np.ndarray) -> list[np.ndarray]:
-        """Return the k layers' own vectors, each [N, O·E], of vectors [N, O·k·E].
+        """Split vectors [N, O·k·E] into the vectors of the k layers, each [N, O·E].
 
-        O is how often the k blocks come one after another: for each pass of a bank that lays
-        vectors side by side, for each of the features of a pair. Every layer gets its block of
-        each.
+        O is how often the sequence of k blocks repeats: once for each pass of a bank that
+        concatenates vectors, and for each kind of feature of a pair. A layer gets its block of each
+        repetition.
 
         Raises:
-            ShapeError: vectors are not made of such blocks.
+            ShapeError: the size of the vectors is not a multiple of k·E.
         """
         rows, features = vectors.shape
         if features % (len(self.layers) * self.size):
@@ -44,36 +41,36 @@ class LayerBlocks:
                 fix="embed again with pooling.layers=concat_last",
             )
         blocks = vectors.reshape(rows, -1, len(self.layers), self.size)
-        return [blocks[:, :, place].reshape(rows, -1) for place in range(len(self.layers))]
+        return [blocks[:, :, index].reshape(rows, -1) for index in range(len(self.layers))]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayeredProbe:
-    """One probe for each layer, and which of them predicts.
+    """One probe for each layer, and the one that predicts.
 
     Args:
-        blocks: where each layer is.
+        blocks: position of each layer.
         models: k probes, in the order of `blocks.layers`.
-        place: of the chosen one.
+        index: of the probe that predicts.
     """
 
     blocks: LayerBlocks
     models: tuple[ProbeModel, ...]
-    place: int
+    index: int
 
     @property
     def layer(self) -> int:
         """Return the number of the chosen layer."""
-        return self.blocks.layers[self.place]
+        return self.blocks.layers[self.index]
 
     @property
     def chosen(self) -> ProbeModel:
         """Return the probe of the chosen layer."""
-        return self.models[self.place]
+        return self.models[self.index]
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
         """Return the chosen probe's predictions for whole vectors [N, O·k·E]."""
-        return self.chosen.predict(self.blocks.split(vectors)[self.place])
+        return self.chosen.predict(self.blocks.split(vectors)[self.index])
 
 
 def fit_layers(
@@ -82,25 +79,25 @@ def fit_layers(
     blocks: LayerBlocks,
     fit: Callable[[np.ndarray, np.ndarray], ProbeModel],
 ) -> LayeredProbe:
-    """Fit one probe for each layer and choose by cross-validation score.
+    """Fit one probe for each layer and choose one by its cross-validation score.
 
     Args:
         vectors: float [N, O·k·E].
         labels: [N] or [N, C], as in `fit_probe`.
-        blocks: where each layer is.
+        blocks: position of each layer.
         fit: chooses the strength and fits, on the train rows of one layer.
 
     Raises:
-        ShapeError: vectors are not made of such blocks.
+        ShapeError: the size of the vectors does not fit the blocks.
     """
     models = tuple(fit(block, labels) for block in blocks.split(vectors))
-    return LayeredProbe(blocks=blocks, models=models, place=best_place(models))
+    return LayeredProbe(blocks=blocks, models=models, index=best_index(models))
 
 
-def best_place(models: Sequence[ProbeModel]) -> int:
-    """Return the place of the highest cross-validation score.
+def best_index(models: Sequence[ProbeModel]) -> int:
+    """Return the index of the probe with the highest cross-validation score.
 
-    A tie, or no scores for lack of rows, goes to the last layer.
+    The last layer wins a tie, and is taken where too few rows leave no scores.
     """
     scores = [-np.inf if model.cv_score is None else model.cv_score for model in models]
-    return max(range(len(models)), key=lambda place: (scores[place], place))
+    return max(range(len(models)), key=lambda index: (scores[index], index))

@@ -1,11 +1,11 @@
 """Linear probes: logistic and ridge regression at each strength of an ascending path.
 
-Objectives, on standardised vectors, S the strength, biases never penalised:
+Objectives on standardised vectors, with strength S; biases are not penalised:
 
 * classification: sum over rows of the softmax cross-entropy + |W|^2 / (2 S);
-* multilabel: the same with one independent logistic model for each label;
-* regression: sum over rows of squared errors + |w|^2 / S, that is ridge with alpha = 1 / S. Both
-  sides scale with the square of the labels' unit, so the choice of unit does not matter.
+* multilabel: the same, with one independent logistic model for each label;
+* regression: sum over rows of squared errors + |w|^2 / S, which is ridge with alpha = 1 / S. Both
+  terms scale with the square of the labels' unit, so the unit does not matter.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ MAX_ITERATIONS = 5000
 """Limit of one logistic fit. Well-scaled vectors need tens to hundreds."""
 
 SEARCH_TOLERANCE = 1e-4
-"""Largest gradient component (of the mean loss) at which a cross-validation fit, in float32,
-stops."""
+"""A cross-validation fit, in float32, stops when no component of the gradient of the mean loss is
+larger."""
 
 REFIT_TOLERANCE = 1e-5
-"""The same for the last fit, in float64."""
+"""The same for the final fit, in float64."""
 
 
 def solve_linear(
@@ -46,9 +46,9 @@ def solve_linear(
     *,
     search: bool,
 ) -> list[Solution]:
-    """Fit standardised x [N, F] at every strength of the ascending path.
+    """Fit standardised x [N, F] at each strength of the ascending path.
 
-    `search`: to compare strengths, so less exactly.
+    `search`: the fits only serve to compare strengths, and are less exact.
     """
     tolerance = SEARCH_TOLERANCE if search else REFIT_TOLERANCE
     match kind:
@@ -68,7 +68,7 @@ def solve_linear(
 
 
 def fit_quietly(model: Any, x: np.ndarray, labels: np.ndarray) -> int:
-    """Fit a scikit-learn model in place; return 1 instead of a warning when it does not converge.
+    """Fit a scikit-learn model in place; return 1 if it does not converge, instead of warning.
 
     Other warnings pass through.
     """
@@ -86,9 +86,9 @@ def fit_quietly(model: Any, x: np.ndarray, labels: np.ndarray) -> int:
 def _logistic_path(
     x: np.ndarray, labels: np.ndarray, path: list[float], tolerance: float
 ) -> list[Solution]:
-    """Fit the classes that occur, in order, each fit starting from the one before.
+    """Fit the classes that occur, each strength starting from the solution of the one before.
 
-    One column for two classes, zeros for one class.
+    Two classes give one column; one class gives zeros.
     """
     if len(np.unique(labels)) == 1:
         return [Solution(weights=np.zeros((x.shape[1], 1)), bias=np.zeros(1))] * len(path)
@@ -110,7 +110,8 @@ def _label_path(
 ) -> list[Solution]:
     """Fit one label [N] of a multilabel task.
 
-    A label that no row or every row has gets a bias of `ABSENT_CLASS_LOGIT` or `-NEVER`.
+    The bias is `ABSENT_CLASS_LOGIT` for a label that no row has, and minus that for a label that
+    every row has.
     """
     if labels.min() == labels.max():
         constant = -ABSENT_CLASS_LOGIT if labels[0] else ABSENT_CLASS_LOGIT

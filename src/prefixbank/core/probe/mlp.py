@@ -1,6 +1,6 @@
 """MLP probes: one hidden layer of H tanh units, at each strength of a path.
 
-Objectives, on standardised vectors, S the strength, W all weights of both layers, biases never
+Objectives on standardised vectors, with strength S and weights W of both layers; biases are not
 penalised:
 
 * classification: sum over rows of the softmax cross-entropy + |W|^2 / (2 S);
@@ -8,11 +8,11 @@ penalised:
   layer;
 * regression: sum over rows of squared errors of the standardised labels + |W|^2 / S.
 
-So S means what it means for a linear probe. scikit-learn divides the whole by N: its `alpha` is
-1 / S. The solver is L-BFGS on all rows at once: no learning rate, no batches, and with a seed
-nothing random. tanh, since L-BFGS wants a smooth loss (with ReLU it often does not converge). Each
-strength starts from the same seeded weights: strong regularisation shrinks all weights to 0, from
-where no fit gets away.
+So S means the same as for a linear probe. scikit-learn divides the objective by N; its `alpha` is
+1 / S. The solver is L-BFGS on all rows at once: it needs no learning rate and no batches, and is
+deterministic for a seed. The units are tanh, since L-BFGS needs a smooth loss; with ReLU it often
+does not converge. Each strength starts from the same seeded weights, and not from the solution
+before: strong regularisation shrinks all weights to 0, where every later fit would stay.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_ITERATIONS = 500
 """Limit of one fit. Sentence vectors of a thousand rows need tens to hundreds."""
 
 TOLERANCE = 1e-4
-"""Largest gradient component (of the mean loss) at which a fit stops."""
+"""A fit stops when no component of the gradient of the mean loss is larger."""
 
 
 def solve_mlp(
@@ -44,7 +44,7 @@ def solve_mlp(
     hidden_size: int,
     seed: int,
 ) -> list[Solution]:
-    """Fit standardised x [N, F] at every strength of the path, each from the same start."""
+    """Fit standardised x [N, F] at each strength of the path, all from the same start weights."""
     return [
         _solve_one(kind, x, labels, strength, num_outputs, hidden_size, seed) for strength in path
     ]
@@ -82,15 +82,16 @@ def _solve_one(
 def _solve_labels(
     x: np.ndarray, labels: np.ndarray, strength: float, hidden_size: int, seed: int
 ) -> Solution:
-    """Fit the labels [N, C] that vary together.
+    """Fit labels [N, C] together, those that vary.
 
-    A label that no row or every row has gets a bias of `ABSENT_CLASS_LOGIT` or `-NEVER`.
+    The bias is `ABSENT_CLASS_LOGIT` for a label that no row has, and minus that for a label that
+    every row has.
     """
     varies = labels.min(axis=0) < labels.max(axis=0)
     bias = np.where(labels[0] > 0, -ABSENT_CLASS_LOGIT, ABSENT_CLASS_LOGIT)
     if not varies.any():
         return _constant(x, bias)
-    # One column has to go in flat, or scikit-learn warns.
+    # scikit-learn warns about a single column unless it is flat.
     fitted = _fit(
         x,
         labels[:, varies] if varies.sum() > 1 else labels[:, varies][:, 0],
@@ -113,9 +114,9 @@ def _fit(
     *,
     regression: bool,
 ) -> Solution:
-    """Fit what varies.
+    """Fit labels that vary: values [N], classes [N] or label columns [N, C].
 
-    [N] values, [N] classes (one column for two of them, the logit of the second) or [N, C] labels.
+    Two classes give one column, the logit of the second.
     """
     settings = {
         "hidden_layer_sizes": (hidden_size,),
@@ -139,7 +140,7 @@ def _fit(
 
 
 def _constant(x: np.ndarray, bias: np.ndarray) -> Solution:
-    """Return the answer that no vector changes: a hidden layer of one unit at 0."""
+    """Return the solution whose decision is `bias` for every vector: one hidden unit at 0."""
     hidden_weights, hidden_bias = np.zeros((x.shape[1], 1)), np.zeros(1)
     return Solution(
         weights=np.zeros((1, len(bias))),

@@ -1,7 +1,4 @@
-"""Fitted probes and their scores.
-
-numpy only, so that a stored probe can be used without scikit-learn.
-"""
+"""Fitted probes and their scores. numpy only: a stored probe is used without scikit-learn."""
 
 from __future__ import annotations
 
@@ -18,12 +15,12 @@ from prefixbank.errors import DataError
 
 
 class Predictor(Protocol):
-    """What can be scored: anything that turns vectors into predictions."""
+    """Anything that turns vectors into predictions."""
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
         """Return predictions for vectors [N, F].
 
-        Classes int64 [N], labels uint8 [N, C] or values float64 [N].
+        They are classes int64 [N], labels uint8 [N, C] or values float64 [N].
         """
 
 
@@ -33,30 +30,30 @@ class ProbeModel:
 
     With x = `(vectors - mean) / scale`, `hidden` is x for a linear probe and
     `tanh(x @ hidden_weights + hidden_bias)` for an MLP. Arrays are float64 and the rest is JSON, so
-    that a probe is stored without pickle.
+    that a probe can be stored without pickle.
     """
 
     kind: Kind
     weights: np.ndarray
-    """[F, C] on standardised features, of an MLP [H, C]; C is 1 for regression and 2 for a task of
-    two classes."""
+    """[F, C] on standardised features, [H, C] for an MLP; C is 1 for regression and 2 for a task
+    with two classes."""
     bias: np.ndarray
-    """[C]; `NEVER` for a class that no train row has."""
+    """[C]; `ABSENT_CLASS_LOGIT` for a class that no train row has."""
     hidden_weights: np.ndarray | None = None
-    """[F, H] of an MLP."""
+    """[F, H] for an MLP."""
     hidden_bias: np.ndarray | None = None
-    """[H] of an MLP."""
+    """[H] for an MLP."""
     mean: np.ndarray
-    """[F] of the train rows."""
+    """[F], mean of the train rows."""
     scale: np.ndarray
-    """[F] standard deviation of the train rows; 1 for a constant feature."""
+    """[F], standard deviation of the train rows; 1 for a constant feature."""
     strength: float
     """The chosen inverse regularisation strength S."""
     cv_scores: dict[str, float]
-    """Cross-validation score of each strength, by `repr(strength)`; empty when there were too few
+    """Cross-validation score of each strength, by `repr(strength)`; empty if there were too few
     rows to cross-validate."""
     unconverged_fits: int
-    """How many iterative fits, cross-validation included, stopped before they converged."""
+    """Number of iterative fits, cross-validation included, that stopped before they converged."""
 
     @property
     def cv_score(self) -> float | None:
@@ -64,7 +61,7 @@ class ProbeModel:
         return self.cv_scores.get(repr(self.strength))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays by name, those of the hidden layer only where there is one."""
+        """Return the arrays by name; those of the hidden layer only if there is one."""
         named = {
             name: getattr(self, name)
             for name in ("weights", "bias", "hidden_weights", "hidden_bias", "mean", "scale")
@@ -72,10 +69,7 @@ class ProbeModel:
         return {name: array for name, array in named.items() if array is not None}
 
     def decision(self, vectors: np.ndarray) -> np.ndarray:
-        """Return float64 [N, C].
-
-        Logits (classification, multilabel) or the predicted value (regression) of vectors [N, F].
-        """
+        """Return the logits (for regression: the values) of vectors [N, F], float64 [N, C]."""
         solution = Solution(
             weights=self.weights,
             bias=self.bias,
@@ -87,14 +81,14 @@ class ProbeModel:
     def predict(self, vectors: np.ndarray) -> np.ndarray:
         """Return predictions for vectors [N, F].
 
-        Classes int64 [N], labels uint8 [N, C] or values float64 [N].
+        They are classes int64 [N], labels uint8 [N, C] or values float64 [N].
         """
         return predictions_from(self.kind, self.decision(vectors))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Score of a probe on n rows, its 95 % bootstrap interval, and all metrics of the kind."""
+    """The score of a probe on n rows, its 95 % bootstrap interval, and all metrics of the kind."""
 
     score: float
     low: float
@@ -142,7 +136,7 @@ def evaluate_predictions(
 
 
 def check_vectors(vectors: np.ndarray, rows: int) -> None:
-    """Raise DataError unless there are `rows` finite vectors of one size or more."""
+    """Raise DataError unless there are `rows` finite vectors with one or more features."""
     if vectors.ndim != 2 or len(vectors) != rows or not vectors.shape[1]:
         what = f"vectors of shape {list(vectors.shape)} for {rows} labels"
         raise DataError(
@@ -151,6 +145,6 @@ def check_vectors(vectors: np.ndarray, rows: int) -> None:
             fix="embed the texts that the labels belong to",
         )
     if not np.isfinite(vectors).all():
-        rows_hit = int((~np.isfinite(vectors)).any(axis=1).sum())
-        what = f"{rows_hit} of {rows} vectors hold infinities or are not numbers"
+        bad_rows = int((~np.isfinite(vectors)).any(axis=1).sum())
+        what = f"{bad_rows} of {rows} vectors hold infinities or NaN"
         raise DataError(what, expected="finite vectors", fix="embed again with precision=fp32")

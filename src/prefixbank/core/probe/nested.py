@@ -1,9 +1,7 @@
-"""Nested cross-validation.
+"""Nested cross-validation: a held-out prediction for every row of a task without a test split.
 
-A held-out prediction for every row of a task that has no test split of its own.
-
-Source: SentEval (Conneau & Kiela 2018, arXiv 1803.05449), its protocol for MR, CR, MPQA and SUBJ.
-There the score is the mean over the outer folds; here it is the metric over all rows, which for
+Source: SentEval (Conneau & Kiela 2018, arXiv 1803.05449), the protocol for MR, CR, MPQA and SUBJ.
+There the score is the mean over the outer folds. Here it is the metric over all rows, which for
 accuracy is the same up to the sizes of the folds.
 """
 
@@ -32,23 +30,24 @@ def nested_predictions(
     outer_folds: int,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray, list[P]]:
-    """Predict every row by a probe that saw only the rows of the other outer folds.
+    """Predict every row by a probe that was fitted on the other outer folds only.
 
-    It was fitted on them, and its strength chosen.
+    The probe's strength was chosen on these folds, too.
 
     Args:
         vectors: float [N, F].
         labels: [N] or [N, C], as in `fit_probe`.
         fit: chooses and fits a probe on some rows; called once for each outer fold.
         kind: kind of the task.
-        outer_folds: wanted number of outer folds, see `assign_folds`.
+        outer_folds: number of outer folds, if there are rows enough, see `assign_folds`.
         seed: of the assignment of rows to outer folds.
 
     Returns:
-        predictions [N] or [N, C], the outer fold int64 [N] of each row, and the probe of each fold.
+        Predictions [N] or [N, C], the outer fold int64 [N] of each row, and the probe of each fold.
 
     Raises:
-        DataError: no class (else: not the whole) has two rows, so that none can be held out.
+        DataError: there are not two rows of one class (for other kinds: two rows), so that none can
+            be held out.
     """
     fold_of = assign_folds(labels, kind=kind, folds=outer_folds, seed=seed)
     if not fold_of.any():

@@ -1,4 +1,4 @@
-"""Which rows a probe sees: folds of cross-validation, few-shot draws. numpy only."""
+"""Which rows a probe sees: cross-validation folds and few-shot samples. numpy only."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from prefixbank.choices import Kind
 
 
 def assign_folds(labels: np.ndarray, *, kind: Kind, folds: int, seed: int) -> np.ndarray:
-    """Deal rows out to folds of equal size, each class evenly (classification).
+    """Assign rows to folds of equal size; each class is spread evenly (classification).
 
     Args:
         labels: [N] or [N, C], as in `fit_probe`.
         kind: kind of the task.
-        folds: wanted number of folds.
-        seed: of the deal.
+        folds: number of folds, if there are rows enough.
+        seed: of the assignment.
 
     Returns:
-        int64 [N] fold numbers 0..n-1. n is `folds`, or the number of rows of the largest class
-        (else: of all rows) if that is less, so that a rarer class is missing from some folds. All 0
-        when nothing can be held out.
+        int64 [N] fold numbers 0..n-1. n is `folds`, or the number of rows of the largest class (for
+        other kinds: of all rows) if that is less; a rarer class is then missing from some folds.
+        All are 0 if nothing can be held out.
     """
     groups = _groups(labels, kind)
     count = max(1, min(folds, int(np.unique(groups, return_counts=True)[1].max())))
@@ -31,11 +31,9 @@ def assign_folds(labels: np.ndarray, *, kind: Kind, folds: int, seed: int) -> np
 
 
 def sample_shots(labels: np.ndarray, *, kind: Kind, shots: int, seed: int) -> np.ndarray:
-    """Draw rows without replacement.
+    """Draw rows without replacement: `shots` of each class, or `shots` in all for other kinds.
 
-    `shots` of each class that occurs, or `shots` in all (multilabel, regression).
-
-    With one seed, the rows of fewer shots are among the rows of more shots.
+    With one seed, the rows of fewer shots are a subset of those of more shots.
 
     Args:
         labels: [N] or [N, C], as in `fit_probe`.
@@ -47,7 +45,7 @@ def sample_shots(labels: np.ndarray, *, kind: Kind, shots: int, seed: int) -> np
         int64 row numbers, ascending.
 
     Raises:
-        ValueError: shots < 1, or a class (or the whole) has fewer rows.
+        ValueError: shots < 1, or a class (for other kinds: the task) has fewer rows.
     """
     groups = _groups(labels, kind)
     names, sizes = np.unique(groups, return_counts=True)
@@ -60,12 +58,12 @@ def sample_shots(labels: np.ndarray, *, kind: Kind, shots: int, seed: int) -> np
             else "there are"
         )
         raise ValueError(
-            f"{where} only {sizes.min(initial=len(labels))} rows, {shots} shots were asked for"
+            f"{where} only {sizes.min(initial=len(labels))} rows, fewer than {shots} shots"
         )
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     return np.sort(np.concatenate([shuffled[groups[shuffled] == name][:shots] for name in names]))
 
 
 def _groups(labels: np.ndarray, kind: Kind) -> np.ndarray:
-    """Return [N], the class of each row, or one for all where there are no classes."""
+    """Return [N], the class of each row; without classes 0 for all rows."""
     return labels if kind == "classification" else np.zeros(len(labels), dtype=np.int64)

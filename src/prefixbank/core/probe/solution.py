@@ -1,7 +1,4 @@
-"""Solutions of light models on standardised vectors: decision values and classes.
-
-Ridge regression, which needs no solver. numpy only.
-"""
+"""Weights of probes on standardised vectors and their predictions; ridge regression. numpy only."""
 
 from __future__ import annotations
 
@@ -14,15 +11,15 @@ import numpy as np
 from prefixbank.choices import Kind
 
 ABSENT_CLASS_LOGIT = -1e30
-"""Bias of a class or label that no train row has: finite, so that it survives JSON, and below any
-decision value of another class. A label that every train row has gets `-NEVER`."""
+"""Bias of a class or label that no train row has. It is finite, so that it can be written as JSON,
+and below any decision value of another class. A label that every train row has gets minus that."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
     """Weights [F, C] and bias [C] at one strength, on standardised vectors.
 
-    With a hidden layer [F, H] and [H], weights are [H, C].
+    With a hidden layer ([F, H] and [H]), weights are [H, C].
     """
 
     weights: np.ndarray
@@ -32,7 +29,7 @@ class Solution:
     unconverged: int = 0
 
     def decision(self, x: np.ndarray) -> np.ndarray:
-        """Return float64 [N, C] of standardised vectors [N, F]."""
+        """Return decision values, float64 [N, C], of standardised vectors [N, F]."""
         if self.hidden_weights is not None:
             x = np.tanh(x @ self.hidden_weights + self.hidden_bias)
         decision: np.ndarray = x @ self.weights + self.bias
@@ -40,10 +37,7 @@ class Solution:
 
 
 def predictions_from(kind: Kind, decision: np.ndarray) -> np.ndarray:
-    """Turn decision values [N, C] into predictions.
-
-    Classes int64 [N], labels uint8 [N, C] or values float64 [N].
-    """
+    """Turn decision values [N, C] into classes int64 [N], labels uint8 [N, C] or values [N]."""
     match kind:
         case "classification":
             classes: np.ndarray = decision.argmax(axis=1)
@@ -57,7 +51,7 @@ def predictions_from(kind: Kind, decision: np.ndarray) -> np.ndarray:
 
 
 def mean_and_scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return float64 [F] mean and standard deviation.
+    """Return mean and standard deviation, float64 [F] each.
 
     A constant feature gets its value and 1, so that it becomes exactly 0.
     """
@@ -74,9 +68,10 @@ def standardise(vectors: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.
 
 
 def spread_classes(fitted: Solution, classes: np.ndarray, num_outputs: int) -> Solution:
-    """Give every class its column.
+    """Return a solution with a column for every class.
 
-    Two opposite halves for a binary fit, `ABSENT_CLASS_LOGIT` for classes without a train row.
+    The column of a binary fit becomes two opposite halves. Classes without a train row get
+    `ABSENT_CLASS_LOGIT`.
     """
     weights, bias = fitted.weights, fitted.bias
     if len(classes) == 2:
@@ -90,7 +85,7 @@ def spread_classes(fitted: Solution, classes: np.ndarray, num_outputs: int) -> S
 
 
 def join_columns(columns: Sequence[Solution]) -> Solution:
-    """Put one-column solutions side by side."""
+    """Concatenate solutions of one column each."""
     return Solution(
         weights=np.hstack([column.weights for column in columns]),
         bias=np.concatenate([column.bias for column in columns]),
@@ -99,9 +94,9 @@ def join_columns(columns: Sequence[Solution]) -> Solution:
 
 
 def ridge_path(x: np.ndarray, labels: np.ndarray, path: list[float]) -> list[Solution]:
-    """Solve ridge exactly at every strength from one eigendecomposition.
+    """Solve ridge exactly at each strength, for x whose columns have mean 0.
 
-    It is that of the smaller of x'x and xx'. Columns of x have mean 0.
+    One eigendecomposition, of the smaller of x'x and xx', serves all strengths.
     """
     target = labels - labels.mean()
     tall = x.shape[0] >= x.shape[1]

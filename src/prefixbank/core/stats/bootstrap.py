@@ -1,9 +1,4 @@
-"""How sure a score is, by the percentile bootstrap.
-
-Over test rows, and over training seeds, for one prediction and for the difference of two.
-
-numpy only.
-"""
+"""Percentile bootstrap of scores over test rows and training seeds. numpy only."""
 
 from __future__ import annotations
 
@@ -16,8 +11,8 @@ from prefixbank.core.stats.metrics import check_scorable, merge_rows, weighted_s
 from prefixbank.errors import UsageError
 
 CELLS_AT_ONCE = 1 << 18
-"""Weights (resamples x rows) held at a time: 2 MiB stay in the processor's cache while every model
-is scored with them."""
+"""Weights (resamples x rows) in memory at a time. Their 2 MiB stay in the processor's cache while
+every model is scored with them."""
 
 
 def bootstrap_interval(
@@ -42,26 +37,26 @@ def bootstrap_interval(
         confidence: share of resampled scores between low and high.
 
     Raises:
-        UsageError, DataError: as `score`; also when resamples < 1.
+        UsageError, DataError: as `score`; also if R < 1.
     """
     scores = resampled_scores(metric, (predictions,), labels, num_classes, bootstrap_samples, seed)
     return percentile_interval(scores[0], confidence)
 
 
 def percentile_interval(samples: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """Return (low, high) between which the share `confidence` of samples [R] lies.
+    """Return (low, high) such that a share `confidence` of samples [R] lies between them.
 
-    As much of the rest lies below as above.
+    Half of the rest lies below, half above.
     """
     low, high = np.quantile(samples, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
 def two_sided_p(differences: np.ndarray) -> float:
-    """Return the p-value of resampled differences [R]: twice the smaller share on one side of zero.
+    """Return the p-value of resampled differences [R]: twice the smaller share on a side of zero.
 
-    Zeros count on both sides; one is added to numerator and denominator (so the smallest p-value is
-    2 / (R + 1)); at most 1. It inverts the percentile interval.
+    It inverts the percentile interval. Zeros count on both sides. One is added to numerator and
+    denominator, so the smallest p-value is 2 / (R + 1); the largest is 1.
     """
     one_side = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
     return min(1.0, 2 * (one_side + 1) / (len(differences) + 1))
@@ -75,7 +70,7 @@ def resampled_scores(
     bootstrap_samples: int,
     seed: int,
 ) -> np.ndarray:
-    """Score every resample of the rows, each row drawn together with the predictions of all models.
+    """Score resamples of the rows; all models are scored on the same draws.
 
     Args:
         metric: see `score`, as are labels and num_classes.
@@ -89,7 +84,7 @@ def resampled_scores(
         float64 [M, R].
 
     Raises:
-        UsageError, DataError: as `score`; also when resamples < 1.
+        UsageError, DataError: as `score`; also if R < 1.
     """
     check_scorable(metric, predictions, labels, num_classes)
     if bootstrap_samples < 1:
@@ -110,16 +105,16 @@ def resampled_scores(
 
 
 def draw_weights(counts: np.ndarray, bootstrap_samples: int, seed: int) -> Iterator[np.ndarray]:
-    """Draw with replacement, as many as there are, from K kinds of rows.
+    """Draw as many rows as there are, with replacement, from K kinds of rows.
 
     Args:
-        counts: int [K], how many rows there are of each kind.
+        counts: int [K], number of rows of each kind.
         bootstrap_samples: R.
         seed: of the draws.
 
     Yields:
-        float64 [r, K], how often each kind was drawn in r resamples at a time, r as large as memory
-        allows. The draws do not depend on r.
+        float64 [r, K], how often each kind was drawn in the next r resamples, with r limited by
+        `CELLS_AT_ONCE`. The draws do not depend on r.
     """
     generator = np.random.default_rng(seed)
     total = int(counts.sum())
@@ -130,20 +125,18 @@ def draw_weights(counts: np.ndarray, bootstrap_samples: int, seed: int) -> Itera
 
 
 def draw_seeds(seeds: tuple[int, ...], bootstrap_samples: int) -> np.ndarray:
-    """Draw training seeds with replacement, as many as there are.
+    """Draw as many training seeds as there are, with replacement.
 
-    This is the upper level of a bootstrap over seeds and test rows.
-
-    The draw is a function of the seeds' names: all that was trained with the same seeds shares it,
-    on every target, so that differences are paired.
+    This is the upper level of a bootstrap over seeds and test rows. The draw is a function of the
+    seeds alone. So everything trained with the same seeds shares it, on every target, and
+    differences are paired.
 
     Args:
-        seeds: S of them, at least one, none negative.
+        seeds: S seeds, at least one, none negative.
         bootstrap_samples: R.
 
     Returns:
-        float64 [R, S], the share of each seed in each draw. Rows sum to 1; a seed that is alone has
-        them all.
+        float64 [R, S], the share of each seed in each draw. Rows sum to 1.
     """
     generator = np.random.default_rng([len(seeds), *seeds])
     counts = generator.multinomial(

@@ -1,6 +1,6 @@
-"""Holm's correction for p-values of a family of tests.
+"""Holm's correction of the p-values of a family of tests. numpy only.
 
-With it the chance of even one false alarm stays below the level. Needs only numpy.
+It keeps the probability of one or more false positives below the level.
 """
 
 from __future__ import annotations
@@ -9,18 +9,16 @@ import numpy as np
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Return p-values corrected for being a family.
+    """Return corrected p-values; comparing one with a level is the step-down test at that level.
 
-    Comparing one with the level is the step-down test at that level.
-
-    The i-th smallest of m (from 0) is multiplied by m - i; none is smaller than one before it, none
-    above 1. No assumption on how the tests depend on each other.
+    The i-th smallest of m (from 0) is multiplied by m - i. None is smaller than the one before it,
+    and none is above 1. Nothing is assumed about how the tests depend on each other.
 
     Args:
         p_values: float [m]; m may be 0.
 
     Returns:
-        float64 [m], in the order given.
+        float64 [m], in the order of `p_values`.
 
     Source: Holm 1979, A simple sequentially rejective multiple test procedure.
     """

@@ -1,9 +1,9 @@
 """Scores of predictions. numpy only.
 
-Every metric is written once, as a function of row weights `[R, N]`. The plain score weighs each row
-1 (R = 1); a bootstrap resample weighs each row by the number of times it was drawn (a multinomial
-draw of N out of N rows, which is exactly drawing rows with replacement). Class metrics need only
-the confusion matrix, so equal (label, prediction) rows are merged first and the draw is over the
+Every metric is written once, as a function of row weights `[R, N]`. The plain score gives each row
+a weight of 1 (R = 1). A bootstrap resample weighs each row by how often it was drawn: a multinomial
+draw of N out of N rows is the same as drawing rows with replacement. Class metrics need only the
+confusion matrix, so equal (label, prediction) rows are merged first, and the draw is over the
 merged rows.
 
 Degenerate cases follow scikit-learn with `zero_division=0`; correlations with a constant are 0.0.
@@ -25,27 +25,28 @@ METRICS_OF: dict[Kind, tuple[Metric, ...]] = {
     "multilabel": ("accuracy", "macro_f1", "f1"),
     "regression": ("pearson", "spearman", "r2"),
 }
-"""Which metrics are defined for which kind of task."""
+"""The metrics that are defined for each kind of task."""
 
 
 def score(metric: Metric, predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> float:
     """Score predictions against labels.
 
-    One-dimensional labels: `macro_f1` and `macro_recall` average over the classes that occur in
-    labels or predictions, `f1` is the F1 of class 1. Two-dimensional (multilabel) labels:
-    `accuracy` is the share of rows right in every column, `macro_f1` averages over all columns,
-    `f1` pools the columns (micro). `spearman` gives ties their average rank. A correlation is 0.0
-    when either side is constant. `r2` of constant labels is 1.0 for exact predictions, else 0.0.
+    With one-dimensional labels, `macro_f1` and `macro_recall` average over the classes that occur
+    in labels or predictions, and `f1` is the F1 of class 1. With two-dimensional (multilabel)
+    labels, `accuracy` is the share of rows that are right in every column, `macro_f1` averages over
+    all columns, and `f1` pools the columns (micro). `spearman` gives ties their average rank. A
+    correlation is 0.0 if either side is constant. `r2` of constant labels is 1.0 for exact
+    predictions, else 0.0.
 
     Args:
-        metric: what to compute.
+        metric: the metric to compute.
         predictions: int [N] classes, uint8 [N, C] (multilabel) or float [N] (regression).
         labels: the truth, like predictions.
         num_classes: C; ignored for regression.
 
     Raises:
         UsageError: the metric is not defined for such labels.
-        DataError: shapes or values are not those of a prediction task.
+        DataError: shapes or values cannot be those of predictions and labels.
     """
     check_scorable(metric, (predictions,), labels, num_classes)
     merged = merge_rows(metric, (predictions,), labels, num_classes)
@@ -63,10 +64,7 @@ def score(metric: Metric, predictions: np.ndarray, labels: np.ndarray, num_class
 def all_metrics(
     kind: Kind, predictions: np.ndarray, labels: np.ndarray, num_classes: int
 ) -> dict[str, float]:
-    """Return every metric that fits the kind, by name.
-
-    The F1 of class 1 is left out unless there are exactly two classes.
-    """
+    """Return every metric that fits the kind, by name; F1 of class 1 only for two classes."""
     names = [
         name
         for name in METRICS_OF[kind]
@@ -87,14 +85,14 @@ def check_metric(kind: Kind, metric: Metric) -> None:
 
 
 def check_values(kind: Kind, values: np.ndarray, num_outputs: int, *, name: str) -> None:
-    """Raise DataError unless values can be the labels (or predictions) of a task of this kind.
+    """Raise DataError unless values can be labels or predictions of a task of this kind.
 
     Args:
         kind: kind of the task.
         values: int [N] in 0..C-1 (classification), 0 or 1 [N, C] (multilabel), finite [N]
             (regression); N >= 1.
         num_outputs: C.
-        name: what to call the values in the error.
+        name: name of the values in the error.
     """
     match kind:
         case "classification":
@@ -128,10 +126,7 @@ def check_values(kind: Kind, values: np.ndarray, num_outputs: int, *, name: str)
 
 @dataclass(frozen=True, kw_only=True)
 class MergedRows:
-    """Distinct rows and how often each occurs.
-
-    Counts [K], predictions of each model [K, ...], labels [K, ...].
-    """
+    """Distinct rows: counts [K], predictions of each model [K, ...], labels [K, ...]."""
 
     counts: np.ndarray
     predictions: tuple[np.ndarray, ...]
@@ -166,17 +161,16 @@ def check_scorable(
 def merge_rows(
     metric: Metric, predictions: tuple[np.ndarray, ...], labels: np.ndarray, num_classes: int
 ) -> MergedRows:
-    """Merge equal rows of class labels; other rows are kept one by one, as float64."""
+    """Merge equal rows of class labels; other rows are not merged, and become float64."""
     if labels.ndim == 2 or metric in METRICS_OF["regression"]:
-        kept = tuple(values.astype(np.float64) for values in predictions)
         return MergedRows(
             counts=np.ones(len(labels), dtype=np.int64),
-            predictions=kept,
+            predictions=tuple(values.astype(np.float64) for values in predictions),
             labels=labels.astype(np.float64),
         )
     code: np.ndarray = labels.astype(np.int64)
     for values in predictions:
-        # Renumbered, so that many models cannot overflow it.
+        # Codes are renumbered, so that many models do not overflow them.
         code = np.unique(code, return_inverse=True)[1] * num_classes + values
     _, first, counts = np.unique(code, return_index=True, return_counts=True)
     return MergedRows(
@@ -193,7 +187,7 @@ def weighted_score(
     labels: np.ndarray,
     num_classes: int,
 ) -> np.ndarray:
-    """Return [R] scores of K rows weighed by weights [R, K]."""
+    """Return [R] scores of K rows under weights [R, K]."""
     match metric:
         case "pearson":
             return _correlation(weights, predictions[None], labels[None])
@@ -221,10 +215,7 @@ def _class_score(
     actual: np.ndarray,
     multilabel: bool,
 ) -> np.ndarray:
-    """Return [R] scores from weights [R, K] and indicators [K, C].
-
-    The indicators are those of the predicted and of the actual classes.
-    """
+    """Return [R] scores from weights [R, K] and indicators [K, C] of both sides' classes."""
     if metric == "accuracy":
         return _ratio(weights @ (predicted == actual).all(axis=1), weights.sum(axis=1))
     hits, claims, support = weights @ (predicted * actual), weights @ predicted, weights @ actual
@@ -256,19 +247,13 @@ def _matthews(hits: np.ndarray, claims: np.ndarray, support: np.ndarray) -> np.n
 
 
 def _indicators(values: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return float64 [K, C].
-
-    One-hot rows of classes [K], or the label columns [K, C] themselves.
-    """
+    """Return float64 [K, C]: one-hot rows of classes [K], or label columns [K, C] as they are."""
     chosen: np.ndarray = values if values.ndim == 2 else values[:, None] == np.arange(num_classes)
     return chosen.astype(np.float64)
 
 
 def _correlation(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return [R] weighted Pearson correlations of x and y, each [R or 1, K].
-
-    0.0 where either is constant.
-    """
+    """Return [R] weighted Pearson correlations of x and y, each [R or 1, K]; 0.0 for constants."""
     x_gap, y_gap = _gap_from_mean(weights, x), _gap_from_mean(weights, y)
     spread = np.sqrt(_weighted_sum(weights, x_gap**2)) * np.sqrt(_weighted_sum(weights, y_gap**2))
     correlation: np.ndarray = _ratio(_weighted_sum(weights, x_gap * y_gap), spread).clip(-1.0, 1.0)
@@ -278,7 +263,7 @@ def _correlation(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarra
 def _determination(weights: np.ndarray, predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return [R] coefficients of determination.
 
-    1.0 or 0.0 (exact or not) where the labels are constant.
+    If the labels are constant, it is 1.0 for exact predictions, else 0.0.
     """
     error = weights @ (labels - predictions) ** 2
     spread = _weighted_sum(weights, _gap_from_mean(weights, labels[None]) ** 2)
@@ -286,9 +271,9 @@ def _determination(weights: np.ndarray, predictions: np.ndarray, labels: np.ndar
 
 
 def _gap_from_mean(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return [R, K] distances of values [R or 1, K] from their weighted mean.
+    """Return [R, K] differences of values [R or 1, K] from their weighted mean.
 
-    Exactly 0 where all drawn values are equal.
+    They are exactly 0 where all drawn values are equal.
     """
     drawn = weights > 0
     constant = np.where(drawn, values, -np.inf).max(axis=1) == np.where(drawn, values, np.inf).min(
@@ -299,9 +284,9 @@ def _gap_from_mean(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _average_ranks(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return [R, K] ranks of values [K] when value k occurs weights[r, k] times.
+    """Return [R, K] ranks of values [K], of which value k occurs weights[r, k] times.
 
-    Ties share the average of their ranks.
+    Ties get their average rank.
     """
     distinct, which = np.unique(values, return_inverse=True)
     order = np.argsort(which, kind="stable")
@@ -318,7 +303,7 @@ def _weighted_sum(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Divide; 0 where the denominator is 0."""
+    """Return above / below; 0 where `below` is 0."""
     quotient = np.zeros(below.shape)
     np.divide(above, below, out=quotient, where=below > 0)
     return quotient

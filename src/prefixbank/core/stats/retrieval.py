@@ -1,13 +1,11 @@
-"""What choosing sources by similarity is worth.
+"""The scores of targets that start from sources chosen by similarity. numpy only.
 
-The score of a target's training, warm-started from the source that was chosen. numpy only.
-
-Choices are nested: similarity makes a short list, validation chooses out of it, and the test score
-of what was chosen is reported. Only `oracle_by_test`, an upper bound, looks at test scores. Ties go
-to the source that stands first.
+Choices are nested: similarity makes a short list, validation chooses from it, and the test score of
+the choice is reported. Only `oracle_by_test`, an upper bound, uses test scores to choose. The first
+source wins ties.
 
 Source: Vu et al. 2022 (2110.07904), section 3, "best of top-k"; the expectation over random short
-lists and held-out seeds are ours.
+lists and the held-out seeds are ours.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from prefixbank.errors import DataError, UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
-    """Sources from which one target's training can start, and what it then scores.
+    """The scores of one target's training from each of S sources.
 
     Args:
         validation: [S] scores by which a source is chosen.
@@ -59,7 +57,7 @@ class Candidates:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The source that was chosen (its number), and its scores."""
+    """The number of the chosen source, and its scores."""
 
     source: int
     validation: float
@@ -69,10 +67,10 @@ class Choice:
 def candidates_of_seeds(
     validation: np.ndarray, test: np.ndarray, *, choosing: Sequence[int], scoring: Sequence[int]
 ) -> Candidates:
-    """Average over seeds: validation over the seeds that choose, test over the seeds that score.
+    """Average validation scores over the seeds that choose, and test scores over those that score.
 
-    With one and the same seeds in both, a run whose seed happened to suit the target is chosen and
-    then reported. With others, what is reported is what the choice of the source alone is worth.
+    With the same seeds in both, a run whose seed happens to suit the target is chosen and then
+    reported. With different seeds, the reported score is due to the choice of the source alone.
 
     Args:
         validation: [S, R] scores for each source and seed.
@@ -142,19 +140,18 @@ def best_of_k(similarities: np.ndarray, candidates: Candidates, k: int) -> Choic
 
 
 def chances_of_k_random(candidates: Candidates, k: int) -> np.ndarray:
-    """Return how likely `best_of_k` would choose each source if similarity told nothing.
+    """Return the probability that the best of k random sources is each source.
 
-    Over all sets of k out of S sources.
-
-    Exact: the source that is r-th best by validation is the best of a random set with chance C(S -
-    r, k - 1) / C(S, k).
+    It is what `best_of_k` would do if similarity carried no information. Exact: the source that is
+    r-th best by validation is the best of a random set of k out of S with probability
+    C(S - r, k - 1) / C(S, k).
 
     Args:
         candidates: scores of the S sources.
         k: 1 to S.
 
     Returns:
-        float64 [S], which sum to 1.
+        float64 [S], with sum 1.
 
     Raises:
         UsageError: k out of range.
@@ -170,34 +167,26 @@ def chances_of_k_random(candidates: Candidates, k: int) -> np.ndarray:
 
 
 def oracle_by_validation(candidates: Candidates) -> Choice:
-    """Choose the best source by validation out of all.
-
-    What exhaustive training finds without looking at test rows.
-    """
+    """Choose the best of all sources by validation: exhaustive training, without test rows."""
     return _choice(candidates, candidates.validation.argmax())
 
 
 def oracle_by_test(candidates: Candidates) -> Choice:
-    """Choose the best source by test score.
-
-    An upper bound that no honest procedure reaches, since test rows choose.
-    """
+    """Choose the best of all sources by test score: an upper bound, since test rows choose."""
     return _choice(candidates, candidates.test.argmax())
 
 
 def share_of_oracle_gain(
     chosen: np.ndarray | float, cold: np.ndarray | float, oracle: np.ndarray | float
 ) -> float:
-    """Return how much of what an oracle gains over a cold start is gained by a choice.
+    """Return the share of an oracle's gain over a cold start that a choice gains.
 
-    (chosen - cold) / (oracle - cold).
-
-    Over several targets, gains are summed before they are divided: else targets with next to
-    nothing to gain decide. Negative where the choice hurts. NaN where the oracle gains nothing
-    (oracle <= cold), for then there is nothing to have a share of.
+    It is (chosen - cold) / (oracle - cold). Over several targets, gains are summed before they are
+    divided; otherwise targets with almost nothing to gain would dominate. It is negative if the
+    choice hurts, and NaN if the oracle gains nothing (oracle <= cold).
 
     Args:
-        chosen: test score of the choice, one or [N] for N targets.
+        chosen: test score of the choice, a number or [N] for N targets.
         cold: test score of the cold start, like chosen, averaged over the same seeds.
         oracle: test score of the oracle's choice, like chosen.
     """
@@ -209,7 +198,7 @@ def share_of_oracle_gain(
 
 
 def _choice(candidates: Candidates, source: np.integer) -> Choice:
-    """Return source with its scores."""
+    """Return a source with its scores."""
     number = int(source)
     return Choice(
         source=number,
@@ -219,7 +208,7 @@ def _choice(candidates: Candidates, source: np.integer) -> Choice:
 
 
 def _check_k(k: int, candidates: Candidates) -> None:
-    """Raise UsageError unless k sources can be taken."""
+    """Raise UsageError unless k is from 1 to the number of sources."""
     count = len(candidates.validation)
     if not 1 <= k <= count:
         raise UsageError(

@@ -1,14 +1,15 @@
-"""How alike two tasks are.
+"""Similarity of tasks: that of their prefixes, taken as embeddings of the tasks.
 
-The similarity of the prefixes that were trained for them, read as embeddings of the tasks.
+A prefix is a deep one [L, 2, H, P, D] or a soft prompt [P, E]. Its tokens are P vectors. Those of a
+soft prompt are its rows; it counts as one layer. Those of a deep prefix are the keys and values of
+all heads side by side, in one layer [2·H·D] or in all layers [L·2·H·D].
 
-A prefix is a deep one [L, 2, H, P, D] or a soft prompt [P, E]. Its tokens are P vectors: the rows
-of a soft prompt, which counts as one layer; for a deep prefix the keys and values of all heads side
-by side, in one layer [2·H·D] or in all [L·2·H·D].
+`average_tokens` is the cosine of the two mean tokens; that of a prefix with itself is 1.
+`per_token` is the mean cosine over all pairs of a token of the one and a token of the other; that
+of a prefix with itself is less than 1 unless all its tokens point the same way.
 
-Both measures are the dot product of one vector for each task, so many prefixes are compared by one
-product of matrices. All is computed in fp64. Lengths P may differ. The cosine with a vector of
-zeros is 0.
+Both are the dot product of one vector for each task, so many prefixes are compared by one matrix
+product. All is computed in fp64. Lengths P may differ. The cosine with a vector of zeros is 0.
 
 Source: Vu et al. 2022 (2110.07904), section 3.
 """
@@ -33,7 +34,7 @@ def similarity_matrix(
     """Compare each source with each target, over all layers.
 
     Args:
-        measure: `average_tokens` or `per_token`, see there.
+        measure: `average_tokens` or `per_token`.
         sources: S prefixes, each [L, 2, H, P, D] or each [P, E].
         targets: T prefixes like the sources.
 
@@ -55,7 +56,7 @@ def similarity_matrix(
 def similarity_matrix_by_layer(
     measure: Similarity, sources: Sequence[Tensor], targets: Sequence[Tensor]
 ) -> np.ndarray:
-    """Return what `similarity_matrix` gives for each layer alone, float64 [S, T, L].
+    """Compare as `similarity_matrix`, for each layer alone: float64 [S, T, L].
 
     L is 1 for soft prompts.
     """
@@ -68,7 +69,7 @@ def similarity_matrix_by_layer(
 def _products(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Return [S, T, G], dot products of [S, G, F] and [T, G, F].
 
-    What rounding adds beyond -1 and 1 is cut off.
+    Values that rounding puts beyond -1 or 1 are clipped.
     """
     products = sources.transpose(1, 0, 2) @ targets.transpose(1, 2, 0)
     clipped: np.ndarray = products.transpose(1, 2, 0).clip(-1.0, 1.0)
@@ -76,7 +77,7 @@ def _products(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def _embeddings(measure: Similarity, prefixes: Sequence[Tensor], *, by_layer: bool) -> np.ndarray:
-    """Return [N, G, F]: for each prefix G vectors whose dot product with another's is the measure.
+    """Return [N, G, F]: G vectors of each prefix, whose dot products are the similarities.
 
     G is L or 1.
     """
@@ -90,7 +91,7 @@ def _embeddings(measure: Similarity, prefixes: Sequence[Tensor], *, by_layer: bo
 
 
 def _tokens(prefix: Tensor, *, by_layer: bool) -> np.ndarray:
-    """Return [G, P, F], the tokens of each layer (G = L), or of all side by side (G = 1)."""
+    """Return [G, P, F], the tokens of each layer (G = L) or of all layers together (G = 1)."""
     values: np.ndarray = prefix.detach().to(device="cpu", dtype=torch.float64).numpy()
     if values.ndim == 2:
         return values[None]
@@ -108,22 +109,22 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _check(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
-    """Raise UsageError unless there is something to compare and it can be compared."""
+    """Raise UsageError unless the prefixes can be compared."""
     if not sources or not targets:
         raise UsageError(
             f"{len(sources)} sources and {len(targets)} targets to compare",
             expected="one or more of each",
-            fix="name the prefixes that are to be compared",
+            fix="name the prefixes to compare",
         )
     prefixes = [*sources, *targets]
     first = _all_but_length(prefixes[0])
     for prefix in prefixes:
         if _all_but_length(prefix) != first:
             raise ShapeError(
-                f"prefixes of shapes {list(prefixes[0].shape)} and {list(prefix.shape)} have no "
-                "tokens of one size",
+                f"prefixes of shapes {list(prefixes[0].shape)} and {list(prefix.shape)} have "
+                "tokens of different sizes",
                 expected="shapes [L, 2, H, P, D] or [P, E] that differ in P only",
-                fix="compare prefixes that were trained on one encoder and in one way",
+                fix="compare prefixes of one encoder and one prefix.kind",
             )
         if not bool(torch.isfinite(prefix).all()):
             raise DataError(

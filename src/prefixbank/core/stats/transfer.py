@@ -1,8 +1,7 @@
-"""What a target gains from a source, and whether similarity tells it beforehand. numpy only.
+"""The gain of a target from a source, and its correlation with similarity. numpy only.
 
-Scores are those of one pair of tasks, averaged over training seeds before they come here: seeds of
-one pair are not new evidence about tasks. Pairs share tasks, so intervals come from drawing tasks,
-not pairs.
+Scores are those of a pair of tasks, already averaged over training seeds: seeds of one pair are not
+new evidence about tasks. Pairs share tasks, so intervals come from drawing tasks, not pairs.
 """
 
 from __future__ import annotations
@@ -54,11 +53,11 @@ def relative_error_reduction(transfer: np.ndarray | float, cold: np.ndarray | fl
 
 @dataclass(frozen=True, kw_only=True)
 class TaskCorrelation:
-    """A correlation over pairs of tasks, and how sure it is.
+    """A correlation over pairs of tasks, with its interval.
 
-    `value` is NaN where there are fewer than two pairs or one side is constant. `low` and `high`
-    bound the percentile interval over `bootstrap_samples` draws of tasks; they are NaN where no
-    draw has a correlation. `pairs` says how many pairs were compared.
+    `value` is NaN if there are fewer than two pairs or one side is constant. `low` and `high` bound
+    the percentile interval over `bootstrap_samples` draws of tasks; they are NaN if no draw has a
+    correlation. `pairs` is the number of pairs.
     """
 
     value: float
@@ -69,9 +68,9 @@ class TaskCorrelation:
 
 
 def correlation(kind: CorrelationKind, x: np.ndarray, y: np.ndarray) -> float:
-    """Return the correlation of x [N] and y [N], ties sharing their average rank.
+    """Return the correlation of x [N] and y [N]; ties get their average rank.
 
-    NaN where N < 2 or either side is constant.
+    It is NaN if N < 2 or either side is constant.
     """
     weights = np.ones((1, len(x)))
     if not _defined(weights, x, y)[0]:
@@ -92,13 +91,11 @@ def correlation_over_tasks(
 ) -> TaskCorrelation:
     """Correlate two values of pairs of tasks, with a percentile interval bootstrapped over tasks.
 
-    A resample draws as many tasks as there are, with replacement, out of all that are a source, a
-    target or both, and takes all pairs of the drawn tasks: a pair counts as often as its source was
-    drawn times as often as its target was. Draws without a correlation (no pair, or one side
-    constant) are left out.
-
-    Pairs of a task with itself are left out, since that is no transfer, and so are pairs with NaN
-    in x or y.
+    A resample draws as many tasks as there are, with replacement, from all that are a source or a
+    target, and takes all pairs of drawn tasks. A pair's weight is the number of times its source
+    was drawn, times that of its target. Draws without a correlation (no pair, or one side constant)
+    are left out. So are pairs of a task with itself, which are no transfer, and pairs with NaN in x
+    or y.
 
     Args:
         kind: `pearson` or `spearman`.
@@ -112,15 +109,15 @@ def correlation_over_tasks(
 
     Raises:
         ShapeError: x or y is not [S, T].
-        UsageError: a name occurs twice among sources or among targets, or resamples < 1.
+        UsageError: a name occurs twice among sources or among targets, or R < 1.
         DataError: a value is infinite.
     """
     _check_pairs(x, y, source_tasks, target_tasks, bootstrap_samples)
     tasks = list(dict.fromkeys((*source_tasks, *target_tasks)))
-    places = {task: place for place, task in enumerate(tasks)}
+    index_of = {task: index for index, task in enumerate(tasks)}
     left, right = np.meshgrid(
-        [places[task] for task in source_tasks],
-        [places[task] for task in target_tasks],
+        [index_of[task] for task in source_tasks],
+        [index_of[task] for task in target_tasks],
         indexing="ij",
     )
     kept = (left != right) & ~np.isnan(x) & ~np.isnan(y)
@@ -131,22 +128,21 @@ def correlation_over_tasks(
         defined = _defined(weights, x_kept, y_kept)
         if defined.any():
             samples.append(weighted_score(kind, weights[defined], x_kept, y_kept, 1))
-    found = np.concatenate(samples)
-    low, high = percentile_interval(found, confidence) if len(found) else (math.nan, math.nan)
+    resampled = np.concatenate(samples)
+    low, high = (
+        percentile_interval(resampled, confidence) if len(resampled) else (math.nan, math.nan)
+    )
     return TaskCorrelation(
         value=correlation(kind, x_kept, y_kept),
         low=low,
         high=high,
         pairs=len(x_kept),
-        bootstrap_samples=len(found),
+        bootstrap_samples=len(resampled),
     )
 
 
 def _defined(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return bool [R].
-
-    Whether x [N] and y [N] both vary among the pairs that weights [R, N] draw.
-    """
+    """Return bool [R]: whether x [N] and y [N] both vary among the pairs of weights [R, N] > 0."""
     defined: np.ndarray = _varies(weights, x) & _varies(weights, y)
     return defined
 
@@ -167,17 +163,14 @@ def _check_pairs(
     target_tasks: Sequence[str],
     bootstrap_samples: int,
 ) -> None:
-    """Refuse x and y that are not values of all pairs, or of which no resamples can be drawn.
-
-    Raises ShapeError, UsageError or DataError.
-    """
+    """Raise ShapeError, UsageError or DataError unless x and y can be correlated over tasks."""
     shape = (len(source_tasks), len(target_tasks))
     if x.shape != shape or y.shape != shape or 0 in shape:
         raise ShapeError(
             f"values of shapes {list(x.shape)} and {list(y.shape)} for {shape[0]} sources and "
             f"{shape[1]} targets",
             expected=f"[S, T] = {list(shape)}, at least one of each",
-            fix="give both values for each pair, NaN where there is none",
+            fix="give both values for each pair, NaN for a missing one",
         )
     for name, tasks in (("source", source_tasks), ("target", target_tasks)):
         if len(set(tasks)) < len(tasks):

@@ -1,4 +1,4 @@
-"""Training one prefix on a frozen encoder, for one task or several, with a head for each."""
+"""Training one prefix on a frozen encoder, for one or more tasks with a head each."""
 
 from __future__ import annotations
 
@@ -29,22 +29,21 @@ def fit_prefix(
 ) -> FitResult:
     """Train a prefix and its heads.
 
-    Return those of the best epoch, and the prefix as it stood early on.
-
-    Best is the mean of the tasks' validation scores. A step moves no head but those of the tasks
-    whose rows are in it.
+    Return those of the best epoch, and the prefix early in training. The best epoch has the highest
+    mean of the tasks' validation scores. A step changes only the heads of tasks with rows in it.
 
     Args:
         model: frozen encoder, on its device; it is not changed.
         shape: its sizes.
-        train: gives the batches of an epoch, each of one task (`Batch.task`), the same ones each
-            time it is asked.
-        validation: for each task its batches with labels.
-        settings: what to fit and how; `epochs=0` returns the start values, of the prefix twice.
+        train: returns the batches of an epoch, each of one task (`Batch.task`); the same ones at
+            every call.
+        validation: batches with labels of each task.
+        settings: what to fit and how; with `epochs=0` prefix and task embedding are the start
+            values.
         checkpoint: where to save and resume.
         on_event: called after each optimiser step and each epoch.
     Raises:
-        TrainingError: the loss, or an output for validation, is not finite.
+        TrainingError: the loss or a validation output is not finite.
     """
     learner = _PrefixLearner(model, shape, settings)
     training = Training(
@@ -77,12 +76,10 @@ def embed_task(
     checkpoint: Checkpoint | None = None,
     on_event: Callable[[FitEvent], None] = lambda event: None,
 ) -> tuple[Prefix | SoftPrompt, int]:
-    """Train no longer than the early share of steps.
+    """Train only until the task embedding is reached.
 
-    Return the task embedding that `fit_prefix` returns, and its step.
-
-    The arguments are those of `fit_prefix`. Validation counts only where patience may end the
-    training before that step.
+    Return the task embedding that `fit_prefix` would return, and its step. The arguments are those
+    of `fit_prefix`. Validation matters only if early stopping ends the training before that step.
     """
     learner = _PrefixLearner(model, shape, settings)
     share = settings.task_embedding_fraction
@@ -102,7 +99,7 @@ def embed_task(
 
 
 class _PrefixLearner:
-    """A prefix and its heads, in front of an encoder that stays as it is."""
+    """A prefix and its heads, on a frozen encoder."""
 
     rate_hint: str = "optim.head_lr or prefix.init_scale"
 
@@ -141,7 +138,7 @@ class _PrefixLearner:
         return drop
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Return what the artifact needs: the prefix, and the heads in the labels' own units."""
+        """Return the tensors of the artifact: the prefix, and the heads in the labels' units."""
         return {
             **tensors_of(self.prefix.snapshot()),
             **heads_snapshot(self.heads, self.settings.tasks),

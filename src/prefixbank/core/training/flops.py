@@ -1,10 +1,10 @@
-"""How many floating-point operations a training takes, counted without running it.
+"""The number of floating-point operations of a training, counted without running it.
 
-torch's own counter watches one step on tensors that have a shape and no numbers, so that the
-counting needs neither the device nor the memory of a training. Only matrix products count, two
-operations for each multiplication with its addition. What works on single numbers (softmax, norms,
-losses, the optimiser) is left out, as is usual; so is validation, and what a kernel or gradient
-checkpointing computes twice to save memory.
+torch's counter observes one step for each shape of batch, on tensors that have a shape but no
+numbers. So counting needs neither the device nor the memory of the training. Only matrix products
+count, two operations for each multiplication with its addition. Element-wise operations (softmax,
+norms, losses, the optimiser) are left out, as is usual. So are validation, and what a kernel or
+gradient checkpointing computes twice to save memory.
 """
 
 from __future__ import annotations
@@ -29,19 +29,18 @@ from prefixbank.core.prompt import TrainablePrompt
 from prefixbank.core.shapes import Batch, EncoderShape
 
 BatchShapes = Mapping[tuple[int, int], int]
-"""(B, T) of batches, T with padding, to how many such batches there are."""
+"""(B, T) of batches, with padding, to the number of such batches."""
 
 _Module = TypeVar("_Module", bound=nn.Module)
 _Cost = Callable[[int, int], int]
-"""From B and T to the operations of one step, the head's left out."""
+"""From B and T to the operations of one step, without those of the head."""
 
 _COUNTED: dict[tuple[str, PrefixStart | None, Pooling], _Cost] = {}
-"""By build of the model, form of the prefix and pooling; small, since a cost holds shapes and no
-numbers."""
+"""By build of the model, form of the prefix and pooling; small, since a cost holds no numbers."""
 
 
 def shapes_of(batches: Iterable[Batch]) -> Counter[tuple[int, int]]:
-    """Return how many batches there are of each shape (B, T)."""
+    """Return the number of batches of each shape (B, T)."""
     return Counter((len(batch.rows), batch.inputs["input_ids"].shape[1]) for batch in batches)
 
 
@@ -52,21 +51,21 @@ def prefix_flops(
     pooling: Pooling,
     batches: Mapping[int, BatchShapes],
 ) -> int:
-    """Count what training a prefix and its heads on a frozen encoder takes.
+    """Count the operations of training a prefix and its heads on a frozen encoder.
 
-    Forward, and backward to the prefix and the heads.
+    These are the forward pass, and the backward pass to the prefix and the heads.
 
     Args:
         model: encoder loaded with our attention; it is not changed.
         shape: its sizes.
-        start: how the prefix is parameterised; a soft prompt is as many more tokens in each text.
+        start: how the prefix is parameterised; a soft prompt adds its length to each text.
         pooling: how hidden states become one vector.
-        batches: C of a head to all batches that it was trained on, over all epochs; tasks with the
-            same C go together.
+        batches: C of a head to the batches that it was trained on, over all epochs; tasks with the
+            same C are added up.
     Returns:
         Operations in all.
     Raises:
-        RuntimeError: the encoder's code decides by numbers that are not known before it runs.
+        RuntimeError: the encoder's code branches on numbers that are not known before it runs.
     """
     return _with_heads(
         _step_cost(model, shape, start, pooling), pooling.output_size(shape.hidden_size), batches
@@ -76,7 +75,7 @@ def prefix_flops(
 def finetune_flops(
     model: nn.Module, shape: EncoderShape, pooling: Pooling, batches: Mapping[int, BatchShapes]
 ) -> int:
-    """Count what training all weights of an encoder takes, together with a head for each task.
+    """Count the operations of training all weights of an encoder and a head for each task.
 
     Args:
         model: encoder loaded with our attention; it is not changed.
@@ -94,7 +93,7 @@ def finetune_flops(
 
 
 def _with_heads(cost: _Cost, features: int, batches: Mapping[int, BatchShapes]) -> int:
-    """Add up the cost of all batches, and of the heads that read `features` numbers."""
+    """Add up the cost of all batches, with heads on vectors of size `features`."""
     return sum(
         times * cost(rows, tokens) + times * _head_flops(rows, features, outputs)
         for outputs, shapes in batches.items()
@@ -115,10 +114,8 @@ def _step_cost(
 ) -> _Cost:
     """Return the cost of a step up to the pooled vectors.
 
-    Without a prefix, all weights of the model are trained.
-
-    What was counted is kept for models of the same build: a study trains hundreds of prefixes of
-    one form.
+    Without a prefix, all weights of the model are trained. Counts are cached for models of the same
+    build, since a study trains hundreds of prefixes of one form.
     """
     form = (
         None
@@ -134,9 +131,9 @@ def _step_cost(
 
 
 def _build_of(model: nn.Module) -> str:
-    """Return what tells models of different modules, sizes or configurations apart.
+    """Return a text that differs for models with different modules, sizes or configurations.
 
-    It does not tell apart models that differ in their weights alone.
+    It is the same for models that differ in their weights only.
     """
     weights = [
         (name, tuple(weight.shape), weight.dtype) for name, weight in model.named_parameters()
@@ -147,14 +144,14 @@ def _build_of(model: nn.Module) -> str:
 def _new_cost(
     model: nn.Module, prefix: TrainablePrefix | TrainablePrompt | None, pooling: Pooling
 ) -> _Cost:
-    """Return what counts a shape once, when it is first asked for."""
+    """Return a function that counts the operations for a shape and caches them."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     encoder = _without_numbers(mode, model, trained=prefix is None)
     trained = None if prefix is None else _without_numbers(mode, prefix, trained=True)
 
     @cache
     def count(rows: int, tokens: int) -> int:
-        # The counter does not know the CPU's fused attention; the plain one is made of products.
+        # The counter does not know the CPU's fused attention; the plain one consists of products.
         with mode, sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             inputs = {
                 name: torch.ones(rows, tokens, dtype=torch.int64)
@@ -170,7 +167,7 @@ def _new_cost(
 
 
 def _without_numbers(mode: FakeTensorMode, module: _Module, *, trained: bool) -> _Module:
-    """Return a copy whose tensors are shapes alone, on the CPU wherever the module is."""
+    """Return a copy whose tensors have shapes but no numbers, on the CPU."""
     with mode:
         shapes: dict[int, Tensor] = {
             id(buffer): torch.empty(buffer.shape, dtype=buffer.dtype) for buffer in module.buffers()

@@ -1,7 +1,4 @@
-"""Task heads and their losses.
-
-A linear layer on the pooled vector, the loss of each kind of task, and predictions from outputs.
-"""
+"""Task heads: a linear layer on the pooled vector, with the loss and predictions of each kind."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from prefixbank.choices import Kind
 
 
 def new_head(inputs: int, outputs: int, seed: int) -> nn.Linear:
-    """Return a linear layer [F] -> [C] drawn from `seed`, leaving the global random state alone."""
+    """Return a linear layer [F] -> [C] drawn from `seed`; the global random state is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return nn.Linear(inputs, outputs)
@@ -41,10 +38,7 @@ def loss_of(kind: Kind, outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def predictions_of(kind: Kind, outputs: Tensor) -> np.ndarray:
-    """Return predictions for outputs [N, C].
-
-    Class numbers [N] int64, label flags [N, C] uint8, or values [N] float64.
-    """
+    """Turn outputs [N, C] into classes int64 [N], flags uint8 [N, C] or values float64 [N]."""
     match kind:
         case "classification":
             return outputs.argmax(dim=-1).numpy()

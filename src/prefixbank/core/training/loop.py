@@ -1,10 +1,7 @@
-"""The training loop.
+"""The training loop of prefixes and encoders: steps, epochs, validation, patience, checkpoints.
 
-Batches to optimiser steps to epochs, with validation, patience and checkpoints, whatever is
-trained.
-
-Nothing random survives between two steps: batches come from (seed, epoch) and dropout from (seed,
-step). A run that was killed therefore resumes to the same final bytes from any checkpoint.
+No random state is carried from step to step: batches are a function of (seed, epoch), and dropout
+is one of (seed, step). So a killed run resumes from any checkpoint to the same final bytes.
 """
 
 from __future__ import annotations
@@ -37,10 +34,7 @@ from prefixbank.errors import TrainingError
 
 @dataclass(kw_only=True)
 class Progress:
-    """Everything about a training that is neither a tensor nor a setting.
-
-    Lists are in the order of the tasks.
-    """
+    """The state of a training apart from tensors; lists are in the order of the tasks."""
 
     epoch: int = 0
     batches_done: int = 0
@@ -57,18 +51,18 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A module that is trained, and its top learning rate."""
+    """A module that is trained, and its learning rate after warm-up."""
 
     module: nn.Module
     rate: float
 
 
 class Learner(Protocol):
-    """What is trained, on one task or several.
+    """What is trained, on one or more tasks.
 
     Args:
         parts: the trained modules, by their names in checkpoints.
-        rate_hint: further settings to lower where numbers are not finite.
+        rate_hint: settings to lower, beside the learning rate, if numbers are not finite.
     """
 
     parts: Mapping[str, Part]
@@ -77,27 +71,27 @@ class Learner(Protocol):
     def outputs(self, batch: Batch, draw: int | None) -> Tensor:
         """Return the outputs [B, C] of the head of the batch's task.
 
-        Dropout is drawn from `draw`; without it there is none.
+        `draw` is the seed of dropout; None means no dropout.
         """
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Return copies of what the result needs, fp32, on the CPU."""
+        """Return copies of the tensors of the result, fp32, on the CPU."""
 
 
 class Training:
-    """The state of one training run.
+    """One training run.
 
     Args:
         learner: what to train.
-        settings: how.
-        train: gives the batches of an epoch, the same ones each time it is asked.
-        validation: for each task its batches with labels.
+        settings: how to train it.
+        train: returns the batches of an epoch; the same ones at every call.
+        validation: batches with labels of each task.
         checkpoint: where to save and resume.
         on_event: called after each optimiser step and each epoch.
-        list_scores: write the score of each task into the curve, beside their mean.
-        early_share: also keep what was learned after this share of the schedule's steps, in
-            `early`; 0 keeps nothing.
-        only_early: end as soon as that is kept.
+        list_scores: put the score of each task into the curve, beside their mean.
+        early_share: share of the schedule's steps after which a snapshot is kept as
+            `early_snapshot`; 0 keeps none.
+        only_early: stop at that snapshot.
     """
 
     def __init__(
@@ -137,7 +131,7 @@ class Training:
     def run(self) -> tuple[Progress, dict[str, Tensor]]:
         """Train from the start or from the last checkpoint.
 
-        Return how it went, and the snapshot of the best epoch.
+        Return the final progress, and the snapshot of the best epoch.
         """
         self.restore()
         if not self.best and self.settings.epochs == 0:
@@ -154,12 +148,12 @@ class Training:
             self.progress.batches_done = 0
             self.finish_epoch(loss)
             self.save()
-        self.snapshot_early(due=True)  # where training ended before that step, or had none
+        self.snapshot_early(due=True)  # training ended before that step, or had no steps
         self.count_time()
         return self.progress, self.best
 
     def is_done(self) -> bool:
-        """Whether nothing more is wanted."""
+        """Whether the early snapshot, and only that, is wanted and there."""
         return self.only_early and bool(self.early_snapshot)
 
     def out_of_patience(self) -> bool:
@@ -168,7 +162,7 @@ class Training:
         return 0 < patience <= self.progress.stale_epochs
 
     def run_epoch(self) -> float:
-        """Train on what is left of the current epoch and return the loss of its last step."""
+        """Train on the rest of the current epoch and return the loss of its last step."""
         batches = self.train(self.progress.epoch)
         per_step = self.settings.gradient_accumulation_steps
         steps_per_epoch = math.ceil(len(batches) / per_step)
@@ -184,7 +178,7 @@ class Training:
         return loss
 
     def run_step(self, batches: Sequence[Batch], total_steps: int) -> float:
-        """Do one optimiser step over some batches as if they were one."""
+        """Do one optimiser step over some batches, as if they were one batch."""
         factor = rate_factor(
             self.settings.schedule, self.progress.step, total_steps, self.settings.warmup_ratio
         )
@@ -224,7 +218,7 @@ class Training:
         draw = (self.settings.seed * 1_000_003 + self.progress.step) * 1_009 + part
         with self.precision.autocast():
             outputs = self.learner.outputs(batch, draw)
-        # Only batches to embed have none.
+        # Only batches that are embedded have no labels.
         labels: Tensor = batch.labels.to(outputs.device)  # type: ignore[union-attr]
         if task.kind == "regression":
             labels = (labels - task.label_mean) / task.label_scale
@@ -243,7 +237,7 @@ class Training:
             )
 
     def finish_epoch(self, loss: float) -> None:
-        """Score on validation and keep what was learned if it is the best so far."""
+        """Validate, and keep a snapshot if the score is the best so far."""
         scores = [
             self.validate(task, batches)
             for task, batches in zip(self.settings.tasks, self.validation, strict=True)
@@ -270,7 +264,7 @@ class Training:
             progress.stale_epochs += 1
 
     def snapshot_early(self, *, due: bool) -> None:
-        """Keep what was learned by now, once, if that is asked for and due."""
+        """Keep the early snapshot if one is wanted, due and not kept yet."""
         if due and self.early_share > 0 and not self.early_snapshot:
             self.early_snapshot, self.progress.early_step = (
                 self.learner.snapshot(),
@@ -278,7 +272,7 @@ class Training:
             )
 
     def validate(self, task: TaskSettings, batches: Sequence[Batch]) -> float:
-        """Return a task's metric on its validation rows."""
+        """Return the score of a task on its validation rows."""
         predictions, labels = [], []
         with torch.no_grad(), self.precision.autocast():
             for batch in batches:
@@ -286,18 +280,18 @@ class Training:
                 largest = float(outputs.abs().max())
                 self.check_finite(
                     largest,
-                    f"an output for validation is {largest} after step {self.progress.step} "
+                    f"a validation output is {largest} after step {self.progress.step} "
                     f"(epoch {self.progress.epoch})",
                 )
                 predictions.append(_in_label_units(predictions_of(task.kind, outputs), task))
-                # Only batches to embed have none.
+                # Only batches that are embedded have no labels.
                 labels.append(batch.labels.numpy())  # type: ignore[union-attr]
         return score(
             task.metric, np.concatenate(predictions), np.concatenate(labels), task.num_outputs
         )
 
     def record(self, event: FitEvent) -> None:
-        """Add a line to the learning curve and tell the listener."""
+        """Add an event to the learning curve and call `on_event`."""
         line = {"step": event.step, "epoch": event.epoch, "loss": event.loss, "lr": event.lr}
         if event.validation is not None:
             line = {"step": event.step, "epoch": event.epoch, "validation": event.validation}
@@ -305,26 +299,26 @@ class Training:
         self.on_event(event)
 
     def count_time(self) -> None:
-        """Add the time since the last count."""
+        """Add the time since the last call to the progress."""
         now = time.monotonic()
         self.progress.seconds += now - self.resumed
         self.resumed = now
 
     def save(self) -> None:
-        """Save a checkpoint if it is time."""
+        """Save a checkpoint if one is due."""
         if self.checkpoint is not None and self.checkpoint.due():
             self.count_time()
             self.checkpoint.save(self.state())
 
     def state(self) -> State:
-        """Return all that a resumed run needs, as plain tensors and JSON values."""
+        """Return the state that a resumed run needs, as tensors and JSON values."""
         tensors = {
-            f"{place}.{name}": tensor.detach()
-            for place, part in self.learner.parts.items()
+            f"{prefix}.{name}": tensor.detach()
+            for prefix, part in self.learner.parts.items()
             for name, tensor in part.module.state_dict().items()
         }
-        for place, kept in (("best", self.best), ("early", self.early_snapshot)):
-            tensors |= {f"{place}.{name}": tensor for name, tensor in kept.items()}
+        for prefix, snapshot in (("best", self.best), ("early", self.early_snapshot)):
+            tensors |= {f"{prefix}.{name}": tensor for name, tensor in snapshot.items()}
         moments, numbers = state_of(self.optimizer)
         tensors |= {f"optimizer.{name}": tensor for name, tensor in moments.items()}
         return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, {
@@ -334,15 +328,15 @@ class Training:
         }
 
     def restore(self) -> None:
-        """Continue from the last checkpoint, if there is one."""
+        """Restore the last checkpoint, if there is one."""
         state = None if self.checkpoint is None else self.checkpoint.load()
         if state is None:
             return
         tensors, facts = state
         self.progress = Progress(**facts["progress"])
         self.precision.restore(facts["scaler"])
-        for place, part in self.learner.parts.items():
-            part.module.load_state_dict(under(place, tensors))
+        for prefix, part in self.learner.parts.items():
+            part.module.load_state_dict(under(prefix, tensors))
         self.best, self.early_snapshot = under("best", tensors), under("early", tensors)
         restore(self.optimizer, under("optimizer", tensors), facts["optimizer"])
 
@@ -356,10 +350,10 @@ def _in_label_units(predictions: np.ndarray, task: TaskSettings) -> np.ndarray:
     )
 
 
-def under(place: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the entries below `place.`, without it."""
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names start with `prefix.`, which is removed."""
     return {
-        name.removeprefix(f"{place}."): tensor
+        name.removeprefix(f"{prefix}."): tensor
         for name, tensor in tensors.items()
-        if name.startswith(f"{place}.")
+        if name.startswith(f"{prefix}.")
     }

@@ -1,7 +1,6 @@
 """Fine-tuning a whole encoder on several tasks together, with a head for each.
 
-Source: Du et al. 2020 (2004.14287), section 3: the shared encoder that independent prefixes are
-compared with.
+It is the baseline of independent prefixes. Source: Du et al. 2020 (2004.14287), section 3.
 """
 
 from __future__ import annotations
@@ -38,24 +37,23 @@ def fit_multitask(
 ) -> MultitaskResult:
     """Train a copy of an encoder and a head for each task.
 
-    Return those of the epoch with the best mean of the validation scores.
-
-    The encoder's own dropout is on while it trains, as is usual where all weights are trained; its
-    masks follow from seed and step, so that a run that was killed resumes to the same bytes. A step
-    moves no head but those of the tasks whose rows are in it.
+    Return those of the epoch with the highest mean of the validation scores. The encoder's own
+    dropout is on in training, as is usual where all weights are trained. Its masks are a function
+    of seed and step, so that a killed run resumes to the same bytes. A step changes only the heads
+    of tasks with rows in it.
 
     Args:
         model: encoder, on its device; it is not changed.
         hidden_size: E.
-        train: gives the batches of an epoch, each of one task (`Batch.task`), the same ones each
-            time it is asked.
-        validation: for each task its batches with labels.
-        settings: what to train on and how, `lr` the rate of the encoder; `epochs=0` returns the
+        train: returns the batches of an epoch, each of one task (`Batch.task`); the same ones at
+            every call.
+        validation: batches with labels of each task.
+        settings: what to train on and how, with the encoder's rate as `lr`; `epochs=0` returns the
             encoder as it was.
         checkpoint: where to save and resume.
         on_event: called after each optimiser step and each epoch.
     Raises:
-        TrainingError: the loss, or an output for validation, is not finite.
+        TrainingError: the loss or a validation output is not finite.
     """
     learner = _MultitaskLearner(copy.deepcopy(model).requires_grad_(True), hidden_size, settings)
     training = Training(
@@ -73,7 +71,7 @@ def fit_multitask(
 
 
 class _MultitaskLearner:
-    """An encoder of which every weight is trained, and its heads."""
+    """An encoder whose weights are all trained, and its heads."""
 
     rate_hint: str = "optim.head_lr"
 
@@ -95,7 +93,7 @@ class _MultitaskLearner:
         return outputs
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Return a copy of the encoder, and the heads in the labels' own units."""
+        """Return a copy of the encoder, and the heads in the labels' units."""
         tensors = {
             f"encoder.{name}": tensor.detach().to("cpu", copy=True)
             for name, tensor in self.model.state_dict().items()
@@ -105,9 +103,9 @@ class _MultitaskLearner:
 
 @contextmanager
 def _dropout(model: nn.Module, draw: int | None, device: torch.device) -> Iterator[None]:
-    """Let the model drop out what `draw` says, or nothing without it.
+    """Turn the model's dropout on with seed `draw`, or off if it is None.
 
-    The global random state is left alone.
+    The global random state is restored.
     """
     model.train(draw is not None)
     if draw is None:

@@ -1,4 +1,4 @@
-"""Optimisers, and their state as checkpoints keep it."""
+"""Optimisers, and their state in checkpoints."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def new_optimizer(
 ) -> torch.optim.Optimizer:
     """Return an optimiser over parameter groups.
 
-    `adafactor` steps at the rate given, neither scaled by the parameters' size nor made smaller as
-    steps go by (torch's own always scales).
+    `adafactor` uses the learning rate as it is: it neither scales it by the parameters' size, as
+    torch's own always does, nor lowers it over the steps.
 
     Source: Shazeer & Stern 2018 (1804.04235); as Lester et al. 2021 (2104.08691) train soft
     prompts.
@@ -39,10 +39,7 @@ def new_optimizer(
 
 
 def state_of(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Return the state of every parameter, under `<number of the parameter>.<name>`.
-
-    Tensors, and plain numbers.
-    """
+    """Return the state of all parameters as tensors and numbers, by `<parameter number>.<name>`."""
     state = {
         f"{number}.{name}": value
         for number, values in optimizer.state_dict()["state"].items()
@@ -55,7 +52,7 @@ def state_of(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[
 def restore(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], numbers: Mapping[str, float]
 ) -> None:
-    """Give an optimiser over the same parameters what `state_of` returned."""
+    """Restore what `state_of` returned in an optimiser over the same parameters."""
     state: dict[int, dict[str, Any]] = {}
     for full_name, value in {**tensors, **numbers}.items():
         number, name = full_name.split(".", 1)

@@ -64,10 +64,10 @@ class MixedPrecision:
 def checkpointed_layers(model: nn.Module, *, enabled: bool) -> Iterator[None]:
     """Recompute each layer in the backward pass instead of keeping its activations.
 
-    transformers checkpoints only layers in training mode, and drops a cache handed to them. Our
-    slots are a keyword that is handed through, and only the layers' own flag is set, not their
-    children's, so that no dropout starts. transformers would also let the embeddings' outputs ask
-    for gradients, for good; only reentrant checkpoints need that.
+    transformers checkpoints only layers in training mode, and drops a cache passed to them; our
+    slots are another keyword. Only the layers' own flag is set, not their children's, so that
+    dropout stays off. transformers would also make the embeddings' outputs require gradients,
+    permanently; only reentrant checkpoints need that.
     """
     if not enabled:
         yield
@@ -75,13 +75,13 @@ def checkpointed_layers(model: nn.Module, *, enabled: bool) -> Iterator[None]:
     if not getattr(model, "supports_gradient_checkpointing", False):
         raise EncoderError(
             f"{type(model).__name__} has no gradient checkpointing",
-            expected="an encoder whose layers can be recomputed",
+            expected="an encoder that supports gradient checkpointing in transformers",
             fix=(
                 "optim.gradient_checkpointing=false with a smaller optim.batch_size and more "
                 "optim.gradient_accumulation_steps"
             ),
         )
-    # Releases of transformers before this name have the other one, which later ones deprecate.
+    # Older releases of transformers have the name that newer ones deprecate.
     switch = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
     getattr(model, f"{switch}_checkpointing_enable")({"use_reentrant": False})
     # torch types methods it does not know as tensors.

@@ -1,8 +1,8 @@
-"""Which rows of which task are shown when several tasks are trained together. numpy only.
+"""Which rows of which task an epoch shows when several tasks are trained together. numpy only.
 
-An epoch shows as many rows in all as the tasks have together, however they are shared out. Nothing
-is remembered between epochs: a task's rows are a walk through shuffles of it, one after the other,
-and where an epoch's part of the walk begins follows from the epoch's number.
+An epoch shows as many rows as the tasks have together, whatever the share of each task. No state is
+kept between epochs: a task's rows come from an endless sequence of shuffles of its train rows, and
+the epoch's number determines where in that sequence it starts.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ BUCKET_BATCHES = 50
 def rows_each_epoch(
     sizes: Sequence[int], sampling: Sampling, *, temperature: float, size_cap: int
 ) -> tuple[int, ...]:
-    """Return how many rows of each task an epoch shows; together as many as there are.
+    """Return how many rows of each task an epoch shows; their sum is that of all train rows.
 
     The share of a task is proportional to n (`proportional`; without a cap each row is shown once),
-    the same for all (`uniform`), or proportional to n ** (1 / temperature). Fractions of a row go
-    to the tasks with the largest ones, the first of equals.
+    the same for all (`uniform`), or proportional to n ** (1 / temperature) (`temperature`).
 
     Args:
         sizes: train rows of each task.
         sampling: the rule.
-        temperature: 1 is proportional, larger is nearer to uniform.
-        size_cap: n counts at most this; 0 is no cap.
+        temperature: 1 is proportional, larger values are closer to uniform.
+        size_cap: upper bound of n; 0 is no bound.
     Source: Du et al. 2020 (2004.14287), section 3.
     """
     counted = [min(size, size_cap or size) for size in sizes]
@@ -55,7 +54,7 @@ def _weight(size: int, sampling: Sampling, temperature: float) -> float:
 def rows_shown(size: int, count: int, *, seed: int, task: int, epoch: int) -> np.ndarray:
     """Return the rows [count] of one task in one epoch.
 
-    The next ones of an endless row of shuffles of 0..size-1.
+    They are the next ones in an endless sequence of shuffles of 0..size-1.
     """
     start, stop = epoch * count, (epoch + 1) * count
     first = start // size
@@ -69,10 +68,10 @@ def rows_shown(size: int, count: int, *, seed: int, task: int, epoch: int) -> np
 def epoch_plan(
     lengths: Sequence[np.ndarray], counts: Sequence[int], *, batch_size: int, seed: int, epoch: int
 ) -> list[tuple[int, np.ndarray]]:
-    """Return one epoch's batches in order, each as a task's number and rows of this task.
+    """Return one epoch's batches in order, each as a task's index and rows of this task.
 
     Args:
-        lengths: for each task the tokens [N] in each row.
+        lengths: tokens [N] in each row, for each task.
         counts: rows of each task to show.
         batch_size: rows in a batch; a task's last one may have fewer.
         seed: with the epoch's number, determines rows and order.
@@ -83,13 +82,11 @@ def epoch_plan(
         rows = rows_shown(len(tokens), count, seed=seed, task=task, epoch=epoch)
         batches += [(task, group) for group in length_groups(tokens, rows, batch_size)]
     order = np.random.default_rng([seed, epoch, 0, 2]).permutation(len(batches))
-    return [batches[place] for place in order.tolist()]
+    return [batches[index] for index in order.tolist()]
 
 
 def length_groups(lengths: np.ndarray, order: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Cut rows into batches of near lengths.
-
-    The order is kept but for sorting within `BUCKET_BATCHES` batches.
+    """Split rows into batches of similar length, by sorting within each `BUCKET_BATCHES` batches.
 
     Args:
         lengths: [N] tokens in each row of the data set.

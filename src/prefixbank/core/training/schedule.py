@@ -1,4 +1,4 @@
-"""Learning-rate schedules, as a factor of the top rate."""
+"""Learning-rate schedules, as a factor of the full rate."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from prefixbank.choices import Schedule
 
 
 def rate_factor(schedule: Schedule, step: int, total_steps: int, warmup_ratio: float) -> float:
-    """Return the factor for optimiser step `step` of `total_steps`, both counted from 0.
+    """Return the factor for optimiser step `step`, counted from 0, of `total_steps`.
 
-    The factor rises linearly over the first `warmup_ratio` of the steps, then falls to 0 at
-    `total_steps` (`linear`, `cosine`) or stays (`constant`).
+    The factor rises linearly over the share `warmup_ratio` of the steps. Then it falls to 0 at
+    `total_steps` (`linear`, `cosine`) or stays at 1 (`constant`).
     """
     warmup_steps = round(total_steps * warmup_ratio)
     if step < warmup_steps:
@@ -30,11 +30,9 @@ def rate_factor(schedule: Schedule, step: int, total_steps: int, warmup_ratio: f
 
 
 def early_step(share: float, total_steps: int) -> int:
-    """Return the number of the optimiser step by which a share of `total_steps` is done.
+    """Return the optimiser step that completes a share of `total_steps`: max(1, ⌈share · total⌉).
 
-    Counted from 1: max(1, ⌈share · total⌉).
-
-    The share is taken as the decimal that it is written as: 0.07 of 100 steps is step 7, and not 8
-    for the last bit of a float.
+    Steps are counted from 1. The share is taken as the decimal that was written: 0.07 of 100 steps
+    is step 7, and not 8 because of a float's last bit.
     """
     return max(1, math.ceil(Decimal(repr(share)) * total_steps))

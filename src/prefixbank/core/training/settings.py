@@ -1,4 +1,4 @@
-"""What goes into a fit and what comes out of it."""
+"""Settings and results of a training."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class TaskSettings:
         kind: kind of the labels.
         metric: how validation is scored.
         num_outputs: C.
-        label_mean: subtracted from regression labels while training; folded into the head
+        label_mean: subtracted from regression labels in training, and folded into the head
             afterwards.
-        label_scale: regression labels are divided by it.
+        label_scale: divisor of regression labels, likewise.
     """
 
     kind: Kind
@@ -38,14 +38,13 @@ class TaskSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """What to train on and how, whatever is trained.
+    """What to train on and how.
 
     Args:
         tasks: what each head learns.
-        pooling: how hidden states become the vector that the heads read.
+        pooling: how hidden states become the input of the heads.
 
-    The meanings of the others are those of the configuration of the same names; `optimizer` is its
-    `name`.
+    The others have the meaning of the settings with the same names.
     """
 
     tasks: tuple[TaskSettings, ...]
@@ -67,12 +66,12 @@ class TrainingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FitSettings(TrainingSettings):
-    """What prefix to fit and how; `lr` is the rate of the prefix.
+    """Which prefix to train and how; `lr` is the rate of the prefix.
 
     Args:
-        start: where the prefix starts.
-        task_embedding_fraction: share of the schedule's steps after which the prefix as it stands
-            is the task's embedding.
+        start: parameters and start values of the prefix.
+        task_embedding_fraction: share of the schedule's steps after which a copy of the prefix is
+            kept as the task's embedding.
     """
 
     start: PrefixStart
@@ -81,9 +80,10 @@ class FitSettings(TrainingSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class FitEvent:
-    """One line of the learning curve.
+    """One event of the learning curve.
 
-    An optimiser step, or (with `validation`, the mean of the tasks' `scores`) the end of an epoch.
+    It is an optimiser step, or the end of an epoch, with `validation` as the mean of the tasks'
+    `scores`.
     """
 
     step: int
@@ -96,34 +96,33 @@ class FitEvent:
 
 
 class Checkpoint(Protocol):
-    """Where a fit keeps its state; file formats and clocks are the caller's."""
+    """Where a training saves its state; file formats and clocks are up to the caller."""
 
     def load(self) -> State | None:
-        """Return the last state saved, if any."""
+        """Return the last saved state, if any."""
 
     def due(self) -> bool:
-        """Say whether it is time to save again."""
+        """Return whether it is time to save again."""
 
     def save(self, state: State) -> None:
-        """Keep `state` in place of the last one."""
+        """Replace the saved state."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """The heads of the epoch with the best mean validation score, and how training went.
+    """The heads of the best epoch, by mean validation score, and the course of the training.
 
     Lists are in the order of the tasks.
 
     Args:
         heads: weight [C, F] and bias [C] of each head, fp32, on the CPU.
         score: mean of `scores`.
-        scores: validation scores of what was best under each task's metric.
-        epoch: epochs trained when it was best; 0 is the start.
-        steps: optimiser steps done in all.
-        examples: rows of each task that these steps processed, a row once for each time that it was
-            shown.
-        seconds: time spent training and validating, over all runs if it was resumed.
-        curve: every event, in order.
+        scores: validation score of each task in the best epoch.
+        epoch: number of epochs trained before the best validation; 0 is the start.
+        steps: optimiser steps in all.
+        examples: rows of each task in these steps; a row counts each time it is shown.
+        seconds: time spent on training and validation, over all runs if it was resumed.
+        curve: all events, in order.
     """
 
     heads: tuple[Head, ...]
@@ -142,9 +141,9 @@ class FitResult(TrainingResult):
 
     Args:
         prefix: fp32, on the CPU.
-        task_embedding: the prefix as it stood after `task_embedding_step` optimiser steps; see
+        task_embedding: the prefix after `task_embedding_step` optimiser steps; see
             `FitSettings.task_embedding_fraction`.
-        task_embedding_step: that share of the schedule's steps, or the last step where training
+        task_embedding_step: that share of the schedule's steps, or the last step if training
             stopped before it.
     """
 

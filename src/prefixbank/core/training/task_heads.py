@@ -1,4 +1,4 @@
-"""The heads of the tasks that are trained together: from their seeds to what a training returns."""
+"""The heads of tasks that are trained together, from their seeds to the training's result."""
 
 from __future__ import annotations
 
@@ -14,37 +14,34 @@ from prefixbank.core.training.settings import TaskSettings, TrainingSettings
 
 
 def new_heads(settings: TrainingSettings, hidden_size: int, device: torch.device) -> nn.ModuleList:
-    """Return a head for each task, each drawn from a seed of its own."""
+    """Return a head for each task, each with a seed of its own."""
     features = settings.pooling.output_size(hidden_size)
     heads = [
-        new_head(features, task.num_outputs, settings.seed + 1 + place)
-        for place, task in enumerate(settings.tasks)
+        new_head(features, task.num_outputs, settings.seed + 1 + index)
+        for index, task in enumerate(settings.tasks)
     ]
     return nn.ModuleList(heads).to(device)
 
 
 def heads_snapshot(heads: nn.ModuleList, tasks: Sequence[TaskSettings]) -> dict[str, Tensor]:
-    """Return copies of the heads as `head.<place of the task>.weight` [C, F] and `.bias` [C].
+    """Return copies of the heads as `head.<index of the task>.weight` [C, F] and `.bias` [C].
 
-    They are in the labels' own units, fp32, on the CPU.
+    They are in the labels' units, fp32, on the CPU.
     """
     tensors: dict[str, Tensor] = {}
-    for place, (head, task) in enumerate(zip(heads, tasks, strict=True)):
+    for index, (head, task) in enumerate(zip(heads, tasks, strict=True)):
         weight, bias = (parameter.detach().float().cpu() for parameter in head.parameters())
-        tensors[f"head.{place}.weight"] = weight * task.label_scale
-        tensors[f"head.{place}.bias"] = bias * task.label_scale + task.label_mean
+        tensors[f"head.{index}.weight"] = weight * task.label_scale
+        tensors[f"head.{index}.bias"] = bias * task.label_scale + task.label_mean
     return tensors
 
 
 def outcome(progress: Progress, best: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the fields of a `TrainingResult`.
-
-    How training went, and the heads in the snapshot of the best epoch.
-    """
+    """Return the fields of a `TrainingResult`, with the heads of the best epoch's snapshot."""
     return {
         "heads": tuple(
-            (best[f"head.{place}.weight"], best[f"head.{place}.bias"])
-            for place in range(len(progress.examples))
+            (best[f"head.{index}.weight"], best[f"head.{index}.bias"])
+            for index in range(len(progress.examples))
         ),
         "score": progress.best_score,
         "scores": tuple(progress.best_scores),

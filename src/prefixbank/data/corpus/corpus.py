@@ -1,9 +1,7 @@
-"""A corpus: texts without labels, of any size.
+"""A corpus: texts without labels, of any size, from a file or from lines of standard input.
 
-From txt, CSV, TSV, JSONL or Parquet files, or from lines of standard input.
-
-It is read once to check every row and to know its shards by their digests, and a second time, shard
-by shard, to be embedded.
+It is read once to check every row and to compute the digests of its shards, and a second time,
+shard by shard, to embed it.
 """
 
 from __future__ import annotations
@@ -28,10 +26,7 @@ STDIN = "-"
 
 
 class CorpusColumns(ColumnNames):
-    """The columns of a corpus, by the names that the reader of tasks knows.
-
-    The id stands in the label's place.
-    """
+    """The columns of a corpus under the names of those of a task; the id takes the label's."""
 
     SETTINGS: ClassVar[dict[str, str]] = {
         "text": "corpus.column",
@@ -42,12 +37,12 @@ class CorpusColumns(ColumnNames):
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """Where rows come from.
+    """The file that rows come from.
 
     Args:
-        path: the file; of standard input, a copy.
-        where: what errors call it.
-        config: which columns.
+        path: the file, or a copy of standard input.
+        where: its name in errors.
+        config: which columns to read.
     """
 
     path: Path
@@ -55,10 +50,7 @@ class _Source:
     config: CorpusConfig
 
     def rows(self, faults: RowFaults, first: int = 0) -> Iterator[Row]:
-        """Yield the rows, unchecked, from row `first` on.
-
-        Of a Parquet file, row groups before it are not read.
-        """
+        """Yield the rows, unchecked, from row `first` on."""
         columns = CorpusColumns(
             text=self.config.column, text_pair=self.config.column_pair, label=self.config.id_column
         )
@@ -67,12 +59,12 @@ class _Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """A corpus that was read once and found right.
+    """A corpus that was read once, without faults.
 
     Args:
-        rows: N, all rows.
+        rows: N, the number of all rows.
         digests: digest of each shard's texts.
-        source: where they come from.
+        source: the file that they come from.
     """
 
     rows: int
@@ -81,23 +73,23 @@ class Corpus:
 
     @property
     def shard_rows(self) -> int:
-        """Rows of every shard but the last."""
+        """Rows in every shard but the last."""
         return self.source.config.shard_rows
 
     @property
     def is_copy(self) -> bool:
-        """Whether it is a copy of standard input, which is gone when the command ends."""
+        """Whether it is a copy of standard input, which is deleted when the command ends."""
         return self.source.config.path == STDIN
 
     def rows_of(self, number: int) -> int:
-        """Return the rows of a shard."""
+        """Return the number of rows in a shard."""
         return min(self.shard_rows, self.rows - number * self.shard_rows)
 
     def shards(self) -> Iterator[Texts]:
-        """Yield the shards in order, read again.
+        """Read the corpus again and yield its shards in order.
 
         Raises:
-            DataError: the file is not the one that was checked.
+            DataError: the file changed since it was checked.
         """
         read = Shards(self.source)
         for number, digest in enumerate(self.digests):
@@ -105,10 +97,7 @@ class Corpus:
 
 
 class Shards:
-    """Reads shards of a corpus that was found right, each by its number.
-
-    Quick when numbers rise: no row is read twice.
-    """
+    """Reads shards of a checked corpus by number; no row is read twice while numbers rise."""
 
     def __init__(self, source: _Source) -> None:
         self._source = source
@@ -119,7 +108,7 @@ class Shards:
         """Return a shard.
 
         Raises:
-            DataError: its digest is another one: the file is not the one that was checked.
+            DataError: its digest differs, so the file changed since it was checked.
         """
         size = self._source.config.shard_rows
         if self._next is None or number < self._next:
@@ -142,22 +131,22 @@ class Shards:
 
 
 def shards_of(config: CorpusConfig) -> Shards:
-    """Return what reads shards of a file that somebody else has read through.
+    """Return a reader of shards for a file that another process has checked.
 
     Raises:
-        DataError: there is no such file here.
+        DataError: there is no such file on this machine.
     """
     return Shards(_file(config))
 
 
 @contextmanager
 def open_corpus(config: CorpusConfig, stdin: BinaryIO) -> Iterator[Corpus]:
-    """Read a corpus through, checking every row, and keep it at hand.
+    """Read a corpus, check every row, and yield it for a second reading.
 
     Standard input is copied to a file, since it can be read only once.
 
     Args:
-        config: path and columns; a path of `-` reads one text for each line of `stdin`.
+        config: path and columns; with the path `-` each line of `stdin` is a text.
         stdin: bytes of standard input.
 
     Raises:
@@ -194,10 +183,10 @@ def _read_through(source: _Source) -> Corpus:
 
 
 def _file(config: CorpusConfig) -> _Source:
-    """Find the file and see what it is."""
+    """Return the file that the settings name; raise DataError if it cannot be read with them."""
     if not config.path:
         raise DataError(
-            "no corpus given",
+            "corpus.path is empty",
             expected="corpus.path=FILE, or corpus.path=- for lines of standard input",
             fix="corpus.path=texts.txt",
         )
@@ -205,7 +194,7 @@ def _file(config: CorpusConfig) -> _Source:
     if not path.is_file():
         raise DataError(
             f"no file '{config.path}'",
-            expected=f"a file ending in .txt, {', '.join(TABLES)}",
+            expected=f"a file that ends in .txt, {', '.join(TABLES)}",
             fix="corpus.path=FILE",
         )
     if path.suffix.lower() not in (".txt", *TABLES):
@@ -222,7 +211,7 @@ def _file(config: CorpusConfig) -> _Source:
 
 
 def _refuse_columns(config: CorpusConfig, where: str) -> None:
-    """Refuse settings that lines of text cannot follow."""
+    """Raise DataError if settings name columns, which lines of text do not have."""
     for setting, name in (
         ("corpus.column_pair", config.column_pair),
         ("corpus.id_column", config.id_column),
@@ -230,38 +219,38 @@ def _refuse_columns(config: CorpusConfig, where: str) -> None:
         if name:
             raise DataError(
                 f"{setting}={name}, but {where} holds one text in each line",
-                expected=f"columns in a file ending in {', '.join(TABLES)}",
-                fix=f"drop {setting}    or write a table",
+                expected=f"columns in a file that ends in {', '.join(TABLES)}",
+                fix=f"drop {setting}    or write the texts as a table",
             )
 
 
 def _shards(source: _Source, faults: RowFaults) -> Iterator[Texts]:
-    """Yield rows in shards.
+    """Yield all rows in shards.
 
-    Rows that are not right are noted and counted, so that row numbers are those of the file.
+    Faulty rows are counted, too, so that row numbers are those of the file.
     """
     check = _RowCheck(source, faults)
-    held: list[Row] = []
+    shard: list[Row] = []
     first = 0
     for row in source.rows(faults):
         if row is not UNREADABLE:
-            check(first + len(held) + 1, row)
+            check(first + len(shard) + 1, row)
         if faults.enough:
             return
-        held.append(row)
-        if len(held) == source.config.shard_rows:
-            yield check.texts(held, first)
-            first, held = first + len(held), []
-    # A file of one empty line has no rows.
-    if source.path.suffix.lower() == ".txt" and first == 0 and held == [("",)]:
+        shard.append(row)
+        if len(shard) == source.config.shard_rows:
+            yield check.texts(shard, first)
+            first, shard = first + len(shard), []
+    # A file with one empty line has no rows.
+    if source.path.suffix.lower() == ".txt" and first == 0 and shard == [("",)]:
         faults.clear()
         return
-    if held:
-        yield check.texts(held, first)
+    if shard:
+        yield check.texts(shard, first)
 
 
 class _RowCheck:
-    """Checks rows and turns right ones into texts."""
+    """Checks rows, and turns readable ones into texts."""
 
     def __init__(self, source: _Source, faults: RowFaults) -> None:
         self._faults = faults
@@ -269,7 +258,7 @@ class _RowCheck:
         self._pairs, self._ids = bool(source.config.column_pair), bool(source.config.id_column)
 
     def __call__(self, number: int, row: Row) -> None:
-        """Note what is wrong with a row."""
+        """Add what is wrong with a row to the faults."""
         names = (self._config.column, *([self._config.column_pair] if self._pairs else []))
         for name, value in zip(names, row, strict=False):
             if not isinstance(value, str):
@@ -295,7 +284,7 @@ class _RowCheck:
             self._faults.add(number, problem, None, expected="an id in every row", fix=fix)
 
     def texts(self, rows: list[Row], first: int) -> Texts:
-        """Return rows as texts, the first of them of number `first` from 0."""
+        """Return rows as texts; the first one has the number `first`, counted from 0."""
         columns = (
             list(zip(*(row for row in rows if row is not UNREADABLE), strict=True)) or [()] * 3
         )

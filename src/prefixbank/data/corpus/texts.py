@@ -1,4 +1,4 @@
-"""Texts without labels: what embedding reads."""
+"""Texts without labels."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Texts:
 
     Args:
         texts: N texts.
-        pairs: N second texts, read jointly with the first; None for single texts.
-        ids: N names of the rows; None: their numbers, from `first_row`.
+        pairs: N second texts, for joint reading with the first; None for single texts.
+        ids: N names of the rows; None: their numbers, from `first_row` on.
         first_row: number of the first row in the whole corpus.
     """
 
@@ -31,7 +31,7 @@ class Texts:
         return len(self.texts)
 
     def digest(self) -> str:
-        """Return the sha256 hex of texts, pairs, names and numbers."""
+        """Return the SHA-256 (64 hexadecimal digits) of texts, pairs, names and numbers."""
         numbers = np.arange(self.first_row, self.first_row + len(self), dtype=np.int64)
         columns = [Examples(texts=self.texts, pairs=self.pairs, labels=numbers)]
         if self.ids is not None:
@@ -41,7 +41,7 @@ class Texts:
         ).hexdigest()
 
     def part(self, start: int, stop: int) -> Texts:
-        """Return rows start..stop-1, which keep their numbers."""
+        """Return rows start..stop-1 with their numbers."""
         cut = slice(start, stop)
         return Texts(
             texts=self.texts[cut],

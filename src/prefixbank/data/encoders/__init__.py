@@ -1,1 +1,1 @@
-"""Encoders, their files and their tokens."""
+"""Encoders, their files and their tokenizers."""

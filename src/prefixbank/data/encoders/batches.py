@@ -1,4 +1,4 @@
-"""Tokenisation and batches: canonical texts to padded token ids."""
+"""Tokenisation and batching: from texts to padded token ids."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from prefixbank.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """Token ids of some texts, not yet padded.
+    """Token ids of some texts, without padding.
 
     Args:
-        columns: for each input of the model, one list of ids for each row.
+        columns: a list of ids for each row, for each input of the model.
         lengths: [N] tokens in each row, special tokens included.
-        cut: bool [N], rows that were longer than the limit.
-        pad_id: id that fills `input_ids`.
+        cut: bool [N], whether a row was longer than the limit.
+        pad_id: id that pads `input_ids`.
     """
 
     columns: dict[str, list[list[int]]]
@@ -40,7 +40,7 @@ class Tokens:
         return int(self.cut.sum())
 
     def batch(self, rows: np.ndarray, labels: np.ndarray | None = None) -> Batch:
-        """Return the given rows padded to the longest of them, with their labels."""
+        """Return some rows, padded to the longest of them, with their labels."""
         width = int(self.lengths[rows].max())
         inputs = {name: self._padded(name, rows, width) for name in self.columns}
         return Batch(
@@ -50,14 +50,14 @@ class Tokens:
     def _padded(self, name: str, rows: np.ndarray, width: int) -> torch.Tensor:
         filler = self.pad_id if name == "input_ids" else 0
         out = np.full((len(rows), width), filler, dtype=np.int64)
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             ids = self.columns[name][row]
-            out[place, : len(ids)] = ids
+            out[index, : len(ids)] = ids
         return torch.from_numpy(out)
 
 
 def _label_tensor(labels: np.ndarray) -> torch.Tensor:
-    """Class numbers stay int64; values and label flags become float32."""
+    """Return labels as a tensor: classes as int64, values and flags as float32."""
     return (
         torch.from_numpy(labels)
         if labels.dtype == np.int64
@@ -68,12 +68,12 @@ def _label_tensor(labels: np.ndarray) -> torch.Tensor:
 def tokenize(
     tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, max_length_tokens: int
 ) -> Tokens:
-    """Turn texts, or pairs read jointly, into token ids of at most `max_length_tokens`.
+    """Turn texts, or pairs for joint reading, into at most `max_length_tokens` token ids each.
 
     The longer text of a pair is cut first.
 
     Raises:
-        UsageError: the limit leaves no token of each text beside the tokenizer's own.
+        UsageError: beside special tokens, the limit leaves less than one token for each text.
     """
     special, parts = (
         tokenizer.num_special_tokens_to_add(pair=pairs is not None),
@@ -106,7 +106,7 @@ def budget_batches(
 ) -> Iterator[Batch]:
     """Yield all rows, longest first, in batches of at most `budget_tokens` tokens with padding.
 
-    A longer row comes alone.
+    A longer row is a batch of its own.
     """
     order = np.argsort(-tokens.lengths, kind="stable")
     start = 0
@@ -119,9 +119,9 @@ def budget_batches(
 def epoch_batches(
     tokens: Tokens, labels: np.ndarray, *, batch_size: int, seed: int, epoch: int
 ) -> list[Batch]:
-    """Return one epoch's batches.
+    """Return one epoch's batches: a shuffle from (seed, epoch), grouped by length.
 
-    A shuffle from (seed, epoch), near lengths together as `length_groups` says, batches shuffled.
+    Rows are grouped by `length_groups`; the order of the batches is shuffled again.
     """
     rng = np.random.default_rng([seed, epoch])
     groups = length_groups(tokens.lengths, rng.permutation(len(tokens)), batch_size)

@@ -1,4 +1,4 @@
-"""Load an encoder frozen, and prove at load that prefixes work in it."""
+"""Load a frozen encoder, and check that prefixes work in it."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ UNREADABLE = (
     SafetensorError,
     StrictDataclassError,
 )
-"""What transformers raises over files that are damaged or do not fit together."""
+"""What transformers raises for files that are damaged or do not fit together."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """A frozen model in evaluation mode with its tokenizer.
+    """A frozen model in evaluation mode, with its tokenizer.
 
     Args:
-        model: loaded with prefix attention, on its device, no parameter asks for gradients.
-        tokenizer: the one it was trained with.
+        model: loaded with prefix attention, on its device; no parameter requires gradients.
+        tokenizer: the model's tokenizer.
         shape: sizes that prefixes must have.
         max_tokens: longest input in tokens.
-        files: where it came from.
+        files: the files that it was loaded from.
     """
 
     model: nn.Module
@@ -57,7 +57,7 @@ class Encoder:
     files: EncoderFiles
 
     def check_length(self, max_length_tokens: int) -> None:
-        """Refuse a limit beyond the positions that the encoder knows."""
+        """Raise UsageError if a limit exceeds the positions of the encoder."""
         if max_length_tokens > self.max_tokens:
             raise UsageError(
                 f"max_length_tokens={max_length_tokens} with encoder {self.files.label}",
@@ -67,12 +67,10 @@ class Encoder:
 
 
 def load_encoder(files: EncoderFiles, device: str) -> Encoder:
-    """Load model and tokenizer from local files.
-
-    No code of a repository is run, no pickle is opened.
+    """Load model and tokenizer from local files, without running a repository's code or pickles.
 
     Raises:
-        EncoderError: prefixes cannot work in this model, or the files do not hold all of it.
+        EncoderError: prefixes do not work in this model, or its files are not complete.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -99,15 +97,15 @@ def _load_tokenizer(files: EncoderFiles) -> Any:
         raise _unreadable(files, "tokenizer", error) from error
     if not tokenizer.is_fast:
         raise EncoderError(
-            f"the tokenizer of {files.label} ({type(tokenizer).__name__}) has no fast form",
-            expected="a tokenizer of the tokenizers library, which counts truncated texts",
+            f"the tokenizer of {files.label} ({type(tokenizer).__name__}) has no fast version",
+            expected="a tokenizer of the tokenizers library, which marks truncated texts",
             fix="encoder=minilm, or another encoder with a tokenizer.json",
         )
     if tokenizer.pad_token_id is None:
         raise EncoderError(
             f"the tokenizer of {files.label} has no padding token",
-            expected="a tokenizer that can pad",
-            fix="set tokenizer.pad_token and save it again",
+            expected="a tokenizer with a padding token",
+            fix="set tokenizer.pad_token and save the tokenizer again",
         )
     return tokenizer
 
@@ -135,8 +133,8 @@ def _load_model(files: EncoderFiles) -> nn.Module:
         raise EncoderError(
             f"{files.label} lacks {len(missing)} weights of {type(model).__name__}, such as "
             f"{missing[0]}",
-            expected="a checkpoint that holds the whole encoder",
-            fix="use the pre-trained model's own folder or hub id",
+            expected="a checkpoint of the whole encoder",
+            fix="use the folder or hub id of the pre-trained model itself",
         )
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
@@ -154,16 +152,15 @@ def _unreadable(files: EncoderFiles, part: str, error: Exception) -> EncoderErro
 
 
 def check_inputs(tokenizer: Any, texts: tuple[str, ...]) -> dict[str, torch.Tensor]:
-    """Return texts for a self-check as the model's keyword arguments, padded on the right."""
+    """Return texts of a self-check as keyword arguments of the model, padded on the right."""
     encoded = tokenizer(list(texts), padding=True, padding_side="right", return_tensors="pt")
     return {name: encoded[name] for name in tokenizer.model_input_names}
 
 
 def _trace(model: nn.Module, tokenizer: Any, files: EncoderFiles) -> list[AttentionCall]:
-    """Return the attention calls of one pass, all of one shape."""
+    """Return the attention calls of one pass, which all have one shape."""
     refusal = EncoderError(
-        f"{type(model).__name__} ({files.label}) does not hand its attention to transformers' "
-        "attention interface",
+        f"{type(model).__name__} ({files.label}) does not use transformers' attention interface",
         expected=(
             f"an encoder of one of {FAMILIES}; MPNet, DeBERTa, ConvBERT and the like have "
             "attention code of their own"
@@ -199,7 +196,7 @@ def _shape(
 def _check_prefix_and_padding(
     model: nn.Module, tokenizer: Any, shape: EncoderShape, files: EncoderFiles
 ) -> None:
-    """Prove that a random prefix changes the output of every text, and that padding does not."""
+    """Check that a random prefix changes the output, and that padding does not."""
     generator = torch.Generator().manual_seed(0)
     tensor = torch.randn(shape.prefix_shape(4), generator=generator)
     slots = Slots(keys=tensor[:, 0], values=tensor[:, 1])
@@ -215,21 +212,18 @@ def _check_prefix_and_padding(
             f"the self-check of {files.label} failed: a random prefix changes the output by "
             f"{change:.1e}, padding by {drift:.1e}",
             expected=(
-                "a prefix that is read and padding that is not (families known to work: "
+                "that a prefix changes the output, and padding does not (families known to work: "
                 f"{FAMILIES})"
             ),
             fix=(
-                "use another encoder; with a known family, check the versions that "
+                "use another encoder; for a known family, check the versions that "
                 "`prefixbank doctor` prints"
             ),
         )
 
 
 def _max_tokens(model: nn.Module, tokenizer: Any) -> int:
-    """Return the longest input.
-
-    The tokenizer's limit or the position table's size, whichever is smaller.
-    """
+    """Return the longest input: the tokenizer's limit or the position table's size, if smaller."""
     positions = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
     embeddings = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
     if embeddings is not None and embeddings.padding_idx is not None:

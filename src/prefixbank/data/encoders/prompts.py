@@ -1,4 +1,4 @@
-"""What soft prompts need of an encoder: a proof that it reads them, and words to begin with."""
+"""Soft prompts in an encoder: a check that they work, and words to start them from."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from prefixbank.data.encoders.encoder import CHECK_TEXTS, FAMILIES, TOLERANCE, E
 from prefixbank.errors import EncoderError
 
 MOST_FREQUENT = 5000
-"""How many of the lowest token ids are sampled from: tokenizers number tokens by frequency. Source:
-Lester et al. 2021, 3.2."""
+"""Start words are sampled from this many of the lowest token ids, since tokenizers number tokens by
+frequency. Source: Lester et al. 2021 (2104.08691), 3.2."""
 PLACEHOLDER = re.compile(r"\W*unused_?\d+\W*", flags=re.IGNORECASE)
 REFUSALS = (
     TypeError,
@@ -26,15 +26,15 @@ REFUSALS = (
     KeyError,
     IndexError,
 )
-"""What models raise that know no `inputs_embeds` or no `position_ids`."""
+"""What models without `inputs_embeds` or `position_ids` raise."""
 
 
 def check_prompt(encoder: Encoder) -> None:
-    """Prove that the encoder reads a soft prompt, with the texts where they would be without it.
+    """Check that a soft prompt works in the encoder and leaves the positions of texts as they are.
 
     Raises:
-        EncoderError: it takes no `inputs_embeds` or `position_ids`, or a hidden prompt, or padding,
-            changes its output.
+        EncoderError: the model does not take `inputs_embeds` or `position_ids`, or a hidden prompt
+            or padding changes its output.
     """
     label = f"{type(encoder.model).__name__} ({encoder.files.label})"
     expected = (
@@ -46,21 +46,21 @@ def check_prompt(encoder: Encoder) -> None:
     except REFUSALS as error:
         reason = (str(error).strip() or type(error).__name__).split("\n")[0]
         raise EncoderError(
-            f"{label} cannot read a soft prompt: {reason}", expected=expected, fix=fix
+            f"a soft prompt does not work in {label}: {reason}", expected=expected, fix=fix
         ) from error
     if shift > TOLERANCE or change <= TOLERANCE or drift > TOLERANCE:
         raise EncoderError(
-            f"{label} cannot read a soft prompt: a hidden one changes the output by {shift:.1e}, "
-            f"a visible one by {change:.1e}, padding by {drift:.1e}",
+            f"a soft prompt does not work in {label}: a hidden one changes the output by "
+            f"{shift:.1e}, a visible one by {change:.1e}, padding by {drift:.1e}",
             expected=expected,
             fix=fix,
         )
 
 
 def _differences(encoder: Encoder) -> tuple[float, float, float]:
-    """Return what a hidden and a visible prompt change, and what padding changes beside it.
+    """Return the changes of the output by a hidden prompt, a visible prompt, and padding beside it.
 
-    As shares of the largest number.
+    They are shares of the largest number in the output.
     """
     device = next(encoder.model.parameters()).device
     alone, padded = (
@@ -73,22 +73,26 @@ def _differences(encoder: Encoder) -> tuple[float, float, float]:
         * table.std()
     )
     visible = PromptVectors(vectors=vectors)
-    hidden = PromptVectors(vectors=vectors, log_weights=torch.full((4,), -torch.inf, device=device))
+    masked = PromptVectors(vectors=vectors, log_weights=torch.full((4,), -torch.inf, device=device))
 
     def states(inputs: dict[str, Tensor], prompt: PromptVectors) -> Tensor:
-        read: Tensor = encoder.model(
+        hidden: Tensor = encoder.model(
             **prompted(encoder.model, inputs, prompt), attention_calls=[]
         ).last_hidden_state
-        return read[0, len(vectors) :]
+        return hidden[0, len(vectors) :]
 
     with torch.no_grad():
         plain = encoder.model(**alone, attention_calls=[]).last_hidden_state[0]
-        without, read = states(alone, hidden), states(alone, visible)
-        beside = states(padded, visible)[padded["attention_mask"][0].bool()]
-    scale = max(1.0, float(read.abs().max()))
+        with_masked, with_visible = states(alone, masked), states(alone, visible)
+        with_padding = states(padded, visible)[padded["attention_mask"][0].bool()]
+    scale = max(1.0, float(with_visible.abs().max()))
     shift, change, drift = (
         float((one - other).abs().max()) / scale
-        for one, other in ((plain, without), (plain, read), (read, beside))
+        for one, other in (
+            (plain, with_masked),
+            (plain, with_visible),
+            (with_visible, with_padding),
+        )
     )
     return shift, change, drift
 
@@ -96,13 +100,13 @@ def _differences(encoder: Encoder) -> tuple[float, float, float]:
 def prompt_words(
     encoder: Encoder, labels: Sequence[str], length: int, seed: int
 ) -> tuple[int, ...]:
-    """Return token ids whose input embeddings a soft prompt begins with.
+    """Return token ids whose input embeddings a soft prompt starts from.
 
     Args:
-        encoder: whose tokens.
-        labels: names of classes; their tokens come first, in order, as many as there is room for.
+        encoder: the encoder, with its tokenizer.
+        labels: names of classes, whose tokens come first, up to `length`.
         length: P.
-        seed: of the sample of the most frequent tokens that takes what room is left.
+        seed: of the sample of frequent tokens that fills the rest.
     """
     tokenizer = encoder.tokenizer
     special = {*tokenizer.all_special_ids, tokenizer.unk_token_id}

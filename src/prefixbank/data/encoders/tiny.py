@@ -1,4 +1,4 @@
-"""The tiny encoder: a seeded random BERT of two layers. For smoke runs, not for results."""
+"""The tiny encoder: a seeded random BERT with two layers, for smoke runs and not for results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SEED = 0
 
 
 def write_tiny_encoder(folder: Path) -> None:
-    """Write config, weights and tokenizer into `folder`, the same bytes each time."""
+    """Write config, weights and tokenizer into `folder`; the bytes are always the same."""
     transformers_logging.disable_progress_bar()
     vocabulary = {word: index for index, word in enumerate(tiny_vocabulary())}
     (folder / "vocab.txt").write_text(vocabulary_text(), encoding="utf-8")

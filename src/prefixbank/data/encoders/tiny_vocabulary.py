@@ -1,4 +1,4 @@
-"""The vocabulary of the tiny encoder, apart from its weights, so that planning needs no torch."""
+"""The vocabulary of the tiny encoder; without torch, so that planning is quick."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ WORDS = 2000
 
 @cache
 def tiny_vocabulary() -> tuple[str, ...]:
-    """Return special tokens, single characters alone and inside words, and frequent words.
+    """Return special tokens, single characters (also as word pieces), and frequent words.
 
-    Words are counted in the train splits of the starter suite; the `WORDS` most frequent are taken.
+    These are the `WORDS` most frequent words in the train splits of the starter suite.
     """
     counts: Counter[str] = Counter()
     for name in STARTER_TASKS:
@@ -31,10 +31,10 @@ def tiny_vocabulary() -> tuple[str, ...]:
 
 
 def vocabulary_text() -> str:
-    """Return the vocabulary as BERT's `vocab.txt` has it, one token a line."""
+    """Return the vocabulary in the format of BERT's `vocab.txt`, one token a line."""
     return "\n".join(tiny_vocabulary()) + "\n"
 
 
 def vocabulary_digest() -> str:
-    """Return the sha256 (64 hex digits) of `vocab.txt`."""
+    """Return the SHA-256 (64 hexadecimal digits) of `vocab.txt`."""
     return hashlib.sha256(vocabulary_text().encode("utf-8")).hexdigest()

@@ -1,1 +1,1 @@
-"""The starter suite: nine small English tasks, whose words are in `phrases/*.yaml`."""
+"""The starter suite: nine small English tasks, generated from `phrases/*.yaml`."""

@@ -1,10 +1,10 @@
 """A small phrase grammar: frames with slots, words that fill them, and one seeded draw.
 
 A frame is a text with slots in braces. `{place}` draws an entry of the lexicon `place`; the same
-slot again repeats it, `{place2}` draws another one. `{verb.past}` takes one form of an entry;
+slot again repeats the entry, and `{place2}` draws another one. `{verb.past}` is a form of an entry;
 without a form it is `word`, and from the second time on `again` if there is one. `{clause=}` draws
-from `clause_<label of the row>`, `{clause!}` from `clause_<some other label>`: so one frame serves
-every label, and words alone say little about the label. ` || ` parts the two texts of a pair.
+from `clause_<label of the row>`, `{clause!}` from `clause_<some other label>`. So one frame serves
+every label, and words alone reveal little about the label. ` || ` separates the texts of a pair.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ PAIR = " || "
 
 @dataclass(frozen=True, kw_only=True)
 class Phrases:
-    """Everything that one starter task is made of.
+    """Everything that a starter task is generated from.
 
     Args:
-        labels: label names in order; of a graded task the scores, written as numbers.
-        frames: for each label its frames; the key `*` holds frames that serve every label.
-        test_frames: the same, for frames that occur in the test split alone.
+        labels: label names in order; for a graded task the scores, written as numbers.
+        frames: the frames of each label; the key `*` holds frames for every label.
+        test_frames: the same, for frames that occur in the test split only.
         lexicon: entries for each slot name.
-        scopes: further lexicons, one of which is drawn for each row: words that belong together.
+        scopes: further lexicons of words that belong together; one is drawn for each row.
         graded: whether labels are scores.
     """
 
@@ -51,7 +51,7 @@ class Phrases:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One example: `pair` is empty for a single text, `label` counts from 0, `frame` made it."""
+    """An example; `pair` is empty for a single text, `label` counts from 0."""
 
     text: str
     pair: str
@@ -69,7 +69,7 @@ class Draw:
     bound: dict[tuple[str, str], Entry] = field(default_factory=dict)
 
     def fill(self, frame: str) -> str:
-        """Return the frame with every slot filled, slots inside entries too."""
+        """Return the frame with every slot filled, also slots inside entries."""
         return SLOT.sub(lambda slot: self.fill(self._word(*slot.groups())), frame)
 
     def _word(self, name: str, role: str, index: str, form: str | None) -> str:
@@ -86,17 +86,17 @@ class Draw:
 
 
 def pick(rng: random.Random, items: Sequence[Item]) -> Item:
-    """Return one item. Only `random()` is used: its sequence is the same in every Python."""
+    """Return a random item. Only `random()` is used, whose sequence is the same in every Python."""
     return items[int(rng.random() * len(items))]
 
 
 def polish(text: str) -> str:
-    """Return the text with `a` made `an` where it must be, and capitals where sentences begin."""
-    return SENTENCE.sub(lambda found: found[1] + found[2].upper(), ARTICLE.sub(r"\1n ", text))
+    """Return the text with `an` for `a` before vowels, and a capital at the start of sentences."""
+    return SENTENCE.sub(lambda match: match[1] + match[2].upper(), ARTICLE.sub(r"\1n ", text))
 
 
 def compose(phrases: Phrases, rng: random.Random, label: int, *, held_out: bool) -> Row:
-    """Return one row of the given label, from a frame kept for the test split if `held_out`."""
+    """Return a row with this label; its frame is one of the test split only if `held_out`."""
     name = phrases.labels[label]
     frames = phrases.test_frames if held_out else phrases.frames
     frame = pick(rng, [*frames.get("*", ()), *frames.get(name, ())])

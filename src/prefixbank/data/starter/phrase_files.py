@@ -3,14 +3,14 @@
 A file has these parts:
 
 * `labels`, and `graded: true` if they are scores;
-* `lexicon`: for each slot the words that fill it. Words with several forms are a table: `forms`
-  names its columns, `rows` holds the words;
+* `lexicon`: the words of each slot. Words with several forms are a table: `forms` names its
+  columns, `rows` holds the words;
 * `scopes`: further lexicons by name, one of which is drawn for each row;
-* `texts`: texts by name, or lists of them, for the frames of pairs;
-* `frames` and `test_frames`: for each label, or `*` for every label, texts with slots. A pair is
-  `[first, second]`; one word alone is a name from `texts`, and a list stands for all of its texts.
+* `texts`: named texts, or lists of texts, for the frames of pairs;
+* `frames` and `test_frames`: texts with slots for each label, or under `*` for every label. A pair
+  is `[first, second]`. A single word is a name from `texts`; a list there means all of its texts.
 
-YAML reads a bare `no` as false and `5` as a number; a word that is no text is refused.
+YAML parses a bare `no` as false and `5` as a number; words that are not strings are refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from prefixbank.errors import DataError
 
 FOLDER = Path(__file__).with_name("phrases")
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The C loader is seven times faster; PyYAML has it wherever libyaml was there at its build."""
+"""The C loader is seven times faster; PyYAML has it if it was built with libyaml."""
 
 
 class Table(BaseModel):
@@ -42,7 +42,7 @@ class Table(BaseModel):
     rows: list[list[str]]
 
     def entries(self) -> list[Entry]:
-        """Return one entry for each row; ValueError if a row has not a word for each form."""
+        """Return an entry for each row; raise ValueError unless it has a word for each form."""
         return [dict(zip(self.forms, row, strict=True)) for row in self.rows]
 
 
@@ -52,7 +52,7 @@ Frames = dict[str, list[str | Pair]]
 
 
 class PhraseFile(BaseModel):
-    """A file as it is written."""
+    """The content of a file."""
 
     model_config = STRICT
 
@@ -69,7 +69,7 @@ def load_phrases(name: str) -> Phrases:
     """Return the phrases of one starter task.
 
     Raises:
-        DataError: its file does not hold what it should.
+        DataError: its file does not have these parts.
     """
     path = FOLDER / f"{name}.yaml"
     try:
@@ -100,10 +100,10 @@ def _lexicon(words: Words) -> Lexicon:
 
 
 def _frames(frames: Frames, file: PhraseFile) -> Mapping[str, Sequence[str]]:
-    """Return the frames of each label with names replaced by texts, pairs in one string."""
+    """Return the frames of each label, with names replaced by texts and pairs joined."""
     unknown = frames.keys() - {*file.labels, "*"}
     if unknown:
-        raise ValueError(f"frames of {', '.join(sorted(unknown))}, which is no label")
+        raise ValueError(f"frames of {', '.join(sorted(unknown))}, which is not a label")
     return {
         label: [text for frame in group for text in _written_out(frame, file.texts)]
         for label, group in frames.items()
@@ -121,6 +121,6 @@ def _named(part: str, texts: Mapping[str, str | list[str]]) -> list[str]:
     if " " in part:
         return [part]
     if part not in texts:
-        raise ValueError(f"no text is called '{part}'")
-    found = texts[part]
-    return [found] if isinstance(found, str) else found
+        raise ValueError(f"no text has the name '{part}'")
+    named = texts[part]
+    return [named] if isinstance(named, str) else named

@@ -1,7 +1,7 @@
-"""The tasks of the starter suite, generated from its phrases and a seed. Nothing is downloaded.
+"""The tasks of the starter suite, generated from phrases and a seed. Nothing is downloaded.
 
-Labels follow from meaning: most frames state two things and set one aside, so a bag of words is of
-little help. Splits share no text.
+Labels depend on meaning: most frames state two things and reject one, so a bag of words helps
+little. Splits share no text.
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ def starter_task(name: str) -> Task:
 
 
 def draw_rows(name: str, phrases: Phrases) -> dict[str, tuple[Row, ...]]:
-    """Return the rows of the task of this name for each split, with the frame of each."""
+    """Return the rows of each split of the task `name`."""
     rng = random.Random(f"prefixbank starter suite, {name}, seed {SEED}")
     used: set[str] = set()
-    found: dict[str, tuple[Row, ...]] = {}
+    splits: dict[str, tuple[Row, ...]] = {}
     for split, count in SPLIT_ROWS.items():
         held_out_share = HELD_OUT_SHARE if split == "test" else 0.0
-        found[split] = _draw_split(phrases, rng, count, used, held_out_share=held_out_share)
-        used |= {text for row in found[split] for text in (row.text, row.pair) if text}
-    return found
+        splits[split] = _draw_split(phrases, rng, count, used, held_out_share=held_out_share)
+        used |= {text for row in splits[split] for text in (row.text, row.pair) if text}
+    return splits
 
 
 def _draw_split(
     phrases: Phrases, rng: random.Random, count: int, used: set[str], *, held_out_share: float
 ) -> tuple[Row, ...]:
-    """Return `count` rows in random order: labels in equal number, none repeated, no used text."""
+    """Return `count` different rows in random order, balanced over labels, without used texts."""
     rows: dict[tuple[str, str], Row] = {}
     while len(rows) < count:
         label = len(rows) % len(phrases.labels)

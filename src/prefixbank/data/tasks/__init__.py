@@ -1,1 +1,1 @@
-"""Tasks: from files and hub to checked examples."""
+"""Tasks: from files or the hub to checked examples."""

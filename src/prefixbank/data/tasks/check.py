@@ -1,7 +1,4 @@
-"""Check the rows of one split and turn them into `Examples`.
-
-Every fault of a split is found before one is raised.
-"""
+"""Check the rows of a split and turn them into `Examples`; all faults are raised together."""
 
 from __future__ import annotations
 
@@ -23,17 +20,16 @@ def build_examples(raw: RawSplit, kind: Kind, labels: tuple[str, ...]) -> tuple[
     """Check texts and labels of a split.
 
     Args:
-        raw: the split as read.
-        kind: what the labels are.
+        raw: the split as it was read.
+        kind: kind of the labels.
         labels: label names in order; empty for a regression.
 
     Returns:
-        The checked rows, and how many rows were left out because the source marks them as not
-        labelled.
+        The checked rows, and the number of rows that are marked as unlabelled and left out.
 
     Raises:
-        DataError: a row without text, pair or label, a value of the wrong type, a label that is not
-            listed.
+        DataError: a row lacks its text, pair or label, a value has the wrong type, or a label is
+            not listed.
         Faults: several of these.
     """
     table, rows, dropped = _labelled(raw, kind)
@@ -51,12 +47,12 @@ def build_examples(raw: RawSplit, kind: Kind, labels: tuple[str, ...]) -> tuple[
         pairs = _texts(column(raw.columns.text_pair)) if raw.columns.text_pair else None
     with faults:
         targets = read_labels(column(raw.columns.label), kind, labels)
-    raise_faults(faults.found)
+    raise_faults(faults.collected)
     return Examples(texts=texts, pairs=pairs, labels=targets), dropped
 
 
 def plain(column: pa.ChunkedArray) -> pa.Array:
-    """Return a column as one array, with dictionary encoding (a categorical) and views undone."""
+    """Return a column as one array, without dictionary encoding (categoricals) and views."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_string_view(column.type):
@@ -73,10 +69,10 @@ def _labelled(raw: RawSplit, kind: Kind) -> tuple[pa.Table, NDArray[np.int64], i
     if not kept.any():
         raise DataError(
             f"{raw.where}: all {len(rows)} rows are marked as not labelled (-1)",
-            expected="a split with labels; benchmarks keep the labels of their test split hidden",
+            expected="a split with labels; benchmarks hide the labels of their test split",
             fix=(
-                "task.splits.test=''    to split a test from train, or name a labelled split such "
-                "as validation"
+                "task.splits.test=''    to take test rows from train, or name a labelled split "
+                "such as validation"
             ),
         )
     return raw.table.filter(pa.array(kept)), rows[kept], int((~kept).sum())

@@ -1,9 +1,8 @@
-r"""Read a label column: class indices, label names, sets of labels or numbers.
+"""Turn a label column of indices, names, sets of labels or values into numbers.
 
-A value is taken as an index or as a name by the declared label names alone, never by the other
-rows:
+Whether a value is an index or a name depends on the declared label names only, never on other rows:
 
-* if a label name is itself a whole number ("1", "2"), whole numbers are names;
+* if a label name is a whole number ("1", "2"), whole numbers are names;
 * otherwise whole numbers (3, 3.0, "3") are indices from 0, and every other text is a name.
 """
 
@@ -25,7 +24,7 @@ from prefixbank.errors import DataError, PrefixbankError, did_you_mean, raise_fa
 WHOLE: Final = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
 NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 SEPARATOR: Final = "|"
-"""Between the label names of a multilabel row in a text column."""
+"""Separates the label names of a multilabel row in a text column."""
 
 MISSING, UNKNOWN = -1, -2
 
@@ -37,7 +36,7 @@ def read_labels(column: Column, kind: Kind, labels: tuple[str, ...]) -> NDArray[
         column: N values: whole numbers, names or truth values (classification); lists of these, or
             text such as "a|b", empty for no label (multilabel); numbers or text that is one
             (regression).
-        kind: what the labels are.
+        kind: kind of the labels.
         labels: label names in order; empty for a regression.
 
     Returns:
@@ -61,12 +60,10 @@ def read_labels(column: Column, kind: Kind, labels: tuple[str, ...]) -> NDArray[
 
 
 def discover_labels(column: Column, kind: Kind) -> tuple[str, ...]:
-    """Return the label names found in a column.
-
-    Numbers in numerical order, names in alphabetical order.
+    """Return the label names in a column, numbers in numerical and names in alphabetical order.
 
     Raises:
-        DataError: a classification whose labels are fractions, or values of the wrong type.
+        DataError: labels of a classification are fractions, or values have the wrong type.
     """
     if kind == "classification":
         _refuse_nested(column)
@@ -94,15 +91,14 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def unlabelled_rows(values: pa.Array, kind: Kind) -> NDArray[np.bool_]:
-    """Find the rows that the hub's convention marks as not labelled.
+    """Return bool [N], whether a row is unlabelled by the hub's convention.
+
+    These are integer labels of -1 in a classification. In a regression, they are all rows if every
+    label is -1; in a multilabel task there are none.
 
     Args:
         values: N labels.
-        kind: classification: integer labels of -1. Regression: all rows, if every label is -1.
-            Multilabel: none.
-
-    Returns:
-        bool [N].
+        kind: kind of the labels.
     """
     none = np.zeros(len(values), dtype=bool)
     if not (
@@ -181,10 +177,7 @@ def _refuse_nested(column: Column) -> None:
 
 
 def _flatten(column: Column) -> tuple[pa.Array, NDArray[np.int64]]:
-    """Return the single labels of all rows, and the row index of each.
-
-    Rows without label have none.
-    """
+    """Return the labels of all rows in one array, and the row index of each label."""
     lists = column.values
     if is_text(lists.type):
         trimmed = pc.utf8_trim_whitespace(lists)
@@ -262,7 +255,7 @@ def _numbers(column: Column) -> NDArray[np.float64]:
 
 
 def _number(value: Any) -> float:
-    """Return the number, or NaN for what is none."""
+    """Return a value as a number, or NaN if it is none."""
     if isinstance(value, str):
         return float(value) if NUMBER.fullmatch(value.strip()) else np.nan
     return np.nan if value is None else float(value)

@@ -1,4 +1,4 @@
-"""Load a task: from the package, the hub, files or a task folder, to three checked splits."""
+"""Load a task from the starter suite, the hub, files or a task folder: three checked splits."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ from prefixbank.errors import DataError, raise_faults
 
 
 def load_task(config: TaskConfig, *, data_root: str = "") -> Task:
-    """Load the task that a configuration describes, and check every row of it.
+    """Load the task that a configuration describes, and check all its rows.
 
-    A missing validation or test split is split from train (10 % and 20 % of its rows, seeded,
-    stratified); `max_rows` and `max_validation_rows` then sample. Both are said in `Task.notes`.
+    A missing validation or test split is taken from train (10 % and 20 % of its rows, seeded,
+    stratified). `max_rows` and `max_validation_rows` then sample rows. `Task.notes` reports both.
 
     Args:
         config: where the examples come from and what they are.
-        data_root: folder of task folders; when given, the task is read from `<data_root>/<name>`,
-            whatever its source.
+        data_root: folder of task folders; if it is not empty, the task is read from
+            `<data_root>/<name>`, whatever its configuration.
 
     Returns:
         The task, with three splits that have at least one row each.
 
     Raises:
-        DataError: something is missing or wrong in the data; files, rows and values are named.
+        DataError: something in the data is missing or wrong; the message names files, rows and
+            values.
         HubError: a hub repository cannot be loaded.
         Faults: several faults at once.
     """
@@ -69,10 +70,10 @@ def load_task(config: TaskConfig, *, data_root: str = "") -> Task:
 
 
 def task_name(config: TaskConfig) -> str:
-    """Return the task's name: as given, else that of its folder or hub repository.
+    """Return the task's name, by default that of its folder or hub repository.
 
     Raises:
-        DataError: there is neither.
+        DataError: there is none of these.
     """
     if config.name:
         return config.name
@@ -85,8 +86,8 @@ def task_name(config: TaskConfig) -> str:
     )
     if not name:
         raise DataError(
-            "the task has no name",
-            expected="which task to load",
+            "no task is named",
+            expected="the name or the folder of a task",
             fix="task=sst2    or task=folder task.path=FOLDER",
         )
     return name
@@ -97,7 +98,7 @@ def _folder(config: TaskConfig) -> Path:
         fix = "task.path=FOLDER    or run.data_root=FOLDER for a folder of task folders"
         raise DataError(
             f"task '{config.name}' has no task.path",
-            expected="the folder that the rows are in",
+            expected="the folder of the task",
             fix=fix,
         )
     return Path(config.path).expanduser()
@@ -122,14 +123,14 @@ def _read_files(config: TaskConfig, name: str) -> RawTask:
                 splits[split] = read_split(
                     find_file(folder, file_name, f"task.splits.{split}"), config.columns
                 )
-    raise_faults(faults.found)
+    raise_faults(faults.collected)
     return RawTask(
         name=name, kind=config.kind, metric=config.metric, labels=config.labels, splits=splits
     )
 
 
 def build_task(raw: RawTask, config: TaskConfig) -> Task:
-    """Check the rows of a task as read, and fill in what is missing."""
+    """Check the rows of a task, and take missing splits from train."""
     if "train" not in raw.splits:
         raise DataError(
             f"task '{raw.name}' has no train split",
@@ -148,7 +149,7 @@ def build_task(raw: RawTask, config: TaskConfig) -> Task:
                 if dropped
                 else ()
             )
-    raise_faults(faults.found)
+    raise_faults(faults.collected)
     train, added = _fill(raw, built)
     task = Task(
         name=raw.name,
@@ -164,7 +165,7 @@ def build_task(raw: RawTask, config: TaskConfig) -> Task:
 
 
 def _labels(raw: RawTask) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the label names, declared or found in train, and a note where they were found."""
+    """Return the label names, declared or from the train split, and in that case a note."""
     if raw.kind == "regression" or raw.labels:
         return (() if raw.kind == "regression" else raw.labels), ()
     train = raw.splits["train"]
@@ -175,19 +176,19 @@ def _labels(raw: RawTask) -> tuple[tuple[str, ...], tuple[str, ...]]:
         values=values,
         rows=np.arange(1, len(values) + 1),
     )
-    found = discover_labels(column, raw.kind)
-    found = tuple(label for label in found if not (train.skip_unlabelled and label == "-1"))
-    shown = ", ".join(found[:20]) + (", ..." if len(found) > 20 else "")
-    return found, (f"labels: {len(found)} found in train, sorted: {shown}",)
+    names = discover_labels(column, raw.kind)
+    names = tuple(name for name in names if not (train.skip_unlabelled and name == "-1"))
+    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return names, (f"labels: {len(names)} found in train, sorted: {shown}",)
 
 
 def _refuse_labels(raw: RawTask, labels: tuple[str, ...]) -> None:
-    """Refuse a metric that does not fit, and label names that are too few or look the same."""
+    """Raise DataError for a metric that does not fit, and for too few or repeated label names."""
     faults = FaultList()
     fitting = ", ".join(METRICS_OF[raw.kind])
     if raw.metric not in METRICS_OF[raw.kind]:
         what = f"task '{raw.name}': metric {raw.metric} does not fit a {raw.kind}"
-        faults.found.append(
+        faults.collected.append(
             DataError(
                 what, expected=f"one of {fitting}", fix=f"task.metric={METRICS_OF[raw.kind][0]}"
             )
@@ -197,7 +198,7 @@ def _refuse_labels(raw: RawTask, labels: tuple[str, ...]) -> None:
             f"task '{raw.name}': metric f1 is that of the second of two labels, the task has "
             f"{len(labels)}"
         )
-        faults.found.append(
+        faults.collected.append(
             DataError(
                 what, expected="macro_f1 for more than two labels", fix="task.metric=macro_f1"
             )
@@ -205,7 +206,7 @@ def _refuse_labels(raw: RawTask, labels: tuple[str, ...]) -> None:
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
         what = f"task '{raw.name}': label {', '.join(twice)} is listed twice"
-        faults.found.append(
+        faults.collected.append(
             DataError(what, expected="each label once", fix="remove the second one from the labels")
         )
     if len(labels) < 2 and raw.kind == "classification":
@@ -213,12 +214,12 @@ def _refuse_labels(raw: RawTask, labels: tuple[str, ...]) -> None:
         fix = (
             f"check the column '{raw.splits['train'].columns.label}' of {raw.splits['train'].where}"
         )
-        faults.found.append(DataError(what, expected="two labels or more", fix=fix))
-    raise_faults(faults.found)
+        faults.collected.append(DataError(what, expected="two labels or more", fix=fix))
+    raise_faults(faults.collected)
 
 
 def _fill(raw: RawTask, built: dict[str, Examples]) -> tuple[Examples, tuple[str, ...]]:
-    """Add the missing splits to `built`; return what is left of train and what to say about it."""
+    """Add missing splits to `built`; return the rest of the train rows, and notes."""
     train = built["train"]
     total, notes = len(train), []
     for split in reversed(SPLITS[1:]):
@@ -226,10 +227,10 @@ def _fill(raw: RawTask, built: dict[str, Examples]) -> tuple[Examples, tuple[str
             continue
         taken = hold_out(strata_of(train.labels, raw.kind), SHARES[split] * total / len(train))
         if not len(taken):
-            what = f"task '{raw.name}': {total} train rows are too few to split a {split} from them"
+            what = f"task '{raw.name}': {total} train rows are too few for a {split} split"
             raise DataError(
                 what,
-                expected="two rows or more of some label",
+                expected="two or more rows of some label",
                 fix=f"add rows, or give the task a {split} split",
             )
         built[split] = train.take(taken)
@@ -242,7 +243,7 @@ def _fill(raw: RawTask, built: dict[str, Examples]) -> tuple[Examples, tuple[str
 
 
 def _finish(task: Task, config: TaskConfig) -> Task:
-    """Sample train and validation, and refuse a train split from which nothing can be learned."""
+    """Sample train and validation rows; raise DataError if all train rows have one label."""
     train, of_train = _sampled(task.train, "train", task.kind, config.max_rows, "max_rows")
     validation, of_validation = _sampled(
         task.validation, "validation", task.kind, config.max_validation_rows, "max_validation_rows"
@@ -269,7 +270,7 @@ def _finish(task: Task, config: TaskConfig) -> Task:
 
 
 def _lasting(config: TaskConfig) -> TaskConfig:
-    """Return a configuration that leads to the same files from every folder."""
+    """Return the configuration with an absolute path, which leads to the same files anywhere."""
     is_here = config.source in ("folder", "files")
     return (
         dataclasses.replace(config, path=str(Path(config.path).expanduser().absolute()))
@@ -281,7 +282,7 @@ def _lasting(config: TaskConfig) -> TaskConfig:
 def _sampled(
     rows: Examples, split: str, kind: Kind, limit: int, setting: str
 ) -> tuple[Examples, tuple[str, ...]]:
-    """Keep at most `limit` rows, 0 for all, and say so."""
+    """Return at most `limit` rows (0: all), and a note if rows were left out."""
     if not limit or limit >= len(rows):
         return rows, ()
     note = f"{split}: {limit} of {len(rows)} rows ({setting}, seed {SEED}, stratified)"
@@ -299,6 +300,6 @@ def _chosen(task: Task, train: Examples) -> np.ndarray:
 def _absent(task: Task, train: Examples) -> tuple[str, ...]:
     if task.kind != "classification":
         return ()
-    seen = np.bincount(train.labels, minlength=len(task.labels))
-    absent = [label for label, count in zip(task.labels, seen.tolist(), strict=True) if not count]
+    counts = np.bincount(train.labels, minlength=len(task.labels)).tolist()
+    absent = [label for label, count in zip(task.labels, counts, strict=True) if not count]
     return (f"train: no row has the label {', '.join(absent)}",) if absent else ()

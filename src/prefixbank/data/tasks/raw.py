@@ -1,7 +1,4 @@
-"""A task as its source hands it over.
-
-Tables of text and labels, read but not yet checked row by row.
-"""
+"""A task as it was read: tables of texts and labels, whose rows are not checked yet."""
 
 from __future__ import annotations
 
@@ -21,13 +18,13 @@ from prefixbank.errors import DataError, Faults, PrefixbankError, did_you_mean
 
 @dataclass(frozen=True, kw_only=True)
 class RawSplit:
-    """One split as read.
+    """One split as it was read.
 
     Args:
-        where: what errors call it, a file path or a hub split.
-        table: the columns named in `columns`, any type; N rows.
-        columns: which column holds what; `text_pair` empty for single texts.
-        skip_unlabelled: leave out rows whose label is -1, the hub's mark for "not labelled".
+        where: its name in errors, a file path or a hub split.
+        table: the columns named in `columns`, of any type; N rows.
+        columns: which column holds what; `text_pair` is empty for single texts.
+        skip_unlabelled: leave out rows with the label -1, which marks unlabelled rows on the hub.
     """
 
     where: str
@@ -38,7 +35,7 @@ class RawSplit:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column of one split, and what errors call it.
+    """One column of a split, and its name in errors.
 
     Args:
         where: file or hub split.
@@ -65,7 +62,7 @@ class Column:
         )
 
     def wrong_type(self, *, expected: str, fix: str) -> DataError:
-        """Return the fault of a column whose type cannot be used."""
+        """Return the fault of a column of the wrong type."""
         return DataError(
             f"{self.where}: column '{self.name}' holds {self.values.type}",
             expected=expected,
@@ -75,16 +72,16 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class RawTask:
-    """A task as read.
+    """A task as it was read.
 
     Args:
-        name: how errors and results call it.
+        name: its name in errors and results.
         kind: classification, multilabel or regression.
         metric: how predictions are scored.
         labels: declared label names; empty: not declared.
-        splits: split name ("train", "validation", "test") to its rows; what is absent is split from
-            train.
-        notes: what to tell the user about the reading.
+        splits: split name ("train", "validation", "test") to its rows; a missing split is taken
+            from train.
+        notes: notes for the user about how it was read.
     """
 
     name: str
@@ -97,9 +94,9 @@ class RawTask:
 
 @dataclass(kw_only=True)
 class FaultList:
-    """Collects faults, so that one run reports all of them: `with faults: ...`."""
+    """Collects the faults of several blocks `with faults: ...`, to report them together."""
 
-    found: list[PrefixbankError] = field(default_factory=list)
+    collected: list[PrefixbankError] = field(default_factory=list)
 
     def __enter__(self) -> FaultList:
         """Return the list itself."""
@@ -108,18 +105,18 @@ class FaultList:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> bool:
-        """Keep a DataError (or several) and go on; let anything else pass."""
+        """Collect a DataError (or several) and continue; other errors pass."""
         if isinstance(error, Faults):
-            self.found.extend(error.faults)
+            self.collected.extend(error.faults)
             return True
         if isinstance(error, DataError):
-            self.found.append(error)
+            self.collected.append(error)
             return True
         return False
 
 
 def near_names(folder: Path, name: str) -> str:
-    """Return a suggestion and the names in a folder, for an error about a missing name."""
+    """Return the names in a folder and a suggestion, for an error about a missing name."""
     present = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
     listed = ", ".join(present[:20]) + (", ..." if len(present) > 20 else "")
     return f"{listed or '(empty)'}{did_you_mean(name, present)}"

@@ -18,9 +18,9 @@ def find_file(folder: Path, name: str, setting: str) -> Path:
     """Return the file of a split.
 
     Args:
-        folder: where to look.
-        name: file name; without one of the known endings, each of them is tried.
-        setting: the setting that gave the name, for the error.
+        folder: the folder of the file.
+        name: file name; without one of the endings in `TABLES`, each of them is tried.
+        setting: the setting with the name, for the error.
 
     Raises:
         DataError: there is no such file (the error lists the folder), or its format is unknown.
@@ -56,7 +56,7 @@ def read_split(path: Path, columns: ColumnNames) -> RawSplit:
         columns: which columns to read; others are ignored.
 
     Returns:
-        The split; its rows are not checked yet.
+        The split, whose rows are not checked yet.
 
     Raises:
         DataError: the file cannot be read, is empty, is not UTF-8, or lacks a column.
@@ -89,7 +89,7 @@ def read_split(path: Path, columns: ColumnNames) -> RawSplit:
 
 
 def _right_rows(path: Path, where: str, columns: ColumnNames) -> list[Row]:
-    """Return all rows of a file; raise all that is wrong with them."""
+    """Return all rows of a file; raise the faults of all rows that cannot be read."""
     faults = RowFaults(where)
     rows = []
     for row in read_rows(path, where, columns, faults):

@@ -2,13 +2,13 @@
 
     my_task/task.json            {"kind": "classification", "labels": ["no", "yes"], "metric":
                                  "accuracy"}
-    my_task/train.parquet        columns text, label and, for pairs of texts, text_pair; further
+    my_task/train.parquet        columns text, label and, for pairs of texts, text_pair; other
                                  columns are ignored
-    my_task/validation.parquet   split from train when absent, as is test.parquet
+    my_task/validation.parquet   if it is missing, rows are taken from train, as for test.parquet
     my_task/test.parquet
 
-`labels` is left out (or null) for a regression; otherwise, when left out, the labels are those
-found in train. Further keys are ignored.
+`labels` is left out (or null) for a regression. If it is left out otherwise, the labels are those
+of the train split. Other keys are ignored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HEADER = "task.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What task.json says."""
+    """The content of task.json."""
 
     kind: Kind
     metric: Metric
@@ -46,11 +46,11 @@ def read_folder(folder: Path, name: str, config: TaskConfig) -> RawTask:
     Args:
         folder: the task folder.
         name: name of the task.
-        config: what was asked for; where its kind, metric or labels differ from task.json,
-            task.json holds and a note says so.
+        config: the configuration; if its kind, metric or labels differ from task.json, those of
+            task.json are used, with a note.
 
     Returns:
-        The task as read.
+        The task, whose rows are not checked yet.
 
     Raises:
         DataError: the folder, task.json or train.parquet is missing or cannot be read.
@@ -78,7 +78,7 @@ def read_folder(folder: Path, name: str, config: TaskConfig) -> RawTask:
         if path.is_file():
             with faults:
                 splits[split] = read_split(path, columns)
-    raise_faults(faults.found)
+    raise_faults(faults.collected)
     return RawTask(
         name=name,
         kind=header.kind,
@@ -93,11 +93,11 @@ def read_header(path: Path) -> Header:
     """Read and check task.json.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Raises:
-        DataError: it is missing, no JSON object, or has an unknown kind or metric or labels that
-            are no list of names.
+        DataError: it is missing or not a JSON object, its kind or metric is unknown, or its labels
+            are not a list of names.
         Faults: several of these.
     """
     example = '{"kind": "classification", "labels": ["no", "yes"], "metric": "accuracy"}'
@@ -127,7 +127,7 @@ def read_header(path: Path) -> Header:
     labels = document.get("labels") or []
     with faults:
         _refuse_odd_labels(path, labels)
-    raise_faults(faults.found)
+    raise_faults(faults.collected)
     return Header(kind=document["kind"], metric=document["metric"], labels=tuple(labels))
 
 
@@ -177,10 +177,11 @@ def _differences(config: TaskConfig, header: Header) -> tuple[str, ...]:
     default = TaskConfig()
     notes = []
     for key in ("kind", "metric", "labels"):
-        asked, found = getattr(config, key), getattr(header, key)
-        if asked not in (getattr(default, key), found):
+        configured, actual = getattr(config, key), getattr(header, key)
+        if configured not in (getattr(default, key), actual):
             notes.append(
-                f"{key}: {_shown(found)}, from {HEADER} (the configuration says {_shown(asked)})"
+                f"{key}: {_shown(actual)}, from {HEADER} (the configuration has "
+                f"{_shown(configured)})"
             )
     if config.source == "folder":
         ignored = [
@@ -188,7 +189,7 @@ def _differences(config: TaskConfig, header: Header) -> tuple[str, ...]:
             for key in ("splits", "columns", "hub_id", "hub_config")
             if getattr(config, key) != getattr(default, key)
         ]
-        notes += [f"task.{key}: not used, a task folder has fixed names" for key in ignored]
+        notes += [f"task.{key}: ignored, a task folder has fixed names" for key in ignored]
     return tuple(notes)
 
 

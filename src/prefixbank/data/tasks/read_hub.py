@@ -1,7 +1,4 @@
-"""Read a task from a data set repository of the Hugging Face hub.
-
-Code from a repository is never run.
-"""
+"""Read a task from a data set repository of the Hugging Face hub, without running its code."""
 
 from __future__ import annotations
 
@@ -19,33 +16,33 @@ if TYPE_CHECKING:
 
 
 OFFLINE_FIX = (
-    "check the name and the network; without network, set HF_HUB_OFFLINE=1 with a cache filled "
-    "earlier, or download the files and use task=files task.path=FOLDER (or task=folder)"
+    "check the name and the network; without network, set HF_HUB_OFFLINE=1 and use a filled cache, "
+    "or download the files and use task=files task.path=FOLDER (or task=folder)"
 )
 
 SCRIPT_FIX = (
     "task.revision=refs/convert/parquet    "
-    "where the hub keeps a Parquet copy, or name another repository"
+    "if the hub has a Parquet copy, or name another repository"
 )
 
 
 def read_hub(config: TaskConfig, name: str) -> RawTask:
-    """Load a hub data set and pick splits and columns.
+    """Load a hub data set and select its splits and columns.
 
     Args:
-        config: with `hub_id` (a repository, or a folder laid out as one), `hub_config`, `revision`,
-            `splits` and `columns`.
+        config: with `hub_id` (a repository, or a folder with the same layout), `hub_config`,
+            `revision`, `splits` and `columns`.
         name: name of the task.
 
     Returns:
-        The task as read. Rows with the integer label -1 count as not labelled. Labels that the
-        configuration does not list are taken from the data set's label feature where it has one.
+        The task, whose rows are not checked yet. Rows with the integer label -1 are unlabelled. If
+        the configuration lists no labels, they are those of the data set's label feature, if it has
+        one.
 
     Raises:
-        HubError: the repository cannot be reached, does not exist, or needs code of its own to be
-            run.
-        DataError: no `hub_id`, a split or column that is not there, or more or fewer labels than
-            the data set declares.
+        HubError: the repository cannot be reached, does not exist, or needs its own code to run.
+        DataError: there is no `hub_id`, a split or column is missing, or the data set declares
+            another number of labels.
         Faults: several of these.
     """
     if not config.hub_id:
@@ -54,15 +51,15 @@ def read_hub(config: TaskConfig, name: str) -> RawTask:
             expected="a data set repository such as nyu-mll/glue",
             fix="task.hub_id=OWNER/NAME",
         )
-    found = _load(config)
+    dataset = _load(config)
     faults = FaultList()
     splits: dict[str, RawSplit] = {}
-    for split, wanted in dataclasses.asdict(config.splits).items():
-        if wanted:
+    for split, hub_split in dataclasses.asdict(config.splits).items():
+        if hub_split:
             with faults:
-                splits[split] = _pick(config, found, split, wanted)
-    raise_faults(faults.found)
-    labels = _labels(config, found[config.splits.train]) if "train" in splits else config.labels
+                splits[split] = _select(config, dataset, split, hub_split)
+    raise_faults(faults.collected)
+    labels = _labels(config, dataset[config.splits.train]) if "train" in splits else config.labels
     return RawTask(name=name, kind=config.kind, metric=config.metric, labels=labels, splits=splits)
 
 
@@ -73,7 +70,7 @@ def _load(config: TaskConfig) -> DatasetDict:
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
 
-    lost: tuple[type[Exception], ...] = (
+    failures: tuple[type[Exception], ...] = (
         OSError,
         ValueError,
         RuntimeError,
@@ -84,19 +81,19 @@ def _load(config: TaskConfig) -> DatasetDict:
         return datasets.load_dataset(
             config.hub_id, config.hub_config or None, revision=config.revision
         )
-    except lost as error:
+    except failures as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         expected = (
-            "a public (or permitted) repository with data files such as Parquet; repositories "
-            "that need a script are not run"
+            "an accessible repository with data files such as Parquet; scripts of repositories "
+            "are not run"
         )
         fix = SCRIPT_FIX if "script" in reason else OFFLINE_FIX
         raise HubError(
-            f"cannot load {_called(config)}: {reason}", expected=expected, fix=fix
+            f"cannot load {_label(config)}: {reason}", expected=expected, fix=fix
         ) from error
 
 
-def _called(config: TaskConfig) -> str:
+def _label(config: TaskConfig) -> str:
     return (
         f"'{config.hub_id}'"
         + (f" ({config.hub_config})" if config.hub_config else "")
@@ -104,20 +101,16 @@ def _called(config: TaskConfig) -> str:
     )
 
 
-def _pick(config: TaskConfig, found: DatasetDict, split: str, wanted: str) -> RawSplit:
-    if wanted not in found:
+def _select(config: TaskConfig, dataset: DatasetDict, split: str, hub_split: str) -> RawSplit:
+    if hub_split not in dataset:
         raise DataError(
-            f"{_called(config)} has no split '{wanted}'{did_you_mean(wanted, found)}",
-            expected=f"one of its splits: {', '.join(found)}",
+            f"{_label(config)} has no split '{hub_split}'{did_you_mean(hub_split, dataset)}",
+            expected=f"one of its splits: {', '.join(dataset)}",
             fix=f"task.splits.{split}=NAME"
-            + (
-                ""
-                if split == "train"
-                else f"    or have it split from train: task.splits.{split}=''"
-            ),
+            + ("" if split == "train" else f"    or take it from train: task.splits.{split}=''"),
         )
-    where = f"{config.hub_id} {wanted}"
-    rows = found[wanted]
+    where = f"{config.hub_id} {hub_split}"
+    rows = dataset[hub_split]
     raise_faults(missing_columns(where, config.columns, rows.column_names))
     names = list(dict.fromkeys(columns_in_use(config.columns).values()))
     table = rows.select_columns(names).with_format("arrow")[:]
@@ -128,7 +121,7 @@ def _labels(config: TaskConfig, train: Dataset) -> tuple[str, ...]:
     declared = tuple(_class_names(train.features[config.columns.label]))
     if config.labels and declared and len(config.labels) != len(declared):
         raise DataError(
-            f"task.labels lists {len(config.labels)} labels, {_called(config)} declares "
+            f"task.labels lists {len(config.labels)} labels, {_label(config)} declares "
             f"{len(declared)}: {', '.join(declared)}",
             expected="the same number of labels in the same order",
             fix="correct task.labels, or leave it empty to take the data set's own",
@@ -137,6 +130,6 @@ def _labels(config: TaskConfig, train: Dataset) -> tuple[str, ...]:
 
 
 def _class_names(feature: Any) -> list[str]:
-    """Return the names of a label feature, or of the label feature inside a list, else nothing."""
+    """Return the names of a label feature, or of one inside a list feature, else none."""
     inner = getattr(feature, "feature", feature)
     return list(getattr(inner, "names", None) or [])

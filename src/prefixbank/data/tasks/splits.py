@@ -1,7 +1,4 @@
-"""Seeded, stratified choice of rows.
-
-To split validation and test from train, and to sample train.
-"""
+"""Seeded, stratified choice of rows: to take splits from train, and to sample rows."""
 
 from __future__ import annotations
 
@@ -12,14 +9,13 @@ from prefixbank.choices import Kind
 from prefixbank.core.apportion import largest_remainders
 
 SEED = 0
-"""Seed of every choice of rows made while loading, so that the same source always gives the same
-task."""
+"""Seed of all choices of rows in loading, so that the same data always give the same task."""
 
 SHARES = {"validation": 0.1, "test": 0.2}
-"""Share of the source's train rows that a missing split receives."""
+"""Share of the train rows that a missing split gets."""
 
 QUANTILES = 10
-"""Strata of a regression target."""
+"""Number of strata of a regression."""
 
 
 def strata_of(labels: NDArray[np.generic], kind: Kind) -> NDArray[np.int64]:
@@ -27,8 +23,9 @@ def strata_of(labels: NDArray[np.generic], kind: Kind) -> NDArray[np.int64]:
 
     Args:
         labels: int64 [N], float64 [N] or uint8 [N, C].
-        kind: classification: the class; regression: the quantile (of at most ten, at least ten rows
-            in each); multilabel: the row's rarest label, or C for a row without label.
+        kind: the stratum is, for classification, the class; for regression, the quantile (at most
+            ten, with at least ten rows each); for multilabel, the row's rarest label, or C for a
+            row without labels.
 
     Returns:
         int64 [N], values from 0.
@@ -47,17 +44,17 @@ def strata_of(labels: NDArray[np.generic], kind: Kind) -> NDArray[np.int64]:
 
 
 def hold_out(strata: NDArray[np.int64], share: float) -> NDArray[np.int64]:
-    """Choose the rows that leave train for another split.
+    """Choose the train rows of another split.
 
-    Every stratum of two rows or more gives at least one and keeps at least one; a stratum of one
+    A stratum with two or more rows gives at least one and keeps at least one. A stratum with one
     row stays in train.
 
     Args:
         strata: int64 [N] stratum of each row.
-        share: wished share of all rows, in (0, 1).
+        share: approximate share of all rows, in (0, 1).
 
     Returns:
-        int64 [M] row indices, ascending; empty when no stratum has two rows.
+        int64 [M] row indices, ascending; empty if no stratum has two rows.
     """
     _, inverse, counts = np.unique(strata, return_inverse=True, return_counts=True)
     sizes = _sizes(counts, round(share * len(strata)), most=counts - 1)
@@ -65,7 +62,7 @@ def hold_out(strata: NDArray[np.int64], share: float) -> NDArray[np.int64]:
 
 
 def sample(strata: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
-    """Choose a sample with the strata in proportion, each represented as long as `rows` suffices.
+    """Choose a sample in proportion to the strata, with each in it if `rows` is large enough.
 
     Args:
         strata: int64 [N] stratum of each row.
@@ -87,7 +84,7 @@ def _sizes(counts: NDArray[np.int64], total: int, *, most: NDArray[np.int64]) ->
 def _choose(inverse: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Choose `sizes[s]` rows of each stratum s.
 
-    `RandomState` is frozen by numpy's policy: the stream never changes.
+    By numpy's policy the stream of `RandomState` never changes.
     """
     order = np.random.RandomState(SEED).permutation(len(inverse))
     shuffled = order[np.argsort(inverse[order], kind="stable")]

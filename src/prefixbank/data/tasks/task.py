@@ -1,6 +1,6 @@
-r"""What a task is once it is in memory: checked texts and labels, and their digests.
+r"""A task in memory: checked texts and labels, and their digests.
 
-Serialisation behind `Examples.digest` (sha256 over these bytes, integers little-endian):
+`Examples.digest` is the SHA-256 of these bytes, with integers in little-endian order:
 
     b"prefixbank.examples.1\n"
     column of texts, column of pairs     a column: b"\x00" if there is none, else b"\x01", N as
@@ -10,7 +10,7 @@ Serialisation behind `Examples.digest` (sha256 over these bytes, integers little
                                          axes as uint8, size of each axis as uint64, then the values
                                          in C order, -0.0 written as 0.0
 
-Lengths come before bytes, so no two different splits share a serialisation.
+Lengths come before bytes, so different splits never have the same bytes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Examples:
     labels: NDArray[np.generic]
 
     def __post_init__(self) -> None:
-        """Refuse columns that do not belong together."""
+        """Check that the columns have the same length, and the labels a known type."""
         lengths = {
             "texts": len(self.texts),
             "pairs": len(self.pairs or self.texts),
@@ -65,8 +65,8 @@ class Examples:
             raise DataError(
                 f"examples have {lengths['texts']} texts, {lengths['pairs']} pairs and "
                 f"{lengths['labels']} labels",
-                expected="as many texts as pairs and labels",
-                fix="build all three from the same rows",
+                expected="the same number of texts, pairs and labels",
+                fix="make all three from the same rows",
             )
         if (self.labels.dtype, self.labels.ndim) not in LABEL_TYPES:
             raise DataError(
@@ -95,10 +95,7 @@ class Examples:
         )
 
     def digest(self) -> str:
-        """Return the sha256 (64 hex digits) of the rows as they stand.
-
-        They are serialised as this module's docstring says.
-        """
+        """Return the SHA-256 (64 hexadecimal digits) of the rows; see the module's docstring."""
         sha = hashlib.sha256(b"prefixbank.examples.1\n")
         for column in (self.texts, self.pairs):
             for part in _column_bytes(column):
@@ -113,16 +110,16 @@ class Task:
     """One task: three splits and what their labels mean.
 
     Args:
-        name: how the user calls it; not part of the digest.
+        name: the user's name for it; not part of the digest.
         kind: classification, multilabel or regression.
         metric: how predictions are scored.
-        labels: label names, position = class index; empty for a regression.
-        train: rows to learn from.
-        validation: rows to choose with.
-        test: rows to report on.
-        notes: what the user should be told about how the splits came about, one sentence each; not
-            part of the digest.
-        origin: where it was loaded from, so that it can be loaded again; not part of the digest.
+        labels: label names in the order of class indices; empty for a regression.
+        train: rows to train on.
+        validation: rows to choose settings and epochs by.
+        test: rows to report scores of.
+        notes: notes for the user on how the splits were made, a sentence each; not part of the
+            digest.
+        origin: the configuration that it was loaded from, to load it again; not part of the digest.
     """
 
     name: str
@@ -144,7 +141,7 @@ class Task:
         """Return the split `train`, `validation` or `test`.
 
         Raises:
-            UsageError: another name.
+            UsageError: there is no such split.
         """
         match name:
             case "train":
@@ -156,19 +153,19 @@ class Task:
         raise UsageError(
             f"unknown split '{name}'{did_you_mean(name, SPLITS)}",
             expected="one of " + ", ".join(SPLITS),
-            fix="name a split that every task has",
+            fix="name one of these splits",
         )
 
     def digest(self, *splits: str) -> str:
-        """Return the sha256 of kind, metric, labels and the digests of the named splits.
+        """Return the SHA-256 of kind, metric, labels and the digests of some splits.
 
-        Name and notes are left out: the same rows under another name are the same task.
+        The name and notes are not part of it: the same rows under another name are the same task.
 
         Args:
-            splits: split names in any order; none means all three.
+            splits: split names in any order; without any, all three.
 
         Raises:
-            UsageError: a name that is no split.
+            UsageError: there is no split of that name.
         """
         document = {
             "kind": self.kind,
