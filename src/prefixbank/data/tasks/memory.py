@@ -89,7 +89,7 @@ class Task(task.Task):
             if rows is not None:
                 with faults:
                     tables[split] = _table_of_rows(rows, f"{split} rows", paired=paired)
-        raise_faults(faults.found)
+        raise_faults(faults.collected)
         return cls._of(tables, "rows", columns, (name, kind, metric, tuple(label_names)))
 
     @classmethod
@@ -133,7 +133,7 @@ class Task(task.Task):
             if given is not None:
                 with faults:
                     tables[split] = _table_of_columns(given, f"{split} table", columns)
-        raise_faults(faults.found)
+        raise_faults(faults.collected)
         names = tuple(label_names) or _declared_names(table, label)
         return cls._of(tables, "table", columns, (name, kind, metric, names))
 
