@@ -20,6 +20,7 @@ from prefixbank.errors import PrefixbankError, UsageError
 from prefixbank.runtime.events import Event
 from prefixbank.runtime.unit import Waiting
 from prefixbank.store import Entry, Store
+from tests.fixtures import merge_once, shared_settings  # noqa: F401
 from tests.prepared import SMALL, Prepared, copy_store, prepare
 
 TEXTS = ["the food was good", "a bad and noisy place, with a cold bath", "warm"]

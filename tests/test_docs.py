@@ -21,6 +21,7 @@ from prefixbank.config import compose
 from prefixbank.config.descriptions import Setting
 from prefixbank.config.settings import CONFIGS, typed_name
 from prefixbank.errors import PrefixbankError
+from tests.fixtures import merge_once, shared_settings  # noqa: F401
 from tests.source import ROOT
 
 TOP = tuple(

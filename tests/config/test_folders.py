@@ -114,10 +114,35 @@ def test_conf_root_tells_when_the_installation_is_incomplete(
         conf_root()
 
 
-@pytest.fixture
-def small_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """prefixbank's own folder with one option in each group, so that `check` is quick."""
-    root = tmp_path / "own" / "conf"
+USERS = {
+    "optim/mine": "lr: 0.5\n",
+    "optim/wrong": "lr: abc\n",
+    "experiment/wrong": "sources: [nothing]\n",
+    "task/sample": "name: sample\n",
+    "task/several": "mixture: [sample, nothing]\n",
+}
+"""A user's files."""
+
+
+@pytest.fixture(scope="module")
+def users_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("users") / "conf"
+    for option, text in USERS.items():
+        file = folder / f"{option}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def findings(
+    users_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, PrefixbankError | None]:
+    """What `check` says of the user's files.
+
+    prefixbank's own folder has one option in each group, so that it takes a moment.
+    """
+    root = tmp_path_factory.mktemp("own") / "conf"
     keep = {
         "encoder/bank",
         "encoder/minilm",
@@ -133,47 +158,38 @@ def small_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             (root / option).with_suffix(".yaml").write_text(
                 file.read_text(encoding="utf-8"), encoding="utf-8"
             )
-    monkeypatch.setattr(folders, "conf_root", lambda: root)
-    return root
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folders, "conf_root", lambda: root)
+        return {finding.what: finding.error for finding in check(users_folder)}
 
 
-@pytest.mark.usefixtures("small_root")
-def test_check_composes_every_command_with_every_option(write: Write, conf_dir: Path):
-    write("optim/mine", "lr: 0.5\n")
-    found = {finding.what for finding in check(conf_dir)}
+def test_check_composes_every_command_with_every_option(findings):
     assert {
         "train-prefix optim=mine",
         "run optim=mine",
         "train-prefix task=sample",
         "probe task=sample",
         "embed encoder=bank",
-    } <= found
+    } <= {what for what, error in findings.items() if error is None}
 
 
-@pytest.mark.usefixtures("small_root")
-def test_check_tells_each_fault_where_it_is(write: Write, conf_dir: Path):
-    write("optim/mine", "lr: abc\n")
-    write("experiment/mine", "sources: [nothing]\n")
-    wrong = {finding.what: finding.error.what for finding in check(conf_dir) if finding.error}
-    file = conf_dir / "optim" / "mine.yaml"
-    assert {what: error for what, error in wrong.items() if "=mine" in what} == {
-        "train-prefix optim=mine": f"optim.lr = 'abc' in {file}",
-        "train-multitask optim=mine": f"optim.lr = 'abc' in {file}",
-        "combine optim=mine": f"optim.lr = 'abc' in {file}",
-        "run optim=mine": f"optim.lr = 'abc' in {file}",
-        "transfer map optim=mine": f"optim.lr = 'abc' in {file}",
-        "transfer retrieve optim=mine": f"optim.lr = 'abc' in {file}",
-        "transfer similar optim=mine": f"optim.lr = 'abc' in {file}",
-        "run experiment=mine": "task has no option 'nothing'",
-        "transfer map experiment=mine": "task has no option 'nothing'",
+def test_check_tells_each_fault_where_it_is(findings, users_folder: Path):
+    file = users_folder / "optim" / "wrong.yaml"
+    assert {what: error.what for what, error in findings.items() if error and "=wrong" in what} == {
+        "train-prefix optim=wrong": f"optim.lr = 'abc' in {file}",
+        "train-multitask optim=wrong": f"optim.lr = 'abc' in {file}",
+        "combine optim=wrong": f"optim.lr = 'abc' in {file}",
+        "run optim=wrong": f"optim.lr = 'abc' in {file}",
+        "transfer map optim=wrong": f"optim.lr = 'abc' in {file}",
+        "transfer retrieve optim=wrong": f"optim.lr = 'abc' in {file}",
+        "transfer similar optim=wrong": f"optim.lr = 'abc' in {file}",
+        "run experiment=wrong": "task has no option 'nothing'",
+        "transfer map experiment=wrong": "task has no option 'nothing'",
     }
 
 
-@pytest.mark.usefixtures("small_root")
-def test_check_looks_up_the_tasks_of_a_mixture(write: Write, conf_dir: Path):
-    write("task/several", "mixture: [sample, nothing]\n")
-    wrong = {finding.what: finding.error for finding in check(conf_dir) if finding.error}
-    fault = wrong["train-prefix task=several"]
+def test_check_looks_up_the_tasks_of_a_mixture(findings):
+    fault = findings["train-prefix task=several"]
     assert fault.what == "task has no option 'nothing'" and fault.fix.endswith(
         " in place of nothing"
     )
