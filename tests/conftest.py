@@ -43,12 +43,19 @@ if TYPE_CHECKING:
     from prefixbank.store.store import Store
 
 
+SLOW_TIMEOUT_S = 400
+"""Of a slow test without a limit of its own, on a busy machine."""
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where there is none.
+    """Give slow tests more time, and skip those that need a GPU where there is none.
 
-    torch is imported only if such a test was asked for.
+    torch is imported only if a test that needs a GPU was selected.
     """
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
     waiting = [item for item in items if item.get_closest_marker("gpu")]
     if waiting:
         import torch

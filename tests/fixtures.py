@@ -1,15 +1,18 @@
-"""Artifacts without an encoder, and a prepared store with one."""
+"""Artifacts without an encoder, a prepared store with one, and settings that are composed once."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import DictConfig, OmegaConf
 
 from prefixbank.artifacts.json_files import write_json
+from prefixbank.config import compose as compose_module
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 from prefixbank.store.store import Store
@@ -20,6 +23,35 @@ from tests.prepared import Prepared, prepare
 def quick_flush(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait for the disk: no test here pulls the plug."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture(scope="session")
+def merge_once() -> Callable[..., DictConfig]:
+    """Hydra's `compose`, which merges the same choices of prefixbank's own files once a session.
+
+    A merge takes 40 ms. Those with a folder of the user's are not cached: its files may change.
+    """
+    compose = compose_module.compose_with_hydra
+
+    @cache
+    def merge(name: str, lines: tuple[str, ...]) -> DictConfig:
+        merged = compose(name, list(lines), return_hydra_config=True)
+        OmegaConf.set_readonly(merged, True)
+        return merged
+
+    def merge_or_look_up(name: str, lines: Sequence[str], **options: Any) -> DictConfig:
+        if any(line.startswith("hydra.searchpath=") for line in lines):
+            return compose(name, list(lines), **options)
+        assert options == {"return_hydra_config": True}
+        return merge(name, tuple(lines))
+
+    return merge_or_look_up
+
+
+@pytest.fixture(autouse=True)
+def shared_settings(monkeypatch: pytest.MonkeyPatch, merge_once: Callable[..., DictConfig]) -> None:
+    """Share what Hydra makes of the YAML files; values of the command line come on top as ever."""
+    monkeypatch.setattr(compose_module, "compose_with_hydra", merge_once)
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ from prefixbank.data.encoders.files import describe_folder
 from prefixbank.data.tasks.task import SPLITS
 from prefixbank.errors import PrefixbankError, UsageError
 from prefixbank.store.store import Store
+from tests.fixtures import merge_once, shared_settings  # noqa: F401
 from tests.prepared import SMALL, Prepared, copy_store, prepare, rows_of
 
 TEXTS = ["the food was good", "a bad and noisy place, with a cold bath", "warm"]

@@ -22,6 +22,7 @@ from prefixbank.commands import table
 from prefixbank.config import compose
 from prefixbank.config.descriptions import Setting
 from prefixbank.errors import PrefixbankError
+from tests.fixtures import merge_once, shared_settings  # noqa: F401
 from tests.prepared import rows_of
 from tests.source import ROOT
 

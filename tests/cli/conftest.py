@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from tests.cli.command import CommandLine
-from tests.prepared import Prepared, copy_store, prepare
 
-
-@pytest.fixture(autouse=True)
-def quick_flush(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait for the disk: no test here pulls the plug."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    return prepare(tmp_path_factory.getbasetemp())
+# pytest finds fixtures by name.
+from tests.fixtures import merge_once, prepared, quick_flush, shared_settings  # noqa: F401
+from tests.prepared import Prepared, copy_store
 
 
 @pytest.fixture
-def cli(prepared: Prepared, user_store: Path) -> CommandLine:
+def cli(prepared: Prepared, user_store: Path) -> CommandLine:  # noqa: F811
     """The command line; its default store is a copy of the prepared one."""
     return CommandLine(store=copy_store(prepared.store, user_store), tasks=prepared.tasks)
 

@@ -34,10 +34,6 @@ WORKER = (
 )
 
 
-# Every worker imports torch, one after the other on a busy machine.
-pytestmark = pytest.mark.timeout(400)
-
-
 @pytest.fixture(autouse=True)
 def dying_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Workers that die once, at a checkpoint or a finished part.
@@ -86,6 +82,7 @@ def expect_same(
     assert "a worker died" in ran.err or "run.driver=ray" in settings
 
 
+@pytest.mark.slow
 def test_study_by_processes_of_this_machine_is_the_same(cli, study, tmp_path, dying_workers):
     expect_same(cli, tmp_path, dying_workers, study, "run.workers=2")
 

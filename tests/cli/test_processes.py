@@ -145,18 +145,19 @@ def test_kill_in_embedding_neither_loses_nor_doubles_a_row(cli, tmp_path):
     ]
 
 
-def test_embedding_killed_at_random_points_ends_in_the_same_bytes(cli, tmp_path):
+@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_embedding_killed_at_random_points_ends_in_the_same_bytes(cli, tmp_path, kills: int):
     args = corpus_of(tmp_path, [f"{text} {number}" for number in range(12) for text in TEXTS])
     shutil.copytree(cli.store, tmp_path / "other")
     whole = forks.start(tmp_path / "whole", tmp_path / "other", "to_its_end", *args)
     assert whole.end() == 0
     killed = []
-    for number in range(20):
+    for number in range(kills):
         killed.append(forks.start(tmp_path / f"{number}", cli.store, "killed_at_random", *args))
         killed[-1].end()
     hits = [int(re.search(r"30 shards: (\d+) hits", child.err)[1]) for child in killed]
     assert (
-        [child.end() for child in killed] == [-signal.SIGKILL] * 20
+        [child.end() for child in killed] == [-signal.SIGKILL] * kills
         and hits == sorted(hits)
         and hits[-1] > 0
     )

@@ -251,7 +251,7 @@ def test_unknown_task_of_an_experiment_is_refused_with_a_similar_name(cli):
     assert "did you mean 'polarity'?" in fault.what
 
 
-@pytest.mark.timeout(400)  # many trainings; a busy machine takes minutes
+@pytest.mark.slow
 def test_transfer_study_makes_every_part(cli):
     result = cli.done(
         "run", "experiment=transfer_smoke", "encoder=tiny", "probe.bootstrap_samples=50"

@@ -239,7 +239,7 @@ def test_map_that_means_nothing_is_refused(cli, settings: list[str], what: str):
     assert any(fault.what.startswith(what) for fault in faults), faults
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.slow
 def test_smoke_map_on_the_starter_suite(cli):
     result = cli.done("transfer", "map", "experiment=transfer_map_smoke", "encoder=tiny").result
     assert result["targets"] == ["emotion", "similarity"] and len(result["correlations"]) == (

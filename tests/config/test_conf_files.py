@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import pytest
 import yaml
 
-from prefixbank.commands.table import COMMANDS
+from prefixbank.commands.table import COMMANDS, Command
 from prefixbank.config.checking import Checked, check
 from prefixbank.config.commands import EmbedConfig, RunExperimentConfig
 from prefixbank.config.compose import compose, compose_task, conf_root
 from prefixbank.config.schema import EncoderConfig
+from prefixbank.config.settings import names_at
+from tests.fixtures import merge_once, shared_settings  # noqa: F401
 
-# Hundreds of compositions: a minute, on a busy machine several.
-pytestmark = pytest.mark.timeout(400)
-
-FILES = sorted(conf_root().rglob("*.yaml"))
-IDS = [file.relative_to(conf_root()).as_posix() for file in FILES]
+FILES = {
+    file.relative_to(conf_root()).as_posix(): file.read_text(encoding="utf-8")
+    for file in sorted(conf_root().rglob("*.yaml"))
+}
+"""Text of each file, by its path below `conf/`."""
+OPTIONS = {f"{file.parent}={file.stem}" for file in map(PurePosixPath, FILES) if file.parent.name}
+"""What can be chosen, as `GROUP=NAME`."""
 
 MISREAD = re.compile(
     r"(?i:yes|no|on|off|y|n|null|none|nan|~)|true|false|[+-]?0[0-9_]+|[0-9]+(:[0-9]+)+|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
@@ -51,23 +55,29 @@ def misread(text: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("file", FILES, ids=IDS)
-def test_file_begins_with_the_command_that_uses_it(file: Path):
-    lines = file.read_text(encoding="utf-8").splitlines()
-    first = lines[1] if lines[0] == "# @package _global_" else lines[0]
-    assert first.startswith("# prefixbank ")
+def test_every_file_begins_with_the_command_that_uses_it():
+    first = {
+        name: text.removeprefix("# @package _global_\n").partition("\n")[0]
+        for name, text in FILES.items()
+    }
+    wrong = {name: line for name, line in first.items() if not line.startswith("# prefixbank ")}
+    assert FILES and wrong == {}
 
 
-@pytest.mark.parametrize(
-    "file", [file for file in FILES if file.parent.name == "experiment"], ids=lambda file: file.stem
-)
-def test_experiment_file_speaks_of_the_whole_config(file: Path):
-    assert file.read_text(encoding="utf-8").splitlines()[0] == "# @package _global_"
+def test_every_experiment_file_is_about_the_whole_config():
+    experiments = {name: text for name, text in FILES.items() if name.startswith("experiment/")}
+    wrong = [
+        name for name, text in experiments.items() if not text.startswith("# @package _global_\n")
+    ]
+    assert experiments and wrong == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=IDS)
-def test_file_has_no_scalar_that_is_misread(file: Path):
-    assert misread(file.read_text(encoding="utf-8")) == []
+def test_no_file_has_a_scalar_that_is_misread():
+    assert {name: found for name, text in FILES.items() if (found := misread(text))} == {}
+
+
+def test_no_file_names_code_or_a_resolver():
+    assert [name for name, text in FILES.items() if "_target_" in text or "${" in text] == []
 
 
 @pytest.mark.parametrize(
@@ -85,12 +95,6 @@ def test_misread_leaves_others_alone(text: str):
     assert misread(text) == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=IDS)
-def test_file_names_no_code_and_no_resolver(file: Path):
-    text = file.read_text(encoding="utf-8")
-    assert "_target_" not in text and "${" not in text
-
-
 @pytest.fixture(scope="module")
 def findings() -> list[Checked]:
     """What `check` finds in the files of prefixbank."""
@@ -99,11 +103,21 @@ def findings() -> list[Checked]:
 
 def test_every_option_of_every_command_is_valid(findings: list[Checked]):
     assert {finding.what: str(finding.error) for finding in findings if finding.error} == {}
+    checked = {command.name: set[str]() for command in COMMANDS}
+    for finding in findings:
+        name, _, option = finding.what.rpartition(" ")
+        checked[name].add(option)
+    assert checked == {command.name: options_of(command) for command in COMMANDS}
 
 
-def test_every_option_is_checked(findings: list[Checked]):
-    options = {f"{file.parent.name}={file.stem}" for file in FILES if file.parent != conf_root()}
-    assert {finding.what.rpartition(" ")[2] for finding in findings} == options
+def options_of(command: Command) -> set[str]:
+    """The options of the groups that are settings of a command."""
+    names = names_at(command.settings, ())
+    return {option for option in OPTIONS if option.partition("=")[0] in names}
+
+
+def test_every_option_is_one_of_a_command():
+    assert OPTIONS == set().union(*map(options_of, COMMANDS))
 
 
 @pytest.mark.parametrize("name", HUB_IDS)

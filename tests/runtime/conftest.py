@@ -1,4 +1,10 @@
 """Artifacts without an encoder, and a prepared store with one."""
 
 # pytest finds fixtures by name here.
-from tests.fixtures import prepared, put, quick_flush  # noqa: F401
+from tests.fixtures import (  # noqa: F401
+    merge_once,
+    prepared,
+    put,
+    quick_flush,
+    shared_settings,
+)
