@@ -241,7 +241,7 @@ def _csv_fault(where: str, row: int, error: csv.Error) -> DataError:
         )
     if "expected after" in str(error):
         return DataError(
-            f"{where}: row {row} goes on after the quotation mark that closes a field",
+            f"{where}: row {row} continues after the closing quotation mark of a field",
             expected=expected,
             fix=f'double the quotation marks inside the field in row {row}: the ""best"" food',
         )

@@ -374,7 +374,7 @@ def test_open_quotation_mark_is_refused_by_its_row(tmp_path: Path):
 
 def test_text_after_a_closing_quotation_mark_is_refused_as_in_a_task(tmp_path: Path):
     error = refused(tmp_path, "corpus.csv", b'text,id\na,1\n"the \\"best\\" food",2\n')
-    assert "row 2 goes on after the quotation mark that closes a field" in error.what
+    assert "row 2 continues after the closing quotation mark of a field" in error.what
 
 
 def test_parquet_texts_that_are_not_utf8_are_named_by_row(tmp_path: Path):

@@ -269,7 +269,7 @@ def test_csv_lines_may_end_in_carriage_returns_alone(tmp_path: Path):
 def test_text_after_a_closing_quotation_mark_is_refused(tmp_path: Path):
     write_lines(tmp_path / "t.csv", "text,label", "a,x", r'"the \"best\" food",y')
     message = faults(tmp_path, "t.csv")
-    assert "row 2 goes on after the quotation mark that closes a field" in message
+    assert "row 2 continues after the closing quotation mark of a field" in message
     assert 'written as ""' in message
 
 

@@ -207,7 +207,7 @@ def test_facts_name_the_layers_that_lie_side_by_side(context, files, last_k, lay
 
 
 def test_more_layers_than_there_are_are_refused(context, files):
-    with pytest.raises(UsageError, match="asks for 4 layers of hidden states, the encoder has 3"):
+    with pytest.raises(UsageError, match="needs 4 layers of hidden states, the encoder has 3"):
         context.ensure(
             unit_of(context, files, PAIRS, "joint", PoolingConfig(layers="concat_last", last_k=4))
         )
