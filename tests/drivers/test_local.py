@@ -164,6 +164,7 @@ def test_workers_see_one_gpu_each_of_those_that_the_command_sees(monkeypatch):
 
 STUB = """
 import pathlib, subprocess, sys, time
+from prefixbank import worker
 from prefixbank.commands import run
 
 def work(job):

@@ -179,7 +179,7 @@ def test_nested_result_goes_into_a_report_and_a_row(probed):
     entry, result, *_ = probed(protocol="nested_cv", outer_folds=3)
     facts, sampled = sample_target("toy", [entry], 10, 0)
     row = summary(entry)
-    assert (facts["split"], facts["test_rows"], sampled[entry.digest][0]) == (
+    assert (facts.split, facts.test_rows, sampled[entry.digest][0]) == (
         "cross-validated",
         ALL_ROWS,
         result["test"]["score"],
