@@ -415,6 +415,13 @@ def test_unknown_name_is_an_attribute_error():
         _ = pb.nothing
 
 
+def test_module_is_the_command_line():
+    from prefixbank import __main__
+    from prefixbank.cli.app import main
+
+    assert __main__.main is main
+
+
 def test_module_runs_as_the_command_line(user_store):
     command = [sys.executable, "-m", "prefixbank", "cache", "ls", "train-prefix"]
     environment = {**os.environ, "PYTHONPATH": str(Path(pb.__file__).parents[1])}

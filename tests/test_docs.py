@@ -132,7 +132,9 @@ def test_python_example_runs(block: str, store_of_examples: Path, monkeypatch):
     monkeypatch.setenv("PREFIXBANK_STORE", str(store_of_examples))
     rows = rows_of("mine", "train")
     given = {"texts": rows["text"], "labels": rows["label"], "pb": pb}
+    before = set(given)
     exec(block.replace('encoder="minilm"', 'encoder="tiny"'), given)
+    assert set(given) - before, "an example makes something"
 
 
 def test_unknown_command_in_a_page_would_be_found():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from prefixbank.choices import Correlation
+from prefixbank.choices import CorrelationKind
 from prefixbank.core.shapes import ShapeError
 from prefixbank.core.stats.transfer import (
     correlation,
@@ -78,13 +78,13 @@ def test_score_above_the_ceiling_is_refused(transfer: float, cold: float):
 
 @both_kinds
 @pytest.mark.parametrize("seed", range(5))
-def test_correlation_equals_scipy(kind: Correlation, seed: int):
+def test_correlation_equals_scipy(kind: CorrelationKind, seed: int):
     x, y = (values.ravel() for values in pairs(seed))
     assert correlation(kind, x, y) == pytest.approx(REFERENCES[kind](x, y).statistic, abs=1e-12)
 
 
 @both_kinds
-def test_correlation_with_a_constant_is_nan(kind: Correlation):
+def test_correlation_with_a_constant_is_nan(kind: CorrelationKind):
     assert math.isnan(correlation(kind, np.full(4, 0.1), np.arange(4.0)))
     assert math.isnan(correlation(kind, np.array([1.0]), np.array([2.0])))
     assert math.isnan(correlation(kind, np.array([]), np.array([])))
@@ -92,7 +92,7 @@ def test_correlation_with_a_constant_is_nan(kind: Correlation):
 
 @both_kinds
 def test_correlation_over_tasks_equals_scipy_without_pairs_of_a_task_with_itself(
-    kind: Correlation,
+    kind: CorrelationKind,
 ):
     x, y = pairs(0)
     apart = np.array([[source != target for target in TARGETS] for source in SOURCES])
@@ -102,7 +102,7 @@ def test_correlation_over_tasks_equals_scipy_without_pairs_of_a_task_with_itself
 
 
 @both_kinds
-def test_interval_equals_that_of_drawing_tasks_and_listing_their_pairs(kind: Correlation):
+def test_interval_equals_that_of_drawing_tasks_and_listing_their_pairs(kind: CorrelationKind):
     x, y = pairs(2)
     tasks = sorted({*SOURCES, *TARGETS})
     generator = np.random.default_rng(5)
@@ -123,7 +123,7 @@ def test_interval_equals_that_of_drawing_tasks_and_listing_their_pairs(kind: Cor
 
 @both_kinds
 def test_one_resample_counts_a_pair_by_the_draws_of_both_tasks(
-    kind: Correlation, monkeypatch: pytest.MonkeyPatch
+    kind: CorrelationKind, monkeypatch: pytest.MonkeyPatch
 ):
     draw = ["mnli", "mnli", "qqp", "cola", "cola", "rte", "rte", "rte"]
     tasks = list(dict.fromkeys((*SOURCES, *TARGETS)))
@@ -150,7 +150,7 @@ def test_pair_without_a_value_is_left_out():
 
 
 @both_kinds
-def test_correlation_without_pairs_is_nan(kind: Correlation):
+def test_correlation_without_pairs_is_nan(kind: CorrelationKind):
     found = correlation_over_tasks(
         kind, np.ones((1, 1)), np.ones((1, 1)), ["rte"], ["rte"], bootstrap_samples=20, seed=0
     )
@@ -159,7 +159,7 @@ def test_correlation_without_pairs_is_nan(kind: Correlation):
 
 
 @both_kinds
-def test_exact_relation_has_an_interval_of_one_point(kind: Correlation):
+def test_exact_relation_has_an_interval_of_one_point(kind: CorrelationKind):
     x, _ = pairs(4)
     found = correlation_over_tasks(
         kind, x, 2 * x + 1, SOURCES, TARGETS, bootstrap_samples=300, seed=0
