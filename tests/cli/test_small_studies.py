@@ -23,7 +23,6 @@ STUDY = (
 
 def test_transfer_study_makes_every_part(cli):
     result = cli.done("run", *STUDY, f"run.data_root={cli.tasks}").result
-    print(result["columns"], result["targets"])
     assert {path.name for path in Path(result["path"]).iterdir()} == {
         "report.json",
         "report.md",
@@ -32,4 +31,4 @@ def test_transfer_study_makes_every_part(cli):
         "curves.png",
         "entry.json",
     }
-    assert result["targets"] == ["gamma"]
+    assert result["targets"] == ["gamma"] and len(result["columns"]) == 10
