@@ -209,6 +209,34 @@ def test_every_test_asserts_something():
     assert not found, "\n".join(found)
 
 
+LONG_SLEEP_S = 0.1
+
+
+def long_sleeps(tree: ast.AST) -> list[int]:
+    """Lines of calls to `time.sleep` with a number of more than `LONG_SLEEP_S`."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [
+        call.lineno
+        for call in calls
+        if ast.unparse(call.func) in ("time.sleep", "sleep")
+        and isinstance(call.args[0], ast.Constant)
+        and call.args[0].value > LONG_SLEEP_S
+    ]
+
+
+def test_no_test_waits_by_sleeping():
+    found = {
+        file.relative_to(ROOT).as_posix(): lines
+        for file in (ROOT / "tests").rglob("*.py")
+        if (lines := long_sleeps(ast.parse(file.read_text(encoding="utf-8"))))
+    }
+    assert found == {}
+
+
+def test_long_sleep_is_found():
+    assert long_sleeps(ast.parse("time.sleep(0.01)\ntime.sleep(2)\nsleep(0.5)")) == [2, 3]
+
+
 def third_party_imports() -> set[str]:
     """Distributions that the package imports, found through what is installed here."""
     providers = importlib.metadata.packages_distributions()

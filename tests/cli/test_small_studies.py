@@ -32,4 +32,4 @@ def test_transfer_study_makes_every_part(cli):
         "curves.png",
         "entry.json",
     }
-    assert result["targets"] == ["gamma"]
+    assert result["targets"] == ["gamma"] and len(result["columns"]) == 10
