@@ -225,7 +225,7 @@ GOLDEN = {"": "51a889c3d789d4f5040b91e67b46ca09", "int8": "5601d4e7e870a01a9e710
 @pytest.mark.parametrize("kind", GOLDEN)
 def test_keys_without_reuse_are_those_of_old(kind, monkeypatch):
     monkeypatch.setattr(spec_module, "VERSION", 3)
-    files = EncoderFiles(folder=Path(), digest="e" * 64, label="tiny", source=EncoderConfig())
+    files = EncoderFiles(folder=Path(), digest="e" * 64, label="tiny", origin=EncoderConfig())
     recipe = EmbedRecipe(vectors=kind) if kind else EmbedRecipe()
     spec = EmbeddingSpec(bank=None, files=files, recipe=recipe, pooling=PoolingConfig())
     assert key_of(spec.document({"part-00000": "a" * 64})) == GOLDEN[kind]

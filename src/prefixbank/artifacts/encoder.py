@@ -50,7 +50,7 @@ def encoder_of(entry: Entry) -> EncoderFiles:
         folder=folder,
         digest=listing_of(entry),
         label=f"{name}@{entry.short_key}",
-        source=EncoderConfig(name=name, source="folder", path=str(folder)),
+        origin=EncoderConfig(name=name, source="folder", path=str(folder)),
     )
 
 

@@ -185,7 +185,7 @@ def test_bundled_encoder_is_found_inside_its_package(starter_encoder_path: Path)
     assert (
         files.folder == starter_encoder_path
         and files.label == "minilm"
-        and files.source == EncoderConfig()
+        and files.origin == EncoderConfig()
     )
     assert files.digest == describe_folder(starter_encoder_path, EncoderConfig(), "other").digest
 

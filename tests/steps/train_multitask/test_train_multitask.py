@@ -219,11 +219,11 @@ def test_encoder_in_memory_stays_as_it_was(train, context):
 
 def test_digest_of_the_encoder_is_that_of_its_folder(train):
     files = encoder_of(train("alpha", name="one"))
-    assert files.digest == describe_folder(files.folder, files.source, "").digest
-    assert (files.source.name, files.label[:14]) == ("multitask/one", "multitask/one@")
+    assert files.digest == describe_folder(files.folder, files.origin, "").digest
+    assert (files.origin.name, files.label[:14]) == ("multitask/one", "multitask/one@")
     assert (
-        EncoderConfig(source="folder", name=files.source.name, path=str(files.folder))
-        == files.source
+        EncoderConfig(source="folder", name=files.origin.name, path=str(files.folder))
+        == files.origin
     )
 
 

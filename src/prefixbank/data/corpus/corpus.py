@@ -36,7 +36,7 @@ class CorpusColumns(ColumnNames):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Source:
+class _CorpusFile:
     """The file that rows come from.
 
     Args:
@@ -64,22 +64,22 @@ class Corpus:
     Args:
         rows: N, the number of all rows.
         digests: digest of each shard's texts.
-        source: the file that they come from.
+        file: the file that they come from.
     """
 
     rows: int
     digests: tuple[str, ...]
-    source: _Source
+    file: _CorpusFile
 
     @property
     def shard_rows(self) -> int:
         """Rows in every shard but the last."""
-        return self.source.config.shard_rows
+        return self.file.config.shard_rows
 
     @property
     def is_copy(self) -> bool:
         """Whether it is a copy of standard input, which is deleted when the command ends."""
-        return self.source.config.path == STDIN
+        return self.file.config.path == STDIN
 
     def rows_of(self, number: int) -> int:
         """Return the number of rows in a shard."""
@@ -91,7 +91,7 @@ class Corpus:
         Raises:
             DataError: the file changed since it was checked.
         """
-        read = Shards(self.source)
+        read = Shards(self.file)
         for number, digest in enumerate(self.digests):
             yield read(number, digest)
 
@@ -99,8 +99,8 @@ class Corpus:
 class Shards:
     """Reads shards of a checked corpus by number; no row is read twice while numbers rise."""
 
-    def __init__(self, source: _Source) -> None:
-        self._source = source
+    def __init__(self, file: _CorpusFile) -> None:
+        self._file = file
         self._rows: Iterator[Row] = iter(())
         self._next: int | None = None
 
@@ -110,20 +110,20 @@ class Shards:
         Raises:
             DataError: its digest differs, so the file changed since it was checked.
         """
-        size = self._source.config.shard_rows
+        size = self._file.config.shard_rows
         if self._next is None or number < self._next:
             self._rows, self._next = (
-                self._source.rows(RowFaults(self._source.where), number * size),
+                self._file.rows(RowFaults(self._file.where), number * size),
                 number,
             )
         rows = list(
             islice(self._rows, (number - self._next) * size, (number - self._next + 1) * size)
         )
         self._next = number + 1
-        texts = _RowCheck(self._source, RowFaults(self._source.where)).texts(rows, number * size)
+        texts = _RowCheck(self._file, RowFaults(self._file.where)).texts(rows, number * size)
         if texts.digest() != digest:
             raise DataError(
-                f"{self._source.where} changed while it was read",
+                f"{self._file.where} changed while it was read",
                 expected="a file that nothing writes to; finished shards are kept",
                 fix="run the same command again",
             )
@@ -160,29 +160,29 @@ def open_corpus(config: CorpusConfig, stdin: BinaryIO) -> Iterator[Corpus]:
             shutil.copyfileobj(stdin, copy)
             copy.flush()
             yield _read_through(
-                _Source(path=Path(copy.name), where="standard input", config=config)
+                _CorpusFile(path=Path(copy.name), where="standard input", config=config)
             )
     else:
         yield _read_through(_file(config))
 
 
-def _read_through(source: _Source) -> Corpus:
-    faults = RowFaults(source.where)
+def _read_through(file: _CorpusFile) -> Corpus:
+    faults = RowFaults(file.where)
     rows, digests = 0, []
-    for texts in _shards(source, faults):
+    for texts in _shards(file, faults):
         rows += len(texts)
         digests.append(texts.digest())
     raise_faults(faults.faults())
     if rows == 0:
         raise DataError(
-            f"{source.where} has no rows",
+            f"{file.where} has no rows",
             expected="a text in each row",
             fix="name a file with rows",
         )
-    return Corpus(rows=rows, digests=tuple(digests), source=source)
+    return Corpus(rows=rows, digests=tuple(digests), file=file)
 
 
-def _file(config: CorpusConfig) -> _Source:
+def _file(config: CorpusConfig) -> _CorpusFile:
     """Return the file that the settings name; raise DataError if it cannot be read with them."""
     if not config.path:
         raise DataError(
@@ -207,7 +207,7 @@ def _file(config: CorpusConfig) -> _Source:
             expected="the name of the column that holds the texts",
             fix="corpus.column=text",
         )
-    return _Source(path=path, where=f"'{path}'", config=config)
+    return _CorpusFile(path=path, where=f"'{path}'", config=config)
 
 
 def _refuse_columns(config: CorpusConfig, where: str) -> None:
@@ -224,25 +224,25 @@ def _refuse_columns(config: CorpusConfig, where: str) -> None:
             )
 
 
-def _shards(source: _Source, faults: RowFaults) -> Iterator[Texts]:
+def _shards(file: _CorpusFile, faults: RowFaults) -> Iterator[Texts]:
     """Yield all rows in shards.
 
     Faulty rows are counted, too, so that row numbers are those of the file.
     """
-    check = _RowCheck(source, faults)
+    check = _RowCheck(file, faults)
     shard: list[Row] = []
     first = 0
-    for row in source.rows(faults):
+    for row in file.rows(faults):
         if row is not UNREADABLE:
             check(first + len(shard) + 1, row)
         if faults.enough:
             return
         shard.append(row)
-        if len(shard) == source.config.shard_rows:
+        if len(shard) == file.config.shard_rows:
             yield check.texts(shard, first)
             first, shard = first + len(shard), []
     # A file with one empty line has no rows.
-    if source.path.suffix.lower() == ".txt" and first == 0 and shard == [("",)]:
+    if file.path.suffix.lower() == ".txt" and first == 0 and shard == [("",)]:
         faults.clear()
         return
     if shard:
@@ -252,10 +252,10 @@ def _shards(source: _Source, faults: RowFaults) -> Iterator[Texts]:
 class _RowCheck:
     """Checks rows, and turns readable ones into texts."""
 
-    def __init__(self, source: _Source, faults: RowFaults) -> None:
+    def __init__(self, file: _CorpusFile, faults: RowFaults) -> None:
         self._faults = faults
-        self._config = source.config
-        self._pairs, self._ids = bool(source.config.column_pair), bool(source.config.id_column)
+        self._config = file.config
+        self._pairs, self._ids = bool(file.config.column_pair), bool(file.config.id_column)
 
     def __call__(self, number: int, row: Row) -> None:
         """Add what is wrong with a row to the faults."""

@@ -39,13 +39,13 @@ class EncoderFiles:
         folder: the folder of the files.
         digest: SHA-256 (64 hexadecimal digits) of names and bytes of the files that are loaded.
         label: its name in messages, for example `roberta-base@a1b2c3d4`.
-        source: the configuration that leads to the same files.
+        origin: the configuration that leads to the same files.
     """
 
     folder: Path
     digest: str
     label: str
-    source: EncoderConfig
+    origin: EncoderConfig
 
 
 def locate_encoder(config: EncoderConfig) -> EncoderFiles:
@@ -79,7 +79,7 @@ def describe_folder(folder: Path, config: EncoderConfig, label: str) -> EncoderF
         folder=folder,
         digest=hashlib.sha256(list_files(folder)).hexdigest(),
         label=label,
-        source=config,
+        origin=config,
     )
 
 

@@ -40,7 +40,7 @@ def check_prompt(encoder: Encoder) -> None:
     expected = (
         f"an encoder that takes inputs_embeds and position_ids (families known to work: {FAMILIES})"
     )
-    fix = f"prefix.kind=deep with encoder={encoder.files.source.name}, or another encoder"
+    fix = f"prefix.kind=deep with encoder={encoder.files.origin.name}, or another encoder"
     try:
         shift, change, drift = _differences(encoder)
     except REFUSALS as error:

@@ -56,11 +56,11 @@ def unit(
         {stem_of(number): digest for number, digest in enumerate(corpus.digests)}
     )
     if context.needs_making(key_of(key_document)):
-        shards = _Shards(context=context, spec=spec, read=Shards(corpus.source), name=name)
+        shards = _Shards(context=context, spec=spec, read=Shards(corpus.file), name=name)
         emit_shard_counts(shards, corpus)
 
     def make(out: Path, work: Path) -> JSON:
-        shards = _Shards(context=context, spec=spec, read=Shards(corpus.source), name=name)
+        shards = _Shards(context=context, spec=spec, read=Shards(corpus.file), name=name)
         progress = RowProgress(context=context, name=name, total=corpus.rows)
         if context.workers is not None and spec.reuse is None:
             make_with_workers(shards, corpus, context.workers, progress)
@@ -170,7 +170,7 @@ def make_with_workers(
     If the others need the calibration of the first shard, that is made before them.
     """
     first = {0: corpus.digests[0]} if shards.calibrated else {}
-    settings = [f"corpus.path='{corpus.source.path}'"] if corpus.is_copy else []
+    settings = [f"corpus.path='{corpus.file.path}'"] if corpus.is_copy else []
     while workers.should_dispatch(len(missing := shards.missing(corpus.digests))):
         wave = first if shards.calibrated and shards.calibration is None else missing
         progress.move_to(corpus.rows - sum(map(corpus.rows_of, missing)))

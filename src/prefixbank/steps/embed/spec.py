@@ -79,7 +79,7 @@ class EmbeddingSpec:
         """Return facts about the origin of embeddings that are not part of the key."""
         return {
             "bank": None if self.bank is None else self.bank.key,
-            "encoder": asdict(self.files.source),
+            "encoder": asdict(self.files.origin),
         }
 
 

@@ -57,7 +57,7 @@ def unit(
         score_prefix(
             out, session, trained, task, files, split=split, bootstrap_samples=bootstrap_samples
         )
-        return {"task": task.name, "prefix": trained.key, "encoder": asdict(files.source)}
+        return {"task": task.name, "prefix": trained.key, "encoder": asdict(files.origin)}
 
     inputs = {"prefix": trained.digest, "encoder": files.digest, "examples": task.digest(split)}
     key_document = document(

@@ -57,7 +57,7 @@ def unit(
         notes = [note for task in tasks for note in task.notes]
         return {
             "tasks": names,
-            "encoder": asdict(files.source),
+            "encoder": asdict(files.origin),
             "notes": notes,
             "seconds": result.seconds,
         }

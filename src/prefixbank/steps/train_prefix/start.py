@@ -151,7 +151,7 @@ def _other_encoder(files: EncoderFiles, entry: Entry) -> Iterator[UsageError]:
             expected="a prefix of the same encoder to start from",
             fix=(
                 f"encoder={name}    or prefixbank train-prefix {setting_in(entry.info)} "
-                f"encoder={files.source.name} first"
+                f"encoder={files.origin.name} first"
             ),
         )
 

@@ -83,7 +83,7 @@ class TrainingRequest:
         """Return facts for the artifact."""
         return {
             **self.mixture.facts,
-            "encoder": asdict(files.source),
+            "encoder": asdict(files.origin),
             **(self.warm.facts if self.warm else {}),
         }
 
