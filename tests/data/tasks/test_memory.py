@@ -183,3 +183,18 @@ def test_second_texts_are_in_every_split_or_in_none():
 def test_metric_has_to_fit():
     with pytest.raises(DataError, match="metric spearman does not fit a classification"):
         Task.from_rows(TEXTS, NAMES, metric="spearman")
+
+
+@pytest.mark.parametrize(
+    ("argument", "suggestion"),
+    [({"kind": "clasification"}, "classification"), ({"metric": "acuracy"}, "accuracy")],
+)
+def test_unknown_kind_or_metric_is_refused_with_the_nearest_one(argument, suggestion):
+    with pytest.raises(DataError, match=f"did you mean '{suggestion}'") as caught:
+        Task.from_rows(TEXTS, NAMES, **argument)
+    assert caught.value.expected.startswith("one of ")
+
+
+def test_multilabel_rows_without_any_label_are_refused():
+    with pytest.raises(DataError, match="no train row has a label"):
+        Task.from_rows(TEXTS, [[] for _ in TEXTS], kind="multilabel", metric="macro_f1")

@@ -215,6 +215,15 @@ def _refuse_labels(raw: RawTask, labels: tuple[str, ...]) -> None:
             f"check the column '{raw.splits['train'].columns.label}' of {raw.splits['train'].where}"
         )
         faults.collected.append(DataError(what, expected="two labels or more", fix=fix))
+    if not labels and raw.kind == "multilabel":
+        train = raw.splits["train"]
+        faults.collected.append(
+            DataError(
+                f"task '{raw.name}': no train row has a label",
+                expected="rows with labels; an empty list is a row without any",
+                fix=f"check the column '{train.columns.label}' of {train.where}",
+            )
+        )
     raise_faults(faults.collected)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, get_args
 
 import pyarrow as pa
 
@@ -17,7 +17,7 @@ from prefixbank.data.row_faults import missing_columns
 from prefixbank.data.tasks import task
 from prefixbank.data.tasks.load import build_task
 from prefixbank.data.tasks.raw import FaultList, RawSplit, RawTask
-from prefixbank.errors import DataError, raise_faults
+from prefixbank.errors import DataError, did_you_mean, raise_faults
 
 
 class Rows(NamedTuple):
@@ -146,6 +146,12 @@ class Task(task.Task):
         described: tuple[str, Kind, Metric, tuple[str, ...]],
     ) -> Task:
         name, kind, metric, labels = described
+        raise_faults(
+            [
+                *_unknown_choice("kind", kind, get_args(Kind)),
+                *_unknown_choice("metric", metric, get_args(Metric)),
+            ]
+        )
         splits = {
             split: RawSplit(where=f"{split} {noun}", table=table, columns=columns)
             for split, table in tables.items()
@@ -220,6 +226,19 @@ def _as_list(values: Any) -> list[Any]:
         if hasattr(values, method):
             return list(getattr(values, method)())
     return list(values)
+
+
+def _unknown_choice(argument: str, given: Any, choices: Sequence[str]) -> list[DataError]:
+    """Return the fault of an argument that is none of its choices; empty if there is none."""
+    if given in choices:
+        return []
+    return [
+        DataError(
+            f"{argument}={given!r}{did_you_mean(str(given), choices)}",
+            expected=f"one of {', '.join(choices)}",
+            fix=f'{argument}="{choices[0]}"',
+        )
+    ]
 
 
 def _declared_names(table: Any, label: str) -> tuple[str, ...]:
