@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import prefixbank
+from prefixbank.cli.cache import STEPS
 from prefixbank.store.store import Store
 from tests.prepared import contents
+from tests.versions.record import read_record
 
 
 def key_of(cli, kind: str, name: str) -> str:
@@ -50,6 +52,22 @@ def test_list_of_a_step_leaves_the_others_out(cli):
         ["prefix/alpha"],
         ["prefix/beta"],
     ]
+
+
+def test_list_of_an_unknown_step_is_refused_with_a_similar_one(cli):
+    fault = cli.expect_fault(2, "cache", "ls", "train-prefx")
+    assert fault.what == "no step 'train-prefx'; did you mean 'train-prefix'?"
+
+
+def test_every_step_that_has_code_can_be_listed():
+    variants = {"task-embedding"}  # a short run of train-prefix
+    assert set(STEPS) - variants == {step.replace("_", "-") for step in read_record()}
+
+
+def test_store_that_is_a_file_is_refused(cli, tmp_path):
+    (tmp_path / "file").write_text("x")
+    fault = cli.expect_fault(1, "cache", "ls", "--store", str(tmp_path / "file"))
+    assert "Not a directory" in fault.what
 
 
 def test_list_of_an_empty_store_is_empty(cli, tmp_path):

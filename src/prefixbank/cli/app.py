@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -102,4 +104,21 @@ app.command(name="doctor", epilog="Example: prefixbank doctor --format table")(d
 
 def main() -> None:
     """Start the command line."""
+    _open_closed_streams()
     app()
+
+
+def _open_closed_streams() -> None:
+    """Discard what goes to a stream that the process was started without, as by `>&-`.
+
+    Its number would otherwise go to the next file that is opened, which then got the output.
+    """
+    while (opened := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(opened, True)
+    os.close(opened)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8")
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8")

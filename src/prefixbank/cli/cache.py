@@ -12,7 +12,7 @@ from prefixbank.artifacts.staleness import moved_refs, refresh_command
 from prefixbank.cli import options as flag
 from prefixbank.cli.console import Format, Row, chosen_format, print_rows, report, reported
 from prefixbank.env import store_root
-from prefixbank.errors import DamagedError, UsageError
+from prefixbank.errors import DamagedError, UsageError, did_you_mean
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import diff_documents
 from prefixbank.store.store import GRACE_DAYS, Store
@@ -29,6 +29,21 @@ Name = Annotated[
         help="A ref (prefix/sst2, bank/demo), or a key, or at least its first 6 digits."
     ),
 ]
+STEPS = (
+    "train-prefix",
+    "train-multitask",
+    "combine",
+    "embed",
+    "probe",
+    "report",
+    "map-report",
+    "average",
+    "task-embedding",
+    "score-prefix",
+    "join",
+    "tiny-encoder",
+)
+"""All steps that make artifacts, those of commands first."""
 FormatFlag = Annotated[Format | None, flag.FORMAT]
 
 
@@ -47,6 +62,12 @@ def list_entries(
     """List artifacts, oldest first, with their refs. Stale banks are marked."""
     with reported(debug=debug):
         opened = Store(store_root(store))
+        if step is not None and step.replace("_", "-") not in STEPS:
+            raise UsageError(
+                f"no step '{step}'{did_you_mean(step, STEPS)}",
+                expected=f"one of {', '.join(STEPS)}",
+                fix="prefixbank cache ls    lists the artifacts of all steps",
+            )
         names: dict[str, list[str]] = {}
         for ref in opened.refs():
             names.setdefault(ref.key, []).append(str(ref))

@@ -7,6 +7,8 @@ import platform
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from errno import ENOTDIR
+from os import strerror
 from pathlib import Path
 from typing import Literal
 
@@ -94,8 +96,10 @@ class Layout:
                 yield path, match[1], match[2]
 
     def check(self) -> None:
-        """Raise `StoreError` if the folder holds a store of another layout."""
+        """Raise `StoreError` if it is not a folder, or holds a store of another layout."""
         with storage_errors(self.root):
+            if is_there(self.root) and not self.root.is_dir():
+                raise NotADirectoryError(ENOTDIR, strerror(ENOTDIR), str(self.root))
             if not is_there(self.root / "LAYOUT"):
                 return
             text = (self.root / "LAYOUT").read_text(encoding="utf-8", errors="replace").strip()

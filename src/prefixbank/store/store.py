@@ -36,6 +36,10 @@ class Store:
         self._layout = Layout(root.expanduser().absolute())
         self._layout.check()
 
+    def __repr__(self) -> str:
+        """Return the folder."""
+        return f"Store({str(self.root)!r})"
+
     @property
     def root(self) -> Path:
         """The store's folder, absolute."""
