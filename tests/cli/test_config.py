@@ -27,7 +27,7 @@ NEEDED = {
 
 @EVERY_COMMAND
 def test_show_is_the_whole_config_as_yaml(cli, command):
-    out = cli.done("config", "show", command.name, *NEEDED.get(command.name, [])).out
+    out = cli.done("config", "show", *command.name.split(), *NEEDED.get(command.name, [])).out
     shown = yaml.safe_load(out)
     config = compose.compose(command.settings, NEEDED.get(command.name, []))
     assert set(shown) == set(vars(config)) and shown["run"] == asdict(config.run)
@@ -72,6 +72,11 @@ def test_show_of_a_wrong_setting_is_refused(cli):
             2, "config", "show", "train-prefix", "task=polarity", "optim.lr=abc"
         ).what
     )
+
+
+def test_command_of_two_words_may_be_quoted(cli):
+    quoted = cli.done("config", "show", "transfer combine", "task=polarity", "k=2").out
+    assert quoted == cli.done("config", "show", "transfer", "combine", "task=polarity", "k=2").out
 
 
 def test_show_of_an_unknown_command_is_refused_with_a_similar_one(cli):

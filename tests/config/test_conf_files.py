@@ -25,7 +25,8 @@ OPTIONS = {f"{file.parent}={file.stem}" for file in map(PurePosixPath, FILES) if
 """What can be chosen, as `GROUP=NAME`."""
 
 MISREAD = re.compile(
-    r"(?i:yes|no|on|off|y|n|null|none|nan|~)|true|false|[+-]?0[0-9_]+|[0-9]+(:[0-9]+)+|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
+    r"(?i:yes|no|on|off|y|n|null|none|nan|~)|true|false"
+    r"|[+-]?0[0-9_]+|[0-9]+(:[0-9]+)+|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
 )
 """Bare scalars that YAML 1.1 takes for something else than they look, or than a command line does.
 `true`, `false` and `null` are meant."""

@@ -300,7 +300,10 @@ def test_failing_unit_is_reported_after_the_others_are_made(prepared, invocation
 
 def test_workers_that_put_nothing_into_this_store_are_found_out(prepared, invocation, monkeypatch):
     driver = Inline().instead(monkeypatch)
-    driver.outcomes = lambda jobs: ((place, {"events": []}) for place in range(len(jobs)))  # type: ignore[method-assign]
+    nothing = {"events": []}
+    monkeypatch.setattr(
+        driver, "outcomes", lambda jobs: ((index, nothing) for index in range(len(jobs)))
+    )
     with pytest.raises(PrefixbankError, match="4 of 4 units are not in the store"):
         call("run", *study(prepared), DRIVER, invocation=invocation)
 

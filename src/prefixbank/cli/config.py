@@ -9,7 +9,7 @@ import typer
 
 from prefixbank.cli import options as flag
 from prefixbank.cli.console import Format, chosen_format, print_rows, reported
-from prefixbank.commands.table import COMMANDS, command_named
+from prefixbank.commands.table import COMMANDS, command_named, split_command
 from prefixbank.errors import UsageError
 
 config = typer.Typer(
@@ -36,10 +36,11 @@ def show(
 ) -> None:
     """Show all settings of a command as YAML, with the values that it would run with.
 
-    COMMAND is one word for the shell: 'transfer map' in quotes.
+    A command of two words needs no quotes: transfer map.
     """
     with reported(debug=debug):
-        settings = command_named(command).settings
+        name, settings_given = split_command([command, *(overrides or ())])
+        settings = command_named(name).settings
         if help_settings:
             from prefixbank.config.descriptions import settings_of
 
@@ -48,7 +49,7 @@ def show(
             return
         from prefixbank.config import compose
 
-        typer.echo(compose.show(settings, list(overrides or ()), conf_dir), nl=False)
+        typer.echo(compose.show(settings, settings_given, conf_dir), nl=False)
 
 
 @config.command(epilog="Example: prefixbank config groups")

@@ -6,7 +6,7 @@ this table. A new command is a settings class, a YAML file in `conf/`, a functio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -211,6 +211,13 @@ COMMANDS: tuple[Command[Any], ...] = (
     TRANSFER_COMBINE,
     TRANSFER_MAP,
 )
+
+
+def split_command(words: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the name of a command, which may be two of `words`, and the words that follow it."""
+    two = " ".join(words[:2])
+    length = 2 if any(command.name == two for command in COMMANDS) else 1
+    return " ".join(words[:length]), list(words[length:])
 
 
 def command_named(name: str) -> Command[Any]:
