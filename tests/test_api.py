@@ -109,8 +109,31 @@ def test_encoder_is_loaded_once_for_many_calls(bank, monkeypatch):
         ((["a text"], "second"), "one text instead of a list"),
         (([],), "no texts"),
         ((["a", "b"], ["c"]), "2 texts and 1 second texts"),
+        (({"a", "b"},), "a set instead of a list"),
+        ((iter("ab"),), "instead of a list"),
+        ((None,), "a NoneType instead of a list"),
+        ((["a", None],), "1 row not a text: row 2"),
+        ((["a", float("nan")],), "1 row not a text: row 2 nan"),
+        (([["a", "b"]],), "1 row not a text: row 1"),
+        ((["a", " "],), "1 row without text: row 2"),
+        ((["a", "a\ud83db"],), "half of a surrogate pair.*: row 2"),
+        ((["a", "b"], ["c", None]), "second texts: 1 row not a text: row 2"),
     ],
-    ids=["text", "pair", "nothing", "uneven"],
+    ids=[
+        "text",
+        "pair",
+        "nothing",
+        "uneven",
+        "set",
+        "iterator",
+        "none",
+        "none-in-a-row",
+        "nan",
+        "list-in-a-row",
+        "blank",
+        "surrogate",
+        "none-in-a-pair",
+    ],
 )
 def test_texts_that_mean_nothing_are_refused(bank, args, message):
     with pytest.raises(UsageError, match=message):
@@ -328,6 +351,50 @@ def test_one_prefix_has_to_be_in_a_list():
         pb.combine("alpha", name="x")
 
 
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda: pb.train_prefix(None, encoder="tiny"), "task"),
+        (lambda: pb.train_prefix(["polarity"], encoder="tiny"), "task"),
+        (lambda: pb.train_prefix("polarity", encoder=None), "encoder"),
+        (lambda: pb.train_prefix("polarity", encoder="tiny", recipe=pb.OptimConfig()), "recipe"),
+        (lambda: pb.train_prefix("polarity", encoder="tiny", run={"threads": 1}), "run"),
+        (lambda: pb.combine({"polarity", "topic"}, name="x"), "prefixes"),
+        (lambda: pb.combine([None], name="x"), "prefix"),
+        (lambda: pb.combine(["polarity"], name="x", combine="mean_vectors"), "combine"),
+        (lambda: pb.load_bank(None), "bank"),
+        (lambda: pb.probe("demo", "polarity", probe="linear"), "probe"),
+        (lambda: pb.embed("demo", ["a", "b"]), "corpus"),
+        (lambda: pb.run(None), "command"),
+        (lambda: pb.run("combine", ["prefixes=[polarity]"]), "a setting"),
+    ],
+)
+def test_argument_of_another_type_is_refused_by_its_name(call, argument):
+    with pytest.raises(UsageError) as caught:
+        call()
+    assert caught.value.what.startswith(f"{argument} has the type ")
+
+
+def test_prefix_and_bank_are_not_taken_for_each_other(bank):
+    prefix = pb.open_store().resolve("prefix", "alpha")
+    with pytest.raises(UsageError, match="is the result of combine, not a prefix"):
+        pb.combine([bank.entry.key], name="x")
+    with pytest.raises(UsageError, match="is the result of train-prefix, not a bank"):
+        pb.load_bank(prefix.key)
+    with pytest.raises(UsageError, match="is the result of train-prefix, not a bank"):
+        pb.probe(prefix.key, "polarity")
+
+
+def test_command_of_two_words_may_be_two_arguments():
+    with pytest.raises(UsageError, match="no task given"):
+        pb.run("transfer", "similar")
+
+
+def test_loaded_bank_and_store_say_what_they_are(bank, user_store):
+    assert repr(bank) == f"LoadedBank(name='demo', key={bank.entry.key!r})"
+    assert repr(pb.open_store()) == f"Store({str(user_store)!r})"
+
+
 def test_unknown_names_are_refused_with_a_similar_one():
     with pytest.raises(UsageError, match="did you mean 'polarity'"):
         pb.train_prefix("polarty", encoder="tiny")  # codespell:ignore polarty
@@ -430,3 +497,15 @@ def test_module_runs_as_the_command_line(user_store):
         "prefix/alpha",
         "prefix/beta",
     }
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_command_works_without_standard_streams(user_store, tmp_path, closed):
+    (tmp_path / "lines.txt").write_text("a text\n", encoding="utf-8")
+    typed = f'"$0" -m prefixbank embed bank=demo corpus.path=lines.txt --out vectors {closed}'
+    environment = {**os.environ, "PYTHONPATH": str(Path(pb.__file__).parents[1])}
+    done = subprocess.run(
+        ["sh", "-c", typed, sys.executable], env=environment, cwd=tmp_path, capture_output=True
+    )
+    assert (done.returncode, done.stdout, b"Traceback" in done.stderr) == (0, b"", False)
+    assert (tmp_path / "vectors" / "part-00000.parquet").exists()

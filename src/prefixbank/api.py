@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from prefixbank.commands import functions
 from prefixbank.commands.functions import Row
@@ -29,7 +29,7 @@ from prefixbank.commands.results import (
     probe_result,
 )
 from prefixbank.commands.run import run_command
-from prefixbank.commands.table import command_named
+from prefixbank.commands.table import command_named, split_command
 from prefixbank.config.commands import (
     CombineCommandConfig,
     CorpusConfig,
@@ -61,6 +61,8 @@ from prefixbank.runtime.events import Event, silent
 from prefixbank.runtime.unit import Planned
 from prefixbank.steps.embed.loaded_bank import LoadedBank
 from prefixbank.store.store import Store
+
+S = TypeVar("S")
 
 __all__ = [
     "Artifact",
@@ -134,7 +136,7 @@ def train_prefix(
     """
     described = _task_config(task)
     config = TrainPrefixConfig(
-        **_fields_of(recipe or PrefixRecipe()),
+        **_fields_of(_or_default("recipe", recipe, PrefixRecipe)),
         name=name,
         task=described,
         encoder=_encoder_config(encoder),
@@ -181,10 +183,17 @@ def combine(
             expected="a list, even for one prefix",
             fix=f'pb.combine(["polarity"], name="{name}")',
         )
+    if not isinstance(prefixes, Sequence):
+        raise _wrong_type(
+            "prefixes",
+            prefixes,
+            expected="a list of prefixes, whose order counts",
+            fix=f'pb.combine(["polarity", "topic"], name="{name}")',
+        )
     opened = open_store(store)
     config = CombineCommandConfig(
-        combine=combine or CombineConfig(),
-        pooling=pooling or PoolingConfig(),
+        combine=_or_default("combine", combine, CombineConfig),
+        pooling=_or_default("pooling", pooling, PoolingConfig),
         name=name,
         prefixes=tuple(_text_for(opened, "prefix", prefix) for prefix in prefixes),
     )
@@ -222,7 +231,7 @@ def load_bank(
     entry = resolve_bank(context.store, _text_for(context.store, "bank", name))
     own = EncoderConfig(source="bank")
     files = encoder_of(entry) if is_encoder(entry) else context.encoder_of_bank(entry, own)
-    return LoadedBank(context, entry, files, recipe or EmbedRecipe())
+    return LoadedBank(context, entry, files, _or_default("recipe", recipe, EmbedRecipe))
 
 
 def embed(
@@ -265,14 +274,21 @@ def embed(
     Raises:
         PrefixbankError: something is wrong with the bank, the corpus or the settings.
     """
+    if not isinstance(corpus, str | Path | CorpusConfig):
+        raise _wrong_type(
+            "corpus",
+            corpus,
+            expected="a file with texts, or a CorpusConfig",
+            fix="pb.load_bank(bank).embed(texts)    for texts in memory",
+        )
     described = corpus if isinstance(corpus, CorpusConfig) else CorpusConfig(path=str(corpus))
     config = EmbedConfig(
-        **_fields_of(recipe or EmbedRecipe()),
+        **_fields_of(_or_default("recipe", recipe, EmbedRecipe)),
         bank=_text_for(open_store(store), "bank", bank),
         name=name,
         corpus=described,
         encoder=_encoder_config(encoder),
-        pooling=pooling or PoolingConfig(),
+        pooling=_or_default("pooling", pooling, PoolingConfig),
         reuse=reuse,
         run=_in_this_process(run),
     )
@@ -319,13 +335,13 @@ def probe(
         PrefixbankError: something is wrong with the bank, the task or the settings.
     """
     config = ProbeCommandConfig(
-        **_fields_of(recipe or EmbedRecipe()),
+        **_fields_of(_or_default("recipe", recipe, EmbedRecipe)),
         bank=_text_for(open_store(store), "bank", bank),
         name=name,
         task=_task_config(task),
         encoder=_encoder_config(encoder),
-        pooling=pooling or PoolingConfig(),
-        probe=probe or ProbeConfig(),
+        pooling=_or_default("pooling", pooling, PoolingConfig),
+        probe=_or_default("probe", probe, ProbeConfig),
         run=_in_this_process(run),
     )
     raise_faults(mixture_faults(config))
@@ -371,7 +387,7 @@ def run(
     """Run a command as it is typed: `pb.run("combine", "prefixes=[polarity]", "name=demo")`.
 
     Args:
-        command: its name: `train-prefix`, `transfer map`, ...
+        command: its name: `train-prefix`, `transfer map`, ... The two words may be two arguments.
         settings: `KEY=VALUE` each. Workers (`run.workers=4`, `run=slurm`) work here too.
         store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
         conf_dir: a folder with YAML files of your own.
@@ -387,6 +403,16 @@ def run(
         UsageError: there is no such command, or a setting is wrong.
         PrefixbankError: the command failed.
     """
+    words = (command, *settings)
+    for word in words:
+        if not isinstance(word, str):
+            raise _wrong_type(
+                "command" if word is command else "a setting",
+                word,
+                expected="text: the command, then each setting as KEY=VALUE",
+                fix='pb.run("combine", "prefixes=[polarity]", "name=demo")',
+            )
+    name, overrides = split_command(words)
     with _invocation(
         store,
         force,
@@ -395,7 +421,7 @@ def run(
         dry_run=dry_run,
         conf_dir=None if conf_dir is None else Path(conf_dir),
     ) as invocation:
-        result = run_command(command_named(command), settings, invocation)
+        result = run_command(command_named(name), overrides, invocation)
     if not isinstance(result, Planned):
         return CommandResult(rows=tuple(result))
     if not result.is_made:
@@ -431,6 +457,20 @@ def _invocation(
         )
 
 
+def _wrong_type(argument: str, value: Any, *, expected: str, fix: str) -> UsageError:
+    return UsageError(f"{argument} has the type {type(value).__name__}", expected=expected, fix=fix)
+
+
+def _or_default(argument: str, given: S | None, settings: type[S]) -> S:
+    """Return settings as given, or the defaults, and refuse another class."""
+    if given is None:
+        return settings()
+    if not isinstance(given, settings):
+        name = settings.__name__
+        raise _wrong_type(argument, given, expected=f"a pb.{name}", fix=f"pb.{name}(...)")
+    return given
+
+
 def _fields_of(recipe: Any) -> dict[str, Any]:
     return {field.name: getattr(recipe, field.name) for field in fields(recipe)}
 
@@ -442,11 +482,27 @@ def _task_config(task: str | TaskConfig | Task) -> TaskConfig:
             return compose_task(task)
         case TaskConfig():
             return task
-    return TaskConfig(name=task.name)
+        case CheckedTask():
+            return TaskConfig(name=task.name)
+    raise _wrong_type(
+        "task",
+        task,
+        expected="a pb.Task, a pb.TaskConfig, or the name of a task",
+        fix="pb.Task.from_rows(texts, labels, name=NAME), or pb.Task.from_table(table, name=NAME)",
+    )
 
 
 def _encoder_config(encoder: str | EncoderConfig) -> EncoderConfig:
-    return compose_encoder(encoder) if isinstance(encoder, str) else encoder
+    if isinstance(encoder, str):
+        return compose_encoder(encoder)
+    if not isinstance(encoder, EncoderConfig):
+        raise _wrong_type(
+            "encoder",
+            encoder,
+            expected="a pb.EncoderConfig, or the name of an encoder",
+            fix='pb.EncoderConfig(source="folder", path=PATH)',
+        )
+    return encoder
 
 
 def _text_for(store: Store, kind: str, given: str | Artifact | LoadedBank) -> str:
@@ -458,18 +514,26 @@ def _text_for(store: Store, kind: str, given: str | Artifact | LoadedBank) -> st
         return given
     if isinstance(given, LoadedBank):
         name, key = str(given.entry.info.get("name", "")), given.entry.key
-    else:
+    elif isinstance(given, Artifact):
         name, key = given.name, given.key
+    else:
+        raise _wrong_type(
+            kind,
+            given,
+            expected=f"a {kind} by name, ref or key, or as a function returned it",
+            fix="prefixbank cache ls    lists all of them",
+        )
     current = store.ref(kind, name) if name else None
     return f"{kind}/{name}" if current is not None and current.key == key else key
 
 
 def _in_this_process(run: RunConfig | None) -> RunConfig:
     """Refuse workers, which only `run` can start: they repeat a command from its settings."""
-    if run is not None and (run.driver != "local" or run.workers > 1):
+    checked = _or_default("run", run, RunConfig)
+    if checked.driver != "local" or checked.workers > 1:
         raise UsageError(
-            f"run.driver={run.driver} run.workers={run.workers} in a function",
+            f"run.driver={checked.driver} run.workers={checked.workers} in a function",
             expected="driver='local' and at most one worker: a function runs in this process",
             fix='pb.run("train-prefix", "task=polarity", "run.workers=4")',
         )
-    return run or RunConfig()
+    return checked

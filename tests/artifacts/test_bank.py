@@ -87,7 +87,7 @@ def test_every_fault_of_a_list_of_prefixes_is_found(put, prefixes):
     entries, _ = prefixes
     other = put(
         "train_prefix",
-        {"a.json": 1},
+        {"prefix.safetensors": 1},
         inputs={"encoder": "cd" * 32},
         task="t2",
         encoder={"name": "large"},

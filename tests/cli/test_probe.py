@@ -101,7 +101,8 @@ def test_more_shots_than_rows_are_refused(cli):
     args = ("probe", "bank=demo", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK)
     cli.done(*args)
     fault = cli.expect_fault(2, *args, "probe.shots=21")
-    assert "probe.shots=21 on task 'gamma'" in fault.what
+    assert fault.what.startswith("probe.shots=21 on task 'gamma': class '")
+    assert probe_gamma(cli, fault.fix).code == 0
 
 
 def test_nested_folds_score_all_rows(cli):

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefixbank.artifacts.prefix import setting_in
+from prefixbank.artifacts.prefix import TENSORS, setting_in
 from prefixbank.config.schema import BankRecipe, effective
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.unit import Unit
@@ -82,7 +82,8 @@ def describe(entry: Entry) -> str:
 def check_prefixes(prefixes: Sequence[Entry]) -> None:
     """Refuse prefixes that cannot be combined, with all faults at once.
 
-    Faults are no prefixes, a duplicate, several encoders, and both kinds of prefix.
+    Faults are no prefixes, another artifact, a duplicate, several encoders, and both kinds of
+    prefix.
 
     Raises:
         UsageError: one for each fault.
@@ -94,6 +95,7 @@ def check_prefixes(prefixes: Sequence[Entry]) -> None:
             expected="one or more",
             fix="prefixbank combine 'prefixes=[sst2,snli]' name=demo",
         )
+    raise_faults([_no_prefix(entry) for entry in prefixes if TENSORS not in entry.files])
     seen: dict[str, Entry] = {}
     for entry in prefixes:
         if entry.digest in seen:
@@ -112,6 +114,14 @@ def check_prefixes(prefixes: Sequence[Entry]) -> None:
         elif _kind(entry) != _kind(first):
             faults.append(_other_kind(first, entry))
     raise_faults(faults)
+
+
+def _no_prefix(entry: Entry) -> UsageError:
+    return UsageError(
+        f"{entry.short_key} is the result of {entry.step.replace('_', '-')}, not a prefix",
+        expected="the ref, name or key of a trained prefix",
+        fix="prefixbank cache ls train-prefix    lists all prefixes",
+    )
 
 
 def _other_encoder(first: Entry, other: Entry) -> UsageError:

@@ -185,6 +185,58 @@ def test_metric_has_to_fit():
         Task.from_rows(TEXTS, NAMES, metric="spearman")
 
 
+@pytest.mark.parametrize("given", [set(TEXTS), iter(TEXTS), {"text": TEXTS}, None, 3, b"text"])
+def test_values_without_order_or_rows_are_no_column(given):
+    with pytest.raises(DataError, match="column 'text': a .* instead of a list"):
+        Task.from_rows(given, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("given", "fix"),
+    [
+        ([{"text": "a", "label": "x"}], "DataFrame"),
+        ("rows.csv", "read_csv"),
+        (None, "DataFrame"),
+        (3, "DataFrame"),
+        (
+            datasets.DatasetDict(train=datasets.Dataset.from_dict({"text": TEXTS, "label": NAMES})),
+            'data["train"]',
+        ),
+    ],
+)
+def test_what_is_no_table_is_refused_with_how_to_make_one(given, fix):
+    with pytest.raises(DataError, match="train table: a .* instead of a table") as caught:
+        Task.from_table(given)
+    assert fix in caught.value.fix
+
+
+def test_columns_of_a_dict_have_one_length():
+    with pytest.raises(DataError, match="train table: columns of different lengths"):
+        Task.from_table({"text": TEXTS, "label": NAMES[1:]})
+
+
+def test_pairs_in_place_of_texts_are_refused_with_the_argument_for_them():
+    with pytest.raises(DataError, match="a list in place of a text") as caught:
+        Task.from_rows([TEXTS[0], *zip(TEXTS[1:], PAIRS[1:], strict=True)], NAMES)
+    assert "text_pairs=" in caught.value.fix
+
+
+def test_half_of_a_surrogate_pair_is_refused_with_its_row():
+    with pytest.raises(DataError, match="half of a surrogate pair.*: row 2 "):
+        Task.from_rows([TEXTS[0], "a\ud83d", *TEXTS[2:]], NAMES)
+
+
+@pytest.mark.parametrize("rows", [TEXTS, "text", {"texts": TEXTS}])
+def test_rows_of_a_split_are_texts_and_labels(rows):
+    with pytest.raises(DataError, match="test rows: a .* instead of texts and labels"):
+        Task.from_rows(TEXTS, NAMES, test=rows)
+
+
+def test_task_is_shown_without_its_rows():
+    shown = repr(Task.from_rows(TEXTS, NAMES))
+    assert "train=Examples(28 rows)" in shown and TEXTS[0] not in shown
+
+
 @pytest.mark.parametrize(
     ("argument", "suggestion"),
     [({"kind": "clasification"}, "classification"), ({"metric": "acuracy"}, "accuracy")],

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from prefixbank.choices import Kind, Metric
 from prefixbank.config.schema import ColumnNames, TaskConfig
+from prefixbank.data.columns import as_list, refuse_surrogates
 from prefixbank.data.row_faults import missing_columns
 from prefixbank.data.tasks import task
 from prefixbank.data.tasks.load import build_task
@@ -130,7 +131,7 @@ class Task(task.Task):
         splits = {"train": table, "validation": validation, "test": test}
         faults, tables = FaultList(), {}
         for split, given in splits.items():
-            if given is not None:
+            if given is not None or split == "train":
                 with faults:
                     tables[split] = _table_of_columns(given, f"{split} table", columns)
         raise_faults(faults.collected)
@@ -163,6 +164,12 @@ class Task(task.Task):
 
 
 def _table_of_rows(rows: Rows, where: str, *, paired: bool) -> pa.Table:
+    if not isinstance(rows, list | tuple) or not 2 <= len(rows) <= 3:
+        raise DataError(
+            f"{where}: a {type(rows).__name__} instead of texts and labels",
+            expected="pb.Rows, or a tuple of texts, labels and, for pairs, second texts",
+            fix="pb.Rows(texts, labels)",
+        )
     texts, labels, pairs = Rows(*rows)
     if isinstance(texts, str) or isinstance(pairs, str):
         raise DataError(
@@ -176,23 +183,33 @@ def _table_of_rows(rows: Rows, where: str, *, paired: bool) -> pa.Table:
             expected="second texts in every split, or in none",
             fix="give text_pairs for every split, or for none",
         )
-    columns = {"text": texts, "label": labels, **({} if pairs is None else {"text_pair": pairs})}
-    lengths = {name: len(values) for name, values in columns.items()}
-    if len(set(lengths.values())) > 1:
-        counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
+    if isinstance(texts, list | tuple) and any(isinstance(text, list | tuple) for text in texts):
         raise DataError(
-            f"{where}: columns of different lengths: {counts}",
-            expected="as many texts as labels and second texts",
-            fix="take all of them from the same rows",
+            f"{where}: a list in place of a text",
+            expected="one text in each row; second texts in a list of their own",
+            fix="text_pairs=[second for first, second in texts]",
         )
+    columns = {"text": texts, "label": labels, **({} if pairs is None else {"text_pair": pairs})}
     return _table(columns, where)
 
 
 def _table_of_columns(given: Any, where: str, columns: ColumnNames) -> pa.Table:
     named = getattr(given, "column_names", None)
     if named is None:
-        named = getattr(given, "columns", None)
-    present = [str(name) for name in (given if named is None else named)]
+        named = getattr(given, "columns", given if isinstance(given, Mapping) else None)
+    if named is None or isinstance(named, Mapping) and named is not given:
+        if named is not None:  # of a datasets.DatasetDict
+            fix = 'pb.Task.from_table(data["train"], test=data["test"])'
+        elif isinstance(given, str):
+            fix = "pb.Task.from_table(pandas.read_csv(path))"
+        else:
+            fix = "pb.Task.from_table(pandas.DataFrame(rows))"
+        raise DataError(
+            f"{where}: a {type(given).__name__} instead of a table",
+            expected="a pandas data frame, a datasets.Dataset, a pyarrow table, or a dict",
+            fix=fix,
+        )
+    present = [str(name) for name in named]
     raise_faults(missing_columns(where, columns, present))
     wanted = [name for name in (columns.text, columns.text_pair, columns.label) if name]
     return _table({name: given[name] for name in wanted}, where)
@@ -200,32 +217,41 @@ def _table_of_columns(given: Any, where: str, columns: ColumnNames) -> pa.Table:
 
 def _table(columns: Mapping[str, Any], where: str) -> pa.Table:
     """Return columns as a pyarrow table; NaN counts as a missing value, as in pandas."""
-    arrays: dict[str, pa.Array] = {}
-    faults: list[DataError] = []
+    collected = FaultList()
+    lists: dict[str, list[Any]] = {}
     for name, values in columns.items():
-        try:
-            arrays[name] = pa.array(_as_list(values), from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-            faults.append(
-                DataError(
-                    f"{where}: column '{name}' holds values of several types: {error}",
-                    expected="values of one type in a column",
-                    fix="convert all of them, for example to str",
-                )
-            )
-    raise_faults(faults)
+        with collected:
+            lists[name] = as_list(values, f"{where}, column '{name}'")
+    raise_faults(collected.collected)
+    lengths = {name: len(values) for name, values in lists.items()}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
+        raise DataError(
+            f"{where}: columns of different lengths: {counts}",
+            expected="as many texts as labels and second texts",
+            fix="take all of them from the same rows",
+        )
+    arrays: dict[str, pa.Array] = {}
+    for name, values in lists.items():
+        with collected:
+            arrays[name] = _array(values, name, where)
+    raise_faults(collected.collected)
     table = pa.table(arrays)
     if table.num_rows == 0:
         raise DataError(f"{where}: no rows", expected="one row or more", fix="add rows")
     return table
 
 
-def _as_list(values: Any) -> list[Any]:
-    """Return a column of any library as a list of plain values."""
-    for method in ("to_pylist", "tolist"):
-        if hasattr(values, method):
-            return list(getattr(values, method)())
-    return list(values)
+def _array(values: list[Any], name: str, where: str) -> pa.Array:
+    refuse_surrogates(values, f"{where}, column '{name}'")
+    try:
+        return pa.array(values, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise DataError(
+            f"{where}: column '{name}' holds values of several types: {error}",
+            expected="values of one type in a column",
+            fix="convert all of them, for example to str",
+        ) from error
 
 
 def _unknown_choice(argument: str, given: Any, choices: Sequence[str]) -> list[DataError]:

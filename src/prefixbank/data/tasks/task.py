@@ -82,6 +82,10 @@ class Examples:
         """Return N, the number of rows."""
         return len(self.texts)
 
+    def __repr__(self) -> str:
+        """Return the number of rows; all of them would fill the screen."""
+        return f"Examples({len(self)} rows)"
+
     def take(self, rows: NDArray[np.integer]) -> Examples:
         """Return the rows with these indices, in this order.
 

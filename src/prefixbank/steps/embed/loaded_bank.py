@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.encoder import is_encoder, load_plain
 from prefixbank.config.schema import EmbedRecipe
+from prefixbank.data.columns import as_list, refuse_other_texts
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import UsageError
@@ -28,12 +29,17 @@ class LoadedBank:
         self._context, self._files, self._recipe = session, files, recipe
         self._bank = load_plain(entry) if is_encoder(entry) else combine.load_bank(entry)
 
+    def __repr__(self) -> str:
+        """Return the name and key of the bank."""
+        return f"LoadedBank(name={self.entry.info.get('name', '')!r}, key={self.entry.key!r})"
+
     def embed(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
         """Embed texts, or pairs of texts as the recipe says; float32 [N, F].
 
         Raises:
             UsageError: no texts, a different number of second texts, or a string in place of a
                 list.
+            DataError: no column of texts, or a row that is not a text with a visible character.
         """
         from prefixbank.steps.embed.rows import embed_rows
 
@@ -49,6 +55,8 @@ def _check_texts(texts: Sequence[str], pairs: Sequence[str] | None) -> Texts:
             expected="a list, also for one text",
             fix='bank.embed(["a text"])',
         )
+    texts = as_list(texts, "texts")
+    pairs = None if pairs is None else as_list(pairs, "second texts")
     if len(texts) == 0:
         raise UsageError(
             "no texts to embed", expected="one text or more", fix='bank.embed(["a text"])'
@@ -59,4 +67,7 @@ def _check_texts(texts: Sequence[str], pairs: Sequence[str] | None) -> Texts:
             expected="a second text for each",
             fix="bank.embed(texts, pairs)",
         )
+    refuse_other_texts(texts, "texts")
+    if pairs is not None:
+        refuse_other_texts(pairs, "second texts")
     return Texts(texts=tuple(texts), pairs=None if pairs is None else tuple(pairs))

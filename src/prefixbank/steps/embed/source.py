@@ -11,6 +11,7 @@ from prefixbank.config.schema import EncoderConfig, PoolingConfig, effective
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import UsageError
 from prefixbank.runtime.session import Session
+from prefixbank.steps.combine import STEP as COMBINE
 from prefixbank.store.artifact import Entry
 from prefixbank.store.store import Store
 
@@ -71,7 +72,7 @@ def resolve_bank(store: Store, text: str) -> Entry:
     """Return a bank or a multi-task encoder by name or key.
 
     Raises:
-        UsageError: there is none, or a bank given by name is stale.
+        UsageError: there is none, it is another artifact, or a bank given by name is stale.
     """
     if text.startswith(f"{MULTITASK}/"):
         return store.resolve(MULTITASK, text)
@@ -83,6 +84,12 @@ def resolve_bank(store: Store, text: str) -> Entry:
             fix=f"bank={MULTITASK}/{text}",
         )
     entry = store.resolve("bank", text)
+    if entry.step != COMBINE and not is_encoder(entry):
+        raise UsageError(
+            f"{text} is the result of {entry.step.replace('_', '-')}, not a bank",
+            expected="the ref, name or key of a bank or of a multi-task encoder",
+            fix="prefixbank cache ls combine    lists all banks",
+        )
     if ref:
         refuse_stale(store, ref, entry)
     return entry

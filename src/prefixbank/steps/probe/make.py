@@ -178,10 +178,19 @@ def _fit_draw(vectors: np.ndarray, task: Task, config: ProbeConfig, draw: int, f
         try:
             rows = sample_shots(labels, kind=task.kind, shots=config.shots, seed=config.seed + draw)
         except ValueError as error:
+            classes = task.kind == "classification"
+            counts = np.bincount(labels, minlength=len(task.labels)) if classes else None
+            fewest = len(labels) if counts is None else int(counts[counts > 0].min())
+            rarest = (
+                "the task has"
+                if counts is None
+                else f"class '{task.labels[int(np.flatnonzero(counts == fewest)[0])]}' has"
+            )
             raise UsageError(
-                f"probe.shots={config.shots} on task '{task.name}': {error}",
-                expected="at most the rows of the rarest class",
-                fix="probe.shots=8",
+                f"probe.shots={config.shots} on task '{task.name}': {rarest} only {fewest} "
+                f"train row{'' if fewest == 1 else 's'}",
+                expected="at most the rows of the rarest class" if classes else "at most all rows",
+                fix=f"probe.shots={fewest}",
             ) from error
         vectors, labels = vectors[rows], labels[rows]
     return fit(vectors, labels)
