@@ -239,7 +239,7 @@ def test_task_is_shown_without_its_rows():
 
 @pytest.mark.parametrize(
     ("argument", "suggestion"),
-    [({"kind": "clasification"}, "classification"), ({"metric": "acuracy"}, "accuracy")],
+    [({"kind": "classify"}, "classification"), ({"metric": "macro_f2"}, "macro_f1")],
 )
 def test_unknown_kind_or_metric_is_refused_with_the_nearest_one(argument, suggestion):
     with pytest.raises(DataError, match=f"did you mean '{suggestion}'") as caught:
