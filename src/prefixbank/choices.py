@@ -23,7 +23,10 @@ VectorType = Literal["float32", "float16", "int8", "binary"]
 BinaryThreshold = Literal["median", "zero"]
 
 # Prefixes and their training.
-PrefixKind = Literal["deep", "soft"]
+PrefixKind = Literal["deep", "soft", "readout"]
+Summary = Literal["mean", "concat"]
+TextStatesMode = Literal["recomputed", "cached_fp32", "cached_fp16"]
+TextStatesPlace = Literal["memory", "disk"]
 InitFit = Literal["exact", "truncate", "tile"]
 Projection = Literal["none", "mlp"]
 Gate = Literal["none", "learned"]
@@ -33,6 +36,8 @@ Sampling = Literal["proportional", "uniform", "temperature"]
 
 # Banks.
 Rule = Literal["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"]
+BankRule = Literal["auto", Rule, "blocks"]
+"""The rules of deep prefixes and soft prompts, that of read-outs, and the default of either kind."""
 
 # Probes.
 ProbeType = Literal["linear", "mlp"]

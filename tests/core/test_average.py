@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefixbank.core.average import average_prefixes, average_prompts, retrieval_weights
+from prefixbank.core.average import average_prefixes, average_tensors, retrieval_weights
 from prefixbank.core.combine import Bank
 from prefixbank.core.prefix import Prefix
 from prefixbank.core.shapes import ShapeError
@@ -53,7 +53,7 @@ def test_mean_prompt_equals_the_loop_over_numbers():
     prompts = [
         torch.randn(3, 5, generator=torch.Generator().manual_seed(seed)) for seed in range(3)
     ]
-    found = average_prompts(prompts, WEIGHTS)
+    found = average_tensors(prompts, WEIGHTS)
     for slot in range(3):
         for at in range(5):
             expected = math.fsum(
@@ -101,7 +101,7 @@ def test_mean_prefix_is_what_a_bank_of_mean_prefixes_reads():
 
 def test_weights_need_not_sum_to_one():
     prompts = [torch.ones(2, 3), torch.zeros(2, 3)]
-    torch.testing.assert_close(average_prompts(prompts, [3, 1]), torch.full((2, 3), 0.75))
+    torch.testing.assert_close(average_tensors(prompts, [3, 1]), torch.full((2, 3), 0.75))
 
 
 def test_prefix_of_weight_zero_is_left_out_to_the_bit():
@@ -109,7 +109,7 @@ def test_prefix_of_weight_zero_is_left_out_to_the_bit():
     broken = Prefix(tensor=torch.full_like(second.tensor, math.inf))
     assert torch.equal(average_prefixes([first, broken], [1, 0]).tensor, first.tensor)
     assert torch.equal(
-        average_prompts([first.tensor[0, 0, 0], broken.tensor[0, 0, 0]], [1, 0]),
+        average_tensors([first.tensor[0, 0, 0], broken.tensor[0, 0, 0]], [1, 0]),
         first.tensor[0, 0, 0],
     )
 
@@ -119,13 +119,13 @@ def test_prefixes_of_different_lengths_have_no_mean():
         average_prefixes([new_prefix(0, length=2), new_prefix(1, length=3)], [0.5, 0.5])
     assert "one length" in caught.value.expected and "prefix.length" in caught.value.fix
     with pytest.raises(ShapeError, match=r"\[2, 4\], \[3, 4\]"):
-        average_prompts([torch.ones(3, 4), torch.ones(2, 4)], [0.5, 0.5])
+        average_tensors([torch.ones(3, 4), torch.ones(2, 4)], [0.5, 0.5])
 
 
 @pytest.mark.parametrize("weights", [[1.0], [0.5, -0.5], [0.0, 0.0], [1.0, math.nan]], ids=str)
 def test_weights_that_do_not_fit_are_refused(weights: list[float]):
     with pytest.raises(UsageError) as caught:
-        average_prompts([torch.ones(2, 3), torch.ones(2, 3)], weights)
+        average_tensors([torch.ones(2, 3), torch.ones(2, 3)], weights)
     assert "weights" in caught.value.what and caught.value.expected and caught.value.fix
 
 

@@ -5,27 +5,40 @@ A bank can be used without the artifacts of its prefixes.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from torch import Tensor
 
 from prefixbank.artifacts.json_files import read_json, write_json
+from prefixbank.artifacts.prefix import TENSORS, block_file
+from prefixbank.artifacts.source_head import BANK, HEAD, HEADS
 from prefixbank.artifacts.tensors import prefix_from, prefix_tensors, read_tensors, write_tensors
 from prefixbank.config.schema import BankRecipe, PoolingConfig, effective
+from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank, default_weights
 from prefixbank.core.pooling import Pooling
+from prefixbank.core.prefix import AnyPrefix, Prefix
+from prefixbank.core.prompt import SoftPrompt
+from prefixbank.core.readout import Readout
 from prefixbank.store.artifact import Entry
 
 
 def write_bank(out: Path, entries: Sequence[Entry], recipe: BankRecipe) -> None:
     """Check that the prefixes can be combined under the rule, and write the bank."""
-    prefixes = tuple(prefix_from(read_tensors(entry, "prefix.safetensors")) for entry in entries)
+    if recipe.combine.rule == "blocks":
+        _write_blocks(out, entries, recipe)
+        return
+    if recipe.combine.rule == "auto":
+        raise ValueError("the rule depends on the prefixes and has to be resolved before")
+    prefixes = tuple(prefix_from(read_tensors(entry, TENSORS)) for entry in entries)
     weights = recipe.combine.weights or default_weights(
         len(prefixes), normalize=recipe.combine.normalize_weights
     )
     bank = Bank(
-        prefixes=prefixes,
+        prefixes=_in_slots(prefixes),
         weights=weights,
         rule=recipe.combine.rule,
         pooling=pooling_from(recipe.pooling),
@@ -34,29 +47,73 @@ def write_bank(out: Path, entries: Sequence[Entry], recipe: BankRecipe) -> None:
     for index, prefix in enumerate(bank.prefixes):
         tensors |= prefix_tensors(prefix, f"{index}.")
     write_tensors(out / "bank.safetensors", tensors)
-    pooling = bank.pooling
     described = {
-        "position": pooling.position,
-        "layers": pooling.layers,
-        "last_k": pooling.last_k,
-        "layer": pooling.layer,
+        "weights": list(bank.weights),
+        "rule": bank.rule,
+        "pooling": asdict(bank.pooling),
     }
-    write_json(
-        out / "bank.json", {"weights": list(bank.weights), "rule": bank.rule, "pooling": described}
-    )
+    write_json(out / BANK, described)
 
 
-def read_bank(entry: Entry) -> Bank:
+def _write_blocks(out: Path, entries: Sequence[Entry], recipe: BankRecipe) -> None:
+    """Write a bank of blocks: the files of each prefix, with its number, and what its heads are."""
+    heads = []
+    for index, entry in enumerate(entries):
+        shutil.copyfile(entry.file(TENSORS), out / block_file(index))
+        head = HEADS if HEADS in entry.files else HEAD
+        shutil.copyfile(entry.file(head), out / f"{index}.{head}")
+        result = read_json(entry, "result.json")
+        heads.append(
+            [
+                {name: task[name] for name in ("kind", "labels", "metric")}
+                for task in result.get("tasks", [result])
+            ]
+        )
+    described = {
+        "rule": "blocks",
+        "weights": [],
+        "pooling": asdict(pooling_from(recipe.pooling)),
+        "plain": recipe.combine.plain,
+        "heads": heads,
+    }
+    write_json(out / BANK, described)
+
+
+def read_bank(entry: Entry) -> Bank | BlockBank:
     """Return the bank in an artifact."""
-    described, tensors = read_json(entry, "bank.json"), read_tensors(entry, "bank.safetensors")
-    weights = tuple(described["weights"])
+    described = read_json(entry, BANK)
+    pooling = Pooling(**described["pooling"])
+    if described["rule"] == "blocks":
+        readouts = [
+            read_readout(entry, block_file(index)) for index in range(len(described["heads"]))
+        ]
+        plain = pooling if described["plain"] else None
+        return BlockBank(readouts=tuple(readouts), plain=plain)
+    tensors, weights = read_tensors(entry, "bank.safetensors"), tuple(described["weights"])
     prefixes = tuple(prefix_from(tensors, f"{index}.") for index in range(len(weights)))
     return Bank(
-        prefixes=prefixes,
-        weights=weights,
-        rule=described["rule"],
-        pooling=Pooling(**described["pooling"]),
+        prefixes=_in_slots(prefixes), weights=weights, rule=described["rule"], pooling=pooling
     )
+
+
+def read_readout(entry: Entry, name: str) -> Readout:
+    """Return the read-outs in a file of a prefix or of a bank of blocks."""
+    prefix = prefix_from(read_tensors(entry, name))
+    if not isinstance(prefix, Readout):
+        raise ValueError(f"{name} of {entry.key} holds no read-outs")
+    return prefix
+
+
+def bank_of_one(prefix: AnyPrefix, pooling: Pooling) -> Bank | BlockBank:
+    """Return the bank of a prefix alone, as it was in training."""
+    if isinstance(prefix, Readout):
+        return BlockBank(readouts=(prefix,), plain=None)
+    return Bank(prefixes=(prefix,), weights=(1.0,), rule="concat_prefixes", pooling=pooling)
+
+
+def _in_slots(prefixes: Sequence[AnyPrefix]) -> tuple[Prefix | SoftPrompt, ...]:
+    """Return the prefixes of a bank without blocks; `combine` has refused read-outs before."""
+    return tuple(prefix for prefix in prefixes if not isinstance(prefix, Readout))
 
 
 def plain_bank(pooling: PoolingConfig) -> Bank:

@@ -6,7 +6,7 @@ select the columns they need, since a file may have more (`steps/embed/reuse.py`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -16,8 +16,8 @@ import pyarrow.parquet as parquet
 from safetensors.numpy import load_file
 
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.choices import VectorType
-from prefixbank.core.quantize import Calibration, dequantize, needs_calibration
+from prefixbank.choices import BinaryThreshold, VectorType
+from prefixbank.core.quantize import Calibration, dequantize, needs_calibration, quantize
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.store.artifact import Entry
 
@@ -97,8 +97,30 @@ def finished_part(path: Path) -> tuple[int, int] | None:
     return int(facts[TRUNCATED]), int(facts[FEATURES])
 
 
+def block_prefix(index: int) -> str:
+    """Return what the files of a block begin with, in the embeddings of a bank of blocks."""
+    return f"block-{index}."
+
+
+def prefixes_in(entry: Entry) -> list[str]:
+    """Return what the files of each block begin with; one empty text if there are no blocks."""
+    blocks = read_json(entry, FACTS).get("blocks")
+    return [""] if blocks is None else [block_prefix(index) for index in range(len(blocks))]
+
+
+def part_file(entry: Entry, stem: str) -> Path:
+    """Return the file of a part with its ids: that of the first block."""
+    return entry.file(f"{prefixes_in(entry)[0]}{stem}.parquet")
+
+
 def read_stored(entry: Entry, stem: str) -> np.ndarray:
-    """Return the vectors of one part as stored, [N, S]."""
+    """Return the vectors of one part as stored, [N, S]; blocks are side by side."""
+    return np.concatenate(
+        [_read_part(entry, f"{start}{stem}") for start in prefixes_in(entry)], axis=1
+    )
+
+
+def _read_part(entry: Entry, stem: str) -> np.ndarray:
     return stored_in(parquet.read_table(entry.file(f"{stem}.parquet"), columns=["vector"]))
 
 
@@ -111,19 +133,64 @@ def stored_in(table: pa.Table) -> np.ndarray:
 
 def read_vectors(entry: Entry, stem: str) -> np.ndarray:
     """Return the vectors of one part as float32 [N, F], however they are stored."""
-    stored = read_stored(entry, stem)
-    kind, features = stored_type(entry)
-    calibration = read_calibration(entry.file(CALIBRATION)) if needs_calibration(kind) else None
-    return dequantize(stored, kind, calibration, features or stored.shape[1])
+    vectors = []
+    for start, (kind, features) in zip(prefixes_in(entry), stored_types(entry), strict=True):
+        stored = _read_part(entry, f"{start}{stem}")
+        calibration = (
+            read_calibration(entry.file(f"{start}{CALIBRATION}"))
+            if needs_calibration(kind)
+            else None
+        )
+        vectors.append(dequantize(stored, kind, calibration, features or stored.shape[1]))
+    return vectors[0] if len(vectors) == 1 else np.concatenate(vectors, axis=1)
 
 
-def stored_type(entry: Entry) -> tuple[VectorType, int]:
-    """Return the stored type of vectors, and F.
+def stored_types(entry: Entry) -> list[tuple[VectorType, int]]:
+    """Return the stored type of the vectors, and F, for each block.
 
     F is 0 for joined vectors, which are not quantised.
     """
-    facts = read_json(entry, FACTS).get("vectors", {"type": "float32", "features": 0})
-    return facts["type"], facts["features"]
+    facts = read_json(entry, FACTS)
+    described = [
+        part.get("vectors", {"type": "float32", "features": 0})
+        for part in facts.get("blocks", [facts])
+    ]
+    return [(one["type"], one["features"]) for one in described]
+
+
+def quantize_as(entry: Entry, vectors: np.ndarray, threshold: BinaryThreshold) -> np.ndarray:
+    """Return vectors [N, F] as those of these embeddings are stored, [N, S]."""
+    return np.concatenate(
+        [
+            quantize(block, kind, calibration, threshold)
+            for block, kind, calibration in _by_block(entry, vectors)
+        ],
+        axis=1,
+    )
+
+
+def centre_as(entry: Entry, vectors: np.ndarray, threshold: BinaryThreshold) -> np.ndarray:
+    """Return vectors [N, F] minus what bits of these embeddings were compared with."""
+    return np.concatenate(
+        [
+            block if calibration is None else block - calibration.threshold(threshold)
+            for block, _, calibration in _by_block(entry, vectors)
+        ],
+        axis=1,
+    )
+
+
+def _by_block(
+    entry: Entry, vectors: np.ndarray
+) -> Iterator[tuple[np.ndarray, VectorType, Calibration | None]]:
+    """Yield the columns of each block, how it is stored, and its calibration if it has one."""
+    types = stored_types(entry)
+    ends = np.cumsum([features for _, features in types])[:-1]
+    for start, block, (kind, _) in zip(
+        prefixes_in(entry), np.split(vectors, ends, axis=1), types, strict=True
+    ):
+        file = f"{start}{CALIBRATION}"
+        yield block, kind, read_calibration(entry.file(file)) if file in entry.files else None
 
 
 def read_calibration(path: Path) -> Calibration:

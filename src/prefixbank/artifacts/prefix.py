@@ -17,6 +17,14 @@ TENSORS, EMBEDDING = "prefix.safetensors", "task_embedding.safetensors"
 """The trained prefix, and the task embedding: the prefix after the first steps of training."""
 
 
+def block_file(index: int) -> str:
+    """Return the file of a source's read-outs in a bank of blocks.
+
+    It has the bytes that the prefix's own artifact has.
+    """
+    return f"{index}.{TENSORS}"
+
+
 def length_of(entry: Entry) -> int:
     """Return the length of a prefix, in slots."""
     return int(entry.document["config"]["prefix"]["length"])

@@ -8,8 +8,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from prefixbank.core.prefix import Prefix, prefix_of, tensors_of
-from prefixbank.core.prompt import SoftPrompt
+from prefixbank.core.prefix import AnyPrefix, prefix_of, tensors_of
 from prefixbank.core.training.settings import Head
 from prefixbank.store.artifact import Entry
 
@@ -38,12 +37,12 @@ def read_tensors(entry: Entry, name: str) -> dict[str, Tensor]:
     return load_file(entry.file(name))
 
 
-def prefix_tensors(prefix: Prefix | SoftPrompt, start: str = "") -> dict[str, Tensor]:
+def prefix_tensors(prefix: AnyPrefix, start: str = "") -> dict[str, Tensor]:
     """Return a prefix as named tensors; every name begins with `start`."""
     return {f"{start}{name}": tensor for name, tensor in tensors_of(prefix).items()}
 
 
-def prefix_from(tensors: dict[str, Tensor], start: str = "") -> Prefix | SoftPrompt:
+def prefix_from(tensors: dict[str, Tensor], start: str = "") -> AnyPrefix:
     """Return the prefix of the tensors whose names begin with `start`: see `prefix_tensors`."""
     return prefix_of(
         {

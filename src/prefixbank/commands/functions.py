@@ -10,6 +10,7 @@ import io
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -108,27 +109,32 @@ def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
     from prefixbank.data.corpus.corpus import open_corpus
     from prefixbank.runtime.unit import Planned
     from prefixbank.runtime.worker import worker_shards
+    from prefixbank.steps.embed import blocks
     from prefixbank.steps.embed import corpus as step
     from prefixbank.steps.embed.reuse import VectorReuse
     from prefixbank.steps.embed.source import resolve_bank_and_encoder
-    from prefixbank.steps.embed.spec import EmbeddingSpec
+    from prefixbank.steps.embed.spec import specs_of
 
     with invocation.context(config.run) as context:
         bank, files, pooling = resolve_bank_and_encoder(context, config)
         name = config.name or f"{_name_of_file(config.corpus.path)}@{_name_of_bank(config.bank)}"
-        spec = EmbeddingSpec(
-            bank=bank,
-            files=files,
-            recipe=recipe_of(config, EmbedRecipe),
-            pooling=pooling,
-            reuse=VectorReuse(context.store, force=context.force) if config.reuse else None,
-        )
+        new_reuse = partial(VectorReuse, context.store, force=context.force)
+        recipe = recipe_of(config, EmbedRecipe)
+        specs = specs_of(bank, files, recipe, pooling, new_reuse if config.reuse else None)
         if invocation.job is not None and invocation.job.shards:
             shards = worker_shards(config.corpus, invocation.job.folder)
-            step.make_shards(context, spec, shards, invocation.job.shards)
+            step.make_shards(context, specs, shards, invocation.job.shards)
             return Planned(step=STEP, name=name)
         with open_corpus(config.corpus, _standard_input()) as corpus:
-            return context.ensure(step.unit(context, spec, corpus, name, ("embeddings", name)))
+            ref = ("embeddings", name)
+            made = [context.ensure(unit) for unit in step.units(context, specs, corpus, name, ref)]
+        if bank is None or len(specs) == 1 and specs[0].block is None:
+            return made[0]
+        return context.ensure_from(
+            STEP,
+            name,
+            lambda: blocks.unit(specs, [one.entry for one in made], bank, name, ref),
+        )
 
 
 def search(config: SearchConfig, invocation: Invocation) -> list[Row]:

@@ -6,8 +6,8 @@ from dataclasses import field
 
 from pydantic.dataclasses import dataclass
 
-from prefixbank.choices import Device, DriverName, SlurmCluster, Tracker
-from prefixbank.config.schema import STRICT, Count, Natural, NotNegative
+from prefixbank.choices import Device, DriverName, SlurmCluster, TextStatesPlace, Tracker
+from prefixbank.config.schema import STRICT, Count, Natural, NotNegative, Positive
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -57,6 +57,11 @@ class RunConfig:
     accelerator."""
     checkpoint_every_s: NotNegative = 30.0
     """Seconds between two checkpoints of a training."""
+    text_states_in: TextStatesPlace = "memory"
+    """Where a training with `optim.text_states=cached_...` keeps the states of its texts: in
+    memory, or in a file in the store, which is deleted after the training."""
+    text_states_gb: Positive = 8.0
+    """The most that these states may take, in GB. A training that needs more is refused."""
     tracker: Tracker = "none"
     """Where learning curves are sent as well. The artifact has them in any case."""
     tracker_dir: str = "runs"

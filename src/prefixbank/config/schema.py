@@ -16,13 +16,14 @@ There are three kinds of setting, kept apart by type:
 from __future__ import annotations
 
 from dataclasses import field, fields, is_dataclass, replace
-from typing import Annotated, Any, ClassVar, TypeVar, cast
+from typing import Annotated, Any, ClassVar, TypeVar, cast, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from prefixbank.choices import (
+    BankRule,
     BinaryThreshold,
     EncoderLoader,
     Gate,
@@ -43,7 +44,9 @@ from prefixbank.choices import (
     Sampling,
     Schedule,
     ScoredSplit,
+    Summary,
     TaskLoader,
+    TextStatesMode,
     VectorType,
 )
 
@@ -55,6 +58,9 @@ Share = Annotated[float, Ge(0), Lt(1)]
 
 CALIBRATED: tuple[VectorType, ...] = ("int8", "binary")
 """Types of stored vectors that depend on the range of each feature."""
+
+WEIGHTED: tuple[Rule, ...] = get_args(Rule)
+"""Rules under which prefixes have weights."""
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -166,14 +172,26 @@ class PrefixConfig:
 
     kind: PrefixKind = "deep"
     """`deep`: keys and values in every layer. `soft`: vectors in front of the embedded text, at the
-    input only."""
-    length: Annotated[int, Ge(1), Le(4096)] = 16
-    """P, the number of slots in each layer, or of vectors in a soft prompt."""
+    input only. `readout`: vectors behind the text, with keys and values of their own in every
+    layer, which read the text and leave it as it is."""
+    length: Annotated[int, Ge(0), Le(4096)] = 16
+    """P, the number of slots in each layer, or of vectors in a soft prompt. Read-outs can have
+    none."""
+    readouts: Annotated[int, Ge(1), Le(4096)] = only_with(4, kind="readout")
+    """M, the number of read-outs."""
+    summary: Summary = only_with("mean", kind="readout")
+    """What becomes of the last states of the read-outs: their mean, or all of them side by side,
+    projected to `size` features."""
+    size: Natural = only_with(0, kind="readout")
+    """Number of features of a block: a learned projection, trained with the head. 0: none, a block
+    has as many features as the encoder's states."""
     init: str = "random"
     """Start values. `random`: drawn from a normal distribution. `vocabulary` and `labels`, for soft
-    prompts: the input embeddings of random frequent words, or of the label names. Anything else is
-    a trained prefix to start from, by ref (`prefix/mnli`), name (`mnli`) or key. A key contains the
-    digest of its tensors, not its name."""
+    prompts: the input embeddings of random frequent words, or of the label names. `texts`, for deep
+    prefixes and read-outs: the keys and values of random tokens of the task's own texts; read-outs
+    then are the input embeddings of random frequent words. Anything else is a trained prefix to
+    start from, by ref (`prefix/mnli`), name (`mnli`) or key. A key contains the digest of its
+    tensors, not its name."""
     init_fit: InitFit = only_with("exact", init="prefix")
     """How a trained prefix of another length becomes one of `length` slots: `exact` refuses it,
     `truncate` takes its first slots, `tile` repeats it, so that slot i is its slot i mod its
@@ -199,7 +217,7 @@ class PrefixConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class OptimConfig:
+class TrainingConfig:
     """An optimizer and its schedule."""
 
     lr: Positive = 3e-2
@@ -234,7 +252,19 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class FineTuneConfig(OptimConfig):
+class OptimConfig(TrainingConfig):
+    """An optimizer and its schedule, where a prefix is trained."""
+
+    vector_lr: NotNegative = 0.0
+    """Learning rate of the vectors of read-outs; 0: `lr`. For `prefix.kind=readout` only."""
+    text_states: TextStatesMode = "recomputed"
+    """For `prefix.kind=readout`, which leaves texts as they are: encode them in every epoch, or
+    once, and keep their keys and values as numbers of 4 or 2 bytes. What is kept differs in its
+    last digits, so it enters the key."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FineTuneConfig(TrainingConfig):
     """An optimizer and its schedule, where all weights of an encoder are trained."""
 
     lr: Positive = 1e-4
@@ -276,14 +306,18 @@ class PoolingConfig:
 class CombineConfig:
     """How prefixes become a bank."""
 
-    rule: Rule = "concat_prefixes"
+    rule: BankRule = "auto"
     """How prefixes act together: side by side in every layer; the vectors of each prefix alone,
-    side by side; the mean of these vectors; or the mean of the prefix tensors as one prefix."""
-    normalize_weights: bool = only_with(True, weights=((),))
+    side by side; the mean of these vectors; the mean of the prefix tensors as one prefix; or, for
+    read-outs, a block of features of each. `auto`: `blocks` for read-outs, else
+    `concat_prefixes`."""
+    normalize_weights: bool = only_with(True, weights=((),), rule=("auto", *WEIGHTED))
     """Give each of K prefixes the weight 1/K, so that all of them together weigh as much as one.
     `false`: weight 1 each, which is plain concatenation."""
     weights: tuple[NotNegative, ...] = ()
-    """One weight for each prefix, used as given."""
+    """One weight for each prefix, used as given. Blocks have none."""
+    plain: bool = only_with(True, rule=("auto", "blocks"))
+    """With `blocks`: put the vector of the plain encoder in front of the blocks."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

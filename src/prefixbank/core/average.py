@@ -69,20 +69,20 @@ def average_prefixes(prefixes: Sequence[Prefix], weights: Sequence[float]) -> Pr
     )
 
 
-def average_prompts(prompts: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Return the weighted mean [P, E] of soft prompts.
+def average_tensors(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Return the weighted mean of soft prompts, or of one of the tensors of read-outs.
 
     Args:
-        prompts: k of one shape [P, E].
+        tensors: k of one shape.
         weights: k numbers >= 0, scaled to a sum of 1.
 
     Raises:
-        ShapeError: prompts differ in shape.
-        UsageError: no prompt, or weights that do not fit.
+        ShapeError: tensors differ in shape.
+        UsageError: no tensor, or weights that do not fit.
     """
-    _check_mean(prompts, weights)
-    used = [(prompt, weight) for prompt, weight in zip(prompts, weights, strict=True) if weight > 0]
-    return weighted_mean([prompt for prompt, _ in used], [weight for _, weight in used])
+    _check_mean(tensors, weights)
+    used = [(tensor, weight) for tensor, weight in zip(tensors, weights, strict=True) if weight > 0]
+    return weighted_mean([tensor for tensor, _ in used], [weight for _, weight in used])
 
 
 def _check_mean(tensors: Sequence[Tensor], weights: Sequence[float]) -> None:

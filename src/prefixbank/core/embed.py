@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from prefixbank.core.attention.prefix_attention import Slots
+from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
 from prefixbank.core.parallel import parallel_map
 from prefixbank.core.pooling import Pooling, pool
@@ -50,45 +52,56 @@ def encode(
 def embed_batches(
     model: nn.Module,
     batches: Iterable[Batch],
-    bank: Bank,
+    bank: Bank | BlockBank,
     *,
     count: int,
     precision: str,
     workers: int = 0,
     on_rows: Callable[[int], None] | None = None,
-) -> np.ndarray:
-    """Return the vectors of all rows, in row order.
+) -> list[np.ndarray]:
+    """Return the vectors of all rows, in row order: those of each block of a bank of blocks.
 
     Args:
         model: encoder loaded with our attention, on its device.
         batches: batches that hold each row 0..count-1 once, in any order.
-        bank: prefixes, rule and pooling.
+        bank: prefixes, and how they turn texts into vectors.
         count: N.
         precision: `fp32`, or `bf16`/`fp16` autocast.
         workers: batches computed at a time, each by one thread; 0 computes one after the other,
             with torch's own threads.
         on_rows: called with the number of rows of each finished batch.
     Returns:
-        [N, F] float32.
+        [N, F] float32, one for each block; a bank without blocks has a single one.
     """
-    parameter = next(model.parameters())
-    device, dtype = parameter.device, DTYPES[precision]
-    passes = [None if slots is None else slots.to(device, dtype) for slots in bank.passes()]
+    device, dtype = next(model.parameters()).device, DTYPES[precision]
+    vectors_of = _encoder_of(bank, model, device, dtype)
 
-    def run(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    def run(batch: Batch) -> tuple[np.ndarray, list[np.ndarray]]:
         with (
             torch.inference_mode(),
             torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32"),
         ):
             inputs = {name: tensor.to(device) for name, tensor in batch.inputs.items()}
-            merged = bank.merge([encode(model, inputs, slots, bank.pooling) for slots in passes])
-            return batch.rows, merged.float().cpu().numpy()
+            return batch.rows, [block.float().cpu().numpy() for block in vectors_of(inputs)]
 
-    vectors: np.ndarray | None = None
-    for rows, merged in parallel_map(run, batches, workers):
-        if vectors is None:
-            vectors = np.empty((count, merged.shape[1]), dtype=np.float32)
-        vectors[rows] = merged
+    vectors: list[np.ndarray] = []
+    for rows, blocks in parallel_map(run, batches, workers):
+        if not vectors:
+            vectors = [np.empty((count, block.shape[1]), dtype=np.float32) for block in blocks]
+        for all_rows, block in zip(vectors, blocks, strict=True):
+            all_rows[rows] = block
         if on_rows is not None:
             on_rows(len(rows))
-    return np.empty((0, 0), dtype=np.float32) if vectors is None else vectors
+    return vectors
+
+
+def _encoder_of(
+    bank: Bank | BlockBank, model: nn.Module, device: torch.device, dtype: torch.dtype
+) -> Callable[[Mapping[str, Tensor]], Sequence[Tensor]]:
+    """Return a function from the inputs of a batch to its vectors, one for each block."""
+    if isinstance(bank, BlockBank):
+        return partial(bank.to(device, dtype).encode, model)
+    passes = [None if slots is None else slots.to(device, dtype) for slots in bank.passes()]
+    return lambda inputs: [
+        bank.merge([encode(model, inputs, slots, bank.pooling) for slots in passes])
+    ]

@@ -9,10 +9,15 @@ from typing import assert_never
 import torch
 from torch import Tensor, nn
 
-from prefixbank.choices import Projection
+from prefixbank.choices import PrefixKind, Projection, Summary
 from prefixbank.core.attention.prefix_attention import Slots
 from prefixbank.core.prompt import SoftPrompt, TrainablePrompt, word_table
+from prefixbank.core.readout import Readout, TrainableReadout
 from prefixbank.core.shapes import EncoderShape, ShapeError
+
+
+VECTORS_SEED, PROJECTION_SEED = 500_009, 500_029
+"""Distance of the seeds of read-out vectors and of their projection from that of their slots."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +73,16 @@ class Prefix:
         )
 
 
+AnyPrefix = Prefix | SoftPrompt | Readout
+"""A trained prefix of any kind."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PrefixStart:
     """How a prefix is parameterised in training, and its start values.
 
     Args:
+        kind: `deep`; `soft` or `readout`, for which projection network and gate do not count.
         length: P.
         init_scale: standard deviation of the normal start values.
         projection: `none` trains the tensor itself (P-tuning v2); `mlp` trains an embedding and a
@@ -81,11 +91,13 @@ class PrefixStart:
         gated: learn a log-gate for each layer and head.
         gate_init: its start value; strongly negative starts from the plain encoder.
         dropout: share of the tensor's entries set to zero in a training step.
-        initial: a prefix (with its gate) or a soft prompt to start from, in place of random values;
-            not with `mlp`.
-        soft: train a soft prompt, for which only length, start values and dropout count.
-        words: P token ids whose input embeddings a soft prompt starts from; empty: normal start
-            values.
+        initial: a prefix of this kind to start from, in place of random values; not with `mlp`.
+        words: token ids whose input embeddings the vectors of a soft prompt (P) or of read-outs (M)
+            start from; empty: normal start values.
+        slots: [L, 2, H, P, D] that slots start from; None: normal start values.
+        readouts: M, the number of read-outs.
+        summary: `mean`: of the read-outs; `concat`: side by side, then projected.
+        size: F, features of a learned projection; 0: none.
     """
 
     length: int
@@ -95,9 +107,13 @@ class PrefixStart:
     gated: bool
     gate_init: float
     dropout: float
-    initial: Prefix | SoftPrompt | None = None
-    soft: bool = False
+    kind: PrefixKind = "deep"
+    initial: AnyPrefix | None = None
     words: tuple[int, ...] = ()
+    slots: Tensor | None = None
+    readouts: int = 1
+    summary: Summary = "mean"
+    size: int = 0
 
     def __post_init__(self) -> None:
         """Check that `initial` has the kind and length of the prefix that is trained."""
@@ -109,7 +125,7 @@ class PrefixStart:
                 expected="none: the parameters of a network cannot be set from a prefix",
                 fix="train the tensor itself, or start from random values",
             )
-        wanted = _description(self.length, soft=self.soft, gated=self.gated)
+        wanted = _description(self.kind, self.length, gated=self.gated, readouts=self.readouts)
         if _description_of(self.initial) != wanted:
             raise ShapeError(
                 f"a prefix to start from: {_description_of(self.initial)}",
@@ -160,50 +176,89 @@ class TrainablePrefix(nn.Module):
             )
 
 
-def trainable(
-    model: nn.Module, shape: EncoderShape, start: PrefixStart, seed: int
-) -> TrainablePrefix | TrainablePrompt:
-    """Return the parameters of a prefix or a soft prompt.
+Trainable = TrainablePrefix | TrainablePrompt | TrainableReadout
+
+
+def trainable(model: nn.Module, shape: EncoderShape, start: PrefixStart, seed: int) -> Trainable:
+    """Return the parameters of a prefix.
 
     Args:
-        model: encoder, for the input embeddings that a soft prompt starts from.
+        model: encoder, for the input embeddings that vectors start from.
         shape: its sizes.
         start: what to train, and its start values.
         seed: of normal start values.
     """
-    return (
-        TrainablePrompt(_first_vectors(model, start, seed))
-        if start.soft
-        else TrainablePrefix(shape, start, seed)
-    )
+    match start.kind:
+        case "deep":
+            return TrainablePrefix(shape, start, seed)
+        case "soft":
+            return TrainablePrompt(_first_vectors(model, start, start.length, seed))
+        case "readout":
+            return TrainableReadout(_first_readout(model, shape, start, seed))
+    assert_never(start.kind)
 
 
-def tensors_of(prefix: Prefix | SoftPrompt) -> dict[str, Tensor]:
-    """Return a prefix or a soft prompt as named tensors."""
-    if isinstance(prefix, SoftPrompt):
-        return {"prompt": prefix.tensor}
-    return (
-        {"prefix": prefix.tensor}
-        if prefix.log_gate is None
-        else {"prefix": prefix.tensor, "log_gate": prefix.log_gate}
-    )
+def tensors_of(prefix: AnyPrefix) -> dict[str, Tensor]:
+    """Return a prefix as named tensors."""
+    named: dict[str, Tensor | None]
+    match prefix:
+        case Prefix():
+            named = {"prefix": prefix.tensor, "log_gate": prefix.log_gate}
+        case SoftPrompt():
+            named = {"prompt": prefix.tensor}
+        case Readout():
+            named = {
+                "readouts": prefix.vectors,
+                "slots": prefix.slots,
+                "projection.weight": prefix.weight,
+                "projection.bias": prefix.bias,
+            }
+    return {name: tensor for name, tensor in named.items() if tensor is not None}
 
 
-def prefix_of(tensors: Mapping[str, Tensor]) -> Prefix | SoftPrompt:
-    """Return the prefix or soft prompt that `tensors_of` took apart; other names are ignored."""
+def prefix_of(tensors: Mapping[str, Tensor]) -> AnyPrefix:
+    """Return the prefix that `tensors_of` took apart; other names are ignored."""
     if "prompt" in tensors:
         return SoftPrompt(tensor=tensors["prompt"])
+    if "readouts" in tensors:
+        return Readout(
+            vectors=tensors["readouts"],
+            slots=tensors["slots"],
+            weight=tensors.get("projection.weight"),
+            bias=tensors.get("projection.bias"),
+        )
     return Prefix(tensor=tensors["prefix"], log_gate=tensors.get("log_gate"))
 
 
-def _first_vectors(model: nn.Module, start: PrefixStart, seed: int) -> Tensor:
-    """Return the start values of a soft prompt, [P, E]."""
+def _first_vectors(model: nn.Module, start: PrefixStart, count: int, seed: int) -> Tensor:
+    """Return the start values of `count` input vectors, [count, V]."""
     table = word_table(model)
-    if start.initial is not None:
-        return _fitting(start.initial.tensor, (start.length, table.shape[1]))
+    if isinstance(start.initial, SoftPrompt):
+        return _fitting(start.initial.tensor, (count, table.shape[1]))
     if start.words:
         return table[list(start.words)].detach().cpu()
-    return normal_start((start.length, table.shape[1]), start.init_scale, seed)
+    return normal_start((count, table.shape[1]), start.init_scale, seed)
+
+
+def _first_readout(model: nn.Module, shape: EncoderShape, start: PrefixStart, seed: int) -> Readout:
+    """Return the start values of read-outs. Slots and vectors are drawn from different seeds."""
+    inputs = shape.hidden_size * (start.readouts if start.summary == "concat" else 1)
+    if isinstance(start.initial, Readout):
+        _fitting(start.initial.slots, shape.prefix_shape(start.length))
+        _fitting(start.initial.vectors, (start.readouts, word_table(model).shape[1]))
+        if start.initial.weight is not None or start.size:
+            _fitting(start.initial.projection, (start.size, inputs))
+        return start.initial
+    slots = (
+        normal_start(shape.prefix_shape(start.length), start.init_scale, seed)
+        if start.slots is None
+        else _fitting(start.slots, shape.prefix_shape(start.length))
+    )
+    vectors = _first_vectors(model, start, start.readouts, seed + VECTORS_SEED)
+    if not start.size:
+        return Readout(vectors=vectors, slots=slots)
+    weight = normal_start((start.size, inputs), inputs**-0.5, seed + PROJECTION_SEED)
+    return Readout(vectors=vectors, slots=slots, weight=weight, bias=torch.zeros(start.size))
 
 
 def normal_start(shape: Sequence[int], scale: float, seed: int) -> Tensor:
@@ -225,6 +280,8 @@ def _parameters(
             return nn.Parameter(
                 _fitting(start.initial.tensor, shape.prefix_shape(start.length))
             ), None
+        case "none" if start.slots is not None:
+            return nn.Parameter(_fitting(start.slots, shape.prefix_shape(start.length))), None
         case "none":
             return nn.Parameter(
                 normal_start(shape.prefix_shape(start.length), start.init_scale, seed)
@@ -253,21 +310,29 @@ def _fitting(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return a copy of a tensor; raise ShapeError unless it has this shape."""
     if tuple(tensor.shape) != tuple(shape):
         raise ShapeError(
-            f"a prefix to start from has shape {list(tensor.shape)}",
-            expected=f"{'[P, E]' if len(shape) == 2 else '[L, 2, H, P, D]'} = {list(shape)}",
+            f"a prefix to start from has a tensor of shape {list(tensor.shape)}",
+            expected=f"{list(shape)}, as this training's settings say",
             fix="start from a prefix of the same encoder",
         )
     return tensor.detach().clone()
 
 
-def _description_of(prefix: Prefix | SoftPrompt) -> str:
-    gated = isinstance(prefix, Prefix) and prefix.log_gate is not None
-    return _description(prefix.length, soft=isinstance(prefix, SoftPrompt), gated=gated)
+def _description_of(prefix: AnyPrefix) -> str:
+    match prefix:
+        case Prefix():
+            return _description("deep", prefix.length, gated=prefix.log_gate is not None)
+        case SoftPrompt():
+            return _description("soft", prefix.length)
+        case Readout():
+            return _description("readout", prefix.length, readouts=prefix.count)
 
 
-def _description(length: int, *, soft: bool, gated: bool) -> str:
-    return (
-        f"a soft prompt of {length} vectors"
-        if soft
-        else f"{length} slots {'with' if gated else 'without'} a gate"
-    )
+def _description(kind: PrefixKind, length: int, *, gated: bool = False, readouts: int = 0) -> str:
+    match kind:
+        case "deep":
+            return f"{length} slots {'with' if gated else 'without'} a gate"
+        case "soft":
+            return f"a soft prompt of {length} vectors"
+        case "readout":
+            return f"{readouts} read-outs with {length} slots"
+    assert_never(kind)

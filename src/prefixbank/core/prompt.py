@@ -145,13 +145,22 @@ def text_positions(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
     if "position_ids" in inputs:
         return inputs["position_ids"]
     ids = inputs["input_ids"]
-    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
-    padding = getattr(table, "padding_idx", None)
+    padding = getattr(position_table(model), "padding_idx", None)
     if padding is None:
         return torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
     tokens = (ids != padding).long()
     positions: Tensor = tokens.cumsum(dim=1) * tokens + padding
     return positions
+
+
+def position_table(model: nn.Module) -> nn.Embedding | None:
+    """Return the table of position vectors, None if the encoder has none (rotary positions)."""
+    parts = (getattr(model, "embeddings", None), model)
+    for part, name in zip(parts, ("position_embeddings", "wpe"), strict=True):
+        table = getattr(part, name, None)
+        if isinstance(table, nn.Embedding):
+            return table
+    return None
 
 
 def visible_to_all(mask: Tensor, count: int, *, causal: bool) -> Tensor:

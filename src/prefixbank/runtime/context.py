@@ -120,6 +120,12 @@ class Context(Session):
         """Whether this command has to make a unit."""
         return self._is_forced(key) or self.store.get(key) is None
 
+    def will_make(self, key: str) -> bool:
+        """Whether this process makes a missing unit in this command, and not by force."""
+        if self.dry_run or self.force or (self.only is not None and key not in self.only):
+            return False
+        return self.store.get(key) is None
+
     def _plan(self, unit: Unit, key: str) -> Planned:
         planned = plan_unit(
             self.store, unit, self.emit, force=self._is_forced(key), explain=self.emit is not silent

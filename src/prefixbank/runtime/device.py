@@ -104,6 +104,8 @@ def check_memory(shape: EncoderShape, width: int, recipe: PrefixRecipe, free: in
     text_only, with_one = (
         shape.attention_bytes(rows=rows, tokens=width, slots=slots) for slots in (0, 1)
     )
+    if recipe.prefix.kind == "readout":
+        return  # no gradient passes through the texts, and a few read-outs take little
     if recipe.prefix.kind == "soft":
         needed = shape.attention_bytes(rows=rows, tokens=width + length, slots=0)
         fits = math.isqrt(free // shape.attention_bytes(rows=rows, tokens=1, slots=0)) - width
@@ -120,6 +122,30 @@ def check_memory(shape: EncoderShape, width: int, recipe: PrefixRecipe, free: in
         if fits > 0
         else "smaller batches: the texts alone do not fit",
         fix=f"prefix.length={min(16, fits)}, or {smaller}" if fits > 0 else smaller,
+    )
+
+
+def check_text_states(shape: EncoderShape, tokens: int, bytes_each: int, run: RunConfig) -> None:
+    """Refuse to keep the states of more texts than `run.text_states_gb` allows, or memory has.
+
+    Raises:
+        DeviceError: names what is needed.
+    """
+    needed = tokens * bytes_each * math.prod(shape.prefix_shape(1)) / 1e9
+    limit = run.text_states_gb
+    if run.text_states_in == "memory":
+        limit = min(limit, free_bytes("cpu") / 1e9)
+    if needed <= limit:
+        return
+    fixes = ["optim.text_states=recomputed"]
+    if needed <= run.text_states_gb:
+        fixes.insert(0, "run.text_states_in=disk")
+    else:
+        fixes.insert(0, f"run.text_states_gb={math.ceil(needed)}")
+    raise DeviceError(
+        f"the states of {tokens:,} tokens need {needed:.1f} GB, {limit:.1f} GB are allowed or free",
+        expected="text states that fit into run.text_states_gb, and into memory if kept there",
+        fix="    or ".join(fixes),
     )
 
 

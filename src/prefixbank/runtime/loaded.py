@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, assert_never
 
+from prefixbank.choices import PrefixKind
 from prefixbank.config.schema import EncoderConfig, TaskConfig
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.task import Task
@@ -44,8 +45,8 @@ class Loaded:
         self._tasks: dict[tuple[TaskConfig, str], Task] = {}
         self._files: dict[EncoderConfig, EncoderFiles] = {}
         self._encoders: LruCache[tuple[str, str], Encoder] = LruCache(ENCODERS_KEPT)
-        self._take_prompts: set[str] = set()
-        """Digests of encoders that passed the check for soft prompts."""
+        self._checked: set[tuple[str, PrefixKind]] = set()
+        """Digests of encoders that passed the check for a kind of prefix."""
         self._inference_models: LruCache[tuple[str, str], nn.Module] = LruCache(ENCODERS_KEPT)
 
     def task(self, config: TaskConfig, data_root: str, on_load: Callable[[Task], None]) -> Task:
@@ -72,22 +73,21 @@ class Loaded:
             self._files[config] = locate(config)
         return self._files[config]
 
-    def encoder(self, files: EncoderFiles, device: str, *, prompts: bool = False) -> Encoder:
+    def encoder(self, files: EncoderFiles, device: str, *, kind: PrefixKind = "deep") -> Encoder:
         """Return an encoder on a device.
 
         Args:
             files: the encoder.
             device: `cpu`, `cuda` or `mps`.
-            prompts: check, once for each encoder, that it takes soft prompts.
+            kind: kind of prefix that it has to take, which is checked once for each encoder.
+                Deep prefixes are checked when it is loaded.
         """
         from prefixbank.data.encoders.encoder import load_encoder
 
         encoder = self._encoders.get((files.digest, device), lambda: load_encoder(files, device))
-        if prompts and files.digest not in self._take_prompts:
-            from prefixbank.data.encoders.prompts import check_prompt
-
-            check_prompt(encoder)
-            self._take_prompts.add(files.digest)
+        if (files.digest, kind) not in self._checked:
+            _check(encoder, kind)
+            self._checked.add((files.digest, kind))
         return encoder
 
     def inference_model(self, files: EncoderFiles, device: str, precision: str) -> nn.Module:
@@ -101,3 +101,20 @@ class Loaded:
         return self._inference_models.get(
             (files.digest, precision), lambda: pack_linear_layers(model, dtype)
         )
+
+
+def _check(encoder: Encoder, kind: PrefixKind) -> None:
+    """Check that an encoder takes prefixes of a kind."""
+    match kind:
+        case "deep":
+            return
+        case "soft":
+            from prefixbank.data.encoders.prompts import check_prompt
+
+            check_prompt(encoder)
+        case "readout":
+            from prefixbank.data.encoders.readouts import check_readouts
+
+            check_readouts(encoder)
+        case _:
+            assert_never(kind)

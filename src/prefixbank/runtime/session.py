@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from prefixbank.choices import PrefixKind
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, TaskConfig
 from prefixbank.data.encoders.files import EncoderFiles, describe_folder, locate_encoder
@@ -103,19 +104,19 @@ class Session:
             )
         return files
 
-    def load(self, files: EncoderFiles, *, prompts: bool = False) -> Encoder:
+    def load(self, files: EncoderFiles, *, kind: PrefixKind = "deep") -> Encoder:
         """Return an encoder on the run's device.
 
         Args:
             files: the encoder.
-            prompts: check, once for each encoder, that it takes soft prompts.
+            kind: kind of prefix that it has to take, which is checked once for each encoder.
 
         Raises:
             DeviceError: this machine has no such device.
         """
         from prefixbank.runtime.device import choose_device
 
-        return self.loaded.encoder(files, choose_device(self.run.device), prompts=prompts)
+        return self.loaded.encoder(files, choose_device(self.run.device), kind=kind)
 
     def inference_model(self, files: EncoderFiles, precision: str) -> nn.Module:
         """Return the model of an encoder for embedding; on a CPU its linear layers are packed."""

@@ -18,15 +18,14 @@ from prefixbank.store.key import JSON, document
 if TYPE_CHECKING:
     import numpy as np
 
-    from prefixbank.core.prefix import Prefix
-    from prefixbank.core.prompt import SoftPrompt
+    from prefixbank.core.prefix import AnyPrefix
 
 
 STEP = "average"
-VERSION = 1  # 1: first
+VERSION = 2  # 1: first; 2: read-outs
 DIGITS = 6
 """Decimal digits of weights in the key: further digits depend on the machine."""
-FORM = ("kind", "length", "gate")
+FORM = ("kind", "length", "gate", "readouts", "summary", "size")
 """Settings that must be the same for all averaged prefixes."""
 
 
@@ -91,16 +90,18 @@ def unit_of_nearest(sources: Sequence[Entry], similar: np.ndarray, name: str) ->
     return unit(sources, retrieval_weights(similar).tolist(), name)
 
 
-def _mean(prefixes: Sequence[Prefix | SoftPrompt], weights: Sequence[float]) -> Prefix | SoftPrompt:
+def _mean(prefixes: Sequence[AnyPrefix], weights: Sequence[float]) -> AnyPrefix:
     """Return the weighted mean of prefixes of one kind."""
-    from prefixbank.core.average import average_prefixes, average_prompts
-    from prefixbank.core.prefix import Prefix
-    from prefixbank.core.prompt import SoftPrompt
+    from prefixbank.core.average import average_prefixes, average_tensors
+    from prefixbank.core.prefix import Prefix, prefix_of, tensors_of
 
     deep = [prefix for prefix in prefixes if isinstance(prefix, Prefix)]
     if deep:
         return average_prefixes(deep, weights)
-    return SoftPrompt(tensor=average_prompts([prompt.tensor for prompt in prefixes], weights))
+    named = [tensors_of(prefix) for prefix in prefixes]
+    return prefix_of(
+        {name: average_tensors([tensors[name] for tensors in named], weights) for name in named[0]}
+    )
 
 
 def _form(entry: Entry) -> JSON:

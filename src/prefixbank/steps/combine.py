@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.prefix import TENSORS, setting_in
-from prefixbank.config.schema import BankRecipe, effective
+from prefixbank.choices import BankRule, PrefixKind
+from prefixbank.config.schema import WEIGHTED, BankRecipe, PoolingConfig, effective
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.unit import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
+from prefixbank.store.names import is_key
 
 if TYPE_CHECKING:
+    from prefixbank.core.blocks import BlockBank
     from prefixbank.core.combine import Bank
 
 
 STEP = "combine"
-VERSION = 1  # 1: first
+VERSION = 2  # 1: first; 2: banks of blocks
 
 
 def unit(
@@ -35,7 +38,7 @@ def unit(
             when one of them moves.
     """
     check_prefixes(prefixes)
-    recipe = effective(recipe)
+    recipe = resolved(recipe, prefix_kind(prefixes[0]))
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.artifacts.bank import write_bank
@@ -48,7 +51,9 @@ def unit(
             for ref, entry in zip(all_refs, prefixes, strict=True)
         ]
         tasks = [entry.info["task"] for entry in prefixes]
+        blocks = {"blocks": block_names(named)} if recipe.combine.rule == "blocks" else {}
         return {
+            **blocks,
             "encoder": prefixes[0].info["encoder"],
             "tasks": tasks,
             "from": keys,
@@ -69,6 +74,47 @@ def unit(
         note=describe,
         cheap=True,
     )
+
+
+def resolved(recipe: BankRecipe, kind: PrefixKind) -> BankRecipe:
+    """Return a recipe with the rule for a kind of prefix, and defaults where nothing has an effect.
+
+    Raises:
+        UsageError: a rule that does not fit the kind, or weights of blocks.
+    """
+    combination = replace(recipe.combine, rule=rule_for(recipe.combine.rule, kind))
+    if (combination.rule == "blocks") != (kind == "readout"):
+        blocks = kind == "readout"
+        raise UsageError(
+            f"combine.rule={combination.rule} with prefixes of prefix.kind={kind}",
+            expected="combine.rule=blocks: read-outs do not share an attention that could be "
+            "weighted"
+            if blocks
+            else f"one of {', '.join(WEIGHTED)}: only read-outs have blocks",
+            fix="drop combine.rule, which is then chosen by the kind",
+        )
+    if combination.rule == "blocks" and combination.weights:
+        raise UsageError(
+            f"combine.weights={list(combination.weights)} with combine.rule=blocks",
+            expected="no weights: each source has a block of its own",
+            fix="drop combine.weights",
+        )
+    recipe = effective(replace(recipe, combine=combination))
+    if combination.rule == "blocks" and not combination.plain:
+        return replace(recipe, pooling=PoolingConfig())
+    return recipe
+
+
+def rule_for(rule: BankRule, kind: PrefixKind) -> BankRule:
+    """Return the rule of a bank; `auto` depends on the kind of its prefixes."""
+    if rule != "auto":
+        return rule
+    return "blocks" if kind == "readout" else "concat_prefixes"
+
+
+def block_names(named: Sequence[str]) -> list[str]:
+    """Return the names of the blocks of a bank, from the names or keys of its prefixes."""
+    return [name[:8] if is_key(name) else name for name in named]
 
 
 def describe(entry: Entry) -> str:
@@ -111,7 +157,7 @@ def check_prefixes(prefixes: Sequence[Entry]) -> None:
     for entry in prefixes[1:]:
         if entry.document["inputs"]["encoder"] != first.document["inputs"]["encoder"]:
             faults.append(_other_encoder(first, entry))
-        elif _kind(entry) != _kind(first):
+        elif prefix_kind(entry) != prefix_kind(first):
             faults.append(_other_kind(first, entry))
     raise_faults(faults)
 
@@ -140,25 +186,25 @@ def _other_encoder(first: Entry, other: Entry) -> UsageError:
     )
 
 
-def _kind(prefix: Entry) -> str:
-    """Return `deep` or `soft`."""
-    kind: str = prefix.document["config"].get("prefix", {}).get("kind", "deep")
+def prefix_kind(prefix: Entry) -> PrefixKind:
+    """Return the kind of a prefix."""
+    kind: PrefixKind = prefix.document["config"].get("prefix", {}).get("kind", "deep")
     return kind
 
 
 def _other_kind(first: Entry, other: Entry) -> UsageError:
     return UsageError(
-        f"prefix '{other.info['task']}' is {_kind(other)}, prefix '{first.info['task']}' is "
-        f"{_kind(first)}",
+        f"prefix '{other.info['task']}' is {prefix_kind(other)}, prefix '{first.info['task']}' is "
+        f"{prefix_kind(first)}",
         expected="all prefixes of one bank are of one kind",
         fix=(
-            f"prefixbank train-prefix {setting_in(other.info)} prefix.kind={_kind(first)}    "
+            f"prefixbank train-prefix {setting_in(other.info)} prefix.kind={prefix_kind(first)}    "
             "or leave it out"
         ),
     )
 
 
-def load_bank(entry: Entry) -> Bank:
+def load_bank(entry: Entry) -> Bank | BlockBank:
     """Return the bank in an artifact."""
     from prefixbank.artifacts.bank import read_bank
 

@@ -7,13 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 from prefixbank.core.shapes import Batch
-from prefixbank.core.training.flops import finetune_flops, prefix_flops, shapes_of
+from prefixbank.core.training.flops import BatchShapes, finetune_flops, prefix_flops, shapes_of
 from prefixbank.core.training.settings import FitSettings, TrainingSettings
 from prefixbank.data.encoders.encoder import Encoder
 
 
 def prefix_training_flops(
-    encoder: Encoder, settings: FitSettings, train: Callable[[int], Sequence[Batch]], steps: int
+    encoder: Encoder,
+    settings: FitSettings,
+    train: Callable[[int], Sequence[Batch]],
+    steps: int,
+    encoded_once: BatchShapes | None = None,
 ) -> int | None:
     """Return the operations behind a prefix.
 
@@ -22,12 +26,15 @@ def prefix_training_flops(
         settings: what was fitted and how.
         train: gives the batches of an epoch.
         steps: optimiser steps done, `FitResult.steps`.
+        encoded_once: shapes of the batches in which texts were encoded before training, if any.
     Returns:
         Operations in all; None for an encoder whose steps cannot be counted.
     """
     shapes = shapes_seen(settings, train, steps)
     try:
-        return prefix_flops(encoder.model, encoder.shape, settings.start, settings.pooling, shapes)
+        return prefix_flops(
+            encoder.model, encoder.shape, settings.start, settings.pooling, shapes, encoded_once
+        )
     except RuntimeError:  # a training that went well is not lost over a number that only informs
         return None
 

@@ -12,9 +12,10 @@ import pyarrow.parquet as parquet
 
 from prefixbank.artifacts.bank import plain_bank, read_bank
 from prefixbank.artifacts.embeddings import (
-    CALIBRATION,
     FACTS,
-    read_calibration,
+    centre_as,
+    part_file,
+    quantize_as,
     read_stored,
     read_vectors,
 )
@@ -22,8 +23,8 @@ from prefixbank.artifacts.encoder import encoder_of, listing_of
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.config.commands import CorpusConfig, SearchConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig
+from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
-from prefixbank.core.quantize import quantize
 from prefixbank.data.corpus.corpus import open_corpus
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.files import EncoderFiles
@@ -47,7 +48,7 @@ class Embeddings:
 
     session: Session
     entry: Entry
-    bank: Bank
+    bank: Bank | BlockBank
     files: EncoderFiles
     recipe: EmbedRecipe
 
@@ -111,15 +112,16 @@ class Embeddings:
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Embed queries in the same way, float32 [Q, F]."""
-        return embed_rows(
+        blocks, _ = embed_rows(
             self.session, self.bank, self.files, Texts(texts=tuple(texts)), self.recipe
-        )[0]
+        )
+        return np.concatenate(blocks, axis=1)
 
     def names(self, indices: np.ndarray) -> dict[int, tuple[Any, int]]:
         """Return id and row number of rows, by their index among all rows."""
         names, first = {}, 0
         for stem in self.parts:
-            table = parquet.read_table(self.entry.file(f"{stem}.parquet"), columns=["id", "row"])
+            table = parquet.read_table(part_file(self.entry, stem), columns=["id", "row"])
             inside = np.unique(indices[(indices >= first) & (indices < first + len(table))])
             rows = table.take(inside - first).to_pylist()
             names.update(
@@ -165,10 +167,10 @@ def neighbours(
     texts = None if not config.corpus.path else _Texts(embeddings.entry, config.corpus)
     vectors = embeddings.embed(queries)
     if embeddings.recipe.vectors == "binary":
-        calibration = read_calibration(embeddings.entry.file(CALIBRATION))
-        bits = quantize(vectors, "binary", calibration, embeddings.recipe.binary_threshold)
+        threshold = embeddings.recipe.binary_threshold
+        bits = quantize_as(embeddings.entry, vectors, threshold)
         candidates = search.nearest_bits(bits, embeddings.bits(), config.k * config.rescore)
-        centred = vectors - calibration.threshold(embeddings.recipe.binary_threshold)
+        centred = centre_as(embeddings.entry, vectors, threshold)
         nearest = search.rescored(centred, embeddings.vectors(), candidates, config.k)
     else:
         nearest = search.nearest(vectors, embeddings.vectors(), config.k)
@@ -196,7 +198,7 @@ class _Texts:
 
     def __init__(self, entry: Entry, config: CorpusConfig) -> None:
         stem = next(iter(entry.document["inputs"]["texts"]))
-        shard_rows = parquet.read_metadata(entry.file(f"{stem}.parquet")).num_rows
+        shard_rows = parquet.read_metadata(part_file(entry, stem)).num_rows
         self._config = replace(config, shard_rows=shard_rows)
         with open_corpus(self._config, io.BytesIO()) as corpus:
             if list(corpus.digests) != list(entry.document["inputs"]["texts"].values()):

@@ -78,6 +78,17 @@ class Store:
         """
         return publish.build(self._layout, document, make, force=force, on_wait=on_wait)
 
+    def work_folder(self, key: str) -> Path:
+        """Return the folder of checkpoints that `build` hands to the maker of a key.
+
+        What another maker writes there, each file by a rename, that maker finds.
+        """
+        with storage_errors(self._layout.root):
+            self._layout.prepare()
+            folder = self._layout.scratch(key, "work")
+            folder.mkdir(exist_ok=True)
+        return folder
+
     def entries(self, step: str | None = None) -> list[Entry]:
         """Return all readable entries, or those of a step, oldest first; see `damaged`."""
         return [entry for _, entry in self._read(step) if isinstance(entry, Entry)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from prefixbank.choices import Rule
+from prefixbank.choices import BankRule
 from prefixbank.config.commands import ExperimentConfig, TransferConfig
 from prefixbank.config.schema import PrefixConfig, effective
 from prefixbank.errors import UsageError, raise_faults
@@ -19,7 +19,9 @@ Prefixes = Mapping[str, PrefixConfig]
 """Task to the settings of the prefix that is trained on it."""
 
 
-def check_experiment(experiment: ExperimentConfig, rule: Rule, starts: Iterable[str] = ()) -> None:
+def check_experiment(
+    experiment: ExperimentConfig, rule: BankRule, starts: Iterable[str] = ()
+) -> None:
     """Check what an experiment trains, probes and compares.
 
     Args:
@@ -75,7 +77,7 @@ def check_lists(experiment: ExperimentConfig) -> Iterator[UsageError]:
         )
 
 
-def _representations(experiment: ExperimentConfig, rule: Rule) -> Iterator[UsageError]:
+def _representations(experiment: ExperimentConfig, rule: BankRule) -> Iterator[UsageError]:
     """Yield faults of representations: missing, or without one to compare with."""
     if experiment.targets and not any(name in TITLES for name in experiment.representations):
         yield UsageError(

@@ -10,6 +10,7 @@ from prefixbank.reports.study import ReportColumn, Study, UpdateCost
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.runtime.waves import plan_and_run
+from prefixbank.steps import combine
 from prefixbank.store.artifact import Entry
 from prefixbank.studies.checks import check_experiment, has_update
 from prefixbank.studies.graph import Experiment, Graph
@@ -46,7 +47,7 @@ def run_experiment(context: Context, experiment: Experiment) -> Planned:
     trained = [name for name in (*settings.sources, settings.update.add) if name]
     check_experiment(
         settings,
-        experiment.config.combine.rule,
+        combine.rule_for(experiment.config.combine.rule, experiment.config.prefix.kind),
         [experiment.recipe_for(name).prefix.init for name in trained],
     )
     context.encoder_files(experiment.config.encoder)  # a plan does not make the tiny encoder
@@ -98,7 +99,7 @@ def _study(context: Context, experiment: Experiment) -> Planned:
                 for column in [name for name in ("plain", "multitask") if name in columns]
                 or columns[:1]
             ),
-            bank=TITLES[whole_bank(settings, graph.config.combine.rule) or "bank"],
+            bank=TITLES[whole_bank(settings, graph.rule) or "bank"],
         )
         return report.unit(study, bootstrap_samples=experiment.config.probe.bootstrap_samples)
 

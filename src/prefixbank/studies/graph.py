@@ -15,6 +15,7 @@ import numpy as np
 from prefixbank.artifacts.embeddings import STEP as EMBED_STEP
 from prefixbank.artifacts.embeddings import Join
 from prefixbank.artifacts.encoder import encoder_of
+from prefixbank.choices import BankRule
 from prefixbank.config.commands import RunExperimentConfig
 from prefixbank.config.schema import (
     BankRecipe,
@@ -101,6 +102,11 @@ class Graph:
     def seeds(self) -> tuple[int, ...]:
         """The seeds of training."""
         return self.config.experiment.seeds
+
+    @property
+    def rule(self) -> BankRule:
+        """The rule of the bank of all sources."""
+        return combine.rule_for(self.config.combine.rule, self.config.prefix.kind)
 
     @property
     def probe_pooling(self) -> PoolingConfig:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from prefixbank.choices import Representation, Rule, SharedRepresentation
+from prefixbank.choices import BankRule, Representation, SharedRepresentation
 from prefixbank.config.commands import ExperimentConfig
 from prefixbank.config.schema import CombineConfig
 from prefixbank.runtime.unit import Planned
@@ -40,13 +40,15 @@ def passes(representation: SharedRepresentation, sources: int) -> int:
     )
 
 
-def whole_bank(experiment: ExperimentConfig, rule: Rule) -> SharedRepresentation | None:
+def whole_bank(experiment: ExperimentConfig, rule: BankRule) -> SharedRepresentation | None:
     """Return the representation that is the bank of all sources under the experiment's rule.
 
     None if it is not compared.
     """
-    candidates: tuple[SharedRepresentation, ...] = ("bank", rule)
-    return next((name for name in candidates if name in experiment.representations), None)
+    return next(
+        (name for name in TITLES if name in ("bank", rule) and name in experiment.representations),
+        None,
+    )
 
 
 def seeds_of(graph: Graph, representation: Representation) -> tuple[int, ...]:
@@ -86,9 +88,7 @@ def vectors(graph: Graph, representation: SharedRepresentation, target: str, see
             encoder = graph.multitask([graph.target(target)], f"{target}-only-seed{seed}", seed)
             return graph.vectors_of_encoder(target, encoder, title)
         case "random" | "shuffled":
-            return graph.vectors(
-                target, rule_bank(graph, graph.config.combine.rule, seed, representation), title
-            )
+            return graph.vectors(target, rule_bank(graph, graph.rule, seed, representation), title)
     assert_never(representation)
 
 
@@ -103,14 +103,12 @@ def full_bank(graph: Graph, seed: int) -> Planned:
     )
 
 
-def rule_bank(graph: Graph, rule: Rule, seed: int, training: Training) -> Planned:
+def rule_bank(graph: Graph, rule: BankRule, seed: int, training: Training) -> Planned:
     """Combine all sources under another rule, or control prefixes under the same rule."""
     name = (
         f"{graph.config.experiment.name}-{rule if training == 'trained' else training}-seed{seed}"
     )
-    combination = (
-        graph.config.combine if rule == graph.config.combine.rule else CombineConfig(rule=rule)
-    )
+    combination = graph.config.combine if rule == graph.rule else CombineConfig(rule=rule)
     return graph.bank(graph.prefixes(seed, training), name, combination)
 
 

@@ -3,7 +3,8 @@
 transformers looks up the attention function by name. Ours is registered once, as `ATTENTION`, and
 gets the slots through the keyword `prefix_slots` of `model(...)`, which the model passes down.
 Nothing is patched, and nothing is kept between calls. A soft prompt stands among the tokens; the
-keyword `prompt` holds its length and its weights.
+keyword `prompt` holds its length and its weights. A pass over texts records their keys and values
+into `text_states`, and a pass over read-outs attends to them through `readout_slots`.
 
 Source: Li & Liang 2021 (2101.00190); Liu et al. 2022 (2110.07602).
 """
@@ -20,6 +21,7 @@ from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
+from prefixbank.core.attention.readout import ReadoutSlots, TextStates, attend_from_readouts
 from prefixbank.core.attention.two_parts import attend_in_two_parts, lowest, two_parts_apply
 from prefixbank.core.prompt import PromptVectors, visible_to_all
 
@@ -76,6 +78,8 @@ def prefix_attention(
     prefix_slots: Slots | None = None,
     attention_calls: list[AttentionCall] | None = None,
     prompt: PromptVectors | None = None,
+    text_states: TextStates | None = None,
+    readout_slots: ReadoutSlots | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attend to a prefix and to the text in one softmax.
@@ -96,6 +100,9 @@ def prefix_attention(
         attention_calls: a list for this forward pass, to which every call is appended.
         prompt: the vectors that are the first tokens, visible to all tokens; their log-weights are
             added to the logits of their keys.
+        text_states: gets the keys and values of the text, without prefix.
+        readout_slots: what the tokens attend to beside themselves, if they are read-outs; the mask
+            is then that of the texts.
     Returns:
         [B, T, heads, D] and no weights.
     """
@@ -105,6 +112,11 @@ def prefix_attention(
                 module=module, heads=query.shape[1], kv_heads=key.shape[1], head_size=key.shape[3]
             )
         )
+    if readout_slots is not None:
+        calls = len(attention_calls or ())
+        return attend_from_readouts(query, key, value, readout_slots, calls - 1, scaling), None
+    if text_states is not None:
+        text_states.record(key, value)
     causal = getattr(module, "is_causal", False) if is_causal is None else is_causal
     if attention_mask is None and causal:
         attention_mask = torch.ones(

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from prefixbank.core.embed import encode
-from prefixbank.core.prefix import Prefix, prefix_of, tensors_of, trainable
-from prefixbank.core.prompt import SoftPrompt
+from prefixbank.core.prefix import AnyPrefix, prefix_of
 from prefixbank.core.shapes import Batch, EncoderShape
-from prefixbank.core.training.loop import Part, Training
+from prefixbank.core.training.learners import EncodeText, PrefixLearner, ReadoutLearner
+from prefixbank.core.training.loop import Training
 from prefixbank.core.training.precision import checkpointed_layers
 from prefixbank.core.training.settings import Checkpoint, FitEvent, FitResult, FitSettings
-from prefixbank.core.training.task_heads import heads_snapshot, new_heads, outcome
+from prefixbank.core.training.task_heads import outcome
 
 
 def fit_prefix(
@@ -25,6 +23,7 @@ def fit_prefix(
     settings: FitSettings,
     *,
     checkpoint: Checkpoint | None = None,
+    encode_text: EncodeText | None = None,
     on_event: Callable[[FitEvent], None] = lambda event: None,
 ) -> FitResult:
     """Train a prefix and its heads.
@@ -41,11 +40,13 @@ def fit_prefix(
         settings: what to fit and how; with `epochs=0` prefix and task embedding are the start
             values.
         checkpoint: where to save and resume.
+        encode_text: returns the states of a batch of texts for read-outs, such as those of a cache;
+            None: `model` encodes them in every step.
         on_event: called after each optimiser step and each epoch.
     Raises:
         TrainingError: the loss or a validation output is not finite.
     """
-    learner = _PrefixLearner(model, shape, settings)
+    learner = _learner(model, shape, settings, encode_text)
     training = Training(
         learner,
         settings,
@@ -74,14 +75,15 @@ def embed_task(
     settings: FitSettings,
     *,
     checkpoint: Checkpoint | None = None,
+    encode_text: EncodeText | None = None,
     on_event: Callable[[FitEvent], None] = lambda event: None,
-) -> tuple[Prefix | SoftPrompt, int]:
+) -> tuple[AnyPrefix, int]:
     """Train only until the task embedding is reached.
 
     Return the task embedding that `fit_prefix` would return, and its step. The arguments are those
     of `fit_prefix`. Validation matters only if early stopping ends the training before that step.
     """
-    learner = _PrefixLearner(model, shape, settings)
+    learner = _learner(model, shape, settings, encode_text)
     share = settings.task_embedding_fraction
     training = Training(
         learner,
@@ -98,48 +100,9 @@ def embed_task(
     return prefix_of(training.early_snapshot), progress.early_step
 
 
-class _PrefixLearner:
-    """A prefix and its heads, on a frozen encoder."""
-
-    rate_hint: str = "optim.head_lr or prefix.init_scale"
-
-    def __init__(self, model: nn.Module, shape: EncoderShape, settings: FitSettings) -> None:
-        self.model, self.settings = model, settings
-        self.device = next(model.parameters()).device
-        self.prefix = trainable(model, shape, settings.start, settings.seed).to(self.device)
-        self.heads = new_heads(settings, shape.hidden_size, self.device)
-        self.parts: Mapping[str, Part] = {
-            "prefix": Part(module=self.prefix, rate=settings.lr),
-            "head": Part(module=self.heads, rate=settings.head_lr),
-        }
-
-    def outputs(self, batch: Batch, draw: int | None) -> Tensor:
-        """Return the outputs [B, C] of the head of the batch's task."""
-        prefix = self.prefix(
-            None if draw is None or self.settings.start.dropout == 0 else self.dropout(draw)
-        )
-        inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs.items()}
-        outputs: Tensor = self.heads[batch.task](
-            encode(self.model, inputs, prefix.slots(), self.settings.pooling)
-        )
-        return outputs
-
-    def dropout(self, draw: int) -> Callable[[Tensor], Tensor]:
-        """Return inverted dropout whose mask depends on `draw` alone."""
-        share = self.settings.start.dropout
-        generator = torch.Generator().manual_seed(draw)
-
-        def drop(tensor: Tensor) -> Tensor:
-            keep = (torch.rand(tensor.shape, generator=generator) >= share).to(
-                tensor.device, tensor.dtype
-            )
-            return tensor * keep / (1.0 - share)
-
-        return drop
-
-    def snapshot(self) -> dict[str, Tensor]:
-        """Return the tensors of the artifact: the prefix, and the heads in the labels' units."""
-        return {
-            **tensors_of(self.prefix.snapshot()),
-            **heads_snapshot(self.heads, self.settings.tasks),
-        }
+def _learner(
+    model: nn.Module, shape: EncoderShape, settings: FitSettings, encode_text: EncodeText | None
+) -> PrefixLearner | ReadoutLearner:
+    if settings.start.kind == "readout":
+        return ReadoutLearner(model, shape, settings, encode_text)
+    return PrefixLearner(model, shape, settings)

@@ -24,8 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from prefixbank.core.embed import encode
 from prefixbank.core.pooling import Pooling
-from prefixbank.core.prefix import PrefixStart, TrainablePrefix, trainable
-from prefixbank.core.prompt import TrainablePrompt
+from prefixbank.core.prefix import PrefixStart, Trainable, trainable
+from prefixbank.core.readout import TrainableReadout, encode_text, read_out
 from prefixbank.core.shapes import Batch, EncoderShape
 
 BatchShapes = Mapping[tuple[int, int], int]
@@ -50,10 +50,12 @@ def prefix_flops(
     start: PrefixStart,
     pooling: Pooling,
     batches: Mapping[int, BatchShapes],
+    encoded_once: BatchShapes | None = None,
 ) -> int:
     """Count the operations of training a prefix and its heads on a frozen encoder.
 
-    These are the forward pass, and the backward pass to the prefix and the heads.
+    These are the forward pass, and the backward pass to the prefix and the heads. For read-outs,
+    the backward pass leaves out the texts.
 
     Args:
         model: encoder loaded with our attention; it is not changed.
@@ -62,13 +64,27 @@ def prefix_flops(
         pooling: how hidden states become one vector.
         batches: C of a head to the batches that it was trained on, over all epochs; tasks with the
             same C are added up.
+        encoded_once: batches in which the texts of read-outs were encoded before training; None:
+            they were encoded in every step.
     Returns:
         Operations in all.
     Raises:
         RuntimeError: the encoder's code branches on numbers that are not known before it runs.
     """
-    return _with_heads(
-        _step_cost(model, shape, start, pooling), pooling.output_size(shape.hidden_size), batches
+    if start.kind != "readout":
+        cost = _step_cost(model, shape, start, pooling)
+        return _with_heads(cost, pooling.output_size(shape.hidden_size), batches)
+    of_text, with_readouts = (
+        _step_cost(model, shape, form, pooling) for form in (replace(start, readouts=0), start)
+    )
+    features = start.size or shape.hidden_size
+    if encoded_once is None:
+        return _with_heads(with_readouts, features, batches)
+    of_readouts = _with_heads(
+        lambda rows, tokens: with_readouts(rows, tokens) - of_text(rows, tokens), features, batches
+    )
+    return of_readouts + sum(
+        times * of_text(rows, tokens) for (rows, tokens), times in encoded_once.items()
     )
 
 
@@ -120,7 +136,15 @@ def _step_cost(
     form = (
         None
         if start is None
-        else replace(start, initial=None, words=(), init_scale=0.0, gate_init=0.0, dropout=0.0)
+        else replace(
+            start,
+            initial=None,
+            words=(),
+            slots=None,
+            init_scale=0.0,
+            gate_init=0.0,
+            dropout=0.0,
+        )
     )
     key = (_build_of(model), form, pooling)
     if key not in _COUNTED:
@@ -141,9 +165,7 @@ def _build_of(model: nn.Module) -> str:
     return f"{type(model).__module__} {model!r} {getattr(model, 'config', '')} {weights}"
 
 
-def _new_cost(
-    model: nn.Module, prefix: TrainablePrefix | TrainablePrompt | None, pooling: Pooling
-) -> _Cost:
+def _new_cost(model: nn.Module, prefix: Trainable | None, pooling: Pooling) -> _Cost:
     """Return a function that counts the operations for a shape and caches them."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     encoder = _without_numbers(mode, model, trained=prefix is None)
@@ -157,13 +179,24 @@ def _new_cost(
                 name: torch.ones(rows, tokens, dtype=torch.int64)
                 for name in ("input_ids", "attention_mask")
             }
-            vectors = encode(
-                encoder, inputs, None if trained is None else trained().slots(), pooling
-            )
-            torch.autograd.backward(vectors.sum())
+            if isinstance(trained, TrainableReadout):
+                _run_readouts(encoder, trained, inputs)
+            else:
+                slots = None if trained is None else trained().slots()
+                torch.autograd.backward(encode(encoder, inputs, slots, pooling).sum())
         return int(counter.get_total_flops())
 
     return count
+
+
+def _run_readouts(encoder: nn.Module, trained: TrainableReadout, inputs: dict[str, Tensor]) -> None:
+    """Run forward and backward pass of read-outs, or that of their texts alone without any."""
+    with torch.no_grad():
+        states, _ = encode_text(encoder, inputs)
+    if trained.vectors.shape[0]:
+        positions = torch.zeros(len(states.mask), dtype=torch.int64)
+        (block,) = read_out(encoder, states, positions, [trained()])
+        torch.autograd.backward(block.sum())
 
 
 def _without_numbers(mode: FakeTensorMode, module: _Module, *, trained: bool) -> _Module:

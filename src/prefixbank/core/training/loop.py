@@ -51,10 +51,24 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A module that is trained, and its learning rate after warm-up."""
+    """A module that is trained, and its learning rate after warm-up.
+
+    Args:
+        module: the module.
+        rate: of its parameters.
+        rates: of those of its parameters that have another rate, by name.
+    """
 
     module: nn.Module
     rate: float
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Return the parameters as groups of an optimizer, one for each rate."""
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.module.named_parameters():
+            groups.setdefault(self.rates.get(name, self.rate), []).append(parameter)
+        return [{"params": group, "rate": rate} for rate, group in groups.items()]
 
 
 class Learner(Protocol):
@@ -114,10 +128,7 @@ class Training:
         ]
         self.checkpoint, self.on_event, self.list_scores = checkpoint, on_event, list_scores
         self.early_share, self.only_early = early_share, only_early
-        groups = [
-            {"params": list(part.module.parameters()), "rate": part.rate}
-            for part in learner.parts.values()
-        ]
+        groups = [group for part in learner.parts.values() for group in part.groups()]
         device = next(next(iter(learner.parts.values())).module.parameters()).device
         self.precision = MixedPrecision(settings.precision, device)
         self.optimizer = new_optimizer(

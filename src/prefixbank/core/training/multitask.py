@@ -78,7 +78,7 @@ class _MultitaskLearner:
     def __init__(self, model: nn.Module, hidden_size: int, settings: TrainingSettings) -> None:
         self.model, self.settings = model, settings
         self.device = next(model.parameters()).device
-        self.heads = new_heads(settings, hidden_size, self.device)
+        self.heads = new_heads(settings, settings.pooling.output_size(hidden_size), self.device)
         self.parts: Mapping[str, Part] = {
             "encoder": Part(module=model, rate=settings.lr),
             "head": Part(module=self.heads, rate=settings.head_lr),

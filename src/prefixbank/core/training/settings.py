@@ -7,10 +7,16 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from prefixbank.choices import Kind, Metric, OptimizerName, Precision, Schedule
+from prefixbank.choices import (
+    Kind,
+    Metric,
+    OptimizerName,
+    Precision,
+    Schedule,
+    TextStatesMode,
+)
 from prefixbank.core.pooling import Pooling
-from prefixbank.core.prefix import Prefix, PrefixStart
-from prefixbank.core.prompt import SoftPrompt
+from prefixbank.core.prefix import AnyPrefix, PrefixStart
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
 Head = tuple[Tensor, Tensor]
@@ -70,12 +76,17 @@ class FitSettings(TrainingSettings):
 
     Args:
         start: parameters and start values of the prefix.
+        vector_lr: rate of the vectors of read-outs; 0: `lr`.
+        text_states: whether texts are encoded in every epoch, or once, and how their keys and
+            values are kept; for read-outs only.
         task_embedding_fraction: share of the schedule's steps after which a copy of the prefix is
             kept as the task's embedding.
     """
 
     start: PrefixStart
     task_embedding_fraction: float
+    vector_lr: float = 0.0
+    text_states: TextStatesMode = "recomputed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +158,8 @@ class FitResult(TrainingResult):
             stopped before it.
     """
 
-    prefix: Prefix | SoftPrompt
-    task_embedding: Prefix | SoftPrompt
+    prefix: AnyPrefix
+    task_embedding: AnyPrefix
     task_embedding_step: int
 
 

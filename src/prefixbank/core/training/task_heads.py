@@ -13,9 +13,8 @@ from prefixbank.core.training.loop import Progress
 from prefixbank.core.training.settings import TaskSettings, TrainingSettings
 
 
-def new_heads(settings: TrainingSettings, hidden_size: int, device: torch.device) -> nn.ModuleList:
-    """Return a head for each task, each with a seed of its own."""
-    features = settings.pooling.output_size(hidden_size)
+def new_heads(settings: TrainingSettings, features: int, device: torch.device) -> nn.ModuleList:
+    """Return a head on vectors [F] for each task, each with a seed of its own."""
     heads = [
         new_head(features, task.num_outputs, settings.seed + 1 + index)
         for index, task in enumerate(settings.tasks)

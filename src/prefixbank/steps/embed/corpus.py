@@ -31,83 +31,114 @@ from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, key_of
 
 
-def unit(
-    context: Context, spec: EmbeddingSpec, corpus: Corpus, name: str, ref: tuple[str, str]
-) -> Unit:
-    """Return the unit that embeds a corpus.
+def units(
+    context: Context,
+    specs: Sequence[EmbeddingSpec],
+    corpus: Corpus,
+    name: str,
+    ref: tuple[str, str],
+) -> list[Unit]:
+    """Return the units that embed a corpus, one for each of `specs`.
 
     Args:
         context: how to run.
-        spec: how to embed.
+        specs: how to embed; several are the blocks of one bank, made in one pass over each shard.
         corpus: the texts.
         name: what messages call it.
-        ref: ref to set to the artifact.
+        ref: ref to set to the artifact, if there is only one.
 
     Raises:
         UsageError: the spec compares pairs but the corpus has single texts, or it calibrates on
             more rows than a shard has.
     """
-    check_workers(context, spec, corpus)
+    for spec in specs:
+        check_workers(context, spec, corpus)
     if len(corpus.digests) == 1:
         (texts,) = corpus.shards()
-        return embed.unit(context, spec, {stem_of(0): texts}, name, ref=ref)
-    check_calibration(spec.recipe, corpus.shard_rows)
-    key_document = spec.document(
-        {stem_of(number): digest for number, digest in enumerate(corpus.digests)}
-    )
-    if context.needs_making(key_of(key_document)):
-        shards = _Shards(context=context, spec=spec, read=Shards(corpus.file), name=name)
+        sought = [embed.Sought(spec=spec) for spec in specs]
+        return embed.units(context, sought, {stem_of(0): texts}, name, ref=ref)
+    check_calibration(specs[0].recipe, corpus.shard_rows)
+    digests = {stem_of(number): digest for number, digest in enumerate(corpus.digests)}
+    documents = [spec.document(digests) for spec in specs]
+    keys = [key_of(document) for document in documents]
+    missing = [spec for spec, key in zip(specs, keys, strict=True) if context.needs_making(key)]
+    if missing:
+        shards = _Shards(context=context, specs=missing, read=Shards(corpus.file), name=name)
         emit_shard_counts(shards, corpus)
 
-    def make(out: Path, work: Path) -> JSON:
-        shards = _Shards(context=context, spec=spec, read=Shards(corpus.file), name=name)
-        progress = RowProgress(context=context, name=name, total=corpus.rows)
-        if context.workers is not None and spec.reuse is None:
-            make_with_workers(shards, corpus, context.workers, progress)
-        facts: JSON = {}
-        truncated = 0.0
-        for number, digest in enumerate(corpus.digests):
-            entry = progress.of_shard(corpus.rows_of(number), partial(shards.entry, number, digest))
-            facts = read_json(entry, FACTS)
-            truncated += facts["truncated_share"] * facts["rows"]
-            if spec.reuse is not None:
-                spec.reuse.add(entry)
-            _link(entry.file(f"{stem_of(number)}.parquet"), out / f"{stem_of(number)}.parquet")
-        if shards.calibration is not None:
-            _link(shards.calibration.file(CALIBRATION), out / CALIBRATION)
-        if spec.reuse is not None:
-            facts["reused_rows"] = corpus.rows - spec.reuse.texts_embedded
-        parts = [stem_of(number) for number in range(len(corpus.digests))]
-        write_json(
-            out / FACTS,
-            {
-                **facts,
-                "parts": parts,
-                "rows": corpus.rows,
-                "truncated_share": truncated / corpus.rows,
-            },
-        )
-        return spec.info()
+    def maker(index: int) -> Callable[[Path, Path], JSON]:
+        def make(out: Path, work: Path) -> JSON:
+            together = [
+                spec
+                for number, spec in enumerate(specs)
+                if number != index and context.will_make(keys[number])
+            ]
+            shards = _Shards(
+                context=context,
+                specs=[specs[index], *together],
+                read=Shards(corpus.file),
+                name=name,
+            )
+            _make_corpus(shards, corpus, out)
+            return specs[index].info()
 
-    return Unit(
-        step=STEP,
-        name=name,
-        document=key_document,
-        make=make,
-        ref=ref,
-        note=embed.describe,
-        cheap=True,
+        return make
+
+    return [
+        Unit(
+            step=STEP,
+            name=name if len(specs) == 1 else f"{name} {spec.block_name}",
+            document=documents[index],
+            make=maker(index),
+            ref=ref if len(specs) == 1 else None,
+            note=embed.describe,
+            cheap=True,
+        )
+        for index, spec in enumerate(specs)
+    ]
+
+
+def _make_corpus(shards: _Shards, corpus: Corpus, out: Path) -> None:
+    """Make the shards of all specs, and link those of the first spec into its artifact."""
+    context, spec = shards.context, shards.specs[0]
+    progress = RowProgress(context=context, name=shards.name, total=corpus.rows)
+    if context.workers is not None and spec.reuse is None:
+        make_with_workers(shards, corpus, context.workers, progress)
+    facts: JSON = {}
+    truncated = 0.0
+    for number, digest in enumerate(corpus.digests):
+        stem = stem_of(number)
+        entries = progress.of_shard(corpus.rows_of(number), partial(shards.entries, number, digest))
+        facts = read_json(entries[0], FACTS)
+        truncated += facts["truncated_share"] * facts["rows"]
+        for one, entry in zip(shards.specs, entries, strict=True):
+            if one.reuse is not None:
+                one.reuse.add(entry)
+        link(entries[0].file(f"{stem}.parquet"), out / f"{stem}.parquet")
+    if shards.calibrations[0] is not None:
+        link(shards.calibrations[0].file(CALIBRATION), out / CALIBRATION)
+    if spec.reuse is not None:
+        facts["reused_rows"] = corpus.rows - spec.reuse.texts_embedded
+    parts = [stem_of(number) for number in range(len(corpus.digests))]
+    write_json(
+        out / FACTS,
+        {
+            **facts,
+            "parts": parts,
+            "rows": corpus.rows,
+            "truncated_share": truncated / corpus.rows,
+        },
     )
 
 
 def make_shards(
-    context: Context, spec: EmbeddingSpec, read: Shards, digests: Mapping[int, str]
+    context: Context, specs: Sequence[EmbeddingSpec], read: Shards, digests: Mapping[int, str]
 ) -> None:
     """Make shards of a corpus in this process, as the job of a worker says.
 
     Args:
         context: how to run.
-        spec: how to embed.
+        specs: how to embed.
         read: reads the texts of a shard.
         digests: number to digest of each shard; the first shard is included if the others need its
             calibration.
@@ -115,9 +146,9 @@ def make_shards(
     Raises:
         DataError: the file is not the one that the command checked.
     """
-    shards = _Shards(context=context, spec=spec, read=read, name="shards")
+    shards = _Shards(context=context, specs=specs, read=read, name="shards")
     for number, digest in sorted(digests.items()):
-        shards.entry(number, digest, context)
+        shards.entries(number, digest, context)
 
 
 def check_calibration(recipe: EmbedRecipe, shard_rows: int) -> None:
@@ -172,14 +203,14 @@ def make_with_workers(
     first = {0: corpus.digests[0]} if shards.calibrated else {}
     settings = [f"corpus.path='{corpus.file.path}'"] if corpus.is_copy else []
     while workers.should_dispatch(len(missing := shards.missing(corpus.digests))):
-        wave = first if shards.calibrated and shards.calibration is None else missing
+        wave = first if shards.calibrated and not shards.are_calibrated else missing
         progress.move_to(corpus.rows - sum(map(corpus.rows_of, missing)))
 
         def on_done(job: Job, wave: Mapping[int, str] = wave) -> None:
             progress.add(sum(corpus.rows_of(number) for number in job.shards if number in wave))
 
         jobs = workers.jobs_for_shards(wave, always=first, settings=settings)
-        keys = [shards.key(number, digest) for number, digest in wave.items()]
+        keys = [key for number, digest in wave.items() for key in shards.keys(number, digest)]
         context = shards.context
         run_jobs(workers, jobs, keys, on_done, context.store, context.emit)
         context.mark_made(keys)
@@ -187,73 +218,94 @@ def make_with_workers(
 
 @dataclass(kw_only=True)
 class _Shards:
-    """The shards of a corpus as units.
+    """The shards of a corpus as units, one for each way to embed them.
 
     Args:
         context: how to run.
-        spec: how to embed.
+        specs: how to embed.
         read: reads the texts of a shard.
         name: what messages call the corpus.
-        calibration: the first shard, once it is made, if the others need its calibration.
+        calibrations: the first shard of each spec, once it is made, if the others need its
+            calibration.
     """
 
     context: Context
-    spec: EmbeddingSpec
+    specs: Sequence[EmbeddingSpec]
     read: Shards
     name: str
-    calibration: Entry | None = None
+    calibrations: list[Entry | None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Begin without calibrations."""
+        self.calibrations = [None for _ in self.specs]
 
     @property
     def calibrated(self) -> bool:
         """Whether the first shard is an input of the others."""
-        return self.spec.recipe.vectors in CALIBRATED
+        return self.specs[0].recipe.vectors in CALIBRATED
 
-    def key(self, number: int, digest: str) -> str:
-        """Return the key of a shard; calibrated vectors need the first shard to be made before."""
-        return key_of(
-            self.spec.document({stem_of(number): digest}, self.calibration if number else None)
-        )
+    @property
+    def are_calibrated(self) -> bool:
+        """Whether all calibrations are known."""
+        return None not in self.calibrations
+
+    def sought(self, number: int) -> list[embed.Sought]:
+        """Return what is made of a shard; calibrated vectors need the first shard before it."""
+        return [
+            embed.Sought(spec=spec, calibration=calibration if number else None)
+            for spec, calibration in zip(self.specs, self.calibrations, strict=True)
+        ]
+
+    def keys(self, number: int, digest: str) -> list[str]:
+        """Return the key of a shard for each spec."""
+        return [
+            key_of(one.spec.document({stem_of(number): digest}, one.calibration))
+            for one in self.sought(number)
+        ]
 
     def missing(self, digests: Sequence[str]) -> dict[int, str]:
-        """Return number and digest of the missing shards.
+        """Return number and digest of the shards that are missing for a spec.
 
         Without a first shard that the others need, all are missing.
         """
         numbered = dict(enumerate(digests))
-        self._find_calibration(digests[0])
-        if self.calibrated and self.calibration is None:
+        self._find_calibrations(digests[0])
+        if self.calibrated and not self.are_calibrated:
             return numbered
         return {
             number: digest
             for number, digest in numbered.items()
-            if self.context.needs_making(self.key(number, digest))
+            if any(map(self.context.needs_making, self.keys(number, digest)))
         }
 
-    def entry(self, number: int, digest: str, context: Context) -> Entry:
-        """Return a shard, made in this process if it is missing; `context` gets progress."""
-        key = self.key(number, digest)
-        entry = None if context.needs_making(key) else context.store.get(key)
-        if entry is None:
-            stem, calibration = stem_of(number), self.calibration if number else None
-            unit = embed.unit(
-                context,
-                self.spec,
-                {stem: self.read(number, digest)},
-                f"{self.name} {stem}",
-                calibration=calibration,
-            )
-            entry = context.restricted_to([key], silent).ensure(unit).entry
+    def entries(self, number: int, digest: str, context: Context) -> list[Entry]:
+        """Return a shard for each spec; what is missing is made in this process.
+
+        `context` gets progress.
+        """
+        keys = self.keys(number, digest)
+        missing = [key for key in keys if context.needs_making(key)]
+        if missing:
+            parts = {stem_of(number): self.read(number, digest)}
+            here = context.restricted_to(missing, context.emit)  # the maker reports progress
+            name = f"{self.name} {stem_of(number)}"
+            for unit in embed.units(here, self.sought(number), parts, name):
+                if key_of(unit.document) in missing:
+                    here.with_listener(silent).ensure(unit)
+        entries = [entry for entry in map(self.context.store.get, keys) if entry is not None]
         if number == 0 and self.calibrated:
-            self.calibration = entry
-        return entry
+            self.calibrations = list(entries)
+        return entries
 
-    def _find_calibration(self, first: str) -> None:
-        key = self.key(0, first)
-        if self.calibrated and self.calibration is None and not self.context.needs_making(key):
-            self.calibration = self.context.store.get(key)
+    def _find_calibrations(self, first: str) -> None:
+        if not self.calibrated:
+            return
+        for index, key in enumerate(self.keys(0, first)):
+            if self.calibrations[index] is None and not self.context.needs_making(key):
+                self.calibrations[index] = self.context.store.get(key)
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
     """Hard-link a file, or copy it if the file system has no hard links."""
     try:
         os.link(source, target)
@@ -274,12 +326,12 @@ class RowProgress:
     embedded: int = 0
     started: float = field(default_factory=time.monotonic)
 
-    def of_shard(self, rows: int, make: Callable[[Context], Entry]) -> Entry:
+    def of_shard(self, rows: int, make: Callable[[Context], list[Entry]]) -> list[Entry]:
         """Make one shard, and count its rows as they are embedded, those of a hit at the end."""
-        entry = make(self.context.with_listener(self._on_event))
+        entries = make(self.context.with_listener(self._on_event))
         self.passed += rows
         self.move_to(max(self.done, self.passed))
-        return entry
+        return entries
 
     def move_to(self, done: int) -> None:
         """Set the number of rows done."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.encoder import is_encoder, load_plain
+from prefixbank.artifacts.source_head import SourceHead, all_block_names, read_heads
 from prefixbank.config.schema import EmbedRecipe
 from prefixbank.data.columns import as_list, refuse_other_texts
 from prefixbank.data.corpus.texts import Texts
@@ -36,11 +38,53 @@ class LoadedBank:
     def embed(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
         """Embed texts, or pairs of texts as the recipe says; float32 [N, F].
 
+        A bank of blocks has them side by side: see `blocks`.
+
         Raises:
             UsageError: no texts, a different number of second texts, or a string in place of a
                 list.
             DataError: no column of texts, or a row that is not a text with a visible character.
         """
+        import numpy as np
+
+        vectors = self._vectors(texts, pairs)
+        return vectors[0] if len(vectors) == 1 else np.concatenate(vectors, axis=1)
+
+    def blocks(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Embed as `embed`, and return the block of each source by its name, float32 [N, F] each.
+
+        The vector of the plain encoder, if the bank has it, is `plain`.
+
+        Raises:
+            UsageError: as `embed`, or the bank has no blocks.
+            DataError: as `embed`.
+        """
+        names = self.block_names
+        if not names:
+            raise UsageError(
+                f"bank {self.entry.short_key} has no blocks",
+                expected="a bank of read-outs, prefix.kind=readout",
+                fix="bank.embed(texts)",
+            )
+        return dict(zip(names, self._vectors(texts, pairs), strict=True))
+
+    @property
+    def block_names(self) -> list[str]:
+        """Names of the blocks of a bank of read-outs, in order; empty for other banks."""
+        return [] if is_encoder(self.entry) else all_block_names(self.entry)
+
+    @cached_property
+    def heads(self) -> dict[str, tuple[SourceHead, ...]]:
+        """The heads that the sources of a bank of blocks were trained with, by block.
+
+        A source that was trained on several tasks has one for each. They predict from
+        the block, with the accuracy of the prefix alone.
+        """
+        return {} if is_encoder(self.entry) else read_heads(self.entry)
+
+    def _vectors(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[np.ndarray]:
         from prefixbank.steps.embed.rows import embed_rows
 
         rows = _check_texts(texts, pairs)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from prefixbank.artifacts.bank import plain_bank, read_bank
+from prefixbank.artifacts.bank import plain_bank, pooling_from, read_bank, read_readout
 from prefixbank.artifacts.embeddings import (
     CALIBRATION,
     FACTS,
@@ -22,6 +22,8 @@ from prefixbank.artifacts.embeddings import (
 )
 from prefixbank.artifacts.json_files import write_json
 from prefixbank.artifacts.tensors import write_tensors
+from prefixbank.config.schema import effective
+from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
 from prefixbank.core.quantize import Calibration, calibrate, needs_calibration, quantize
 from prefixbank.data.corpus.texts import Texts
@@ -35,84 +37,174 @@ from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
 
 
+@dataclass(kw_only=True)
+class Target:
+    """One of the embeddings that are made of the same texts.
+
+    Args:
+        spec: how to embed.
+        calibration: embeddings whose calibration is used; None: calibrate on the first rows of the
+            first part.
+        work: folder that keeps finished parts, also if the run is killed.
+        calibrated: the calibration, once it is known.
+        truncated: truncated rows in the finished parts.
+        features: F of the vectors.
+    """
+
+    spec: EmbeddingSpec
+    calibration: Entry | None
+    work: Path
+    calibrated: Calibration | None = None
+    truncated: int = 0
+    features: int = 0
+
+    def __post_init__(self) -> None:
+        """Read a calibration that exists already."""
+        kept = self.work / CALIBRATION
+        if self.calibration is not None:
+            self.calibrated = read_calibration(self.calibration.file(CALIBRATION))
+        elif needs_calibration(self.spec.recipe.vectors) and kept.is_file():
+            self.calibrated = read_calibration(kept)
+
+    def part(self, stem: str) -> Path:
+        """Return the file of a part."""
+        return self.work / f"{stem}.parquet"
+
+    def stored(self, vectors: np.ndarray) -> np.ndarray:
+        """Return vectors [N, F] as they are stored, after calibrating on the first ones."""
+        recipe = self.spec.recipe
+        if self.calibrated is None and needs_calibration(recipe.vectors):
+            self.calibrated = _calibrated(
+                self.work / CALIBRATION, vectors[: recipe.calibration_rows]
+            )
+        return quantize(vectors, recipe.vectors, self.calibrated, recipe.binary_threshold)
+
+
 def make_parts(
     session: Session,
-    spec: EmbeddingSpec,
+    own: Target,
+    others: Sequence[Target],
     parts: Mapping[str, Texts],
-    calibration: Entry | None,
     name: str,
-    folders: tuple[Path, Path],
+    out: Path,
 ) -> None:
     """Write a Parquet file for each part, `embeddings.json`, and the calibration if there is one.
 
     Args:
         session: how to run.
-        spec: how to embed.
+        own: the embeddings to write.
+        others: blocks of the same bank that are missing, too. Their parts are made in the same
+            pass over the texts and left in their own folders.
         parts: file stem to its rows.
-        calibration: embeddings whose calibration is used; None: calibrate on the first rows of the
-            first part.
         name: what messages call it.
-        folders: the artifact's folder, and a folder that keeps finished parts if the run is killed.
+        out: the artifact's folder.
     """
-    (out, work), recipe = folders, spec.recipe
-    bank = plain_bank(spec.pooling) if spec.bank is None else read_bank(spec.bank)
-    calibrated = None if calibration is None else read_calibration(calibration.file(CALIBRATION))
-    truncated = features = 0
-    embedded_before = 0 if spec.reuse is None else spec.reuse.texts_embedded
+    recipe, reuse = own.spec.recipe, own.spec.reuse
+    embedded_before = 0 if reuse is None else reuse.texts_embedded
     for stem, rows in parts.items():
-        path, kept = work / f"{stem}.parquet", work / CALIBRATION
-        counts = finished_part(path)
-        on_rows = _progress_listener(session, name, stem, len(rows))
-        if counts is None and spec.reuse is not None:
-            spec.reuse.open(spec.document({}))
-            embed = partial(_embed_stored, session, bank, spec, on_rows)
-            counts = write_part_reusing(path, rows, spec.reuse, embed, on_rows)
-        elif counts is None:
-            vectors, cut = embed_rows(session, bank, spec.files, rows, recipe, on_rows)
-            if calibrated is None and needs_calibration(recipe.vectors):
-                calibrated = (
-                    read_calibration(kept)
-                    if kept.is_file()
-                    else _calibrated(kept, vectors[: recipe.calibration_rows])
-                )
-            counts = (int(cut.sum()), vectors.shape[1])
-            publish_part(
-                path,
-                rows,
-                quantize(vectors, recipe.vectors, calibrated, recipe.binary_threshold),
-                *counts,
-            )
-        truncated, features = truncated + counts[0], counts[1]
-        shutil.copyfile(path, out / path.name)
+        if finished_part(own.part(stem)) is None:
+            targets = [one for one in (own, *others) if finished_part(one.part(stem)) is None]
+            on_rows = _progress_listener(session, name, stem, len(rows))
+            _make_part(session, targets, stem, rows, on_rows)
+        truncated, own.features = finished_part(own.part(stem)) or (0, 0)
+        own.truncated += truncated
+        shutil.copyfile(own.part(stem), out / own.part(stem).name)
     if needs_calibration(recipe.vectors):
+        kept = own.work / CALIBRATION
+        calibration = own.calibration
         shutil.copyfile(
-            work / CALIBRATION if calibration is None else calibration.file(CALIBRATION),
-            out / CALIBRATION,
+            kept if calibration is None else calibration.file(CALIBRATION), out / CALIBRATION
         )
     count = sum(len(rows) for rows in parts.values())
-    stored = {"type": recipe.vectors, "features": features}
-    pooled = {
-        "pooling": asdict(bank.pooling),
-        "layer_blocks": _layer_blocks(session, spec.files, bank),
-    }
     facts = {
         "parts": list(parts),
         "rows": count,
-        "truncated_share": truncated / count,
-        "vectors": stored,
-        **pooled,
+        "truncated_share": own.truncated / count,
+        "vectors": {"type": recipe.vectors, "features": own.features},
+        **_pooled(session, own.spec),
     }
-    if spec.reuse is not None:
-        facts["reused_rows"] = count - (spec.reuse.texts_embedded - embedded_before)
+    if reuse is not None:
+        facts["reused_rows"] = count - (reuse.texts_embedded - embedded_before)
     write_json(out / FACTS, facts)
 
 
-def _embed_stored(
-    session: Session, bank: Bank, spec: EmbeddingSpec, on_rows: Callable[[int], None], rows: Texts
-) -> tuple[np.ndarray, np.ndarray]:
-    """Embed rows; return vectors as stored, without calibration, and which rows were truncated."""
-    vectors, cut = embed_rows(session, bank, spec.files, rows, spec.recipe, on_rows)
-    return quantize(vectors, spec.recipe.vectors, None, spec.recipe.binary_threshold), cut
+def _make_part(
+    session: Session,
+    targets: Sequence[Target],
+    stem: str,
+    rows: Texts,
+    on_rows: Callable[[int], None],
+) -> None:
+    """Embed the rows of one part once, and write the part of each target."""
+    targets = sorted(targets, key=lambda target: target.spec.block is not None)  # plain first
+    spec = targets[0].spec
+    bank = _bank_of([target.spec for target in targets])
+    if spec.reuse is None:
+        blocks, cut = embed_rows(session, bank, spec.files, rows, spec.recipe, on_rows)
+        for target, vectors in zip(targets, blocks, strict=True):
+            publish_part(
+                target.part(stem), rows, target.stored(vectors), int(cut.sum()), vectors.shape[1]
+            )
+        return
+    embed = _EmbedOnce(session=session, bank=bank, spec=spec, on_rows=on_rows)
+    for index, target in enumerate(targets):
+        reuse = target.spec.reuse
+        if reuse is None:
+            raise ValueError("either all blocks of a bank copy known vectors, or none")
+        reuse.open(target.spec.document({}))
+        counted = on_rows if index == 0 else _uncounted
+        write_part_reusing(target.part(stem), rows, reuse, partial(embed.block, index), counted)
+
+
+def _bank_of(specs: Sequence[EmbeddingSpec]) -> Bank | BlockBank:
+    """Return the bank whose blocks are the vectors of `specs`, the plain vector first."""
+    first = specs[0]
+    if first.bank is not None:
+        return read_bank(first.bank)
+    sources = [spec.block for spec in specs if spec.block is not None]
+    if not sources:
+        return plain_bank(first.pooling)
+    readouts = tuple(read_readout(source.bank, source.file) for source in sources)
+    plain = pooling_from(effective(first.pooling)) if len(sources) < len(specs) else None
+    return BlockBank(readouts=readouts, plain=plain)
+
+
+@dataclass(kw_only=True)
+class _EmbedOnce:
+    """Embeds rows for several blocks: those that one of them needs are kept for the others."""
+
+    session: Session
+    bank: Bank | BlockBank
+    spec: EmbeddingSpec
+    on_rows: Callable[[int], None]
+    done: dict[Texts, tuple[list[np.ndarray], np.ndarray]] = field(default_factory=dict)
+
+    def block(self, index: int, rows: Texts) -> tuple[np.ndarray, np.ndarray]:
+        """Return the vectors of a block as stored, and which rows were truncated."""
+        if rows not in self.done:
+            self.done[rows] = embed_rows(
+                self.session, self.bank, self.spec.files, rows, self.spec.recipe, self.on_rows
+            )
+        blocks, cut = self.done[rows]
+        recipe = self.spec.recipe
+        return quantize(blocks[index], recipe.vectors, None, recipe.binary_threshold), cut
+
+
+def _uncounted(rows: int) -> None:
+    """Report nothing: the rows of the first block stand for those of all."""
+
+
+def _pooled(session: Session, spec: EmbeddingSpec) -> JSON:
+    """Return how vectors were pooled; a block of a source has a pooling of its own."""
+    if spec.block is not None:
+        return {"pooling": None, "layer_blocks": None}
+    bank = plain_bank(spec.pooling) if spec.bank is None else read_bank(spec.bank)
+    if isinstance(bank, BlockBank):
+        raise ValueError("a bank of blocks is embedded block by block")
+    return {
+        "pooling": asdict(bank.pooling),
+        "layer_blocks": _layer_blocks(session, spec.files, bank),
+    }
 
 
 def _progress_listener(session: Session, name: str, stem: str, total: int) -> Callable[[int], None]:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from prefixbank.choices import PrefixKind
 from prefixbank.config.schema import EmbedRecipe
+from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
 from prefixbank.core.embed import embed_batches
 from prefixbank.core.pairs import pair_features
@@ -20,13 +22,15 @@ from prefixbank.steps.embed.spec import check_pairs
 
 def embed_rows(
     session: Session,
-    bank: Bank,
+    bank: Bank | BlockBank,
     files: EncoderFiles,
     rows: Texts,
     recipe: EmbedRecipe,
     on_rows: Callable[[int], None] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[list[np.ndarray], np.ndarray]:
     """Return vectors, float32 [N, F] in row order, and which rows were truncated, bool [N].
+
+    There is one array of vectors for each block of a bank of blocks, else a single one.
 
     Pairs that are embedded separately have vectors [N, 2F]: |u - v|, u * v. `pairs=both` puts the
     joint vector in front of them, [N, 3F].
@@ -38,14 +42,14 @@ def embed_rows(
     device = open_device(session.run)
     check_precision(device.name, recipe.precision, setting="precision")
     check_pairs(recipe, [rows], "these texts")
-    encoder = session.load(files, prompts=bank.soft)
+    encoder = session.load(files, kind=_kind_of(bank))
     encoder.check_length(recipe.max_length_tokens)
     model = session.inference_model(files, recipe.precision)
     budget = session.run.embed_tokens or device.embed_tokens
 
     def encode(
         texts: Sequence[str], pairs: Sequence[str] | None, on_texts: Callable[[int], None] | None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[list[np.ndarray], np.ndarray]:
         tokens = tokenize(encoder.tokenizer, texts, pairs, recipe.max_length_tokens)
         batches = budget_batches(tokens, budget)
         with memory_errors(f"run.embed_tokens={max(1, budget // 4)}"):
@@ -67,11 +71,24 @@ def embed_rows(
     on_texts = None if on_rows is None else _in_rows(on_rows, rows=len(rows), texts=total)
     single, cut = encode(list(index), None, on_texts)
     first, second = ([index[text] for text in texts] for texts in (rows.texts, rows.pairs))
-    features, cut = pair_features(single[first], single[second]), cut[first] | cut[second]
+    features, cut = (
+        [pair_features(block[first], block[second]) for block in single],
+        cut[first] | cut[second],
+    )
     if recipe.pairs == "both":
         joint, cut_joint = encode(rows.texts, rows.pairs, on_texts)
-        features, cut = np.concatenate([joint, features], axis=1), cut | cut_joint
+        features, cut = (
+            [np.concatenate(both, axis=1) for both in zip(joint, features, strict=True)],
+            cut | cut_joint,
+        )
     return features, cut
+
+
+def _kind_of(bank: Bank | BlockBank) -> PrefixKind:
+    """Return the kind of prefix that the encoder has to take."""
+    if isinstance(bank, BlockBank):
+        return "readout"
+    return "soft" if bank.soft else "deep"
 
 
 def _in_rows(on_rows: Callable[[int], None], *, rows: int, texts: int) -> Callable[[int], None]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.embeddings import CALIBRATION
+from prefixbank.artifacts.prefix import block_file
+from prefixbank.artifacts.source_head import PLAIN_BLOCK
 from prefixbank.config.schema import CALIBRATED, EmbedRecipe, PoolingConfig, effective
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.files import EncoderFiles
@@ -23,11 +25,32 @@ VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceBlock:
+    """The read-outs of one source in a bank of blocks.
+
+    Args:
+        name: of the block.
+        bank: the bank's artifact.
+        file: the bank's file with the read-outs.
+    """
+
+    name: str
+    bank: Entry
+    file: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the read-outs' file, which is that of the prefix's own artifact."""
+        return self.bank.files[self.file].sha256
+
+
+@dataclass(frozen=True, kw_only=True)
 class EmbeddingSpec:
     """How texts are embedded.
 
     Args:
-        bank: bank artifact; None is the plain encoder.
+        bank: bank artifact; None is the plain encoder, or the block of one source.
+        block: the source whose block is made.
         files: encoder.
         recipe: the other settings that can change a vector.
         pooling: pooling of the plain encoder; a bank has its own.
@@ -42,6 +65,12 @@ class EmbeddingSpec:
     recipe: EmbedRecipe
     pooling: PoolingConfig
     reuse: VectorReuse | None = None
+    block: SourceBlock | None = None
+
+    @property
+    def block_name(self) -> str:
+        """Name of the vectors among the blocks of a bank."""
+        return PLAIN_BLOCK if self.block is None else self.block.name
 
     def __post_init__(self) -> None:
         """Refuse to copy vectors that another corpus calibrated."""
@@ -60,7 +89,7 @@ class EmbeddingSpec:
             calibration: embeddings whose calibration is used; None: they calibrate themselves.
         """
         config = asdict(effective(self.recipe))
-        if self.bank is None:
+        if self.bank is None and self.block is None:
             config["pooling"] = asdict(effective(self.pooling))
         # The last digits of a vector depend on the other texts of its batch, and so on which texts
         # were embedded before.
@@ -71,16 +100,59 @@ class EmbeddingSpec:
             "encoder": self.files.digest,
             "texts": dict(digests),
         }
+        # The vectors of a source's block depend on its read-outs alone, not on the bank around it.
+        if self.block is not None:
+            inputs["readouts"] = self.block.digest
         if calibration is not None:
             inputs["calibration"] = calibration.files[CALIBRATION].sha256
         return document(step="embed", version=VERSION, config=config, inputs=inputs)
 
     def info(self) -> JSON:
         """Return facts about the origin of embeddings that are not part of the key."""
+        bank = self.bank if self.block is None else self.block.bank
         return {
-            "bank": None if self.bank is None else self.bank.key,
+            "bank": None if bank is None else bank.key,
             "encoder": asdict(self.files.origin),
+            **({} if self.block is None else {"block": self.block.name}),
         }
+
+
+def specs_of(
+    bank: Entry | None,
+    files: EncoderFiles,
+    recipe: EmbedRecipe,
+    pooling: PoolingConfig,
+    new_reuse: Callable[[], VectorReuse] | None = None,
+) -> list[EmbeddingSpec]:
+    """Return how texts are embedded with a bank: once, or once for each block of a bank of blocks.
+
+    Args:
+        bank: bank artifact; None is the plain encoder.
+        files: encoder.
+        recipe: the other settings that can change a vector.
+        pooling: of the plain encoder; a bank has its own.
+        new_reuse: returns an index of earlier vectors; None: every text is embedded.
+    """
+    described = None if bank is None else bank.document["config"]["combine"]
+    blocks: list[SourceBlock | None] = [None]
+    if bank is not None and described is not None and described["rule"] == "blocks":
+        blocks = [None] if described["plain"] else []
+        blocks += [
+            SourceBlock(name=name, bank=bank, file=block_file(index))
+            for index, name in enumerate(bank.info["blocks"])
+        ]
+        bank = None
+    return [
+        EmbeddingSpec(
+            bank=bank,
+            files=files,
+            recipe=recipe,
+            pooling=pooling,
+            reuse=None if new_reuse is None else new_reuse(),
+            block=block,
+        )
+        for block in blocks
+    ]
 
 
 def check_pairs(recipe: EmbedRecipe, parts: Iterable[Texts], name: str) -> None:

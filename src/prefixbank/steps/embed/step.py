@@ -2,22 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from prefixbank.artifacts.embeddings import FACTS, STEP
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.tasks.task import SPLITS, Task
-from prefixbank.runtime.session import Session
+from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import Unit
 from prefixbank.steps.embed.spec import EmbeddingSpec, check_pairs
 from prefixbank.store.artifact import Entry
-from prefixbank.store.key import JSON
+from prefixbank.store.key import JSON, key_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sought:
+    """Embeddings to make.
+
+    Args:
+        spec: how to embed.
+        calibration: as in `EmbeddingSpec.document`.
+    """
+
+    spec: EmbeddingSpec
+    calibration: Entry | None = None
+
+    def document(self, parts: Mapping[str, Texts]) -> JSON:
+        """Return the key document."""
+        digests = {stem: rows.digest() for stem, rows in parts.items()}
+        return self.spec.document(digests, self.calibration)
+
+
+def units(
+    context: Context,
+    sought: Sequence[Sought],
+    parts: Mapping[str, Texts],
+    name: str,
+    *,
+    ref: tuple[str, str] | None = None,
+) -> list[Unit]:
+    """Return the units that embed `parts`, one file each: one unit for each of `sought`.
+
+    Several are the blocks of one bank. The first of them that is made passes the texts through the
+    encoder for all that are missing, and leaves the vectors of the others where they are made.
+
+    Args:
+        context: how to run.
+        sought: what to make.
+        parts: file stem to its rows.
+        name: what messages call the texts.
+        ref: ref to set to the artifact, if there is only one.
+
+    Raises:
+        UsageError: `pairs` needs second texts, and a part has none.
+    """
+    check_pairs(sought[0].spec.recipe, parts.values(), name)
+    documents = [one.document(parts) for one in sought]
+    keys = [key_of(document) for document in documents]
+
+    def maker(index: int) -> Callable[[Path, Path], JSON]:
+        def make(out: Path, work: Path) -> JSON:
+            from prefixbank.steps.embed.make import Target, make_parts
+
+            def target(number: int, folder: Path) -> Target:
+                one = sought[number]
+                return Target(spec=one.spec, calibration=one.calibration, work=folder)
+
+            others = [
+                target(number, context.store.work_folder(key))
+                for number, key in enumerate(keys)
+                if number != index and context.will_make(key)
+            ]
+            make_parts(context, target(index, work), others, parts, names[index], out)
+            return sought[index].spec.info()
+
+        return make
+
+    names = [name if len(sought) == 1 else f"{name} {one.spec.block_name}" for one in sought]
+    return [
+        Unit(
+            step=STEP,
+            name=names[index],
+            document=document,
+            make=maker(index),
+            ref=ref if len(sought) == 1 else None,
+            note=describe,
+        )
+        for index, document in enumerate(documents)
+    ]
 
 
 def unit(
-    session: Session,
+    context: Context,
     spec: EmbeddingSpec,
     parts: Mapping[str, Texts],
     name: str,
@@ -25,29 +103,9 @@ def unit(
     ref: tuple[str, str] | None = None,
     calibration: Entry | None = None,
 ) -> Unit:
-    """Return the unit that embeds `parts`, one file each.
-
-    Args:
-        session: how to run.
-        spec: how to embed.
-        parts: file stem to its rows.
-        name: what messages call it.
-        ref: ref to set to the artifact, if any.
-        calibration: as in `EmbeddingSpec.document`.
-
-    Raises:
-        UsageError: `pairs` needs second texts, and a part has none.
-    """
-    check_pairs(spec.recipe, parts.values(), name)
-
-    def make(out: Path, work: Path) -> JSON:
-        from prefixbank.steps.embed.make import make_parts
-
-        make_parts(session, spec, parts, calibration, name, (out, work))
-        return spec.info()
-
-    key_document = spec.document({stem: rows.digest() for stem, rows in parts.items()}, calibration)
-    return Unit(step=STEP, name=name, document=key_document, make=make, ref=ref, note=describe)
+    """Return the unit that embeds `parts` in one way, as `units` does in several."""
+    (one,) = units(context, [Sought(spec=spec, calibration=calibration)], parts, name, ref=ref)
+    return one
 
 
 def parts_of_task(task: Task, splits: Sequence[str] = SPLITS) -> dict[str, Texts]:

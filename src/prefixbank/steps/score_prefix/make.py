@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from prefixbank.artifacts.bank import pooling_from
+from prefixbank.artifacts.bank import bank_of_one, pooling_from
 from prefixbank.artifacts.json_files import write_json
-from prefixbank.artifacts.prefix import PREDICTIONS, SCORE
+from prefixbank.artifacts.prefix import PREDICTIONS, SCORE, TENSORS
 from prefixbank.artifacts.tensors import prefix_from, read_tensors, write_tensors
 from prefixbank.config.schema import EmbedRecipe, PoolingConfig
-from prefixbank.core.combine import Bank
 from prefixbank.core.probe.model import evaluate_predictions
 from prefixbank.core.training.heads import predictions_of
 from prefixbank.data.encoders.files import EncoderFiles
@@ -41,14 +40,10 @@ def score_prefix(
     pooled vector, predicts in the units of the labels.
     """
     recipe = trained.document["config"]
-    bank = Bank(
-        prefixes=(prefix_from(read_tensors(trained, "prefix.safetensors")),),
-        weights=(1.0,),
-        rule="concat_prefixes",
-        pooling=pooling_from(PoolingConfig(**recipe["pooling"])),
-    )
+    pooling = pooling_from(PoolingConfig(**recipe["pooling"]))
+    bank = bank_of_one(prefix_from(read_tensors(trained, TENSORS)), pooling)
     texts = parts_of_task(task, (split,))[split]
-    vectors, cut = embed_rows(
+    (vectors,), cut = embed_rows(
         session, bank, files, texts, EmbedRecipe(max_length_tokens=recipe["max_length_tokens"])
     )
     head = read_tensors(trained, "head.safetensors")

@@ -18,6 +18,9 @@ from prefixbank.data.tasks.task import Task
 VALIDATION_TOKENS = 4096
 """Tokens in a batch of validation rows."""
 
+TEXT_TOKENS = 1024
+"""Tokens in a batch of texts whose states are kept."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
@@ -51,6 +54,19 @@ class TokenizedTasks:
     def sizes(self) -> list[int]:
         """Number of train rows of each task."""
         return [len(rows.tokens) for rows in self.train]
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens of all rows."""
+        return sum(int(rows.tokens.lengths.sum()) for rows in (*self.train, *self.validation))
+
+    def batches_once(self) -> list[Batch]:
+        """Return all rows, each once, in batches that depend on the rows alone."""
+        return [
+            batch
+            for rows in (*self.train, *self.validation)
+            for batch in budget_batches(rows.tokens, TEXT_TOKENS)
+        ]
 
     @property
     def truncated_share(self) -> float:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from prefixbank.artifacts.bank import pooling_from
-from prefixbank.config.schema import MultitaskRecipe, OptimConfig, PrefixRecipe
-from prefixbank.core.prefix import Prefix, PrefixStart
-from prefixbank.core.prompt import SoftPrompt
+from prefixbank.config.schema import MultitaskRecipe, PrefixRecipe, TrainingConfig
+from prefixbank.core.prefix import AnyPrefix, PrefixStart
+from prefixbank.core.readout import encode_text, token_slot
 from prefixbank.core.shapes import Batch
 from prefixbank.core.training.fit import embed_task, fit_prefix
+from prefixbank.core.training.flops import shapes_of
+from prefixbank.core.training.learners import EncodeText
+from prefixbank.core.training.precision import MixedPrecision
 from prefixbank.core.training.sampling import rows_each_epoch
 from prefixbank.core.training.settings import (
     FitEvent,
@@ -23,6 +29,7 @@ from prefixbank.core.training.settings import (
     TaskSettings,
     TrainingSettings,
 )
+from prefixbank.core.training.text_cache import TextCache, in_file, in_memory
 from prefixbank.data.encoders.batches import epoch_batches
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.encoders.files import EncoderFiles
@@ -32,6 +39,7 @@ from prefixbank.runtime.checkpoint import FolderCheckpoint
 from prefixbank.runtime.device import (
     check_memory,
     check_precision,
+    check_text_states,
     free_bytes,
     memory_errors,
     open_device,
@@ -42,6 +50,9 @@ from prefixbank.runtime.tracking import tracked
 from prefixbank.steps.flops import prefix_training_flops
 from prefixbank.steps.train_prefix.batches import TokenizedTasks, mixed_batches
 from prefixbank.steps.train_prefix.mixture import Mixture
+
+TEXT_STATES = "text_states"
+"""File of the kept states of texts in a training's work folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +65,7 @@ class PreparedTraining:
         batches: epoch to its batches.
         validation: batches of the validation rows of each task.
         settings: what to fit and how.
+        encode_text: returns the states of texts for read-outs; None for other kinds of prefix.
     """
 
     encoder: Encoder
@@ -61,6 +73,12 @@ class PreparedTraining:
     batches: Callable[[int], Sequence[Batch]]
     validation: list[list[Batch]]
     settings: FitSettings
+    encode_text: EncodeText | None
+
+    def encoded_once(self) -> Counter[tuple[int, int]] | None:
+        """Return the shapes of the batches in which texts were encoded before training, if any."""
+        kept = self.settings.text_states != "recomputed"
+        return shapes_of(self.rows.batches_once()) if kept else None
 
 
 def fit(
@@ -70,7 +88,7 @@ def fit(
     recipe: PrefixRecipe,
     work: Path,
     on_event: Callable[[FitEvent], None],
-    initial: Prefix | SoftPrompt | None = None,
+    initial: AnyPrefix | None = None,
 ) -> tuple[FitResult, dict[str, Any]]:
     """Train a prefix; return the result, and facts for result.json.
 
@@ -83,7 +101,7 @@ def fit(
         on_event: gets the events of training.
         initial: prefix to start from; None: start values are drawn.
     """
-    ready = prepare(session, mixture, files, recipe, initial)
+    ready = prepare(session, mixture, files, recipe, initial, work)
     encoder = ready.encoder
     with (
         tracked(session.run, mixture.name, recipe, on_event) as listener,
@@ -97,13 +115,14 @@ def fit(
             ready.validation,
             ready.settings,
             checkpoint=checkpoint,
+            encode_text=ready.encode_text,
             on_event=listener,
         )
     return result, {
         "train_rows": sum(ready.rows.sizes),
         "truncated_share": ready.rows.truncated_share,
         "training_flops": prefix_training_flops(
-            encoder, ready.settings, ready.batches, result.steps
+            encoder, ready.settings, ready.batches, result.steps, ready.encoded_once()
         ),
     }
 
@@ -115,10 +134,10 @@ def fit_early(
     recipe: PrefixRecipe,
     work: Path,
     on_event: Callable[[FitEvent], None],
-    initial: Prefix | SoftPrompt | None = None,
-) -> tuple[Prefix | SoftPrompt, int]:
+    initial: AnyPrefix | None = None,
+) -> tuple[AnyPrefix, int]:
     """Train as `fit`, until the task embedding is known; return it and its step."""
-    ready = prepare(session, mixture, files, recipe, initial)
+    ready = prepare(session, mixture, files, recipe, initial, work)
     encoder, checkpoint = ready.encoder, FolderCheckpoint(work, session.run.checkpoint_every_s)
     with memory_errors(memory_hint(recipe.optim)):
         return embed_task(
@@ -128,6 +147,7 @@ def fit_early(
             ready.validation,
             ready.settings,
             checkpoint=checkpoint,
+            encode_text=ready.encode_text,
             on_event=on_event,
         )
 
@@ -137,12 +157,16 @@ def prepare(
     mixture: Mixture,
     files: EncoderFiles,
     recipe: PrefixRecipe,
-    initial: Prefix | SoftPrompt | None,
+    initial: AnyPrefix | None,
+    work: Path,
 ) -> PreparedTraining:
-    """Load the encoder, tokenise the rows, and check that the memory is large enough."""
+    """Load the encoder, tokenise the rows, and check that the memory is large enough.
+
+    The states of texts that are kept are computed here.
+    """
     device = open_device(session.run)
     check_precision(device.name, recipe.optim.precision, setting="optim.precision")
-    encoder = session.load(files, prompts=recipe.prefix.kind == "soft")
+    encoder = session.load(files, kind=recipe.prefix.kind)
     encoder.check_length(recipe.max_length_tokens)
     rows = TokenizedTasks.of(encoder, mixture.tasks, recipe.max_length_tokens)
     check_memory(
@@ -157,8 +181,13 @@ def prepare(
         batches=_batches_of(rows, recipe, mixture.cap),
         validation=[one.validation_batches() for one in rows.validation],
         settings=fit_settings(
-            mixture.tasks, recipe, initial, _first_words(encoder, mixture.tasks, recipe)
+            mixture.tasks,
+            recipe,
+            initial,
+            _first_words(encoder, mixture.tasks, recipe),
+            _first_slots(encoder, rows, recipe),
         ),
+        encode_text=_text_encoder(session, encoder, files, rows, recipe, work),
     )
 
 
@@ -179,7 +208,7 @@ def _batches_of(
     return mixed_batches(rows.train, counts, batch_size=size, seed=seed)
 
 
-def memory_hint(optim: OptimConfig) -> str:
+def memory_hint(optim: TrainingConfig) -> str:
     """Suggest settings that need less memory."""
     size = max(1, optim.batch_size // 4)
     return (
@@ -191,8 +220,9 @@ def memory_hint(optim: OptimConfig) -> str:
 def fit_settings(
     tasks: Sequence[Task],
     recipe: PrefixRecipe,
-    initial: Prefix | SoftPrompt | None = None,
+    initial: AnyPrefix | None = None,
     words: tuple[int, ...] = (),
+    slots: Tensor | None = None,
 ) -> FitSettings:
     """Return the settings of a fit as `core` takes them.
 
@@ -200,7 +230,8 @@ def fit_settings(
         tasks: tasks to train on.
         recipe: settings of training.
         initial: prefix to start from.
-        words: token ids whose input embeddings a soft prompt starts as.
+        words: token ids whose input embeddings vectors start as.
+        slots: keys and values that slots start as.
     """
     prefix = recipe.prefix
     start = PrefixStart(
@@ -212,8 +243,12 @@ def fit_settings(
         gate_init=prefix.gate_init,
         dropout=prefix.dropout,
         initial=initial,
-        soft=prefix.kind == "soft",
+        kind=prefix.kind,
         words=words,
+        slots=slots,
+        readouts=prefix.readouts,
+        summary=prefix.summary,
+        size=prefix.size,
     )
     return FitSettings(
         start=start,
@@ -223,15 +258,67 @@ def fit_settings(
 
 
 def _first_words(encoder: Encoder, tasks: Sequence[Task], recipe: PrefixRecipe) -> tuple[int, ...]:
-    """Return the token ids whose input embeddings a soft prompt starts as, if it does."""
-    match recipe.prefix.init:
-        case "vocabulary":
-            return prompt_words(encoder, (), recipe.prefix.length, recipe.seed)
+    """Return the token ids whose input embeddings vectors start as, if they do."""
+    prefix = recipe.prefix
+    count = prefix.readouts if prefix.kind == "readout" else prefix.length
+    match prefix.init:
         case "labels":
             labels = dict.fromkeys(label for task in tasks for label in task.labels)
-            return prompt_words(encoder, tuple(labels), recipe.prefix.length, recipe.seed)
+            return prompt_words(encoder, tuple(labels), count, recipe.seed)
+        case "vocabulary" | "texts" if prefix.kind != "deep":
+            return prompt_words(encoder, (), count, recipe.seed)
         case _:
             return ()
+
+
+def _first_slots(encoder: Encoder, rows: TokenizedTasks, recipe: PrefixRecipe) -> Tensor | None:
+    """Return the keys and values that slots start as, if they are those of the tasks' texts.
+
+    Each slot is a random token of a random train row, of all tasks in turn.
+    """
+    if recipe.prefix.init != "texts":
+        return None
+    rng = np.random.default_rng(recipe.seed)
+    slots = []
+    for index in range(recipe.prefix.length):
+        tokens = rows.train[index % len(rows.train)].tokens
+        row = rng.integers(len(tokens), size=1)
+        token = int(rng.integers(tokens.lengths[row[0]]))
+        slots.append(token_slot(encoder.model, tokens.batch(row).inputs, token))
+    return torch.cat(slots, dim=3) if slots else torch.empty(encoder.shape.prefix_shape(0))
+
+
+def _text_encoder(
+    session: Session,
+    encoder: Encoder,
+    files: EncoderFiles,
+    rows: TokenizedTasks,
+    recipe: PrefixRecipe,
+    work: Path,
+) -> EncodeText | None:
+    """Return how read-outs get the states of their texts; None for other kinds of prefix.
+
+    Texts get no gradients, so the model for inference encodes them.
+
+    Raises:
+        DeviceError: the states to keep need more than `run.text_states_gb`.
+    """
+    if recipe.prefix.kind != "readout":
+        return None
+    model = session.inference_model(files, recipe.optim.precision)
+    dtype = {"recomputed": None, "cached_fp32": torch.float32, "cached_fp16": torch.float16}[
+        recipe.optim.text_states
+    ]
+    if dtype is None:
+        return lambda inputs: encode_text(model, inputs)[0]
+    batches = rows.batches_once()
+    check_text_states(encoder.shape, rows.tokens, dtype.itemsize, session.run)
+    device = next(model.parameters()).device
+    allocate = in_file(work / TEXT_STATES) if session.run.text_states_in == "disk" else in_memory
+    cache = TextCache(batches, encoder.shape, dtype, allocate)
+    with MixedPrecision(recipe.optim.precision, device).autocast(), torch.no_grad():
+        cache.fill(model)
+    return lambda inputs: cache.states(inputs, device)
 
 
 def _task_settings(task: Task) -> TaskSettings:

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.prefix import TENSORS, label_of, length_of, ref_of, setting_in
 from prefixbank.choices import InitFit
-from prefixbank.config.schema import PrefixConfig, PrefixRecipe, effective
+from prefixbank.config.schema import (
+    OptimConfig,
+    PoolingConfig,
+    PrefixConfig,
+    PrefixRecipe,
+    effective,
+)
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import UsageError, did_you_mean, raise_faults
 from prefixbank.store.artifact import Entry
@@ -20,14 +26,16 @@ from prefixbank.store.key import JSON
 from prefixbank.store.store import Store
 
 if TYPE_CHECKING:
-    from prefixbank.core.prefix import Prefix
-    from prefixbank.core.prompt import SoftPrompt
+    from prefixbank.core.prefix import AnyPrefix
 
 
 TOKEN_INITS = ("vocabulary", "labels")
-"""Values of `prefix.init` with which a soft prompt starts as input embeddings of tokens."""
+"""Values of `prefix.init` with which vectors start as input embeddings of tokens."""
 
-UNTRAINED_INITS = ("random", *TOKEN_INITS)
+TEXTS_INIT = "texts"
+"""Value of `prefix.init` with which slots start as keys and values of the task's own texts."""
+
+UNTRAINED_INITS = ("random", *TOKEN_INITS, TEXTS_INIT)
 """Values of `prefix.init` that do not name a prefix."""
 
 FROM_PREFIX = "prefix"
@@ -60,7 +68,7 @@ class WarmStart:
             "init": {"named": self.named, "key": self.entry.key, "task": self.entry.info["task"]}
         }
 
-    def read(self) -> Prefix | SoftPrompt:
+    def read(self) -> AnyPrefix:
         """Read the prefix, checked against its digest, and repeat or cut it to the length."""
         from prefixbank.artifacts.tensors import prefix_from, read_tensors
 
@@ -84,6 +92,7 @@ def start_of(
         UsageError: there is no such prefix, it has the name of the new one, or training cannot
             start from it; all faults at once.
     """
+    recipe = _with_effect(recipe)
     config = recipe.prefix
     if config.init in UNTRAINED_INITS:
         return effective(recipe), None
@@ -108,6 +117,15 @@ def start_of(
     )
     warm = WarmStart(entry=entry, named=named or entry.key, length=config.length)
     return effective(replace(recipe, prefix=settled)), warm
+
+
+def _with_effect(recipe: PrefixRecipe) -> PrefixRecipe:
+    """Return the recipe with defaults in place of settings that the prefix's kind does not use."""
+    if recipe.prefix.kind == "readout":
+        return replace(recipe, pooling=PoolingConfig())
+    unused = OptimConfig()
+    optim = replace(recipe.optim, vector_lr=unused.vector_lr, text_states=unused.text_states)
+    return replace(recipe, optim=optim)
 
 
 def _named(store: Store, init: str) -> Entry:
@@ -173,6 +191,15 @@ def _other_form(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
             expected="a prefix of the same kind to start from",
             fix=f"prefix.kind={kind}",
         )
+    if config.kind == kind == "readout":
+        for name in ("readouts", "summary", "size"):
+            theirs, ours = entry.document["config"]["prefix"][name], getattr(config, name)
+            if theirs != ours:
+                yield UsageError(
+                    f"{label_of(entry)} has prefix.{name}={theirs}, this one prefix.{name}={ours}",
+                    expected="read-outs of the same form to start from",
+                    fix=f"prefix.{name}={theirs}",
+                )
     gate = entry.document["config"]["prefix"]["gate"]
     if config.gate != gate:
         yield UsageError(

@@ -15,20 +15,19 @@ from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.session import Session
 from prefixbank.runtime.unit import Unit
 from prefixbank.steps.train_prefix.mixture import Mixture
-from prefixbank.steps.train_prefix.start import TOKEN_INITS, WarmStart, start_of
+from prefixbank.steps.train_prefix.start import TEXTS_INIT, TOKEN_INITS, WarmStart, start_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
 if TYPE_CHECKING:
-    from prefixbank.core.prefix import Prefix
-    from prefixbank.core.prompt import SoftPrompt
+    from prefixbank.core.prefix import AnyPrefix
     from prefixbank.core.training.settings import FitResult
 
 
 STEP, EARLY_STEP = "train-prefix", "task-embedding"
 # 1: first; 2: result.json counts the rows that training processed; 3: soft prompts, start values,
-# task embeddings.
-VERSION = 3
+# task embeddings; 4: read-outs.
+VERSION = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +74,7 @@ class TrainingRequest:
             inputs=self.inputs,
         )
 
-    def initial(self) -> Prefix | SoftPrompt | None:
+    def initial(self) -> AnyPrefix | None:
         """Read the prefix to start from."""
         return self.warm.read() if self.warm else None
 
@@ -158,28 +157,60 @@ def task_embedding_unit(
 def check_prefix(mixture: Mixture, prefix: PrefixConfig) -> None:
     """Refuse tasks and settings that contradict each other, with all faults at once.
 
-    Tasks must be of one kind. A soft prompt has no gate and no projection; only it can start from
-    input embeddings of tokens.
+    Tasks must be of one kind. Only deep prefixes have a gate and a projection network. Only vectors
+    can start from input embeddings of tokens, only slots from a task's texts.
     """
     faults: list[PrefixbankError] = [*mixture.faults()]
     deep_only = {"gate": (prefix.gate, "none"), "projection": (prefix.projection, "none")}
     for name, (value, off) in deep_only.items():
-        if prefix.kind == "soft" and value != off:
+        if prefix.kind != "deep" and value != off:
             fix = f"prefix.{name}={off}, or prefix.kind=deep"
             faults.append(
                 UsageError(
-                    f"prefix.{name}={value} with prefix.kind=soft",
-                    expected="a deep prefix: a soft prompt has none",
+                    f"prefix.{name}={value} with prefix.kind={prefix.kind}",
+                    expected="a deep prefix: no other kind has one",
                     fix=fix,
                 )
             )
     if prefix.kind == "deep" and prefix.init in TOKEN_INITS:
-        expected = "prefix.kind=soft: deep prefixes are not input embeddings"
+        expected = "prefix.kind=soft or readout: deep prefixes are not input embeddings"
         faults.append(
             UsageError(
                 f"prefix.init={prefix.init} with prefix.kind=deep",
                 expected=expected,
                 fix="prefix.init=random",
+            )
+        )
+    if prefix.projection != "none" and prefix.init == TEXTS_INIT:
+        faults.append(
+            UsageError(
+                f"prefix.init=texts with prefix.projection={prefix.projection}",
+                expected="none: the parameters of a network cannot be set from texts",
+                fix="prefix.projection=none    or prefix.init=random",
+            )
+        )
+    if prefix.kind == "soft" and prefix.init == TEXTS_INIT:
+        faults.append(
+            UsageError(
+                "prefix.init=texts with prefix.kind=soft",
+                expected="prefix.kind=deep or readout: a soft prompt has no keys and values",
+                fix="prefix.init=vocabulary",
+            )
+        )
+    if prefix.kind != "readout" and prefix.length == 0:
+        faults.append(
+            UsageError(
+                f"prefix.length=0 with prefix.kind={prefix.kind}",
+                expected="1 or more: only read-outs can do without slots",
+                fix="prefix.length=16",
+            )
+        )
+    if prefix.kind == "readout" and prefix.summary == "concat" and not prefix.size:
+        faults.append(
+            UsageError(
+                "prefix.summary=concat without a projection",
+                expected="prefix.size, the number of features that all read-outs become",
+                fix="prefix.size=48    or prefix.summary=mean",
             )
         )
     for task in mixture.tasks:

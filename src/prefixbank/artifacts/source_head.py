@@ -1,0 +1,87 @@
+"""The blocks of a bank, and the heads that their sources were trained with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prefixbank.artifacts.json_files import read_json
+from prefixbank.choices import Kind, Metric
+from prefixbank.store.artifact import Entry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PLAIN_BLOCK = "plain"
+"""Name of the plain vector among the blocks of a bank."""
+
+BANK = "bank.json"
+"""File of a bank's rule, weights and pooling."""
+
+HEAD, HEADS = "head.safetensors", "heads.safetensors"
+"""Files of the head of a prefix of one task, or of the heads of several."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SourceHead:
+    """The head of one source task, a linear layer on its block.
+
+    Args:
+        kind: what it predicts.
+        metric: how its predictions were scored in training.
+        labels: names of its C classes; empty for a regression.
+        weight: float32 [C, F].
+        bias: float32 [C].
+    """
+
+    kind: Kind
+    metric: Metric
+    labels: tuple[str, ...]
+    weight: np.ndarray
+    bias: np.ndarray
+
+    def predict(self, block: np.ndarray) -> np.ndarray:
+        """Return classes int64 [N], flags uint8 [N, C] or values float64 [N].
+
+        Args:
+            block: float32 [N, F], the block of this head's source.
+        """
+        import torch
+
+        from prefixbank.core.training.heads import predictions_of
+
+        return predictions_of(self.kind, torch.from_numpy(self.outputs(block)))
+
+    def outputs(self, block: np.ndarray) -> np.ndarray:
+        """Return logits, or values of a regression, float32 [N, C]."""
+        outputs: np.ndarray = block @ self.weight.T + self.bias
+        return outputs
+
+
+def all_block_names(bank: Entry) -> list[str]:
+    """Return the names of the blocks of a bank, in order; empty for a bank without blocks."""
+    names: list[str] = bank.info.get("blocks", [])
+    plain = names and bank.document["config"]["combine"]["plain"]
+    return [PLAIN_BLOCK, *names] if plain else list(names)
+
+
+def read_heads(bank: Entry) -> dict[str, tuple[SourceHead, ...]]:
+    """Return the heads of each source of a bank, by the name of its block."""
+    from safetensors.numpy import load_file
+
+    heads: dict[str, tuple[SourceHead, ...]] = {}
+    described = read_json(bank, BANK).get("heads", [])
+    for index, (name, tasks) in enumerate(zip(bank.info.get("blocks", []), described, strict=True)):
+        single = f"{index}.{HEAD}" in bank.files
+        tensors = load_file(bank.file(f"{index}.{HEAD if single else HEADS}"))
+        heads[name] = tuple(
+            SourceHead(
+                kind=task["kind"],
+                metric=task["metric"],
+                labels=tuple(task["labels"]),
+                weight=tensors["weight" if single else f"{number}.weight"],
+                bias=tensors["bias" if single else f"{number}.bias"],
+            )
+            for number, task in enumerate(tasks)
+        )
+    return heads

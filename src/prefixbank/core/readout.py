@@ -1,0 +1,197 @@
+"""Read-out prefixes: a source task's own tokens, which read a text and leave it as it is.
+
+M read-outs (trained input vectors) pass the encoder beside a text. In every layer they attend to
+the text, to P slots (keys and values) of their task, and to each other. The text attends to none of
+them. So the text's states are those of the plain encoder, and the block of features of a task is
+the same whichever other tasks read the text in the same pass.
+
+Every read-out stands behind its text: it has the position after the text's last token, or the last
+position that the encoder has a vector for, and token type 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from prefixbank.core.attention.readout import ReadoutSlots, TextStates, pad_slots
+from prefixbank.core.prompt import position_table, text_positions
+from prefixbank.core.shapes import ShapeError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readout:
+    """The trained read-outs and slots of one source task.
+
+    Args:
+        vectors: [M, V], input vectors of the read-outs; V is the size of an input embedding.
+        slots: [L, 2, H, P, D]; index 0 of the second axis holds keys, 1 values. P may be 0.
+        weight: [F, E] of a projection of the read-outs' mean, or [F, M·E] of all of them side by
+            side; None: the mean itself is the block.
+        bias: [F] of the projection.
+    """
+
+    vectors: Tensor
+    slots: Tensor
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Check the shapes."""
+        vectors, slots = tuple(self.vectors.shape), tuple(self.slots.shape)
+        if len(vectors) != 2 or len(slots) != 5 or slots[1] != 2:
+            raise ShapeError(
+                f"read-outs of shape {list(vectors)} with slots of shape {list(slots)}",
+                expected="[M, V] and [L, 2, H, P, D]",
+                fix="use the tensors of a prefix artifact",
+            )
+
+    @property
+    def count(self) -> int:
+        """M, the number of read-outs."""
+        return self.vectors.shape[0]
+
+    @property
+    def length(self) -> int:
+        """P, slots per layer."""
+        return self.slots.shape[3]
+
+    @property
+    def tensor(self) -> Tensor:
+        """The slots, as which a read-out prefix is compared with others."""
+        return self.slots
+
+    @property
+    def projection(self) -> Tensor:
+        """The weight of the projection, without features if there is none."""
+        return self.vectors.new_zeros(0, 0) if self.weight is None else self.weight
+
+    def cycled(self, length: int) -> Readout:
+        """Return the prefix with its slots cut or repeated to `length`; slot i is slot i mod P."""
+        slots = self.slots[:, :, :, torch.arange(length) % max(1, self.length)]
+        return Readout(vectors=self.vectors, slots=slots, weight=self.weight, bias=self.bias)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Readout:
+        """Return the prefix on another device; only the slots change their precision."""
+        return Readout(
+            vectors=self.vectors.to(device),
+            slots=self.slots.to(device, dtype),
+            weight=None if self.weight is None else self.weight.to(device),
+            bias=None if self.bias is None else self.bias.to(device),
+        )
+
+    def block(self, states: Tensor) -> Tensor:
+        """Return the task's block of features [B, F] from the last states [B, M, E] of its pass.
+
+        The mean of the read-outs, normalised to mean 0 and variance 1 over its features, whatever
+        scale the encoder's states have; then the projection, if there is one.
+        """
+        states = states.float()
+        if self.weight is None:
+            return _normalised(states.mean(dim=1))
+        joined = self.weight.shape[1] != states.shape[2]
+        summary = states.flatten(1) if joined else states.mean(dim=1)
+        return functional.linear(_normalised(summary), self.weight.float(), self.bias)
+
+
+def _normalised(states: Tensor) -> Tensor:
+    return functional.layer_norm(states, states.shape[-1:])
+
+
+def encode_text(
+    model: nn.Module, inputs: Mapping[str, Tensor], *, all_layers: bool = False
+) -> tuple[TextStates, Sequence[Tensor]]:
+    """Run the plain encoder over texts.
+
+    Args:
+        model: encoder loaded with our attention.
+        inputs: its keyword arguments, [B, T] each.
+        all_layers: return the hidden states of all layers, not only of the last.
+    Returns:
+        What read-outs attend to, and the hidden states [B, T, E], embeddings first.
+    """
+    states = TextStates(mask=inputs["attention_mask"].bool())
+    output = model(
+        **inputs, text_states=states, attention_calls=[], output_hidden_states=all_layers
+    )
+    return states, output.hidden_states if all_layers else (output.last_hidden_state,)
+
+
+def token_slot(model: nn.Module, inputs: Mapping[str, Tensor], token: int) -> Tensor:
+    """Return keys and values of one token of one text [1, T] as a slot, [L, 2, H, 1, D]."""
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        text, _ = encode_text(model, {name: one.to(device) for name, one in inputs.items()})
+    both = torch.stack([torch.stack(text.keys), torch.stack(text.values)], dim=1)
+    return both[:, :, 0, :, token : token + 1].cpu()
+
+
+def readout_positions(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Return the position of each text's read-outs, [B]."""
+    last = inputs["attention_mask"].flip(1).argmax(dim=1, keepdim=True)
+    tokens = inputs["attention_mask"].shape[1]
+    positions = text_positions(model, inputs).gather(1, tokens - 1 - last)[:, 0] + 1
+    table = position_table(model)
+    return positions if table is None else positions.clamp(max=table.weight.shape[0] - 1)
+
+
+def read_out(
+    model: nn.Module, text: TextStates, positions: Tensor, readouts: Sequence[Readout]
+) -> list[Tensor]:
+    """Run the read-outs of K tasks over texts, and return each task's block of features [B, F].
+
+    Args:
+        model: encoder loaded with our attention.
+        text: what `encode_text` recorded, of B texts.
+        positions: [B] from `readout_positions`.
+        readouts: one or more read-out prefixes with the same number M of read-outs.
+    """
+    rows, count = len(positions), readouts[0].count
+    keys, values, bias = pad_slots([readout.slots for readout in readouts])
+    vectors = torch.cat([readout.vectors for readout in readouts])  # [K·M, V]
+    vectors = vectors.view(len(readouts), count, -1).repeat(rows, 1, 1)  # [B·K, M, V]
+    output = model(
+        inputs_embeds=vectors.to(dtype_of(model)),
+        position_ids=positions.repeat_interleave(len(readouts))[:, None].expand(-1, count),
+        readout_slots=ReadoutSlots(text=text, keys=keys, values=values, bias=bias),
+        attention_calls=[],
+    )
+    states = output.last_hidden_state.view(rows, len(readouts), count, -1)
+    return [readout.block(states[:, index]) for index, readout in enumerate(readouts)]
+
+
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """Return the type of a model's weights."""
+    return next(model.parameters()).dtype
+
+
+class TrainableReadout(nn.Module):
+    """The parameters of a read-out prefix in training; `forward` returns it, with gradients."""
+
+    def __init__(self, start: Readout) -> None:
+        """Start from copies of the tensors in `start`."""
+        super().__init__()
+        self.vectors = nn.Parameter(start.vectors.detach().clone().float())
+        self.slots = nn.Parameter(start.slots.detach().clone().float())
+        self.weight, self.bias = (
+            None if tensor is None else nn.Parameter(tensor.detach().clone().float())
+            for tensor in (start.weight, start.bias)
+        )
+
+    def forward(self, drop: Callable[[Tensor], Tensor] | None = None) -> Readout:
+        """Return the prefix, its slots passed through `drop` if one is given."""
+        slots = self.slots if drop is None else drop(self.slots)
+        return Readout(vectors=self.vectors, slots=slots, weight=self.weight, bias=self.bias)
+
+    def snapshot(self) -> Readout:
+        """Return a copy without gradients, fp32, on the CPU."""
+        return Readout(
+            **{
+                name: tensor.detach().clone().cpu().contiguous()
+                for name, tensor in self.named_parameters()
+            }
+        )
