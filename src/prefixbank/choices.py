@@ -37,7 +37,8 @@ Sampling = Literal["proportional", "uniform", "temperature"]
 # Banks.
 Rule = Literal["concat_prefixes", "concat_vectors", "mean_vectors", "mean_prefixes"]
 BankRule = Literal["auto", Rule, "blocks"]
-"""The rules of deep prefixes and soft prompts, that of read-outs, and the default of either kind."""
+"""The rules of deep prefixes and soft prompts; that of read-outs; and the default of either
+kind."""
 
 # Probes.
 ProbeType = Literal["linear", "mlp"]

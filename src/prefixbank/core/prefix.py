@@ -15,7 +15,6 @@ from prefixbank.core.prompt import SoftPrompt, TrainablePrompt, word_table
 from prefixbank.core.readout import Readout, TrainableReadout
 from prefixbank.core.shapes import EncoderShape, ShapeError
 
-
 VECTORS_SEED, PROJECTION_SEED = 500_009, 500_029
 """Distance of the seeds of read-out vectors and of their projection from that of their slots."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import assert_never
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,6 @@ from prefixbank.core.attention.readout import TextStates
 from prefixbank.core.embed import encode
 from prefixbank.core.prefix import tensors_of, trainable
 from prefixbank.core.readout import (
-    TrainableReadout,
     encode_text,
     read_out,
     readout_positions,
