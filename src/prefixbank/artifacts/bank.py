@@ -65,7 +65,7 @@ def _write_blocks(out: Path, entries: Sequence[Entry], recipe: BankRecipe) -> No
         result = read_json(entry, "result.json")
         heads.append(
             [
-                {name: task[name] for name in ("kind", "labels", "metric")}
+                {name: task[name] for name in ("kind", "labels", "metric", "pairs")}
                 for task in result.get("tasks", [result])
             ]
         )

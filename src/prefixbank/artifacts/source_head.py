@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.choices import Kind, Metric
+from prefixbank.choices import Kind, Metric, SourcePairs
+from prefixbank.errors import UsageError
 from prefixbank.store.artifact import Entry
 
 if TYPE_CHECKING:
@@ -30,32 +31,62 @@ class SourceHead:
         kind: what it predicts.
         metric: how its predictions were scored in training.
         labels: names of its C classes; empty for a regression.
-        weight: float32 [C, F].
+        pairs: `separate`: it was trained on u, v, |u - v| and u * v, the blocks of each text of a
+            pair alone.
+        weight: float32 [C, F], or [C, 4F] of `separate`.
         bias: float32 [C].
     """
 
     kind: Kind
     metric: Metric
     labels: tuple[str, ...]
+    pairs: SourcePairs
     weight: np.ndarray
     bias: np.ndarray
 
-    def predict(self, block: np.ndarray) -> np.ndarray:
+    def predict(self, block: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
         """Return classes int64 [N], flags uint8 [N, C] or values float64 [N].
 
         Args:
             block: float32 [N, F], the block of this head's source.
+            second: that of the second texts, where `block` is that of the first texts alone; for a
+                head with `pairs` as `separate`, and for no other.
+
+        Raises:
+            UsageError: `second` is missing, or there should be none.
         """
         import torch
 
         from prefixbank.core.training.heads import predictions_of
 
-        return predictions_of(self.kind, torch.from_numpy(self.outputs(block)))
+        return predictions_of(self.kind, torch.from_numpy(self.outputs(block, second)))
 
-    def outputs(self, block: np.ndarray) -> np.ndarray:
-        """Return logits, or values of a regression, float32 [N, C]."""
+    def outputs(self, block: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
+        """Return logits, or values of a regression, float32 [N, C]; arguments as for `predict`."""
+        if (second is None) != (self.pairs == "joint"):
+            raise _other_pairs(self.pairs)
+        if second is not None:
+            import numpy as np
+
+            from prefixbank.core.pairs import pair_features
+
+            block = np.concatenate([block, second, pair_features(block, second)], axis=1)
         outputs: np.ndarray = block @ self.weight.T + self.bias
         return outputs
+
+
+def _other_pairs(pairs: SourcePairs) -> UsageError:
+    if pairs == "joint":
+        return UsageError(
+            "blocks of second texts for a head that reads pairs jointly",
+            expected="one block, of texts or of joint pairs",
+            fix="head.predict(block)",
+        )
+    return UsageError(
+        "one block for a head of prefix.pairs=separate",
+        expected="the blocks of the first and of the second texts, each embedded alone",
+        fix="head.predict(first, second)",
+    )
 
 
 def all_block_names(bank: Entry) -> list[str]:
@@ -79,6 +110,7 @@ def read_heads(bank: Entry) -> dict[str, tuple[SourceHead, ...]]:
                 kind=task["kind"],
                 metric=task["metric"],
                 labels=tuple(task["labels"]),
+                pairs=task["pairs"],
                 weight=tensors["weight" if single else f"{number}.weight"],
                 bias=tensors["bias" if single else f"{number}.bias"],
             )
