@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from prefixbank.artifacts.json_files import read_json, write_json
+from prefixbank.artifacts.pooling import pooling_in
 from prefixbank.artifacts.tensors import prefix_from, prefix_tensors, read_tensors, write_tensors
 from prefixbank.config.schema import BankRecipe, PoolingConfig, effective
 from prefixbank.core.combine import Bank, default_weights
@@ -55,7 +56,7 @@ def read_bank(entry: Entry) -> Bank:
         prefixes=prefixes,
         weights=weights,
         rule=described["rule"],
-        pooling=Pooling(**described["pooling"]),
+        pooling=pooling_from(pooling_in(described["pooling"])),
     )
 
 

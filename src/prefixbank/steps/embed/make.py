@@ -16,6 +16,7 @@ from prefixbank.artifacts.embeddings import (
     CALIBRATION,
     FACTS,
     STEP,
+    describe_layout,
     finished_part,
     publish_part,
     read_calibration,
@@ -23,16 +24,15 @@ from prefixbank.artifacts.embeddings import (
 from prefixbank.artifacts.json_files import write_json
 from prefixbank.artifacts.tensors import write_tensors
 from prefixbank.core.combine import Bank
+from prefixbank.core.layout import Layout, layout_of
 from prefixbank.core.quantize import Calibration, calibrate, needs_calibration, quantize
 from prefixbank.data.corpus.texts import Texts
-from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.runtime.events import Event
 from prefixbank.runtime.session import Session
 from prefixbank.steps.embed.reuse import write_part_reusing
 from prefixbank.steps.embed.rows import embed_rows
 from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.store.artifact import Entry
-from prefixbank.store.key import JSON
 
 
 def make_parts(
@@ -93,7 +93,7 @@ def make_parts(
     stored = {"type": recipe.vectors, "features": features}
     pooled = {
         "pooling": asdict(bank.pooling),
-        "layer_blocks": _layer_blocks(session, spec.files, bank),
+        "layout": describe_layout(_layout(session, spec, bank)),
     }
     facts = {
         "parts": list(parts),
@@ -140,12 +140,13 @@ def _calibrated(path: Path, sample: np.ndarray) -> Calibration:
     return calibration
 
 
-def _layer_blocks(session: Session, files: EncoderFiles, bank: Bank) -> JSON | None:
-    """Return which layers a vector concatenates, and their size; None if it is one block."""
-    if bank.pooling.layers != "concat_last":
-        return None
-    shape = session.load(files).shape
-    return {
-        "layers": list(range(shape.layers + 1 - bank.pooling.last_k, shape.layers + 1)),
-        "size": shape.hidden_size,
-    }
+def _layout(session: Session, spec: EmbeddingSpec, bank: Bank) -> Layout:
+    """Return which reading, layer and position each feature comes from."""
+    shape = session.load(spec.files).shape
+    return layout_of(
+        bank.pooling,
+        pairs=spec.recipe.pairs,
+        layers=shape.layers,
+        hidden_size=shape.hidden_size,
+        passes=len(bank.passes()) if bank.rule == "concat_vectors" else 1,
+    )

@@ -10,9 +10,10 @@ import torch
 
 from prefixbank.artifacts.bank import pooling_from
 from prefixbank.artifacts.json_files import write_json
+from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.prefix import PREDICTIONS, SCORE
 from prefixbank.artifacts.tensors import prefix_from, read_tensors, write_tensors
-from prefixbank.config.schema import EmbedRecipe, PoolingConfig
+from prefixbank.config.schema import EmbedRecipe
 from prefixbank.core.combine import Bank
 from prefixbank.core.probe.model import evaluate_predictions
 from prefixbank.core.training.heads import predictions_of
@@ -45,7 +46,7 @@ def score_prefix(
         prefixes=(prefix_from(read_tensors(trained, "prefix.safetensors")),),
         weights=(1.0,),
         rule="concat_prefixes",
-        pooling=pooling_from(PoolingConfig(**recipe["pooling"])),
+        pooling=pooling_from(pooling_of(trained)),
     )
     texts = parts_of_task(task, (split,))[split]
     vectors, cut = embed_rows(
