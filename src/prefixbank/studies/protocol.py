@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
 from prefixbank.choices import ProbePairs
-from prefixbank.config.schema import PrefixRecipe
+from prefixbank.config.schema import PrefixRecipe, ProbeConfig
 from prefixbank.data.tasks.task import Task
 from prefixbank.reports.study import Facts
 from prefixbank.studies.checks import has_update
@@ -50,9 +50,7 @@ def study_facts(graph: Graph) -> Facts:
         )
         protocol += [f"Vectors: {_describe_vectors(graph)}.", *_describe_pairs(graph)]
         fitted = f"strength by {config.probe.folds}-fold cross-validation on train"
-        protocol.append(
-            f"Probe: {config.probe.model}, {fitted}; scored once on {config.probe.score_on}."
-        )
+        protocol.append(f"Probe: {config.probe.model}, {fitted}; {_describe_score(config.probe)}.")
     return Facts(
         experiment=experiment.name,
         encoder=graph.files.label,
@@ -91,6 +89,13 @@ def _training(recipe: PrefixRecipe) -> str:
         f"{prefix.length} slots, {_epochs(optim.epochs)}, batches of {optim.batch_size}, learning "
         f"rate {optim.lr:g}"
     )
+
+
+def _describe_score(probe: ProbeConfig) -> str:
+    """Describe which rows are scored."""
+    if probe.protocol == "nested_cv":
+        return f"each row scored once, in {probe.outer_folds} outer folds over all rows"
+    return f"scored once on {probe.score_on}"
 
 
 def _describe_vectors(graph: Graph) -> str:
