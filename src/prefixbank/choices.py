@@ -18,7 +18,8 @@ EncoderLoader = Literal["package", "folder", "hub", "tiny", "bank"]
 Precision = Literal["fp32", "bf16", "fp16"]
 PoolingPosition = Literal["cls", "mean", "max", "last"]
 PoolingLayers = Literal["last", "mean_last", "concat_last", "single"]
-Pairs = Literal["joint", "separate", "both"]
+Reading = Literal["joint", "separate"]
+Pairs = Literal[Reading, "both"]
 VectorType = Literal["float32", "float16", "int8", "binary"]
 BinaryThreshold = Literal["median", "zero"]
 
@@ -43,7 +44,9 @@ kind."""
 # Probes.
 ProbeType = Literal["linear", "mlp"]
 ProbeProtocol = Literal["split", "nested_cv"]
+ProbePairs = Literal[Pairs, "best"]
 ProbeLayers = Literal["joined", "last", "best"]
+ProbePositions = Literal["joined", "best"]
 ScoredSplit = Literal["test", "validation"]
 
 # Prompt transfer.

@@ -37,7 +37,7 @@ from prefixbank.steps.embed import step as embed
 from prefixbank.steps.embed.spec import EmbeddingSpec
 from prefixbank.steps.join import step as join
 from prefixbank.steps.probe import step as probe
-from prefixbank.steps.probe.splits import splits_of
+from prefixbank.steps.probe.splits import pairs_for, splits_of
 from prefixbank.steps.train_multitask import step as train_multitask
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.steps.train_prefix.mixture import Mixture
@@ -111,12 +111,7 @@ class Graph:
     @property
     def probe_pooling(self) -> PoolingConfig:
         """Pooling of the vectors that are probed; training uses `config.pooling`."""
-        layers = self.config.experiment.probe_last_layers
-        return (
-            replace(self.config.pooling, layers="concat_last", last_k=layers)
-            if layers
-            else self.config.pooling
-        )
+        return probe_pooling(self.config)
 
     def named(self, text: str, seed: int) -> str:
         """Return a name with the seed, if there are several."""
@@ -270,7 +265,7 @@ class Graph:
         recipe = EmbedRecipe(
             max_length_tokens=self.config.max_length_tokens,
             precision=self.config.precision,
-            pairs=pairs,
+            pairs=pairs_for(pairs, task),
             vectors=self.config.vectors,
         )
         spec = EmbeddingSpec(bank=bank, files=files, recipe=recipe, pooling=self.probe_pooling)
@@ -288,8 +283,22 @@ class Graph:
         return self.ensure_from(
             probe.STEP,
             name,
-            lambda: probe.unit(vectors.entry, self.target(target), self.config.probe, name),
+            lambda: probe.unit(
+                vectors.entry,
+                self.target(target),
+                self.config.probe,
+                name,
+                choose_reading=self.config.pairs == "best",
+            ),
         )
+
+
+def probe_pooling(config: RunExperimentConfig) -> PoolingConfig:
+    """Return the pooling of the vectors that an experiment probes."""
+    layers = config.experiment.probe_last_layers
+    return (
+        replace(config.pooling, layers="concat_last", last_k=layers) if layers else config.pooling
+    )
 
 
 def _smaller(own: int, limit: int) -> int:

@@ -8,6 +8,7 @@ from prefixbank.artifacts.prefix import ref_of
 from prefixbank.artifacts.staleness import refuse_stale
 from prefixbank.config.commands import EmbedConfig, ProbeCommandConfig
 from prefixbank.config.schema import EncoderConfig, PoolingConfig, effective
+from prefixbank.config.settings import written
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import UsageError
 from prefixbank.runtime.session import Session
@@ -49,8 +50,8 @@ def resolve_bank_and_encoder(
         raise UsageError(
             f"pooling settings with bank={bank}, which has its own",
             expected=(
-                f"no pooling, or that of {bank}: position={own.position} layers={own.layers} "
-                f"last_k={own.last_k} layer={own.layer}"
+                f"no pooling, or that of {bank}: position={written(own.position)} "
+                f"layers={written(own.layers)} last_k={own.last_k} layer={own.layer}"
             ),
             fix=(
                 "drop the pooling settings    or make another bank with them: prefixbank combine "

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from prefixbank.steps.embed.reuse import VectorReuse
 
 # 1: first; 2: pairs can be embedded separately, embeddings.json says how vectors were pooled;
-# 3: faster matrix products, different last digits.
-VERSION = 3
+# 3: faster matrix products, different last digits; 4: embeddings.json lists the segments of a
+# vector.
+VERSION = 4
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from prefixbank.artifacts.embeddings import FACTS, read_layout
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.choices import PoolingLayers
-from prefixbank.config.schema import ProbeConfig, effective
+from prefixbank.artifacts.pooling import pooling_in
+from prefixbank.artifacts.probe import PROBE, choice_in
+from prefixbank.config.schema import PoolingConfig, ProbeConfig, effective
 from prefixbank.data.tasks.task import Task
-from prefixbank.errors import UsageError
+from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.unit import Unit
 from prefixbank.steps.probe.splits import splits_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
 STEP = "probe"
-VERSION = 2  # 1: first; 2: MLP, nested cross-validation, choice of layer
+# 1: first; 2: MLP, nested cross-validation, choice of layer; 3: choice of reading and position,
+# candidates in probe.json.
+VERSION = 3
 
 
 def unit(
@@ -25,22 +29,33 @@ def unit(
     config: ProbeConfig,
     name: str,
     ref: tuple[str, str] | None = None,
+    *,
+    choose_reading: bool = False,
 ) -> Unit:
     """Return the unit that fits and scores a probe for `task` on `embeddings` of its three splits.
 
+    Args:
+        embeddings: of the task's texts.
+        task: what to predict.
+        config: model, protocol and choices.
+        name: what messages call it.
+        ref: ref to set to the artifact, if any.
+        choose_reading: let cross-validation choose among the readings of pairs that the vectors
+            hold; else all are read. Without effect where there is one.
+
     Raises:
-        UsageError: settings that contradict each other, or a choice among layers with vectors of
-            a single layer.
+        UsageError: settings that contradict each other, or a choice among layers or positions with
+            vectors of a single one.
     """
     check_settings(config)
-    if config.layers != "joined":
-        check_layers(config, read_json(embeddings, "embeddings.json")["pooling"]["layers"])
+    check_choices(config, pooling_in(read_json(embeddings, FACTS)["pooling"]))
+    choose_reading = choose_reading and len(read_layout(embeddings).readings) > 1
     config = effective(config)
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.probe.make import probe
 
-        probe(out, embeddings, task, config)
+        probe(out, embeddings, task, config, choose_reading=choose_reading)
         return {
             "task": task.name,
             "bank": embeddings.info["bank"],
@@ -49,7 +64,10 @@ def unit(
         }
 
     inputs = {"embeddings": embeddings.digest, "examples": task.digest(*splits_of(config))}
-    key_document = document(step="probe", version=VERSION, config=asdict(config), inputs=inputs)
+    chosen = {"readings": "best" if choose_reading else "joined"}
+    key_document = document(
+        step="probe", version=VERSION, config={**asdict(config), **chosen}, inputs=inputs
+    )
     return Unit(step=STEP, name=name, document=key_document, make=make, ref=ref, note=describe)
 
 
@@ -76,31 +94,46 @@ def check_settings(config: ProbeConfig) -> None:
         )
 
 
-def check_layers(config: ProbeConfig, pooled: PoolingLayers) -> None:
-    """Refuse a choice among layers if vectors have a single one.
+def check_choices(config: ProbeConfig, pooling: PoolingConfig) -> None:
+    """Refuse a choice among layers or positions if vectors have a single one.
 
     It needs no embeddings, like `check_settings`.
 
     Raises:
-        UsageError: `layers` other than `joined` without `concat_last`.
+        UsageError: one for each choice that there is nothing for.
     """
-    if config.layers != "joined" and pooled != "concat_last":
-        raise UsageError(
-            f"probe.layers={config.layers} on vectors pooled with pooling.layers={pooled}",
-            expected=(
-                "pooling.layers=concat_last, which keeps the layers apart (a bank has its own "
-                "pooling)"
-            ),
-            fix=(
-                "pooling.layers=concat_last pooling.last_k=4    "
-                "(with a bank: in prefixbank combine; in a study: experiment.probe_last_layers=4)"
-            ),
+    faults: list[PrefixbankError] = []
+    if config.layers != "joined" and pooling.layers in ("last", "mean_last", "single"):
+        faults.append(
+            UsageError(
+                f"probe.layers={config.layers} on vectors pooled with "
+                f"pooling.layers={pooling.layers}",
+                expected=(
+                    "pooling.layers=concat_last or a list, which keep the layers apart (a bank has "
+                    "its own pooling)"
+                ),
+                fix=(
+                    "pooling.layers=concat_last pooling.last_k=4    "
+                    "(with a bank: in prefixbank combine; in a study: "
+                    "experiment.probe_last_layers=4)"
+                ),
+            )
         )
+    if config.positions != "joined" and isinstance(pooling.position, str):
+        faults.append(
+            UsageError(
+                f"probe.positions={config.positions} on vectors pooled with "
+                f"pooling.position={pooling.position}",
+                expected="a list of positions to choose from (a bank has its own pooling)",
+                fix="'pooling.position=[mean,cls]'    (with a bank: in prefixbank combine)",
+            )
+        )
+    raise_faults(faults)
 
 
 def describe(entry: Entry) -> str:
-    """Return a summary: the test score with its interval, and the layer if one was chosen."""
-    result = read_json(entry, "probe.json")
+    """Return a summary: the test score with its interval, and what was chosen."""
+    result = read_json(entry, PROBE)
     test = result["test"]
-    layer = f", layer {result['chosen_layer']}" if "chosen_layer" in result else ""
-    return f"{result['metric']} {test['score']:.3f} [{test['low']:.3f}, {test['high']:.3f}]{layer}"
+    score = f"{result['metric']} {test['score']:.3f} [{test['low']:.3f}, {test['high']:.3f}]"
+    return ", ".join(filter(None, (score, choice_in(result))))
