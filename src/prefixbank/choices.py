@@ -47,6 +47,7 @@ ProbeProtocol = Literal["split", "nested_cv"]
 ProbePairs = Literal[Pairs, "best"]
 ProbeLayers = Literal["joined", "last", "best"]
 ProbePositions = Literal["joined", "best"]
+AllBlocks = Literal["all"]
 ScoredSplit = Literal["test", "validation"]
 
 # Prompt transfer.
@@ -76,6 +77,9 @@ SharedRepresentation = Literal[
     "mean_vectors",
     "mean_prefixes",
     "plain_and_bank",
+    "blocks",
+    "deep",
+    "plain_and_deep",
     "multitask",
     "finetuned",
     "random",
@@ -83,7 +87,8 @@ SharedRepresentation = Literal[
 ]
 """What turns texts into vectors in an experiment: the plain encoder; the bank that `combine`
 describes, or the bank of one of the four rules; the vectors of plain encoder and bank side by side;
-the multi-task encoder of all sources; an encoder fine-tuned on the target itself; banks of
+the blocks of read-outs without the plain vector; the bank of deep prefixes in an experiment with
+read-outs, alone and beside the plain encoder; the multi-task encoder of all sources; an encoder fine-tuned on the target itself; banks of
 untrained prefixes and of prefixes trained on shuffled labels."""
 
 Representation = Literal[SharedRepresentation, "single", "leave_one_out"]

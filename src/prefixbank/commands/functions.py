@@ -160,7 +160,7 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
     """
     from prefixbank.steps.embed import step as embed_step
     from prefixbank.steps.embed.source import resolve_bank_and_encoder
-    from prefixbank.steps.embed.spec import EmbeddingSpec
+    from prefixbank.steps.embed.spec import chosen_blocks, specs_of
     from prefixbank.steps.probe import step
     from prefixbank.steps.probe.splits import pairs_for, splits_of
 
@@ -172,13 +172,18 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
         name = config.name or f"{target.name}@{_name_of_bank(config.bank)}"
         parts = embed_step.parts_of_task(target, splits_of(config.probe))
         recipe = recipe_of(config, EmbedRecipe, pairs=pairs_for(config.pairs, target))
-        spec = EmbeddingSpec(bank=bank, files=files, recipe=recipe, pooling=pooling)
-        embeddings = context.ensure(embed_step.unit(context, spec, parts, name))
+        specs = chosen_blocks(specs_of(bank, files, recipe, pooling), config.probe.blocks)
+        sought = [embed_step.Sought(spec=spec) for spec in specs]
+        made = [context.ensure(unit) for unit in embed_step.units(context, sought, parts, name)]
         return context.ensure_from(
             step.STEP,
             name,
             lambda: step.unit(
-                embeddings.entry,
+                step.Probed(
+                    embeddings=tuple(one.entry for one in made),
+                    bank=bank,
+                    blocks=tuple(spec.block_name for spec in specs if bank != spec.bank),
+                ),
                 target,
                 config.probe,
                 name,

@@ -271,6 +271,9 @@ class ExperimentConfig:
     probe_last_layers: Natural = 0
     """Embed with this many last layers side by side, for `probe.layers` to choose from, whatever
     layers `pooling` trains with; 0: as `pooling` says."""
+    deep: tuple[str, ...] = ()
+    """Overrides for the deep prefixes of the representation `deep`, beside `prefix.kind=deep`:
+    `experiment.deep=["optim.epochs=2"]`."""
     update: UpdateConfig = field(default_factory=UpdateConfig)
     transfer: TransferConfig = field(default_factory=TransferConfig)
     """For `transfer map` only."""

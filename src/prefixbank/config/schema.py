@@ -23,6 +23,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from prefixbank.choices import (
+    AllBlocks,
     BankRule,
     BinaryThreshold,
     EncoderLoader,
@@ -378,6 +379,9 @@ class ProbeConfig:
     """With vectors of several layers (`pooling.layers=concat_last`, or a list): probe all side by
     side; the last one only; or each one, and keep the one that cross-validation on train rows
     prefers. A tie goes to the later layer."""
+    blocks: AllBlocks | tuple[str, ...] = "all"
+    """With a bank of blocks: the blocks to probe, by the names of their sources and `plain`. A
+    probe is not stale when another block changes."""
     positions: ProbePositions = "joined"
     """With vectors of several positions (a list in `pooling.position`): probe all side by side; or
     each one, and keep the one that cross-validation on train rows prefers. A tie goes to the

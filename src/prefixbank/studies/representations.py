@@ -10,7 +10,7 @@ from prefixbank.choices import BankRule, Representation, SharedRepresentation
 from prefixbank.config.commands import ExperimentConfig
 from prefixbank.config.schema import CombineConfig
 from prefixbank.runtime.unit import Planned
-from prefixbank.studies.graph import Graph, Training
+from prefixbank.studies.graph import Graph, Training, Vectors
 
 PLAIN, BANK, MULTITASK = "plain encoder", "bank", "multi-task encoder"
 
@@ -22,6 +22,9 @@ TITLES: Mapping[SharedRepresentation, str] = {
     "mean_vectors": "mean_vectors",
     "mean_prefixes": "mean_prefixes",
     "plain_and_bank": "plain + bank",
+    "blocks": "blocks alone",
+    "deep": "deep bank",
+    "plain_and_deep": "plain + deep bank",
     "multitask": MULTITASK,
     "finetuned": "fine-tuned on target",
     "random": "random prefixes",
@@ -35,9 +38,13 @@ WITHOUT_PREFIXES = frozenset({"plain", "multitask", "finetuned", "random", "shuf
 
 def passes(representation: SharedRepresentation, sources: int) -> int:
     """Return the forward passes for one text."""
-    return {"concat_vectors": sources, "mean_vectors": sources, "plain_and_bank": 2}.get(
-        representation, 1
-    )
+    several = {
+        "concat_vectors": sources,
+        "mean_vectors": sources,
+        "plain_and_bank": 2,
+        "plain_and_deep": 2,
+    }
+    return several.get(representation, 1)
 
 
 def whole_bank(experiment: ExperimentConfig, rule: BankRule) -> SharedRepresentation | None:
@@ -60,7 +67,7 @@ def seeds_of(graph: Graph, representation: Representation) -> tuple[int, ...]:
     return seeds[:1] if representation == "plain" or representation in single_seed else seeds
 
 
-def vectors(graph: Graph, representation: SharedRepresentation, target: str, seed: int) -> Planned:
+def vectors(graph: Graph, representation: SharedRepresentation, target: str, seed: int) -> Vectors:
     """Embed a target under one representation and one seed."""
     title = graph.named(TITLES[representation], seed)
     match representation:
@@ -81,6 +88,16 @@ def vectors(graph: Graph, representation: SharedRepresentation, target: str, see
             )
         case "plain_and_bank":
             both = [graph.vectors(target, None, PLAIN), vectors(graph, "bank", target, seed)]
+            return graph.joined(both, "concat", f"{target} {title}")
+        case "blocks":
+            combination = replace(graph.config.combine, plain=False)
+            name = f"{graph.config.experiment.name}-blocks-seed{seed}"
+            bank = graph.bank(graph.prefixes(seed), name, combination)
+            return graph.vectors(target, bank, title)
+        case "deep":
+            return graph.vectors(target, deep_bank(graph, seed), title)
+        case "plain_and_deep":
+            both = [graph.vectors(target, None, PLAIN), vectors(graph, "deep", target, seed)]
             return graph.joined(both, "concat", f"{target} {title}")
         case "multitask":
             return graph.vectors_of_encoder(target, multitask(graph, seed), title)
@@ -103,6 +120,12 @@ def full_bank(graph: Graph, seed: int) -> Planned:
     )
 
 
+def deep_bank(graph: Graph, seed: int) -> Planned:
+    """Combine deep prefixes of all sources, in an experiment with read-outs."""
+    name = f"{graph.config.experiment.name}-deep-seed{seed}"
+    return graph.bank(graph.prefixes(seed, "deep"), name, CombineConfig())
+
+
 def rule_bank(graph: Graph, rule: BankRule, seed: int, training: Training) -> Planned:
     """Combine all sources under another rule, or control prefixes under the same rule."""
     name = (
@@ -120,14 +143,14 @@ def multitask(graph: Graph, seed: int) -> Planned:
     )
 
 
-def single(graph: Graph, source: str, target: str, seed: int) -> Planned:
+def single(graph: Graph, source: str, target: str, seed: int) -> Vectors:
     """Embed a target with the prefix of one source."""
     name = f"{graph.config.experiment.name}-only-{source}-seed{seed}"
     bank = graph.bank({source: graph.prefix(source, seed)}, name, CombineConfig())
     return graph.vectors(target, bank, graph.named(f"only {source}", seed))
 
 
-def without(graph: Graph, source: str, target: str, seed: int) -> Planned:
+def without(graph: Graph, source: str, target: str, seed: int) -> Vectors:
     """Embed a target with the bank of all sources but one; its weight is left out, too."""
     rest = {name: prefix for name, prefix in graph.prefixes(seed).items() if name != source}
     left_out = graph.config.experiment.sources.index(source)

@@ -19,6 +19,7 @@ from prefixbank.artifacts.json_files import write_json
 from prefixbank.artifacts.probe import PROBE
 from prefixbank.artifacts.tensors import write_tensors
 from prefixbank.config.schema import ProbeConfig
+from prefixbank.core.layout import side_by_side
 from prefixbank.core.probe.choice import Candidate, ChosenProbe, candidates_in, fit_best
 from prefixbank.core.probe.fit import fit_probe
 from prefixbank.core.probe.model import Evaluation, check_vectors, evaluate_predictions
@@ -51,14 +52,19 @@ class Scored:
 
 
 def probe(
-    out: Path, embeddings: Entry, task: Task, config: ProbeConfig, *, choose_reading: bool
+    out: Path,
+    embeddings: Sequence[Entry],
+    task: Task,
+    config: ProbeConfig,
+    *,
+    choose_reading: bool,
 ) -> None:
     """Write `probe.json`, `probe.safetensors` and `predictions.safetensors`.
 
     They hold the scores, the models, and predictions on held-out rows with their labels. Names of
     arrays begin with the number of the draw or, for models, of the outer fold.
     """
-    vectors = {split: read_vectors(embeddings, split) for split in splits_of(config)}
+    vectors = {split: _side_by_side(embeddings, split) for split in splits_of(config)}
     for split, of_split in vectors.items():
         check_vectors(of_split, len(task.split(split)))
     fit = _fitter(embeddings, task, config, choose_reading)
@@ -86,7 +92,15 @@ def probe(
     write_tensors(out / "probe.safetensors", _model_tensors(scored.probes))
 
 
-def _fitter(embeddings: Entry, task: Task, config: ProbeConfig, choose_reading: bool) -> Fit:
+def _side_by_side(embeddings: Sequence[Entry], split: str) -> np.ndarray:
+    """Return the vectors of a split, float32 [N, F]."""
+    parts = [read_vectors(entry, split) for entry in embeddings]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def _fitter(
+    embeddings: Sequence[Entry], task: Task, config: ProbeConfig, choose_reading: bool
+) -> Fit:
     """Return a function that fits one probe."""
     fit = partial(
         fit_probe,
@@ -99,7 +113,7 @@ def _fitter(embeddings: Entry, task: Task, config: ProbeConfig, choose_reading: 
         model=config.model,
         hidden_size=config.mlp_hidden_size,
     )
-    layout = read_layout(embeddings)
+    layout = side_by_side([read_layout(entry) for entry in embeddings])
     candidates = candidates_in(
         layout, choose_reading=choose_reading, layers=config.layers, positions=config.positions
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from prefixbank.artifacts.embeddings import FACTS, read_layout
@@ -23,8 +23,43 @@ STEP = "probe"
 VERSION = 3
 
 
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """The vectors that a probe is fitted on.
+
+    Args:
+        embeddings: of the task's texts; several lie side by side, as the blocks of a bank do.
+        bank: the bank that they are from; None: what the embeddings say.
+        blocks: names of the blocks; empty if the bank has none.
+    """
+
+    embeddings: tuple[Entry, ...]
+    bank: Entry | None = None
+    blocks: tuple[str, ...] = ()
+
+    @property
+    def digests(self) -> str | list[str]:
+        """The digest of one embedding, or those of several in order."""
+        digests = [entry.digest for entry in self.embeddings]
+        return digests[0] if len(digests) == 1 else digests
+
+    @property
+    def pooling(self) -> PoolingConfig:
+        """The pooling of the vectors that are no block of a source."""
+        described = [read_json(entry, FACTS)["pooling"] for entry in self.embeddings]
+        return next((pooling_in(one) for one in described if one is not None), PoolingConfig())
+
+    @property
+    def facts(self) -> JSON:
+        """Facts about their origin."""
+        first = self.embeddings[0].info
+        bank = first["bank"] if self.bank is None else self.bank.key
+        blocks = {"blocks": list(self.blocks)} if self.blocks else {}
+        return {"bank": bank, "encoder": first["encoder"], **blocks}
+
+
 def unit(
-    embeddings: Entry,
+    vectors: Entry | Probed,
     task: Task,
     config: ProbeConfig,
     name: str,
@@ -32,10 +67,10 @@ def unit(
     *,
     choose_reading: bool = False,
 ) -> Unit:
-    """Return the unit that fits and scores a probe for `task` on `embeddings` of its three splits.
+    """Return the unit that fits and scores a probe for `task` on vectors of its three splits.
 
     Args:
-        embeddings: of the task's texts.
+        vectors: of the task's texts.
         task: what to predict.
         config: model, protocol and choices.
         name: what messages call it.
@@ -48,22 +83,18 @@ def unit(
             vectors of a single one.
     """
     check_settings(config)
-    check_choices(config, pooling_in(read_json(embeddings, FACTS)["pooling"]))
-    choose_reading = choose_reading and len(read_layout(embeddings).readings) > 1
-    config = effective(config)
+    probed = vectors if isinstance(vectors, Probed) else Probed(embeddings=(vectors,))
+    check_choices(config, probed.pooling)
+    choose_reading = choose_reading and len(read_layout(probed.embeddings[0]).readings) > 1
+    config = effective(replace(config, blocks="all"))  # the digests say which blocks
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.probe.make import probe
 
-        probe(out, embeddings, task, config, choose_reading=choose_reading)
-        return {
-            "task": task.name,
-            "bank": embeddings.info["bank"],
-            "encoder": embeddings.info["encoder"],
-            "notes": list(task.notes),
-        }
+        probe(out, probed.embeddings, task, config, choose_reading=choose_reading)
+        return {"task": task.name, **probed.facts, "notes": list(task.notes)}
 
-    inputs = {"embeddings": embeddings.digest, "examples": task.digest(*splits_of(config))}
+    inputs = {"embeddings": probed.digests, "examples": task.digest(*splits_of(config))}
     chosen = {"readings": "best" if choose_reading else "joined"}
     key_document = document(
         step="probe", version=VERSION, config={**asdict(config), **chosen}, inputs=inputs
