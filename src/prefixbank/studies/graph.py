@@ -38,8 +38,8 @@ from prefixbank.steps.embed import step as embed
 from prefixbank.steps.embed.spec import specs_of
 from prefixbank.steps.join import step as join
 from prefixbank.steps.probe import step as probe
-from prefixbank.steps.probe.step import Probed
 from prefixbank.steps.probe.splits import pairs_for, splits_of
+from prefixbank.steps.probe.step import Probed
 from prefixbank.steps.train_multitask import step as train_multitask
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.steps.train_prefix.mixture import Mixture

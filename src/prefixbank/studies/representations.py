@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import assert_never
+from typing import Literal, assert_never
 
 from prefixbank.choices import BankRule, Representation, SharedRepresentation
 from prefixbank.config.commands import ExperimentConfig
@@ -32,8 +32,16 @@ TITLES: Mapping[SharedRepresentation, str] = {
 }
 
 
-WITHOUT_PREFIXES = frozenset({"plain", "multitask", "finetuned", "random", "shuffled"})
+WITHOUT_PREFIXES = frozenset(
+    {"plain", "multitask", "finetuned", "random", "shuffled", "deep", "plain_and_deep"}
+)
 """Representations that need no prefix trained on the labels of a source."""
+
+
+OneBank = Literal[
+    "bank", "concat_prefixes", "mean_prefixes", "blocks", "deep", "random", "shuffled"
+]
+"""Representations that are one bank of all sources."""
 
 
 def passes(representation: SharedRepresentation, sources: int) -> int:
@@ -73,10 +81,6 @@ def vectors(graph: Graph, representation: SharedRepresentation, target: str, see
     match representation:
         case "plain":
             return graph.vectors(target, None, PLAIN)
-        case "bank":
-            return graph.vectors(target, full_bank(graph, seed), title)
-        case "concat_prefixes" | "mean_prefixes":
-            return graph.vectors(target, rule_bank(graph, representation, seed, "trained"), title)
         case "concat_vectors" | "mean_vectors":
             passes = [
                 single(graph, source, target, seed) for source in graph.config.experiment.sources
@@ -87,25 +91,42 @@ def vectors(graph: Graph, representation: SharedRepresentation, target: str, see
                 f"{target} {title}",
             )
         case "plain_and_bank":
-            both = [graph.vectors(target, None, PLAIN), vectors(graph, "bank", target, seed)]
-            return graph.joined(both, "concat", f"{target} {title}")
-        case "blocks":
-            combination = replace(graph.config.combine, plain=False)
-            name = f"{graph.config.experiment.name}-blocks-seed{seed}"
-            bank = graph.bank(graph.prefixes(seed), name, combination)
-            return graph.vectors(target, bank, title)
-        case "deep":
-            return graph.vectors(target, deep_bank(graph, seed), title)
+            return _beside_plain(graph, "bank", target, seed, title)
         case "plain_and_deep":
-            both = [graph.vectors(target, None, PLAIN), vectors(graph, "deep", target, seed)]
-            return graph.joined(both, "concat", f"{target} {title}")
+            return _beside_plain(graph, "deep", target, seed, title)
         case "multitask":
             return graph.vectors_of_encoder(target, multitask(graph, seed), title)
         case "finetuned":
             encoder = graph.multitask([graph.target(target)], f"{target}-only-seed{seed}", seed)
             return graph.vectors_of_encoder(target, encoder, title)
+        case _:
+            return graph.vectors(target, _bank_of(graph, representation, seed), title)
+
+
+def _beside_plain(
+    graph: Graph, representation: SharedRepresentation, target: str, seed: int, title: str
+) -> Vectors:
+    """Embed with the plain encoder and under a representation, side by side."""
+    both = [graph.vectors(target, None, PLAIN), vectors(graph, representation, target, seed)]
+    return graph.joined(both, "concat", f"{target} {title}")
+
+
+def _bank_of(graph: Graph, representation: OneBank, seed: int) -> Planned:
+    """Combine the bank of a representation that is one bank of all sources."""
+    match representation:
+        case "bank":
+            return full_bank(graph, seed)
+        case "concat_prefixes" | "mean_prefixes":
+            return rule_bank(graph, representation, seed, "trained")
+        case "blocks":
+            name = f"{graph.config.experiment.name}-blocks-seed{seed}"
+            combination = replace(graph.config.combine, plain=False)
+            return graph.bank(graph.prefixes(seed), name, combination)
+        case "deep":
+            name = f"{graph.config.experiment.name}-deep-seed{seed}"
+            return graph.bank(graph.prefixes(seed, "deep"), name, CombineConfig())
         case "random" | "shuffled":
-            return graph.vectors(target, rule_bank(graph, graph.rule, seed, representation), title)
+            return rule_bank(graph, graph.rule, seed, representation)
     assert_never(representation)
 
 
@@ -118,12 +139,6 @@ def full_bank(graph: Graph, seed: int) -> Planned:
         graph.config.combine,
         refs,
     )
-
-
-def deep_bank(graph: Graph, seed: int) -> Planned:
-    """Combine deep prefixes of all sources, in an experiment with read-outs."""
-    name = f"{graph.config.experiment.name}-deep-seed{seed}"
-    return graph.bank(graph.prefixes(seed, "deep"), name, CombineConfig())
 
 
 def rule_bank(graph: Graph, rule: BankRule, seed: int, training: Training) -> Planned:

@@ -46,6 +46,7 @@ def candidates_in(
 
     They are all combinations of the three axes. The joint reading comes before the separate one and
     both side by side, a later layer before an earlier one, and positions are in their order.
+    Vectors of nothing but blocks have readings only.
 
     Args:
         layout: of the vectors.
@@ -59,12 +60,12 @@ def candidates_in(
     from_last = sorted(layout.layers, key=lambda layer: -1 if layer is None else layer)[::-1]
     by_layer: dict[ProbeLayers, list[tuple[int | None, ...]]] = {
         "joined": [layout.layers],
-        "last": [(from_last[0],)],
-        "best": [(one,) for one in from_last],
+        "last": [tuple(from_last[:1])],
+        "best": [(one,) for one in from_last] or [()],
     }
     by_position: dict[ProbePositions, list[tuple[PoolingPosition, ...]]] = {
         "joined": [layout.positions],
-        "best": [(one,) for one in layout.positions],
+        "best": [(one,) for one in layout.positions] or [()],
     }
     return tuple(
         Candidate(readings=reading, layers=layer, positions=position)

@@ -44,10 +44,10 @@ class Probed:
         return digests[0] if len(digests) == 1 else digests
 
     @property
-    def pooling(self) -> PoolingConfig:
-        """The pooling of the vectors that are no block of a source."""
+    def pooling(self) -> PoolingConfig | None:
+        """The pooling of the vectors that are no block of a source; None if all are."""
         described = [read_json(entry, FACTS)["pooling"] for entry in self.embeddings]
-        return next((pooling_in(one) for one in described if one is not None), PoolingConfig())
+        return next((pooling_in(one) for one in described if one is not None), None)
 
     @property
     def facts(self) -> JSON:
@@ -84,7 +84,8 @@ def unit(
     """
     check_settings(config)
     probed = vectors if isinstance(vectors, Probed) else Probed(embeddings=(vectors,))
-    check_choices(config, probed.pooling)
+    if probed.pooling is not None:
+        check_choices(config, probed.pooling)
     choose_reading = choose_reading and len(read_layout(probed.embeddings[0]).readings) > 1
     config = effective(replace(config, blocks="all"))  # the digests say which blocks
 
