@@ -5,7 +5,7 @@ Defaults are here, in `config/running.py` and in `config/commands.py`, and nowhe
 There are three kinds of setting, kept apart by type:
 
 * an *origin* (`TaskConfig`, `EncoderConfig`) says where bytes come from. It enters a key only as
-  the digest of those bytes.
+  the digest of those bytes, of an encoder together with the settings that say how it is read.
 * a *recipe* (`PrefixRecipe`, `BankRecipe`, `EmbedRecipe`, `ProbeConfig`) can change a result. It is
   the `config` part of a key.
 * `RunConfig` (`config/running.py`) says how and where to run. No key function accepts it.
@@ -19,7 +19,7 @@ from dataclasses import field, fields, is_dataclass, replace
 from typing import Annotated, Any, ClassVar, TypeVar, cast, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import ConfigDict
+from pydantic import ConfigDict, field_validator
 from pydantic.dataclasses import dataclass
 
 from prefixbank.choices import (
@@ -168,6 +168,18 @@ class EncoderConfig:
     """Repository on the hub, `OWNER/NAME`, for `source=hub`."""
     revision: str = "main"
     """Commit, branch or tag of that repository. A branch or tag is resolved to its commit."""
+    layers: Natural = 0
+    """Number of layers to keep, from the lowest; those above, and a final norm, are dropped, and
+    cost nothing any more. 0: the whole model."""
+    pair_separator: str = ""
+    r"""Text between the two texts of a pair, which are then read as one text. `\n` is a line break,
+    `\t` a tab. Empty: the tokenizer joins the two, and must put a mark of its own between them."""
+
+    @field_validator("pair_separator")
+    @classmethod
+    def _with_line_breaks(cls, text: str) -> str:
+        """Return the text with what a shell does not type easily: line breaks and tabs."""
+        return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prefixbank.artifacts.encoder import encoder_of, is_encoder
 from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.prefix import ref_of
@@ -9,7 +11,7 @@ from prefixbank.artifacts.staleness import refuse_stale
 from prefixbank.config.commands import EmbedConfig, ProbeCommandConfig
 from prefixbank.config.schema import EncoderConfig, PoolingConfig, effective
 from prefixbank.config.settings import written
-from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.data.encoders.files import EncoderFiles, reading_settings
 from prefixbank.errors import UsageError
 from prefixbank.runtime.session import Session
 from prefixbank.steps.combine import STEP as COMBINE
@@ -41,7 +43,7 @@ def resolve_bank_and_encoder(
     if bank == PLAIN:
         return (
             None,
-            session.encoder_files(EncoderConfig() if encoder.source == "bank" else encoder),
+            session.encoder_files(_plain(encoder)),
             config.pooling,
         )
     entry = resolve_bank(session.store, bank)
@@ -60,13 +62,20 @@ def resolve_bank_and_encoder(
         )
     if not is_encoder(entry):
         return entry, session.encoder_of_bank(entry, encoder), own
-    if encoder.source != "bank":
+    if encoder.source != "bank" or reading_settings(encoder):
         raise UsageError(
             f"encoder={encoder.name} with bank={bank}, which is an encoder itself",
-            expected="no encoder= beside a multi-task encoder",
-            fix="drop the encoder= option    or use that encoder alone: bank=none",
+            expected="no encoder= and no encoder.* beside a multi-task encoder",
+            fix="drop the encoder options    or use that encoder alone: bank=none",
         )
     return None, encoder_of(entry), own
+
+
+def _plain(encoder: EncoderConfig) -> EncoderConfig:
+    """Return the encoder of `bank=none`: the default one if none is named."""
+    if encoder.source != "bank":
+        return encoder
+    return replace(EncoderConfig(), **reading_settings(encoder))
 
 
 def resolve_bank(store: Store, text: str) -> Entry:
