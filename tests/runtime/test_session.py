@@ -66,9 +66,7 @@ def test_encoder_is_checked_for_soft_prompts_once_and_only_if_asked(session, mon
     files = session.encoder_files(TINY)
     session.load(files)
     assert not calls
-    assert (
-        session.load(files, prompts=True) is session.load(files, prompts=True) and len(calls) == 1
-    )
+    assert session.load(files, kind="soft") is session.load(files, kind="soft") and len(calls) == 1
 
 
 @pytest.mark.skipif(

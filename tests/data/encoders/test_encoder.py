@@ -531,9 +531,8 @@ def vectors_of(
 ) -> Tensor:
     tokens = tokenize(encoder.tokenizer, texts, None, 64)
     batches = budget_batches(tokens, budget_tokens)
-    return torch.from_numpy(
-        embed_batches(encoder.model, batches, bank, count=len(texts), precision="fp32")
-    )
+    (vectors,) = embed_batches(encoder.model, batches, bank, count=len(texts), precision="fp32")
+    return torch.from_numpy(vectors)
 
 
 def bank_of(
