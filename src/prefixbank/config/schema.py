@@ -31,6 +31,7 @@ from prefixbank.choices import (
     InitFit,
     Kind,
     Metric,
+    Norm,
     OptimizerName,
     Pairs,
     PoolingLayers,
@@ -198,6 +199,9 @@ class PrefixConfig:
     summary: Summary = only_with("mean", kind="readout")
     """What becomes of the last states of the read-outs: their mean, or all of them side by side,
     projected to `size` features."""
+    norm: Norm = only_with("none", kind="readout")
+    """`layer`: scale the summary to mean 0 and variance 1 over its features. For encoders whose
+    states have no norm behind them, such as the lower layers of a language model."""
     size: Natural = only_with(0, kind="readout")
     """Number of features of a block: a learned projection, trained with the head. 0: none, a block
     has as many features as the encoder's states."""

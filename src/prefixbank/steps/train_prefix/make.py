@@ -248,6 +248,7 @@ def fit_settings(
         slots=slots,
         readouts=prefix.readouts,
         summary=prefix.summary,
+        normalised=prefix.norm == "layer",
         size=prefix.size,
     )
     return FitSettings(
