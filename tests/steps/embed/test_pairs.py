@@ -47,7 +47,7 @@ def read(context, files):
     """Return what embeds with the plain tiny encoder: vectors and which rows were truncated."""
 
     def run(rows: Texts, *, pooling: PoolingConfig | None = None, on_rows=None, **recipe):
-        return embed_rows(
+        (only,), cut = embed_rows(
             context,
             plain_bank(pooling or PoolingConfig()),
             files,
@@ -55,6 +55,7 @@ def read(context, files):
             EmbedRecipe(**recipe),
             on_rows,
         )
+        return only, cut
 
     return run
 
