@@ -127,14 +127,8 @@ def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
             return Planned(step=STEP, name=name)
         with open_corpus(config.corpus, _standard_input()) as corpus:
             ref = ("embeddings", name)
-            made = [context.ensure(unit) for unit in step.units(context, specs, corpus, name, ref)]
-        if bank is None or len(specs) == 1 and specs[0].block is None:
-            return made[0]
-        return context.ensure_from(
-            STEP,
-            name,
-            lambda: blocks.unit(specs, [one.entry for one in made], bank, name, ref),
-        )
+            units = step.units(context, specs, corpus, name, ref)
+            return blocks.ensure(context, units, specs, bank, name, ref)
 
 
 def search(config: SearchConfig, invocation: Invocation) -> list[Row]:
@@ -158,9 +152,10 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
         invocation: where to run, and who listens.
         task: a task in memory, in place of `config.task`.
     """
+    from prefixbank.steps.embed import blocks
     from prefixbank.steps.embed import step as embed_step
     from prefixbank.steps.embed.source import resolve_bank_and_encoder
-    from prefixbank.steps.embed.spec import EmbeddingSpec
+    from prefixbank.steps.embed.spec import specs_of
     from prefixbank.steps.probe import step
     from prefixbank.steps.probe.splits import splits_of
 
@@ -171,10 +166,10 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
         target = _task(context, config.task, task)
         name = config.name or f"{target.name}@{_name_of_bank(config.bank)}"
         parts = embed_step.parts_of_task(target, splits_of(config.probe))
-        spec = EmbeddingSpec(
-            bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling
-        )
-        embeddings = context.ensure(embed_step.unit(context, spec, parts, name))
+        specs = specs_of(bank, files, recipe_of(config, EmbedRecipe), pooling)
+        sought = [embed_step.Sought(spec=spec) for spec in specs]
+        units = embed_step.units(context, sought, parts, name)
+        embeddings = blocks.ensure(context, units, specs, bank, name)
         return context.ensure_from(
             step.STEP,
             name,

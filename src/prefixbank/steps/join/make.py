@@ -9,13 +9,19 @@ from typing import assert_never
 import numpy as np
 import pyarrow.parquet as parquet
 
-from prefixbank.artifacts.embeddings import TRUNCATED, Join, read_vectors, write_part
+from prefixbank.artifacts.embeddings import (
+    TRUNCATED,
+    Join,
+    part_file,
+    read_vectors,
+    write_part,
+)
 from prefixbank.store.artifact import Entry
 
 
 def join_part(path: Path, embeddings: Sequence[Entry], stem: str, rule: Join) -> None:
     """Write one part of the joined vectors, with ids and truncation of the first embeddings."""
-    first = parquet.read_table(embeddings[0].file(f"{stem}.parquet"), columns=["id"])
+    first = parquet.read_table(part_file(embeddings[0], stem), columns=["id"])
     vectors = [read_vectors(entry, stem) for entry in embeddings]
     write_part(
         path,

@@ -32,7 +32,8 @@ def unit(embeddings: Sequence[Entry], rule: Join, name: str) -> Unit:
         from prefixbank.steps.join.make import join_part
 
         facts = read_json(embeddings[0], "embeddings.json")
-        facts.pop("vectors", None)  # joined vectors are not quantised
+        for fact in ("vectors", "blocks"):  # joined vectors are whole, and not quantised
+            facts.pop(fact, None)
         for stem in facts["parts"]:
             join_part(out / f"{stem}.parquet", embeddings, stem, rule)
         write_json(out / "embeddings.json", facts)
