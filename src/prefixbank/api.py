@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from prefixbank.artifacts.source_head import SourceHead
 from prefixbank.commands import functions
 from prefixbank.commands.functions import Row
 from prefixbank.commands.invocation import Invocation
@@ -89,6 +90,7 @@ __all__ = [
     "ProbeResult",
     "Rows",
     "RunConfig",
+    "SourceHead",
     "SplitNames",
     "Store",
     "Task",
@@ -166,7 +168,8 @@ def combine(
     Args:
         prefixes: prefixes in order, each by name, ref or key, or as `train_prefix` returned it.
         name: name of the bank. The ref `bank/<name>` is set.
-        combine: rule and weights; None: side by side in every layer, with weights 1/K.
+        combine: rule and weights; None: side by side in every layer, with weights 1/K. Read-outs
+            have a block each, behind the vector of the plain encoder.
         pooling: how hidden states become one vector; None: the mean over tokens of the last layer.
         store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
         force: make the bank again even if the store has it.
@@ -220,7 +223,8 @@ def load_bank(
         run: device, threads and the like; None: the defaults.
 
     Returns:
-        The bank; `embed(texts)` returns float32 [N, F].
+        The bank; `embed(texts)` returns float32 [N, F]. Of a bank of blocks, `blocks(texts)` has
+        the features of each source, and `heads` what predicts from them.
 
     Raises:
         PrefixbankError: the bank does not exist, one of its prefixes was trained again since, or

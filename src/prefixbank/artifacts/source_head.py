@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.choices import Kind, Metric
+from prefixbank.errors import UsageError
 from prefixbank.store.artifact import Entry
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class SourceHead:
     """The head of one source task, a linear layer on its block.
 
     Args:
+        task: name of the task.
         kind: what it predicts.
         metric: how its predictions were scored in training.
         labels: names of its C classes; empty for a regression.
@@ -34,6 +36,7 @@ class SourceHead:
         bias: float32 [C].
     """
 
+    task: str
     kind: Kind
     metric: Metric
     labels: tuple[str, ...]
@@ -43,8 +46,13 @@ class SourceHead:
     def predict(self, block: np.ndarray) -> np.ndarray:
         """Return classes int64 [N], flags uint8 [N, C] or values float64 [N].
 
+        A class is an index into `labels`.
+
         Args:
             block: float32 [N, F], the block of this head's source.
+
+        Raises:
+            UsageError: it is not a block of this head's source.
         """
         import torch
 
@@ -53,16 +61,49 @@ class SourceHead:
         return predictions_of(self.kind, torch.from_numpy(self.outputs(block)))
 
     def outputs(self, block: np.ndarray) -> np.ndarray:
-        """Return logits, or values of a regression, float32 [N, C]."""
+        """Return logits, or values of a regression, float32 [N, C].
+
+        Args:
+            block: as for `predict`.
+
+        Raises:
+            UsageError: it is not a block of this head's source.
+        """
+        features = self.weight.shape[1]
+        if block.ndim != 2 or block.shape[1] != features:
+            raise UsageError(
+                f"an array of shape {list(block.shape)} for the head of {self.task}",
+                expected=f"the block of its source, [N, {features}]",
+                fix="bank.blocks(texts)[NAME] with bank.heads[NAME]",
+            )
         outputs: np.ndarray = block @ self.weight.T + self.bias
         return outputs
 
 
+def has_blocks(bank: Entry) -> bool:
+    """Whether a bank is one of blocks."""
+    return bool(bank.document["config"]["combine"]["rule"] == "blocks")
+
+
+def source_names(bank: Entry) -> list[str]:
+    """Return the names of the blocks of a bank's sources, in order; empty without blocks."""
+    names: list[str] = bank.document["config"].get("blocks", [])
+    return names
+
+
 def all_block_names(bank: Entry) -> list[str]:
-    """Return the names of the blocks of a bank, in order; empty for a bank without blocks."""
-    names: list[str] = bank.info.get("blocks", [])
-    plain = names and bank.document["config"]["combine"]["plain"]
-    return [PLAIN_BLOCK, *names] if plain else list(names)
+    """Return the names of all blocks of a bank, in order; empty for a bank without blocks."""
+    plain = has_blocks(bank) and bank.document["config"]["combine"]["plain"]
+    return [PLAIN_BLOCK, *source_names(bank)] if plain else source_names(bank)
+
+
+def block_sizes(bank: Entry) -> dict[str, int | None]:
+    """Return the name of each block of a bank, in order, and its number of features.
+
+    That of the plain vector is None: a bank does not know it.
+    """
+    sizes = {one["name"]: one["features"] for one in read_json(bank, BANK).get("blocks", [])}
+    return {name: sizes.get(name) for name in all_block_names(bank)}
 
 
 def read_heads(bank: Entry) -> dict[str, tuple[SourceHead, ...]]:
@@ -70,18 +111,18 @@ def read_heads(bank: Entry) -> dict[str, tuple[SourceHead, ...]]:
     from safetensors.numpy import load_file
 
     heads: dict[str, tuple[SourceHead, ...]] = {}
-    described = read_json(bank, BANK).get("heads", [])
-    for index, (name, tasks) in enumerate(zip(bank.info.get("blocks", []), described, strict=True)):
+    for index, block in enumerate(read_json(bank, BANK).get("blocks", [])):
         single = f"{index}.{HEAD}" in bank.files
         tensors = load_file(bank.file(f"{index}.{HEAD if single else HEADS}"))
-        heads[name] = tuple(
+        heads[block["name"]] = tuple(
             SourceHead(
+                task=bank.info["head_tasks"][index][number],
                 kind=task["kind"],
                 metric=task["metric"],
                 labels=tuple(task["labels"]),
                 weight=tensors["weight" if single else f"{number}.weight"],
                 bias=tensors["bias" if single else f"{number}.bias"],
             )
-            for number, task in enumerate(tasks)
+            for number, task in enumerate(block["heads"])
         )
     return heads

@@ -33,9 +33,10 @@ def refresh_command(ref: str, entry: Entry) -> str:
     """Return the command that combines the bank again from its current prefixes."""
     names = ",".join(entry.info["named"])
     combine, pooling = entry.document["config"]["combine"], entry.document["config"]["pooling"]
+    setting = "plain" if combine["rule"] == "blocks" else "normalize_weights"
     settings = [
         f"combine={combine['rule']}",
-        f"combine.normalize_weights={str(combine['normalize_weights']).lower()}",
+        f"combine.{setting}={str(combine[setting]).lower()}",
         _setting("pooling.position", pooling["position"])
         if isinstance(pooling["position"], list)
         else f"pooling={pooling['position']}",

@@ -127,14 +127,8 @@ def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
             return Planned(step=STEP, name=name)
         with open_corpus(config.corpus, _standard_input()) as corpus:
             ref = ("embeddings", name)
-            made = [context.ensure(unit) for unit in step.units(context, specs, corpus, name, ref)]
-        if bank is None or len(specs) == 1 and specs[0].block is None:
-            return made[0]
-        return context.ensure_from(
-            STEP,
-            name,
-            lambda: blocks.unit(specs, [one.entry for one in made], bank, name, ref),
-        )
+            units = step.units(context, specs, corpus, name, ref)
+            return blocks.ensure(context, units, specs, bank, name, ref)
 
 
 def search(config: SearchConfig, invocation: Invocation) -> list[Row]:

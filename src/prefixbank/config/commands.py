@@ -112,7 +112,7 @@ class TransferCombineConfig(TransferSimilarConfig):
     combine: CombineConfig = field(default_factory=CombineConfig)
     weight_by_similarity: bool = True
     """Weight each prefix by its similarity to the task, with weights that sum to 1. `false`: equal
-    weights, as `combine.normalize_weights` sets them."""
+    weights, as `combine.normalize_weights` sets them. Blocks have none."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -54,7 +54,7 @@ def read(context, files):
     """Return what embeds with the plain tiny encoder: vectors and which rows were truncated."""
 
     def run(rows: Texts, *, pooling: PoolingConfig | None = None, on_rows=None, **recipe):
-        return embed_rows(
+        (only,), cut = embed_rows(
             context,
             plain_bank(pooling or PoolingConfig()),
             files,
@@ -62,6 +62,7 @@ def read(context, files):
             EmbedRecipe(**recipe),
             on_rows,
         )
+        return only, cut
 
     return run
 

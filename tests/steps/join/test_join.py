@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -106,6 +108,31 @@ def test_mean_has_the_layout_of_each(store, embeddings):
     entries, _ = embeddings
     facts = read_json(joined(store, entries, "mean"), "embeddings.json")
     assert facts["layout"] == [segment(0)]
+
+
+@pytest.fixture
+def in_blocks(put, embeddings):
+    """Embeddings of the same rows in two blocks: the vectors of both artifacts, side by side."""
+    entries, vectors = embeddings
+
+    def write(out) -> None:
+        for index, entry in enumerate(entries):
+            shutil.copyfile(entry.file("test.parquet"), out / f"block-{index}.test.parquet")
+        blocks = [{"name": f"n{number}", "features": FEATURES} for number in range(2)]
+        whole = {"type": "float32", "features": 2 * FEATURES}
+        facts = read_json(entries[0], "embeddings.json")
+        write_json(out / "embeddings.json", {**facts, "vectors": whole, "blocks": blocks})
+
+    return put("embed", write, name="blocks", encoder={}), np.hstack(list(vectors))
+
+
+def test_vectors_of_blocks_are_joined_whole(store, embeddings, in_blocks):
+    (first, _), vectors = embeddings
+    entry, whole = in_blocks
+    for order, expected in (([entry, first], [whole, vectors[0]]), ([first, entry], None)):
+        made = joined(store, order, "concat")
+        expected = expected or [vectors[0], whole]
+        assert np.array_equal(read_vectors(made, "test"), np.hstack(expected))
 
 
 def test_key_follows_the_order(store, embeddings):

@@ -101,7 +101,6 @@ def make_parts(
         out: the artifact's folder.
     """
     recipe, reuse = own.spec.recipe, own.spec.reuse
-    embedded_before = 0 if reuse is None else reuse.texts_embedded
     for stem, rows in parts.items():
         if finished_part(own.part(stem)) is None:
             targets = [one for one in (own, *others) if finished_part(one.part(stem)) is None]
@@ -125,7 +124,7 @@ def make_parts(
         **_pooled(session, own),
     }
     if reuse is not None:
-        facts["reused_rows"] = count - (reuse.texts_embedded - embedded_before)
+        facts["reused_rows"] = count - sum(reuse.embedded[own.part(stem)] for stem in parts)
     write_json(out / FACTS, facts)
 
 

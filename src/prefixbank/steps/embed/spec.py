@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.embeddings import CALIBRATION
 from prefixbank.artifacts.prefix import block_file
-from prefixbank.artifacts.source_head import PLAIN_BLOCK
+from prefixbank.artifacts.source_head import PLAIN_BLOCK, has_blocks, source_names
 from prefixbank.choices import AllBlocks
 from prefixbank.config.schema import CALIBRATED, EmbedRecipe, PoolingConfig, effective
 from prefixbank.data.corpus.texts import Texts
@@ -135,13 +135,12 @@ def specs_of(
         pooling: of the plain encoder; a bank has its own.
         new_reuse: returns an index of earlier vectors; None: every text is embedded.
     """
-    described = None if bank is None else bank.document["config"]["combine"]
     blocks: list[SourceBlock | None] = [None]
-    if bank is not None and described is not None and described["rule"] == "blocks":
-        blocks = [None] if described["plain"] else []
+    if bank is not None and has_blocks(bank):
+        blocks = [None] if bank.document["config"]["combine"]["plain"] else []
         blocks += [
             SourceBlock(name=name, bank=bank, file=block_file(index))
-            for index, name in enumerate(bank.info["blocks"])
+            for index, name in enumerate(source_names(bank))
         ]
         bank = None
     return [
@@ -185,6 +184,11 @@ def chosen_blocks(
             fix=f"'probe.blocks=[{','.join(names[:2])}]'",
         )
     return [spec for spec in specs if spec.block_name in blocks]
+
+
+def are_blocks(specs: Sequence[EmbeddingSpec]) -> bool:
+    """Whether these are the blocks of one bank, of which at least one is that of a source."""
+    return any(spec.block is not None for spec in specs)
 
 
 def check_pairs(recipe: EmbedRecipe, parts: Iterable[Texts], name: str) -> None:
