@@ -60,7 +60,8 @@ USES = {
     "annotation": ("class Rows: ...\ndef mean(x: Rows): ...\n", {"mean", "Rows"}),
     "lambda": ("def one(): ...\nmean = lambda x: one()\n", {"mean", "one"}),
     "lambda as a default value of a method": (
-        "def one(): ...\nclass A:\n    def f(self, g=lambda x: one()): ...\ndef mean():\n    A().f()\n",
+        "def one(): ...\nclass A:\n    def f(self, g=lambda x: one()): ...\n"
+        "def mean():\n    A().f()\n",
         {"mean", "A", "A.f", "one"},
     ),
     "nested function": (
