@@ -48,6 +48,7 @@ from prefixbank.choices import (
     Sampling,
     Schedule,
     ScoredSplit,
+    SourcePairs,
     Summary,
     TaskLoader,
     TextStatesMode,
@@ -231,6 +232,10 @@ class PrefixConfig:
     from the plain encoder."""
     dropout: Share = 0.0
     """Probability that an entry of the prefix is set to zero in a training step."""
+    pairs: SourcePairs = "joint"
+    """How the prefix reads the texts of a pair in training: together; or `separate`, each alone to
+    a vector u or v, with the head on u, v, |u - v| and u * v. A bank reads as `embed` says, however
+    its prefixes were trained. Tasks of single texts are trained as ever."""
     task_embedding_fraction: Annotated[float, Gt(0), Le(1)] = 0.1
     """The prefix after this fraction of all optimizer steps is stored as the task embedding.
     Source: Vu et al. 2022 (2110.07904)."""

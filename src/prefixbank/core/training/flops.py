@@ -41,7 +41,11 @@ _COUNTED: dict[tuple[str, PrefixStart | None, Pooling], _Cost] = {}
 
 def shapes_of(batches: Iterable[Batch]) -> Counter[tuple[int, int]]:
     """Return the number of batches of each shape (B, T)."""
-    return Counter((len(batch.rows), batch.inputs["input_ids"].shape[1]) for batch in batches)
+    shapes: Counter[tuple[int, int]] = Counter()
+    for batch in batches:
+        texts, tokens = batch.inputs["input_ids"].shape
+        shapes[texts, tokens] += 1
+    return shapes
 
 
 def prefix_flops(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from prefixbank.artifacts.bank import pooling_from
+from prefixbank.choices import SourcePairs
 from prefixbank.config.schema import MultitaskRecipe, PrefixRecipe, TrainingConfig
 from prefixbank.core.prefix import AnyPrefix, PrefixStart
 from prefixbank.core.readout import encode_text, token_slot
@@ -30,7 +31,7 @@ from prefixbank.core.training.settings import (
     TrainingSettings,
 )
 from prefixbank.core.training.text_cache import TextCache, in_file, in_memory
-from prefixbank.data.encoders.batches import epoch_batches
+from prefixbank.data.encoders.batches import PairTokens, epoch_batches
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.encoders.prompts import prompt_words
@@ -49,7 +50,7 @@ from prefixbank.runtime.session import Session
 from prefixbank.runtime.tracking import tracked
 from prefixbank.steps.flops import prefix_training_flops
 from prefixbank.steps.train_prefix.batches import TokenizedTasks, mixed_batches
-from prefixbank.steps.train_prefix.mixture import Mixture
+from prefixbank.steps.train_prefix.mixture import Mixture, pairs_read
 
 TEXT_STATES = "text_states"
 """File of the kept states of texts in a training's work folder."""
@@ -168,12 +169,13 @@ def prepare(
     check_precision(device.name, recipe.optim.precision, setting="optim.precision")
     encoder = session.load(files, kind=recipe.prefix.kind)
     encoder.check_length(recipe.max_length_tokens)
-    rows = TokenizedTasks.of(encoder, mixture.tasks, recipe.max_length_tokens)
+    rows = TokenizedTasks.of(encoder, mixture.tasks, recipe.max_length_tokens, recipe.prefix.pairs)
     check_memory(
         encoder.shape,
         max(int(one.tokens.lengths.max()) for one in rows.train),
         recipe,
         free_bytes(device.name),
+        max(one.tokens.texts_per_row for one in rows.train),
     )
     return PreparedTraining(
         encoder=encoder,
@@ -254,6 +256,8 @@ def fit_settings(
     return FitSettings(
         start=start,
         task_embedding_fraction=prefix.task_embedding_fraction,
+        vector_lr=recipe.optim.vector_lr,
+        text_states=recipe.optim.text_states,
         **training_of(tasks, recipe),
     )
 
@@ -283,6 +287,7 @@ def _first_slots(encoder: Encoder, rows: TokenizedTasks, recipe: PrefixRecipe) -
     slots = []
     for index in range(recipe.prefix.length):
         tokens = rows.train[index % len(rows.train)].tokens
+        tokens = tokens.first if isinstance(tokens, PairTokens) else tokens
         row = rng.integers(len(tokens), size=1)
         token = int(rng.integers(tokens.lengths[row[0]]))
         slots.append(token_slot(encoder.model, tokens.batch(row).inputs, token))
@@ -322,7 +327,7 @@ def _text_encoder(
     return lambda inputs: cache.states(inputs, device)
 
 
-def _task_settings(task: Task) -> TaskSettings:
+def _task_settings(task: Task, pairs: SourcePairs) -> TaskSettings:
     """Return the settings of a task's head."""
     mean, scale = (0.0, 1.0) if task.kind != "regression" else _standard(task.train)
     return TaskSettings(
@@ -331,15 +336,17 @@ def _task_settings(task: Task) -> TaskSettings:
         num_outputs=task.num_outputs,
         label_mean=mean,
         label_scale=scale,
+        separate=pairs_read(task, pairs) == "separate",
     )
 
 
 def training_of(tasks: Sequence[Task], recipe: PrefixRecipe | MultitaskRecipe) -> dict[str, Any]:
     """Return the fields of `TrainingSettings`: all of `optim` but the batch size."""
     known = {field.name for field in fields(TrainingSettings)}
+    pairs = recipe.prefix.pairs if isinstance(recipe, PrefixRecipe) else "joint"
     return {
         **{name: value for name, value in asdict(recipe.optim).items() if name in known},
-        "tasks": tuple(_task_settings(task) for task in tasks),
+        "tasks": tuple(_task_settings(task, pairs) for task in tasks),
         "pooling": pooling_from(recipe.pooling),
         "seed": recipe.seed,
     }
