@@ -12,7 +12,7 @@ from prefixbank.choices import SourcePairs
 from prefixbank.core.shapes import Batch
 from prefixbank.core.training.sampling import epoch_plan
 from prefixbank.core.training.settings import TrainingResult
-from prefixbank.data.encoders.batches import PairTokens, Tokens, budget_batches, tokenize
+from prefixbank.data.encoders.batches import PairTokens, Tokens, budget_batches
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.tasks.task import Task
 
@@ -88,12 +88,12 @@ def _rows(
     tokens: Tokens | PairTokens
     if examples.pairs is not None and pairs == "separate":
         first, second = (
-            tokenize(encoder.tokenizer, texts, None, max_length_tokens)
+            encoder.tokenize(texts, None, max_length_tokens)
             for texts in (examples.texts, examples.pairs)
         )
         tokens = PairTokens(first=first, second=second)
     else:
-        tokens = tokenize(encoder.tokenizer, examples.texts, examples.pairs, max_length_tokens)
+        tokens = encoder.tokenize(examples.texts, examples.pairs, max_length_tokens)
     return Rows(tokens=tokens, labels=np.asarray(examples.labels))
 
 

@@ -250,11 +250,14 @@ def fit_settings(
         slots=slots,
         readouts=prefix.readouts,
         summary=prefix.summary,
+        normalised=prefix.norm == "layer",
         size=prefix.size,
     )
     return FitSettings(
         start=start,
         task_embedding_fraction=prefix.task_embedding_fraction,
+        vector_lr=recipe.optim.vector_lr,
+        text_states=recipe.optim.text_states,
         **training_of(tasks, recipe),
     )
 
