@@ -189,7 +189,7 @@ def prepare(
             _first_words(encoder, mixture.tasks, recipe),
             _first_slots(encoder, rows, recipe),
         ),
-        encode_text=_text_encoder(session, encoder, files, rows, recipe, work),
+        encode_text=_text_encoder(session, mixture.name, encoder, rows, recipe, work),
     )
 
 
@@ -296,8 +296,8 @@ def _first_slots(encoder: Encoder, rows: TokenizedTasks, recipe: PrefixRecipe) -
 
 def _text_encoder(
     session: Session,
+    name: str,
     encoder: Encoder,
-    files: EncoderFiles,
     rows: TokenizedTasks,
     recipe: PrefixRecipe,
     work: Path,
@@ -311,7 +311,7 @@ def _text_encoder(
     """
     if recipe.prefix.kind != "readout":
         return None
-    model = session.inference_model(files, recipe.optim.precision)
+    model = session.inference_model(encoder.files, recipe.optim.precision)
     dtype = {"recomputed": None, "cached_fp32": torch.float32, "cached_fp16": torch.float16}[
         recipe.optim.text_states
     ]
@@ -322,9 +322,31 @@ def _text_encoder(
     device = next(model.parameters()).device
     allocate = in_file(work / TEXT_STATES) if session.run.text_states_in == "disk" else in_memory
     cache = TextCache(batches, encoder.shape, dtype, allocate)
+    total = sum(len(batch.rows) for batch in batches)
     with MixedPrecision(recipe.optim.precision, device).autocast(), torch.no_grad():
-        cache.fill(model)
+        cache.fill(model, _encoding_listener(session, name, total))
     return lambda inputs: cache.states(inputs, device)
+
+
+def _encoding_listener(session: Session, name: str, total: int) -> Callable[[int], None]:
+    """Return a listener that emits the number of encoded texts as progress."""
+    done = 0
+
+    def on_rows(count: int) -> None:
+        nonlocal done
+        done += count
+        session.emit(
+            Event(
+                kind="progress",
+                step="train-prefix",
+                name=name,
+                done=done,
+                total=total,
+                text="encoding texts",
+            )
+        )
+
+    return on_rows
 
 
 def _task_settings(task: Task, pairs: SourcePairs) -> TaskSettings:
