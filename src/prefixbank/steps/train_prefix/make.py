@@ -27,9 +27,8 @@ from prefixbank.core.training.settings import (
     FitResult,
     FitSettings,
     TaskSettings,
-    TrainingSettings,
 )
-from prefixbank.core.training.text_cache import TextCache, in_file, in_memory
+from prefixbank.core.training.text_cache import TextCache, in_memory
 from prefixbank.data.encoders.batches import epoch_batches
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.encoders.files import EncoderFiles
@@ -45,6 +44,7 @@ from prefixbank.runtime.device import (
     open_device,
 )
 from prefixbank.runtime.events import Event
+from prefixbank.runtime.scratch import in_file
 from prefixbank.runtime.session import Session
 from prefixbank.runtime.tracking import tracked
 from prefixbank.steps.flops import prefix_training_flops
@@ -334,8 +334,8 @@ def _task_settings(task: Task) -> TaskSettings:
 
 
 def training_of(tasks: Sequence[Task], recipe: PrefixRecipe | MultitaskRecipe) -> dict[str, Any]:
-    """Return the fields of `TrainingSettings`: all of `optim` but the batch size."""
-    known = {field.name for field in fields(TrainingSettings)}
+    """Return the fields of the settings of a training: all of `optim` but the batch size."""
+    known = {field.name for field in fields(FitSettings)}
     return {
         **{name: value for name, value in asdict(recipe.optim).items() if name in known},
         "tasks": tuple(_task_settings(task) for task in tasks),
