@@ -51,6 +51,7 @@ from prefixbank.config.schema import (
     PrefixConfig,
     PrefixRecipe,
     ProbeConfig,
+    ProbeRecipe,
     SplitNames,
     TaskConfig,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "PrefixResult",
     "PrefixbankError",
     "ProbeConfig",
+    "ProbeRecipe",
     "ProbeResult",
     "Rows",
     "RunConfig",
@@ -305,7 +307,7 @@ def probe(
     task: str | TaskConfig | Task,
     *,
     encoder: str | EncoderConfig = "bank",
-    recipe: EmbedRecipe | None = None,
+    recipe: ProbeRecipe | None = None,
     pooling: PoolingConfig | None = None,
     probe: ProbeConfig | None = None,
     name: str = "",
@@ -322,7 +324,7 @@ def probe(
             multi-task encoder, `none` the plain encoder.
         task: as in `train_prefix`.
         encoder: with `bank="none"`, the encoder by name, or where it is.
-        recipe: length, precision and type of the vectors; None: the defaults.
+        recipe: how pairs are read, length, precision and type of the vectors; None: the defaults.
         pooling: with `bank="none"`, how hidden states become one vector.
         probe: model, protocol and scoring; None: the defaults.
         name: name of the probe; empty: `<task>@<bank>`. The ref `probe/<name>` is set.
@@ -339,7 +341,7 @@ def probe(
         PrefixbankError: something is wrong with the bank, the task or the settings.
     """
     config = ProbeCommandConfig(
-        **_fields_of(_or_default("recipe", recipe, EmbedRecipe)),
+        **_fields_of(_or_default("recipe", recipe, ProbeRecipe)),
         bank=_text_for(open_store(store), "bank", bank),
         name=name,
         task=_task_config(task),

@@ -62,6 +62,7 @@ def rows(put) -> dict[str, dict]:
                     "validation": 0.6,
                     "train_rows": 8,
                     "draws": 2,
+                    "fits": [{}, {}],
                 }
             },
             task="mood",
@@ -152,12 +153,10 @@ def test_row_of_a_probe_has_every_score_once(rows):
 
 def test_row_without_a_bank_says_none(put):
     probe = {"metric": "accuracy", "test": SCORES, "validation": 0.6, "train_rows": 8, "draws": 2}
-    assert (
-        summary(put("probe", {"probe.json": probe}, task="mood", bank=None, encoder=ENCODER))[
-            "bank"
-        ]
-        == "none"
+    entry = put(
+        "probe", {"probe.json": {**probe, "fits": [{}]}}, task="mood", bank=None, encoder=ENCODER
     )
+    assert summary(entry)["bank"] == "none"
 
 
 def test_report_is_flattened_in_its_own_order(rows):

@@ -13,6 +13,7 @@ from pathlib import Path
 from torch import Tensor
 
 from prefixbank.artifacts.json_files import read_json, write_json
+from prefixbank.artifacts.pooling import pooling_in
 from prefixbank.artifacts.prefix import TENSORS, block_file
 from prefixbank.artifacts.source_head import BANK, HEAD, HEADS
 from prefixbank.artifacts.tensors import prefix_from, prefix_tensors, read_tensors, write_tensors
@@ -93,7 +94,7 @@ def _write_blocks(
 def read_bank(entry: Entry) -> Bank | BlockBank:
     """Return the bank in an artifact."""
     described = read_json(entry, BANK)
-    pooling = Pooling(**described["pooling"])
+    pooling = pooling_from(pooling_in(described["pooling"]))
     if described["rule"] == "blocks":
         readouts = [
             read_readout(entry, block_file(index)) for index in range(len(described["blocks"]))

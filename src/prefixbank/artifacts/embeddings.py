@@ -7,6 +7,7 @@ select the columns they need, since a file may have more (`steps/embed/reuse.py`
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -17,9 +18,11 @@ from safetensors.numpy import load_file
 
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.choices import BinaryThreshold, VectorType
+from prefixbank.core.layout import Layout, Segment
 from prefixbank.core.quantize import Calibration, dequantize, needs_calibration, quantize
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON
 
 STEP = "embed"
 FACTS, CALIBRATION = "embeddings.json", "calibration.safetensors"
@@ -202,6 +205,17 @@ def _by_block(
     ):
         file = f"{start}{CALIBRATION}"
         yield block, kind, read_calibration(entry.file(file)) if file in entry.files else None
+
+
+def describe_layout(layout: Layout) -> list[JSON]:
+    """Return the segments of a vector as `embeddings.json` lists them under `layout`."""
+    return [asdict(segment) for segment in layout.segments]
+
+
+def read_layout(entry: Entry) -> Layout:
+    """Return which reading, layer and position each feature of the vectors comes from."""
+    described = read_json(entry, FACTS)["layout"]
+    return Layout(segments=tuple(Segment(**segment) for segment in described))
 
 
 def read_calibration(path: Path) -> Calibration:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prefixbank.artifacts.json_files import read_json
+from prefixbank.artifacts.probe import PROBE, choice_in
 from prefixbank.artifacts.source_head import BANK, block_sizes
 from prefixbank.store.artifact import Entry
 
@@ -89,7 +90,7 @@ def _multitask(entry: Entry) -> dict[str, Any]:
 
 
 def _probe(entry: Entry) -> dict[str, Any]:
-    result = read_json(entry, "probe.json")
+    result = read_json(entry, PROBE)
     test = result["test"]
     scores = {
         "metric": result["metric"],
@@ -112,6 +113,7 @@ def _probe(entry: Entry) -> dict[str, Any]:
         "encoder": entry.info["encoder"]["name"],
         **scores,
         **size,
+        "chosen": choice_in(result),
         **others,
     }
 

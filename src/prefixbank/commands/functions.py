@@ -152,28 +152,38 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
         invocation: where to run, and who listens.
         task: a task in memory, in place of `config.task`.
     """
-    from prefixbank.steps.embed import blocks
     from prefixbank.steps.embed import step as embed_step
     from prefixbank.steps.embed.source import resolve_bank_and_encoder
-    from prefixbank.steps.embed.spec import specs_of
+    from prefixbank.steps.embed.spec import chosen_blocks, specs_of
     from prefixbank.steps.probe import step
-    from prefixbank.steps.probe.splits import splits_of
+    from prefixbank.steps.probe.splits import pairs_for, splits_of
 
     step.check_settings(config.probe)
     with invocation.context(config.run) as context:
         bank, files, pooling = resolve_bank_and_encoder(context, config)
-        step.check_layers(config.probe, pooling.layers)
+        step.check_choices(config.probe, pooling)
         target = _task(context, config.task, task)
         name = config.name or f"{target.name}@{_name_of_bank(config.bank)}"
         parts = embed_step.parts_of_task(target, splits_of(config.probe))
-        specs = specs_of(bank, files, recipe_of(config, EmbedRecipe), pooling)
+        recipe = recipe_of(config, EmbedRecipe, pairs=pairs_for(config.pairs, target))
+        specs = chosen_blocks(specs_of(bank, files, recipe, pooling), config.probe.blocks)
         sought = [embed_step.Sought(spec=spec) for spec in specs]
-        units = embed_step.units(context, sought, parts, name)
-        embeddings = blocks.ensure(context, units, specs, bank, name)
+        made = context.ensure_together(embed_step.units(context, sought, parts, name))
         return context.ensure_from(
             step.STEP,
             name,
-            lambda: step.unit(embeddings.entry, target, config.probe, name, ("probe", name)),
+            lambda: step.unit(
+                step.Probed(
+                    embeddings=tuple(one.entry for one in made),
+                    bank=bank,
+                    blocks=tuple(spec.block_name for spec in specs if bank != spec.bank),
+                ),
+                target,
+                config.probe,
+                name,
+                ("probe", name),
+                choose_reading=config.pairs == "best",
+            ),
         )
 
 
@@ -181,10 +191,10 @@ def run_experiment(config: RunExperimentConfig, invocation: Invocation) -> Plann
     """Run a whole experiment and return its report."""
     from prefixbank.steps.probe import step as probe_step
     from prefixbank.studies import experiment
+    from prefixbank.studies.graph import probe_pooling
 
     probe_step.check_settings(config.probe)
-    layers = "concat_last" if config.experiment.probe_last_layers else config.pooling.layers
-    probe_step.check_layers(config.probe, layers)
+    probe_step.check_choices(config.probe, probe_pooling(config))
     with invocation.context(config.run) as context:
         return experiment.run_experiment(context, _experiment(config, invocation))
 

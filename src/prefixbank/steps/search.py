@@ -21,8 +21,9 @@ from prefixbank.artifacts.embeddings import (
 )
 from prefixbank.artifacts.encoder import encoder_of, listing_of
 from prefixbank.artifacts.json_files import read_json
+from prefixbank.artifacts.pooling import pooling_in
 from prefixbank.config.commands import CorpusConfig, SearchConfig
-from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig
+from prefixbank.config.schema import EmbedRecipe, EncoderConfig
 from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
 from prefixbank.data.corpus.corpus import open_corpus
@@ -85,7 +86,7 @@ class Embeddings:
                 fix="embed with pairs=joint",
             )
         bank = (
-            plain_bank(PoolingConfig(**pooling))
+            plain_bank(pooling_in(pooling))
             if entry.info["bank"] is None
             else _bank_of(session, entry)
         )

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from prefixbank.choices import PrefixKind
 from prefixbank.core.shapes import Batch
 from prefixbank.core.training import loop as training_module
 from prefixbank.core.training.fit import fit_prefix
@@ -44,20 +45,22 @@ def fit(
     events: list[FitEvent] | None = None,
     train: Callable[[int], list[Batch]] | None = None,
     by: Callable[..., Any] = fit_prefix,
+    prefix: PrefixKind = "deep",
     **changes: Any,
 ) -> Any:
     """Fit on the first `rows` texts with `SETTINGS` changed.
 
-    Names of `PrefixStart` and `TaskSettings` reach start and task.
+    Names of `PrefixStart` and `TaskSettings` reach start and task; `kind` is the task's.
 
-    `by` is the function that fits.
+    `by` is the function that fits, `prefix` the kind of prefix.
     """
-    start, task = (
+    task, start = (
         {name: changes.pop(name) for name in list(changes) if hasattr(part, name)}
-        for part in (SETTINGS.start, SETTINGS.tasks[0])
+        for part in (SETTINGS.tasks[0], SETTINGS.start)
     )
     wanted = replace(SETTINGS.tasks[0], **task)
-    settings = replace(SETTINGS, start=replace(SETTINGS.start, **start), tasks=(wanted,), **changes)
+    begin = replace(SETTINGS.start, kind=prefix, **start)
+    settings = replace(SETTINGS, start=begin, tasks=(wanted,), **changes)
     validation = batch_of(
         VALIDATION, labels_of(wanted.kind, VALIDATION_CLASSES), range(len(VALIDATION))
     )

@@ -111,7 +111,7 @@ def prompt_by_hand(rows: int, tokens: int, length: int) -> int:
 
 @pytest.mark.parametrize(("rows", "tokens"), SIZES)
 def test_step_of_a_soft_prompt_is_the_hand_count(bert: BertModel, rows: int, tokens: int):
-    found = prefix_flops(bert, SHAPE, replace(START, soft=True), MEAN, {2: {(rows, tokens): 1}})
+    found = prefix_flops(bert, SHAPE, replace(START, kind="soft"), MEAN, {2: {(rows, tokens): 1}})
     assert found == prompt_by_hand(rows, tokens, START.length) + head(rows, 2)
 
 
@@ -120,7 +120,7 @@ def test_many_shapes_with_a_soft_prompt_are_the_hand_count(bert: BertModel):
         times * (prompt_by_hand(*size, START.length) + head(size[0], 3))
         for size, times in MANY.items()
     )
-    assert prefix_flops(bert, SHAPE, replace(START, soft=True), MEAN, {3: MANY}) == by_hand
+    assert prefix_flops(bert, SHAPE, replace(START, kind="soft"), MEAN, {3: MANY}) == by_hand
 
 
 def test_network_behind_a_prefix_counts_once_in_each_step(bert: BertModel):
@@ -173,7 +173,7 @@ def test_count_is_that_of_a_real_step(name: str, tuned: bool):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_count_of_a_soft_prompt_is_that_of_a_real_step(name: str):
-    family, start = FAMILIES[name], replace(START, soft=True)
+    family, start = FAMILIES[name], replace(START, kind="soft")
     model = family.build(mask_token_id=4)
     model.set_attn_implementation(ATTENTION)
     shape = EncoderShape(

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
@@ -83,6 +83,7 @@ FAMILIES: Mapping[str, Family] = {
     "ALBERT": family("Albert", more={"embedding_size": 16}, recomputes=False),
     "ModernBERT": family("ModernBert", more=MODERNBERT_SIZES, layers=4),
     "EuroBERT": family("EuroBert", more={"num_key_value_heads": 2}, kv_heads=2),
+    "Llama": family("Llama", more={"num_key_value_heads": 2}, kv_heads=2),
 }
 REFUSED: Mapping[str, Family] = {
     "MPNet": family("MPNet"),
@@ -115,6 +116,31 @@ def new_tokenizer(**settings: Any) -> PreTrainedTokenizerFast:
     )
 
 
+def bare_tokenizer() -> PreTrainedTokenizerFast:
+    """A token for each byte and no special tokens around a text, as raw language models have it.
+
+    There is a token that ends a text, and none for padding.
+    """
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: number for number, letter in enumerate(["[END]", *letters])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="[END]", model_max_length=MAX_TOKENS
+    )
+
+
+def bare_llama(folder: Path) -> Path:
+    """Write a small causal language model with such a tokenizer."""
+    family = Family(
+        model="LlamaModel",
+        config="LlamaConfig",
+        more={"num_key_value_heads": 2, "vocab_size": 257, "pad_token_id": None},
+    )
+    return write_encoder(folder, family, tokenizer=bare_tokenizer())
+
+
 def write_encoder(
     folder: Path,
     family: Family = FAMILIES["BERT"],
@@ -129,9 +155,9 @@ def write_encoder(
     return folder
 
 
-def files_in(folder: Path) -> EncoderFiles:
+def files_in(folder: Path, **settings: Any) -> EncoderFiles:
     """What loading starts from."""
-    return locate_encoder(EncoderConfig(name="toy", source="folder", path=str(folder)))
+    return locate_encoder(EncoderConfig(name="toy", source="folder", path=str(folder), **settings))
 
 
 def change_json(path: Path, change: Callable[[Any], Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import shutil
@@ -14,7 +15,11 @@ import huggingface_hub.errors as hub_errors
 import pytest
 
 from prefixbank.config.schema import EncoderConfig
-from prefixbank.data.encoders.files import SHARDED_WEIGHTS, describe_folder, locate_encoder
+from prefixbank.data.encoders.files import (
+    SHARDED_WEIGHTS,
+    describe_folder,
+    locate_encoder,
+)
 from prefixbank.errors import EncoderError, HubError, PrefixbankError
 from tests.data.encoders.models import change_json, files_in
 
@@ -196,6 +201,30 @@ def test_package_is_found_without_being_imported(tmp_path: Path, monkeypatch: py
     (package / "__init__.py").write_text("raise AssertionError('imported')", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     assert locate_encoder(EncoderConfig()).folder == package / "model"
+
+
+@pytest.mark.parametrize(
+    ("settings", "lines"),
+    [
+        ({}, b""),
+        ({"layers": 0, "pair_separator": ""}, b""),
+        ({"layers": 2}, b"encoder.layers\x002\n"),
+        ({"pair_separator": "\n"}, b'encoder.pair_separator\0"\\n"\n'),
+        (
+            {"layers": 3, "pair_separator": "|"},
+            b'encoder.layers\x003\nencoder.pair_separator\0"|"\n',
+        ),
+    ],
+)
+def test_digest_is_of_a_line_for_each_file_and_each_setting_that_is_no_default(
+    tmp_path: Path, settings: dict[str, Any], lines: bytes
+):
+    write_files(tmp_path)
+    names = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+    hashes = (hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in names)
+    listed = "".join(f"{name}\0{one}\n" for name, one in zip(names, hashes, strict=True))
+    digest = hashlib.sha256(listed.encode() + lines).hexdigest()
+    assert files_in(tmp_path, **settings).digest == digest
 
 
 def test_missing_package_is_an_error_that_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):

