@@ -353,6 +353,7 @@ STEPS = [
     if fnmatchcase(module.path, "steps/*/step.py")
     or module.name
     in (
+        "runtime.converted_encoder",
         "runtime.tiny_encoder",
         "steps.average",
         "steps.combine",

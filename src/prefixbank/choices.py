@@ -26,6 +26,8 @@ BinaryThreshold = Literal["median", "zero"]
 # Prefixes and their training.
 PrefixKind = Literal["deep", "soft", "readout"]
 Summary = Literal["mean", "concat"]
+Norm = Literal["none", "layer"]
+SourcePairs = Literal["joint", "separate"]
 TextStatesMode = Literal["recomputed", "cached_fp32", "cached_fp16"]
 TextStatesPlace = Literal["memory", "disk"]
 InitFit = Literal["exact", "truncate", "tile"]

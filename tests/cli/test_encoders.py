@@ -10,7 +10,7 @@ import pytest
 
 import prefixbank
 from prefixbank.config.schema import EmbedRecipe
-from tests.data.encoders.models import bare_llama
+from tests.data.encoders.models import bare_llama, stand_in_for_smollm2
 
 SHORT = "max_length_tokens=32"
 
@@ -81,3 +81,12 @@ def test_pairs_without_a_mark_between_them_are_refused(cli, llama, tmp_path):
     joined.write_text('text\n"one\ntwo"\n', encoding="utf-8")
     whole = cli.done("embed", "bank=none", f"corpus.path={joined}", SHORT, *llama)
     assert np.array_equal(vectors_of(separated), vectors_of(whole))
+
+
+def test_encoder_of_a_gguf_file_is_converted_and_embeds(cli, lines, tmp_path):
+    with stand_in_for_smollm2(tmp_path / "packages"):
+        ran = cli.done("embed", "bank=none", "encoder=smollm2", f"corpus.path={lines}", SHORT)
+        again = cli.done("embed", "bank=none", "encoder=smollm2", f"corpus.path={lines}", SHORT)
+    assert ran.steps[0] == ("encoder", "smollm2", "note") and vectors_of(ran).shape == (3, 32)
+    assert [step for *_, step in again.steps] == ["hit"]
+    assert cli.done("cache", "ls", "converted-encoder").result[0]["step"] == "converted-encoder"

@@ -20,6 +20,7 @@ from prefixbank.config.commands import (
 )
 from prefixbank.config.compose import (
     compose,
+    compose_encoder,
     compose_task,
     conf_root,
     override_recipe,
@@ -383,3 +384,8 @@ def test_pooling_option_is_its_position(position: str):
 def test_separator_may_be_a_line_break_as_a_shell_passes_it(text: str, separator: str):
     found = compose(EmbedConfig, [f"encoder.pair_separator={text}", "corpus.path=x"])
     assert found.encoder.pair_separator == separator
+
+
+def test_smollm2_is_read_through_its_lower_half_with_a_line_break_between_pairs():
+    found = compose_encoder("smollm2")
+    assert (found.layers, found.pair_separator) == (16, "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -176,6 +177,14 @@ def test_block_has_mean_zero_and_variance_one(bert: BertModel):
     assert torch.allclose(found.var(dim=1, unbiased=False), torch.ones(3), atol=1e-3)
 
 
+def test_block_that_is_not_normalised_is_the_mean_of_the_read_outs(bert: BertModel):
+    inputs = inputs_of(LENGTHS)
+    plain, scaled = new_readout(normalised=False), new_readout()
+    found = block(bert, inputs, plain)
+    assert distance(block(bert, inputs, scaled), functional.layer_norm(found, (32,))) < 1e-5
+    assert float(found.var(dim=1, unbiased=False).min()) < 0.98
+
+
 @pytest.mark.parametrize("model", [new_bert, new_albert, new_llama])
 def test_text_is_that_of_the_plain_encoder_to_the_last_bit(model):
     model, inputs = model(), inputs_of(LENGTHS)
@@ -283,8 +292,8 @@ def test_other_texts_other_slots_and_other_vectors_change_a_block(bert: BertMode
     found = block(bert, inputs, readout)
     for other in (
         block(bert, inputs_of((6,), seed=1), readout),
-        block(bert, inputs, Readout(vectors=readout.vectors, slots=new_readout(1).slots)),
-        block(bert, inputs, Readout(vectors=new_readout(1).vectors, slots=readout.slots)),
+        block(bert, inputs, replace(readout, slots=new_readout(1).slots)),
+        block(bert, inputs, replace(readout, vectors=new_readout(1).vectors)),
     ):
         assert distance(found, other) > 1e-2
 
@@ -298,7 +307,7 @@ def test_read_outs_of_a_causal_encoder_see_all_tokens_and_each_other():
         changed = {**inputs, "input_ids": inputs["input_ids"].clone()}
         changed["input_ids"][0, token] = 1
         assert distance(found, block(llama, changed, readout)) > 1e-4
-    turned = Readout(vectors=readout.vectors.flip(0), slots=readout.slots)
+    turned = replace(readout, vectors=readout.vectors.flip(0))
     assert distance(found, block(llama, inputs, turned)) < 1e-5
 
 

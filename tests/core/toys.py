@@ -128,6 +128,7 @@ def new_readout(
     length: int = 3,
     size: int = 0,
     joined: bool = False,
+    normalised: bool = True,
     shape: EncoderShape = SHAPE,
     vector_size: int = SHAPE.hidden_size,
 ) -> Readout:
@@ -140,10 +141,11 @@ def new_readout(
     vectors = torch.randn(count, vector_size, generator=generator)
     slots = torch.randn(shape.prefix_shape(length), generator=generator)
     if not size:
-        return Readout(vectors=vectors, slots=slots)
+        return Readout(vectors=vectors, slots=slots, normalised=normalised)
     return Readout(
         vectors=vectors,
         slots=slots,
+        normalised=normalised,
         weight=torch.randn(size, inputs, generator=generator) / inputs**0.5,
         bias=torch.randn(size, generator=generator),
     )

@@ -77,7 +77,7 @@ def _write_blocks(
         weight = next(one for one in read_tensors(entry, head).values() if one.dim() == 2)
         result = read_json(entry, "result.json")
         heads = [
-            {fact: task[fact] for fact in ("kind", "labels", "metric")}
+            {fact: task[fact] for fact in ("kind", "labels", "metric", "pairs")}
             for task in result.get("tasks", [result])
         ]
         blocks.append({"name": name, "features": weight.shape[1], "heads": heads})

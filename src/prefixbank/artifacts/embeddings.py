@@ -209,7 +209,10 @@ def _by_block(
 
 def describe_layout(layout: Layout) -> list[JSON]:
     """Return the segments of a vector as `embeddings.json` lists them under `layout`."""
-    return [asdict(segment) for segment in layout.segments]
+    return [
+        {name: value for name, value in asdict(segment).items() if name != "readouts" or value}
+        for segment in layout.segments
+    ]
 
 
 def read_layout(entry: Entry) -> Layout:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.choices import Kind, Metric
+from prefixbank.choices import Kind, Metric, SourcePairs
 from prefixbank.errors import UsageError
 from prefixbank.store.artifact import Entry
 
@@ -32,7 +32,9 @@ class SourceHead:
         kind: what it predicts.
         metric: how its predictions were scored in training.
         labels: names of its C classes; empty for a regression.
-        weight: float32 [C, F].
+        pairs: `separate`: it was trained on u, v, |u - v| and u * v, the blocks of each text of a
+            pair alone.
+        weight: float32 [C, F], or [C, 4F] of `separate`.
         bias: float32 [C].
     """
 
@@ -40,44 +42,74 @@ class SourceHead:
     kind: Kind
     metric: Metric
     labels: tuple[str, ...]
+    pairs: SourcePairs
     weight: np.ndarray
     bias: np.ndarray
 
-    def predict(self, block: np.ndarray) -> np.ndarray:
+    def predict(self, block: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
         """Return classes int64 [N], flags uint8 [N, C] or values float64 [N].
 
         A class is an index into `labels`.
 
         Args:
             block: float32 [N, F], the block of this head's source.
+            second: that of the second texts, where `block` is that of the first texts alone; for a
+                head with `pairs` as `separate`, and for no other.
 
         Raises:
-            UsageError: it is not a block of this head's source.
+            UsageError: it is not a block of this head's source, or `second` is missing, or there
+                should be none.
         """
         import torch
 
         from prefixbank.core.training.heads import predictions_of
 
-        return predictions_of(self.kind, torch.from_numpy(self.outputs(block)))
+        return predictions_of(self.kind, torch.from_numpy(self.outputs(block, second)))
 
-    def outputs(self, block: np.ndarray) -> np.ndarray:
+    def outputs(self, block: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
         """Return logits, or values of a regression, float32 [N, C].
 
         Args:
             block: as for `predict`.
+            second: as for `predict`.
 
         Raises:
-            UsageError: it is not a block of this head's source.
+            UsageError: as for `predict`.
         """
-        features = self.weight.shape[1]
-        if block.ndim != 2 or block.shape[1] != features:
+        import numpy as np
+
+        from prefixbank.core.pairs import pair_features
+
+        if (second is None) != (self.pairs == "joint"):
+            raise _other_pairs(self.pairs)
+        parts = 1 if second is None else 4
+        features = self.weight.shape[1] // parts
+        if any(
+            one.ndim != 2 or one.shape[1] != features for one in (block, second) if one is not None
+        ):
             raise UsageError(
                 f"an array of shape {list(block.shape)} for the head of {self.task}",
                 expected=f"the block of its source, [N, {features}]",
                 fix="bank.blocks(texts)[NAME] with bank.heads[NAME]",
             )
+        if second is not None:
+            block = np.concatenate([block, second, pair_features(block, second)], axis=1)
         outputs: np.ndarray = block @ self.weight.T + self.bias
         return outputs
+
+
+def _other_pairs(pairs: SourcePairs) -> UsageError:
+    if pairs == "joint":
+        return UsageError(
+            "blocks of second texts for a head that reads pairs jointly",
+            expected="one block, of texts or of joint pairs",
+            fix="head.predict(block)",
+        )
+    return UsageError(
+        "one block for a head of prefix.pairs=separate",
+        expected="the blocks of the first and of the second texts, each embedded alone",
+        fix="head.predict(first, second)",
+    )
 
 
 def has_blocks(bank: Entry) -> bool:
@@ -120,6 +152,7 @@ def read_heads(bank: Entry) -> dict[str, tuple[SourceHead, ...]]:
                 kind=task["kind"],
                 metric=task["metric"],
                 labels=tuple(task["labels"]),
+                pairs=task["pairs"],
                 weight=tensors["weight" if single else f"{number}.weight"],
                 bias=tensors["bias" if single else f"{number}.bias"],
             )

@@ -196,7 +196,7 @@ def run_experiment(config: RunExperimentConfig, invocation: Invocation) -> Plann
     probe_step.check_settings(config.probe)
     probe_step.check_choices(config.probe, probe_pooling(config))
     with invocation.context(config.run) as context:
-        return experiment.run_experiment(context, _experiment(config, invocation))
+        return experiment.run_experiment(context, experiment_of(config, invocation))
 
 
 def transfer_similar(config: TransferSimilarConfig, invocation: Invocation) -> list[Row]:
@@ -234,10 +234,11 @@ def transfer_map(config: TransferMapConfig, invocation: Invocation) -> Planned:
     from prefixbank.studies.transfer_map import run_map
 
     with invocation.context(config.run) as context:
-        return run_map(context, _experiment(config, invocation))
+        return run_map(context, experiment_of(config, invocation))
 
 
-def _experiment(config: RunExperimentConfig, invocation: Invocation) -> Experiment:
+def experiment_of(config: RunExperimentConfig, invocation: Invocation) -> Experiment:
+    """Return an experiment, with what depends on where the command runs."""
     from prefixbank.config.compose import override_recipe
     from prefixbank.studies.graph import Experiment
 

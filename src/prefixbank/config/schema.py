@@ -31,6 +31,7 @@ from prefixbank.choices import (
     InitFit,
     Kind,
     Metric,
+    Norm,
     OptimizerName,
     Pairs,
     PoolingLayers,
@@ -47,6 +48,7 @@ from prefixbank.choices import (
     Sampling,
     Schedule,
     ScoredSplit,
+    SourcePairs,
     Summary,
     TaskLoader,
     TextStatesMode,
@@ -198,6 +200,9 @@ class PrefixConfig:
     summary: Summary = only_with("mean", kind="readout")
     """What becomes of the last states of the read-outs: their mean, or all of them side by side,
     projected to `size` features."""
+    norm: Norm = only_with("none", kind="readout")
+    """`layer`: scale the summary to mean 0 and variance 1 over its features. For encoders whose
+    states have no norm behind them, such as the lower layers of a language model."""
     size: Natural = only_with(0, kind="readout")
     """Number of features of a block: a learned projection, trained with the head. 0: none, a block
     has as many features as the encoder's states."""
@@ -227,6 +232,10 @@ class PrefixConfig:
     from the plain encoder."""
     dropout: Share = 0.0
     """Probability that an entry of the prefix is set to zero in a training step."""
+    pairs: SourcePairs = "joint"
+    """How the prefix reads the texts of a pair in training: together; or `separate`, each alone to
+    a vector u or v, with the head on u, v, |u - v| and u * v. A bank reads as `embed` says, however
+    its prefixes were trained. Tasks of single texts are trained as ever."""
     task_embedding_fraction: Annotated[float, Gt(0), Le(1)] = 0.1
     """The prefix after this fraction of all optimizer steps is stored as the task embedding.
     Source: Vu et al. 2022 (2110.07904)."""

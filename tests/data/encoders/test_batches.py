@@ -10,7 +10,13 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from prefixbank.core.shapes import Batch
 from prefixbank.core.training.sampling import BUCKET_BATCHES
-from prefixbank.data.encoders.batches import Tokens, budget_batches, epoch_batches, tokenize
+from prefixbank.data.encoders.batches import (
+    PairTokens,
+    Tokens,
+    budget_batches,
+    epoch_batches,
+    tokenize,
+)
 from prefixbank.errors import EncoderError, UsageError
 from tests.data.encoders.models import PAD, WORDS, bare_tokenizer, new_tokenizer
 
@@ -358,3 +364,31 @@ def test_like_lengths_are_sought_among_a_bounded_number_of_batches():
 def test_batches_of_an_epoch_come_in_no_order_of_length():
     widths = [batch.inputs["input_ids"].shape[1] for batch in epoch(tokens_of(200))]
     assert widths != sorted(widths) and widths != sorted(widths, reverse=True)
+
+
+def pairs_apart(rows: int) -> PairTokens:
+    return PairTokens(first=tokens_of(rows, seed=1), second=tokens_of(rows, seed=2))
+
+
+def test_pairs_apart_are_first_texts_above_second_ones_of_one_width():
+    pairs, rows = pairs_apart(9), np.array([4, 0, 7])
+    batch = pairs.batch(rows, np.arange(9))
+    ids, mask = batch.inputs["input_ids"], batch.inputs["attention_mask"]
+    wanted = [*pairs.first.lengths[rows].tolist(), *pairs.second.lengths[rows].tolist()]
+    assert mask.sum(dim=1).tolist() == wanted and ids.shape == (6, max(wanted))
+    assert ids[:, 0].tolist() == [14, 10, 17] * 2 and batch.labels.tolist() == rows.tolist()
+
+
+def test_pairs_apart_stay_within_the_budget_that_counts_both_texts():
+    batches = list(budget_batches(pairs_apart(50), 200))
+    assert sorted(rows_of(batches)) == list(range(50))
+    assert all(batch.inputs["input_ids"].numel() <= 200 for batch in batches)
+
+
+def test_pair_apart_is_truncated_if_one_of_its_texts_is(tokenizer: PreTrainedTokenizerFast):
+    first, second = (
+        tokenize(tokenizer, texts, None, 4)
+        for texts in (["good", "good bad red", "red"], ["bad", "red", "bad good red"])
+    )
+    pairs = PairTokens(first=first, second=second)
+    assert (pairs.truncated, pairs.total, len(pairs)) == (2, 20, 3)

@@ -39,13 +39,24 @@ class Tokens:
         """Return the number of rows that were longer than the limit."""
         return int(self.cut.sum())
 
+    @property
+    def texts_per_row(self) -> int:
+        """Return 1: a pair that is read jointly is one text."""
+        return 1
+
+    @property
+    def total(self) -> int:
+        """Return the number of tokens of all rows."""
+        return int(self.lengths.sum())
+
     def batch(self, rows: np.ndarray, labels: np.ndarray | None = None) -> Batch:
         """Return some rows, padded to the longest of them, with their labels."""
-        width = int(self.lengths[rows].max())
-        inputs = {name: self._padded(name, rows, width) for name in self.columns}
-        return Batch(
-            rows=rows, inputs=inputs, labels=None if labels is None else _label_tensor(labels[rows])
-        )
+        inputs = self.padded(rows, int(self.lengths[rows].max()))
+        return Batch(rows=rows, inputs=inputs, labels=_label_tensor(labels, rows))
+
+    def padded(self, rows: np.ndarray, width: int) -> dict[str, torch.Tensor]:
+        """Return the inputs [B, width] of some rows."""
+        return {name: self._padded(name, rows, width) for name in self.columns}
 
     def _padded(self, name: str, rows: np.ndarray, width: int) -> torch.Tensor:
         filler = self.pad_id if name == "input_ids" else 0
@@ -56,13 +67,52 @@ class Tokens:
         return torch.from_numpy(out)
 
 
-def _label_tensor(labels: np.ndarray) -> torch.Tensor:
-    """Return labels as a tensor: classes as int64, values and flags as float32."""
-    return (
-        torch.from_numpy(labels)
-        if labels.dtype == np.int64
-        else torch.from_numpy(labels.astype(np.float32))
-    )
+@dataclass(frozen=True, kw_only=True)
+class PairTokens:
+    """Token ids of pairs of texts that are read apart; used like `Tokens`."""
+
+    first: Tokens
+    second: Tokens
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.first)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens in the longer text of each pair, [N]."""
+        longer: np.ndarray = np.maximum(self.first.lengths, self.second.lengths)
+        return longer
+
+    @property
+    def truncated(self) -> int:
+        """Return the number of pairs with a text that was longer than the limit."""
+        return int((self.first.cut | self.second.cut).sum())
+
+    @property
+    def texts_per_row(self) -> int:
+        """Return 2."""
+        return 2
+
+    @property
+    def total(self) -> int:
+        """Return the number of tokens of all pairs."""
+        return self.first.total + self.second.total
+
+    def batch(self, rows: np.ndarray, labels: np.ndarray | None = None) -> Batch:
+        """Return some pairs with their labels: inputs [2B, T], first texts, then second ones."""
+        width = int(self.lengths[rows].max())
+        first, second = (tokens.padded(rows, width) for tokens in (self.first, self.second))
+        inputs = {name: torch.cat([first[name], second[name]]) for name in first}
+        return Batch(rows=rows, inputs=inputs, labels=_label_tensor(labels, rows))
+
+
+def _label_tensor(labels: np.ndarray | None, rows: np.ndarray) -> torch.Tensor | None:
+    """Return the labels of some rows: classes as int64, values and flags as float32."""
+    if labels is None:
+        return None
+    wanted = labels[rows]
+    return torch.from_numpy(wanted if wanted.dtype == np.int64 else wanted.astype(np.float32))
 
 
 def tokenize(
@@ -201,22 +251,23 @@ def _no_room(limit: int, who_adds: str, added: int, pairs: bool) -> UsageError:
 
 
 def budget_batches(
-    tokens: Tokens, budget_tokens: int, labels: np.ndarray | None = None
+    tokens: Tokens | PairTokens, budget_tokens: int, labels: np.ndarray | None = None
 ) -> Iterator[Batch]:
     """Yield all rows, longest first, in batches of at most `budget_tokens` tokens with padding.
 
     A longer row is a batch of its own.
     """
-    order = np.argsort(-tokens.lengths, kind="stable")
+    lengths = tokens.lengths * tokens.texts_per_row
+    order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
-        rows = max(1, budget_tokens // int(tokens.lengths[order[start]]))
+        rows = max(1, budget_tokens // int(lengths[order[start]]))
         yield tokens.batch(order[start : start + rows], labels)
         start += rows
 
 
 def epoch_batches(
-    tokens: Tokens, labels: np.ndarray, *, batch_size: int, seed: int, epoch: int
+    tokens: Tokens | PairTokens, labels: np.ndarray, *, batch_size: int, seed: int, epoch: int
 ) -> list[Batch]:
     """Return one epoch's batches: a shuffle from (seed, epoch), grouped by length.
 

@@ -156,11 +156,6 @@ def specs_of(
     ]
 
 
-def are_blocks(specs: Sequence[EmbeddingSpec]) -> bool:
-    """Whether these are the blocks of one bank, of which at least one is that of a source."""
-    return any(spec.block is not None for spec in specs)
-
-
 def chosen_blocks(
     specs: Sequence[EmbeddingSpec], blocks: AllBlocks | tuple[str, ...]
 ) -> list[EmbeddingSpec]:
@@ -189,6 +184,11 @@ def chosen_blocks(
             fix=f"'probe.blocks=[{','.join(names[:2])}]'",
         )
     return [spec for spec in specs if spec.block_name in blocks]
+
+
+def are_blocks(specs: Sequence[EmbeddingSpec]) -> bool:
+    """Whether these are the blocks of one bank, of which at least one is that of a source."""
+    return any(spec.block is not None for spec in specs)
 
 
 def check_pairs(recipe: EmbedRecipe, parts: Iterable[Texts], name: str) -> None:
