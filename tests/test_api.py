@@ -247,6 +247,18 @@ def test_probe_of_a_task_in_memory_is_the_one_of_the_command(tasks, bank):
     assert {one.name for one in made} == {"gamma@demo"}
 
 
+def test_probe_of_pairs_chooses_their_reading_as_the_command_does():
+    pairs = pb.Task.from_rows(
+        [f"{text} {row}" for row in range(20) for text in TEXTS],
+        [0, 1, 0] * 20,
+        [*TEXTS[::-1]] * 20,
+        name="paired",
+    )
+    best = pb.probe("demo", pairs, probe=QUICK_PROBE)
+    joint = pb.probe("demo", pairs, probe=QUICK_PROBE, recipe=pb.ProbeRecipe(pairs="joint"))
+    assert best.facts["chosen"].startswith("pairs ") and joint.facts["chosen"] == ""
+
+
 def test_embeddings_of_a_file_are_those_of_the_command(tmp_path):
     (tmp_path / "a.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     made = pb.embed("demo", tmp_path / "a.txt")

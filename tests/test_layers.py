@@ -144,6 +144,11 @@ RULES = (
         banned=("accelerate",),
         exempt=("runtime/tracking.py",),
     ),
+    Rule(
+        who="*",
+        banned=ours("data.encoders.batches.tokenize"),  # Encoder.tokenize knows the settings
+        exempt=("data/encoders/encoder.py",),
+    ),
     Rule(who="*", banned=("sklearn",), exempt=("core/probe/*",)),
     Rule(who="*", banned=("scipy",), exempt=("reports/charts/clusters.py",)),
     Rule(who="*", banned=("faiss",), exempt=("core/search.py",)),
@@ -346,7 +351,13 @@ STEPS = [
     module.name
     for module in package_modules()
     if fnmatchcase(module.path, "steps/*/step.py")
-    or module.name in ("runtime.tiny_encoder", "steps.average", "steps.combine")
+    or module.name
+    in (
+        "runtime.converted_encoder",
+        "runtime.tiny_encoder",
+        "steps.average",
+        "steps.combine",
+    )
 ]
 """Modules that plan the units of a step."""
 

@@ -123,6 +123,10 @@ def _code(text: str) -> str:
 
 def _values(words: str) -> str:
     """Return the words for a type, its choices as code."""
+    return "; or ".join(_alternative(one) for one in words.split("; or "))
+
+
+def _alternative(words: str) -> str:
     before, mark, listed = words.partition("one of: ")
     names = ", ".join(f"`{name}`" for name in listed.split(", ")) if mark else ""
     return f"{before}{'one of ' if mark else ''}{names}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from prefixbank.artifacts.source_head import SourceHead
 from prefixbank.commands import functions
 from prefixbank.commands.functions import Row
 from prefixbank.commands.invocation import Invocation
@@ -50,6 +51,7 @@ from prefixbank.config.schema import (
     PrefixConfig,
     PrefixRecipe,
     ProbeConfig,
+    ProbeRecipe,
     SplitNames,
     TaskConfig,
 )
@@ -84,9 +86,11 @@ __all__ = [
     "PrefixResult",
     "PrefixbankError",
     "ProbeConfig",
+    "ProbeRecipe",
     "ProbeResult",
     "Rows",
     "RunConfig",
+    "SourceHead",
     "SplitNames",
     "Store",
     "Task",
@@ -164,7 +168,8 @@ def combine(
     Args:
         prefixes: prefixes in order, each by name, ref or key, or as `train_prefix` returned it.
         name: name of the bank. The ref `bank/<name>` is set.
-        combine: rule and weights; None: side by side in every layer, with weights 1/K.
+        combine: rule and weights; None: side by side in every layer, with weights 1/K. Read-outs
+            have a block each, behind the vector of the plain encoder.
         pooling: how hidden states become one vector; None: the mean over tokens of the last layer.
         store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
         force: make the bank again even if the store has it.
@@ -218,7 +223,8 @@ def load_bank(
         run: device, threads and the like; None: the defaults.
 
     Returns:
-        The bank; `embed(texts)` returns float32 [N, F].
+        The bank; `embed(texts)` returns float32 [N, F]. Of a bank of blocks, `blocks(texts)` has
+        the features of each source, and `heads` what predicts from them.
 
     Raises:
         PrefixbankError: the bank does not exist, one of its prefixes was trained again since, or
@@ -301,7 +307,7 @@ def probe(
     task: str | TaskConfig | Task,
     *,
     encoder: str | EncoderConfig = "bank",
-    recipe: EmbedRecipe | None = None,
+    recipe: ProbeRecipe | None = None,
     pooling: PoolingConfig | None = None,
     probe: ProbeConfig | None = None,
     name: str = "",
@@ -318,7 +324,7 @@ def probe(
             multi-task encoder, `none` the plain encoder.
         task: as in `train_prefix`.
         encoder: with `bank="none"`, the encoder by name, or where it is.
-        recipe: length, precision and type of the vectors; None: the defaults.
+        recipe: how pairs are read, length, precision and type of the vectors; None: the defaults.
         pooling: with `bank="none"`, how hidden states become one vector.
         probe: model, protocol and scoring; None: the defaults.
         name: name of the probe; empty: `<task>@<bank>`. The ref `probe/<name>` is set.
@@ -335,7 +341,7 @@ def probe(
         PrefixbankError: something is wrong with the bank, the task or the settings.
     """
     config = ProbeCommandConfig(
-        **_fields_of(_or_default("recipe", recipe, EmbedRecipe)),
+        **_fields_of(_or_default("recipe", recipe, ProbeRecipe)),
         bank=_text_for(open_store(store), "bank", bank),
         name=name,
         task=_task_config(task),

@@ -18,13 +18,16 @@ EncoderLoader = Literal["package", "folder", "hub", "tiny", "bank"]
 Precision = Literal["fp32", "bf16", "fp16"]
 PoolingPosition = Literal["cls", "mean", "max", "last"]
 PoolingLayers = Literal["last", "mean_last", "concat_last", "single"]
-Pairs = Literal["joint", "separate", "both"]
+Reading = Literal["joint", "separate"]
+Pairs = Literal[Reading, "both"]
 VectorType = Literal["float32", "float16", "int8", "binary"]
 BinaryThreshold = Literal["median", "zero"]
 
 # Prefixes and their training.
 PrefixKind = Literal["deep", "soft", "readout"]
 Summary = Literal["mean", "concat"]
+Norm = Literal["none", "layer"]
+SourcePairs = Literal["joint", "separate"]
 TextStatesMode = Literal["recomputed", "cached_fp32", "cached_fp16"]
 TextStatesPlace = Literal["memory", "disk"]
 InitFit = Literal["exact", "truncate", "tile"]
@@ -43,7 +46,10 @@ kind."""
 # Probes.
 ProbeType = Literal["linear", "mlp"]
 ProbeProtocol = Literal["split", "nested_cv"]
+ProbePairs = Literal[Pairs, "best"]
 ProbeLayers = Literal["joined", "last", "best"]
+ProbePositions = Literal["joined", "best"]
+AllBlocks = Literal["all"]
 ScoredSplit = Literal["test", "validation"]
 
 # Prompt transfer.
@@ -73,6 +79,9 @@ SharedRepresentation = Literal[
     "mean_vectors",
     "mean_prefixes",
     "plain_and_bank",
+    "blocks",
+    "deep",
+    "plain_and_deep",
     "multitask",
     "finetuned",
     "random",
@@ -80,8 +89,10 @@ SharedRepresentation = Literal[
 ]
 """What turns texts into vectors in an experiment: the plain encoder; the bank that `combine`
 describes, or the bank of one of the four rules; the vectors of plain encoder and bank side by side;
-the multi-task encoder of all sources; an encoder fine-tuned on the target itself; banks of
-untrained prefixes and of prefixes trained on shuffled labels."""
+the blocks of read-outs without the plain vector; the bank of deep prefixes in an experiment with
+read-outs, alone and beside the plain encoder; the multi-task encoder of all sources; an encoder
+fine-tuned on the target itself; banks of untrained prefixes and of prefixes trained on shuffled
+labels."""
 
 Representation = Literal[SharedRepresentation, "single", "leave_one_out"]
 """These, and two that are made once for each source: a bank of it alone, and the bank that lacks

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 import torch
 
 from prefixbank.artifacts.bank import plain_bank, read_bank, write_bank
+from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.tensors import prefix_tensors, write_tensors
 from prefixbank.config.schema import BankRecipe, CombineConfig, PoolingConfig
 from prefixbank.core.pooling import Pooling
@@ -71,6 +74,16 @@ def test_bank_stands_without_its_prefixes(put, prefixes):
 def test_plain_bank_has_no_prefixes_and_pools_as_asked():
     bank = plain_bank(PoolingConfig(position="cls"))
     assert (bank.prefixes, bank.weights, bank.pooling.position) == ((), (), "cls")
+
+
+def test_lists_of_a_pooling_are_read_as_written(put, prefixes):
+    pooling = PoolingConfig(position=("last", "mean"), layers=(2, 0))
+    recipe = BankRecipe(pooling=pooling)
+    made = put("combine", lambda out: write_bank(out, prefixes[0], recipe), config=asdict(recipe))
+    assert read_bank(made).pooling == Pooling(
+        position=("last", "mean"), layers=(2, 0), last_k=4, layer=0
+    )
+    assert pooling_of(made) == pooling
 
 
 def test_key_follows_the_bytes_of_the_prefixes_and_their_order(prefixes):

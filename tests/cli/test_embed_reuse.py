@@ -278,17 +278,17 @@ def test_force_reads_all_texts(embed_texts, reads, shard_rows):
 
 def test_killed_run_goes_on_at_the_shard_it_was_in(embed_texts, reads, monkeypatch):
     embed_texts(TEXTS[:2])
-    whole = embed_corpus._link
+    whole = embed_corpus.link
 
     def once(source: Path, target: Path) -> None:
         if target.stem == "part-00001":
             raise KeyboardInterrupt
         whole(source, target)
 
-    monkeypatch.setattr(embed_corpus, "_link", once)
+    monkeypatch.setattr(embed_corpus, "link", once)
     with pytest.raises(KeyboardInterrupt):
         embed_texts(TEXTS, "corpus.shard_rows=4", call=prefixbank_embed)
-    monkeypatch.setattr(embed_corpus, "_link", whole)
+    monkeypatch.setattr(embed_corpus, "link", whole)
     ran = embed_texts(TEXTS, "corpus.shard_rows=4")
     assert "3 shards: 2 hits, 1 to run" in ran.err and (reads, ran.result["reused_rows"]) == (
         [2, 2, 4, 1],

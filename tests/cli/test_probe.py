@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,10 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 from prefixbank.store.store import Store
 
 QUICK = ("probe.bootstrap_samples=50", "probe.Cs=[1]")
+
+
+def detail_of(ran) -> dict[str, Any]:
+    return json.loads((Path(ran.result["path"]) / "probe.json").read_text(encoding="utf-8"))
 
 
 def probe_gamma(cli, *settings: str):
@@ -140,12 +145,53 @@ def test_best_layer_of_the_plain_encoder_is_named(cli):
     ran = cli.done(
         "probe", *args, "pooling.layers=concat_last", "pooling.last_k=3", "probe.layers=best"
     )
-    detail = json.loads((Path(ran.result["path"]) / "probe.json").read_text(encoding="utf-8"))
-    assert [one["layer"] for one in detail["layers"]] == [
-        0,
-        1,
-        2,
-    ] and f", layer {detail['chosen_layer']}" in ran.err
+    (fit,) = detail_of(ran)["fits"]
+    assert [one["layers"] for one in fit["candidates"]] == [[2], [1], [0]]
+    (layer,) = fit["reads"]["layers"]
+    assert f"], layer {layer}" in ran.err and ran.result["chosen"] == f"layer {layer}"
+
+
+def test_layers_and_positions_of_a_list_are_compared(cli):
+    args = ("bank=none", "encoder=tiny", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK)
+    lists = ("pooling.layers=[0,2]", "pooling.position=[mean,cls]")
+    ran = cli.done("probe", *args, *lists, "probe.layers=best", "probe.positions=best")
+    (fit,) = detail_of(ran)["fits"]
+    assert [(one["layers"], one["positions"]) for one in fit["candidates"]] == [
+        ([2], ["mean"]),
+        ([2], ["cls"]),
+        ([0], ["mean"]),
+        ([0], ["cls"]),
+    ]
+
+
+def test_reading_of_pairs_is_chosen_unless_it_is_named(cli):
+    args = ("bank=demo", "task=similarity", "task.max_rows=60", *QUICK)
+    ran = cli.done("probe", *args)
+    (fit,) = detail_of(ran)["fits"]
+    assert [one["readings"] for one in fit["candidates"]] == [
+        ["joint"],
+        ["separate"],
+        ["joint", "separate"],
+    ]
+    scores = [one["cv_score"] for one in fit["candidates"]]
+    chosen = fit["candidates"][scores.index(max(scores))]["readings"]
+    assert fit["reads"]["readings"] == chosen
+    word = chosen[0] if len(chosen) == 1 else "both"
+    assert ran.result["chosen"] == f"pairs {word}"
+    named = cli.done("probe", *args, f"pairs={word}")
+    assert (named.result["score"], named.result["chosen"]) == (ran.result["score"], "")
+
+
+def test_choice_of_a_reading_shares_the_embeddings_of_all(cli):
+    args = ("bank=demo", "task=similarity", "task.max_rows=60", *QUICK)
+    cli.done("probe", *args, "pairs=both")
+    steps = cli.done("probe", *args).steps
+    assert [step for step in steps if step[0] == "embed"] == [("embed", "similarity@demo", "hit")]
+
+
+def test_single_texts_have_one_reading(cli):
+    best, joint = probe_gamma(cli), probe_gamma(cli, "pairs=joint")
+    assert best.result["key"] == joint.result["key"] and best.result["chosen"] == ""
 
 
 def test_best_layer_is_refused_where_vectors_hold_one(cli):

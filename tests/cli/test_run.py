@@ -246,6 +246,13 @@ def test_choice_of_a_layer_is_refused_before_any_work_where_one_layer_is_kept(cl
     assert "experiment.probe_last_layers" in fault.fix
 
 
+def test_choice_of_a_position_is_refused_before_any_work_where_there_is_one(cli, args, tmp_path):
+    fault = cli.expect_fault(
+        2, *args, "probe.positions=best", "--dry-run", "--store", str(tmp_path / "new")
+    )
+    assert fault.fix.startswith("'pooling.position=[mean,cls]'")
+
+
 def test_unknown_task_of_an_experiment_is_refused_with_a_similar_name(cli):
     fault = cli.expect_fault(2, "run", *SETTINGS, "experiment.sources=[polrity]")
     assert "did you mean 'polarity'?" in fault.what

@@ -251,3 +251,15 @@ def test_conf_dir_adds_a_task(cli, tmp_path):
     )
     ran = cli.done("train-prefix", "--conf-dir", str(tmp_path / "conf"), "task=mine", *SMALL)
     assert ran.result["task"] == "mine"
+
+
+def test_lists_of_layers_and_positions_go_from_training_to_a_probe(cli):
+    lists = ("pooling.position=[mean,last]", "pooling.layers=[0,2]")
+    trained = cli.train("alpha", *lists, "name=wide")
+    head = load_file(Path(trained.result["path"]) / "head.safetensors")
+    assert head["weight"].shape == (2, 4 * 64)
+    cli.done("combine", "prefixes=[wide]", "name=wide", *lists)
+    args = ("task=folder", f"task.path={cli.tasks / 'gamma'}", "probe.Cs=[1]")
+    result = cli.done("probe", "bank=wide", *args, "probe.layers=last").result
+    model = load_file(Path(result["path"]) / "probe.safetensors")
+    assert model["0.mean"].shape == (2 * 64,)

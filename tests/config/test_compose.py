@@ -18,7 +18,14 @@ from prefixbank.config.commands import (
     RunExperimentConfig,
     TrainPrefixConfig,
 )
-from prefixbank.config.compose import compose, compose_task, conf_root, override_recipe, show
+from prefixbank.config.compose import (
+    compose,
+    compose_encoder,
+    compose_task,
+    conf_root,
+    override_recipe,
+    show,
+)
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import (
     EncoderConfig,
@@ -360,3 +367,25 @@ def test_combine_option_is_its_rule(rule: str):
 @pytest.mark.parametrize("position", ["cls", "mean", "max", "last"])
 def test_pooling_option_is_its_position(position: str):
     assert compose(CombineCommandConfig, [f"pooling={position}"]).pooling.position == position
+
+
+@pytest.mark.parametrize(
+    ("text", "separator"),
+    [
+        (r"\n", "\n"),
+        (r"'\n'", "\n"),
+        (r'"\n"', "\n"),
+        ("'\n'", "\n"),
+        (r"\n\n", "\n\n"),
+        (r"' | '", " | "),
+        (r"' \t'", " \t"),
+    ],
+)
+def test_separator_may_be_a_line_break_as_a_shell_passes_it(text: str, separator: str):
+    found = compose(EmbedConfig, [f"encoder.pair_separator={text}", "corpus.path=x"])
+    assert found.encoder.pair_separator == separator
+
+
+def test_smollm2_is_read_through_its_lower_half_with_a_line_break_between_pairs():
+    found = compose_encoder("smollm2")
+    assert (found.layers, found.pair_separator) == (16, "\n")

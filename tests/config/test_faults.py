@@ -117,6 +117,47 @@ def only_fault(
             ),
         ),
         ("name=null", ("name = null", "text", "name=text")),
+        (
+            "pooling.position=men",
+            (
+                "pooling.position = 'men'",
+                "one of: cls, mean, max, last; or a list, each item one of: cls, mean, max, last",
+                "pooling.position=mean",
+            ),
+        ),
+        (
+            "pooling.position=[cls,men]",
+            (
+                "pooling.position[1] = 'men'",
+                "one of: cls, mean, max, last",
+                "'pooling.position=[mean]'",
+            ),
+        ),
+        (
+            "pooling.layers=3",
+            (
+                "pooling.layers = 3",
+                "one of: last, mean_last, concat_last, single; or a list, each item a whole number "
+                "of at least 0",
+                "'pooling.layers=[3]'",
+            ),
+        ),
+        (
+            "pooling.layers=[3,-1]",
+            ("pooling.layers[1] = -1", "a whole number of at least 0", "pooling.layers=last"),
+        ),
+        (
+            "pooling.layers=[]",
+            (
+                "pooling.layers=[], an empty list",
+                "one item or more",
+                "leave pooling.layers out, or name one",
+            ),
+        ),
+        (
+            "pooling.position=[mean,cls,mean]",
+            ("pooling.position names mean twice", "each once", "'pooling.position=[mean,cls]'"),
+        ),
     ],
 )
 def test_wrong_value_is_reported_in_three_lines(
@@ -143,6 +184,19 @@ def test_wrong_value_is_reported_in_three_lines(
 )
 def test_value_instead_of_a_list_comes_with_a_list(override: str, fix: str):
     assert only_fault(RunExperimentConfig, ["experiment=smoke", override])[2] == fix
+
+
+def test_faults_of_two_lists_are_told_together():
+    found = faults(
+        TrainPrefixConfig, ["task=polarity", "pooling.layers=[]", "pooling.position=[cls,cls]"]
+    )
+    assert [fault.what.split()[0] for fault in found] == ["pooling.position", "pooling.layers=[],"]
+
+
+def test_bare_list_of_a_setting_that_takes_one_value_too_comes_with_both_ways():
+    what, _, fix = only_fault(TrainPrefixConfig, ["task=polarity", "pooling.layers=1,2"])
+    assert what == "pooling.layers=1,2 asks for several runs"
+    assert "--sweep pooling.layers=1,2" in fix and "'pooling.layers=[1,2]'" in fix
 
 
 def test_list_item_out_of_range_is_reported_with_its_position(conf_dir: Path):

@@ -67,6 +67,37 @@ def expected(pooling: Pooling, side: str) -> np.ndarray:
     )
 
 
+SEVERAL = [
+    Pooling(position=("mean", "last"), layers="last", last_k=1, layer=0),
+    Pooling(position=("last", "cls", "max"), layers="concat_last", last_k=2, layer=0),
+    Pooling(position=("max", "mean"), layers="mean_last", last_k=3, layer=0),
+    Pooling(position="cls", layers=(4, 0, 2), last_k=1, layer=0),
+    Pooling(position=("mean",), layers=(3,), last_k=1, layer=0),
+    Pooling(position=("mean", "cls"), layers=(1, 3), last_k=1, layer=0),
+]
+"""Poolings of several layers or positions."""
+
+
+def combinations(pooling: Pooling) -> list[Pooling]:
+    """Poolings of one layer and position, in the order in which they lie side by side."""
+    ranges = {"last": [None], "mean_last": [None], "single": [pooling.layer]}
+    last = range(LAYERS + 1 - pooling.last_k, LAYERS + 1)
+    layers = (
+        pooling.layers if isinstance(pooling.layers, tuple) else ranges.get(pooling.layers, last)
+    )
+    positions = (pooling.position,) if isinstance(pooling.position, str) else pooling.position
+    return [
+        replace(
+            pooling,
+            position=position,
+            layers=pooling.layers if layer is None else "single",
+            layer=layer or 0,
+        )
+        for layer in layers
+        for position in positions
+    ]
+
+
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("layers", get_args(PoolingLayers))
 @pytest.mark.parametrize("position", get_args(PoolingPosition))
@@ -75,6 +106,43 @@ def test_pool_follows_its_definition(position: PoolingPosition, layers: PoolingL
     np.testing.assert_allclose(
         pool(states(), mask_of(side), pooling), expected(pooling, side), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("pooling", SEVERAL, ids=str)
+def test_several_lie_layer_by_layer_and_in_a_layer_position_by_position(
+    pooling: Pooling, side: str
+):
+    alone = [expected(one, side) for one in combinations(pooling)]
+    pooled = pool(states(), mask_of(side), pooling)
+    np.testing.assert_allclose(pooled, np.hstack(alone), rtol=1e-6)
+    assert pooled.shape == (ROWS, pooling.output_size(SIZE))
+
+
+@pytest.mark.parametrize("pooling", SEVERAL, ids=str)
+def test_layers_are_named_in_the_order_in_which_they_lie(pooling: Pooling):
+    alone = combinations(pooling)[:: len(pooling.positions)]
+    named = {"last": LAYERS, "mean_last": None}
+    wanted = [named[one.layers] if one.layers in named else one.layer for one in alone]
+    assert list(pooling.layers_of(LAYERS)) == wanted
+
+
+def test_single_item_in_a_list_is_that_item():
+    listed = Pooling(position=("mean",), layers=(2,), last_k=1, layer=0)
+    alone = Pooling(position="mean", layers="single", last_k=1, layer=2)
+    mask = mask_of("right")
+    assert torch.equal(pool(states(), mask, listed), pool(states(), mask, alone))
+
+
+def test_layer_that_does_not_exist_is_refused_by_name():
+    pooling = Pooling(position="mean", layers=(1, 5, 9), last_k=1, layer=0)
+    with pytest.raises(ShapeError) as caught:
+        pool(states(), mask_of("right"), pooling)
+    assert str(caught.value).splitlines() == [
+        "error: pooling.layers=[1,5,9] of an encoder with 4 layers",
+        "expected: numbers from 0, the embedding layer, to 4",
+        "fix: 'pooling.layers=[1]'",
+    ]
 
 
 @pytest.mark.parametrize("position", get_args(PoolingPosition))

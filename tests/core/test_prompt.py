@@ -305,7 +305,7 @@ def test_embedding_equals_encoding_row_by_row(bert: BertModel, precision: str):
         np.zeros(7, np.int64),
         bank_of([new_prompt(0), new_prompt(1, length=3)], [0.5, 0.5], "concat_prefixes"),
     )
-    found = embed_batches(
+    (found,) = embed_batches(
         bert,
         [batch_of(texts, labels, rows) for rows in ([3, 0, 5], [1, 2], [6, 4])],
         bank,

@@ -17,6 +17,7 @@ from transformers import AlbertConfig, AlbertModel, BertConfig, BertModel
 from prefixbank.core.attention.prefix_attention import ATTENTION, Slots
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import Prefix, PrefixStart
+from prefixbank.core.readout import Readout
 from prefixbank.core.shapes import Batch, EncoderShape
 from prefixbank.core.training.settings import FitSettings, TaskSettings
 
@@ -117,6 +118,36 @@ def new_prefix(
     return Prefix(
         tensor=tensor,
         log_gate=torch.randn(shape.layers, shape.kv_heads, generator=generator) if gated else None,
+    )
+
+
+def new_readout(
+    seed: int = 0,
+    *,
+    count: int = 2,
+    length: int = 3,
+    size: int = 0,
+    joined: bool = False,
+    normalised: bool = True,
+    shape: EncoderShape = SHAPE,
+    vector_size: int = SHAPE.hidden_size,
+) -> Readout:
+    """Random read-outs of fixed values.
+
+    With `size`, a projection of their mean, or of all of them side by side if `joined`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    inputs = shape.hidden_size * (count if joined else 1)
+    vectors = torch.randn(count, vector_size, generator=generator)
+    slots = torch.randn(shape.prefix_shape(length), generator=generator)
+    if not size:
+        return Readout(vectors=vectors, slots=slots, normalised=normalised)
+    return Readout(
+        vectors=vectors,
+        slots=slots,
+        normalised=normalised,
+        weight=torch.randn(size, inputs, generator=generator) / inputs**0.5,
+        bias=torch.randn(size, generator=generator),
     )
 
 

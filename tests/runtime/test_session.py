@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -66,9 +66,7 @@ def test_encoder_is_checked_for_soft_prompts_once_and_only_if_asked(session, mon
     files = session.encoder_files(TINY)
     session.load(files)
     assert not calls
-    assert (
-        session.load(files, prompts=True) is session.load(files, prompts=True) and len(calls) == 1
-    )
+    assert session.load(files, kind="soft") is session.load(files, kind="soft") and len(calls) == 1
 
 
 @pytest.mark.skipif(
@@ -104,3 +102,27 @@ def test_encoder_of_a_bank_with_other_bytes_is_refused(session, starter_encoder_
     other = EncoderConfig(name="mine", source="folder", path=str(starter_encoder_path))
     with pytest.raises(EncoderError, match="was made with encoder tiny"):
         session.encoder_of_bank(session.store.resolve("bank", "demo"), other)
+
+
+def test_encoder_with_other_layers_is_loaded_beside_the_whole_one(session):
+    whole, cut = (
+        session.load(session.encoder_files(config)) for config in (TINY, replace(TINY, layers=1))
+    )
+    assert (whole.shape.layers, cut.shape.layers) == (2, 1)
+    assert session.load(whole.files) is whole and session.load(cut.files) is cut
+
+
+def test_bank_is_read_with_the_layers_it_was_trained_with(session):
+    bank = session.store.resolve("bank", "demo")
+    with pytest.raises(EncoderError, match="was made with encoder tiny"):
+        session.encoder_of_bank(bank, EncoderConfig(source="bank", layers=1))
+    cut = replace(
+        bank,
+        info={"encoder": asdict(replace(TINY, layers=1))},
+        document={"inputs": {"encoder": session.encoder_files(replace(TINY, layers=1)).digest}},
+    )
+    for config in (EncoderConfig(source="bank"), EncoderConfig(source="bank", layers=1)):
+        assert session.encoder_of_bank(cut, config).origin.layers == 1
+    with pytest.raises(EncoderError) as caught:
+        session.encoder_of_bank(cut, TINY)
+    assert caught.value.expected.endswith("were trained on, with encoder.layers=1")

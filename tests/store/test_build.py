@@ -289,3 +289,23 @@ def test_get_finds_nothing_when_gc_takes_the_entry_meanwhile(store, put, doc, mo
 def test_get_refuses_what_is_not_a_key(store):
     with pytest.raises(UsageError, match="is not a key"):
         store.get("../../etc")
+
+
+def test_file_lent_to_a_maker_is_found_by_it(store, doc):
+    with store.work_of(key_of(doc())) as folder:
+        (folder / "half").write_bytes(b"half")
+    entry, _ = store.build(doc(), lambda out, work: {"found": names_in(work)})
+    assert entry.info["found"] == ["half"] and names_in(store.root / "tmp") == []
+
+
+def test_folder_of_a_key_that_is_being_made_is_not_lent(store, doc):
+    def make(out, work):
+        with store.work_of(key_of(doc())) as folder:
+            return {"lent": folder is not None}
+
+    assert store.build(doc(), make)[0].info["lent"] is False
+
+
+def test_nobody_makes_a_key_while_its_folder_is_lent(store, doc):
+    with store.work_of(key_of(doc())), store.work_of(key_of(doc())) as second:
+        assert second is None

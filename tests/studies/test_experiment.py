@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from prefixbank.config.commands import RunExperimentConfig
-from prefixbank.config.compose import compose, override_recipe
+from prefixbank.config.compose import compose, compose_task, override_recipe
 from prefixbank.config.schema import TaskConfig
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event
 from prefixbank.store.store import Store
 from prefixbank.studies.experiment import Experiment, run_experiment
+from prefixbank.studies.graph import Graph
+from prefixbank.studies.protocol import study_facts
 from tests.prepared import SMALL, copy_store
 
 QUICK = (
@@ -145,9 +148,29 @@ def test_prefixes_are_not_trained_for_what_needs_none(run):
         (
             ["experiment.probe_last_layers=2", "probe.layers=best"],
             (
-                "Vectors: mean pooling of the one layer of the last 2 layers that cross-validation "
-                "on train chooses."
+                "Vectors: mean pooling of one of the last 2 layers; cross-validation on train "
+                "chooses the layer."
             ),
+        ),
+        (
+            ["pooling.layers=[0,2]", "pooling.position=[mean,cls]"],
+            "Vectors: mean and cls pooling, side by side, of layers 0 and 2, side by side.",
+        ),
+        (
+            [
+                "pooling.layers=[0,1,2]",
+                "pooling.position=[mean,cls]",
+                "probe.layers=best",
+                "probe.positions=best",
+            ],
+            (
+                "Vectors: mean or cls pooling of one of layers 0, 1 and 2; cross-validation on "
+                "train chooses the position and layer."
+            ),
+        ),
+        (
+            ["pooling.layers=[0,2]", "probe.layers=last"],
+            "Vectors: mean pooling of layer 2.",
         ),
         (
             ["pooling.layers=mean_last", "pooling.last_k=2"],
@@ -164,8 +187,48 @@ def test_report_says_which_layers_were_read(run, settings, said):
     )
 
 
+def test_report_says_that_all_rows_were_scored_in_outer_folds(run):
+    settings = ("probe=nested_cv", "probe.outer_folds=3")
+    report, _ = run("experiment.representations=[plain]", *settings)
+    protocol = json.loads(report.entry.file("report.json").read_text(encoding="utf-8"))["protocol"]
+    assert protocol[-1].endswith("each row scored once, in 3 outer folds over all rows.")
+
+
 def test_report_says_which_rows_were_scored(run):
     report, _ = run("experiment.representations=[plain]", "probe.score_on=validation")
     assert json.loads(report.entry.file("report.json").read_text(encoding="utf-8"))["protocol"][
         -1
     ].endswith("scored once on validation.")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        ("joint", "both texts in one input."),
+        ("separate", "each text alone, then |u - v| and u * v."),
+        ("both", "both texts in one input, beside |u - v| and u * v of each text alone."),
+        ("best", "or all side by side; chosen by cross-validation on train."),
+    ],
+)
+def test_report_says_how_pairs_were_read(prepared, copy, pairs, said):
+    config = compose(RunExperimentConfig, [*QUICK, f"pairs={pairs}"])
+    experiment = Experiment(
+        config=replace(
+            config, experiment=replace(config.experiment, targets=("gamma", "similarity"))
+        ),
+        find_task=lambda name: (
+            compose_task(name)
+            if name == "similarity"
+            else TaskConfig(name=name, path=str(prepared.tasks / name))
+        ),
+        change=override_recipe,
+    )
+    graph = Graph(context=Context(copy, config.run), experiment=experiment)
+    (line,) = [line for line in study_facts(graph).protocol if line.startswith("Pairs")]
+    assert line.startswith("Pairs (similarity): ") and line.endswith(said)
+
+
+def test_report_of_single_texts_is_silent_about_pairs(run):
+    report, _ = run("experiment.representations=[plain]")
+    protocol = json.loads(report.entry.file("report.json").read_text(encoding="utf-8"))["protocol"]
+    assert not any(line.startswith("Pairs") for line in protocol)

@@ -14,6 +14,7 @@ from prefixbank.config.compose import compose, override_recipe
 from prefixbank.config.schema import TaskConfig
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event
+from prefixbank.runtime.unit import Planned
 from prefixbank.store.store import Store
 from prefixbank.studies.graph import Experiment, Graph, shuffled
 from prefixbank.studies.representations import seeds_of, vectors, without
@@ -50,8 +51,14 @@ def graph(prepared, tmp_path):
     return build
 
 
-def of_test(made) -> np.ndarray:
-    return read_vectors(made.entry, "test")
+def only(vectors) -> Planned:
+    """The one artifact that vectors without blocks are."""
+    (planned,) = vectors.embeddings
+    return planned
+
+
+def of_test(vectors) -> np.ndarray:
+    return np.hstack([read_vectors(one.entry, "test") for one in vectors.embeddings])
 
 
 def test_rows_are_limited_apart_for_sources_and_targets(graph):
@@ -67,7 +74,7 @@ def test_rows_are_limited_apart_for_sources_and_targets(graph):
 
 def test_same_unit_is_made_once(graph):
     made, events = graph()
-    first, second = (vectors(made, "plain", "gamma", 0) for _ in range(2))
+    first, second = (only(vectors(made, "plain", "gamma", 0)) for _ in range(2))
     assert (
         first is second
         and Counter(event.kind for event in events if event.step == "embed")["done"] == 1
@@ -132,7 +139,7 @@ def test_representations_made_once_have_the_first_seed(graph):
 
 def test_plan_waits_for_the_encoder_that_is_still_to_be_trained(graph):
     made, events = graph(dry_run=True)
-    assert not vectors(made, "multitask", "gamma", 0).is_made
+    assert not only(vectors(made, "multitask", "gamma", 0)).is_made
     assert [(event.kind, event.step) for event in events if event.kind != "note"] == [
         ("miss", "train-multitask"),
         ("waits", "embed"),
@@ -174,7 +181,7 @@ def test_targets_vectors_are_stored_as_asked(graph):
     planned = made.vectors("beta", None, "plain encoder")
     assert (
         set(np.unique(of_test(planned))) == {-1.0, 1.0}
-        and (planned.entry.path / "calibration.safetensors").is_file()
+        and (only(planned).entry.path / "calibration.safetensors").is_file()
     )
 
 
@@ -186,3 +193,52 @@ def test_mixture_of_one_source_is_its_own_prefix(graph):
     assert (
         both.info["tasks"] == ["alpha", "beta"] and both.document["config"]["optim"]["lr"] == 0.03
     )
+
+
+READOUTS = (
+    "prefix.kind=readout",
+    "prefix.readouts=2",
+    "prefix.length=2",
+    "experiment.deep=[prefix.length=3]",
+)
+
+
+def test_bank_of_read_outs_is_the_plain_vector_and_a_block_of_each_source(graph):
+    made, _ = graph(*READOUTS)
+    plain, bank, blocks = (
+        of_test(vectors(made, name, "gamma", 3)) for name in ("plain", "bank", "blocks")
+    )
+    assert np.array_equal(bank, np.hstack([plain, blocks]))
+    parts = vectors(made, "bank", "gamma", 3)
+    assert parts.blocks == ("plain", "alpha", "beta")
+    alone = vectors(graph(*READOUTS, "experiment.sources=[beta]")[0], "blocks", "gamma", 3)
+    assert np.array_equal(of_test(alone), of_test(vectors(made, "bank", "gamma", 3))[:, -64:])
+
+
+def test_source_that_changes_has_its_block_embedded_again_and_no_other(graph):
+    made, _ = graph(*READOUTS)
+    vectors(made, "bank", "gamma", 3)
+    changed, events = graph(*READOUTS, 'experiment.overrides.alpha=["optim.lr=0.02"]')
+    vectors(changed, "bank", "gamma", 3)
+    found = {event.name: event.kind for event in events if event.step == "embed"}
+    assert {name.rsplit(" ", 1)[1]: kind for name, kind in found.items()} == {
+        "plain": "hit",
+        "alpha": "done",
+        "beta": "hit",
+    }
+
+
+def test_deep_bank_in_an_experiment_with_read_outs_has_deep_prefixes(graph):
+    made, _ = graph(*READOUTS)
+    prefix = made.prefix("alpha", 3, "deep").entry
+    assert prefix.document["config"]["prefix"]["kind"] == "deep"
+    assert prefix.document["config"]["prefix"]["length"] == 3
+    assert only(vectors(made, "deep", "gamma", 3)).is_made
+
+
+def test_probe_of_blocks_names_them_and_their_bank(graph):
+    made, _ = graph(*READOUTS)
+    parts = vectors(made, "bank", "gamma", 3)
+    entry = made.probe("gamma", parts, "bank").entry
+    assert entry.info["blocks"] == ["plain", "alpha", "beta"]
+    assert entry.info["bank"] == parts.bank.key

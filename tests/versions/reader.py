@@ -114,7 +114,8 @@ class Reader:
             for one in args
             if one not in plain and (path := self.type_in(one.annotation))
         }
-        if self.within and not self.scopes and args and "staticmethod" not in decorators_of(node):
+        in_class = self.within and not self.scopes and not isinstance(node, ast.Lambda)
+        if in_class and args and "staticmethod" not in decorators_of(node):
             types[args[0].arg] = (f"@{self.table[self.within]}",)
         body = node.body if isinstance(node.body, list) else [node.body]
         scope = _bound(body, self.module) | {one.arg: "" for one in args}

@@ -59,6 +59,11 @@ USES = {
     "decorator": ("def twice(f): ...\n@twice\ndef mean(x): ...\n", {"mean", "twice"}),
     "annotation": ("class Rows: ...\ndef mean(x: Rows): ...\n", {"mean", "Rows"}),
     "lambda": ("def one(): ...\nmean = lambda x: one()\n", {"mean", "one"}),
+    "lambda as a default value of a method": (
+        "def one(): ...\nclass A:\n    def f(self, g=lambda x: one()): ...\n"
+        "def mean():\n    A().f()\n",
+        {"mean", "A", "A.f", "one"},
+    ),
     "nested function": (
         "def one(): ...\ndef mean(x):\n    def inner():\n        return one()\n",
         {"mean", "one"},

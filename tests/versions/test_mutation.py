@@ -15,6 +15,7 @@ import pytest
 
 from prefixbank.commands.invocation import Invocation
 from tests.commands import call
+from tests.data.encoders.models import stand_in_for_smollm2
 from tests.prepared import SMALL, write_task
 from tests.source import Module, package_modules
 from tests.versions.reach import Code
@@ -104,6 +105,8 @@ def make_everything(run: Traced) -> None:
     run("run", "experiment=smoke", *SMALL, *study, columns)
     run("transfer map", "experiment=transfer_map_smoke", *SMALL, *study, *small_map)
     run("transfer similar", *gamma, "sources=[alpha,beta]", *SMALL)
+    with stand_in_for_smollm2(run.root / "packages"):
+        run("embed", "bank=none", "encoder=smollm2", corpus, "max_length_tokens=32")
 
 
 @cache

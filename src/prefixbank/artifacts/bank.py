@@ -13,6 +13,7 @@ from pathlib import Path
 from torch import Tensor
 
 from prefixbank.artifacts.json_files import read_json, write_json
+from prefixbank.artifacts.pooling import pooling_in
 from prefixbank.artifacts.prefix import TENSORS, block_file
 from prefixbank.artifacts.source_head import BANK, HEAD, HEADS
 from prefixbank.artifacts.tensors import prefix_from, prefix_tensors, read_tensors, write_tensors
@@ -26,10 +27,19 @@ from prefixbank.core.readout import Readout
 from prefixbank.store.artifact import Entry
 
 
-def write_bank(out: Path, entries: Sequence[Entry], recipe: BankRecipe) -> None:
-    """Check that the prefixes can be combined under the rule, and write the bank."""
+def write_bank(
+    out: Path, entries: Sequence[Entry], recipe: BankRecipe, blocks: Sequence[str] = ()
+) -> None:
+    """Check that the prefixes can be combined under the rule, and write the bank.
+
+    Args:
+        out: the artifact's folder.
+        entries: artifacts of the prefixes.
+        recipe: rule, weights and pooling.
+        blocks: the name of the block of each prefix, if the rule is `blocks`.
+    """
     if recipe.combine.rule == "blocks":
-        _write_blocks(out, entries, recipe)
+        _write_blocks(out, entries, recipe, blocks)
         return
     if recipe.combine.rule == "auto":
         raise ValueError("the rule depends on the prefixes and has to be resolved before")
@@ -55,26 +65,28 @@ def write_bank(out: Path, entries: Sequence[Entry], recipe: BankRecipe) -> None:
     write_json(out / BANK, described)
 
 
-def _write_blocks(out: Path, entries: Sequence[Entry], recipe: BankRecipe) -> None:
+def _write_blocks(
+    out: Path, entries: Sequence[Entry], recipe: BankRecipe, names: Sequence[str]
+) -> None:
     """Write a bank of blocks: the files of each prefix, with its number, and what its heads are."""
-    heads = []
-    for index, entry in enumerate(entries):
+    blocks = []
+    for index, (name, entry) in enumerate(zip(names, entries, strict=True)):
         shutil.copyfile(entry.file(TENSORS), out / block_file(index))
         head = HEADS if HEADS in entry.files else HEAD
         shutil.copyfile(entry.file(head), out / f"{index}.{head}")
+        weight = next(one for one in read_tensors(entry, head).values() if one.dim() == 2)
         result = read_json(entry, "result.json")
-        heads.append(
-            [
-                {name: task[name] for name in ("kind", "labels", "metric")}
-                for task in result.get("tasks", [result])
-            ]
-        )
+        heads = [
+            {fact: task[fact] for fact in ("kind", "labels", "metric", "pairs")}
+            for task in result.get("tasks", [result])
+        ]
+        blocks.append({"name": name, "features": weight.shape[1], "heads": heads})
     described = {
         "rule": "blocks",
         "weights": [],
         "pooling": asdict(pooling_from(recipe.pooling)),
         "plain": recipe.combine.plain,
-        "heads": heads,
+        "blocks": blocks,
     }
     write_json(out / BANK, described)
 
@@ -82,10 +94,10 @@ def _write_blocks(out: Path, entries: Sequence[Entry], recipe: BankRecipe) -> No
 def read_bank(entry: Entry) -> Bank | BlockBank:
     """Return the bank in an artifact."""
     described = read_json(entry, BANK)
-    pooling = Pooling(**described["pooling"])
+    pooling = pooling_from(pooling_in(described["pooling"]))
     if described["rule"] == "blocks":
         readouts = [
-            read_readout(entry, block_file(index)) for index in range(len(described["heads"]))
+            read_readout(entry, block_file(index)) for index in range(len(described["blocks"]))
         ]
         plain = pooling if described["plain"] else None
         return BlockBank(readouts=tuple(readouts), plain=plain)

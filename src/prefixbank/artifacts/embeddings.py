@@ -7,6 +7,7 @@ select the columns they need, since a file may have more (`steps/embed/reuse.py`
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -17,15 +18,17 @@ from safetensors.numpy import load_file
 
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.choices import BinaryThreshold, VectorType
+from prefixbank.core.layout import Layout, Segment
 from prefixbank.core.quantize import Calibration, dequantize, needs_calibration, quantize
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON
 
 STEP = "embed"
 FACTS, CALIBRATION = "embeddings.json", "calibration.safetensors"
 
-TRUNCATED, FEATURES = b"truncated_rows", b"features"
-"""Keys of a part's Parquet metadata."""
+TRUNCATED, FEATURES, BLOCKS = b"truncated_rows", b"features", b"blocks"
+"""Keys of a part's Parquet metadata; copies with whole vectors have the last one."""
 
 Join = Literal["concat", "mean"]
 
@@ -72,18 +75,27 @@ def write_part(
     columns: Mapping[str, pa.Array] | None = None,
 ) -> None:
     """Write one part. The file gets its name when it is complete."""
-    column = pa.FixedSizeListArray.from_arrays(pa.array(stored.reshape(-1)), stored.shape[1])
     table = pa.table(
         {
             "id": ids,
             "row": _row_indices(first_row, len(stored)),
-            "vector": column,
+            "vector": vector_column(stored),
             **(columns or {}),
         }
     )
     table = table.replace_schema_metadata(
         {TRUNCATED: str(truncated).encode(), FEATURES: str(features or stored.shape[1]).encode()}
     )
+    write_table(path, table)
+
+
+def vector_column(stored: np.ndarray) -> pa.Array:
+    """Return vectors as stored, [N, S], as a column of lists of S numbers."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(stored.reshape(-1)), stored.shape[1])
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file. It gets its name when it is complete."""
     fresh = path.with_suffix(".new")
     parquet.write_table(table, fresh, compression="none", use_dictionary=False)
     fresh.replace(path)
@@ -102,10 +114,14 @@ def block_prefix(index: int) -> str:
     return f"block-{index}."
 
 
+def block_features(entry: Entry) -> dict[str, int]:
+    """Return the name of each block, in order, and its number of features; empty without blocks."""
+    return {one["name"]: one["features"] for one in read_json(entry, FACTS).get("blocks", [])}
+
+
 def prefixes_in(entry: Entry) -> list[str]:
     """Return what the files of each block begin with; one empty text if there are no blocks."""
-    blocks = read_json(entry, FACTS).get("blocks")
-    return [""] if blocks is None else [block_prefix(index) for index in range(len(blocks))]
+    return [block_prefix(index) for index in range(len(block_features(entry)))] or [""]
 
 
 def part_file(entry: Entry, stem: str) -> Path:
@@ -116,11 +132,12 @@ def part_file(entry: Entry, stem: str) -> Path:
 def read_stored(entry: Entry, stem: str) -> np.ndarray:
     """Return the vectors of one part as stored, [N, S]; blocks are side by side."""
     return np.concatenate(
-        [_read_part(entry, f"{start}{stem}") for start in prefixes_in(entry)], axis=1
+        [read_part(entry, f"{start}{stem}") for start in prefixes_in(entry)], axis=1
     )
 
 
-def _read_part(entry: Entry, stem: str) -> np.ndarray:
+def read_part(entry: Entry, stem: str) -> np.ndarray:
+    """Return the vectors of one file as stored, [N, S]."""
     return stored_in(parquet.read_table(entry.file(f"{stem}.parquet"), columns=["vector"]))
 
 
@@ -135,7 +152,7 @@ def read_vectors(entry: Entry, stem: str) -> np.ndarray:
     """Return the vectors of one part as float32 [N, F], however they are stored."""
     vectors = []
     for start, (kind, features) in zip(prefixes_in(entry), stored_types(entry), strict=True):
-        stored = _read_part(entry, f"{start}{stem}")
+        stored = read_part(entry, f"{start}{stem}")
         calibration = (
             read_calibration(entry.file(f"{start}{CALIBRATION}"))
             if needs_calibration(kind)
@@ -150,12 +167,9 @@ def stored_types(entry: Entry) -> list[tuple[VectorType, int]]:
 
     F is 0 for joined vectors, which are not quantised.
     """
-    facts = read_json(entry, FACTS)
-    described = [
-        part.get("vectors", {"type": "float32", "features": 0})
-        for part in facts.get("blocks", [facts])
-    ]
-    return [(one["type"], one["features"]) for one in described]
+    whole = read_json(entry, FACTS).get("vectors", {"type": "float32", "features": 0})
+    features = list(block_features(entry).values()) or [whole["features"]]
+    return [(whole["type"], each) for each in features]
 
 
 def quantize_as(entry: Entry, vectors: np.ndarray, threshold: BinaryThreshold) -> np.ndarray:
@@ -191,6 +205,20 @@ def _by_block(
     ):
         file = f"{start}{CALIBRATION}"
         yield block, kind, read_calibration(entry.file(file)) if file in entry.files else None
+
+
+def describe_layout(layout: Layout) -> list[JSON]:
+    """Return the segments of a vector as `embeddings.json` lists them under `layout`."""
+    return [
+        {name: value for name, value in asdict(segment).items() if name != "readouts" or value}
+        for segment in layout.segments
+    ]
+
+
+def read_layout(entry: Entry) -> Layout:
+    """Return which reading, layer and position each feature of the vectors comes from."""
+    described = read_json(entry, FACTS)["layout"]
+    return Layout(segments=tuple(Segment(**segment) for segment in described))
 
 
 def read_calibration(path: Path) -> Calibration:

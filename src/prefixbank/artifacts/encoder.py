@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from prefixbank.data.encoders.files import (
     EncoderFiles,
     copy_without_weights,
     list_files,
+    reading_settings,
 )
 from prefixbank.store.artifact import Entry
 
@@ -36,6 +38,7 @@ def listing_of(entry: Entry) -> str:
 def encoder_of(entry: Entry) -> EncoderFiles:
     """Return the encoder in a multi-task artifact, after checking all of its files.
 
+    It is read as the encoder that it was trained from: with the same layers and pair separator.
     Its digest is the SHA-256 of the artifact's list of these files. Embeddings made with the
     encoder have it in their key documents, which keeps the artifact out of gc.
 
@@ -46,11 +49,12 @@ def encoder_of(entry: Entry) -> EncoderFiles:
         if name.startswith(f"{FOLDER}/"):
             entry.file(name)
     name, folder = f"multitask/{entry.info['name']}", entry.path / FOLDER
+    origin = EncoderConfig(name=name, source="folder", path=str(folder))
     return EncoderFiles(
         folder=folder,
         digest=listing_of(entry),
         label=f"{name}@{entry.short_key}",
-        origin=EncoderConfig(name=name, source="folder", path=str(folder)),
+        origin=replace(origin, **reading_settings(EncoderConfig(**entry.info["encoder"]))),
     )
 
 
@@ -64,11 +68,16 @@ def load_plain(entry: Entry) -> Bank:
 def write_encoder(out: Path, listing: Path, files: EncoderFiles, result: MultitaskResult) -> None:
     """Write the fine-tuned encoder as a folder, and the list of its files.
 
-    The hash of the list is the encoder's digest.
+    The hash of the list is the encoder's digest. Of an encoder with some of its layers, the folder
+    holds these and no others.
     """
     from prefixbank.artifacts.tensors import write_tensors
 
     out.mkdir()
     copy_without_weights(files.folder, out)
+    if files.origin.layers:
+        from prefixbank.data.encoders.layers import cut_config_file
+
+        cut_config_file(out, files.origin.layers)
     write_tensors(out / SINGLE_WEIGHTS, result.encoder)
-    listing.write_bytes(list_files(out))
+    listing.write_bytes(list_files(out, files.origin))

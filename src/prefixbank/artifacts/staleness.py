@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
+from typing import Any
 
+from prefixbank.config.settings import written
 from prefixbank.errors import DamagedError, UsageError
 from prefixbank.store.artifact import Entry
 from prefixbank.store.store import Store
@@ -30,21 +33,29 @@ def refresh_command(ref: str, entry: Entry) -> str:
     """Return the command that combines the bank again from its current prefixes."""
     names = ",".join(entry.info["named"])
     combine, pooling = entry.document["config"]["combine"], entry.document["config"]["pooling"]
+    setting = "plain" if combine["rule"] == "blocks" else "normalize_weights"
     settings = [
         f"combine={combine['rule']}",
-        f"combine.normalize_weights={str(combine['normalize_weights']).lower()}",
-        f"pooling={pooling['position']}",
+        f"combine.{setting}={str(combine[setting]).lower()}",
+        _setting("pooling.position", pooling["position"])
+        if isinstance(pooling["position"], list)
+        else f"pooling={pooling['position']}",
     ]
     if combine["weights"]:
         settings.append(f"'combine.weights={list(combine['weights'])}'")
     settings += [
-        f"pooling.{name}={pooling[name]}"
+        _setting(f"pooling.{name}", pooling[name])
         for name in ("layers", "last_k", "layer")
         if pooling["layers"] != "last"
     ]
     return (
         f"prefixbank combine 'prefixes=[{names}]' name={ref.split('/', 1)[1]} {' '.join(settings)}"
     )
+
+
+def _setting(name: str, value: Any) -> str:
+    """Return `KEY=VALUE`, quoted for a shell."""
+    return shlex.quote(f"{name}={written(value)}")
 
 
 def refuse_stale(store: Store, ref: str, entry: Entry) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from prefixbank.artifacts.json_files import read_json
+from prefixbank.artifacts.probe import PROBE, choice_in
+from prefixbank.artifacts.source_head import BANK, block_sizes
 from prefixbank.store.artifact import Entry
 
 
@@ -26,13 +28,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
         case "train_multitask":
             return _multitask(entry)
         case "combine":
-            bank = read_json(entry, "bank.json")
-            return {
-                "name": entry.info["name"],
-                "rule": bank["rule"],
-                "prefixes": entry.info["tasks"],
-                "weights": bank["weights"],
-            }
+            return _bank(entry)
         case "embed":
             facts = read_json(entry, "embeddings.json")
             made = {
@@ -40,6 +36,8 @@ def _facts(entry: Entry) -> dict[str, Any]:
                 for name in ("rows", "reused_rows", "truncated_share")
                 if name in facts
             }
+            if "blocks" in facts:
+                made["blocks"] = {one["name"]: one["features"] for one in facts["blocks"]}
             return {"name": entry.info["name"], "encoder": entry.info["encoder"]["name"], **made}
         case "probe":
             return _probe(entry)
@@ -62,6 +60,19 @@ def _prefix(entry: Entry) -> dict[str, Any]:
     return {"task": entry.info["task"], **scores, **kept}
 
 
+def _bank(entry: Entry) -> dict[str, Any]:
+    """Return the rule of a bank, and its weights, or each block with its number of features."""
+    bank = read_json(entry, BANK)
+    kept = {
+        "name": entry.info["name"],
+        "rule": bank["rule"],
+        "prefixes": entry.info["tasks"],
+    }
+    if bank["rule"] == "blocks":
+        return {**kept, "blocks": block_sizes(entry)}
+    return {**kept, "weights": bank["weights"]}
+
+
 def _multitask(entry: Entry) -> dict[str, Any]:
     result = read_json(entry, "result.json")
     scores = [task["validation"] for task in result["tasks"]]
@@ -79,7 +90,7 @@ def _multitask(entry: Entry) -> dict[str, Any]:
 
 
 def _probe(entry: Entry) -> dict[str, Any]:
-    result = read_json(entry, "probe.json")
+    result = read_json(entry, PROBE)
     test = result["test"]
     scores = {
         "metric": result["metric"],
@@ -102,6 +113,7 @@ def _probe(entry: Entry) -> dict[str, Any]:
         "encoder": entry.info["encoder"]["name"],
         **scores,
         **size,
+        "chosen": choice_in(result),
         **others,
     }
 

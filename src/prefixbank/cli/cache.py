@@ -42,6 +42,7 @@ STEPS = (
     "score-prefix",
     "join",
     "tiny-encoder",
+    "converted-encoder",
 )
 """All steps that make artifacts, those of commands first."""
 FormatFlag = Annotated[Format | None, flag.FORMAT]

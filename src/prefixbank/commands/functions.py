@@ -127,14 +127,8 @@ def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
             return Planned(step=STEP, name=name)
         with open_corpus(config.corpus, _standard_input()) as corpus:
             ref = ("embeddings", name)
-            made = [context.ensure(unit) for unit in step.units(context, specs, corpus, name, ref)]
-        if bank is None or len(specs) == 1 and specs[0].block is None:
-            return made[0]
-        return context.ensure_from(
-            STEP,
-            name,
-            lambda: blocks.unit(specs, [one.entry for one in made], bank, name, ref),
-        )
+            units = step.units(context, specs, corpus, name, ref)
+            return blocks.ensure(context, units, specs, bank, name, ref)
 
 
 def search(config: SearchConfig, invocation: Invocation) -> list[Row]:
@@ -160,25 +154,36 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
     """
     from prefixbank.steps.embed import step as embed_step
     from prefixbank.steps.embed.source import resolve_bank_and_encoder
-    from prefixbank.steps.embed.spec import EmbeddingSpec
+    from prefixbank.steps.embed.spec import chosen_blocks, specs_of
     from prefixbank.steps.probe import step
-    from prefixbank.steps.probe.splits import splits_of
+    from prefixbank.steps.probe.splits import pairs_for, splits_of
 
     step.check_settings(config.probe)
     with invocation.context(config.run) as context:
         bank, files, pooling = resolve_bank_and_encoder(context, config)
-        step.check_layers(config.probe, pooling.layers)
+        step.check_choices(config.probe, pooling)
         target = _task(context, config.task, task)
         name = config.name or f"{target.name}@{_name_of_bank(config.bank)}"
         parts = embed_step.parts_of_task(target, splits_of(config.probe))
-        spec = EmbeddingSpec(
-            bank=bank, files=files, recipe=recipe_of(config, EmbedRecipe), pooling=pooling
-        )
-        embeddings = context.ensure(embed_step.unit(context, spec, parts, name))
+        recipe = recipe_of(config, EmbedRecipe, pairs=pairs_for(config.pairs, target))
+        specs = chosen_blocks(specs_of(bank, files, recipe, pooling), config.probe.blocks)
+        sought = [embed_step.Sought(spec=spec) for spec in specs]
+        made = [context.ensure(unit) for unit in embed_step.units(context, sought, parts, name)]
         return context.ensure_from(
             step.STEP,
             name,
-            lambda: step.unit(embeddings.entry, target, config.probe, name, ("probe", name)),
+            lambda: step.unit(
+                step.Probed(
+                    embeddings=tuple(one.entry for one in made),
+                    bank=bank,
+                    blocks=tuple(spec.block_name for spec in specs if bank != spec.bank),
+                ),
+                target,
+                config.probe,
+                name,
+                ("probe", name),
+                choose_reading=config.pairs == "best",
+            ),
         )
 
 
@@ -186,12 +191,12 @@ def run_experiment(config: RunExperimentConfig, invocation: Invocation) -> Plann
     """Run a whole experiment and return its report."""
     from prefixbank.steps.probe import step as probe_step
     from prefixbank.studies import experiment
+    from prefixbank.studies.graph import probe_pooling
 
     probe_step.check_settings(config.probe)
-    layers = "concat_last" if config.experiment.probe_last_layers else config.pooling.layers
-    probe_step.check_layers(config.probe, layers)
+    probe_step.check_choices(config.probe, probe_pooling(config))
     with invocation.context(config.run) as context:
-        return experiment.run_experiment(context, _experiment(config, invocation))
+        return experiment.run_experiment(context, experiment_of(config, invocation))
 
 
 def transfer_similar(config: TransferSimilarConfig, invocation: Invocation) -> list[Row]:
@@ -229,10 +234,11 @@ def transfer_map(config: TransferMapConfig, invocation: Invocation) -> Planned:
     from prefixbank.studies.transfer_map import run_map
 
     with invocation.context(config.run) as context:
-        return run_map(context, _experiment(config, invocation))
+        return run_map(context, experiment_of(config, invocation))
 
 
-def _experiment(config: RunExperimentConfig, invocation: Invocation) -> Experiment:
+def experiment_of(config: RunExperimentConfig, invocation: Invocation) -> Experiment:
+    """Return an experiment, with what depends on where the command runs."""
     from prefixbank.config.compose import override_recipe
     from prefixbank.studies.graph import Experiment
 

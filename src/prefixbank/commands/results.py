@@ -50,11 +50,13 @@ class BankResult(Artifact):
 
     Args:
         prefixes: the task of each prefix, in order.
-        weights: the weight of each prefix.
+        weights: the weight of each prefix; a bank of blocks has none.
+        blocks: the name of each block, in the order of the vector; empty for other banks.
     """
 
     prefixes: tuple[str, ...]
     weights: tuple[float, ...]
+    blocks: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +65,12 @@ class EmbeddingsResult(Artifact):
 
     Args:
         rows: N, the number of vectors.
+        blocks: the name and the number of features of each block, in the order of the vector;
+            empty for a bank without blocks.
     """
 
     rows: int
+    blocks: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +107,21 @@ def prefix_result(planned: Planned) -> PrefixResult:
 def bank_result(planned: Planned) -> BankResult:
     """Return a bank."""
     facts = summary(planned.entry)
-    prefixes, weights = tuple(facts["prefixes"]), tuple(facts["weights"])
-    return _result(planned, BankResult, prefixes=prefixes, weights=weights)
+    return _result(
+        planned,
+        BankResult,
+        prefixes=tuple(facts["prefixes"]),
+        weights=tuple(facts.get("weights", ())),
+        blocks=tuple(facts.get("blocks", ())),
+    )
 
 
 def embeddings_result(planned: Planned) -> EmbeddingsResult:
     """Return the vectors of a corpus."""
-    return _result(planned, EmbeddingsResult, rows=summary(planned.entry)["rows"])
+    facts = summary(planned.entry)
+    return _result(
+        planned, EmbeddingsResult, rows=facts["rows"], blocks=dict(facts.get("blocks", {}))
+    )
 
 
 def probe_result(planned: Planned) -> ProbeResult:

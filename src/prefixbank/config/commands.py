@@ -11,8 +11,8 @@ from prefixbank.choices import (
     Compare,
     Joint,
     Method,
-    Pairs,
     Precision,
+    ProbePairs,
     Representation,
     Similarity,
     VectorType,
@@ -32,6 +32,7 @@ from prefixbank.config.schema import (
     PoolingConfig,
     PrefixRecipe,
     ProbeConfig,
+    ProbeRecipe,
     TaskConfig,
 )
 
@@ -111,7 +112,7 @@ class TransferCombineConfig(TransferSimilarConfig):
     combine: CombineConfig = field(default_factory=CombineConfig)
     weight_by_similarity: bool = True
     """Weight each prefix by its similarity to the task, with weights that sum to 1. `false`: equal
-    weights, as `combine.normalize_weights` sets them."""
+    weights, as `combine.normalize_weights` sets them. Blocks have none."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -197,7 +198,7 @@ class SearchConfig(CommandConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class ProbeCommandConfig(EmbedRecipe, CommandConfig):
+class ProbeCommandConfig(ProbeRecipe, CommandConfig):
     """`prefixbank probe`."""
 
     command = "probe"
@@ -269,7 +270,10 @@ class ExperimentConfig:
     """At most this many validation rows of each source and target; 0 keeps all."""
     probe_last_layers: Natural = 0
     """Embed with this many last layers side by side, for `probe.layers` to choose from, whatever
-    `pooling` trains with; 0: as `pooling` says."""
+    layers `pooling` trains with; 0: as `pooling` says."""
+    deep: tuple[str, ...] = ()
+    """Overrides for the deep prefixes of the representation `deep`, beside `prefix.kind=deep`:
+    `experiment.deep=["optim.epochs=2"]`."""
     update: UpdateConfig = field(default_factory=UpdateConfig)
     transfer: TransferConfig = field(default_factory=TransferConfig)
     """For `transfer map` only."""
@@ -285,9 +289,10 @@ class RunExperimentConfig(PrefixRecipe, CommandConfig):
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     combine: CombineConfig = field(default_factory=CombineConfig)
-    pairs: Pairs = "joint"
-    """How a pair of texts becomes one vector: encoded jointly; `separate`: each alone to u and v,
-    then |u - v| and u * v; or all of these."""
+    pairs: ProbePairs = "best"
+    """How a pair of the targets' texts becomes one vector: encoded jointly; `separate`: each alone
+    to u and v, then |u - v| and u * v; `both`: all of these; `best`: one of the three, the one that
+    cross-validation on train rows prefers, in each probe anew. A tie goes to the earlier one."""
     vectors: VectorType = "float32"
     """How a feature of the targets' vectors is stored: as a number of 4, 2 or 1 bytes, or as one
     bit."""

@@ -13,10 +13,12 @@ from prefixbank.config.commands import CommandConfig
 from prefixbank.config.schema import STRICT
 from prefixbank.config.settings import (
     SettingPath,
+    alternatives,
     close_match,
     describe,
     example,
     hint_at,
+    list_in,
     names_at,
     suggested_setting,
     written,
@@ -37,12 +39,32 @@ def value_faults(error: ValidationError, config: type, origin: Origin) -> list[U
     """
     faults: list[UsageError] = []
     for reported in error.errors(include_url=False, include_context=False):
-        path = reported["loc"]
+        path = _path_of(config, reported["loc"], reported["input"])
+        if path is None:
+            continue
         if reported["type"] == "unexpected_keyword_argument":
             faults.append(_unknown_in_table(config, path, origin(path)))
         else:
             faults.append(_wrong_value(config, path, reported["input"], origin(path)))
     return faults
+
+
+def _path_of(config: type, reported: SettingPath, value: Any) -> SettingPath | None:
+    """Return the path of a setting that pydantic reports.
+
+    Where a setting is one value or a list, pydantic reports both alternatives, each named in the
+    path. The one that the value was meant as is kept; the other gives `None`.
+    """
+    for end in range(1, len(reported)):
+        if len(alternatives(hint_at(config, reported[:end]))) > 1:
+            alternative, inside = reported[end], reported[end + 1 :]
+            meant_as_list = bool(inside)
+            if meant_as_list or not (
+                isinstance(value, list) or str(alternative).startswith("tuple")
+            ):
+                return (*reported[:end], *inside)
+            return None
+    return reported
 
 
 def unknown_setting(config: type[CommandConfig], name: str) -> UsageError:
@@ -168,6 +190,8 @@ def list_of_runs(config: type[CommandConfig], key: str, text: str) -> UsageError
             expected="a list in square brackets",
             fix=shlex.quote(f"{key}=[{text}]"),
         )
+    if list_in(hint) is not None and bare:
+        fix += "    or, as one list: " + shlex.quote(f"{key}=[{text}]")
     if hint is str and bare:
         fix += "    or, as one text: " + shlex.quote(f'{key}="{text}"')
     return UsageError(
@@ -267,13 +291,11 @@ def _fix_value(config: type, path: SettingPath, value: Any) -> str:
     The value in brackets, the option with a similar name, or else an example.
     """
     hint, name = hint_at(config, path), ".".join(map(str, path))
-    if get_origin(hint) is tuple and _is_valid(get_args(hint)[0], value):
+    listed = list_in(hint)
+    if listed is not None and _is_valid(get_args(listed)[0], value):
         return shlex.quote(f"{name}=[{written(value)}]")
-    suggestion = (
-        close_match(value, get_args(hint))
-        if get_origin(hint) is Literal and isinstance(value, str)
-        else None
-    )
+    words = next((one for one in alternatives(hint) if get_origin(one) is Literal), None)
+    suggestion = close_match(value, get_args(words)) if isinstance(value, str) else None
     if suggestion:
         return (
             f"{name}={suggestion}"

@@ -5,7 +5,7 @@ Defaults are here, in `config/running.py` and in `config/commands.py`, and nowhe
 There are three kinds of setting, kept apart by type:
 
 * an *origin* (`TaskConfig`, `EncoderConfig`) says where bytes come from. It enters a key only as
-  the digest of those bytes.
+  the digest of those bytes, of an encoder together with the settings that say how it is read.
 * a *recipe* (`PrefixRecipe`, `BankRecipe`, `EmbedRecipe`, `ProbeConfig`) can change a result. It is
   the `config` part of a key.
 * `RunConfig` (`config/running.py`) says how and where to run. No key function accepts it.
@@ -19,10 +19,11 @@ from dataclasses import field, fields, is_dataclass, replace
 from typing import Annotated, Any, ClassVar, TypeVar, cast, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import ConfigDict
+from pydantic import ConfigDict, field_validator
 from pydantic.dataclasses import dataclass
 
 from prefixbank.choices import (
+    AllBlocks,
     BankRule,
     BinaryThreshold,
     EncoderLoader,
@@ -30,6 +31,7 @@ from prefixbank.choices import (
     InitFit,
     Kind,
     Metric,
+    Norm,
     OptimizerName,
     Pairs,
     PoolingLayers,
@@ -37,6 +39,8 @@ from prefixbank.choices import (
     Precision,
     PrefixKind,
     ProbeLayers,
+    ProbePairs,
+    ProbePositions,
     ProbeProtocol,
     ProbeType,
     Projection,
@@ -44,11 +48,13 @@ from prefixbank.choices import (
     Sampling,
     Schedule,
     ScoredSplit,
+    SourcePairs,
     Summary,
     TaskLoader,
     TextStatesMode,
     VectorType,
 )
+from prefixbank.errors import UsageError, raise_faults
 
 Count = Annotated[int, Ge(1)]
 Natural = Annotated[int, Ge(0)]
@@ -164,6 +170,18 @@ class EncoderConfig:
     """Repository on the hub, `OWNER/NAME`, for `source=hub`."""
     revision: str = "main"
     """Commit, branch or tag of that repository. A branch or tag is resolved to its commit."""
+    layers: Natural = 0
+    """Number of layers to keep, from the lowest; those above, and a final norm, are dropped, and
+    cost nothing any more. 0: the whole model."""
+    pair_separator: str = ""
+    r"""Text between the two texts of a pair, which are then read as one text. `\n` is a line break,
+    `\t` a tab. Empty: the tokenizer joins the two, and must put a mark of its own between them."""
+
+    @field_validator("pair_separator")
+    @classmethod
+    def _with_line_breaks(cls, text: str) -> str:
+        """Return the text with what a shell does not type easily: line breaks and tabs."""
+        return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -182,6 +200,9 @@ class PrefixConfig:
     summary: Summary = only_with("mean", kind="readout")
     """What becomes of the last states of the read-outs: their mean, or all of them side by side,
     projected to `size` features."""
+    norm: Norm = only_with("none", kind="readout")
+    """`layer`: scale the summary to mean 0 and variance 1 over its features. For encoders whose
+    states have no norm behind them, such as the lower layers of a language model."""
     size: Natural = only_with(0, kind="readout")
     """Number of features of a block: a learned projection, trained with the head. 0: none, a block
     has as many features as the encoder's states."""
@@ -211,6 +232,10 @@ class PrefixConfig:
     from the plain encoder."""
     dropout: Share = 0.0
     """Probability that an entry of the prefix is set to zero in a training step."""
+    pairs: SourcePairs = "joint"
+    """How the prefix reads the texts of a pair in training: together; or `separate`, each alone to
+    a vector u or v, with the head on u, v, |u - v| and u * v. A bank reads as `embed` says, however
+    its prefixes were trained. Tasks of single texts are trained as ever."""
     task_embedding_fraction: Annotated[float, Gt(0), Le(1)] = 0.1
     """The prefix after this fraction of all optimizer steps is stored as the task embedding.
     Source: Vu et al. 2022 (2110.07904)."""
@@ -288,18 +313,53 @@ class MultitaskConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PoolingConfig:
-    """How hidden states become one vector."""
+    """How hidden states become one vector.
 
-    position: PoolingPosition = "mean"
-    """Which tokens become one vector: the first, the mean or the maximum over all, or the last.
-    Padding never counts."""
-    layers: PoolingLayers = "last"
+    Lists give all combinations side by side: layer by layer, in each layer position by position.
+    """
+
+    position: PoolingPosition | tuple[PoolingPosition, ...] = "mean"
+    """Which tokens become one vector: the first, the mean or the maximum over all, or the last; or
+    a list of these. Padding never counts."""
+    layers: PoolingLayers | tuple[Natural, ...] = "last"
     """Which layers: the last one, the mean of the last k, the last k side by side, or the one with
-    index `layer`."""
+    index `layer`; or a list of indices. 0 is the embedding layer, L the last layer."""
     last_k: Count = only_with(4, layers=("mean_last", "concat_last"))
     """k for `mean_last` and `concat_last`."""
     layer: Natural = only_with(0, layers="single")
-    """Index for `single`: 0 is the embedding layer, L the last layer."""
+    """Index for `single`."""
+
+    def __post_init__(self) -> None:
+        """Refuse lists without an item, or with one twice.
+
+        Raises:
+            UsageError: one for each fault.
+        """
+        lists = {"position": self.position, "layers": self.layers}
+        raise_faults(
+            [
+                _list_fault(f"pooling.{name}", values)
+                for name, values in lists.items()
+                if isinstance(values, tuple) and (not values or len(set(values)) < len(values))
+            ]
+        )
+
+
+def _list_fault(setting: str, values: tuple[str | int, ...]) -> UsageError:
+    """Return the error for a list that has no item, or one twice."""
+    if not values:
+        return UsageError(
+            f"{setting}=[], an empty list",
+            expected="one item or more",
+            fix=f"leave {setting} out, or name one",
+        )
+    once = dict.fromkeys(values)
+    twice = [str(value) for value in once if values.count(value) > 1]
+    return UsageError(
+        f"{setting} names {', '.join(twice)} twice",
+        expected="each once",
+        fix=f"'{setting}=[{','.join(map(str, once))}]'",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -337,8 +397,16 @@ class ProbeConfig:
     score_on: ScoredSplit = "test"
     """`validation` is for choosing between recipes: test rows are not embedded."""
     layers: ProbeLayers = "joined"
-    """With vectors pooled by `pooling.layers=concat_last`: probe all layers side by side; the last
-    one only; or each one, and keep the layer that cross-validation on train rows prefers."""
+    """With vectors of several layers (`pooling.layers=concat_last`, or a list): probe all side by
+    side; the last one only; or each one, and keep the one that cross-validation on train rows
+    prefers. A tie goes to the later layer."""
+    blocks: AllBlocks | tuple[str, ...] = "all"
+    """With a bank of blocks: the blocks to probe, by the names of their sources and `plain`. A
+    probe is not stale when another block changes."""
+    positions: ProbePositions = "joined"
+    """With vectors of several positions (a list in `pooling.position`): probe all side by side; or
+    each one, and keep the one that cross-validation on train rows prefers. A tie goes to the
+    earlier one in the list."""
     Cs: tuple[Positive, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
     """Inverse regularization strengths to try in cross-validation. Ridge regression uses 1/C."""
     folds: Annotated[int, Ge(2)] = 5
@@ -390,17 +458,14 @@ class BankRecipe:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class EmbedRecipe:
-    """Determines vectors, together with bank, encoder and texts."""
+class VectorRecipe:
+    """How texts become vectors, and how these are stored."""
 
     max_length_tokens: Count = 128
     """Texts are truncated to this many tokens, both texts of a pair together. The result has the
     share of truncated texts."""
     precision: Precision = "fp32"
     """Number format of the forward pass. Vectors are stored as `vectors` says."""
-    pairs: Pairs = "joint"
-    """How a pair of texts becomes one vector: encoded jointly; `separate`: each alone to u and v,
-    then |u - v| and u * v; or all of these."""
     vectors: VectorType = "float32"
     """How a feature is stored: as a number of 4, 2 or 1 bytes, or as one bit."""
     calibration_rows: Count = only_with(4096, vectors=CALIBRATED)
@@ -410,12 +475,33 @@ class EmbedRecipe:
     """A bit is 1 where the feature is above its median, or above zero."""
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EmbedRecipe(VectorRecipe):
+    """Determines vectors, together with bank, encoder and texts."""
+
+    pairs: Pairs = "joint"
+    """How a pair of texts becomes one vector: encoded jointly; `separate`: each alone to u and v,
+    then |u - v| and u * v; or all of these."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ProbeRecipe(VectorRecipe):
+    """Determines the vectors that a probe reads, together with bank, encoder and texts."""
+
+    pairs: ProbePairs = "best"
+    """How a pair of texts becomes one vector: encoded jointly; `separate`: each alone to u and v,
+    then |u - v| and u * v; `both`: all of these; `best`: one of the three, the one that
+    cross-validation on train rows prefers. A tie goes to the earlier one. `best` embeds as `both`
+    does, and with single texts has no effect."""
+
+
 Recipe = TypeVar("Recipe", PrefixRecipe, MultitaskRecipe, BankRecipe, EmbedRecipe)
 
 
-def recipe_of(config: Any, recipe: type[Recipe]) -> Recipe:
-    """Return the part of a command's config that enters a key."""
-    return recipe(**{f.name: getattr(config, f.name) for f in fields(recipe)})
+def recipe_of(config: Any, recipe: type[Recipe], **changed: Any) -> Recipe:
+    """Return the part of a command's config that enters a key, with some settings changed."""
+    names = [one.name for one in fields(recipe) if one.name not in changed]
+    return recipe(**{name: getattr(config, name) for name in names}, **changed)
 
 
 Settings = TypeVar("Settings")

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
-from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -34,11 +34,21 @@ def hint_at(config: type, path: SettingPath) -> Any:
             hint = _hints(hint).get(str(step))  # type: ignore[arg-type]  # a class
         elif get_origin(hint) is dict:
             hint = get_args(hint)[1]
-        elif get_origin(hint) is tuple and isinstance(step, int):
-            hint = get_args(hint)[0]
+        elif isinstance(step, int) and (listed := list_in(hint)) is not None:
+            hint = get_args(listed)[0]
         else:
             return None
     return hint
+
+
+def alternatives(hint: Any) -> tuple[Any, ...]:
+    """Return the types that a setting may have: one, or those of a union in order."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def list_in(hint: Any) -> Any:
+    """Return the list among the types that a setting may have, or `None`."""
+    return next((one for one in alternatives(hint) if get_origin(one) is tuple), None)
 
 
 def names_at(config: type, path: SettingPath) -> list[str]:
@@ -82,6 +92,8 @@ def describe(hint: Any) -> str:
     """Return in words which values `hint` takes: "a number greater than 0"."""
     if is_dataclass(hint):
         return f"settings of their own: {', '.join(f.name for f in fields(hint))}"
+    if len(alternatives(hint)) > 1:
+        return "; or ".join(describe(one) for one in alternatives(hint))
     if get_origin(hint) is Annotated:
         base, *limits = get_args(hint)
         return " ".join([describe(base), " and ".join(_limit(limit) for limit in limits)])

@@ -94,6 +94,8 @@ def validate(config: type[T], node: Node, origin: Origin) -> tuple[T | None, lis
         return TypeAdapter(config).validate_json(json.dumps(node)), []
     except ValidationError as error:
         return None, value_faults(error, config, origin)
+    except UsageError as fault:
+        return None, [fault]
 
 
 def plain_values(config: Any) -> Node:

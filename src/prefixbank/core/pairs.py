@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from prefixbank.core.shapes import ShapeError
 
@@ -25,3 +27,14 @@ def pair_features(u: np.ndarray, v: np.ndarray) -> np.ndarray:
             fix="embed both texts with one bank",
         )
     return np.concatenate([np.abs(u - v), u * v], axis=1)
+
+
+def side_by_side(vectors: Tensor) -> Tensor:
+    """Return u, v, |u - v| and u * v side by side, [B, 4F].
+
+    Args:
+        vectors: [2B, F], u of all first texts, then v of all second texts.
+    Source: InferSent, Conneau et al. 2017 (arXiv 1705.02364), section 3.1.
+    """
+    u, v = vectors.chunk(2)
+    return torch.cat([u, v, (u - v).abs(), u * v], dim=1)

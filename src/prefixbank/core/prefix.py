@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import torch
@@ -96,6 +96,7 @@ class PrefixStart:
         slots: [L, 2, H, P, D] that slots start from; None: normal start values.
         readouts: M, the number of read-outs.
         summary: `mean`: of the read-outs; `concat`: side by side, then projected.
+        normalised: whether the summary of the read-outs is layer-normalised.
         size: F, features of a learned projection; 0: none.
     """
 
@@ -112,6 +113,7 @@ class PrefixStart:
     slots: Tensor | None = None
     readouts: int = 1
     summary: Summary = "mean"
+    normalised: bool = False
     size: int = 0
 
     def __post_init__(self) -> None:
@@ -211,6 +213,7 @@ def tensors_of(prefix: AnyPrefix) -> dict[str, Tensor]:
                 "slots": prefix.slots,
                 "projection.weight": prefix.weight,
                 "projection.bias": prefix.bias,
+                "normalised": torch.ones(1, dtype=torch.uint8) if prefix.normalised else None,
             }
     return {name: tensor for name, tensor in named.items() if tensor is not None}
 
@@ -225,6 +228,7 @@ def prefix_of(tensors: Mapping[str, Tensor]) -> AnyPrefix:
             slots=tensors["slots"],
             weight=tensors.get("projection.weight"),
             bias=tensors.get("projection.bias"),
+            normalised="normalised" in tensors,
         )
     return Prefix(tensor=tensors["prefix"], log_gate=tensors.get("log_gate"))
 
@@ -247,17 +251,18 @@ def _first_readout(model: nn.Module, shape: EncoderShape, start: PrefixStart, se
         _fitting(start.initial.vectors, (start.readouts, word_table(model).shape[1]))
         if start.initial.weight is not None or start.size:
             _fitting(start.initial.projection, (start.size, inputs))
-        return start.initial
+        return replace(start.initial, normalised=start.normalised)
     slots = (
         normal_start(shape.prefix_shape(start.length), start.init_scale, seed)
         if start.slots is None
         else _fitting(start.slots, shape.prefix_shape(start.length))
     )
     vectors = _first_vectors(model, start, start.readouts, seed + VECTORS_SEED)
+    readout = Readout(vectors=vectors, slots=slots, normalised=start.normalised)
     if not start.size:
-        return Readout(vectors=vectors, slots=slots)
+        return readout
     weight = normal_start((start.size, inputs), inputs**-0.5, seed + PROJECTION_SEED)
-    return Readout(vectors=vectors, slots=slots, weight=weight, bias=torch.zeros(start.size))
+    return replace(readout, weight=weight, bias=torch.zeros(start.size))
 
 
 def normal_start(shape: Sequence[int], scale: float, seed: int) -> Tensor:

@@ -12,7 +12,7 @@ position that the encoder has a vector for, and token type 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +33,15 @@ class Readout:
         weight: [F, E] of a projection of the read-outs' mean, or [F, M·E] of all of them side by
             side; None: the mean itself is the block.
         bias: [F] of the projection.
+        normalised: whether the summary of the read-outs is scaled to mean 0 and variance 1 over its
+            features.
     """
 
     vectors: Tensor
     slots: Tensor
     weight: Tensor | None = None
     bias: Tensor | None = None
+    normalised: bool = False
 
     def __post_init__(self) -> None:
         """Check the shapes."""
@@ -72,12 +75,12 @@ class Readout:
 
     def cycled(self, length: int) -> Readout:
         """Return the prefix with its slots cut or repeated to `length`; slot i is slot i mod P."""
-        slots = self.slots[:, :, :, torch.arange(length) % max(1, self.length)]
-        return Readout(vectors=self.vectors, slots=slots, weight=self.weight, bias=self.bias)
+        return replace(self, slots=self.slots[:, :, :, torch.arange(length) % max(1, self.length)])
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Readout:
         """Return the prefix on another device; only the slots change their precision."""
-        return Readout(
+        return replace(
+            self,
             vectors=self.vectors.to(device),
             slots=self.slots.to(device, dtype),
             weight=None if self.weight is None else self.weight.to(device),
@@ -87,19 +90,17 @@ class Readout:
     def block(self, states: Tensor) -> Tensor:
         """Return the task's block of features [B, F] from the last states [B, M, E] of its pass.
 
-        The mean of the read-outs, normalised to mean 0 and variance 1 over its features, whatever
-        scale the encoder's states have; then the projection, if there is one.
+        That is the mean of the read-outs, or all of them side by side; normalised if the prefix
+        says so; and projected if there is a projection.
         """
         states = states.float()
-        if self.weight is None:
-            return _normalised(states.mean(dim=1))
-        joined = self.weight.shape[1] != states.shape[2]
+        joined = self.weight is not None and self.weight.shape[1] != states.shape[2]
         summary = states.flatten(1) if joined else states.mean(dim=1)
-        return functional.linear(_normalised(summary), self.weight.float(), self.bias)
-
-
-def _normalised(states: Tensor) -> Tensor:
-    return functional.layer_norm(states, states.shape[-1:])
+        if self.normalised:
+            summary = functional.layer_norm(summary, summary.shape[-1:])
+        if self.weight is None:
+            return summary
+        return functional.linear(summary, self.weight.float(), self.bias)
 
 
 def encode_text(
@@ -210,6 +211,7 @@ class TrainableReadout(nn.Module):
         super().__init__()
         self.vectors = nn.Parameter(start.vectors.detach().clone().float())
         self.slots = nn.Parameter(start.slots.detach().clone().float())
+        self.normalised = start.normalised
         self.weight, self.bias = (
             None if tensor is None else nn.Parameter(tensor.detach().clone().float())
             for tensor in (start.weight, start.bias)
@@ -218,13 +220,18 @@ class TrainableReadout(nn.Module):
     def forward(self, drop: Callable[[Tensor], Tensor] | None = None) -> Readout:
         """Return the prefix, its slots passed through `drop` if one is given."""
         slots = self.slots if drop is None else drop(self.slots)
-        return Readout(vectors=self.vectors, slots=slots, weight=self.weight, bias=self.bias)
+        return Readout(
+            vectors=self.vectors,
+            slots=slots,
+            weight=self.weight,
+            bias=self.bias,
+            normalised=self.normalised,
+        )
 
     def snapshot(self) -> Readout:
         """Return a copy without gradients, fp32, on the CPU."""
-        return Readout(
-            **{
-                name: tensor.detach().clone().cpu().contiguous()
-                for name, tensor in self.named_parameters()
-            }
-        )
+        copies = {
+            name: tensor.detach().clone().cpu().contiguous()
+            for name, tensor in self.named_parameters()
+        }
+        return Readout(**copies, normalised=self.normalised)

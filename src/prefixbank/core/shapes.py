@@ -65,6 +65,7 @@ class Batch:
     Args:
         rows: [B] row numbers in the data set, so that order can be restored.
         inputs: keyword arguments of the model, `input_ids` and `attention_mask` [B, T] among them.
+            For pairs whose texts are read apart they are [2B, T]: first texts, then second ones.
         labels: [B] int64 or float32, or [B, C] float32 for several labels; None for texts that are
             only embedded.
         task: index of the rows' task, where several are trained together.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from prefixbank.runtime.events import Emit, Event, silent
@@ -86,6 +86,23 @@ class Context(Session):
         if self.force or self.is_restricted:
             self.reported.add(key)
         return Planned(step=unit.step, name=unit.name, key=key, made=entry)
+
+    def ensure_together(self, units: Sequence[Unit]) -> list[Planned]:
+        """Plan or run units that share their work: whoever makes one makes all that are missing."""
+        keys = [key for unit in units if self.needs_making(key := key_of(unit.document))]
+        shared = [unit for unit in units if not unit.cheap]
+        if (
+            keys
+            and shared
+            and self.workers is not None
+            and not self.dry_run
+            and not self.is_restricted
+            and self.workers.should_dispatch(1)
+        ):
+            name = f"{units[0].step} {units[0].name}"
+            make_units(self.workers, keys, name, self.store, self.emit, together=True)
+            self.mark_made(keys)
+        return [self.ensure(unit) for unit in units]
 
     def ensure_from(
         self,

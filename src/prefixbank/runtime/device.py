@@ -92,15 +92,19 @@ def free_bytes(device: str) -> int:
     )
 
 
-def check_memory(shape: EncoderShape, width: int, recipe: PrefixRecipe, free: int) -> None:
+def check_memory(
+    shape: EncoderShape, width: int, recipe: PrefixRecipe, free: int, texts_per_row: int = 1
+) -> None:
     """Refuse a prefix whose attention over texts of `width` tokens does not fit into `free` bytes.
 
-    A soft prompt adds its length in tokens to each text.
+    A soft prompt adds its length in tokens to each text. A row has two texts if they are read
+    apart.
 
     Raises:
         DeviceError: names the longest prefix that fits.
     """
-    rows, length = recipe.optim.batch_size, recipe.prefix.length
+    size, length = recipe.optim.batch_size, recipe.prefix.length
+    rows = size * texts_per_row
     text_only, with_one = (
         shape.attention_bytes(rows=rows, tokens=width, slots=slots) for slots in (0, 1)
     )
@@ -114,7 +118,7 @@ def check_memory(shape: EncoderShape, width: int, recipe: PrefixRecipe, free: in
         fits = (free - text_only) // (with_one - text_only)
     if needed <= free:
         return
-    smaller = f"optim.batch_size={max(1, rows // 4)} optim.gradient_accumulation_steps=4"
+    smaller = f"optim.batch_size={max(1, size // 4)} optim.gradient_accumulation_steps=4"
     raise DeviceError(
         f"prefix.length={length} with batches of {rows} x {width} tokens needs about "
         f"{needed / GIB:.1f} GiB, {free / GIB:.1f} GiB are free",

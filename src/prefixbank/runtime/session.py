@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from prefixbank.choices import PrefixKind
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, TaskConfig
-from prefixbank.data.encoders.files import EncoderFiles, describe_folder, locate_encoder
+from prefixbank.data.encoders.files import (
+    EncoderFiles,
+    GgufFile,
+    describe_folder,
+    locate_encoder,
+    reading_settings,
+)
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import EncoderError
 from prefixbank.runtime.events import Emit, Event, silent
@@ -60,11 +66,32 @@ class Session:
     def encoder_files(self, config: EncoderConfig) -> EncoderFiles:
         """Return where an encoder is and the digest of its bytes.
 
-        The tiny encoder is made the first time; a dry run does not keep it.
+        The tiny encoder is made, and a GGUF file is converted, the first time. A dry run keeps
+        nothing, and converts nothing.
         """
         return self.loaded.encoder_files(
-            config, self._tiny if config.source == "tiny" else locate_encoder
+            config, self._tiny if config.source == "tiny" else self._locate
         )
+
+    def _locate(self, config: EncoderConfig) -> EncoderFiles:
+        files = locate_encoder(config)
+        return files if files.gguf is None else self._converted(files, files.gguf)
+
+    def _converted(self, files: EncoderFiles, gguf: GgufFile) -> EncoderFiles:
+        """Return the encoder with the folder that its GGUF file was converted into."""
+        from prefixbank.runtime import converted_encoder
+
+        unit = converted_encoder.unit(gguf, files.label)
+        entry = self.store.get(key_of(unit.document))
+        if entry is None:
+            if self.dry_run:
+                return files
+            text = f"converting {gguf.path.name}, once: this takes some seconds"
+            self.emit(Event(kind="note", step="encoder", name=files.label, text=text))
+            entry = run_unit(self.store, unit, silent)
+        for name in entry.files:
+            entry.file(name)
+        return replace(files, folder=entry.path, gguf=None)
 
     def _tiny(self, config: EncoderConfig) -> EncoderFiles:
         from prefixbank.runtime import tiny_encoder
@@ -86,21 +113,24 @@ class Session:
 
         Args:
             bank: the bank's artifact.
-            config: another place of the same encoder; `source="bank"` is where it was before.
+            config: another place of the same encoder; `source="bank"` is where it was before, read
+                as it was then.
 
         Raises:
             EncoderError: `config` is another encoder, or its files have changed.
         """
         own = EncoderConfig(**bank.info["encoder"])
-        files = self.encoder_files(own if config.source == "bank" else config)
+        files = self.encoder_files(
+            replace(own, **reading_settings(config)) if config.source == "bank" else config
+        )
         expected = bank.document["inputs"]["encoder"]
         if files.digest != expected:
             name = own.name if config.source == "bank" else config.name
             raise EncoderError(
                 f"bank {bank.short_key} was made with encoder {own.name} {expected[:8]}, "
                 f"{files.label} here is {files.digest[:8]}",
-                expected="the very encoder that its prefixes were trained on",
-                fix=f"drop the encoder= option, or train and combine again with encoder={name}",
+                expected=f"the very encoder that its prefixes were trained on{_as_read(own)}",
+                fix=f"drop the encoder options, or train and combine again with encoder={name}",
             )
         return files
 
@@ -123,3 +153,9 @@ class Session:
         from prefixbank.runtime.device import choose_device
 
         return self.loaded.inference_model(files, choose_device(self.run.device), precision)
+
+
+def _as_read(config: EncoderConfig) -> str:
+    """Return the settings that an encoder is read with, for an error; empty for the defaults."""
+    settings = [f" encoder.{name}={value!r}" for name, value in reading_settings(config).items()]
+    return ", with" + "".join(settings) if settings else ""

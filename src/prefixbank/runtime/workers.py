@@ -65,7 +65,11 @@ class WorkerPool:
 
     def jobs_for_keys(self, keys: Sequence[str]) -> list[Job]:
         """Return the jobs that make these units."""
-        return [replace(self._job, keys=batch) for batch in self._batches(tuple(keys))]
+        return [self.job_for_keys(batch) for batch in self._batches(tuple(keys))]
+
+    def job_for_keys(self, keys: Sequence[str]) -> Job:
+        """Return the one job that makes these units."""
+        return replace(self._job, keys=tuple(keys))
 
     def jobs_for_shards(
         self, shards: Mapping[int, str], *, always: Mapping[int, str], settings: Sequence[str]
@@ -133,7 +137,13 @@ class WorkerPool:
 
 
 def make_units(
-    workers: WorkerPool, keys: Sequence[str], name: str, store: Store, emit: Emit
+    workers: WorkerPool,
+    keys: Sequence[str],
+    name: str,
+    store: Store,
+    emit: Emit,
+    *,
+    together: bool = False,
 ) -> None:
     """Let workers make units.
 
@@ -143,6 +153,7 @@ def make_units(
         name: what messages call the units.
         store: gets the artifacts.
         emit: gets every event.
+        together: one worker makes all of them.
 
     Raises:
         PrefixbankError: see `run_jobs`.
@@ -154,7 +165,8 @@ def make_units(
         done += len(job.keys)
         emit(Event(kind="progress", step="run", name=name, done=done, total=len(keys)))
 
-    run_jobs(workers, workers.jobs_for_keys(keys), keys, count, store, emit)
+    jobs = [workers.job_for_keys(keys)] if together else workers.jobs_for_keys(keys)
+    run_jobs(workers, jobs, keys, count, store, emit)
 
 
 def run_jobs(

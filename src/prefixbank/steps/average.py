@@ -25,7 +25,7 @@ STEP = "average"
 VERSION = 2  # 1: first; 2: read-outs
 DIGITS = 6
 """Decimal digits of weights in the key: further digits depend on the machine."""
-FORM = ("kind", "length", "gate", "readouts", "summary", "size")
+FORM = ("kind", "length", "gate", "readouts", "summary", "norm", "size")
 """Settings that must be the same for all averaged prefixes."""
 
 
@@ -99,9 +99,11 @@ def _mean(prefixes: Sequence[AnyPrefix], weights: Sequence[float]) -> AnyPrefix:
     if deep:
         return average_prefixes(deep, weights)
     named = [tensors_of(prefix) for prefix in prefixes]
-    return prefix_of(
-        {name: average_tensors([tensors[name] for tensors in named], weights) for name in named[0]}
-    )
+    averaged = {
+        name: average_tensors([tensors[name].float() for tensors in named], weights)
+        for name in named[0]
+    }
+    return prefix_of(averaged)
 
 
 def _form(entry: Entry) -> JSON:

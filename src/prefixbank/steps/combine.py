@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.prefix import TENSORS, setting_in
+from prefixbank.artifacts.source_head import PLAIN_BLOCK, block_sizes
 from prefixbank.choices import BankRule, PrefixKind
 from prefixbank.config.schema import WEIGHTED, BankRecipe, PoolingConfig, effective
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.unit import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
-from prefixbank.store.names import is_key
 
 if TYPE_CHECKING:
     from prefixbank.core.blocks import BlockBank
@@ -39,23 +40,23 @@ def unit(
     """
     check_prefixes(prefixes)
     recipe = resolved(recipe, prefix_kind(prefixes[0]))
+    all_refs = refs or [""] * len(prefixes)
+    has_blocks = recipe.combine.rule == "blocks"
+    blocks = block_names(prefixes, all_refs) if has_blocks else []
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.artifacts.bank import write_bank
 
-        write_bank(out, prefixes, recipe)
-        all_refs = refs or [""] * len(prefixes)
+        write_bank(out, prefixes, recipe, blocks)
         keys = {ref: entry.key for ref, entry in zip(all_refs, prefixes, strict=True) if ref}
         named = [
             ref.removeprefix("prefix/") or entry.key
             for ref, entry in zip(all_refs, prefixes, strict=True)
         ]
-        tasks = [entry.info["task"] for entry in prefixes]
-        blocks = {"blocks": block_names(named)} if recipe.combine.rule == "blocks" else {}
         return {
-            **blocks,
             "encoder": prefixes[0].info["encoder"],
-            "tasks": tasks,
+            "tasks": [entry.info["task"] for entry in prefixes],
+            **({"head_tasks": [_tasks_of(entry) for entry in prefixes]} if has_blocks else {}),
             "from": keys,
             "named": named,
         }
@@ -64,7 +65,8 @@ def unit(
         "encoder": prefixes[0].document["inputs"]["encoder"],
         "prefixes": [entry.digest for entry in prefixes],
     }
-    key_document = document(step="combine", version=VERSION, config=asdict(recipe), inputs=inputs)
+    config = {**asdict(recipe), **({"blocks": blocks} if has_blocks else {})}
+    key_document = document(step="combine", version=VERSION, config=config, inputs=inputs)
     return Unit(
         step=STEP,
         name=name,
@@ -112,17 +114,47 @@ def rule_for(rule: BankRule, kind: PrefixKind) -> BankRule:
     return "blocks" if kind == "readout" else "concat_prefixes"
 
 
-def block_names(named: Sequence[str]) -> list[str]:
-    """Return the names of the blocks of a bank, from the names or keys of its prefixes."""
-    return [name[:8] if is_key(name) else name for name in named]
+def block_names(prefixes: Sequence[Entry], refs: Sequence[str]) -> list[str]:
+    """Return the names of the blocks of a bank: those of its prefixes.
+
+    A prefix that is given by key has the name that it was trained under.
+
+    Raises:
+        UsageError: two of them have the same name, or one that of the plain vector.
+    """
+    names = [
+        ref.removeprefix("prefix/") or str(entry.info.get("name", entry.short_key))
+        for ref, entry in zip(refs, prefixes, strict=True)
+    ]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    faults = [_name_taken(name, "another prefix of the bank has it, too") for name in twice]
+    if PLAIN_BLOCK in names:
+        faults.append(_name_taken(PLAIN_BLOCK, "the vector of the plain encoder is called so"))
+    raise_faults(faults)
+    return names
+
+
+def _tasks_of(prefix: Entry) -> list[str]:
+    """Return the names of the tasks of a prefix: of one, or of a mixture."""
+    tasks: list[str] = prefix.info.get("tasks", [prefix.info["task"]])
+    return tasks
+
+
+def _name_taken(name: str, why: str) -> UsageError:
+    return UsageError(
+        f"a prefix named '{name}' in a bank of blocks: {why}",
+        expected="another name for each block",
+        fix=f"prefixbank train-prefix ... name={name}-2    gives a trained prefix one more name; "
+        f"then combine prefix/{name}-2",
+    )
 
 
 def describe(entry: Entry) -> str:
     """Return a summary of a finished bank."""
-    return (
-        f"{len(entry.info['tasks'])} prefixes, {entry.document['config']['combine']['rule']}: "
-        f"{', '.join(entry.info['tasks'])}"
-    )
+    rule, sizes = entry.document["config"]["combine"]["rule"], block_sizes(entry)
+    members = [name if size is None else f"{name} {size}" for name, size in sizes.items()]
+    members = members or entry.info["tasks"]
+    return f"{len(entry.info['tasks'])} prefixes, {rule}: {', '.join(members)}"
 
 
 def check_prefixes(prefixes: Sequence[Entry]) -> None:

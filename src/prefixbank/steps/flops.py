@@ -62,12 +62,15 @@ def finetuning_flops(
 def shapes_seen(
     settings: TrainingSettings, train: Callable[[int], Sequence[Batch]], steps: int
 ) -> dict[int, Counter[tuple[int, int]]]:
-    """Return the shapes of all batches trained on, by the outputs C of their task's head."""
+    """Return the shapes of all batches trained on, by the outputs C of their task's head.
+
+    A head on u, v, |u - v| and u * v of B pairs costs what one with 2C outputs costs for 2B texts.
+    """
     shapes: dict[int, Counter[tuple[int, int]]] = {}
     for batch in batches_seen(train, steps, settings.gradient_accumulation_steps):
-        shapes.setdefault(settings.tasks[batch.task].num_outputs, Counter()).update(
-            shapes_of([batch])
-        )
+        task = settings.tasks[batch.task]
+        outputs = task.num_outputs * (2 if task.separate else 1)
+        shapes.setdefault(outputs, Counter()).update(shapes_of([batch]))
     return shapes
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as parquet
 
-from prefixbank.artifacts.bank import plain_bank, read_bank
+from prefixbank.artifacts.bank import plain_bank, read_bank, read_readout
 from prefixbank.artifacts.embeddings import (
     FACTS,
     centre_as,
@@ -21,8 +21,9 @@ from prefixbank.artifacts.embeddings import (
 )
 from prefixbank.artifacts.encoder import encoder_of, listing_of
 from prefixbank.artifacts.json_files import read_json
+from prefixbank.artifacts.pooling import pooling_in
 from prefixbank.config.commands import CorpusConfig, SearchConfig
-from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig
+from prefixbank.config.schema import EmbedRecipe, EncoderConfig
 from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
 from prefixbank.data.corpus.corpus import open_corpus
@@ -75,7 +76,8 @@ class Embeddings:
             )
         config = dict(entry.document["config"])
         pooling = config.pop("pooling", None)
-        config.pop("reuse", None)
+        for other in ("reuse", "blocks"):
+            config.pop(other, None)
         recipe = EmbedRecipe(**config)
         if recipe.pairs != "joint":
             raise UsageError(
@@ -84,9 +86,9 @@ class Embeddings:
                 fix="embed with pairs=joint",
             )
         bank = (
-            plain_bank(PoolingConfig(**pooling))
+            plain_bank(pooling_in(pooling))
             if entry.info["bank"] is None
-            else read_bank(_bank_of(session, entry))
+            else _bank_of(session, entry)
         )
         return cls(
             session=session,
@@ -219,7 +221,8 @@ class _Texts:
             }
 
 
-def _bank_of(session: Session, entry: Entry) -> Entry:
+def _bank_of(session: Session, entry: Entry) -> Bank | BlockBank:
+    """Return the bank of embeddings, or of a single block its part of the bank."""
     bank = session.store.get(entry.info["bank"])
     if bank is None:
         raise UsageError(
@@ -227,7 +230,11 @@ def _bank_of(session: Session, entry: Entry) -> Entry:
             expected="the bank in the same store",
             fix="combine it again, then embed again",
         )
-    return bank
+    readouts = entry.document["inputs"].get("readouts")
+    if readouts is None:
+        return read_bank(bank)
+    file = next(name for name, record in bank.files.items() if record.sha256 == readouts)
+    return BlockBank(readouts=(read_readout(bank, file),), plain=None)
 
 
 def _encoder_of(session: Session, entry: Entry) -> EncoderFiles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from prefixbank.store.faults import storage_errors
 from prefixbank.store.gc import GcItem
 from prefixbank.store.key import JSON, shorten
 from prefixbank.store.layout import Layout
+from prefixbank.store.locks import lock_if_free
 from prefixbank.store.publish import Make
 from prefixbank.store.refs import PIN, Ref
 from prefixbank.store.verify import Verdict
@@ -78,16 +80,22 @@ class Store:
         """
         return publish.build(self._layout, document, make, force=force, on_wait=on_wait)
 
-    def work_folder(self, key: str) -> Path:
-        """Return the folder of checkpoints that `build` hands to the maker of a key.
+    @contextmanager
+    def work_of(self, key: str) -> Iterator[Path | None]:
+        """Lend the folder of checkpoints of another key, for what its maker is to find there.
 
-        What another maker writes there, each file by a rename, that maker finds.
+        It is None if a process is making that key. In the body no other process makes it; each
+        file has to be written by a rename.
         """
-        with storage_errors(self._layout.root):
-            self._layout.prepare()
+        self._layout.prepare()
+        with lock_if_free(self._layout.lock(key), root=self.root) as is_free:
+            if not is_free:
+                yield None
+                return
             folder = self._layout.scratch(key, "work")
-            folder.mkdir(exist_ok=True)
-        return folder
+            with storage_errors(self.root):
+                folder.mkdir(exist_ok=True)
+            yield folder
 
     def entries(self, step: str | None = None) -> list[Entry]:
         """Return all readable entries, or those of a step, oldest first; see `damaged`."""

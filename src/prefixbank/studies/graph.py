@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, assert_never
 
 import numpy as np
 
 from prefixbank.artifacts.embeddings import STEP as EMBED_STEP
 from prefixbank.artifacts.embeddings import Join
 from prefixbank.artifacts.encoder import encoder_of
+from prefixbank.artifacts.source_head import all_block_names
 from prefixbank.choices import BankRule
 from prefixbank.config.commands import RunExperimentConfig
 from prefixbank.config.schema import (
@@ -34,10 +35,11 @@ from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.steps import combine
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.spec import EmbeddingSpec
+from prefixbank.steps.embed.spec import specs_of
 from prefixbank.steps.join import step as join
 from prefixbank.steps.probe import step as probe
-from prefixbank.steps.probe.splits import splits_of
+from prefixbank.steps.probe.splits import pairs_for, splits_of
+from prefixbank.steps.probe.step import Probed
 from prefixbank.steps.train_multitask import step as train_multitask
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.steps.train_prefix.mixture import Mixture
@@ -45,7 +47,7 @@ from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
 from prefixbank.transfer.source_tasks import SIZE_CAP
 
-Training = Literal["trained", "random", "shuffled"]
+Training = Literal["trained", "random", "shuffled", "deep"]
 
 RANDOM_SEEDS = 1_000_003
 """Distance between the seeds of two untrained prefixes, which need different start values."""
@@ -80,6 +82,29 @@ class Experiment:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Vectors:
+    """Handles of a target's vectors.
+
+    Args:
+        embeddings: one, or the blocks of a bank, which lie side by side.
+        bank: the bank of the blocks.
+        blocks: their names.
+    """
+
+    embeddings: tuple[Planned, ...]
+    bank: Planned | None = None
+    blocks: tuple[str, ...] = ()
+
+    def probed(self) -> Probed:
+        """Return what a probe is fitted on; raises `NotMade` if it does not exist yet."""
+        return Probed(
+            embeddings=tuple(one.entry for one in self.embeddings),
+            bank=None if self.bank is None else self.bank.entry,
+            blocks=self.blocks,
+        )
+
+
 @dataclass(kw_only=True)
 class Graph:
     """The units of one experiment."""
@@ -111,12 +136,12 @@ class Graph:
     @property
     def probe_pooling(self) -> PoolingConfig:
         """Pooling of the vectors that are probed; training uses `config.pooling`."""
-        layers = self.config.experiment.probe_last_layers
-        return (
-            replace(self.config.pooling, layers="concat_last", last_k=layers)
-            if layers
-            else self.config.pooling
-        )
+        return probe_pooling(self.config)
+
+    @property
+    def deep_overrides(self) -> tuple[str, ...]:
+        """Overrides for deep prefixes beside others."""
+        return self.config.experiment.deep
 
     def named(self, text: str, seed: int) -> str:
         """Return a name with the seed, if there are several."""
@@ -169,7 +194,8 @@ class Graph:
         Args:
             name: the source.
             seed: of training.
-            training: `random` is untrained, `shuffled` is trained on shuffled labels.
+            training: `random` is untrained, `shuffled` is trained on shuffled labels, `deep` is a
+                deep prefix in an experiment with others.
             task: other examples; None: those of the source.
         """
         return self.ensure(self._prefix_unit(name, seed, training, task))
@@ -184,14 +210,18 @@ class Graph:
                 self.context, examples, self.files, recipe, self.named(name, seed)
             )
             return unit if task is None else replace(unit, ref=None)
-        if training == "random":
+        if training == "deep":
+            recipe = self.experiment.change(recipe, ("prefix.kind=deep", *self.deep_overrides))
+        elif training == "random":
             number = self.config.experiment.sources.index(name) + 1
             start = replace(recipe.prefix, init="random")
             recipe = replace(
                 recipe, prefix=start, optim=OptimConfig(epochs=0), seed=seed + RANDOM_SEEDS * number
             )
-        else:
+        elif training == "shuffled":
             examples = shuffled(examples, seed)
+        else:
+            assert_never(training)
         unit = train_prefix.unit(
             self.context, examples, self.files, recipe, f"{name}-{training}-seed{seed}"
         )
@@ -244,52 +274,86 @@ class Graph:
         unit = train_multitask.unit(self.context, tasks, self.files, recipe, name)
         return self.ensure(unit if published else replace(unit, ref=None))
 
-    def vectors(self, target: str, bank: Planned | None, name: str) -> Planned:
+    def vectors(self, target: str, bank: Planned | None, name: str) -> Vectors:
         """Embed a target's texts with a bank; None is the plain encoder."""
-        name = f"{target} {name}"
-        return self.ensure_from(
-            EMBED_STEP,
-            name,
-            lambda: self._embed_unit(target, bank.entry if bank else None, self.files, name),
+        return self._embedded(
+            target, name, lambda: (bank.entry if bank else None, self.files), bank
         )
 
-    def vectors_of_encoder(self, target: str, encoder: Planned, name: str) -> Planned:
+    def vectors_of_encoder(self, target: str, encoder: Planned, name: str) -> Vectors:
         """Embed a target's texts with a fine-tuned encoder."""
-        name = f"{target} {name}"
-        return self.ensure_from(
-            EMBED_STEP,
-            name,
-            lambda: self._embed_unit(target, None, encoder_of(encoder.entry), name),
-        )
+        return self._embedded(target, name, lambda: (None, encoder_of(encoder.entry)))
 
-    def _embed_unit(self, target: str, bank: Entry | None, files: EncoderFiles, name: str) -> Unit:
+    def _embedded(
+        self,
+        target: str,
+        name: str,
+        embedder: Callable[[], tuple[Entry | None, EncoderFiles]],
+        bank: Planned | None = None,
+    ) -> Vectors:
+        """Embed a target's texts, with all blocks of a bank in one pass.
+
+        `embedder` returns bank and encoder; it raises `NotMade` if one does not exist yet.
+        """
+        name = f"{target} {name}"
+        units: list[Unit] = []
+
+        def build() -> Unit:
+            units.extend(self._embed_units(target, *embedder(), name))
+            return units[0]
+
+        first = self.ensure_from(EMBED_STEP, name, build)
+        made = (first, *(self.ensure(unit) for unit in units[1:]))
+        if bank is None or not bank.is_made:
+            return Vectors(embeddings=made)
+        blocks = tuple(all_block_names(bank.entry))
+        return Vectors(embeddings=made, bank=bank if blocks else None, blocks=blocks)
+
+    def _embed_units(
+        self, target: str, bank: Entry | None, files: EncoderFiles, name: str
+    ) -> list[Unit]:
         task = self.target(target)
         parts = embed.parts_of_task(task, splits_of(self.config.probe))
-        # Single texts are no pairs.
-        pairs = "joint" if task.train.pairs is None else self.config.pairs
         recipe = EmbedRecipe(
             max_length_tokens=self.config.max_length_tokens,
             precision=self.config.precision,
-            pairs=pairs,
+            pairs=pairs_for(self.config.pairs, task),
             vectors=self.config.vectors,
         )
-        spec = EmbeddingSpec(bank=bank, files=files, recipe=recipe, pooling=self.probe_pooling)
-        return embed.unit(self.context, spec, parts, name)
+        specs = specs_of(bank, files, recipe, self.probe_pooling)
+        sought = [embed.Sought(spec=spec) for spec in specs]
+        return embed.units(self.context, sought, parts, name)
 
-    def joined(self, vectors: Sequence[Planned], rule: Join, name: str) -> Planned:
+    def joined(self, vectors: Sequence[Vectors], rule: Join, name: str) -> Vectors:
         """Concatenate or average vectors."""
-        return self.ensure_from(
-            join.STEP, name, lambda: join.unit([one.entry for one in vectors], rule, name)
+        every = [one for each in vectors for one in each.embeddings]
+        joined = self.ensure_from(
+            join.STEP, name, lambda: join.unit([one.entry for one in every], rule, name)
         )
+        return Vectors(embeddings=(joined,))
 
-    def probe(self, target: str, vectors: Planned, name: str) -> Planned:
+    def probe(self, target: str, vectors: Vectors, name: str) -> Planned:
         """Probe a target's vectors."""
         name = f"{target} {name}"
         return self.ensure_from(
             probe.STEP,
             name,
-            lambda: probe.unit(vectors.entry, self.target(target), self.config.probe, name),
+            lambda: probe.unit(
+                vectors.probed(),
+                self.target(target),
+                self.config.probe,
+                name,
+                choose_reading=self.config.pairs == "best",
+            ),
         )
+
+
+def probe_pooling(config: RunExperimentConfig) -> PoolingConfig:
+    """Return the pooling of the vectors that an experiment probes."""
+    layers = config.experiment.probe_last_layers
+    return (
+        replace(config.pooling, layers="concat_last", last_k=layers) if layers else config.pooling
+    )
 
 
 def _smaller(own: int, limit: int) -> int:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
-from prefixbank.config.schema import PrefixRecipe
+from prefixbank.choices import ProbePairs
+from prefixbank.config.schema import PrefixRecipe, ProbeConfig
 from prefixbank.data.tasks.task import Task
 from prefixbank.reports.study import Facts
 from prefixbank.studies.checks import has_update
 from prefixbank.studies.graph import Graph
+
+PAIRS: Mapping[ProbePairs, str] = {
+    "joint": "both texts in one input",
+    "separate": "each text alone, then |u - v| and u * v",
+    "both": "both texts in one input, beside |u - v| and u * v of each text alone",
+    "best": (
+        "both texts in one input, or |u - v| and u * v of each text alone, or all side by side; "
+        "chosen by cross-validation on train"
+    ),
+}
 
 
 def study_facts(graph: Graph) -> Facts:
@@ -37,13 +48,9 @@ def study_facts(graph: Graph) -> Facts:
             "Target train rows for the probes: "
             f"{_rows(graph.target(name) for name in experiment.targets)}."
         )
-        protocol.append(
-            f"Vectors: {graph.probe_pooling.position} pooling of {_describe_layers(graph)}."
-        )
+        protocol += [f"Vectors: {_describe_vectors(graph)}.", *_describe_pairs(graph)]
         fitted = f"strength by {config.probe.folds}-fold cross-validation on train"
-        protocol.append(
-            f"Probe: {config.probe.model}, {fitted}; scored once on {config.probe.score_on}."
-        )
+        protocol.append(f"Probe: {config.probe.model}, {fitted}; {_describe_score(config.probe)}.")
     return Facts(
         experiment=experiment.name,
         encoder=graph.files.label,
@@ -84,16 +91,44 @@ def _training(recipe: PrefixRecipe) -> str:
     )
 
 
+def _describe_score(probe: ProbeConfig) -> str:
+    """Describe which rows are scored."""
+    if probe.protocol == "nested_cv":
+        return f"each row scored once, in {probe.outer_folds} outer folds over all rows"
+    return f"scored once on {probe.score_on}"
+
+
+def _describe_vectors(graph: Graph) -> str:
+    """Describe the positions and layers that probes are fitted on, and what each probe chooses."""
+    probe = graph.config.probe
+    choices = {"position": probe.positions, "layer": probe.layers}
+    chosen = " and ".join(name for name, choice in choices.items() if choice == "best")
+    said = f"{_describe_positions(graph)} of {_describe_layers(graph)}"
+    return f"{said}; cross-validation on train chooses the {chosen}" if chosen else said
+
+
+def _describe_positions(graph: Graph) -> str:
+    """Describe the positions of the vectors that probes are fitted on."""
+    position = graph.probe_pooling.position
+    if isinstance(position, str):
+        return f"{position} pooling"
+    if graph.config.probe.positions == "best":
+        return f"{_listed(position, 'or')} pooling"
+    return f"{_listed(position, 'and')} pooling, side by side,"
+
+
 def _describe_layers(graph: Graph) -> str:
-    """Describe the layers that probes are fitted on."""
-    pooling = graph.probe_pooling
+    """Describe the layers of the vectors that probes are fitted on."""
+    pooling, choice = graph.probe_pooling, graph.config.probe.layers
     kept = f"the last {pooling.last_k} layers"
     match pooling.layers:
+        case tuple():
+            numbers = f"layers {_listed(pooling.layers, 'and')}"
+            of_list = {"joined": f"{numbers}, side by side", "last": f"layer {max(pooling.layers)}"}
+            return of_list.get(choice, f"one of {numbers}")
         case "concat_last":
-            chosen = f"the one layer of {kept} that cross-validation on train chooses"
-            return {"joined": f"{kept}, side by side", "last": "the last layer", "best": chosen}[
-                graph.config.probe.layers
-            ]
+            of_last = {"joined": f"{kept}, side by side", "last": "the last layer"}
+            return of_last.get(choice, f"one of {kept}")
         case "mean_last":
             return f"{kept}, averaged"
         case "single":
@@ -101,6 +136,19 @@ def _describe_layers(graph: Graph) -> str:
         case "last":
             return "the last layer"
     assert_never(pooling.layers)
+
+
+def _listed(values: Sequence[str | int], word: str) -> str:
+    """Return `a, b and c`, with `and` or `or`."""
+    *first, last = map(str, values)
+    return f"{', '.join(first)} {word} {last}" if first else last
+
+
+def _describe_pairs(graph: Graph) -> list[str]:
+    """Describe how the texts of pairs are read, if a target has pairs."""
+    targets = [graph.target(name) for name in graph.config.experiment.targets]
+    paired = [task.name for task in targets if task.train.pairs is not None]
+    return [f"Pairs ({', '.join(paired)}): {PAIRS[graph.config.pairs]}."] if paired else []
 
 
 def _epochs(count: int) -> str:

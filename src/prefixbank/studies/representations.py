@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import assert_never
+from typing import Literal, assert_never
 
 from prefixbank.choices import BankRule, Representation, SharedRepresentation
 from prefixbank.config.commands import ExperimentConfig
 from prefixbank.config.schema import CombineConfig
 from prefixbank.runtime.unit import Planned
-from prefixbank.studies.graph import Graph, Training
+from prefixbank.studies.graph import Graph, Training, Vectors
 
 PLAIN, BANK, MULTITASK = "plain encoder", "bank", "multi-task encoder"
 
@@ -22,6 +22,9 @@ TITLES: Mapping[SharedRepresentation, str] = {
     "mean_vectors": "mean_vectors",
     "mean_prefixes": "mean_prefixes",
     "plain_and_bank": "plain + bank",
+    "blocks": "blocks alone",
+    "deep": "deep bank",
+    "plain_and_deep": "plain + deep bank",
     "multitask": MULTITASK,
     "finetuned": "fine-tuned on target",
     "random": "random prefixes",
@@ -29,15 +32,27 @@ TITLES: Mapping[SharedRepresentation, str] = {
 }
 
 
-WITHOUT_PREFIXES = frozenset({"plain", "multitask", "finetuned", "random", "shuffled"})
+WITHOUT_PREFIXES = frozenset(
+    {"plain", "multitask", "finetuned", "random", "shuffled", "deep", "plain_and_deep"}
+)
 """Representations that need no prefix trained on the labels of a source."""
+
+
+OneBank = Literal[
+    "bank", "concat_prefixes", "mean_prefixes", "blocks", "deep", "random", "shuffled"
+]
+"""Representations that are one bank of all sources."""
 
 
 def passes(representation: SharedRepresentation, sources: int) -> int:
     """Return the forward passes for one text."""
-    return {"concat_vectors": sources, "mean_vectors": sources, "plain_and_bank": 2}.get(
-        representation, 1
-    )
+    several = {
+        "concat_vectors": sources,
+        "mean_vectors": sources,
+        "plain_and_bank": 2,
+        "plain_and_deep": 2,
+    }
+    return several.get(representation, 1)
 
 
 def whole_bank(experiment: ExperimentConfig, rule: BankRule) -> SharedRepresentation | None:
@@ -60,16 +75,12 @@ def seeds_of(graph: Graph, representation: Representation) -> tuple[int, ...]:
     return seeds[:1] if representation == "plain" or representation in single_seed else seeds
 
 
-def vectors(graph: Graph, representation: SharedRepresentation, target: str, seed: int) -> Planned:
+def vectors(graph: Graph, representation: SharedRepresentation, target: str, seed: int) -> Vectors:
     """Embed a target under one representation and one seed."""
     title = graph.named(TITLES[representation], seed)
     match representation:
         case "plain":
             return graph.vectors(target, None, PLAIN)
-        case "bank":
-            return graph.vectors(target, full_bank(graph, seed), title)
-        case "concat_prefixes" | "mean_prefixes":
-            return graph.vectors(target, rule_bank(graph, representation, seed, "trained"), title)
         case "concat_vectors" | "mean_vectors":
             passes = [
                 single(graph, source, target, seed) for source in graph.config.experiment.sources
@@ -80,15 +91,42 @@ def vectors(graph: Graph, representation: SharedRepresentation, target: str, see
                 f"{target} {title}",
             )
         case "plain_and_bank":
-            both = [graph.vectors(target, None, PLAIN), vectors(graph, "bank", target, seed)]
-            return graph.joined(both, "concat", f"{target} {title}")
+            return _beside_plain(graph, "bank", target, seed, title)
+        case "plain_and_deep":
+            return _beside_plain(graph, "deep", target, seed, title)
         case "multitask":
             return graph.vectors_of_encoder(target, multitask(graph, seed), title)
         case "finetuned":
             encoder = graph.multitask([graph.target(target)], f"{target}-only-seed{seed}", seed)
             return graph.vectors_of_encoder(target, encoder, title)
+        case _:
+            return graph.vectors(target, _bank_of(graph, representation, seed), title)
+
+
+def _beside_plain(
+    graph: Graph, representation: SharedRepresentation, target: str, seed: int, title: str
+) -> Vectors:
+    """Embed with the plain encoder and under a representation, side by side."""
+    both = [graph.vectors(target, None, PLAIN), vectors(graph, representation, target, seed)]
+    return graph.joined(both, "concat", f"{target} {title}")
+
+
+def _bank_of(graph: Graph, representation: OneBank, seed: int) -> Planned:
+    """Combine the bank of a representation that is one bank of all sources."""
+    match representation:
+        case "bank":
+            return full_bank(graph, seed)
+        case "concat_prefixes" | "mean_prefixes":
+            return rule_bank(graph, representation, seed, "trained")
+        case "blocks":
+            name = f"{graph.config.experiment.name}-blocks-seed{seed}"
+            combination = replace(graph.config.combine, plain=False)
+            return graph.bank(graph.prefixes(seed), name, combination)
+        case "deep":
+            name = f"{graph.config.experiment.name}-deep-seed{seed}"
+            return graph.bank(graph.prefixes(seed, "deep"), name, CombineConfig())
         case "random" | "shuffled":
-            return graph.vectors(target, rule_bank(graph, graph.rule, seed, representation), title)
+            return rule_bank(graph, graph.rule, seed, representation)
     assert_never(representation)
 
 
@@ -120,14 +158,14 @@ def multitask(graph: Graph, seed: int) -> Planned:
     )
 
 
-def single(graph: Graph, source: str, target: str, seed: int) -> Planned:
+def single(graph: Graph, source: str, target: str, seed: int) -> Vectors:
     """Embed a target with the prefix of one source."""
     name = f"{graph.config.experiment.name}-only-{source}-seed{seed}"
     bank = graph.bank({source: graph.prefix(source, seed)}, name, CombineConfig())
     return graph.vectors(target, bank, graph.named(f"only {source}", seed))
 
 
-def without(graph: Graph, source: str, target: str, seed: int) -> Planned:
+def without(graph: Graph, source: str, target: str, seed: int) -> Vectors:
     """Embed a target with the bank of all sources but one; its weight is left out, too."""
     rest = {name: prefix for name, prefix in graph.prefixes(seed).items() if name != source}
     left_out = graph.config.experiment.sources.index(source)

@@ -62,10 +62,8 @@ def combine_similar(context: Context, config: TransferCombineConfig) -> Planned:
         rounded = similarities[indices].round(DIGITS)
         weights, combination = _weights(config, rounded)
         for rank, source in enumerate(members):
-            text = (
-                f"{rank + 1}. {source.named}: similarity {rounded[rank]:.{DIGITS}f}, "
-                f"weight {weights[rank]:.{DIGITS}f}"
-            )
+            text = f"{rank + 1}. {source.named}: similarity {rounded[rank]:.{DIGITS}f}"
+            text += f", weight {weights[rank]:.{DIGITS}f}" if weights else ""
             context.emit(Event(kind="note", step=combine.STEP, name=name, text=text))
         return combine.unit(
             [source.entry for source in members],
@@ -96,11 +94,16 @@ def _other_length(config: TransferCombineConfig, source: Entry) -> UsageError | 
 def _weights(
     config: TransferCombineConfig, similarities: np.ndarray
 ) -> tuple[tuple[float, ...], CombineConfig]:
-    """Return the weights of prefixes with these similarities [k], and how to combine them."""
+    """Return the weights of prefixes with these similarities [k], and how to combine them.
+
+    Read-outs have no weights.
+    """
     from prefixbank.core.average import retrieval_weights
     from prefixbank.core.combine import default_weights
 
     combination = config.combine
+    if config.prefix.kind == "readout":
+        return (), combination
     if not config.weight_by_similarity:
         count, normalize = len(similarities), combination.normalize_weights
         return default_weights(count, normalize=normalize), combination

@@ -14,9 +14,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from prefixbank.choices import PrefixKind
 from prefixbank.core.shapes import Batch
 from prefixbank.core.training import loop as training_module
 from prefixbank.core.training.fit import fit_prefix
+from prefixbank.core.training.learners import EncodeText
 from prefixbank.core.training.precision import MixedPrecision
 from prefixbank.core.training.settings import Checkpoint, FitEvent, FitResult, State
 from tests.core.toys import SETTINGS, SHAPE, batch_of, epochs_of, texts_of
@@ -44,20 +46,24 @@ def fit(
     events: list[FitEvent] | None = None,
     train: Callable[[int], list[Batch]] | None = None,
     by: Callable[..., Any] = fit_prefix,
+    prefix: PrefixKind = "deep",
+    encode_text: EncodeText | None = None,
     **changes: Any,
 ) -> Any:
     """Fit on the first `rows` texts with `SETTINGS` changed.
 
-    Names of `PrefixStart` and `TaskSettings` reach start and task.
+    Names of `PrefixStart` and `TaskSettings` reach start and task; `kind` is the task's.
 
-    `by` is the function that fits.
+    `by` is the function that fits, `prefix` the kind of prefix, `encode_text` where read-outs get
+    the states of their texts.
     """
-    start, task = (
+    task, start = (
         {name: changes.pop(name) for name in list(changes) if hasattr(part, name)}
-        for part in (SETTINGS.start, SETTINGS.tasks[0])
+        for part in (SETTINGS.tasks[0], SETTINGS.start)
     )
     wanted = replace(SETTINGS.tasks[0], **task)
-    settings = replace(SETTINGS, start=replace(SETTINGS.start, **start), tasks=(wanted,), **changes)
+    begin = replace(SETTINGS.start, kind=prefix, **start)
+    settings = replace(SETTINGS, start=begin, tasks=(wanted,), **changes)
     validation = batch_of(
         VALIDATION, labels_of(wanted.kind, VALIDATION_CLASSES), range(len(VALIDATION))
     )
@@ -68,6 +74,7 @@ def fit(
         [[validation]],
         settings,
         checkpoint=checkpoint,
+        encode_text=encode_text,
         on_event=lambda event: None if events is None else events.append(event),
     )
 

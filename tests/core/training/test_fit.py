@@ -32,6 +32,7 @@ from prefixbank.errors import EncoderError, TrainingError
 from prefixbank.runtime.checkpoint import FolderCheckpoint
 from prefixbank.steps.train_prefix.make import fit_settings
 from tests.core.toys import (
+    MEAN,
     SHAPE,
     START,
     batch_of,
@@ -104,6 +105,27 @@ def test_returned_prefix_and_head_have_the_returned_score(bert: BertModel):
     result = fit(bert, **LONG)
     right = outputs_of(bert, result).argmax(axis=1) == VALIDATION_CLASSES
     assert result.score == pytest.approx(right.mean())
+
+
+def test_head_sees_all_layers_and_positions_side_by_side(bert: BertModel):
+    pooling = replace(MEAN, position=("mean", "cls"), layers=(2, 0))
+    result = fit(bert, pooling=pooling, epochs=2)
+    ((weight, bias),) = result.heads
+    assert weight.shape == (2, 4 * SHAPE.hidden_size)
+    right = 0
+    for row, wanted in enumerate(VALIDATION_CLASSES):
+        inputs = batch_of(VALIDATION, VALIDATION_CLASSES, [row]).inputs
+        with torch.no_grad():
+            output = bert(
+                **inputs,
+                prefix_slots=result.prefix.slots(),
+                attention_calls=[],
+                output_hidden_states=True,
+            )
+        last, first = (output.hidden_states[layer][0] for layer in (2, 0))
+        vector = torch.cat([last.mean(dim=0), last[0], first.mean(dim=0), first[0]])
+        right += int((weight @ vector + bias).argmax() == wanted)
+    assert result.score == pytest.approx(right / len(VALIDATION))
 
 
 def test_fit_equals_a_plain_training_loop(bert: BertModel, monkeypatch: pytest.MonkeyPatch):

@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers import BertModel
 from transformers.optimization import Adafactor
 
-from prefixbank.choices import OptimizerName
+from prefixbank.choices import OptimizerName, PrefixKind
 from prefixbank.core.prefix import trainable
 from prefixbank.core.prompt import SoftPrompt, TrainablePrompt
 from prefixbank.core.training.heads import new_head
@@ -32,7 +32,7 @@ from tests.core.training.fits import (
     seed_global_state,
 )
 
-SOFT = replace(START, soft=True)
+SOFT = replace(START, kind="soft")
 OPTIMIZERS = get_args(OptimizerName)
 SPOT = {
     "optimizer": "adafactor",
@@ -45,7 +45,7 @@ every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
 
 
 def fit_soft(model: BertModel, **changes: Any) -> FitResult:
-    result = fit(model, **{"soft": True, "init_scale": 0.2, **changes})
+    result = fit(model, **{"prefix": "soft", "init_scale": 0.2, **changes})
     assert isinstance(result.prefix, SoftPrompt)
     return result
 
@@ -169,13 +169,13 @@ def test_words_to_begin_with_are_rows_of_the_embedding_matrix(bert: BertModel):
 
 
 @every_optimizer
-@pytest.mark.parametrize("soft", [False, True], ids=["deep", "soft"])
+@pytest.mark.parametrize("prefix", ["deep", "soft"])
 @pytest.mark.parametrize("kill_after", [1, 4, 6])
 def test_killed_run_resumes_to_the_same_bytes(
-    bert: BertModel, optimizer: OptimizerName, soft: bool, kill_after: int
+    bert: BertModel, optimizer: OptimizerName, prefix: PrefixKind, kill_after: int
 ):
     changes = {
-        "soft": soft,
+        "prefix": prefix,
         "optimizer": optimizer,
         "epochs": 3,
         "rows": 20,
@@ -187,7 +187,7 @@ def test_killed_run_resumes_to_the_same_bytes(
         fit(bert, checkpoint=checkpoint, **changes)
     resumed, whole = fit(bert, checkpoint=checkpoint, **changes), fit(bert, **changes)
     assert bytes_of(resumed) == bytes_of(whole)
-    assert soft or everything(resumed) == everything(whole)
+    assert prefix == "soft" or everything(resumed) == everything(whole)
 
 
 def test_adafactor_steps_at_the_rate_given_whatever_the_size_of_the_parameters():

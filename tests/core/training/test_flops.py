@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -17,11 +18,21 @@ from transformers import BertModel
 from prefixbank.core.attention.prefix_attention import ATTENTION
 from prefixbank.core.embed import encode
 from prefixbank.core.prefix import PrefixStart, trainable
+from prefixbank.core.readout import encode_text, read_out, readout_positions
 from prefixbank.core.shapes import EncoderShape
 from prefixbank.core.training import flops
 from prefixbank.core.training.flops import finetune_flops, prefix_flops, shapes_of
 from prefixbank.core.training.heads import loss_of, new_head
-from tests.core.toys import MEAN, SHAPE, START, batch_of, new_bert, state_bytes, texts_of
+from tests.core.toys import (
+    MEAN,
+    SHAPE,
+    START,
+    batch_of,
+    new_bert,
+    new_readout,
+    state_bytes,
+    texts_of,
+)
 from tests.data.encoders.models import FAMILIES
 
 L, H, D, E, INNER = SHAPE.layers, SHAPE.heads, SHAPE.head_size, SHAPE.hidden_size, 48
@@ -111,7 +122,7 @@ def prompt_by_hand(rows: int, tokens: int, length: int) -> int:
 
 @pytest.mark.parametrize(("rows", "tokens"), SIZES)
 def test_step_of_a_soft_prompt_is_the_hand_count(bert: BertModel, rows: int, tokens: int):
-    found = prefix_flops(bert, SHAPE, replace(START, soft=True), MEAN, {2: {(rows, tokens): 1}})
+    found = prefix_flops(bert, SHAPE, replace(START, kind="soft"), MEAN, {2: {(rows, tokens): 1}})
     assert found == prompt_by_hand(rows, tokens, START.length) + head(rows, 2)
 
 
@@ -120,7 +131,7 @@ def test_many_shapes_with_a_soft_prompt_are_the_hand_count(bert: BertModel):
         times * (prompt_by_hand(*size, START.length) + head(size[0], 3))
         for size, times in MANY.items()
     )
-    assert prefix_flops(bert, SHAPE, replace(START, soft=True), MEAN, {3: MANY}) == by_hand
+    assert prefix_flops(bert, SHAPE, replace(START, kind="soft"), MEAN, {3: MANY}) == by_hand
 
 
 def test_network_behind_a_prefix_counts_once_in_each_step(bert: BertModel):
@@ -171,9 +182,94 @@ def test_count_is_that_of_a_real_step(name: str, tuned: bool):
     assert found == counted(model, shape, tuned=tuned)
 
 
+READ = replace(START, kind="readout", readouts=3)
+READ_FORMS: dict[str, dict[str, Any]] = {
+    "mean": {},
+    "one": {"readouts": 1},
+    "no slots": {"length": 0},
+    "projected": {"size": 6},
+    "side by side": {"size": 6, "summary": "concat"},
+}
+every_form = pytest.mark.parametrize("form", READ_FORMS.values(), ids=READ_FORMS.keys())
+
+
+def text_by_hand(rows: int, tokens: int) -> int:
+    """The plain encoder, forward alone."""
+    return L * (sum(linears(rows, tokens)) + 2 * attention(rows, tokens, 0))
+
+
+def read_outs_by_hand(rows: int, tokens: int, start: PrefixStart) -> int:
+    """M tokens whose queries meet t tokens, P slots and M read-outs in each of two products.
+
+    Backward through every linear map, to the inputs alone. Of the products of attention, that of
+    queries and own keys has gradients of both factors, and so have those with slots. Those with
+    the text's keys and values have that of the queries, or of the weights, alone.
+    """
+    count, slots, features = start.readouts, start.length, start.size or E
+    maps = sum(linears(rows, count))
+    on_text, on_slots, on_own = (
+        rows * H * product(count, D, width) for width in (tokens, slots, count)
+    )
+    forward = L * (maps + 2 * (on_text + on_slots + on_own))
+    backward = L * (maps + 2 * on_text + 4 * (on_slots + on_own))
+    inputs = E * (count if start.summary == "concat" else 1)
+    projection = 3 * product(rows, inputs, features) if start.size else 0
+    return forward + backward + projection + 3 * product(rows, features, 2)
+
+
+@every_form
+@pytest.mark.parametrize(("rows", "tokens"), SIZES)
+def test_step_of_read_outs_is_the_hand_count(
+    bert: BertModel, rows: int, tokens: int, form: dict[str, Any]
+):
+    start = replace(READ, **form)
+    found = prefix_flops(bert, SHAPE, start, MEAN, {2: {(rows, tokens): 3}})
+    assert found == 3 * (text_by_hand(rows, tokens) + read_outs_by_hand(rows, tokens, start))
+
+
+@every_form
+def test_texts_that_are_encoded_once_count_once(bert: BertModel, form: dict[str, Any]):
+    start = replace(READ, **form)
+    once = {(4, 6): 2, (1, 9): 1}
+    seen = {(4, 6): 5, (3, 7): 2}
+    found = prefix_flops(bert, SHAPE, start, MEAN, {2: seen}, once)
+    read = sum(times * read_outs_by_hand(*size, start) for size, times in seen.items())
+    assert found == read + 2 * text_by_hand(4, 6) + text_by_hand(1, 9)
+
+
+def test_read_outs_that_start_from_others_take_as_many_operations(bert: BertModel):
+    trained = replace(READ, initial=new_readout(count=3, length=START.length))
+    batches = {2: {(3, 7): 2}}
+    for once in (None, {(3, 7): 1}):
+        assert prefix_flops(bert, SHAPE, trained, MEAN, batches, once) == prefix_flops(
+            bert, SHAPE, READ, MEAN, batches, once
+        )
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_count_of_read_outs_is_that_of_a_real_step(name: str):
+    family, start = FAMILIES[name], replace(READ, size=6, summary="concat")
+    model = family.build(mask_token_id=4)
+    model.set_attn_implementation(ATTENTION)
+    model.requires_grad_(False)
+    shape = EncoderShape(
+        layers=family.layers, heads=4, kv_heads=family.kv_heads, head_size=8, hidden_size=32
+    )
+    found = prefix_flops(model, shape, start, MEAN, {2: {(3, 7): 1}})
+    ids = torch.full((3, 7), 5)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    prefix, last = trainable(model, shape, start, 0), new_head(start.size or 32, 2, 0)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        with torch.no_grad():
+            text, _ = encode_text(model, inputs)
+        (block,) = read_out(model, text, readout_positions(model, inputs), [prefix()])
+        loss_of("classification", last(block), torch.tensor([0, 1, 1])).backward()
+    assert found == counter.get_total_flops()
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_count_of_a_soft_prompt_is_that_of_a_real_step(name: str):
-    family, start = FAMILIES[name], replace(START, soft=True)
+    family, start = FAMILIES[name], replace(START, kind="soft")
     model = family.build(mask_token_id=4)
     model.set_attn_implementation(ATTENTION)
     shape = EncoderShape(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertModel
 
+from prefixbank.core.pooling import Pooling
 from prefixbank.core.shapes import Batch
 from prefixbank.core.training.heads import new_head
 from prefixbank.core.training.multitask import fit_multitask
@@ -437,9 +438,19 @@ def test_layers_that_are_not_pooled_stay_as_they_were(bert: BertModel):
     assert moved == {"0"}
 
 
-def test_vectors_of_several_layers_reach_the_heads(bert: BertModel):
-    heads = fit(bert, pooling=replace(MEAN, layers="concat_last", last_k=2)).heads
-    assert [tuple(weight.shape) for weight, _ in heads] == [(2, 64), (1, 64)]
+@pytest.mark.parametrize(
+    ("pooling", "features"),
+    [
+        (replace(MEAN, layers="concat_last", last_k=2), 64),
+        (replace(MEAN, position=("mean", "cls"), layers=(0, 1, 2)), 192),
+    ],
+    ids=str,
+)
+def test_vectors_of_several_layers_and_positions_reach_the_heads(
+    bert: BertModel, pooling: Pooling, features: int
+):
+    heads = fit(bert, pooling=pooling).heads
+    assert [tuple(weight.shape) for weight, _ in heads] == [(2, features), (1, features)]
 
 
 def test_encoder_that_shares_layers_is_trained():

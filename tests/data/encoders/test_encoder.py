@@ -45,6 +45,7 @@ from tests.data.encoders.models import (
     MAX_TOKENS,
     REFUSED,
     WORDS,
+    bare_llama,
     change_json,
     files_in,
     new_tokenizer,
@@ -417,6 +418,27 @@ def test_tokenizer_without_padding_is_refused(tmp_path: Path):
         load_encoder(files_in(write_encoder(tmp_path, tokenizer=tokenizer)), "cpu")
 
 
+def test_raw_language_model_pads_with_the_token_that_ends_a_text(tmp_path: Path):
+    encoder = load_encoder(files_in(bare_llama(tmp_path)), "cpu")
+    assert encoder.tokenizer.pad_token == "[END]"
+    tokens = encoder.tokenize(["one", "another"], None, MAX_TOKENS)
+    (batch,) = budget_batches(tokens, 1000)
+    states = states_of(encoder, dict(batch.inputs))[-1]
+    for place, row in enumerate(batch.rows):
+        (alone,) = budget_batches(encoder.tokenize([("one", "another")[row]], None, 64), 1000)
+        found = states[place][batch.inputs["attention_mask"][place].bool()]
+        assert distance(states_of(encoder, dict(alone.inputs))[-1][0], found) < 1e-5
+
+
+def test_encoder_joins_pairs_with_the_separator_of_its_settings(tmp_path: Path):
+    folder = bare_llama(tmp_path)
+    encoder = load_encoder(files_in(folder, pair_separator="\n"), "cpu")
+    (ids,) = encoder.tokenize(["one"], ["two"], MAX_TOKENS).columns["input_ids"]
+    assert encoder.tokenizer.decode(ids) == "one\ntwo"
+    with pytest.raises(EncoderError, match="puts nothing between the two texts of a pair"):
+        load_encoder(files_in(folder), "cpu").tokenize(["one"], ["two"], MAX_TOKENS)
+
+
 def test_tokenizer_that_pads_on_the_left_is_accepted(tmp_path: Path):
     encoder = load_encoder(
         files_in(write_encoder(tmp_path, tokenizer=new_tokenizer(padding_side="left"))), "cpu"
@@ -509,9 +531,8 @@ def vectors_of(
 ) -> Tensor:
     tokens = tokenize(encoder.tokenizer, texts, None, 64)
     batches = budget_batches(tokens, budget_tokens)
-    return torch.from_numpy(
-        embed_batches(encoder.model, batches, bank, count=len(texts), precision="fp32")
-    )
+    (vectors,) = embed_batches(encoder.model, batches, bank, count=len(texts), precision="fp32")
+    return torch.from_numpy(vectors)
 
 
 def bank_of(

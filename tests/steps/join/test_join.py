@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from prefixbank.artifacts.embeddings import Join, read_vectors, write_part
+from prefixbank.artifacts.embeddings import Join, read_layout, read_vectors, write_part
 from prefixbank.artifacts.json_files import read_json, write_json
 from prefixbank.commands.invocation import Invocation
 from prefixbank.config.running import RunConfig
@@ -28,6 +30,16 @@ def silent(event) -> None:
     """Nobody listens."""
 
 
+def segment(start: int) -> dict[str, str | int]:
+    return {
+        "reading": "joint",
+        "layer": 2,
+        "position": "mean",
+        "start": start,
+        "size": FEATURES,
+    }
+
+
 @pytest.fixture
 def embeddings(put):
     """Two embeddings artifacts of the same five rows, and their vectors."""
@@ -43,7 +55,12 @@ def embeddings(put):
             )
             write_json(
                 out / "embeddings.json",
-                {"parts": ["test"], "rows": ROWS, "truncated_share": (number + 1) / ROWS},
+                {
+                    "parts": ["test"],
+                    "rows": ROWS,
+                    "truncated_share": (number + 1) / ROWS,
+                    "layout": [segment(0)],
+                },
             )
 
         return write
@@ -83,7 +100,39 @@ def test_joined_embeddings_keep_rows_and_truncation_of_the_first(store, embeddin
         "parts": ["test"],
         "rows": ROWS,
         "truncated_share": 1 / ROWS,
+        "layout": [segment(0), segment(FEATURES)],
     }
+
+
+def test_mean_has_the_layout_of_each(store, embeddings):
+    entries, _ = embeddings
+    facts = read_json(joined(store, entries, "mean"), "embeddings.json")
+    assert facts["layout"] == [segment(0)]
+
+
+@pytest.fixture
+def in_blocks(put, embeddings):
+    """Embeddings of the same rows in two blocks: the vectors of both artifacts, side by side."""
+    entries, vectors = embeddings
+
+    def write(out) -> None:
+        for index, entry in enumerate(entries):
+            shutil.copyfile(entry.file("test.parquet"), out / f"block-{index}.test.parquet")
+        blocks = [{"name": f"n{number}", "features": FEATURES} for number in range(2)]
+        whole = {"type": "float32", "features": 2 * FEATURES}
+        facts = read_json(entries[0], "embeddings.json")
+        write_json(out / "embeddings.json", {**facts, "vectors": whole, "blocks": blocks})
+
+    return put("embed", write, name="blocks", encoder={}), np.hstack(list(vectors))
+
+
+def test_vectors_of_blocks_are_joined_whole(store, embeddings, in_blocks):
+    (first, _), vectors = embeddings
+    entry, whole = in_blocks
+    for order, expected in (([entry, first], [whole, vectors[0]]), ([first, entry], None)):
+        made = joined(store, order, "concat")
+        expected = expected or [vectors[0], whole]
+        assert np.array_equal(read_vectors(made, "test"), np.hstack(expected))
 
 
 def test_key_follows_the_order(store, embeddings):
@@ -110,9 +159,9 @@ def test_joined_passes_equal_the_bank_of_many_passes(prepared, tmp_path, rule, j
     whole = call("combine", *settings, invocation=options).entry
     apart = [embedded(context, bank, texts) for bank in banks]
     wanted = read_vectors(embedded(context, whole, texts), "texts")
-    np.testing.assert_allclose(
-        read_vectors(joined(store, apart, join_rule), "texts"), wanted, atol=1e-6
-    )
+    made = joined(store, apart, join_rule)
+    np.testing.assert_allclose(read_vectors(made, "texts"), wanted, atol=1e-6)
+    assert read_layout(made) == read_layout(embedded(context, whole, texts))
 
 
 def embedded(context: Context, bank, texts):

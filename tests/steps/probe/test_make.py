@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from safetensors.numpy import load_file
 
-from prefixbank.artifacts.embeddings import write_part
+from prefixbank.artifacts.bank import pooling_from
+from prefixbank.artifacts.embeddings import describe_layout, write_part
 from prefixbank.artifacts.json_files import read_json, write_json
 from prefixbank.artifacts.summary import summary
-from prefixbank.config.schema import ProbeConfig
+from prefixbank.choices import Pairs
+from prefixbank.config.schema import PoolingConfig, ProbeConfig
+from prefixbank.core.layout import layout_of
 from prefixbank.core.stats.bootstrap import bootstrap_interval
 from prefixbank.core.stats.metrics import score
 from prefixbank.data.tasks.task import Examples, Task
@@ -20,11 +24,14 @@ from prefixbank.errors import DataError, UsageError
 from prefixbank.reports.samples import sample_target
 from prefixbank.runtime.unit import run_unit
 from prefixbank.steps.probe import step as probe
-from prefixbank.steps.probe.splits import splits_of
+from prefixbank.steps.probe.splits import pairs_for, splits_of
+from prefixbank.store.artifact import Entry
 
 ROWS = {"train": 40, "validation": 10, "test": 22}
 ALL_ROWS = sum(ROWS.values())
 LAYERS, SIZE = (1, 2), 3
+TWO_LAYERS = PoolingConfig(layers="concat_last", last_k=2)
+TWO_POSITIONS = PoolingConfig(position=("cls", "mean"))
 QUICK = {"Cs": (0.1, 1.0), "folds": 2, "bootstrap_samples": 20}
 
 
@@ -53,21 +60,23 @@ def task() -> Task:
 
 @pytest.fixture
 def embed_toy(put):
-    """Return what publishes the embeddings, with what their facts say about layers."""
+    """Return what publishes the embeddings, with what their facts say of the six features."""
 
-    def build(layer_blocks, pooling: str = "concat_last"):
+    def build(pooling: PoolingConfig = TWO_LAYERS, pairs: Pairs = "joint"):
+        layout = layout_of(pooling_from(pooling), pairs=pairs, layers=2, hidden_size=1)
+        size = len(LAYERS) * SIZE // layout.size
+        layout = layout_of(pooling_from(pooling), pairs=pairs, layers=2, hidden_size=size)
+        facts = {"pooling": asdict(pooling), "layout": describe_layout(layout)}
+
         def write(out) -> None:
             for split in ROWS:
                 vectors, _ = rows_of(split)
                 write_part(
                     out / f"{split}.parquet", pa.array(range(len(vectors)), pa.int64()), vectors, 0
                 )
-            write_json(
-                out / "embeddings.json",
-                {"parts": list(ROWS), "pooling": {"layers": pooling}, "layer_blocks": layer_blocks},
-            )
+            write_json(out / "embeddings.json", {"parts": list(ROWS), **facts})
 
-        return put("embed", write, bank=None, encoder={"name": "toy"})
+        return put("embed", write, config=facts, bank=None, encoder={"name": "toy"})
 
     return build
 
@@ -79,11 +88,12 @@ def probed(store, task, embed_toy):
     The entry, probe.json, and the arrays of both files.
     """
 
-    def run(**settings):
-        embeddings = embed_toy({"layers": list(LAYERS), "size": SIZE})
-        entry = run_unit(
-            store, probe.unit(embeddings, task, ProbeConfig(**(QUICK | settings)), "toy"), silent
+    def run(embeddings: Entry | None = None, choose_reading: bool = False, **settings):
+        config = ProbeConfig(**(QUICK | settings))
+        unit = probe.unit(
+            embeddings or embed_toy(), task, config, "toy", choose_reading=choose_reading
         )
+        entry = run_unit(store, unit, silent)
         files = (
             load_file(entry.file(name)) for name in ("predictions.safetensors", "probe.safetensors")
         )
@@ -197,7 +207,7 @@ def test_nested_result_goes_into_a_report_and_a_row(probed):
     ids=str,
 )
 def test_same_settings_give_the_same_bytes(store, task, embed_toy, settings):
-    unit = probe.unit(embed_toy(None), task, ProbeConfig(**(QUICK | settings)), "toy")
+    unit = probe.unit(embed_toy(), task, ProbeConfig(**(QUICK | settings)), "toy")
     assert run_unit(store, unit, silent).digest == run_unit(store, unit, silent, force=True).digest
 
 
@@ -206,13 +216,16 @@ def test_shots_with_nested_folds_are_refused(probed):
         probed(shots=4, protocol="nested_cv")
 
 
+def reads_of(result) -> tuple[list[str], list[int], list[str]]:
+    reads = result["fits"][0]["reads"]
+    return reads["readings"], reads["layers"], reads["positions"]
+
+
 def test_best_layer_is_chosen_by_cross_validation_alone(probed):
     _, result, *_ = probed(layers="best")
-    scores = {one["layer"]: one["cv_score"] for one in result["layers"]}
-    assert (
-        list(scores) == list(LAYERS)
-        and result["chosen_layer"] == max(scores, key=lambda layer: scores[layer]) == 2
-    )
+    scores = {tuple(one["layers"]): one["cv_score"] for one in result["fits"][0]["candidates"]}
+    assert list(scores) == [(2,), (1,)]
+    assert result["fits"][0]["reads"]["layers"] == [2] and scores[2,] == max(scores.values())
 
 
 def test_scores_are_those_of_the_chosen_layer(probed):
@@ -220,49 +233,145 @@ def test_scores_are_those_of_the_chosen_layer(probed):
     vectors = {split: rows_of(split)[0][:, SIZE:] for split in ROWS}
     assert np.array_equal(decide(model, 0, vectors["test"]), predictions["0.predictions"])
     right = (decide(model, 0, vectors["validation"]) == rows_of("validation")[1].labels).mean()
-    assert result["validation"] == result["layers"][1]["validation"] == right
+    assert result["validation"] == result["fits"][0]["candidates"][0]["validation"] == right
 
 
-def test_every_layer_has_strength_and_scores(probed):
+def test_every_candidate_has_strength_and_scores(probed):
     _, result, *_ = probed(layers="best")
-    assert {name for one in result["layers"] for name in one} == {
-        "layer",
-        "strength",
-        "cv_score",
-        "validation",
-        "unconverged_fits",
+    candidates = result["fits"][0]["candidates"]
+    scores = {"strength", "cv_score", "validation", "unconverged_fits"}
+    assert {name for one in candidates for name in one} == scores | {
+        "readings",
+        "layers",
+        "positions",
     }
-    assert all(
-        one["strength"] in QUICK["Cs"] and 0 <= one["validation"] <= 1 for one in result["layers"]
+    assert all(one["strength"] in QUICK["Cs"] and 0 <= one["validation"] <= 1 for one in candidates)
+
+
+def test_choice_does_not_follow_validation_or_test_rows(probed, store, task, embed_toy):
+    """The labels of the rows that are not trained on are turned round."""
+    turned = replace(
+        task,
+        **{
+            split: replace(task.split(split), labels=1 - task.split(split).labels)
+            for split in ("validation", "test")
+        },
     )
+    unit = probe.unit(embed_toy(), turned, ProbeConfig(**QUICK, layers="best"), "toy")
+    other = read_json(run_unit(store, unit, silent), "probe.json")["fits"][0]
+    same = probed(layers="best")[1]["fits"][0]
+    assert other["reads"] == same["reads"]
+    assert [one["cv_score"] for one in other["candidates"]] == [
+        one["cv_score"] for one in same["candidates"]
+    ]
 
 
 def test_nested_folds_choose_their_layer_apart(probed):
     _, result, *_ = probed(layers="best", protocol="nested_cv", outer_folds=3)
-    assert [one["chosen_layer"] for one in result["fits"]] == [
-        2,
-        2,
-        2,
-    ] and "chosen_layer" not in result
-    assert {layer["validation"] for one in result["fits"] for layer in one["layers"]} == {None}
+    assert [one["reads"]["layers"] for one in result["fits"]] == [[2], [2], [2]]
+    assert {one["validation"] for fit in result["fits"] for one in fit["candidates"]} == {None}
 
 
 def test_few_shot_draws_choose_their_layer_apart(probed):
     _, result, *_ = probed(layers="best", shots=6, few_shot_samples=2)
-    assert [len(one["layers"]) for one in result["fits"]] == [2, 2]
+    assert [len(one["candidates"]) for one in result["fits"]] == [2, 2]
 
 
-def test_line_names_the_chosen_layer(probed):
-    entry, *_ = probed(layers="best")
-    assert probe.describe(entry).endswith(", layer 2") and "layer" not in probe.describe(
-        probed()[0]
-    )
+def test_best_reading_is_chosen(probed, embed_toy):
+    """Of six features the fourth tells the labels: in the order of `both` it is of |u - v|."""
+    pairs = embed_toy(PoolingConfig(), "both")
+    _, result, predictions, model = probed(pairs, choose_reading=True)
+    readings = [one["readings"] for one in result["fits"][0]["candidates"]]
+    assert readings == [["joint"], ["separate"], ["joint", "separate"]]
+    assert reads_of(result) == (["separate"], [2], ["mean"])
+    apart = rows_of("test")[0][:, 2:]
+    assert np.array_equal(decide(model, 0, apart), predictions["0.predictions"])
 
 
-def test_choice_of_a_layer_is_refused_when_vectors_hold_one(task, embed_toy):
-    with pytest.raises(UsageError, match="pooling.layers=mean_last") as caught:
-        probe.unit(embed_toy(None, "mean_last"), task, ProbeConfig(layers="best"), "toy")
-    assert "concat_last" in caught.value.fix
+def test_all_readings_are_read_unless_one_is_to_be_chosen(probed, embed_toy):
+    pairs = embed_toy(PoolingConfig(), "both")
+    _, result, _, model = probed(pairs)
+    assert reads_of(result)[0] == ["joint", "separate"] and "candidates" not in result["fits"][0]
+    assert len(model["0.mean"]) == 6
+
+
+def test_best_position_is_chosen(probed, embed_toy):
+    _, result, *_ = probed(embed_toy(TWO_POSITIONS), positions="best")
+    assert reads_of(result) == (["joint"], [2], ["mean"])
+
+
+def test_positions_lie_side_by_side_unless_one_is_to_be_chosen(probed, embed_toy):
+    _, result, _, model = probed(embed_toy(TWO_POSITIONS))
+    assert reads_of(result)[2] == ["cls", "mean"] and len(model["0.mean"]) == 6
+
+
+def test_axes_are_chosen_together(probed, embed_toy):
+    pooling = PoolingConfig(layers=(0, 2))
+    _, result, *_ = probed(embed_toy(pooling, "both"), choose_reading=True, layers="best")
+    assert len(result["fits"][0]["candidates"]) == 6
+    assert reads_of(result)[1:] == ([2], ["mean"]) and "separate" in reads_of(result)[0]
+
+
+def test_line_names_what_was_chosen(probed, embed_toy):
+    lines = [
+        probe.describe(probed(layers="best")[0]),
+        probe.describe(probed(embed_toy(TWO_POSITIONS), positions="best")[0]),
+        probe.describe(probed(embed_toy(PoolingConfig(), "both"), choose_reading=True)[0]),
+        probe.describe(probed()[0]),
+        probe.describe(probed(layers="best", shots=6, few_shot_samples=2)[0]),
+    ]
+    assert [line.partition("]")[2] for line in lines] == [
+        ", layer 2",
+        ", position mean",
+        ", pairs separate",
+        "",
+        "",
+    ]
+
+
+def test_row_names_what_was_chosen(probed):
+    rows = [summary(probed(**settings)[0]) for settings in ({"layers": "best"}, {})]
+    assert [row["chosen"] for row in rows] == ["layer 2", ""]
+
+
+@pytest.mark.parametrize(
+    ("settings", "pooling", "said", "fix"),
+    [
+        ({"layers": "best"}, {"layers": "mean_last"}, "pooling.layers=mean_last", "concat_last"),
+        ({"layers": "last"}, {}, "probe.layers=last on vectors pooled", "concat_last"),
+        ({"positions": "best"}, {}, "pooling.position=mean", "'pooling.position=[mean,cls]'"),
+    ],
+)
+def test_choice_is_refused_when_there_is_one_thing_to_choose(
+    task, embed_toy, settings, pooling, said, fix
+):
+    with pytest.raises(UsageError, match=said) as caught:
+        probe.unit(embed_toy(PoolingConfig(**pooling)), task, ProbeConfig(**settings), "toy")
+    assert fix in caught.value.fix
+
+
+def test_choice_of_a_reading_has_no_effect_on_single_texts(task, embed_toy):
+    units = [
+        probe.unit(embed_toy(), task, ProbeConfig(), "toy", choose_reading=choose)
+        for choose in (True, False)
+    ]
+    assert units[0].document == units[1].document
+
+
+def test_key_follows_the_choice_of_a_reading(task, embed_toy):
+    pairs = embed_toy(PoolingConfig(), "both")
+    units = [
+        probe.unit(pairs, task, ProbeConfig(), "toy", choose_reading=choose)
+        for choose in (True, False)
+    ]
+    assert units[0].document != units[1].document
+
+
+@pytest.mark.parametrize("pairs", ["joint", "separate", "both", "best"])
+def test_pairs_are_embedded_in_every_way_that_can_be_chosen(task, pairs):
+    paired = replace(task, train=replace(task.train, pairs=task.train.texts))
+    assert pairs_for(pairs, paired) == ("both" if pairs == "best" else pairs)
+    assert pairs_for(pairs, task) == ("joint" if pairs == "best" else pairs)
 
 
 def test_vectors_that_are_not_numbers_are_refused(store, put, task):
@@ -273,7 +382,9 @@ def test_vectors_that_are_not_numbers_are_refused(store, put, task):
             write_part(
                 out / f"{split}.parquet", pa.array(range(len(vectors)), pa.int64()), vectors, 0
             )
-        write_json(out / "embeddings.json", {})
+        layout = layout_of(pooling_from(TWO_LAYERS), pairs="joint", layers=2, hidden_size=SIZE)
+        facts = {"pooling": asdict(TWO_LAYERS), "layout": describe_layout(layout)}
+        write_json(out / "embeddings.json", facts)
 
     unit = probe.unit(
         put("embed", write, bank=None, encoder={"name": "toy"}), task, ProbeConfig(**QUICK), "toy"
@@ -288,7 +399,7 @@ def test_vectors_that_are_not_numbers_are_refused(store, put, task):
     ids=json.dumps,
 )
 def test_key_follows_the_settings(task, embed_toy, settings):
-    embeddings = embed_toy({"layers": list(LAYERS), "size": SIZE})
+    embeddings = embed_toy()
     assert (
         probe.unit(embeddings, task, ProbeConfig(), "a").document
         != probe.unit(embeddings, task, ProbeConfig(**settings), "a").document
@@ -298,10 +409,12 @@ def test_key_follows_the_settings(task, embed_toy, settings):
 def test_last_layer_alone_is_what_the_probe_of_the_last_layer_sees(probed):
     _, last, *_ = probed(layers="last")
     _, best, *_ = probed(layers="best")
-    wanted = [layer for layer in best["layers"] if layer["layer"] == LAYERS[-1]]
-    assert [last["validation"]] == [layer["validation"] for layer in wanted] and last["fits"][0][
-        "strength"
-    ] == wanted[0]["strength"]
+    wanted = best["fits"][0]["candidates"][0]
+    assert wanted["layers"] == [2] == last["fits"][0]["reads"]["layers"]
+    assert (last["validation"], last["fits"][0]["strength"]) == (
+        wanted["validation"],
+        wanted["strength"],
+    )
 
 
 def test_validation_score_leaves_the_test_rows_alone(probed):

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from prefixbank.artifacts.encoder import encoder_of
+from prefixbank.artifacts.json_files import read_json
 from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import (
@@ -43,6 +44,7 @@ from prefixbank.steps.train_multitask.step import check_tasks, unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
 from prefixbank.store.store import Store
+from tests.data.encoders.models import bare_llama
 
 QUICK = MultitaskRecipe(optim=FineTuneConfig(epochs=1, batch_size=16))
 
@@ -225,6 +227,32 @@ def test_digest_of_the_encoder_is_that_of_its_folder(train):
         EncoderConfig(source="folder", name=files.origin.name, path=str(files.folder))
         == files.origin
     )
+
+
+def test_encoder_trained_from_the_lower_layers_is_loaded_with_them(context, tmp_path):
+    config = EncoderConfig(
+        source="folder", path=str(bare_llama(tmp_path)), layers=2, pair_separator="\n"
+    )
+    source, tasks = context.encoder_files(config), [context.task(TaskConfig(name="alpha"))]
+    recipe = replace(QUICK, optim=FineTuneConfig(epochs=0), max_length_tokens=32)
+    entry = context.ensure(unit(context, tasks, source, recipe)).entry
+    files = encoder_of(entry)
+    assert (files.origin.layers, files.origin.pair_separator) == (2, "\n")
+    assert files.digest == describe_folder(files.folder, files.origin, "").digest
+    held = load_file(files.folder / "model.safetensors")
+    assert "layers.1.mlp.up_proj.weight" in held
+    assert not [name for name in held if name.startswith(("layers.2.", "norm."))]
+    assert read_json(entry, "encoder/config.json")["num_hidden_layers"] == 2
+    before, after = (load_encoder(one, "cpu") for one in (source, files))
+    inputs = {"input_ids": torch.tensor([[5, 6, 7]]), "attention_mask": torch.ones(1, 3).long()}
+    with torch.no_grad():
+        one, other = (
+            encoder.model(**inputs, attention_calls=[]).last_hidden_state
+            for encoder in (before, after)
+        )
+    assert torch.equal(one, other) and after.shape == before.shape
+    again = unit(context, tasks, files, recipe, "again")
+    assert encoder_of(context.ensure(again).entry).origin.layers == 2
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])

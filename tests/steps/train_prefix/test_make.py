@@ -73,7 +73,7 @@ def test_settings_are_those_of_the_recipe():
         found.gradient_accumulation_steps,
     ) == (0.5, 0.25, 7, 2, 3)
     assert (found.schedule, found.precision, found.seed) == ("cosine", "bf16", 11)
-    assert (found.optimizer, start.soft, start.words) == ("adamw", False, ())
+    assert (found.optimizer, start.kind, start.words) == ("adamw", "deep", ())
     assert found.pooling == replace(found.pooling, position="cls", layers="concat_last", last_k=2)
 
 
@@ -82,9 +82,9 @@ def test_settings_of_a_soft_prompt_are_those_of_the_recipe():
         prefix=PrefixConfig(kind="soft", length=3), optim=OptimConfig(optimizer="adafactor")
     )
     found = fit_settings([task_of("classification", np.array([0, 1]))], recipe, words=(5, 6, 7))
-    assert (found.optimizer, found.start.soft, found.start.words, found.start.length) == (
+    assert (found.optimizer, found.start.kind, found.start.words, found.start.length) == (
         "adafactor",
-        True,
+        "soft",
         (5, 6, 7),
         3,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def regression(task: Task) -> Task:
 def test_document_of_a_single_task_knows_of_no_mixture(context: Context, tasks: dict[str, Task]):
     found = document(context, tasks["alpha"])
     assert found == document(context, Mixture(tasks=(tasks["alpha"],), size_cap=5))
-    assert found["config"] == json.loads(json.dumps(asdict(QUICK))) and found["version"] == 3
+    assert found["config"] == json.loads(json.dumps(asdict(QUICK))) and found["version"] == 4
     assert found["inputs"]["examples"] == tasks["alpha"].digest("train", "validation")
 
 
@@ -119,10 +120,10 @@ def test_names_are_not_in_the_key(context: Context, tasks: dict[str, Task]):
     ("size_cap", "counts"), [(0, {0: 40, 1: 10}), (10, {0: 25, 1: 25}), (20, {0: 33, 1: 17})]
 )
 def test_epoch_shows_rows_in_proportion_to_capped_sizes(
-    context: Context, tasks: dict[str, Task], size_cap: int, counts: dict[int, int]
+    context: Context, tasks: dict[str, Task], size_cap: int, counts: dict[int, int], tmp_path: Path
 ):
     files = context.encoder_files(EncoderConfig(source="tiny"))
-    ready = prepare(context, mixture_of(tasks, size_cap), files, QUICK, None)
+    ready = prepare(context, mixture_of(tasks, size_cap), files, QUICK, None, tmp_path)
     shown = Counter[int]()
     for batch in ready.batches(0):
         shown[batch.task] += len(batch.rows)
@@ -133,23 +134,25 @@ def test_epoch_shows_rows_in_proportion_to_capped_sizes(
 
 
 def test_memory_is_checked_for_the_longest_text_of_any_task(
-    context: Context, tasks: dict[str, Task], monkeypatch: pytest.MonkeyPatch
+    context: Context, tasks: dict[str, Task], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setattr(fitting, "free_bytes", lambda device: 1)
     files, train = context.encoder_files(EncoderConfig(source="tiny")), tasks["beta"].train
     longer = replace(tasks["beta"], train=replace(train, texts=("good " * 60, *train.texts[1:])))
     with pytest.raises(DeviceError, match="x 62 tokens"):
-        prepare(context, mixture_of(tasks, beta=longer), files, QUICK, None)
+        prepare(context, mixture_of(tasks, beta=longer), files, QUICK, None, tmp_path)
 
 
-def test_labels_of_all_tasks_begin_a_soft_prompt(context: Context, tasks: dict[str, Task]):
+def test_labels_of_all_tasks_begin_a_soft_prompt(
+    context: Context, tasks: dict[str, Task], tmp_path: Path
+):
     files, recipe = (
         context.encoder_files(EncoderConfig(source="tiny")),
         replace(QUICK, prefix=PrefixConfig(kind="soft", init="labels")),
     )
     mixture = mixture_of(tasks, beta=replace(tasks["beta"], labels=("yes", "perhaps")))
     words = prompt_words(context.load(files), ("no", "yes", "perhaps"), 16, 0)
-    assert prepare(context, mixture, files, recipe, None).settings.start.words == words
+    assert prepare(context, mixture, files, recipe, None, tmp_path).settings.start.words == words
 
 
 def test_artifact_has_a_head_for_each_task(context: Context, tasks: dict[str, Task]):

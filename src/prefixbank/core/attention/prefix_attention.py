@@ -112,10 +112,12 @@ def prefix_attention(
                 module=module, heads=query.shape[1], kv_heads=key.shape[1], head_size=key.shape[3]
             )
         )
+    layer = getattr(module, "layer_idx", None)
+    if layer is None:
+        layer = len(attention_calls or ()) - 1
     if readout_slots is not None:
         groups = [readout_slots] if isinstance(readout_slots, ReadoutSlots) else readout_slots
-        calls = len(attention_calls or ())
-        return attend_in_groups(query, key, value, groups, calls - 1, scaling), None
+        return attend_in_groups(query, key, value, groups, layer, scaling), None
     if text_states is not None:
         text_states.record(key, value)
     causal = getattr(module, "is_causal", False) if is_causal is None else is_causal
@@ -126,9 +128,6 @@ def prefix_attention(
     if prompt is not None:
         attention_mask = _with_prompt(attention_mask, prompt, query, causal=causal)
     if prefix_slots is not None and prefix_slots.keys.shape[2] > 0:
-        layer = getattr(module, "layer_idx", None)
-        if layer is None:
-            layer = len(attention_calls or ()) - 1
         if two_parts_apply(query, key, prefix_slots.keys.shape[2], dropout):
             text_mask = (
                 None

@@ -110,7 +110,7 @@ def attend_from_readouts(
     )
     precise = torch.promote_types(query.dtype, torch.float32)
     weights = logits.softmax(dim=-1, dtype=precise).to(query.dtype)
-    on_text, on_slots, on_own = weights.split([tokens, count, own], dim=-1)
+    on_text, on_slots, on_own = torch.split(weights, [tokens, count, own], dim=-1)
     of_text = torch.bmm(_by_text(on_text), text_values.flatten(0, 1))
     of_slots = torch.bmm(_by_task(on_slots), slot_values.flatten(0, 1))
     of_own = torch.bmm(on_own.flatten(0, 2), value.reshape(-1, own, size))

@@ -41,7 +41,11 @@ _COUNTED: dict[tuple[str, PrefixStart | None, Pooling], _Cost] = {}
 
 def shapes_of(batches: Iterable[Batch]) -> Counter[tuple[int, int]]:
     """Return the number of batches of each shape (B, T)."""
-    return Counter((len(batch.rows), batch.inputs["input_ids"].shape[1]) for batch in batches)
+    shapes: Counter[tuple[int, int]] = Counter()
+    for batch in batches:
+        texts, tokens = batch.inputs["input_ids"].shape
+        shapes[texts, tokens] += 1
+    return shapes
 
 
 def prefix_flops(
@@ -74,9 +78,8 @@ def prefix_flops(
     if start.kind != "readout":
         cost = _step_cost(model, shape, start, pooling)
         return _with_heads(cost, pooling.output_size(shape.hidden_size), batches)
-    of_text, with_readouts = (
-        _step_cost(model, shape, form, pooling) for form in (replace(start, readouts=0), start)
-    )
+    alone = replace(start, readouts=0, initial=None, summary="mean", size=0)
+    of_text, with_readouts = (_step_cost(model, shape, form, pooling) for form in (alone, start))
     features = start.size or shape.hidden_size
     if encoded_once is None:
         return _with_heads(with_readouts, features, batches)

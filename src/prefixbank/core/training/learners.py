@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from prefixbank.core.attention.readout import TextStates
 from prefixbank.core.embed import encode
+from prefixbank.core.pairs import side_by_side
 from prefixbank.core.prefix import tensors_of, trainable
 from prefixbank.core.readout import (
     encode_text,
@@ -40,7 +41,7 @@ class PrefixLearner:
         }
 
     def features(self, shape: EncoderShape) -> int:
-        """Return the size of the vector that the heads get."""
+        """Return F, the size of a text's vector."""
         return self.settings.pooling.output_size(shape.hidden_size)
 
     def rates(self) -> Mapping[str, float]:
@@ -49,11 +50,14 @@ class PrefixLearner:
 
     def outputs(self, batch: Batch, draw: int | None) -> Tensor:
         """Return the outputs [B, C] of the head of the batch's task."""
-        outputs: Tensor = self.heads[batch.task](self.vectors(batch, draw))
+        vectors = self.vectors(batch, draw)
+        if self.settings.tasks[batch.task].separate:
+            vectors = side_by_side(vectors)
+        outputs: Tensor = self.heads[batch.task](vectors)
         return outputs
 
     def vectors(self, batch: Batch, draw: int | None) -> Tensor:
-        """Return what the heads get, [B, F]."""
+        """Return the vectors of the batch's texts, [B, F], or [2B, F] of pairs read apart."""
         slots = self.prefix(self.dropout(draw)).slots()
         return encode(self.model, self.inputs(batch), slots, self.settings.pooling)
 
@@ -112,7 +116,7 @@ class ReadoutLearner(PrefixLearner):
         return encode_text(self.model, inputs)[0]
 
     def vectors(self, batch: Batch, draw: int | None) -> Tensor:
-        """Return the block [B, F]."""
+        """Return the blocks of the batch's texts, [B, F], or [2B, F] of pairs read apart."""
         inputs = self.inputs(batch)
         with torch.no_grad():
             states = self.encode_text(inputs)

@@ -33,6 +33,7 @@ class TaskSettings:
         label_mean: subtracted from regression labels in training, and folded into the head
             afterwards.
         label_scale: divisor of regression labels, likewise.
+        separate: batches hold pairs of texts read apart, and the head gets u, v, |u - v|, u * v.
     """
 
     kind: Kind
@@ -40,6 +41,11 @@ class TaskSettings:
     num_outputs: int
     label_mean: float = 0.0
     label_scale: float = 1.0
+    separate: bool = False
+
+    def head_inputs(self, features: int) -> int:
+        """Return the size of what the head gets, where texts have vectors of size F."""
+        return 4 * features if self.separate else features
 
 
 @dataclass(frozen=True, kw_only=True)

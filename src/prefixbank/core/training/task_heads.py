@@ -14,9 +14,9 @@ from prefixbank.core.training.settings import TaskSettings, TrainingSettings
 
 
 def new_heads(settings: TrainingSettings, features: int, device: torch.device) -> nn.ModuleList:
-    """Return a head on vectors [F] for each task, each with a seed of its own."""
+    """Return a head for each task on the vectors [F] of texts, each with a seed of its own."""
     heads = [
-        new_head(features, task.num_outputs, settings.seed + 1 + index)
+        new_head(task.head_inputs(features), task.num_outputs, settings.seed + 1 + index)
         for index, task in enumerate(settings.tasks)
     ]
     return nn.ModuleList(heads).to(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +20,15 @@ from prefixbank.core.attention.prefix_attention import (
     trace_attention,
 )
 from prefixbank.core.shapes import EncoderShape
+from prefixbank.data.encoders.batches import Tokens, tokenize
 from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.data.encoders.layers import TOLERANCE, keep_layers
 from prefixbank.errors import EncoderError, UsageError
 
-FAMILIES = "BERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, DistilBERT, ALBERT, ModernBERT, EuroBERT"
+FAMILIES = (
+    "BERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, DistilBERT, ALBERT, ModernBERT, EuroBERT, Llama"
+)
 CHECK_TEXTS = ("a text", "a somewhat longer text, so that the first one is padded")
-TOLERANCE = 1e-4
 UNREADABLE = (
     ValueError,
     OSError,
@@ -65,18 +69,41 @@ class Encoder:
                 fix=f"max_length_tokens={self.max_tokens}",
             )
 
+    def tokenize(
+        self, texts: Sequence[str], pairs: Sequence[str] | None, max_length_tokens: int
+    ) -> Tokens:
+        """Turn texts, or pairs for joint reading, into token ids, as `batches.tokenize` does it.
+
+        The pairs are joined as the encoder's settings say.
+        """
+        return tokenize(
+            self.tokenizer,
+            texts,
+            pairs,
+            max_length_tokens,
+            separator=self.files.origin.pair_separator,
+        )
+
 
 def load_encoder(files: EncoderFiles, device: str) -> Encoder:
     """Load model and tokenizer from local files, without running a repository's code or pickles.
 
+    Of the model, the layers are kept that the encoder's settings say.
+
     Raises:
-        EncoderError: prefixes do not work in this model, or its files are not complete.
+        EncoderError: prefixes do not work in this model, its layers cannot be dropped, or its files
+            are not complete.
+        UsageError: it has fewer layers than are to be kept.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     tokenizer = _load_tokenizer(files)
-    model = _load_model(files)
+    model, missing = _load_model(files)
     calls = _trace(model, tokenizer, files)
+    if layers := files.origin.layers:
+        keep_layers(model, calls, layers, check_inputs(tokenizer, CHECK_TEXTS), files.label)
+        calls = calls[:layers]
+    _check_complete(model, missing, files)
     shape = _shape(model, tokenizer, calls, files)
     _check_prefix_and_padding(model, tokenizer, shape, files)
     return Encoder(
@@ -101,6 +128,8 @@ def _load_tokenizer(files: EncoderFiles) -> Any:
             expected="a tokenizer of the tokenizers library, which marks truncated texts",
             fix="encoder=minilm, or another encoder with a tokenizer.json",
         )
+    if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
+        tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so any token will do
     if tokenizer.pad_token_id is None:
         raise EncoderError(
             f"the tokenizer of {files.label} has no padding token",
@@ -110,8 +139,8 @@ def _load_tokenizer(files: EncoderFiles) -> Any:
     return tokenizer
 
 
-def _load_model(files: EncoderFiles) -> nn.Module:
-    """Load the weights and freeze them."""
+def _load_model(files: EncoderFiles) -> tuple[nn.Module, set[str]]:
+    """Load the weights and freeze them; return the names of weights that the files lack, too."""
     try:
         config = AutoConfig.from_pretrained(
             files.folder, trust_remote_code=False, local_files_only=True
@@ -128,18 +157,21 @@ def _load_model(files: EncoderFiles) -> nn.Module:
         )
     except UNREADABLE as error:
         raise _unreadable(files, "model", error) from error
-    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
-    if missing:
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model.eval().requires_grad_(False), set(report["missing_keys"])
+
+
+def _check_complete(model: nn.Module, missing: set[str], files: EncoderFiles) -> None:
+    """Refuse a model some of whose weights were not in the files; dropped ones need not be."""
+    lacking = sorted(missing & model.state_dict().keys())
+    if lacking:
         raise EncoderError(
-            f"{files.label} lacks {len(missing)} weights of {type(model).__name__}, such as "
-            f"{missing[0]}",
+            f"{files.label} lacks {len(lacking)} weights of {type(model).__name__}, such as "
+            f"{lacking[0]}",
             expected="a checkpoint of the whole encoder",
             fix="use the folder or hub id of the pre-trained model itself",
         )
-    if getattr(model, "pooler", None) is not None:
-        model.pooler = None
-    frozen: nn.Module = model.eval().requires_grad_(False)
-    return frozen
 
 
 def _unreadable(files: EncoderFiles, part: str, error: Exception) -> EncoderError:

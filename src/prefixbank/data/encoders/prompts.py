@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from prefixbank.core.prompt import PromptVectors, prompted, word_table
-from prefixbank.data.encoders.encoder import CHECK_TEXTS, FAMILIES, TOLERANCE, Encoder, check_inputs
+from prefixbank.data.encoders.encoder import CHECK_TEXTS, FAMILIES, Encoder, check_inputs
+from prefixbank.data.encoders.layers import TOLERANCE
 from prefixbank.errors import EncoderError
 
 MOST_FREQUENT = 5000

@@ -13,12 +13,39 @@ from pathlib import Path
 from prefixbank.artifacts.embeddings import CALIBRATION, FACTS, STEP, block_prefix
 from prefixbank.artifacts.json_files import read_json, write_json
 from prefixbank.config.schema import effective
-from prefixbank.runtime.unit import Unit
+from prefixbank.runtime.context import Context
+from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.steps.embed.corpus import link
-from prefixbank.steps.embed.spec import VERSION, EmbeddingSpec
+from prefixbank.steps.embed.spec import VERSION, EmbeddingSpec, are_blocks
 from prefixbank.steps.embed.step import describe
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
+
+
+def ensure(
+    context: Context,
+    units: Sequence[Unit],
+    specs: Sequence[EmbeddingSpec],
+    bank: Entry | None,
+    name: str,
+    ref: tuple[str, str] | None = None,
+) -> Planned:
+    """Plan or run the units of embeddings, and put those of blocks side by side.
+
+    Args:
+        context: how to run.
+        units: one for each of `specs`.
+        specs: how to embed; several are the blocks of one bank.
+        bank: the bank's artifact.
+        name: what messages call the embeddings.
+        ref: ref to set to those of a bank of blocks.
+    """
+    made = context.ensure_together(units)
+    if bank is None or not are_blocks(specs):
+        return made[0]
+    return context.ensure_from(
+        STEP, name, lambda: unit(specs, [one.entry for one in made], bank, name, ref)
+    )
 
 
 def unit(
@@ -26,7 +53,7 @@ def unit(
     blocks: Sequence[Entry],
     bank: Entry,
     name: str,
-    ref: tuple[str, str],
+    ref: tuple[str, str] | None = None,
 ) -> Unit:
     """Return the unit that puts the blocks of a bank side by side.
 
@@ -37,31 +64,25 @@ def unit(
         name: what messages call it.
         ref: ref to set to the artifact.
     """
+    names = [spec.block_name for spec in specs]
 
     def make(out: Path, work: Path) -> JSON:
         every = [read_json(entry, FACTS) for entry in blocks]
         for index, (entry, facts) in enumerate(zip(blocks, every, strict=True)):
-            names = [f"{stem}.parquet" for stem in facts["parts"]]
-            names += [CALIBRATION] if CALIBRATION in entry.files else []
-            for file in names:
+            files = [f"{stem}.parquet" for stem in facts["parts"]]
+            files += [CALIBRATION] if CALIBRATION in entry.files else []
+            for file in files:
                 link(entry.file(file), out / f"{block_prefix(index)}{file}")
-        shared = {fact: every[0][fact] for fact in ("parts", "rows", "truncated_share")}
-        described = [
-            {"name": spec.block_name, "vectors": facts["vectors"]}
-            for spec, facts in zip(specs, every, strict=True)
-        ]
-        features = sum(facts["vectors"]["features"] for facts in every)
-        stored = {"type": specs[0].recipe.vectors, "features": features}
-        write_json(out / FACTS, {**shared, "vectors": stored, "blocks": described})
+        write_json(out / FACTS, _facts(names, every))
         return {**specs[0].info(), "bank": bank.key}
 
     first = blocks[0].document["inputs"]
     inputs = {
         "encoder": first["encoder"],
         "texts": first["texts"],
-        "blocks": [entry.digest for entry in blocks],
+        "blocks": {name: entry.digest for name, entry in zip(names, blocks, strict=True)},
     }
-    config = asdict(effective(specs[0].recipe))
+    config = {**asdict(effective(specs[0].recipe)), "blocks": names}
     key_document = document(step=STEP, version=VERSION, config=config, inputs=inputs)
     return Unit(
         step=STEP,
@@ -72,3 +93,20 @@ def unit(
         note=describe,
         cheap=True,
     )
+
+
+def _facts(names: Sequence[str], every: Sequence[JSON]) -> JSON:
+    """Return the facts about vectors of blocks, from the name and the facts of each block.
+
+    Of the blocks, the one with the fewest copied rows counts.
+    """
+    features = [facts["vectors"]["features"] for facts in every]
+    reused = [facts["reused_rows"] for facts in every if "reused_rows" in facts]
+    return {
+        **{fact: every[0][fact] for fact in ("parts", "rows", "truncated_share")},
+        **({"reused_rows": min(reused)} if reused else {}),
+        "vectors": {"type": every[0]["vectors"]["type"], "features": sum(features)},
+        "blocks": [
+            {"name": name, "features": count} for name, count in zip(names, features, strict=True)
+        ],
+    }

@@ -26,7 +26,7 @@ from prefixbank.runtime.jobs import Job
 from prefixbank.runtime.unit import Unit
 from prefixbank.runtime.workers import WorkerPool, run_jobs
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.spec import EmbeddingSpec
+from prefixbank.steps.embed.spec import EmbeddingSpec, are_blocks
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, key_of
 
@@ -45,7 +45,7 @@ def units(
         specs: how to embed; several are the blocks of one bank, made in one pass over each shard.
         corpus: the texts.
         name: what messages call it.
-        ref: ref to set to the artifact, if there is only one.
+        ref: ref to set to the artifact; blocks have none.
 
     Raises:
         UsageError: the spec compares pairs but the corpus has single texts, or it calibrates on
@@ -61,6 +61,7 @@ def units(
     digests = {stem_of(number): digest for number, digest in enumerate(corpus.digests)}
     documents = [spec.document(digests) for spec in specs]
     keys = [key_of(document) for document in documents]
+    names = embed.names_of(specs, name)
     missing = [spec for spec, key in zip(specs, keys, strict=True) if context.needs_making(key)]
     if missing:
         shards = _Shards(context=context, specs=missing, read=Shards(corpus.file), name=name)
@@ -87,14 +88,14 @@ def units(
     return [
         Unit(
             step=STEP,
-            name=name if len(specs) == 1 else f"{name} {spec.block_name}",
-            document=documents[index],
+            name=names[index],
+            document=document,
             make=maker(index),
-            ref=ref if len(specs) == 1 else None,
+            ref=None if are_blocks(specs) else ref,
             note=embed.describe,
             cheap=True,
         )
-        for index, spec in enumerate(specs)
+        for index, document in enumerate(documents)
     ]
 
 

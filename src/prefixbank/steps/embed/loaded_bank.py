@@ -70,6 +70,23 @@ class LoadedBank:
             )
         return dict(zip(names, self._vectors(texts, pairs), strict=True))
 
+    def predict(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None
+    ) -> dict[str, tuple[np.ndarray, ...]]:
+        """Embed as `embed`, and return what the heads of each source predict, by its block.
+
+        A source that was trained on several tasks has an array for each, as in `heads`.
+
+        Raises:
+            UsageError: as `blocks`.
+            DataError: as `embed`.
+        """
+        blocks = self.blocks(texts, pairs)
+        return {
+            name: tuple(head.predict(blocks[name]) for head in heads)
+            for name, heads in self.heads.items()
+        }
+
     @property
     def block_names(self) -> list[str]:
         """Names of the blocks of a bank of read-outs, in order; empty for other banks."""
@@ -79,8 +96,8 @@ class LoadedBank:
     def heads(self) -> dict[str, tuple[SourceHead, ...]]:
         """The heads that the sources of a bank of blocks were trained with, by block.
 
-        A source that was trained on several tasks has one for each. They predict from
-        the block, with the accuracy of the prefix alone.
+        A source that was trained on several tasks has one for each. They predict from the block,
+        with the score that the prefix has alone.
         """
         return {} if is_encoder(self.entry) else read_heads(self.entry)
 

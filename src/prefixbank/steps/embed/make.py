@@ -16,6 +16,7 @@ from prefixbank.artifacts.embeddings import (
     CALIBRATION,
     FACTS,
     STEP,
+    describe_layout,
     finished_part,
     publish_part,
     read_calibration,
@@ -25,9 +26,9 @@ from prefixbank.artifacts.tensors import write_tensors
 from prefixbank.config.schema import effective
 from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
+from prefixbank.core.layout import Layout, layout_of, layout_of_block
 from prefixbank.core.quantize import Calibration, calibrate, needs_calibration, quantize
 from prefixbank.data.corpus.texts import Texts
-from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.runtime.events import Event
 from prefixbank.runtime.session import Session
 from prefixbank.steps.embed.reuse import write_part_reusing
@@ -100,7 +101,6 @@ def make_parts(
         out: the artifact's folder.
     """
     recipe, reuse = own.spec.recipe, own.spec.reuse
-    embedded_before = 0 if reuse is None else reuse.texts_embedded
     for stem, rows in parts.items():
         if finished_part(own.part(stem)) is None:
             targets = [one for one in (own, *others) if finished_part(one.part(stem)) is None]
@@ -121,10 +121,10 @@ def make_parts(
         "rows": count,
         "truncated_share": own.truncated / count,
         "vectors": {"type": recipe.vectors, "features": own.features},
-        **_pooled(session, own.spec),
+        **_pooled(session, own),
     }
     if reuse is not None:
-        facts["reused_rows"] = count - (reuse.texts_embedded - embedded_before)
+        facts["reused_rows"] = count - sum(reuse.embedded[own.part(stem)] for stem in parts)
     write_json(out / FACTS, facts)
 
 
@@ -194,16 +194,18 @@ def _uncounted(rows: int) -> None:
     """Report nothing: the rows of the first block stand for those of all."""
 
 
-def _pooled(session: Session, spec: EmbeddingSpec) -> JSON:
-    """Return how vectors were pooled; a block of a source has a pooling of its own."""
+def _pooled(session: Session, target: Target) -> JSON:
+    """Return how vectors were pooled, and where each feature comes from."""
+    spec = target.spec
     if spec.block is not None:
-        return {"pooling": None, "layer_blocks": None}
+        layout = layout_of_block(target.features, spec.recipe.pairs)
+        return {"pooling": None, "layout": describe_layout(layout)}
     bank = plain_bank(spec.pooling) if spec.bank is None else read_bank(spec.bank)
     if isinstance(bank, BlockBank):
         raise ValueError("a bank of blocks is embedded block by block")
     return {
         "pooling": asdict(bank.pooling),
-        "layer_blocks": _layer_blocks(session, spec.files, bank),
+        "layout": describe_layout(_layout(session, spec, bank)),
     }
 
 
@@ -232,12 +234,13 @@ def _calibrated(path: Path, sample: np.ndarray) -> Calibration:
     return calibration
 
 
-def _layer_blocks(session: Session, files: EncoderFiles, bank: Bank) -> JSON | None:
-    """Return which layers a vector concatenates, and their size; None if it is one block."""
-    if bank.pooling.layers != "concat_last":
-        return None
-    shape = session.load(files).shape
-    return {
-        "layers": list(range(shape.layers + 1 - bank.pooling.last_k, shape.layers + 1)),
-        "size": shape.hidden_size,
-    }
+def _layout(session: Session, spec: EmbeddingSpec, bank: Bank) -> Layout:
+    """Return which reading, layer and position each feature comes from."""
+    shape = session.load(spec.files).shape
+    return layout_of(
+        bank.pooling,
+        pairs=spec.recipe.pairs,
+        layers=shape.layers,
+        hidden_size=shape.hidden_size,
+        passes=len(bank.passes()) if bank.rule == "concat_vectors" else 1,
+    )

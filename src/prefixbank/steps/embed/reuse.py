@@ -8,6 +8,7 @@ and `truncated`, whether a text of the row was truncated.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,15 +77,20 @@ class VectorReuse:
         force: copy nothing from the store, only from shards that are added.
 
     Attributes:
-        texts_embedded: rows that were embedded so far, not copied.
+        embedded: number of rows in each part that were embedded so far, not copied.
     """
 
     def __init__(self, store: Store, *, force: bool = False) -> None:
-        self.texts_embedded = 0
+        self.embedded: Counter[Path] = Counter()
         self._store, self._force = store, force
         self._index: RowIndex | None = None
         self._files: list[_File] = []
         self._known: set[str] = set()
+
+    @property
+    def texts_embedded(self) -> int:
+        """Number of all rows that were embedded so far."""
+        return self.embedded.total()
 
     def open(self, document: JSON) -> None:
         """Build the index, the first time.
@@ -171,7 +177,7 @@ def write_part_reusing(
     )
     on_rows(len(rows) - len(missing))
     if len(missing):
-        reuse.texts_embedded += len(missing)
+        reuse.embedded[path] += len(missing)
         stored, cut = embed(_select(rows, first[missing]))
         pieces.append(ReusedRows(rows=missing, stored=stored, cut=cut))
     stored, cut = _joined(pieces, len(first))

@@ -13,7 +13,7 @@ from prefixbank.core.combine import Bank
 from prefixbank.core.embed import embed_batches
 from prefixbank.core.pairs import pair_features
 from prefixbank.data.corpus.texts import Texts
-from prefixbank.data.encoders.batches import budget_batches, tokenize
+from prefixbank.data.encoders.batches import budget_batches
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.runtime.device import check_precision, memory_errors, open_device
 from prefixbank.runtime.session import Session
@@ -50,7 +50,7 @@ def embed_rows(
     def encode(
         texts: Sequence[str], pairs: Sequence[str] | None, on_texts: Callable[[int], None] | None
     ) -> tuple[list[np.ndarray], np.ndarray]:
-        tokens = tokenize(encoder.tokenizer, texts, pairs, recipe.max_length_tokens)
+        tokens = encoder.tokenize(texts, pairs, recipe.max_length_tokens)
         batches = budget_batches(tokens, budget)
         with memory_errors(f"run.embed_tokens={max(1, budget // 4)}"):
             vectors = embed_batches(

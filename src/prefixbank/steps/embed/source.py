@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prefixbank.artifacts.encoder import encoder_of, is_encoder
 from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.prefix import ref_of
 from prefixbank.artifacts.staleness import refuse_stale
 from prefixbank.config.commands import EmbedConfig, ProbeCommandConfig
 from prefixbank.config.schema import EncoderConfig, PoolingConfig, effective
-from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.config.settings import written
+from prefixbank.data.encoders.files import EncoderFiles, reading_settings
 from prefixbank.errors import UsageError
 from prefixbank.runtime.session import Session
 from prefixbank.steps.combine import STEP as COMBINE
@@ -40,7 +43,7 @@ def resolve_bank_and_encoder(
     if bank == PLAIN:
         return (
             None,
-            session.encoder_files(EncoderConfig() if encoder.source == "bank" else encoder),
+            session.encoder_files(_plain(encoder)),
             config.pooling,
         )
     entry = resolve_bank(session.store, bank)
@@ -49,8 +52,8 @@ def resolve_bank_and_encoder(
         raise UsageError(
             f"pooling settings with bank={bank}, which has its own",
             expected=(
-                f"no pooling, or that of {bank}: position={own.position} layers={own.layers} "
-                f"last_k={own.last_k} layer={own.layer}"
+                f"no pooling, or that of {bank}: position={written(own.position)} "
+                f"layers={written(own.layers)} last_k={own.last_k} layer={own.layer}"
             ),
             fix=(
                 "drop the pooling settings    or make another bank with them: prefixbank combine "
@@ -59,13 +62,20 @@ def resolve_bank_and_encoder(
         )
     if not is_encoder(entry):
         return entry, session.encoder_of_bank(entry, encoder), own
-    if encoder.source != "bank":
+    if encoder.source != "bank" or reading_settings(encoder):
         raise UsageError(
             f"encoder={encoder.name} with bank={bank}, which is an encoder itself",
-            expected="no encoder= beside a multi-task encoder",
-            fix="drop the encoder= option    or use that encoder alone: bank=none",
+            expected="no encoder= and no encoder.* beside a multi-task encoder",
+            fix="drop the encoder options    or use that encoder alone: bank=none",
         )
     return None, encoder_of(entry), own
+
+
+def _plain(encoder: EncoderConfig) -> EncoderConfig:
+    """Return the encoder of `bank=none`: the default one if none is named."""
+    if encoder.source != "bank":
+        return encoder
+    return replace(EncoderConfig(), **reading_settings(encoder))
 
 
 def resolve_bank(store: Store, text: str) -> Entry:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.embeddings import CALIBRATION
 from prefixbank.artifacts.prefix import block_file
-from prefixbank.artifacts.source_head import PLAIN_BLOCK
+from prefixbank.artifacts.source_head import PLAIN_BLOCK, has_blocks, source_names
+from prefixbank.choices import AllBlocks
 from prefixbank.config.schema import CALIBRATED, EmbedRecipe, PoolingConfig, effective
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.files import EncoderFiles
-from prefixbank.errors import UsageError
+from prefixbank.errors import UsageError, did_you_mean
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from prefixbank.steps.embed.reuse import VectorReuse
 
 # 1: first; 2: pairs can be embedded separately, embeddings.json says how vectors were pooled;
-# 3: faster matrix products, different last digits.
-VERSION = 3
+# 3: faster matrix products, different last digits; 4: embeddings.json lists the segments of a
+# vector.
+VERSION = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,13 +135,12 @@ def specs_of(
         pooling: of the plain encoder; a bank has its own.
         new_reuse: returns an index of earlier vectors; None: every text is embedded.
     """
-    described = None if bank is None else bank.document["config"]["combine"]
     blocks: list[SourceBlock | None] = [None]
-    if bank is not None and described is not None and described["rule"] == "blocks":
-        blocks = [None] if described["plain"] else []
+    if bank is not None and has_blocks(bank):
+        blocks = [None] if bank.document["config"]["combine"]["plain"] else []
         blocks += [
             SourceBlock(name=name, bank=bank, file=block_file(index))
-            for index, name in enumerate(bank.info["blocks"])
+            for index, name in enumerate(source_names(bank))
         ]
         bank = None
     return [
@@ -153,6 +154,41 @@ def specs_of(
         )
         for block in blocks
     ]
+
+
+def chosen_blocks(
+    specs: Sequence[EmbeddingSpec], blocks: AllBlocks | tuple[str, ...]
+) -> list[EmbeddingSpec]:
+    """Return the blocks that `probe.blocks` names, in the order of the bank.
+
+    Raises:
+        UsageError: a bank without blocks, or a name that is none of them.
+    """
+    if blocks == "all":
+        return list(specs)
+    names = [spec.block_name for spec in specs]
+    if len(specs) == 1 and specs[0].block is None:
+        raise UsageError(
+            f"probe.blocks=[{','.join(blocks)}] with a bank without blocks",
+            expected="a bank of read-outs, prefix.kind=readout",
+            fix="drop probe.blocks",
+        )
+    unknown = [name for name in blocks if name not in names]
+    if unknown or not blocks:
+        suggestion = did_you_mean(unknown[0], names) if unknown else ""
+        raise UsageError(
+            f"probe.blocks names no block '{unknown[0]}'{suggestion}"
+            if unknown
+            else "probe.blocks=[] names no block",
+            expected=f"all, or some of {', '.join(names)}",
+            fix=f"'probe.blocks=[{','.join(names[:2])}]'",
+        )
+    return [spec for spec in specs if spec.block_name in blocks]
+
+
+def are_blocks(specs: Sequence[EmbeddingSpec]) -> bool:
+    """Whether these are the blocks of one bank, of which at least one is that of a source."""
+    return any(spec.block is not None for spec in specs)
 
 
 def check_pairs(recipe: EmbedRecipe, parts: Iterable[Texts], name: str) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefixbank.artifacts.embeddings import FACTS, STEP
+from prefixbank.artifacts.embeddings import FACTS, STEP, block_features
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.tasks.task import SPLITS, Task
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import Unit
-from prefixbank.steps.embed.spec import EmbeddingSpec, check_pairs
+from prefixbank.steps.embed.spec import EmbeddingSpec, are_blocks, check_pairs
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, key_of
 
@@ -53,7 +54,7 @@ def units(
         sought: what to make.
         parts: file stem to its rows.
         name: what messages call the texts.
-        ref: ref to set to the artifact, if there is only one.
+        ref: ref to set to the artifact; blocks have none.
 
     Raises:
         UsageError: `pairs` needs second texts, and a part has none.
@@ -70,28 +71,36 @@ def units(
                 one = sought[number]
                 return Target(spec=one.spec, calibration=one.calibration, work=folder)
 
-            others = [
-                target(number, context.store.work_folder(key))
-                for number, key in enumerate(keys)
-                if number != index and context.will_make(key)
-            ]
-            make_parts(context, target(index, work), others, parts, names[index], out)
+            with ExitStack() as borrowed:
+                others = [
+                    target(number, folder)
+                    for number, key in enumerate(keys)
+                    if number != index and context.will_make(key)
+                    if (folder := borrowed.enter_context(context.store.work_of(key))) is not None
+                ]
+                make_parts(context, target(index, work), others, parts, names[index], out)
             return sought[index].spec.info()
 
         return make
 
-    names = [name if len(sought) == 1 else f"{name} {one.spec.block_name}" for one in sought]
+    names = names_of([one.spec for one in sought], name)
+    has_ref = not are_blocks([one.spec for one in sought])
     return [
         Unit(
             step=STEP,
             name=names[index],
             document=document,
             make=maker(index),
-            ref=ref if len(sought) == 1 else None,
+            ref=ref if has_ref else None,
             note=describe,
         )
         for index, document in enumerate(documents)
     ]
+
+
+def names_of(specs: Sequence[EmbeddingSpec], name: str) -> list[str]:
+    """Return what messages call embeddings: those of blocks have the name of the block, too."""
+    return [f"{name} {spec.block_name}" if are_blocks(specs) else name for spec in specs]
 
 
 def unit(
@@ -122,4 +131,6 @@ def describe(entry: Entry) -> str:
     cut = f", {facts['truncated_share']:.1%} of rows truncated" if facts["truncated_share"] else ""
     stored = f" as {facts['vectors']['type']}" if facts["vectors"]["type"] != "float32" else ""
     reused = f", {facts['reused_rows']} reused" if "reused_rows" in facts else ""
-    return f"{facts['rows']} rows{stored}{reused}{cut}"
+    sizes = ", ".join(f"{name} {features}" for name, features in block_features(entry).items())
+    blocks = f" of blocks {sizes}" if sizes else ""
+    return f"{facts['rows']} rows{stored}{blocks}{reused}{cut}"

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from prefixbank.artifacts.embeddings import Join
-from prefixbank.artifacts.json_files import read_json, write_json
+from prefixbank.artifacts.embeddings import FACTS, Join
+from prefixbank.artifacts.json_files import write_json
 from prefixbank.runtime.unit import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
 STEP = "join"
-VERSION = 1  # 1: first
+VERSION = 2  # 1: first; 2: embeddings.json lists the segments of a vector
 
 
 def unit(embeddings: Sequence[Entry], rule: Join, name: str) -> Unit:
@@ -29,13 +29,12 @@ def unit(embeddings: Sequence[Entry], rule: Join, name: str) -> Unit:
     """
 
     def make(out: Path, work: Path) -> JSON:
-        from prefixbank.steps.join.make import join_part
+        from prefixbank.steps.join.make import join_facts, join_part
 
-        facts = read_json(embeddings[0], "embeddings.json")
-        facts.pop("vectors", None)  # joined vectors are not quantised
+        facts = join_facts(embeddings, rule)
         for stem in facts["parts"]:
             join_part(out / f"{stem}.parquet", embeddings, stem, rule)
-        write_json(out / "embeddings.json", facts)
+        write_json(out / FACTS, facts)
         return {
             "bank": None,
             "encoder": embeddings[0].info["encoder"],

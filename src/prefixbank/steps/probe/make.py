@@ -14,13 +14,15 @@ from typing import Any, assert_never
 import numpy as np
 import torch
 
-from prefixbank.artifacts.embeddings import read_vectors
-from prefixbank.artifacts.json_files import read_json, write_json
+from prefixbank.artifacts.embeddings import read_layout, read_vectors
+from prefixbank.artifacts.json_files import write_json
+from prefixbank.artifacts.probe import PROBE
 from prefixbank.artifacts.tensors import write_tensors
 from prefixbank.config.schema import ProbeConfig
+from prefixbank.core.layout import side_by_side
+from prefixbank.core.probe.choice import Candidate, ChosenProbe, candidates_in, fit_best
 from prefixbank.core.probe.fit import fit_probe
-from prefixbank.core.probe.layers import LayerBlocks, LayeredProbe, fit_layers
-from prefixbank.core.probe.model import Evaluation, ProbeModel, check_vectors, evaluate_predictions
+from prefixbank.core.probe.model import Evaluation, check_vectors, evaluate_predictions
 from prefixbank.core.probe.nested import nested_predictions
 from prefixbank.core.probe.rows import sample_shots
 from prefixbank.core.stats.metrics import score
@@ -29,9 +31,9 @@ from prefixbank.errors import UsageError
 from prefixbank.steps.probe.splits import splits_of
 from prefixbank.store.artifact import Entry
 
-Probe = ProbeModel | LayeredProbe
-Fit = Callable[[np.ndarray, np.ndarray], Probe]
-"""Fits a probe on vectors and labels, and selects its strength and layer on the same rows."""
+Fit = Callable[[np.ndarray, np.ndarray], ChosenProbe]
+"""Fits a probe on vectors and labels, and selects its strength and what it reads on the same rows.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,24 +47,27 @@ class Scored:
     """
 
     facts: dict[str, Any]
-    probes: Sequence[Probe]
+    probes: Sequence[ChosenProbe]
     arrays: dict[str, np.ndarray]
 
 
-def probe(out: Path, embeddings: Entry, task: Task, config: ProbeConfig) -> None:
+def probe(
+    out: Path,
+    embeddings: Sequence[Entry],
+    task: Task,
+    config: ProbeConfig,
+    *,
+    choose_reading: bool,
+) -> None:
     """Write `probe.json`, `probe.safetensors` and `predictions.safetensors`.
 
     They hold the scores, the models, and predictions on held-out rows with their labels. Names of
     arrays begin with the number of the draw or, for models, of the outer fold.
     """
-    vectors = {split: read_vectors(embeddings, split) for split in splits_of(config)}
+    vectors = {split: _side_by_side(embeddings, split) for split in splits_of(config)}
     for split, of_split in vectors.items():
         check_vectors(of_split, len(task.split(split)))
-    if config.layers == "last":
-        vectors = {
-            split: _blocks(embeddings).split(of_split)[-1] for split, of_split in vectors.items()
-        }
-    fit = _fitter(embeddings, task, config)
+    fit = _fitter(embeddings, task, config, choose_reading)
     match config.protocol:
         case "split":
             scored = _on_one_split(vectors, task, config, fit)
@@ -71,12 +76,6 @@ def probe(out: Path, embeddings: Entry, task: Task, config: ProbeConfig) -> None
         case _:
             assert_never(config.protocol)
     validation = vectors["validation"] if config.protocol == "split" else None
-    fits = [_describe(one, validation, task) for one in scored.probes]
-    layers = (
-        {name: fits[0][name] for name in ("layers", "chosen_layer") if name in fits[0]}
-        if len(fits) == 1
-        else {}
-    )
     summary = {
         "kind": task.kind,
         "metric": task.metric,
@@ -84,7 +83,8 @@ def probe(out: Path, embeddings: Entry, task: Task, config: ProbeConfig) -> None
         "model": config.model,
         "protocol": config.protocol,
     }
-    write_json(out / "probe.json", {**summary, **scored.facts, "fits": fits, **layers})
+    fits = [_describe(one, validation, task) for one in scored.probes]
+    write_json(out / PROBE, {**summary, **scored.facts, "fits": fits})
     write_tensors(
         out / "predictions.safetensors",
         {name: torch.from_numpy(array) for name, array in scored.arrays.items()},
@@ -92,7 +92,15 @@ def probe(out: Path, embeddings: Entry, task: Task, config: ProbeConfig) -> None
     write_tensors(out / "probe.safetensors", _model_tensors(scored.probes))
 
 
-def _fitter(embeddings: Entry, task: Task, config: ProbeConfig) -> Fit:
+def _side_by_side(embeddings: Sequence[Entry], split: str) -> np.ndarray:
+    """Return the vectors of a split, float32 [N, F]."""
+    parts = [read_vectors(entry, split) for entry in embeddings]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def _fitter(
+    embeddings: Sequence[Entry], task: Task, config: ProbeConfig, choose_reading: bool
+) -> Fit:
     """Return a function that fits one probe."""
     fit = partial(
         fit_probe,
@@ -105,15 +113,11 @@ def _fitter(embeddings: Entry, task: Task, config: ProbeConfig) -> Fit:
         model=config.model,
         hidden_size=config.mlp_hidden_size,
     )
-    return (
-        partial(fit_layers, blocks=_blocks(embeddings), fit=fit) if config.layers == "best" else fit
+    layout = side_by_side([read_layout(entry) for entry in embeddings])
+    candidates = candidates_in(
+        layout, choose_reading=choose_reading, layers=config.layers, positions=config.positions
     )
-
-
-def _blocks(embeddings: Entry) -> LayerBlocks:
-    """Return where each layer is in a vector."""
-    blocks = read_json(embeddings, "embeddings.json")["layer_blocks"]
-    return LayerBlocks(layers=tuple(blocks["layers"]), size=blocks["size"])
+    return partial(fit_best, layout=layout, candidates=candidates, fit=fit)
 
 
 def _on_one_split(
@@ -171,7 +175,9 @@ def _nested(vectors: Mapping[str, np.ndarray], task: Task, config: ProbeConfig, 
     )
 
 
-def _fit_draw(vectors: np.ndarray, task: Task, config: ProbeConfig, draw: int, fit: Fit) -> Probe:
+def _fit_draw(
+    vectors: np.ndarray, task: Task, config: ProbeConfig, draw: int, fit: Fit
+) -> ChosenProbe:
     """Fit on all train rows, or on those of one few-shot draw."""
     labels = np.asarray(task.train.labels)
     if config.shots:
@@ -252,38 +258,47 @@ def _joint(tests: list[Evaluation], config: ProbeConfig) -> dict[str, Any]:
     }
 
 
-def _describe(probe: Probe, validation: np.ndarray | None, task: Task) -> dict[str, Any]:
-    """Return facts about one fit; for a choice among layers, about each and which was chosen."""
-    if isinstance(probe, ProbeModel):
-        return {
-            "strength": probe.strength,
-            "cv_scores": probe.cv_scores,
-            "unconverged_fits": probe.unconverged_fits,
-        }
-    blocks = [None] * len(probe.models) if validation is None else probe.blocks.split(validation)
-    layers = [
+def _describe(probe: ChosenProbe, validation: np.ndarray | None, task: Task) -> dict[str, Any]:
+    """Return facts about one fit; after a choice, about each candidate as well."""
+    described = {
+        "reads": _reads(probe.chosen),
+        "strength": probe.model.strength,
+        "cv_scores": probe.model.cv_scores,
+        "unconverged_fits": probe.model.unconverged_fits,
+    }
+    if len(probe.candidates) == 1:
+        return described
+    candidates = [
         {
-            "layer": layer,
+            **_reads(candidate),
             "strength": model.strength,
             "cv_score": model.cv_score,
             "validation": None
-            if block is None
-            else _score(model.predict(block), task.validation, task),
+            if validation is None
+            else _score(probe.predict_with(index, validation), task.validation, task),
             "unconverged_fits": model.unconverged_fits,
         }
-        for layer, model, block in zip(probe.blocks.layers, probe.models, blocks, strict=True)
+        for index, (candidate, model) in enumerate(zip(probe.candidates, probe.models, strict=True))
     ]
-    return {**_describe(probe.chosen, None, task), "layers": layers, "chosen_layer": probe.layer}
+    return {**described, "candidates": candidates}
 
 
-def _model_tensors(probes: Sequence[Probe]) -> dict[str, torch.Tensor]:
+def _reads(candidate: Candidate) -> dict[str, Any]:
+    """Return what of a vector a candidate reads, as lists."""
+    return {
+        "readings": list(candidate.readings),
+        "layers": list(candidate.layers),
+        "positions": list(candidate.positions),
+    }
+
+
+def _model_tensors(probes: Sequence[ChosenProbe]) -> dict[str, torch.Tensor]:
     """Return the arrays of each probe, named `<number>.<array>`.
 
-    For a choice among layers they are those of the chosen layer, for its block alone.
+    They are those of the chosen candidate, for its segments alone.
     """
-    models = [one.chosen if isinstance(one, LayeredProbe) else one for one in probes]
     return {
         f"{number}.{name}": torch.from_numpy(array)
-        for number, model in enumerate(models)
-        for name, array in model.arrays().items()
+        for number, probe in enumerate(probes)
+        for name, array in probe.model.arrays().items()
     }

@@ -2,54 +2,104 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from prefixbank.artifacts.embeddings import FACTS, read_layout
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.choices import PoolingLayers
-from prefixbank.config.schema import ProbeConfig, effective
+from prefixbank.artifacts.pooling import pooling_in
+from prefixbank.artifacts.probe import PROBE, choice_in
+from prefixbank.config.schema import PoolingConfig, ProbeConfig, effective
 from prefixbank.data.tasks.task import Task
-from prefixbank.errors import UsageError
+from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.unit import Unit
 from prefixbank.steps.probe.splits import splits_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
 STEP = "probe"
-VERSION = 2  # 1: first; 2: MLP, nested cross-validation, choice of layer
+# 1: first; 2: MLP, nested cross-validation, choice of layer; 3: choice of reading and position,
+# candidates in probe.json.
+VERSION = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """The vectors that a probe is fitted on.
+
+    Args:
+        embeddings: of the task's texts; several lie side by side, as the blocks of a bank do.
+        bank: the bank that they are from; None: what the embeddings say.
+        blocks: names of the blocks; empty if the bank has none.
+    """
+
+    embeddings: tuple[Entry, ...]
+    bank: Entry | None = None
+    blocks: tuple[str, ...] = ()
+
+    @property
+    def digests(self) -> str | list[str]:
+        """The digest of one embedding, or those of several in order."""
+        digests = [entry.digest for entry in self.embeddings]
+        return digests[0] if len(digests) == 1 else digests
+
+    @property
+    def pooling(self) -> PoolingConfig | None:
+        """The pooling of the vectors that are no block of a source; None if all are."""
+        described = [read_json(entry, FACTS)["pooling"] for entry in self.embeddings]
+        return next((pooling_in(one) for one in described if one is not None), None)
+
+    @property
+    def facts(self) -> JSON:
+        """Facts about their origin."""
+        first = self.embeddings[0].info
+        bank = first["bank"] if self.bank is None else self.bank.key
+        blocks = {"blocks": list(self.blocks)} if self.blocks else {}
+        return {"bank": bank, "encoder": first["encoder"], **blocks}
 
 
 def unit(
-    embeddings: Entry,
+    vectors: Entry | Probed,
     task: Task,
     config: ProbeConfig,
     name: str,
     ref: tuple[str, str] | None = None,
+    *,
+    choose_reading: bool = False,
 ) -> Unit:
-    """Return the unit that fits and scores a probe for `task` on `embeddings` of its three splits.
+    """Return the unit that fits and scores a probe for `task` on vectors of its three splits.
+
+    Args:
+        vectors: of the task's texts.
+        task: what to predict.
+        config: model, protocol and choices.
+        name: what messages call it.
+        ref: ref to set to the artifact, if any.
+        choose_reading: let cross-validation choose among the readings of pairs that the vectors
+            hold; else all are read. Without effect where there is one.
 
     Raises:
-        UsageError: settings that contradict each other, or a choice among layers with vectors of
-            a single layer.
+        UsageError: settings that contradict each other, or a choice among layers or positions with
+            vectors of a single one.
     """
     check_settings(config)
-    if config.layers != "joined":
-        check_layers(config, read_json(embeddings, "embeddings.json")["pooling"]["layers"])
-    config = effective(config)
+    probed = vectors if isinstance(vectors, Probed) else Probed(embeddings=(vectors,))
+    if probed.pooling is not None:
+        check_choices(config, probed.pooling)
+    choose_reading = choose_reading and len(read_layout(probed.embeddings[0]).readings) > 1
+    config = effective(replace(config, blocks="all"))  # the digests say which blocks
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.probe.make import probe
 
-        probe(out, embeddings, task, config)
-        return {
-            "task": task.name,
-            "bank": embeddings.info["bank"],
-            "encoder": embeddings.info["encoder"],
-            "notes": list(task.notes),
-        }
+        probe(out, probed.embeddings, task, config, choose_reading=choose_reading)
+        return {"task": task.name, **probed.facts, "notes": list(task.notes)}
 
-    inputs = {"embeddings": embeddings.digest, "examples": task.digest(*splits_of(config))}
-    key_document = document(step="probe", version=VERSION, config=asdict(config), inputs=inputs)
+    inputs = {"embeddings": probed.digests, "examples": task.digest(*splits_of(config))}
+    chosen = {"readings": "best" if choose_reading else "joined"}
+    key_document = document(
+        step="probe", version=VERSION, config={**asdict(config), **chosen}, inputs=inputs
+    )
     return Unit(step=STEP, name=name, document=key_document, make=make, ref=ref, note=describe)
 
 
@@ -76,31 +126,46 @@ def check_settings(config: ProbeConfig) -> None:
         )
 
 
-def check_layers(config: ProbeConfig, pooled: PoolingLayers) -> None:
-    """Refuse a choice among layers if vectors have a single one.
+def check_choices(config: ProbeConfig, pooling: PoolingConfig) -> None:
+    """Refuse a choice among layers or positions if vectors have a single one.
 
     It needs no embeddings, like `check_settings`.
 
     Raises:
-        UsageError: `layers` other than `joined` without `concat_last`.
+        UsageError: one for each choice that there is nothing for.
     """
-    if config.layers != "joined" and pooled != "concat_last":
-        raise UsageError(
-            f"probe.layers={config.layers} on vectors pooled with pooling.layers={pooled}",
-            expected=(
-                "pooling.layers=concat_last, which keeps the layers apart (a bank has its own "
-                "pooling)"
-            ),
-            fix=(
-                "pooling.layers=concat_last pooling.last_k=4    "
-                "(with a bank: in prefixbank combine; in a study: experiment.probe_last_layers=4)"
-            ),
+    faults: list[PrefixbankError] = []
+    if config.layers != "joined" and pooling.layers in ("last", "mean_last", "single"):
+        faults.append(
+            UsageError(
+                f"probe.layers={config.layers} on vectors pooled with "
+                f"pooling.layers={pooling.layers}",
+                expected=(
+                    "pooling.layers=concat_last or a list, which keep the layers apart (a bank has "
+                    "its own pooling)"
+                ),
+                fix=(
+                    "pooling.layers=concat_last pooling.last_k=4    "
+                    "(with a bank: in prefixbank combine; in a study: "
+                    "experiment.probe_last_layers=4)"
+                ),
+            )
         )
+    if config.positions != "joined" and isinstance(pooling.position, str):
+        faults.append(
+            UsageError(
+                f"probe.positions={config.positions} on vectors pooled with "
+                f"pooling.position={pooling.position}",
+                expected="a list of positions to choose from (a bank has its own pooling)",
+                fix="'pooling.position=[mean,cls]'    (with a bank: in prefixbank combine)",
+            )
+        )
+    raise_faults(faults)
 
 
 def describe(entry: Entry) -> str:
-    """Return a summary: the test score with its interval, and the layer if one was chosen."""
-    result = read_json(entry, "probe.json")
+    """Return a summary: the test score with its interval, and what was chosen."""
+    result = read_json(entry, PROBE)
     test = result["test"]
-    layer = f", layer {result['chosen_layer']}" if "chosen_layer" in result else ""
-    return f"{result['metric']} {test['score']:.3f} [{test['low']:.3f}, {test['high']:.3f}]{layer}"
+    score = f"{result['metric']} {test['score']:.3f} [{test['low']:.3f}, {test['high']:.3f}]"
+    return ", ".join(filter(None, (score, choice_in(result))))

@@ -7,14 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from prefixbank.artifacts.bank import bank_of_one, pooling_from
 from prefixbank.artifacts.json_files import write_json
+from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.prefix import PREDICTIONS, SCORE, TENSORS
 from prefixbank.artifacts.tensors import prefix_from, read_tensors, write_tensors
-from prefixbank.config.schema import EmbedRecipe, PoolingConfig
+from prefixbank.config.schema import EmbedRecipe
+from prefixbank.core.blocks import BlockBank
+from prefixbank.core.combine import Bank
+from prefixbank.core.pairs import side_by_side
 from prefixbank.core.probe.model import evaluate_predictions
 from prefixbank.core.training.heads import predictions_of
+from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.task import Task
 from prefixbank.runtime.session import Session
@@ -37,19 +43,20 @@ def score_prefix(
 
     They hold the score with a 95 % bootstrap interval over rows, and predictions with labels.
     The prefix is used as in training, alone and with weight 1. Its head, a linear layer on the
-    pooled vector, predicts in the units of the labels.
+    pooled vector, predicts in the units of the labels. Pairs are read as in training, too.
     """
     recipe = trained.document["config"]
-    pooling = pooling_from(PoolingConfig(**recipe["pooling"]))
+    pooling = pooling_from(pooling_of(trained))
     bank = bank_of_one(prefix_from(read_tensors(trained, TENSORS)), pooling)
     texts = parts_of_task(task, (split,))[split]
-    (vectors,), cut = embed_rows(
-        session, bank, files, texts, EmbedRecipe(max_length_tokens=recipe["max_length_tokens"])
+    embed = EmbedRecipe(max_length_tokens=recipe["max_length_tokens"])
+    vectors, cut = (
+        _read_apart(session, bank, files, texts, embed)
+        if recipe["prefix"].get("pairs") == "separate"
+        else _read(session, bank, files, texts, embed)
     )
     head = read_tensors(trained, "head.safetensors")
-    predictions = predictions_of(
-        task.kind, torch.from_numpy(vectors) @ head["weight"].T + head["bias"]
-    )
+    predictions = predictions_of(task.kind, vectors @ head["weight"].T + head["bias"])
     labels = np.asarray(task.split(split).labels)
     evaluation = evaluate_predictions(
         task.kind,
@@ -73,3 +80,31 @@ def score_prefix(
         out / PREDICTIONS,
         {"predictions": torch.from_numpy(predictions), "labels": torch.from_numpy(labels)},
     )
+
+
+def _read(
+    session: Session,
+    bank: Bank | BlockBank,
+    files: EncoderFiles,
+    texts: Texts,
+    recipe: EmbedRecipe,
+) -> tuple[Tensor, np.ndarray]:
+    """Return the vectors [N, F] of texts, and which were truncated, bool [N]."""
+    (vectors,), cut = embed_rows(session, bank, files, texts, recipe)
+    return torch.from_numpy(vectors), cut
+
+
+def _read_apart(
+    session: Session,
+    bank: Bank | BlockBank,
+    files: EncoderFiles,
+    texts: Texts,
+    recipe: EmbedRecipe,
+) -> tuple[Tensor, np.ndarray]:
+    """Return u, v, |u - v|, u * v of pairs [N, 4F], and which were truncated, bool [N]."""
+    if texts.pairs is None:
+        raise ValueError("only pairs are read apart")
+    both = Texts(texts=(*texts.texts, *texts.pairs), pairs=None)
+    vectors, cut = _read(session, bank, files, both, recipe)
+    first, second = np.split(cut, 2)
+    return side_by_side(vectors), first | second

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from prefixbank.choices import SourcePairs
 from prefixbank.core.shapes import Batch
 from prefixbank.core.training.sampling import epoch_plan
 from prefixbank.core.training.settings import TrainingResult
-from prefixbank.data.encoders.batches import Tokens, budget_batches, tokenize
+from prefixbank.data.encoders.batches import PairTokens, Tokens, budget_batches
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.tasks.task import Task
 
@@ -26,7 +27,7 @@ TEXT_TOKENS = 1024
 class Rows:
     """One split of a task, tokenised."""
 
-    tokens: Tokens
+    tokens: Tokens | PairTokens
     labels: np.ndarray
 
     def validation_batches(self) -> list[Batch]:
@@ -42,11 +43,16 @@ class TokenizedTasks:
     validation: list[Rows]
 
     @staticmethod
-    def of(encoder: Encoder, tasks: Sequence[Task], max_length_tokens: int) -> TokenizedTasks:
-        """Tokenise the train and validation rows of tasks."""
+    def of(
+        encoder: Encoder,
+        tasks: Sequence[Task],
+        max_length_tokens: int,
+        pairs: SourcePairs = "joint",
+    ) -> TokenizedTasks:
+        """Tokenise the train and validation rows of tasks, their pairs as `prefix.pairs` says."""
 
         def rows(split: str) -> list[Rows]:
-            return [_rows(encoder, task, split, max_length_tokens) for task in tasks]
+            return [_rows(encoder, task, split, max_length_tokens, pairs) for task in tasks]
 
         return TokenizedTasks(train=rows("train"), validation=rows("validation"))
 
@@ -58,7 +64,7 @@ class TokenizedTasks:
     @property
     def tokens(self) -> int:
         """Number of tokens of all rows."""
-        return sum(int(rows.tokens.lengths.sum()) for rows in (*self.train, *self.validation))
+        return sum(rows.tokens.total for rows in (*self.train, *self.validation))
 
     def batches_once(self) -> list[Batch]:
         """Return all rows, each once, in batches that depend on the rows alone."""
@@ -75,9 +81,19 @@ class TokenizedTasks:
         return sum(tokens.truncated for tokens in every) / sum(len(tokens) for tokens in every)
 
 
-def _rows(encoder: Encoder, task: Task, split: str, max_length_tokens: int) -> Rows:
+def _rows(
+    encoder: Encoder, task: Task, split: str, max_length_tokens: int, pairs: SourcePairs
+) -> Rows:
     examples = task.split(split)
-    tokens = tokenize(encoder.tokenizer, examples.texts, examples.pairs, max_length_tokens)
+    tokens: Tokens | PairTokens
+    if examples.pairs is not None and pairs == "separate":
+        first, second = (
+            encoder.tokenize(texts, None, max_length_tokens)
+            for texts in (examples.texts, examples.pairs)
+        )
+        tokens = PairTokens(first=first, second=second)
+    else:
+        tokens = encoder.tokenize(examples.texts, examples.pairs, max_length_tokens)
     return Rows(tokens=tokens, labels=np.asarray(examples.labels))
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from prefixbank.artifacts.bank import pooling_from
+from prefixbank.choices import SourcePairs
 from prefixbank.config.schema import MultitaskRecipe, PrefixRecipe, TrainingConfig
 from prefixbank.core.prefix import AnyPrefix, PrefixStart
 from prefixbank.core.readout import encode_text, token_slot
@@ -30,7 +31,7 @@ from prefixbank.core.training.settings import (
     TrainingSettings,
 )
 from prefixbank.core.training.text_cache import TextCache, in_file, in_memory
-from prefixbank.data.encoders.batches import epoch_batches
+from prefixbank.data.encoders.batches import PairTokens, epoch_batches
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.encoders.prompts import prompt_words
@@ -49,7 +50,7 @@ from prefixbank.runtime.session import Session
 from prefixbank.runtime.tracking import tracked
 from prefixbank.steps.flops import prefix_training_flops
 from prefixbank.steps.train_prefix.batches import TokenizedTasks, mixed_batches
-from prefixbank.steps.train_prefix.mixture import Mixture
+from prefixbank.steps.train_prefix.mixture import Mixture, pairs_read
 
 TEXT_STATES = "text_states"
 """File of the kept states of texts in a training's work folder."""
@@ -168,12 +169,13 @@ def prepare(
     check_precision(device.name, recipe.optim.precision, setting="optim.precision")
     encoder = session.load(files, kind=recipe.prefix.kind)
     encoder.check_length(recipe.max_length_tokens)
-    rows = TokenizedTasks.of(encoder, mixture.tasks, recipe.max_length_tokens)
+    rows = TokenizedTasks.of(encoder, mixture.tasks, recipe.max_length_tokens, recipe.prefix.pairs)
     check_memory(
         encoder.shape,
         max(int(one.tokens.lengths.max()) for one in rows.train),
         recipe,
         free_bytes(device.name),
+        max(one.tokens.texts_per_row for one in rows.train),
     )
     return PreparedTraining(
         encoder=encoder,
@@ -187,7 +189,7 @@ def prepare(
             _first_words(encoder, mixture.tasks, recipe),
             _first_slots(encoder, rows, recipe),
         ),
-        encode_text=_text_encoder(session, encoder, files, rows, recipe, work),
+        encode_text=_text_encoder(session, mixture.name, encoder, rows, recipe, work),
     )
 
 
@@ -248,11 +250,14 @@ def fit_settings(
         slots=slots,
         readouts=prefix.readouts,
         summary=prefix.summary,
+        normalised=prefix.norm == "layer",
         size=prefix.size,
     )
     return FitSettings(
         start=start,
         task_embedding_fraction=prefix.task_embedding_fraction,
+        vector_lr=recipe.optim.vector_lr,
+        text_states=recipe.optim.text_states,
         **training_of(tasks, recipe),
     )
 
@@ -282,6 +287,7 @@ def _first_slots(encoder: Encoder, rows: TokenizedTasks, recipe: PrefixRecipe) -
     slots = []
     for index in range(recipe.prefix.length):
         tokens = rows.train[index % len(rows.train)].tokens
+        tokens = tokens.first if isinstance(tokens, PairTokens) else tokens
         row = rng.integers(len(tokens), size=1)
         token = int(rng.integers(tokens.lengths[row[0]]))
         slots.append(token_slot(encoder.model, tokens.batch(row).inputs, token))
@@ -290,8 +296,8 @@ def _first_slots(encoder: Encoder, rows: TokenizedTasks, recipe: PrefixRecipe) -
 
 def _text_encoder(
     session: Session,
+    name: str,
     encoder: Encoder,
-    files: EncoderFiles,
     rows: TokenizedTasks,
     recipe: PrefixRecipe,
     work: Path,
@@ -305,7 +311,7 @@ def _text_encoder(
     """
     if recipe.prefix.kind != "readout":
         return None
-    model = session.inference_model(files, recipe.optim.precision)
+    model = session.inference_model(encoder.files, recipe.optim.precision)
     dtype = {"recomputed": None, "cached_fp32": torch.float32, "cached_fp16": torch.float16}[
         recipe.optim.text_states
     ]
@@ -316,12 +322,34 @@ def _text_encoder(
     device = next(model.parameters()).device
     allocate = in_file(work / TEXT_STATES) if session.run.text_states_in == "disk" else in_memory
     cache = TextCache(batches, encoder.shape, dtype, allocate)
+    total = sum(len(batch.rows) for batch in batches)
     with MixedPrecision(recipe.optim.precision, device).autocast(), torch.no_grad():
-        cache.fill(model)
+        cache.fill(model, _encoding_listener(session, name, total))
     return lambda inputs: cache.states(inputs, device)
 
 
-def _task_settings(task: Task) -> TaskSettings:
+def _encoding_listener(session: Session, name: str, total: int) -> Callable[[int], None]:
+    """Return a listener that emits the number of encoded texts as progress."""
+    done = 0
+
+    def on_rows(count: int) -> None:
+        nonlocal done
+        done += count
+        session.emit(
+            Event(
+                kind="progress",
+                step="train-prefix",
+                name=name,
+                done=done,
+                total=total,
+                text="encoding texts",
+            )
+        )
+
+    return on_rows
+
+
+def _task_settings(task: Task, pairs: SourcePairs) -> TaskSettings:
     """Return the settings of a task's head."""
     mean, scale = (0.0, 1.0) if task.kind != "regression" else _standard(task.train)
     return TaskSettings(
@@ -330,15 +358,17 @@ def _task_settings(task: Task) -> TaskSettings:
         num_outputs=task.num_outputs,
         label_mean=mean,
         label_scale=scale,
+        separate=pairs_read(task, pairs) == "separate",
     )
 
 
 def training_of(tasks: Sequence[Task], recipe: PrefixRecipe | MultitaskRecipe) -> dict[str, Any]:
     """Return the fields of `TrainingSettings`: all of `optim` but the batch size."""
     known = {field.name for field in fields(TrainingSettings)}
+    pairs = recipe.prefix.pairs if isinstance(recipe, PrefixRecipe) else "joint"
     return {
         **{name: value for name, value in asdict(recipe.optim).items() if name in known},
-        "tasks": tuple(_task_settings(task) for task in tasks),
+        "tasks": tuple(_task_settings(task, pairs) for task in tasks),
         "pooling": pooling_from(recipe.pooling),
         "seed": recipe.seed,
     }

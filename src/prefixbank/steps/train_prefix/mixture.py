@@ -10,9 +10,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from prefixbank.artifacts.prefix import setting_of
+from prefixbank.choices import SourcePairs
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import UsageError
 from prefixbank.store.key import JSON
+
+
+def pairs_read(task: Task, pairs: SourcePairs) -> SourcePairs:
+    """Return how the rows of a task are read under `prefix.pairs`: single texts are never apart."""
+    return "joint" if task.train.pairs is None else pairs
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

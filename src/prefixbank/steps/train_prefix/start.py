@@ -192,7 +192,7 @@ def _other_form(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
             fix=f"prefix.kind={kind}",
         )
     if config.kind == kind == "readout":
-        for name in ("readouts", "summary", "size"):
+        for name in ("readouts", "summary", "norm", "size"):
             theirs, ours = entry.document["config"]["prefix"][name], getattr(config, name)
             if theirs != ours:
                 yield UsageError(

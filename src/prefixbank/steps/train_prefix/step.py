@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefixbank.artifacts.json_files import read_json, write_json, write_json_lines
 from prefixbank.artifacts.prefix import EMBEDDING, describe_scores, describe_truncation
+from prefixbank.choices import SourcePairs
 from prefixbank.config.schema import PrefixConfig, PrefixRecipe
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.session import Session
 from prefixbank.runtime.unit import Unit
-from prefixbank.steps.train_prefix.mixture import Mixture
+from prefixbank.steps.train_prefix.mixture import Mixture, pairs_read
 from prefixbank.steps.train_prefix.start import TEXTS_INIT, TOKEN_INITS, WarmStart, start_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 STEP, EARLY_STEP = "train-prefix", "task-embedding"
 # 1: first; 2: result.json counts the rows that training processed; 3: soft prompts, start values,
-# task embeddings; 4: read-outs.
+# task embeddings; 4: read-outs, pairs read apart.
 VERSION = 4
 
 
@@ -57,6 +58,8 @@ class TrainingRequest:
                 prefix from which training cannot start.
         """
         check_prefix(mixture, recipe.prefix)
+        if all(pairs_read(task, recipe.prefix.pairs) == "joint" for task in mixture.tasks):
+            recipe = replace(recipe, prefix=replace(recipe.prefix, pairs="joint"))
         recipe, warm = start_of(session.store, files, recipe, name)
         inputs = {
             "encoder": files.digest,
@@ -112,7 +115,7 @@ def unit(
         result, facts = fit(
             session, mixture, files, request.recipe, work, listener, request.initial()
         )
-        _write(out, mixture, result, facts)
+        _write(out, mixture, request.recipe.prefix.pairs, result, facts)
         notes = [note for task in mixture.tasks for note in task.notes]
         return {**request.facts(files), "notes": notes, "seconds": result.seconds}
 
@@ -231,18 +234,36 @@ def describe(entry: Entry) -> str:
     return f"validation {result['metric']} {result['validation']:.3f}{describe_truncation(result)}"
 
 
-def _write(out: Path, mixture: Mixture, result: FitResult, facts: dict[str, Any]) -> None:
+def _write(
+    out: Path,
+    mixture: Mixture,
+    pairs: SourcePairs,
+    result: FitResult,
+    facts: dict[str, Any],
+) -> None:
     """Write the artifact: prefix, task embedding, heads, learning curve and result."""
     from prefixbank.artifacts.tensors import prefix_tensors, write_heads, write_tensors
     from prefixbank.steps.train_prefix.batches import task_results
 
     write_tensors(out / "prefix.safetensors", prefix_tensors(result.prefix))
     write_tensors(out / EMBEDDING, prefix_tensors(result.task_embedding))
-    tasks: JSON = {"tasks": task_results(mixture.tasks, result)}
+    tasks: JSON = {
+        "tasks": [
+            {**facts_of_task, "pairs": pairs_read(task, pairs)}
+            for task, facts_of_task in zip(
+                mixture.tasks, task_results(mixture.tasks, result), strict=True
+            )
+        ]
+    }
     if mixture.is_single:
         (task,), ((weight, bias),) = mixture.tasks, result.heads
         write_tensors(out / "head.safetensors", {"weight": weight, "bias": bias})
-        tasks = {"kind": task.kind, "labels": list(task.labels), "metric": task.metric}
+        tasks = {
+            "kind": task.kind,
+            "labels": list(task.labels),
+            "metric": task.metric,
+            "pairs": pairs_read(task, pairs),
+        }
     else:
         write_heads(out / "heads.safetensors", result.heads)
     write_json_lines(out / "curve.jsonl", result.curve)

@@ -1,0 +1,31 @@
+"""Probe artifacts: what `probe.json` says that a probe chose."""
+
+from __future__ import annotations
+
+from prefixbank.store.key import JSON
+
+PROBE = "probe.json"
+
+
+def choice_in(result: JSON) -> str:
+    """Return in words what the probe chose, on the axes where it had a choice.
+
+    Empty if it had none, or if `probe.json` holds several fits, each with its own choice.
+
+    Args:
+        result: the content of `probe.json`.
+    """
+    if len(result["fits"]) != 1 or "candidates" not in result["fits"][0]:
+        return ""
+    fit = result["fits"][0]
+    axes = {"readings": "pairs", "layers": "layer", "positions": "position"}
+    return ", ".join(
+        f"{word} {_written(fit['reads'][axis])}"
+        for axis, word in axes.items()
+        if len({tuple(one[axis]) for one in fit["candidates"]}) > 1
+    )
+
+
+def _written(values: list[str | int]) -> str:
+    """Return the one value of an axis; the only axis with several is that of readings."""
+    return "both" if len(values) > 1 else str(values[0])
