@@ -18,8 +18,8 @@ BY_ROW = (nn.Embedding, nn.LayerNorm, nn.Dropout, nn.Identity)
 """Layers that compute each row of features by itself, however many there are."""
 ACTIVATIONS = {"torch.nn.modules.activation", "transformers.activations"}
 """Modules of activation functions, whose last numbers can be computed in another way."""
-ALIGNED = 32
-"""Features are a multiple of it where each group starts with a whole cache line."""
+ALIGNED = 16
+"""fp32 numbers in a cache line, at which each group has to start: products may depend on it."""
 
 
 class EachAlone(nn.Module):
