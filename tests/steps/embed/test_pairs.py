@@ -190,7 +190,7 @@ def test_facts_say_how_vectors_were_pooled(context, files):
         "last_k": 4,
         "layer": 1,
     }
-    shared = {"reading": "joint", "layer": 1, "size": 64, "readouts": False}
+    shared = {"reading": "joint", "layer": 1, "size": 64}
     assert facts["layout"] == [
         {**shared, "position": "cls", "start": 0},
         {**shared, "position": "mean", "start": 64},

@@ -37,7 +37,6 @@ def segment(start: int) -> dict[str, str | int]:
         "position": "mean",
         "start": start,
         "size": FEATURES,
-        "readouts": False,
     }
 
 
