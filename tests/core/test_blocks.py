@@ -7,14 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import BertModel
+from transformers.models.bert.modeling_bert import BertEncoder
 
-from prefixbank.core.blocks import BlockBank
+from prefixbank.core.blocks import BlockBank, BlockEncoder
 from prefixbank.core.combine import Bank
 from prefixbank.core.embed import embed_batches
 from prefixbank.core.pooling import Pooling
-from prefixbank.core.readout import Readout, encode_text, read_out, readout_positions
+from prefixbank.core.readout import Readout
 from tests.core.toys import (
     CLS,
     MEAN,
@@ -83,20 +84,12 @@ def test_bank_without_the_plain_vector_has_the_same_blocks(bert: BertModel):
 
 
 def test_sources_run_together_give_the_blocks_of_each_alone(bert: BertModel):
-    """What an accelerator does, which runs those with as many read-outs together."""
-    bank, inputs = BlockBank(readouts=SOURCES, plain=None), inputs_of(LENGTHS)
-    groups = bank._groups(apart=False)
-    assert sorted(sum(groups, [])) == list(range(len(SOURCES))) and groups[0] == [0, 1, 4]
+    """What an accelerator does, which multiplies those with as many read-outs together."""
+    bank = BlockBank(readouts=SOURCES, plain=None)
     with torch.no_grad():
-        text, _ = encode_text(bert, inputs)
-        for group in groups:
-            made = read_out(
-                bert, text, readout_positions(bert, inputs), [SOURCES[index] for index in group]
-            )
-            assert all(
-                distance(one, encoded(bert, SOURCES[index])[0]) < 1e-5
-                for one, index in zip(made, group, strict=True)
-            )
+        found = BlockEncoder(bert, bank, apart=False)(inputs_of(LENGTHS))
+    for block, source in zip(found, SOURCES, strict=True):
+        assert distance(block, encoded(bert, source)[0]) < 1e-5
 
 
 def test_sizes_of_blocks_are_those_of_the_projections(bert: BertModel):
@@ -105,14 +98,18 @@ def test_sizes_of_blocks_are_those_of_the_projections(bert: BertModel):
     ]
 
 
-def test_texts_are_encoded_once_for_all_sources(bert: BertModel):
-    widths: list[int] = []
-    hook = bert.encoder.register_forward_hook(
-        lambda module, given, output: widths.append(output.last_hidden_state.shape[1])
+def test_texts_are_encoded_once_and_read_by_all_that_have_as_many_readouts(bert: BertModel):
+    shapes: list[tuple[int, int]] = []
+    hook = nn.modules.module.register_module_forward_hook(
+        lambda module, given, output: (
+            shapes.append(tuple(output.last_hidden_state.shape[:2]))
+            if isinstance(module, BertEncoder)
+            else None
+        )
     )
     encoded(bert, *SOURCES, plain=MEAN)
     hook.remove()
-    assert widths == [6, *(source.count for source in SOURCES)]
+    assert shapes == [(3, 6), (9, 2), (3, 1), (3, 3)]
 
 
 def test_embedding_is_that_of_each_row_alone(bert: BertModel):

@@ -6,14 +6,15 @@ are in the bank: see `core/readout.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from prefixbank.core.alone import each_alone
 from prefixbank.core.pooling import Pooling, pool
-from prefixbank.core.readout import Readout, encode_text, read_out, readout_positions
+from prefixbank.core.readout import Readout, ReadoutPass, encode_text, readout_positions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,29 +39,61 @@ class BlockBank:
     def encode(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the plain vector, if there is one, and the block of each source, [B, F] each.
 
-        On a CPU, the read-outs of each source run alone, so that its matrix products have the same
-        shapes beside any others: a block is then the same to the last bit. An accelerator runs
-        all sources with the same number of read-outs together.
-
         Args:
             model: encoder loaded with our attention.
             inputs: its keyword arguments, [B, T] each.
         """
-        all_layers = self.plain is not None and self.plain.needs_all_layers
-        text, states = encode_text(model, inputs, all_layers=all_layers)
-        blocks: dict[int, Tensor] = {}
-        for group in self._groups(apart=text.mask.device.type == "cpu"):
-            positions = readout_positions(model, inputs)
-            made = read_out(model, text, positions, [self.readouts[index] for index in group])
-            blocks |= dict(zip(group, made, strict=True))
-        plain = [] if self.plain is None else [pool(states, inputs["attention_mask"], self.plain)]
-        return [*plain, *(blocks[index] for index in range(len(self.readouts)))]
+        return self.on(model)(inputs)
 
-    def _groups(self, *, apart: bool) -> list[list[int]]:
-        """Return which read-outs run together, by their indices."""
-        if apart:
-            return [[index] for index in range(len(self.readouts))]
-        groups: dict[int, list[int]] = {}
-        for index, readout in enumerate(self.readouts):
-            groups.setdefault(readout.count, []).append(index)
-        return list(groups.values())
+    def on(self, model: nn.Module) -> BlockEncoder:
+        """Make the bank ready to encode many batches with a model."""
+        apart = next(model.parameters()).device.type == "cpu"
+        return BlockEncoder(model, self, apart=apart)
+
+
+class BlockEncoder:
+    """A bank of read-outs on a model; what does not depend on the texts is done once.
+
+    On a CPU, matrix products of the read-outs of each source are apart, so that they have the same
+    shapes beside any others: a block is then the same to the last bit. An accelerator multiplies
+    those of all sources with the same number of read-outs at once.
+
+    Args:
+        model: encoder loaded with our attention.
+        bank: the read-outs, and the plain vector.
+        apart: whether products are apart.
+    """
+
+    def __init__(self, model: nn.Module, bank: BlockBank, *, apart: bool) -> None:
+        self.model, self.bank = model, bank
+        alike: dict[int, list[int]] = {}
+        for index, readout in enumerate(bank.readouts):
+            alike.setdefault(readout.count, []).append(index)
+        self.order = [index for indices in alike.values() for index in indices]
+        self.passes = [
+            one
+            for indices in alike.values()
+            for one in _passes(model, [bank.readouts[index] for index in indices], apart=apart)
+        ]
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return what `BlockBank.encode` returns."""
+        plain = self.bank.plain
+        all_layers = plain is not None and plain.needs_all_layers
+        text, states = encode_text(self.model, inputs, all_layers=all_layers)
+        positions = readout_positions(self.model, inputs)
+        made = [block for one in self.passes for block in one(text, positions)]
+        blocks = dict(zip(self.order, made, strict=True))
+        vectors = [] if plain is None else [pool(states, inputs["attention_mask"], plain)]
+        return [*vectors, *(blocks[index] for index in range(len(made)))]
+
+
+def _passes(model: nn.Module, readouts: Sequence[Readout], *, apart: bool) -> list[ReadoutPass]:
+    """Return the passes that read-outs of the same number M take."""
+    if not apart or len(readouts) == 1:
+        return [ReadoutPass(model, [readouts])]
+    alone = [[readout] for readout in readouts]
+    split = each_alone(model, len(readouts))
+    if split is None:
+        return [ReadoutPass(model, [group]) for group in alone]
+    return [ReadoutPass(split, alone)]

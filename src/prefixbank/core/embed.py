@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -100,7 +99,7 @@ def _encoder_of(
 ) -> Callable[[Mapping[str, Tensor]], Sequence[Tensor]]:
     """Return a function from the inputs of a batch to its vectors, one for each block."""
     if isinstance(bank, BlockBank):
-        return partial(bank.to(device, dtype).encode, model)
+        return bank.to(device, dtype).on(model)
     passes = [None if slots is None else slots.to(device, dtype) for slots in bank.passes()]
     return lambda inputs: [
         bank.merge([encode(model, inputs, slots, bank.pooling) for slots in passes])

@@ -25,6 +25,7 @@ class PackedLinear(nn.Module):
     def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
+        self.in_features, self.out_features = layer.in_features, layer.out_features
         self.weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach().to(dtype))
         self.bias = None if layer.bias is None else layer.bias.detach().to(dtype)
 

@@ -151,18 +151,51 @@ def read_out(
         positions: [B] from `readout_positions`.
         readouts: one or more read-out prefixes with the same number M of read-outs.
     """
-    rows, count = len(positions), readouts[0].count
-    keys, values, bias = pad_slots([readout.slots for readout in readouts])
-    vectors = torch.cat([readout.vectors for readout in readouts])  # [K·M, V]
-    vectors = vectors.view(len(readouts), count, -1).repeat(rows, 1, 1)  # [B·K, M, V]
-    output = model(
-        inputs_embeds=vectors.to(dtype_of(model)),
-        position_ids=positions.repeat_interleave(len(readouts))[:, None].expand(-1, count),
-        readout_slots=ReadoutSlots(text=text, keys=keys, values=values, bias=bias),
-        attention_calls=[],
-    )
-    states = output.last_hidden_state.view(rows, len(readouts), count, -1)
-    return [readout.block(states[:, index]) for index, readout in enumerate(readouts)]
+    return ReadoutPass(model, [readouts])(text, positions)
+
+
+class ReadoutPass:
+    """The read-outs of several groups of tasks, ready to read many batches of texts.
+
+    Tasks of a group share their matrix products.
+
+    Args:
+        model: encoder loaded with our attention; that of `each_alone` where there are groups.
+        groups: groups of equally many tasks, all with the same number M of read-outs.
+    """
+
+    def __init__(self, model: nn.Module, groups: Sequence[Sequence[Readout]]) -> None:
+        self.model, self.groups = model, groups
+        self.slots = [pad_slots([readout.slots for readout in group]) for group in groups]
+        self.vectors = [
+            torch.stack([readout.vectors for readout in group]).to(dtype_of(model))
+            for group in groups
+        ]  # [K, M, V] each
+
+    def __call__(self, text: TextStates, positions: Tensor) -> list[Tensor]:
+        """Return the block of features [B, F] of each task, group by group.
+
+        Args:
+            text: what `encode_text` recorded, of B texts.
+            positions: [B] from `readout_positions`.
+        """
+        rows, (tasks, count, _) = len(positions), self.vectors[0].shape
+        behind = positions.repeat_interleave(tasks).repeat(len(self.groups))
+        output = self.model(
+            inputs_embeds=torch.cat([vectors.repeat(rows, 1, 1) for vectors in self.vectors]),
+            position_ids=behind[:, None].expand(-1, count),
+            readout_slots=[
+                ReadoutSlots(text=text, keys=keys, values=values, bias=bias)
+                for keys, values, bias in self.slots
+            ],
+            attention_calls=[],
+        )
+        states = output.last_hidden_state.view(len(self.groups), rows, tasks, count, -1)
+        return [
+            readout.block(of_group[:, index])
+            for group, of_group in zip(self.groups, states, strict=True)
+            for index, readout in enumerate(group)
+        ]
 
 
 def dtype_of(model: nn.Module) -> torch.dtype:

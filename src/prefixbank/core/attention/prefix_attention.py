@@ -11,7 +11,7 @@ Source: Li & Liang 2021 (2101.00190); Liu et al. 2022 (2110.07602).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
-from prefixbank.core.attention.readout import ReadoutSlots, TextStates, attend_from_readouts
+from prefixbank.core.attention.readout import ReadoutSlots, TextStates, attend_in_groups
 from prefixbank.core.attention.two_parts import attend_in_two_parts, lowest, two_parts_apply
 from prefixbank.core.prompt import PromptVectors, visible_to_all
 
@@ -79,7 +79,7 @@ def prefix_attention(
     attention_calls: list[AttentionCall] | None = None,
     prompt: PromptVectors | None = None,
     text_states: TextStates | None = None,
-    readout_slots: ReadoutSlots | None = None,
+    readout_slots: ReadoutSlots | Sequence[ReadoutSlots] | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attend to a prefix and to the text in one softmax.
@@ -101,8 +101,8 @@ def prefix_attention(
         prompt: the vectors that are the first tokens, visible to all tokens; their log-weights are
             added to the logits of their keys.
         text_states: gets the keys and values of the text, without prefix.
-        readout_slots: what the tokens attend to beside themselves, if they are read-outs; the mask
-            is then that of the texts.
+        readout_slots: what the tokens attend to beside themselves, if they are read-outs, of one
+            group of tasks or of several; the mask is then that of the texts.
     Returns:
         [B, T, heads, D] and no weights.
     """
@@ -116,7 +116,8 @@ def prefix_attention(
     if layer is None:
         layer = len(attention_calls or ()) - 1
     if readout_slots is not None:
-        return attend_from_readouts(query, key, value, readout_slots, layer, scaling), None
+        groups = [readout_slots] if isinstance(readout_slots, ReadoutSlots) else readout_slots
+        return attend_in_groups(query, key, value, groups, layer, scaling), None
     if text_states is not None:
         text_states.record(key, value)
     causal = getattr(module, "is_causal", False) if is_causal is None else is_causal

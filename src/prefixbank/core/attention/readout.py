@@ -34,9 +34,9 @@ class TextStates:
     values: list[Tensor] = field(default_factory=list)
 
     def record(self, key: Tensor, value: Tensor) -> None:
-        """Add the keys and values of the next layer."""
-        self.keys.append(key)
-        self.values.append(value)
+        """Add the keys and values of the next layer, laid out as products take them."""
+        self.keys.append(key.contiguous())
+        self.values.append(value.contiguous())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,41 +86,86 @@ def attend_from_readouts(
         of_layers[layer].to(query.dtype) for of_layers in (slots.keys, slots.values)
     )
     rows, heads, tokens, size = text_keys.shape
-    tasks, count = slot_keys.shape[0], slot_keys.shape[2]
+    tasks, count, own = slot_keys.shape[0], slot_keys.shape[2], key.shape[2]
     # The queries that share a key/value head, of all read-outs of a task.
     shared = query.shape[1] // heads * query.shape[2]
     query = query * (size**-0.5 if scaling is None else scaling)
     query = query.reshape(rows, tasks, heads, shared, size)
-    by_text = query.transpose(1, 2).reshape(rows, heads, tasks * shared, size)
-    by_task = query.permute(1, 2, 0, 3, 4).reshape(tasks, heads, rows * shared, size)
-    own_keys, own_values = (
-        states.view(rows, tasks, heads, states.shape[2], size) for states in (key, value)
-    )
 
-    on_text = by_text @ text_keys.transpose(2, 3)
-    on_text = on_text.masked_fill(~slots.text.mask[:, None, None, :], -torch.inf)
-    on_slots = by_task @ slot_keys.transpose(2, 3)
+    on_text = torch.bmm(_by_text(query), text_keys.flatten(0, 1).transpose(1, 2))
+    on_text = on_text.view(rows, heads, tasks * shared, tokens)
+    on_text = on_text.masked_fill_(~slots.text.mask[:, None, None, :], -torch.inf)
+    on_slots = torch.bmm(_by_task(query), slot_keys.flatten(0, 1).transpose(1, 2))
+    on_slots = on_slots.view(tasks, heads, rows, shared, count)
     if slots.bias is not None:
-        on_slots = on_slots + slots.bias[:, None, None, :].to(on_slots.dtype)
+        on_slots = on_slots + slots.bias[:, None, None, None, :].to(on_slots.dtype)
+    on_own = torch.bmm(query.flatten(0, 2), key.reshape(-1, own, size).transpose(1, 2))
     logits = torch.cat(
         [
             on_text.view(rows, heads, tasks, shared, tokens).transpose(1, 2),
-            on_slots.view(tasks, heads, rows, shared, count).permute(2, 0, 1, 3, 4),
-            query @ own_keys.transpose(3, 4),
+            on_slots.permute(2, 0, 1, 3, 4),
+            on_own.view(rows, tasks, heads, shared, own),
         ],
         dim=-1,
     )
     precise = torch.promote_types(query.dtype, torch.float32)
     weights = logits.softmax(dim=-1, dtype=precise).to(query.dtype)
-    on_text, on_slots, on_own = torch.split(weights, [tokens, count, own_keys.shape[3]], dim=-1)
-    by_text = on_text.transpose(1, 2).reshape(rows, heads, tasks * shared, tokens)
-    by_task = on_slots.permute(1, 2, 0, 3, 4).reshape(tasks, heads, rows * shared, count)
+    on_text, on_slots, on_own = torch.split(weights, [tokens, count, own], dim=-1)
+    of_text = torch.bmm(_by_text(on_text), text_values.flatten(0, 1))
+    of_slots = torch.bmm(_by_task(on_slots), slot_values.flatten(0, 1))
+    of_own = torch.bmm(on_own.flatten(0, 2), value.reshape(-1, own, size))
     read: Tensor = (
-        (by_text @ text_values).view(rows, heads, tasks, shared, size).transpose(1, 2)
-        + (by_task @ slot_values).view(tasks, heads, rows, shared, size).permute(2, 0, 1, 3, 4)
-        + on_own @ own_values
+        of_text.view(rows, heads, tasks, shared, size).transpose(1, 2)
+        + of_slots.view(tasks, heads, rows, shared, size).permute(2, 0, 1, 3, 4)
+        + of_own.view(rows, tasks, heads, shared, size)
     )
-    return read.reshape(rows * tasks, -1, key.shape[2], size).transpose(1, 2).contiguous()
+    return read.reshape(rows * tasks, -1, own, size).transpose(1, 2).contiguous()
+
+
+def _by_text(states: Tensor) -> Tensor:
+    """Put what all tasks have for a text side by side: [B, K, H, n, x] to [B·H, K·n, x]."""
+    rows, tasks, heads, shared, size = states.shape
+    return states.transpose(1, 2).reshape(rows * heads, tasks * shared, size)
+
+
+def _by_task(states: Tensor) -> Tensor:
+    """Put what a task has for all texts side by side: [B, K, H, n, x] to [K·H, B·n, x]."""
+    rows, tasks, heads, shared, size = states.shape
+    return states.permute(1, 2, 0, 3, 4).reshape(tasks * heads, rows * shared, size)
+
+
+def attend_in_groups(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    groups: Sequence[ReadoutSlots],
+    layer: int,
+    scaling: float | None,
+) -> Tensor:
+    """Attend from the read-outs of several groups of tasks, one group after the other.
+
+    What a group gets is what it gets alone, to the last bit: its products have the same shapes.
+
+    Args:
+        query: [G·B·K, heads, M, D], the groups one after the other; each is as in
+            `attend_from_readouts`.
+        key: [G·B·K, H, M, D].
+        value: [G·B·K, H, M, D].
+        groups: the texts and slots of each group, of K tasks each.
+        layer: whose keys and values of texts and slots are attended to.
+        scaling: factor of the logits; None is D ** -0.5.
+    Returns:
+        [G·B·K, M, heads, D].
+    """
+    if len(groups) == 1:
+        return attend_from_readouts(query, key, value, groups[0], layer, scaling)
+    queries, keys, values = (states.chunk(len(groups)) for states in (query, key, value))
+    return torch.cat(
+        [
+            attend_from_readouts(queries[index], keys[index], values[index], slots, layer, scaling)
+            for index, slots in enumerate(groups)
+        ]
+    )
 
 
 def pad_slots(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -25,20 +24,6 @@ Allocate = Callable[[int, torch.dtype], Tensor]
 def in_memory(numbers: int, dtype: torch.dtype) -> Tensor:
     """Return an uninitialised vector in memory."""
     return torch.empty(numbers, dtype=dtype)
-
-
-def in_file(path: Path) -> Allocate:
-    """Return a function that allocates in a file; the file's name is gone when it returns.
-
-    The space is free again when the tensor is, however the process ends.
-    """
-
-    def allocate(numbers: int, dtype: torch.dtype) -> Tensor:
-        tensor = torch.from_file(str(path), shared=True, size=numbers, dtype=dtype)
-        path.unlink()
-        return tensor
-
-    return allocate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +86,9 @@ class TextCache:
         mask = inputs["attention_mask"].bool()
         rows, width = mask.shape
         layers, _, heads, _, size = self._shape.prefix_shape(0)
-        both = torch.zeros(layers, 2, rows, heads, width, size)
+        both = torch.empty(layers, 2, rows, heads, width, size)
         for row, (name, _) in enumerate(_names(inputs)):
-            both[:, :, row][..., mask[row], :] = self._of(name).float()
+            _put(self._of(name), both[:, :, row], mask[row])
         keys, values = (list(part.unbind(0)) for part in both.to(device).unbind(1))
         return TextStates(mask=mask.to(device), keys=keys, values=values)
 
@@ -112,6 +97,21 @@ class TextCache:
         place = self._places[name]
         shape = self._shape.prefix_shape(place.tokens)
         return self._numbers[place.start :][: torch.Size(shape).numel()].view(shape)
+
+
+def _put(states: Tensor, place: Tensor, mask: Tensor) -> None:
+    """Copy a text's states [.., t, D] to where `mask` [T] is True in `place` [.., T, D].
+
+    Zeros are put elsewhere. Tokens side by side, as all but strange tokenizers have them, are one
+    copy.
+    """
+    first, tokens = int(mask.int().argmax()), states.shape[-2]
+    last = first + tokens
+    if bool(mask[first:last].all()):
+        place[..., first:last, :] = states.to(place.dtype)
+        place[..., :first, :], place[..., last:, :] = 0, 0
+    else:
+        place.zero_()[..., mask, :] = states.to(place.dtype)
 
 
 def numbers_per_token(shape: EncoderShape) -> int:
