@@ -597,6 +597,52 @@ def test_bank_is_probed(cli, passes):
     assert ran.steps[-1] == ("probe", "omega@bank", "done")
 
 
+PROBE = ("probe.bootstrap_samples=10", "probe.Cs=[1]")
+
+
+def probed(cli: CommandLine, *settings: str) -> Ran:
+    return cli.done(
+        "probe", "bank=bank", "task=folder", f"task.path={cli.tasks / 'omega'}", *PROBE, *settings
+    )
+
+
+def test_probe_of_some_blocks_makes_no_other_and_outlives_a_change_of_the_others(cli, passes):
+    combine(cli, "abc")
+    some = probed(cli, "probe.blocks=[plain,a]")
+    assert {blocks for _, blocks in passes} == {2}
+    assert some.result["key"] != probed(cli).result["key"]
+    cli.train("beta", *READOUT, "prefix.length=0", "name=b", "seed=1")
+    combine(cli, "abc")
+    before = len(passes)
+    again = probed(cli, "probe.blocks=[plain,a]")
+    assert again.steps[-1] == ("probe", "omega@bank", "hit") and len(passes) == before
+    assert probed(cli).steps[-1] == ("probe", "omega@bank", "done")
+
+
+def test_order_of_named_blocks_makes_no_difference(cli):
+    combine(cli, "abc")
+    one, other = (
+        probed(cli, f"probe.blocks=[{names}]").result["key"] for names in ("plain,c", "c,plain")
+    )
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("bank", "names", "what"),
+    [
+        ("bank", "plan", "probe.blocks names no block 'plan'; did you mean 'plain'?"),
+        ("bank", "", "probe.blocks=[] names no block"),
+        ("none", "plain", "probe.blocks=[plain] with a bank without blocks"),
+    ],
+)
+def test_blocks_that_are_not_there_are_refused(cli, bank, names, what):
+    combine(cli, "abc")
+    encoder = ["encoder=tiny"] if bank == "none" else []
+    task = ("task=folder", f"task.path={cli.tasks / 'omega'}")
+    fault = cli.expect_fault(2, "probe", f"bank={bank}", *encoder, *task, f"probe.blocks=[{names}]")
+    assert fault.what == what
+
+
 # What is said about blocks.
 
 

@@ -281,7 +281,7 @@ class TrainingConfig:
 class OptimConfig(TrainingConfig):
     """An optimizer and its schedule, where a prefix is trained."""
 
-    vector_lr: NotNegative = 0.0
+    vector_lr: NotNegative = 1e-2
     """Learning rate of the vectors of read-outs; 0: `lr`. For `prefix.kind=readout` only."""
     text_states: TextStatesMode = "recomputed"
     """For `prefix.kind=readout`, which leaves texts as they are: encode them in every epoch, or
