@@ -2,9 +2,9 @@
 
 Run: make bench    or: python -m benchmarks.readouts
 
-All methods take the same texts in every round, and ratios are of one round. Times are those that the
-processor worked for the process, which other work on the machine disturbs little. Embedding runs
-one batch on each core, training one thread. Tokenisation is part of no time but PEFT's.
+All methods take the same texts in every round, and ratios are of one round. Times are those that
+the processor worked for the process, which other work on the machine disturbs little. Embedding
+runs one batch on each core, training one thread. Tokenisation is part of no time but PEFT's.
 
 The closed form counts products: those of the text, and for each of K·M read-outs those of the
 layers and of attention to T tokens, P slots and M read-outs.
@@ -197,7 +197,7 @@ def training(
 
     Args:
         encoder: the encoder.
-        model: its model for inference, by which read-outs get their texts.
+        model: its model for inference, on which read-outs are trained.
         batches: batches with labels.
         rounds: turns of each method, over all batches.
     """
@@ -222,7 +222,7 @@ def training(
         "read-outs, cached_fp32": cached(torch.float32),
         "read-outs, cached_fp16": cached(torch.float16),
     }.items():
-        learner = ReadoutLearner(encoder.model, *_learned(encoder.shape, "readout"), how)
+        learner = ReadoutLearner(model, *_learned(encoder.shape, "readout"), how)
         methods[name] = _steps(learner, batches)
     methods["deep prefix"] = _steps(
         PrefixLearner(encoder.model, *_learned(encoder.shape, "deep")), batches
