@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,15 +37,16 @@ from safetensors.numpy import load_file
 from prefixbank.artifacts.bank import bank_of_one, pooling_from, read_bank
 from prefixbank.artifacts.encoder import encoder_of, load_plain
 from prefixbank.artifacts.prefix import TENSORS
-from prefixbank.artifacts.source_head import read_heads
 from prefixbank.artifacts.tensors import prefix_from, read_tensors
 from prefixbank.commands.functions import experiment_of
 from prefixbank.commands.invocation import Invocation
 from prefixbank.config.commands import RunExperimentConfig
 from prefixbank.config.compose import compose
-from prefixbank.config.schema import CombineConfig, EmbedRecipe
+from prefixbank.config.schema import EmbedRecipe
 from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
+from prefixbank.core.pairs import side_by_side
+from prefixbank.core.pooling import Pooling
 from prefixbank.core.stats.bootstrap import draw_seeds, percentile_interval, resampled_scores
 from prefixbank.core.stats.metrics import score
 from prefixbank.core.training.heads import predictions_of
@@ -56,14 +57,15 @@ from prefixbank.runtime.events import Event
 from prefixbank.steps.embed.rows import embed_rows
 from prefixbank.store.artifact import Entry
 from prefixbank.studies.graph import Graph
-from prefixbank.studies.representations import full_bank
+from prefixbank.studies.representations import deep_bank, full_bank
 
 PLAIN, ALONE = "plain, deep head", "deep alone"
 KEPT = ("deep bank", "read-outs alone", "read-out bank")
 RESAMPLES = 2000
 DIGITS = 4
 
-Predict = Callable[[Texts], np.ndarray]
+Head = tuple[np.ndarray, np.ndarray]
+"""Weight [C, F] and bias [C]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,81 +86,79 @@ class Ways:
         What is trained with one seed only is there for that seed.
         """
         graph, task = self.graph, self.graph.source(source)
-        texts = Texts(texts=task.test.texts, pairs=task.test.pairs)
-        readouts = graph.prefix(source, seed).entry
-        bank = full_bank(graph, seed).entry
+        readouts, bank = graph.prefix(source, seed).entry, full_bank(graph, seed).entry
         index = list(graph.config.experiment.sources).index(source)
+        blocks = read_bank(bank)
+        if not isinstance(blocks, BlockBank):
+            raise ValueError("the experiment's prefixes have to be read-outs")
         found = {
-            "read-outs alone": self._by_prefix(readouts, task, texts),
-            "read-out bank": self._by_block(bank, index, texts),
+            "read-outs alone": self._by_prefix(readouts, source),
+            "read-out bank": self._by_head(
+                blocks, _head_of(readouts), source, block=index + (blocks.plain is not None)
+            ),
         }
         if seed != self.once:
             return found
-        deep = {name: one.entry for name, one in graph.prefixes(seed, "deep").items()}
-        tasks = [graph.source(name) for name in graph.config.experiment.sources]
-        all_deep = graph.bank(
-            graph.prefixes(seed, "deep"),
-            f"{graph.config.experiment.name}-deep-seed{seed}",
-            CombineConfig(),
-        ).entry
-        of_all = graph.multitask(tasks, graph.named(graph.config.experiment.name, seed), seed)
-        of_one = graph.multitask([task], f"{source}-only-seed{seed}", seed)
-        head = _head_of(deep[source])
-        pooling = pooling_from(graph.config.pooling)
-        plain = Bank(prefixes=(), weights=(), rule="concat_prefixes", pooling=pooling)
-        in_bank = read_bank(all_deep)
+        deep = graph.prefix(source, seed, "deep").entry
+        in_bank = read_bank(deep_bank(graph, seed).entry)
         if isinstance(in_bank, BlockBank):
             raise ValueError("a bank of deep prefixes has no blocks")
+        tasks = [graph.source(name) for name in graph.config.experiment.sources]
+        of_all = graph.multitask(tasks, graph.named(graph.config.experiment.name, seed), seed)
+        of_one = graph.multitask([task], f"{source}-only-seed{seed}", seed)
+        plain = Bank(prefixes=(), weights=(), rule="concat_prefixes", pooling=self.pooling)
         return {
             **found,
-            ALONE: self._by_prefix(deep[source], task, texts),
-            "deep bank": self._by_head(replace(in_bank, pooling=pooling), head, task, texts),
-            PLAIN: self._by_head(plain, head, task, texts),
-            "multi-task": self._by_encoder(of_all.entry, index, task, texts),
-            "fine-tuned": self._by_encoder(of_one.entry, 0, task, texts),
+            ALONE: self._by_prefix(deep, source),
+            "deep bank": self._by_head(
+                replace(in_bank, pooling=self.pooling), _head_of(deep), source
+            ),
+            PLAIN: self._by_head(plain, _head_of(deep), source),
+            "multi-task": self._by_encoder(of_all.entry, index, source),
+            "fine-tuned": self._by_encoder(of_one.entry, 0, source),
             "plain": self._by_probe(source),
         }
 
-    def _vectors(
-        self, bank: Bank | BlockBank, texts: Texts, files: EncoderFiles | None = None
-    ) -> list[np.ndarray]:
-        recipe = EmbedRecipe(max_length_tokens=self.graph.config.max_length_tokens)
-        context = self.graph.context
-        return embed_rows(context, bank, files or self.graph.files, texts, recipe)[0]
+    @property
+    def pooling(self) -> Pooling:
+        """How vectors were pooled in training."""
+        return pooling_from(self.graph.config.pooling)
 
     def _by_head(
         self,
         bank: Bank | BlockBank,
-        head: tuple[np.ndarray, np.ndarray],
-        task: Task,
-        texts: Texts,
+        head: Head,
+        source: str,
+        *,
+        block: int = 0,
         files: EncoderFiles | None = None,
+        joint: bool = False,
     ) -> np.ndarray:
-        (vectors,) = self._vectors(bank, texts, files)
-        weight, bias = head
-        return predictions_of(task.kind, torch.from_numpy(vectors @ weight.T + bias))
-
-    def _by_prefix(self, prefix: Entry, task: Task, texts: Texts) -> np.ndarray:
-        """Predict with a prefix alone, as it was trained."""
-        bank = bank_of_one(
-            prefix_from(read_tensors(prefix, TENSORS)), pooling_from(self.graph.config.pooling)
+        """Predict with a linear head from vectors of the test rows, read as in training."""
+        graph, task = self.graph, self.graph.source(source)
+        texts = Texts(texts=task.test.texts, pairs=task.test.pairs)
+        pairs = graph.experiment.recipe_for(source).prefix.pairs
+        apart = texts.pairs is not None and pairs == "separate" and not joint
+        if apart:
+            texts = Texts(texts=(*texts.texts, *(texts.pairs or ())))
+        recipe = EmbedRecipe(max_length_tokens=graph.config.max_length_tokens)
+        blocks, _ = embed_rows(graph.context, bank, files or graph.files, texts, recipe)
+        vectors = torch.from_numpy(blocks[block])
+        weight, bias = (torch.from_numpy(tensor) for tensor in head)
+        return predictions_of(
+            task.kind, (side_by_side(vectors) if apart else vectors) @ weight.T + bias
         )
-        return self._by_head(bank, _head_of(prefix), task, texts)
 
-    def _by_block(self, bank: Entry, index: int, texts: Texts) -> np.ndarray:
-        """Predict with the head of a source from its block in a bank."""
-        loaded = read_bank(bank)
-        if not isinstance(loaded, BlockBank):
-            raise ValueError("the experiment's prefixes have to be read-outs")
-        ((head,), *_) = list(read_heads(bank).values())[index:]
-        blocks = self._vectors(loaded, texts)[index + (loaded.plain is not None)]
-        return head.predict(blocks)
+    def _by_prefix(self, prefix: Entry, source: str) -> np.ndarray:
+        """Predict with a prefix alone, as it was trained."""
+        bank = bank_of_one(prefix_from(read_tensors(prefix, TENSORS)), self.pooling)
+        return self._by_head(bank, _head_of(prefix), source)
 
-    def _by_encoder(self, multitask: Entry, index: int, task: Task, texts: Texts) -> np.ndarray:
-        """Predict with a fine-tuned encoder and one of its heads."""
+    def _by_encoder(self, multitask: Entry, index: int, source: str) -> np.ndarray:
+        """Predict with a fine-tuned encoder and one of its heads, which read pairs jointly."""
         heads = load_file(multitask.file("heads.safetensors"))
-        head = heads[f"{index}.weight"], heads[f"{index}.bias"]
-        return self._by_head(load_plain(multitask), head, task, texts, encoder_of(multitask))
+        head, files = (heads[f"{index}.weight"], heads[f"{index}.bias"]), encoder_of(multitask)
+        return self._by_head(load_plain(multitask), head, source, files=files, joint=True)
 
     def _by_probe(self, source: str) -> np.ndarray:
         """Predict with a probe on the plain encoder."""
@@ -170,7 +170,7 @@ class Ways:
         return load_file(probe.entry.file("predictions.safetensors"))["0.predictions"]
 
 
-def _head_of(prefix: Entry) -> tuple[np.ndarray, np.ndarray]:
+def _head_of(prefix: Entry) -> Head:
     head = load_file(prefix.file("head.safetensors"))
     return head["weight"], head["bias"]
 

@@ -78,7 +78,7 @@ def test_plain_bank_has_no_prefixes_and_pools_as_asked():
 
 def test_lists_of_a_pooling_are_read_as_written(put, prefixes):
     pooling = PoolingConfig(position=("last", "mean"), layers=(2, 0))
-    recipe = BankRecipe(pooling=pooling)
+    recipe = BankRecipe(combine=CombineConfig(rule="mean_vectors"), pooling=pooling)
     made = put("combine", lambda out: write_bank(out, prefixes[0], recipe), config=asdict(recipe))
     assert read_bank(made).pooling == Pooling(
         position=("last", "mean"), layers=(2, 0), last_k=4, layer=0

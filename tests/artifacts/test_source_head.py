@@ -16,6 +16,7 @@ U, V = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
 def head_of(pairs: Any, features: int) -> SourceHead:
     rng = np.random.default_rng(1)
     return SourceHead(
+        task="alpha",
         kind="classification",
         metric="accuracy",
         labels=("no", "yes"),

@@ -62,10 +62,10 @@ def only_fault(
             ("prefix.dropout = 1", "a number of at least 0 and less than 1", "prefix.dropout=0.0"),
         ),
         (
-            "prefix.length=0",
+            "prefix.length=-1",
             (
-                "prefix.length = 0",
-                "a whole number of at least 1 and of at most 4096",
+                "prefix.length = -1",
+                "a whole number of at least 0 and of at most 4096",
                 "prefix.length=16",
             ),
         ),
@@ -73,7 +73,7 @@ def only_fault(
             "prefix.length=16.5",
             (
                 "prefix.length = 16.5",
-                "a whole number of at least 1 and of at most 4096",
+                "a whole number of at least 0 and of at most 4096",
                 "prefix.length=16",
             ),
         ),
@@ -81,7 +81,7 @@ def only_fault(
             "prefix.length=true",
             (
                 "prefix.length = true",
-                "a whole number of at least 1 and of at most 4096",
+                "a whole number of at least 0 and of at most 4096",
                 "prefix.length=16",
             ),
         ),
@@ -411,7 +411,7 @@ def test_all_faults_are_reported_at_once(conf_dir: Path):
         "optim.lrr=2",
         "encoder=miniml",
         "seed=1,2",
-        "prefix.length=0",
+        "prefix.length=-1",
         "hydra.x=1",
     ]
     found = [
@@ -424,7 +424,7 @@ def test_all_faults_are_reported_at_once(conf_dir: Path):
         "encoder has no option 'miniml'",
         "seed=1,2 asks for several runs",
         "'hydra.x=1' is a setting of Hydra",
-        "prefix.length = 0",
+        "prefix.length = -1",
         "optim.lr = 'abc'",
     ]
 

@@ -130,7 +130,7 @@ def small_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "encoder/minilm",
         "experiment/smoke",
         "task/polarity",
-        "combine/concat_prefixes",
+        "combine/auto",
         "pooling/mean",
     }
     for file in sorted(conf_root().rglob("*.yaml")):

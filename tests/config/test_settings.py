@@ -90,10 +90,11 @@ def test_names_of_a_single_value_are_none():
 
 
 def test_full_names_reach_into_groups():
-    assert full_names(CombineCommandConfig)[:5] == (
+    assert full_names(CombineCommandConfig)[:6] == (
         "combine.rule",
         "combine.normalize_weights",
         "combine.weights",
+        "combine.plain",
         "pooling.position",
         "pooling.layers",
     )

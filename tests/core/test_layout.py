@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from prefixbank.core.layout import Layout, layout_of, side_by_side
+from prefixbank.core.layout import Layout, layout_of, layout_of_block, side_by_side
 from prefixbank.core.pooling import Pooling
 from prefixbank.errors import DataError
 
@@ -77,3 +77,26 @@ def test_vectors_of_another_size_are_refused():
     layout = layout_of(TWO_BY_TWO, pairs="joint", layers=6, hidden_size=2)
     with pytest.raises(DataError, match="vectors of size 9"):
         layout.take(np.zeros((3, 9)), layout.segments)
+
+
+@pytest.mark.parametrize(("pairs", "parts"), [("joint", 1), ("separate", 2), ("both", 3)])
+def test_block_of_a_source_has_readings_and_nothing_else_to_choose_from(pairs, parts):
+    layout = layout_of_block(6 * parts, pairs)
+    assert [(one.start, one.size) for one in layout.segments] == [
+        (6 * part, 6) for part in range(parts)
+    ]
+    assert layout.layers == layout.positions == ()
+    assert (
+        layout.readings
+        == {
+            "joint": ("joint",),
+            "separate": ("separate",),
+            "both": ("joint", "separate"),
+        }[pairs]
+    )
+
+
+def test_layers_beside_a_block_are_those_of_the_plain_vector():
+    plain = layout_of(TWO_BY_TWO, pairs="joint", layers=6, hidden_size=5)
+    joined = side_by_side([plain, layout_of_block(7, "joint")])
+    assert (joined.layers, joined.positions, joined.size) == ((3, 1), ("mean", "cls"), 27)

@@ -49,6 +49,9 @@ UPDATE = (
         flops=3e12,
         seconds=2.0,
         others_unchanged=True,
+        passes=1,
+        vectors=(1, 9),
+        others_refitted=0,
     ),
     UpdateCost(
         change="add gamma",
@@ -58,6 +61,9 @@ UPDATE = (
         flops=4e12,
         seconds=8.0,
         others_unchanged=None,
+        passes=1,
+        vectors=(1, 1),
+        others_refitted=2,
     ),
     UpdateCost(
         change="remove beta",
@@ -67,6 +73,9 @@ UPDATE = (
         flops=0,
         seconds=0.0,
         others_unchanged=True,
+        passes=1,
+        vectors=(1, 9),
+        others_refitted=0,
     ),
     UpdateCost(
         change="remove beta",
@@ -76,6 +85,9 @@ UPDATE = (
         flops=3e12,
         seconds=0.0,
         others_unchanged=None,
+        passes=1,
+        vectors=(1, 1),
+        others_refitted=2,
     ),
 )
 

@@ -212,8 +212,9 @@ def test_left_out_source_shows_the_loss_of_the_bank(table, text):
 
 def test_update_shows_amounts_and_shares(text):
     rows = section(text, "What a change of the sources costs")
-    assert rows[1] == ["add gamma", "prefixes", "1", "100", "3e+12", "2.0", "yes"]
-    assert rows[2] == ["add gamma", "multi-task", "1", "900", "4e+12", "8.0", "-"]
+    blocks, vector = ["1", "1 of 9", "0"], ["1", "1 of 1", "2"]
+    assert rows[1] == ["add gamma", "prefixes", "1", "100", "3e+12", "2.0", "yes", *blocks]
+    assert rows[2] == ["add gamma", "multi-task", "1", "900", "4e+12", "8.0", "-", *vector]
     below = table_after(text, "share of multi-task training:")
     assert below == [
         ["change", "examples", "flops", "seconds"],

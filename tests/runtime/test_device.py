@@ -14,6 +14,7 @@ from prefixbank.runtime.device import (
     Device,
     check_memory,
     check_precision,
+    check_text_states,
     choose_device,
     free_bytes,
     memory_errors,
@@ -134,3 +135,39 @@ def test_half_precision_needs_its_device(precision, good):
     else:
         with pytest.raises(DeviceError, match="precision=fp16 on device cpu"):
             check_precision("cpu", precision, setting="precision")
+
+
+STATES_GB = 1_000_000 * 2 * 2 * 4 * 16 * 4 / 1e9
+"""Keys and values of a million tokens, in 2 layers and 4 heads of size 16, 4 bytes each."""
+
+
+def test_states_of_texts_that_fit_exactly_are_let_pass():
+    run = RunConfig(text_states_gb=STATES_GB, text_states_in="disk")
+    assert check_text_states(SHAPE, 1_000_000, 4, run) is None
+    assert check_text_states(SHAPE, 2_000_000, 2, run) is None
+
+
+@pytest.mark.parametrize("place", ["memory", "disk"])
+def test_states_of_texts_beyond_the_limit_are_told_the_limit_they_need(place):
+    run = RunConfig(text_states_gb=1.0, text_states_in=place)
+    with pytest.raises(DeviceError) as caught:
+        check_text_states(SHAPE, 3_000_000, 4, run)
+    error = caught.value
+    assert error.what.startswith("the states of 3,000,000 tokens need 3.1 GB, 1.0 GB are allowed")
+    assert error.fix == "run.text_states_gb=4    or optim.text_states=recomputed"
+    assert not any("\n" in line for line in (error.what, error.expected, error.fix))
+    raised = RunConfig(text_states_gb=4.0, text_states_in="disk")
+    assert check_text_states(SHAPE, 3_000_000, 4, raised) is None
+
+
+def test_states_of_texts_beyond_the_free_memory_are_told_the_disk(monkeypatch):
+    monkeypatch.setattr("prefixbank.runtime.device.free_bytes", lambda device: 10**9)
+    with pytest.raises(DeviceError, match=r"need 3\.1 GB, 1\.0 GB are allowed or free") as caught:
+        check_text_states(SHAPE, 3_000_000, 4, RunConfig())
+    assert caught.value.fix == "run.text_states_in=disk    or optim.text_states=recomputed"
+    assert check_text_states(SHAPE, 3_000_000, 4, RunConfig(text_states_in="disk")) is None
+
+
+def test_read_outs_are_not_measured_by_their_slots():
+    long = PrefixRecipe(prefix=PrefixConfig(kind="readout", length=4096))
+    assert check_memory(SHAPE, 10, long, 1) is None

@@ -17,8 +17,10 @@ from prefixbank.config.running import RunConfig
 from prefixbank.errors import DataError, DeviceError, Faults, PrefixbankError, UsageError
 from prefixbank.runtime.events import Event, silent
 from prefixbank.runtime.jobs import Job, error_in, event_collector, events_in, failure, run_job
+from prefixbank.runtime.unit import Unit, grouped
 from prefixbank.runtime.worker import worker_context
 from prefixbank.runtime.workers import ATTEMPTS, WorkerPool
+from prefixbank.store.key import key_of
 from prefixbank.store.store import Store
 from tests.commands import call
 from tests.prepared import SMALL, copy_store
@@ -468,3 +470,15 @@ def test_reuse_needs_no_workers_where_several_would_be_chosen(
         invocation=invocation,
     )
     assert made.is_made and not asked.calls
+
+
+def test_units_of_a_group_are_made_by_one_worker(monkeypatch):
+    units = [
+        Unit(step="some", name="", document={"n": n}, make=lambda out, work: {}, group=group)
+        for n, group in enumerate(["", "blocks", "", "blocks"])
+    ]
+    one, two, three, four = (key_of(unit.document) for unit in units)
+    groups = grouped(units)
+    assert groups == [(one,), (two, four), (three,)]
+    workers = pool_with(Inline(num_workers=2, batches_units=True), monkeypatch, lambda job: {})
+    assert [job.keys for job in workers.jobs_for_keys(groups)] == [(one,), (two, four, three)]

@@ -79,6 +79,14 @@ def test_training_on_several_tasks_costs_what_each_tasks_batches_cost(encoder: L
     )
 
 
+def test_pairs_read_apart_cost_two_texts_and_a_head_on_four_vectors(encoder: Loaded):
+    apart = replace(SETTINGS, tasks=(replace(SETTINGS.tasks[0], separate=True),))
+    pairs = Batch(rows=np.arange(2), inputs=batch(3).inputs)
+    texts_alone = prefix_flops(encoder.model, SHAPE, START, MEAN, {0: {(4, 3): 1}})
+    head = 3 * 2 * 2 * (4 * 32) * 2  # three products of [B, 4F] and [4F, C]
+    assert prefix_training_flops(encoder, apart, lambda _: [pairs], 1) == texts_alone + head
+
+
 def test_encoder_that_cannot_be_counted_has_no_number(
     encoder: Loaded, monkeypatch: pytest.MonkeyPatch
 ):

@@ -44,6 +44,23 @@ def bank(put):
     return make
 
 
+@pytest.fixture
+def blocks(put):
+    """Publish a bank of blocks: by task, the digest of its prefix and the numbers in it."""
+
+    def make(*, plain: bool = True, **prefixes: tuple[str, list[float]]) -> Entry:
+        def write(out: Path) -> None:
+            for place, (_, numbers) in enumerate(prefixes.values()):
+                slots = {"slots": np.array(numbers, np.float32)}
+                save_file(slots, out / f"{place}.prefix.safetensors")
+
+        inputs = {"prefixes": [digest for digest, _ in prefixes.values()], "bytes": repr(prefixes)}
+        config = {"combine": {"rule": "blocks", "plain": plain}, "blocks": list(prefixes)}
+        return put("combine", write, inputs=inputs, config=config, tasks=list(prefixes))
+
+    return make
+
+
 def planned(entry: Entry) -> Planned:
     return Planned(step=entry.step, name="some", key=entry.key, made=entry)
 
@@ -63,24 +80,37 @@ def added(training, bank) -> Change:
             planned(bank(alpha=ALPHA, beta=BETA)),
             planned(bank(alpha=ALPHA, beta=BETA, gamma=GAMMA)),
         ),
+        others=("alpha", "beta"),
     )
 
 
 def test_row_of_a_prefix_counts_its_training_and_the_combination(added):
     numbers = {"units": 2, "examples": 30, "flops": 7_000, "seconds": 1.5}
+    again = {"passes": 1, "vectors": (1, 1), "others_refitted": 2}
     assert rows([added]) == [
-        {"change": "add gamma", "method": "prefixes", **numbers, "others_unchanged": True}
+        {"change": "add gamma", "method": "prefixes", **numbers, "others_unchanged": True, **again}
     ]
 
 
 def test_row_of_multitask_training_counts_the_training_alone(training):
     encoder = training("all", seconds=9.0, examples=90, training_flops=60_000)
     change = Change(
-        what="add gamma", task="gamma", method="multi-task", trainings=[planned(encoder)]
+        what="add gamma",
+        task="gamma",
+        method="multi-task",
+        trainings=[planned(encoder)],
+        others=("alpha", "beta"),
     )
     numbers = {"units": 1, "examples": 90, "flops": 60_000, "seconds": 9.0}
+    again = {"passes": 1, "vectors": (1, 1), "others_refitted": 2}
     assert rows([change]) == [
-        {"change": "add gamma", "method": "multi-task", **numbers, "others_unchanged": None}
+        {
+            "change": "add gamma",
+            "method": "multi-task",
+            **numbers,
+            "others_unchanged": None,
+            **again,
+        }
     ]
 
 
@@ -147,3 +177,41 @@ def test_equal_numbers_of_other_bytes_are_a_change(bank):
 
 def test_rows_have_the_fields_that_a_report_wants(added):
     assert set(rows([added])[0]) == {field.name for field in fields(UpdateCost)}
+
+
+@pytest.mark.parametrize(
+    ("after", "passes", "vectors"),
+    [
+        ({"alpha": ALPHA, "beta": BETA, "gamma": GAMMA}, 1, (1, 4)),
+        ({"alpha": ALPHA, "beta": GAMMA}, 1, (1, 3)),
+        ({"alpha": ALPHA}, 0, (0, 2)),
+    ],
+    ids=["add", "refresh", "remove"],
+)
+def test_change_of_a_source_makes_its_block_again_and_no_other(blocks, after, passes, vectors):
+    banks = (planned(blocks(alpha=ALPHA, beta=BETA)), planned(blocks(**after)))
+    change = Change(
+        what="change",
+        task="gamma" if "gamma" in after else "beta",
+        method="prefixes",
+        trainings=[],
+        banks=banks,
+        others=("alpha",),
+    )
+    (row,) = rows([change])
+    assert (row["passes"], row["vectors"], row["others_refitted"]) == (passes, vectors, 0)
+    assert row["others_unchanged"]
+
+
+def test_block_of_another_source_that_changes_is_seen(blocks):
+    banks = (planned(blocks(alpha=ALPHA, beta=BETA)), planned(blocks(alpha=GAMMA, beta=BETA)))
+    change = Change(
+        what="refresh beta",
+        task="beta",
+        method="prefixes",
+        trainings=[],
+        banks=banks,
+        others=("alpha",),
+    )
+    (row,) = rows([change])
+    assert row["others_refitted"] == 1 and not row["others_unchanged"]

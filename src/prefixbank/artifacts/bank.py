@@ -80,7 +80,8 @@ def _write_blocks(
             {fact: task[fact] for fact in ("kind", "labels", "metric", "pairs")}
             for task in result.get("tasks", [result])
         ]
-        blocks.append({"name": name, "features": weight.shape[1], "heads": heads})
+        features = weight.shape[1] // (4 if heads[0]["pairs"] == "separate" else 1)
+        blocks.append({"name": name, "features": features, "heads": heads})
     described = {
         "rule": "blocks",
         "weights": [],

@@ -114,7 +114,7 @@ def _other_pairs(pairs: SourcePairs) -> UsageError:
 
 def has_blocks(bank: Entry) -> bool:
     """Whether a bank is one of blocks."""
-    return bool(bank.document["config"]["combine"]["rule"] == "blocks")
+    return bool(bank.document["config"].get("combine", {}).get("rule") == "blocks")
 
 
 def source_names(bank: Entry) -> list[str]:

@@ -168,7 +168,7 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
         recipe = recipe_of(config, EmbedRecipe, pairs=pairs_for(config.pairs, target))
         specs = chosen_blocks(specs_of(bank, files, recipe, pooling), config.probe.blocks)
         sought = [embed_step.Sought(spec=spec) for spec in specs]
-        made = [context.ensure(unit) for unit in embed_step.units(context, sought, parts, name)]
+        made = context.ensure_together(embed_step.units(context, sought, parts, name))
         return context.ensure_from(
             step.STEP,
             name,

@@ -217,8 +217,9 @@ class PrefixConfig:
     """How a trained prefix of another length becomes one of `length` slots: `exact` refuses it,
     `truncate` takes its first slots, `tile` repeats it, so that slot i is its slot i mod its
     length."""
-    init_scale: NotNegative = only_with(0.5, init="random")
-    """Standard deviation of random start values."""
+    init_scale: NotNegative = only_with(0.5, init=("random", "vocabulary", "labels"))
+    """Standard deviation of random start values. With `vocabulary` and `labels`, these are the
+    slots of read-outs."""
     projection: Projection = "none"
     """`mlp`: in training, the prefix is the output of a small network, which is dropped afterwards.
     Source: Li & Liang 2021 (2101.00190)."""
@@ -227,7 +228,7 @@ class PrefixConfig:
     gate: Gate = "none"
     """`learned`: one log-gate for each layer and key/value head, added to the attention logits of
     the prefix's slots."""
-    gate_init: float = only_with(0.0, gate="learned", init="random")
+    gate_init: float = only_with(0.0, gate="learned", init=("random", "texts"))
     """Start value of the log-gates. 0 leaves the prefix as it is; a large negative value starts
     from the plain encoder."""
     dropout: Share = 0.0
@@ -280,7 +281,7 @@ class TrainingConfig:
 class OptimConfig(TrainingConfig):
     """An optimizer and its schedule, where a prefix is trained."""
 
-    vector_lr: NotNegative = 0.0
+    vector_lr: NotNegative = 1e-2
     """Learning rate of the vectors of read-outs; 0: `lr`. For `prefix.kind=readout` only."""
     text_states: TextStatesMode = "recomputed"
     """For `prefix.kind=readout`, which leaves texts as they are: encode them in every epoch, or

@@ -55,6 +55,10 @@ class UpdateCost:
         seconds: that the trainings took.
         others_unchanged: whether the artifacts of all other sources kept their digests; None for
             multi-task training.
+        passes: times that every embedded text passes the encoder again.
+        vectors: the vectors of each text that are made again, of those that it has.
+        others_refitted: other sources whose vectors change, so that what was fitted on them has to
+            be fitted again.
     """
 
     change: str
@@ -64,6 +68,9 @@ class UpdateCost:
     flops: float | None
     seconds: float | None
     others_unchanged: bool | None
+    passes: int
+    vectors: tuple[int, int]
+    others_refitted: int
 
 
 @dataclass(frozen=True, kw_only=True)

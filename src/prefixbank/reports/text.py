@@ -215,7 +215,16 @@ def costs_grid(report: ExperimentReport) -> Grid:
     """Return what each change of the sources costs with each method."""
     unchanged = {True: text_cell("yes"), False: text_cell("no"), None: MISSING}
     return Grid(
-        header=("change", "method", "units", *COSTS, "others unchanged"),
+        header=(
+            "change",
+            "method",
+            "units",
+            *COSTS,
+            "others unchanged",
+            "passes again",
+            "vectors again",
+            "other sources to fit again",
+        ),
         rows=tuple(
             (
                 text_cell(row.change),
@@ -225,6 +234,9 @@ def costs_grid(report: ExperimentReport) -> Grid:
                 amount_cell(row.flops),
                 amount_cell(row.seconds),
                 unchanged[row.others_unchanged],
+                amount_cell(row.passes),
+                text_cell(f"{row.vectors[0]} of {row.vectors[1]}"),
+                amount_cell(row.others_refitted),
             )
             for row in report.update
         ),

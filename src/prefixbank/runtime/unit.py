@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +30,8 @@ class Unit:
         ref: (kind, name) of the ref to set to the artifact, if any.
         note: summary of the finished artifact, for its event.
         cheap: whether making it is too quick to be worth a worker.
+        group: units of one group share their work, so that one worker makes them; empty: it shares
+            none.
     """
 
     step: str
@@ -39,6 +41,7 @@ class Unit:
     ref: tuple[str, str] | None = None
     note: Callable[[Entry], str] = lambda entry: ""
     cheap: bool = False
+    group: str = ""
 
     def __post_init__(self) -> None:
         """Refuse an invalid ref name before any work is done."""
@@ -89,6 +92,15 @@ class NotMade(PrefixbankError):
             fix="run the command without --dry-run",
         )
         self.planned = planned
+
+
+def grouped(units: Iterable[Unit]) -> list[tuple[str, ...]]:
+    """Return the keys of units, those of one group together, in the order of their first."""
+    groups: dict[str, list[str]] = {}
+    for unit in units:
+        key = key_of(unit.document)
+        groups.setdefault(unit.group or key, []).append(key)
+    return [tuple(keys) for keys in groups.values()]
 
 
 def plan_unit(

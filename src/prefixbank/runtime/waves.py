@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event, silent
-from prefixbank.runtime.unit import Planned, Unit
+from prefixbank.runtime.unit import Planned, Unit, grouped
 from prefixbank.runtime.workers import WorkerPool, make_units
-from prefixbank.store.key import key_of
 
 EnsureAll = Callable[[Context], Planned]
 """Ensures every unit of a command, inputs before what depends on them, and returns the last."""
@@ -63,11 +62,12 @@ def _make_in_waves(
         cheap = [unit for unit in missing if unit.cheap]
         if not cheap and not workers.should_dispatch(2):
             return
-        keys = [key_of(unit.document) for unit in cheap or missing]
-        if cheap or not workers.should_dispatch(len(keys)):
+        groups = grouped(cheap or missing)
+        keys = [key for group in groups for key in group]
+        if cheap or not workers.should_dispatch(len(groups)):
             ensure_all(context.restricted_to(keys, context.emit))
         else:
-            make_units(workers, keys, name, context.store, context.emit)
+            make_units(workers, groups, name, context.store, context.emit)
             context.mark_made(keys)
         missing = []
         ensure_all(context.dry(silent, missing))

@@ -63,13 +63,12 @@ class WorkerPool:
             self._driver.close()
             self._driver = None
 
-    def jobs_for_keys(self, keys: Sequence[str]) -> list[Job]:
-        """Return the jobs that make these units."""
-        return [self.job_for_keys(batch) for batch in self._batches(tuple(keys))]
-
-    def job_for_keys(self, keys: Sequence[str]) -> Job:
-        """Return the one job that makes these units."""
-        return replace(self._job, keys=tuple(keys))
+    def jobs_for_keys(self, groups: Sequence[tuple[str, ...]]) -> list[Job]:
+        """Return the jobs that make units, given by their keys; a group is never divided."""
+        return [
+            replace(self._job, keys=tuple(key for group in batch for key in group))
+            for batch in self._batches(tuple(groups))
+        ]
 
     def jobs_for_shards(
         self, shards: Mapping[int, str], *, always: Mapping[int, str], settings: Sequence[str]
@@ -138,35 +137,31 @@ class WorkerPool:
 
 def make_units(
     workers: WorkerPool,
-    keys: Sequence[str],
+    groups: Sequence[tuple[str, ...]],
     name: str,
     store: Store,
     emit: Emit,
-    *,
-    together: bool = False,
 ) -> None:
     """Let workers make units.
 
     Args:
         workers: workers of the command.
-        keys: keys of the units; all their inputs are made.
+        groups: keys of the units, those that one worker makes together; all their inputs are made.
         name: what messages call the units.
         store: gets the artifacts.
         emit: gets every event.
-        together: one worker makes all of them.
 
     Raises:
         PrefixbankError: see `run_jobs`.
     """
-    done = 0
+    done, keys = 0, [key for group in groups for key in group]
 
     def count(job: Job) -> None:
         nonlocal done
         done += len(job.keys)
         emit(Event(kind="progress", step="run", name=name, done=done, total=len(keys)))
 
-    jobs = [workers.job_for_keys(keys)] if together else workers.jobs_for_keys(keys)
-    run_jobs(workers, jobs, keys, count, store, emit)
+    run_jobs(workers, workers.jobs_for_keys(groups), keys, count, store, emit)
 
 
 def run_jobs(

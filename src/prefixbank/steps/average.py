@@ -6,10 +6,12 @@ Source: Vu et al. 2022 (2110.07904), section 3, "weighted average of top-k".
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.prefix import TENSORS, label_of
+from prefixbank.config.schema import PrefixConfig
 from prefixbank.errors import UsageError, raise_faults
 from prefixbank.runtime.unit import Unit
 from prefixbank.store.artifact import Entry
@@ -108,7 +110,8 @@ def _mean(prefixes: Sequence[AnyPrefix], weights: Sequence[float]) -> AnyPrefix:
 
 def _form(entry: Entry) -> JSON:
     """Return the settings of a prefix in which averaged prefixes must agree."""
-    config = entry.document["config"]["prefix"]
+    # Prefixes of older versions lack the newer settings: they have their defaults.
+    config = {**asdict(PrefixConfig()), **entry.document["config"]["prefix"]}
     return {name: config[name] for name in FORM}
 
 

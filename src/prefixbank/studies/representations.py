@@ -123,8 +123,7 @@ def _bank_of(graph: Graph, representation: OneBank, seed: int) -> Planned:
             combination = replace(graph.config.combine, plain=False)
             return graph.bank(graph.prefixes(seed), name, combination)
         case "deep":
-            name = f"{graph.config.experiment.name}-deep-seed{seed}"
-            return graph.bank(graph.prefixes(seed, "deep"), name, CombineConfig())
+            return deep_bank(graph, seed)
         case "random" | "shuffled":
             return rule_bank(graph, graph.rule, seed, representation)
     assert_never(representation)
@@ -139,6 +138,12 @@ def full_bank(graph: Graph, seed: int) -> Planned:
         graph.config.combine,
         refs,
     )
+
+
+def deep_bank(graph: Graph, seed: int) -> Planned:
+    """Combine deep prefixes of all sources, in an experiment with read-outs."""
+    name = f"{graph.config.experiment.name}-deep-seed{seed}"
+    return graph.bank(graph.prefixes(seed, "deep"), name, CombineConfig())
 
 
 def rule_bank(graph: Graph, rule: BankRule, seed: int, training: Training) -> Planned:

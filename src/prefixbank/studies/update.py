@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from prefixbank.artifacts.json_files import read_json
+from prefixbank.artifacts.prefix import block_file
+from prefixbank.artifacts.source_head import has_blocks
 from prefixbank.data.tasks.task import Task
 from prefixbank.runtime.unit import Planned
 from prefixbank.steps.train_prefix import step as train_prefix
@@ -88,8 +90,16 @@ def _both(
     combination = replace(graph.config.combine, weights=())
     before, after = full_bank(graph, graph.seeds[0]), graph.bank(prefixes, name, combination)
     encoder = graph.multitask(tasks, name, seed)
-    yield Change(what=what, task=task, method="prefixes", trainings=trained, banks=(before, after))
-    yield Change(what=what, task=task, method="multi-task", trainings=[encoder])
+    others = tuple(one for one in graph.config.experiment.sources if one != task)
+    yield Change(
+        what=what,
+        task=task,
+        method="prefixes",
+        trainings=trained,
+        banks=(before, after),
+        others=others,
+    )
+    yield Change(what=what, task=task, method="multi-task", trainings=[encoder], others=others)
 
 
 Method = Literal["prefixes", "multi-task"]
@@ -106,6 +116,7 @@ class Change:
         method: `prefixes` or `multi-task`.
         trainings: the prefixes, or the multi-task encoder, that the change trains.
         banks: the banks of all sources before and after; None for multi-task training.
+        others: the sources that do not change.
     """
 
     what: str
@@ -113,6 +124,7 @@ class Change:
     method: Method
     trainings: Sequence[Planned]
     banks: tuple[Planned, Planned] | None = None
+    others: tuple[str, ...] = ()
 
 
 def rows(changes: Sequence[Change]) -> list[JSON]:
@@ -121,7 +133,9 @@ def rows(changes: Sequence[Change]) -> list[JSON]:
     Returns:
         `change`, `method`; `units`, the training runs and the combination; `examples` that
         training processed, a row once in each epoch; `flops` of training; `seconds` that training
-        took; `others_unchanged`, None for multi-task training. A number that is not known is None.
+        took; `others_unchanged`, None for multi-task training; `passes`, `vectors` and
+        `others_refitted`, what becomes of the embeddings: see `UpdateCost`. A number that is not
+        known is None.
 
     Raises:
         NotMade: a training or a bank does not exist yet.
@@ -141,7 +155,41 @@ def _row(change: Change) -> JSON:
         "flops": _sum([result.get("training_flops") for result in results]),
         "seconds": _sum([entry.info.get("seconds") for entry in trainings]),
         "others_unchanged": others_unchanged(banks[0], banks[1], change.task) if banks else None,
+        **_embedded_again(change, banks),
     }
+
+
+def _embedded_again(change: Change, banks: Sequence[Entry]) -> JSON:
+    """Return what a change does to embeddings of the bank, and to what was fitted on them.
+
+    Without blocks a text has one vector, which every source changes.
+    """
+    if not banks:
+        return {"passes": 1, "vectors": (1, 1), "others_refitted": len(change.others)}
+    before, after = (_vectors_of(bank) for bank in banks)
+    again = [name for name, digest in after.items() if before.get(name) != digest]
+    others = [
+        name
+        for name in change.others
+        if before.get(name, before.get("")) != after.get(name, after.get(""))
+    ]
+    return {
+        "passes": int(bool(again)),
+        "vectors": (len(again), len(after)),
+        "others_refitted": len(others),
+    }
+
+
+def _vectors_of(bank: Entry) -> dict[str, str]:
+    """Return what determines each vector that a bank makes of a text, by the task of its source.
+
+    The plain vector, and the only one of a bank without blocks, have no task.
+    """
+    if not has_blocks(bank):
+        return {"": bank.digest}
+    plain = {"": "plain"} if bank.document["config"]["combine"]["plain"] else {}
+    digests = bank.document["inputs"]["prefixes"]
+    return {**plain, **dict(zip(bank.info["tasks"], digests, strict=True))}
 
 
 def _sum(numbers: Sequence[Number | None]) -> Number | int | None:
@@ -169,17 +217,22 @@ def _prefixes(bank: Entry, left_out: str) -> dict[str, object]:
     """Return the digest and the tensors of each prefix of a bank, by task."""
     from safetensors.numpy import load_file
 
-    tensors = load_file(bank.file("bank.safetensors"))
+    blocks = has_blocks(bank)
+    tensors = {} if blocks else load_file(bank.file("bank.safetensors"))
     prefixes: dict[str, object] = {}
     for index, (task, digest) in enumerate(
         zip(bank.info["tasks"], bank.document["inputs"]["prefixes"], strict=True)
     ):
         if task != left_out:
-            own = {
-                name.removeprefix(f"{index}."): tensor
-                for name, tensor in tensors.items()
-                if name.startswith(f"{index}.")
-            }
+            own = (
+                load_file(bank.file(block_file(index)))
+                if blocks
+                else {
+                    name.removeprefix(f"{index}."): tensor
+                    for name, tensor in tensors.items()
+                    if name.startswith(f"{index}.")
+                }
+            )
             prefixes[task] = (
                 digest,
                 {

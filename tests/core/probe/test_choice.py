@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from prefixbank.core.layout import Layout, layout_of
+from prefixbank.core.layout import Layout, layout_of, layout_of_block, side_by_side
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.probe.choice import Candidate, best_index, candidates_in, fit_best
 from prefixbank.core.probe.fit import fit_probe
@@ -156,3 +156,20 @@ def test_first_candidate_is_chosen_when_nothing_can_be_cross_validated():
     vectors, _ = classification(3)
     models = [FIT(vectors, np.arange(3))] * 2
     assert (models[0].cv_score, best_index(models)) == (None, 0)
+
+
+def test_blocks_are_read_whatever_layer_and_position_are_chosen():
+    layout = side_by_side([WHOLE, layout_of_block(6, "both")])
+    found = candidates_in(layout, choose_reading=True, layers="best", positions="best")
+    assert len(found) == 3 * 2 * 2
+    for one in found:
+        blocks = [part.reading for part in one.segments(layout) if part.readouts]
+        joint, separate = ("joint" in one.readings), ("separate" in one.readings)
+        assert blocks == ["joint"] * joint + ["separate", "separate"] * separate
+
+
+@pytest.mark.parametrize("layers", ["joined", "last", "best"])
+def test_nothing_but_blocks_leaves_readings_to_choose(layers):
+    layout = layout_of_block(6, "both")
+    found = candidates_in(layout, choose_reading=True, layers=layers, positions="best")
+    assert [len(one.segments(layout)) for one in found] == [1, 2, 3]

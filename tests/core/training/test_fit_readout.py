@@ -29,7 +29,8 @@ from prefixbank.core.training.fit import embed_task, fit_prefix
 from prefixbank.core.training.heads import new_head
 from prefixbank.core.training.learners import EncodeText, ReadoutLearner
 from prefixbank.core.training.settings import FitResult
-from prefixbank.core.training.text_cache import TextCache, in_file, in_memory
+from prefixbank.core.training.text_cache import TextCache, in_memory
+from prefixbank.runtime.scratch import in_file
 from tests.core.toys import (
     SETTINGS,
     SHAPE,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -14,7 +12,6 @@ from prefixbank.core.readout import encode_text
 from prefixbank.core.shapes import Batch
 from prefixbank.core.training.text_cache import (
     TextCache,
-    in_file,
     in_memory,
     numbers_per_token,
 )
@@ -143,20 +140,6 @@ def test_unknown_text_is_no_state(bert: BertModel):
     cache, _ = filled(bert, batches([0, 1]))
     with pytest.raises(KeyError):
         cache.states(batch_of(TEXTS, LABELS, [5]).inputs, CPU)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_file_has_no_name_while_its_numbers_are_used(tmp_path: Path, dtype: torch.dtype):
-    tensor = in_file(tmp_path / "states")(1000, dtype)
-    assert tensor.shape == (1000,) and tensor.dtype == dtype and not list(tmp_path.iterdir())
-    tensor.copy_(torch.arange(1000) % 100)
-    assert float(tensor.double().sum()) == sum(number % 100 for number in range(1000))
-
-
-def test_file_that_a_killed_process_left_is_no_obstacle(tmp_path: Path):
-    (tmp_path / "states").write_bytes(b"left behind")
-    assert in_file(tmp_path / "states")(10, torch.float32).shape == (10,)
-    assert not list(tmp_path.iterdir())
 
 
 def test_batches_are_let_go_of_once_their_texts_are_kept(bert: BertModel):

@@ -190,9 +190,10 @@ def test_facts_say_how_vectors_were_pooled(context, files):
         "last_k": 4,
         "layer": 1,
     }
+    shared = {"reading": "joint", "layer": 1, "size": 64}
     assert facts["layout"] == [
-        {"reading": "joint", "layer": 1, "position": "cls", "start": 0, "size": 64},
-        {"reading": "joint", "layer": 1, "position": "mean", "start": 64, "size": 64},
+        {**shared, "position": "cls", "start": 0},
+        {**shared, "position": "mean", "start": 64},
     ]
 
 

@@ -118,10 +118,13 @@ def in_blocks(put, embeddings):
     def write(out) -> None:
         for index, entry in enumerate(entries):
             shutil.copyfile(entry.file("test.parquet"), out / f"block-{index}.test.parquet")
-        blocks = [{"name": f"n{number}", "features": FEATURES} for number in range(2)]
-        whole = {"type": "float32", "features": 2 * FEATURES}
+        described = {
+            "vectors": {"type": "float32", "features": 2 * FEATURES},
+            "blocks": [{"name": f"n{number}", "features": FEATURES} for number in range(2)],
+            "layout": [segment(0), segment(FEATURES)],
+        }
         facts = read_json(entries[0], "embeddings.json")
-        write_json(out / "embeddings.json", {**facts, "vectors": whole, "blocks": blocks})
+        write_json(out / "embeddings.json", {**facts, **described})
 
     return put("embed", write, name="blocks", encoder={}), np.hstack(list(vectors))
 
@@ -129,9 +132,11 @@ def in_blocks(put, embeddings):
 def test_vectors_of_blocks_are_joined_whole(store, embeddings, in_blocks):
     (first, _), vectors = embeddings
     entry, whole = in_blocks
-    for order, expected in (([entry, first], [whole, vectors[0]]), ([first, entry], None)):
+    for order, expected in (
+        ([entry, first], [whole, vectors[0]]),
+        ([first, entry], [vectors[0], whole]),
+    ):
         made = joined(store, order, "concat")
-        expected = expected or [vectors[0], whole]
         assert np.array_equal(read_vectors(made, "test"), np.hstack(expected))
 
 

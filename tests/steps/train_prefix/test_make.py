@@ -88,3 +88,15 @@ def test_settings_of_a_soft_prompt_are_those_of_the_recipe():
         (5, 6, 7),
         3,
     )
+
+
+def test_settings_of_read_outs_are_those_of_the_recipe():
+    recipe = PrefixRecipe(
+        prefix=PrefixConfig(kind="readout", length=0, readouts=3, summary="concat", size=7),
+        optim=OptimConfig(vector_lr=0.25, text_states="cached_fp16"),
+    )
+    found = fit_settings([task_of("classification", np.array([0, 1]))], recipe)
+    start = found.start
+    assert (start.kind, start.length, start.readouts) == ("readout", 0, 3)
+    assert (start.summary, start.size) == ("concat", 7)
+    assert (found.vector_lr, found.text_states) == (0.25, "cached_fp16")

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 from prefixbank.artifacts.bank import read_bank
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.artifacts.source_head import read_heads
+from prefixbank.artifacts.source_head import block_sizes, read_heads
 from prefixbank.config.commands import TrainPrefixConfig
 from prefixbank.config.compose import compose
 from prefixbank.config.running import RunConfig
@@ -25,8 +25,10 @@ from prefixbank.config.schema import (
 from prefixbank.core.pairs import pair_features
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.tasks.task import SPLITS, Task
+from prefixbank.errors import UsageError
 from prefixbank.runtime.context import Context
 from prefixbank.steps import combine
+from prefixbank.steps.embed.loaded_bank import LoadedBank
 from prefixbank.steps.embed.rows import embed_rows
 from prefixbank.steps.score_prefix import step as score_prefix
 from prefixbank.steps.train_prefix import step as train_prefix
@@ -131,6 +133,35 @@ def test_head_of_a_bank_predicts_from_the_blocks_of_both_texts(context: Context)
     unit = score_prefix.unit(context, prefix, task, files, "x", bootstrap_samples=100)
     scored = load_file(context.ensure(unit).entry.file("predictions.safetensors"))
     assert np.array_equal(head.predict(first, second), scored["predictions"])
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "how"), [("separate", "joint"), ("separate", "separate"), ("joint", "joint")]
+)
+def test_loaded_bank_reads_pairs_as_its_head_was_trained(
+    context: Context, trained_on: str, how: str
+):
+    task = pairs_of(context)
+    prefix = trained(
+        context, task, "prefix.kind=readout", "optim.epochs=3", f"prefix.pairs={trained_on}"
+    )
+    files = context.encoder_files(EncoderConfig(source="tiny"))
+    unit = score_prefix.unit(context, prefix, task, files, "x", bootstrap_samples=100)
+    scored = load_file(context.ensure(unit).entry.file("predictions.safetensors"))
+    bank = context.ensure(combine.unit([prefix], BankRecipe(), "b")).entry
+    loaded = LoadedBank(context, bank, files, EmbedRecipe(pairs=how))
+    ((found,),) = loaded.predict(task.test.texts, task.test.pairs).values()
+    assert np.array_equal(found, scored["predictions"])
+    assert list(block_sizes(bank).values()) == [None, 64]
+
+
+def test_head_that_compares_two_texts_refuses_single_ones(context: Context):
+    prefix = trained(context, pairs_of(context), APART, "prefix.kind=readout")
+    bank = context.ensure(combine.unit([prefix], BankRecipe(), "b")).entry
+    files = context.encoder_files(EncoderConfig(source="tiny"))
+    loaded = LoadedBank(context, bank, files, EmbedRecipe())
+    with pytest.raises(UsageError, match=r"one block for a head of prefix\.pairs=separate"):
+        loaded.predict(["a text"])
 
 
 def test_blocks_of_such_a_source_are_read_as_embed_says(context: Context):

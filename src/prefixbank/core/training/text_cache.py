@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -25,20 +24,6 @@ Allocate = Callable[[int, torch.dtype], Tensor]
 def in_memory(numbers: int, dtype: torch.dtype) -> Tensor:
     """Return an uninitialised vector in memory."""
     return torch.empty(numbers, dtype=dtype)
-
-
-def in_file(path: Path) -> Allocate:
-    """Return a function that allocates in a file; the file's name is gone when it returns.
-
-    The space is free again when the tensor is, however the process ends.
-    """
-
-    def allocate(numbers: int, dtype: torch.dtype) -> Tensor:
-        tensor = torch.from_file(str(path), shared=True, size=numbers, dtype=dtype)
-        path.unlink()
-        return tensor
-
-    return allocate
 
 
 @dataclass(frozen=True, kw_only=True)

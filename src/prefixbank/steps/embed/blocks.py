@@ -10,9 +10,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from prefixbank.artifacts.embeddings import CALIBRATION, FACTS, STEP, block_prefix
+from prefixbank.artifacts.embeddings import (
+    CALIBRATION,
+    FACTS,
+    STEP,
+    block_prefix,
+    describe_layout,
+    read_layout,
+)
 from prefixbank.artifacts.json_files import read_json, write_json
 from prefixbank.config.schema import effective
+from prefixbank.core.layout import side_by_side
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.steps.embed.corpus import link
@@ -73,7 +81,8 @@ def unit(
             files += [CALIBRATION] if CALIBRATION in entry.files else []
             for file in files:
                 link(entry.file(file), out / f"{block_prefix(index)}{file}")
-        write_json(out / FACTS, _facts(names, every))
+        layout = side_by_side([read_layout(entry) for entry in blocks])
+        write_json(out / FACTS, {**_facts(names, every), "layout": describe_layout(layout)})
         return {**specs[0].info(), "bank": bank.key}
 
     first = blocks[0].document["inputs"]

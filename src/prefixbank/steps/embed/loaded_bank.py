@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.encoder import is_encoder, load_plain
 from prefixbank.artifacts.source_head import SourceHead, all_block_names, read_heads
+from prefixbank.choices import SourcePairs
 from prefixbank.config.schema import EmbedRecipe
 from prefixbank.data.columns import as_list, refuse_other_texts
 from prefixbank.data.corpus.texts import Texts
@@ -47,7 +49,7 @@ class LoadedBank:
         """
         import numpy as np
 
-        vectors = self._vectors(texts, pairs)
+        vectors = self._vectors(texts, pairs, self._recipe)
         return vectors[0] if len(vectors) == 1 else np.concatenate(vectors, axis=1)
 
     def blocks(
@@ -61,29 +63,42 @@ class LoadedBank:
             UsageError: as `embed`, or the bank has no blocks.
             DataError: as `embed`.
         """
-        names = self.block_names
-        if not names:
+        if not self.block_names:
             raise UsageError(
                 f"bank {self.entry.short_key} has no blocks",
                 expected="a bank of read-outs, prefix.kind=readout",
                 fix="bank.embed(texts)",
             )
-        return dict(zip(names, self._vectors(texts, pairs), strict=True))
+        return self._blocks(texts, pairs, self._recipe)
 
     def predict(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None
     ) -> dict[str, tuple[np.ndarray, ...]]:
-        """Embed as `embed`, and return what the heads of each source predict, by its block.
+        """Embed, and return what the heads of each source predict, by its block.
 
-        A source that was trained on several tasks has an array for each, as in `heads`.
+        A source that was trained on several tasks has an array for each, as in `heads`. Heads of
+        `prefix.pairs=separate` get the blocks of each text of a pair alone, the others those that
+        `blocks` returns.
 
         Raises:
-            UsageError: as `blocks`.
+            UsageError: as `blocks`, or single texts for a head that compares two.
             DataError: as `embed`.
         """
-        blocks = self.blocks(texts, pairs)
+        read = {head.pairs for heads in self.heads.values() for head in heads}
+        given: dict[SourcePairs, list[dict[str, np.ndarray]]] = {}
+        if "separate" in read and pairs is not None:
+            _check_texts(texts, pairs)
+            alone = replace(self._recipe, pairs="joint")
+            given["separate"] = [self._blocks(one, None, alone) for one in (texts, pairs)]
+        if "separate" not in given or "joint" in read:
+            given["joint"] = [self.blocks(texts, pairs)]
+
+        def predicted(name: str, head: SourceHead) -> np.ndarray:
+            blocks = given.get(head.pairs, given.get("joint", []))
+            return head.predict(*(block[name] for block in blocks))
+
         return {
-            name: tuple(head.predict(blocks[name]) for head in heads)
+            name: tuple(predicted(name, head) for head in heads)
             for name, heads in self.heads.items()
         }
 
@@ -101,11 +116,18 @@ class LoadedBank:
         """
         return {} if is_encoder(self.entry) else read_heads(self.entry)
 
-    def _vectors(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[np.ndarray]:
+    def _blocks(
+        self, texts: Sequence[str], pairs: Sequence[str] | None, recipe: EmbedRecipe
+    ) -> dict[str, np.ndarray]:
+        return dict(zip(self.block_names, self._vectors(texts, pairs, recipe), strict=True))
+
+    def _vectors(
+        self, texts: Sequence[str], pairs: Sequence[str] | None, recipe: EmbedRecipe
+    ) -> list[np.ndarray]:
         from prefixbank.steps.embed.rows import embed_rows
 
         rows = _check_texts(texts, pairs)
-        return embed_rows(self._context, self._bank, self._files, rows, self._recipe)[0]
+        return embed_rows(self._context, self._bank, self._files, rows, recipe)[0]
 
 
 def _check_texts(texts: Sequence[str], pairs: Sequence[str] | None) -> Texts:

@@ -93,6 +93,7 @@ def units(
             make=maker(index),
             ref=ref if has_ref else None,
             note=describe,
+            group=keys[0] if len(keys) > 1 else "",
         )
         for index, document in enumerate(documents)
     ]

@@ -28,9 +28,8 @@ from prefixbank.core.training.settings import (
     FitResult,
     FitSettings,
     TaskSettings,
-    TrainingSettings,
 )
-from prefixbank.core.training.text_cache import TextCache, in_file, in_memory
+from prefixbank.core.training.text_cache import TextCache, in_memory
 from prefixbank.data.encoders.batches import PairTokens, epoch_batches
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.encoders.files import EncoderFiles
@@ -46,6 +45,7 @@ from prefixbank.runtime.device import (
     open_device,
 )
 from prefixbank.runtime.events import Event
+from prefixbank.runtime.scratch import in_file
 from prefixbank.runtime.session import Session
 from prefixbank.runtime.tracking import tracked
 from prefixbank.steps.flops import prefix_training_flops
@@ -259,8 +259,6 @@ def fit_settings(
     return FitSettings(
         start=start,
         task_embedding_fraction=prefix.task_embedding_fraction,
-        vector_lr=recipe.optim.vector_lr,
-        text_states=recipe.optim.text_states,
         **training_of(tasks, recipe),
     )
 
@@ -377,8 +375,8 @@ def _task_settings(task: Task, pairs: SourcePairs) -> TaskSettings:
 
 
 def training_of(tasks: Sequence[Task], recipe: PrefixRecipe | MultitaskRecipe) -> dict[str, Any]:
-    """Return the fields of `TrainingSettings`: all of `optim` but the batch size."""
-    known = {field.name for field in fields(TrainingSettings)}
+    """Return the fields of the settings of a training: all of `optim` but the batch size."""
+    known = {field.name for field in fields(FitSettings)}
     pairs = recipe.prefix.pairs if isinstance(recipe, PrefixRecipe) else "joint"
     return {
         **{name: value for name, value in asdict(recipe.optim).items() if name in known},

@@ -123,9 +123,11 @@ def _with_effect(recipe: PrefixRecipe) -> PrefixRecipe:
     """Return the recipe with defaults in place of settings that the prefix's kind does not use."""
     if recipe.prefix.kind == "readout":
         return replace(recipe, pooling=PoolingConfig())
-    unused = OptimConfig()
+    unused, prefix = OptimConfig(), recipe.prefix
     optim = replace(recipe.optim, vector_lr=unused.vector_lr, text_states=unused.text_states)
-    return replace(recipe, optim=optim)
+    if prefix.init in TOKEN_INITS:  # nothing of a soft prompt is drawn then
+        prefix = replace(prefix, init_scale=PrefixConfig().init_scale)
+    return replace(recipe, prefix=prefix, optim=optim)
 
 
 def _named(store: Store, init: str) -> Entry:
@@ -214,7 +216,7 @@ def _other_length(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
     have, length = length_of(entry), config.length
     if (
         have == length
-        or config.init_fit == "tile"
+        or (config.init_fit == "tile" and have > 0)
         or (config.init_fit == "truncate" and have > length)
     ):
         return
@@ -222,12 +224,16 @@ def _other_length(config: PrefixConfig, entry: Entry) -> Iterator[UsageError]:
         f"prefix.init_fit=truncate (its first {length})"
         if have > length
         else "prefix.init_fit=tile (repeats it)"
+        if have
+        else "another prefix: there is nothing to repeat"
     )
     yield UsageError(
         f"{label_of(entry)} has {have} slots, prefix.length={length} with "
         f"prefix.init_fit={config.init_fit}",
         expected="the same number of slots"
         if config.init_fit == "exact"
+        else "one slot or more"
+        if config.init_fit == "tile"
         else f"{length} slots or more",
         fix=f"prefix.length={have}    or {setting}",
     )
