@@ -9,7 +9,7 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from prefixbank.core.prefix import Prefix
 from prefixbank.core.shapes import Batch
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.tasks.load import load_task
+from prefixbank.data.tasks.task import Examples, Task
 
 MEAN = Pooling(position="mean", layers="last", last_k=1, layer=0)
 RESULTS = Path(__file__).with_name("results")
@@ -58,18 +59,27 @@ def mixed_texts(count: int, seed: int = 0) -> list[str]:
     return texts
 
 
-def in_turns(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def in_turns(
+    functions: Mapping[str, Callable[[], object]],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
     """Return the seconds of each function in each round, after one round that does not count.
 
     All take their turn in every round, so that a noisy machine disturbs them alike.
+
+    Args:
+        functions: what to time.
+        rounds: how often.
+        clock: seconds that passed, or those that the processor worked for this process.
     """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for number in range(rounds + 1):
         for name, function in functions.items():
-            started = time.perf_counter()
+            started = clock()
             function()
             if number:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(clock() - started)
     return seconds
 
 
@@ -114,6 +124,29 @@ def random_bank(encoder: Encoder, prefixes: int, slots: int) -> Bank:
         weights=default_weights(prefixes, normalize=True) if made else (),
         rule="concat_prefixes",
         pooling=MEAN,
+    )
+
+
+def task_of(texts: Sequence[str], few: int) -> Task:
+    """Return a task of two classes over texts: what is learned does not matter here.
+
+    Args:
+        texts: train rows.
+        few: rows of the other splits.
+    """
+    train, rest = (
+        Examples(texts=tuple(part), pairs=None, labels=np.arange(len(part)) % 2)
+        for part in (texts, texts[:few])
+    )
+    return Task(
+        name="timing",
+        kind="classification",
+        metric="accuracy",
+        labels=("no", "yes"),
+        train=train,
+        validation=rest,
+        test=rest,
+        notes=(),
     )
 
 

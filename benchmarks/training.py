@@ -26,34 +26,18 @@ from transformers import (
     TrainingArguments,
 )
 
-from benchmarks.measure import in_turns, mixed_texts, ratio, save
+from benchmarks.measure import in_turns, mixed_texts, ratio, save, task_of
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, OptimConfig, PrefixRecipe
 from prefixbank.core.training.fit import fit_prefix
 from prefixbank.data.encoders.batches import epoch_batches, tokenize
 from prefixbank.data.encoders.encoder import Encoder
-from prefixbank.data.tasks.task import Examples, Task
+from prefixbank.data.tasks.task import Task
 from prefixbank.runtime.session import Session
 from prefixbank.steps.train_prefix.make import fit_settings
 from prefixbank.store.store import Store
 
 MAX_TOKENS, SLOTS, BATCH = 128, 16, 8
-
-
-def task_of(texts: list[str]) -> Task:
-    """Return a task of two classes over texts: what is learned does not matter here."""
-    rows = Examples(texts=tuple(texts), pairs=None, labels=np.arange(len(texts)) % 2)
-    few = Examples(texts=tuple(texts[:BATCH]), pairs=None, labels=np.arange(BATCH) % 2)
-    return Task(
-        name="timing",
-        kind="classification",
-        metric="accuracy",
-        labels=("no", "yes"),
-        train=rows,
-        validation=few,
-        test=few,
-        notes=(),
-    )
 
 
 def ours(encoder: Encoder, task: Task) -> Callable[[], object]:
@@ -127,7 +111,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     warnings.filterwarnings("ignore")
-    task = task_of(mixed_texts(asked.rows))
+    task = task_of(mixed_texts(asked.rows), BATCH)
     with TemporaryDirectory() as folder:
         session = Session(Store(Path(folder) / "store"), RunConfig(device="cpu"))
         files = session.encoder_files(EncoderConfig())

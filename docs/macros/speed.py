@@ -85,6 +85,63 @@ def step_costs() -> str:
     return table(["tokens in a text", "forward pass, ms", "step, ms", "step / forward"], rows)
 
 
+def readout_costs() -> str:
+    """Return the table of embedding with read-outs and its rivals over the bare encoder."""
+    found = measured("readouts")["embedding"]
+    mixed, short = found.values()
+    rows = [
+        [
+            name,
+            spread(of),
+            spread(short["over_bare"][name]) if name in short["over_bare"] else "",
+            *(_products(one, name) for one in (mixed, short)),
+        ]
+        for name, of in mixed["over_bare"].items()
+    ]
+    titles = list(found)
+    head = [*titles, *(f"products, {title}" for title in titles)]
+    return table(["method", *head], rows)
+
+
+def _products(found: Any, name: str) -> str:
+    """Return the closed form of one method, if it has one."""
+    return f"{found['closed_form'][name]:.2f}" if name in found["closed_form"] else ""
+
+
+def apart_costs() -> str:
+    """Return the table of what the fixed shape of each source's products costs."""
+    found = measured("readouts")["embedding"]
+    ending = ", all products at once"
+    names = [name for name in next(iter(found.values()))["over_bare"] if name.endswith(ending)]
+    rows = []
+    for name in names:
+        cells = []
+        for of in found.values():
+            apart = of["over_bare"][name.removesuffix(ending)]["median"]
+            cells.append(f"{100 * (apart / of['over_bare'][name]['median'] - 1):.0f}")
+        rows.append([name.removesuffix(ending), *cells])
+    return table(["method", *(f"% of the pass, {title}" for title in found)], rows)
+
+
+def readout_steps() -> str:
+    """Return the table of a training step over the plain forward pass."""
+    mixed, short = measured("readouts")["training"].values()
+    rows = [
+        [name, f"{of['ms']:.0f}", spread(of), f"{short[name]['ms']:.0f}", spread(short[name])]
+        for name, of in mixed.items()
+    ]
+    first, second = measured("readouts")["training"]
+    head = [f"ms, {first}", f"/ forward, {first}", f"ms, {second}", f"/ forward, {second}"]
+    return table(["step", *head], rows)
+
+
+def readout_memory() -> str:
+    """Return the table of resident memory over sources."""
+    found = measured("readouts")["peak_mb"]
+    rows = [[sources, f"{of:,.0f}"] for sources, of in found.items()]
+    return table(["sources K, M = 1", "greatest resident memory, MB"], rows)
+
+
 def memory() -> str:
     """Return the table of resident memory."""
     found = measured("memory")["rows"]
@@ -149,6 +206,10 @@ MACROS = (
     matrix_shares_by,
     training_steps,
     step_costs,
+    readout_costs,
+    apart_costs,
+    readout_steps,
+    readout_memory,
     memory,
     vector_means,
     vector_targets,

@@ -35,6 +35,15 @@ def test_packed_layer_equals_the_definition(bias: bool):
     assert distance(PackedLinear(layer, torch.float32)(states).double(), expected) < 1e-5
 
 
+def test_gradient_of_a_packed_layer_equals_the_definition():
+    layer = nn.Linear(12, 20).requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(3, 5, 12, generator=generator, requires_grad=True)
+    given = torch.randn(3, 5, 20, generator=generator)
+    (found,) = torch.autograd.grad(PackedLinear(layer, torch.float32)(states), states, given)
+    assert distance(found.double(), given.double() @ layer.weight.double()) < 1e-5
+
+
 def test_packed_model_equals_the_model(bert: BertModel):
     inputs = inputs_of((6, 2, 4))
     assert distance(run(pack_linear_layers(bert, torch.float32), inputs), run(bert, inputs)) < 1e-5

@@ -1,4 +1,4 @@
-"""Linear layers for inference on a CPU, their weights laid out once as oneDNN multiplies them.
+"""Frozen linear layers on a CPU, their weights laid out once as oneDNN multiplies them.
 
 torch lays weights out again, and converts them under autocast, at every call. Results are those of
 the plain layers, up to the order in which products are added.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import platform
-from functools import cache
+from functools import cache, cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,15 +27,47 @@ class PackedLinear(nn.Module):
         super().__init__()
         self.dtype = dtype
         self.in_features, self.out_features = layer.in_features, layer.out_features
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach().to(dtype))
+        self.plain_weight = layer.weight.detach()
+        self.weight = _packed(self.plain_weight.to(dtype))
         self.bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+
+    @cached_property
+    def transposed(self) -> Tensor:
+        """The transposed weight, which only gradients need."""
+        return _packed(self.plain_weight.T.to(self.dtype))
 
     def forward(self, states: Tensor) -> Tensor:
         """Return states · Wᵀ + b."""
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            states.to(self.dtype), self.weight, self.bias, "none", [], ""
-        )
-        return product
+        states = states.to(self.dtype)
+        if states.requires_grad and torch.is_grad_enabled():
+            product: Tensor = _WithGradient.apply(states, self)  # type: ignore[no-untyped-call]
+            return product
+        return _product(states, self.weight, self.bias)
+
+
+class _WithGradient(torch.autograd.Function):
+    """The product of a packed layer, with a gradient for its input."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, layer: PackedLinear) -> Tensor:
+        """Return the product, and keep the layer."""
+        ctx.layer = layer
+        return _product(states, layer.weight, layer.bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient of the input from that of the product."""
+        return _product(gradient.contiguous(), ctx.layer.transposed, None), None
+
+
+def _packed(weight: Tensor) -> Tensor:
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
+    return packed
+
+
+def _product(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(states, weight, bias, "none", [], "")
+    return product
 
 
 def packable(model: nn.Module, dtype: torch.dtype) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prefixbank.artifacts.bank import pooling_from
 from prefixbank.choices import SourcePairs
@@ -62,6 +62,7 @@ class PreparedTraining:
 
     Args:
         encoder: the frozen encoder, on its device.
+        model: its model that the prefix is trained on.
         rows: tokenised rows of each task.
         batches: epoch to its batches.
         validation: batches of the validation rows of each task.
@@ -70,6 +71,7 @@ class PreparedTraining:
     """
 
     encoder: Encoder
+    model: nn.Module
     rows: TokenizedTasks
     batches: Callable[[int], Sequence[Batch]]
     validation: list[list[Batch]]
@@ -110,7 +112,7 @@ def fit(
     ):
         checkpoint = FolderCheckpoint(work, session.run.checkpoint_every_s)
         result = fit_prefix(
-            encoder.model,
+            ready.model,
             encoder.shape,
             ready.batches,
             ready.validation,
@@ -142,7 +144,7 @@ def fit_early(
     encoder, checkpoint = ready.encoder, FolderCheckpoint(work, session.run.checkpoint_every_s)
     with memory_errors(memory_hint(recipe.optim)):
         return embed_task(
-            encoder.model,
+            ready.model,
             encoder.shape,
             ready.batches,
             ready.validation,
@@ -179,6 +181,7 @@ def prepare(
     )
     return PreparedTraining(
         encoder=encoder,
+        model=_model(session, encoder, recipe),
         rows=rows,
         batches=_batches_of(rows, recipe, mixture.cap),
         validation=[one.validation_batches() for one in rows.validation],
@@ -290,6 +293,17 @@ def _first_slots(encoder: Encoder, rows: TokenizedTasks, recipe: PrefixRecipe) -
         token = int(rng.integers(tokens.lengths[row[0]]))
         slots.append(token_slot(encoder.model, tokens.batch(row).inputs, token))
     return torch.cat(slots, dim=3) if slots else torch.empty(encoder.shape.prefix_shape(0))
+
+
+def _model(session: Session, encoder: Encoder, recipe: PrefixRecipe) -> nn.Module:
+    """Return the model that a prefix is trained on.
+
+    For read-outs, whose products have few rows, it is that for inference: laying out weights at
+    every product would take longer than the products.
+    """
+    if recipe.prefix.kind == "readout":
+        return session.inference_model(encoder.files, recipe.optim.precision)
+    return encoder.model
 
 
 def _text_encoder(
