@@ -382,5 +382,5 @@ def test_prefix_of_the_other_kind_is_refused(cli, kind: str, other: str):
 def test_misspelt_start_value_is_recognised(cli):
     fault = cli.expect_fault(2, *args_of(cli, "prefix.kind=soft", "prefix.init=vocabulry"))
     assert "did you mean 'vocabulary'?" in fault.what and fault.expected.startswith(
-        "random, vocabulary, labels, or a ref"
+        "random, vocabulary, labels, texts, or a ref"
     )

@@ -36,19 +36,19 @@ def test_similar_name_is_suggested(cli, setting, suggestion):
         ("optim.lr=abc", "optim.lr = 'abc'", "a number greater than 0"),
         ("optim.lr=-1", "optim.lr = -1", "a number greater than 0"),
         (
-            "prefix.length=0",
-            "prefix.length = 0",
-            "a whole number of at least 1 and of at most 4096",
+            "prefix.length=-1",
+            "prefix.length = -1",
+            "a whole number of at least 0 and of at most 4096",
         ),
         (
             "prefix.length=1.5",
             "prefix.length = 1.5",
-            "a whole number of at least 1 and of at most 4096",
+            "a whole number of at least 0 and of at most 4096",
         ),
         (
             "prefix.length=100000",
             "prefix.length = 100000",
-            "a whole number of at least 1 and of at most 4096",
+            "a whole number of at least 0 and of at most 4096",
         ),
         ("run.device=gpu", "run.device = 'gpu'", "one of: auto, cpu, cuda, mps"),
         ("optim.gradient_checkpointing=1", "optim.gradient_checkpointing = 1", "true or false"),
@@ -61,7 +61,7 @@ def test_value_out_of_range_is_refused(cli, setting, what, expected):
 
 def test_several_faults_are_reported_at_once(cli):
     faults = cli.expect_refusal(
-        2, "train-prefix", "task=polrity", "optim.lr=abc", "prefix.length=0", "sead=1"
+        2, "train-prefix", "task=polrity", "optim.lr=abc", "prefix.length=-1", "sead=1"
     )
     assert len(faults) == 4 and all(
         any(text in fault.what for fault in faults)

@@ -13,7 +13,7 @@ from prefixbank.config.commands import RunExperimentConfig
 from prefixbank.config.compose import compose, compose_task, groups
 from tests.fixtures import merge_once, shared_settings  # noqa: F401
 
-REAL = ("transfer", "update")
+REAL = ("families", "transfer", "update")
 
 
 def composed(experiment: str) -> RunExperimentConfig:

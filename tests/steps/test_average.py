@@ -56,8 +56,9 @@ def settings_of(prefix: AnyPrefix) -> dict[str, Any]:
             "readouts": prefix.count,
             "summary": "concat" if joined else "mean",
             "size": size,
+            "norm": "layer" if prefix.normalised else "none",
         }
-    more = {"readouts": 4, "summary": "mean", "size": 0, "gate": "none"}
+    more = {"readouts": 4, "summary": "mean", "size": 0, "norm": "none", "gate": "none"}
     kind = "soft" if isinstance(prefix, SoftPrompt) else "deep"
     return {"kind": kind, "length": prefix.length, **more}
 

@@ -43,7 +43,13 @@ IDLE = [
     {"prefix": PrefixConfig(mlp_hidden_size=8)},
     {"prefix": PrefixConfig(gate_init=1.5)},
 ]
-OTHERS = {"normalize_weights": False, "init_fit": "tile", "summary": "concat", "plain": False}
+OTHERS = {
+    "normalize_weights": False,
+    "init_fit": "tile",
+    "summary": "concat",
+    "norm": "layer",
+    "plain": False,
+}
 """Values, other than the default, of settings that are words."""
 IDLE_BESIDE: dict[str, dict[str, Any]] = {
     "normalize_weights": {"weights": (1.0,)},

@@ -68,6 +68,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "no slots": {"length": 0},
     "projected": {"size": 5},
     "side by side": {"size": 5, "summary": "concat"},
+    "normalised": {"normalised": True},
 }
 every_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
 MODES = ["recomputed", "cached_fp32", "cached_fp16"]
@@ -161,7 +162,8 @@ def test_fit_equals_a_plain_training_loop(
             text = ids[mask.bool()]
             states = last_states(bert, text, vectors, slots)
             summary = states.flatten() if form.get("summary") == "concat" else states.mean(dim=0)
-            summary = functional.layer_norm(summary, summary.shape)
+            if form.get("normalised"):
+                summary = functional.layer_norm(summary, summary.shape)
             rows.append(functional.linear(summary, *last) if last else summary)
         loss = functional.cross_entropy(head(torch.stack(rows)), batch.labels)
         optimizer.zero_grad()
@@ -401,9 +403,10 @@ def test_training_starts_from_trained_read_outs_and_leaves_them_as_they_are(
 ):
     before = {name: tensor.clone() for name, tensor in tensors_of(initial).items()}
     size = 0 if initial.weight is None else 5
-    start = fit_read(bert, epochs=0, initial=initial, size=size)
+    form = {"initial": initial, "size": size, "normalised": True}
+    start = fit_read(bert, epochs=0, **form)
     assert largest_difference(start.prefix, initial) == 0
-    trained = fit_read(bert, initial=initial, size=size)
+    trained = fit_read(bert, **form)
     assert largest_difference(trained.prefix, initial) > 1e-3
     assert all(torch.equal(before[name], one) for name, one in tensors_of(initial).items())
 

@@ -20,6 +20,7 @@ from prefixbank.artifacts.embeddings import (
     finished_part,
     publish_part,
     read_calibration,
+    read_layout,
 )
 from prefixbank.artifacts.json_files import write_json
 from prefixbank.artifacts.tensors import write_tensors
@@ -236,6 +237,9 @@ def _calibrated(path: Path, sample: np.ndarray) -> Calibration:
 
 def _layout(session: Session, spec: EmbeddingSpec, bank: Bank) -> Layout:
     """Return which reading, layer and position each feature comes from."""
+    known = None if spec.reuse is None else spec.reuse.known()
+    if known is not None:  # where nothing is new, the encoder is not even loaded
+        return read_layout(known)
     shape = session.load(spec.files).shape
     return layout_of(
         bank.pooling,

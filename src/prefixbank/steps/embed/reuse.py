@@ -113,6 +113,10 @@ class VectorReuse:
             if _key_without_texts(entry.document) == key:
                 self.add(entry)
 
+    def known(self) -> Entry | None:
+        """Return embeddings that differ in their texts only; None if there are none."""
+        return self._files[0].entry if self._files else None
+
     def add(self, entry: Entry) -> None:
         """Add the rows of embeddings just made; without effect before `open`, which finds them."""
         if self._index is None:
