@@ -84,6 +84,8 @@ class Trace:
             ran.add(function)
         if function.name == "Unit.__post_init__":
             unit, builder = frame.f_locals["self"], frame.f_back and frame.f_back.f_back
+            while builder is not None and builder.f_code.co_name in COMPREHENSIONS:
+                builder = builder.f_back
             for outer, _, steps in stack:
                 if outer is builder:
                     steps.add(unit.document["step"])
