@@ -9,6 +9,7 @@ SPOT ?= outputs/spot
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
+READOUTS := prefix=readout optim.epochs=5 optim.text_states=cached_fp32
 STUDY := experiment=transfer run.data_root=$(DATA_ROOT)
 MAP := experiment=transfer_map run.data_root=$(DATA_ROOT) run.workers=$(WORKERS)
 
@@ -21,16 +22,24 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(INSTALLED) ## train, combine, probe and report on the bundled data; then again; then with one prefix changed
-	@echo "1/3 The whole starter experiment: train the prefixes, combine them into a bank, probe the target tasks."
+demo: $(INSTALLED) ## train, combine, probe and report on the bundled data; again; with one prefix changed; with read-outs
+	@echo "1/4 The whole starter experiment: train the prefixes, combine them into a bank, probe the target tasks."
 	@echo "    What the store already holds is a hit; the rest is made now."
 	$(BIN)/prefixbank run --format table experiment=starter
 	@echo
-	@echo "2/3 The same command again: every step is a hit, nothing is computed."
+	@echo "2/4 The same command again: every step is a hit, nothing is computed."
 	$(BIN)/prefixbank run --format table experiment=starter
 	@echo
-	@echo "3/3 One source task gets another learning rate: its prefix is trained again, the other prefixes stay hits."
+	@echo "3/4 One source task gets another learning rate: its prefix is trained again, the other prefixes stay hits."
 	$(BIN)/prefixbank run --format table experiment=starter 'experiment.overrides.polarity=["optim.lr=0.02"]'
+	@echo
+	@echo "4/4 Two sources as read-outs: a block of features each. One is trained again: its block is written, the others are hits."
+	$(BIN)/prefixbank train-prefix --sweep $(READOUTS) task=topic,answer
+	$(BIN)/prefixbank combine 'prefixes=[topic,answer]' name=blocks
+	$(BIN)/prefixbank probe --format table bank=blocks task=emotion
+	$(BIN)/prefixbank train-prefix $(READOUTS) task=topic seed=1
+	$(BIN)/prefixbank combine 'prefixes=[topic,answer]' name=blocks
+	$(BIN)/prefixbank probe --format table bank=blocks task=emotion
 
 test: $(INSTALLED) ## run the default tests
 	$(PYTEST) -q -n $(WORKERS)
