@@ -82,3 +82,23 @@ def own_heads(path: str) -> str:
     mean = ["mean", "", *(f"{found['mean'][kind]:.3f}" for kind in kinds)]
     head = ["source", "metric", "its prefix alone", "in the bank", "plain encoder"]
     return table(head, [*rows, mean])
+
+
+def own_validation(path: str, key: str = "validation") -> str:
+    """Return the best validation score of each source's own head, by kind of prefix.
+
+    Args:
+        path: scores by kind of prefix and task, from the repository's root.
+        key: which of its tables.
+    """
+    found = read(path)[key]
+    tasks = list(next(iter(found.values())))
+    rows = [
+        [
+            kind,
+            *(f"{scores[task]:.3f}" for task in tasks),
+            f"{sum(scores.values()) / len(scores):.3f}",
+        ]
+        for kind, scores in found.items()
+    ]
+    return table(["own head, alone", *tasks, "mean"], rows)
