@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -285,7 +284,10 @@ def embed_once(sources: int) -> None:
             precision="fp32",
             workers=device.embed_workers,
         )
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)  # Linux counts kilobytes
+    # What `resource` reports is that of the parent where it was larger when it started this process.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (peak,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    print(int(peak) / 1e3)  # Linux counts kilobytes
 
 
 def peak_mb(sources: int) -> float:
