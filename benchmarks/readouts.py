@@ -284,7 +284,7 @@ def embed_once(sources: int) -> None:
             precision="fp32",
             workers=device.embed_workers,
         )
-    # What `resource` reports is that of the parent where it was larger when it started this process.
+    # What `resource` reports includes the memory of the parent that started this process.
     status = Path("/proc/self/status").read_text(encoding="ascii")
     (peak,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
     print(int(peak) / 1e3)  # Linux counts kilobytes
