@@ -9,7 +9,7 @@ SPOT ?= outputs/spot
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
-READOUTS := prefix=readout optim.epochs=5 optim.text_states=cached_fp32
+READOUTS := prefix=readout optim.epochs=2 optim.text_states=cached_fp32
 STUDY := experiment=transfer run.data_root=$(DATA_ROOT)
 MAP := experiment=transfer_map run.data_root=$(DATA_ROOT) run.workers=$(WORKERS)
 
@@ -34,11 +34,12 @@ demo: $(INSTALLED) ## train, combine, probe and report on the bundled data; agai
 	$(BIN)/prefixbank run --format table experiment=starter 'experiment.overrides.polarity=["optim.lr=0.02"]'
 	@echo
 	@echo "4/4 Two sources as read-outs: a block of features each. One is trained again: its block is written, the others are hits."
-	$(BIN)/prefixbank train-prefix --sweep $(READOUTS) task=topic,answer
-	$(BIN)/prefixbank combine 'prefixes=[topic,answer]' name=blocks
+	$(BIN)/prefixbank train-prefix $(READOUTS) task=topic name=topic-read
+	$(BIN)/prefixbank train-prefix $(READOUTS) task=answer name=answer-read
+	$(BIN)/prefixbank combine 'prefixes=[topic-read,answer-read]' name=blocks
 	$(BIN)/prefixbank probe --format table bank=blocks task=emotion
-	$(BIN)/prefixbank train-prefix $(READOUTS) task=topic seed=1
-	$(BIN)/prefixbank combine 'prefixes=[topic,answer]' name=blocks
+	$(BIN)/prefixbank train-prefix $(READOUTS) task=topic name=topic-read seed=1
+	$(BIN)/prefixbank combine 'prefixes=[topic-read,answer-read]' name=blocks
 	$(BIN)/prefixbank probe --format table bank=blocks task=emotion
 
 test: $(INSTALLED) ## run the default tests
