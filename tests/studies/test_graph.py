@@ -17,6 +17,7 @@ from prefixbank.runtime.events import Event
 from prefixbank.runtime.unit import Planned
 from prefixbank.store.store import Store
 from prefixbank.studies.graph import Experiment, Graph, shuffled
+from prefixbank.studies.protocol import study_facts
 from prefixbank.studies.representations import seeds_of, vectors, without
 from tests.prepared import SMALL, copy_store
 
@@ -242,3 +243,11 @@ def test_probe_of_blocks_names_them_and_their_bank(graph):
     entry = made.probe("gamma", parts, "bank").entry
     assert entry.info["blocks"] == ["plain", "alpha", "beta"]
     assert entry.info["bank"] == parts.bank.key
+
+
+def test_protocol_says_how_each_kind_of_prefix_is_trained(graph):
+    representations = "experiment.representations=[plain,bank,deep]"
+    made, _ = graph(*READOUTS, representations, "experiment.single_seed=[]")
+    text = " ".join(study_facts(made).protocol)
+    assert "Prefixes: 2 read-outs with 2 slots" in text
+    assert "Deep prefixes: 3 slots" in text

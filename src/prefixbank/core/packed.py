@@ -40,6 +40,7 @@ class PackedLinear(nn.Module):
         """Return states · Wᵀ + b."""
         states = states.to(self.dtype)
         if states.requires_grad and torch.is_grad_enabled():
+            # torch has not annotated it.
             product: Tensor = _WithGradient.apply(states, self)  # type: ignore[no-untyped-call]
             return product
         return _product(states, self.weight, self.bias)

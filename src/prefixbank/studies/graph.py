@@ -138,10 +138,10 @@ class Graph:
         """Pooling of the vectors that are probed; training uses `config.pooling`."""
         return probe_pooling(self.config)
 
-    @property
-    def deep_overrides(self) -> tuple[str, ...]:
-        """Overrides for deep prefixes beside others."""
-        return self.config.experiment.deep
+    def deep_recipe(self, source: str) -> PrefixRecipe:
+        """Return the recipe of a source's deep prefix in an experiment with others."""
+        recipe = self.experiment.recipe_for(source)
+        return self.experiment.change(recipe, ("prefix.kind=deep", *self.config.experiment.deep))
 
     def named(self, text: str, seed: int) -> str:
         """Return a name with the seed, if there are several."""
@@ -211,7 +211,7 @@ class Graph:
             )
             return unit if task is None else replace(unit, ref=None)
         if training == "deep":
-            recipe = self.experiment.change(recipe, ("prefix.kind=deep", *self.deep_overrides))
+            recipe = replace(self.deep_recipe(name), seed=seed)
         elif training == "random":
             number = self.config.experiment.sources.index(name) + 1
             start = replace(recipe.prefix, init="random")

@@ -34,6 +34,9 @@ def study_facts(graph: Graph) -> Facts:
             "source task is kept."
         ),
     ]
+    if {"deep", "plain_and_deep"} & set(experiment.representations):
+        trained = sorted({_training(graph.deep_recipe(name)) for name in experiment.sources})
+        protocol.append(f"Deep prefixes: {'; '.join(trained)}.")
     if "multitask" in experiment.representations or has_update(experiment):
         fit = (
             f"{_epochs(tuned.epochs)}, batches of {tuned.batch_size}, learning rate {tuned.lr:g}, "
@@ -85,9 +88,11 @@ def map_facts(graph: Graph) -> Facts:
 def _training(recipe: PrefixRecipe) -> str:
     """Describe how a prefix is trained."""
     prefix, optim = recipe.prefix, recipe.optim
+    readouts = f"{prefix.readouts} read-outs with " if prefix.kind == "readout" else ""
+    apart = ", pairs read apart" if prefix.pairs == "separate" else ""
     return (
-        f"{prefix.length} slots, {_epochs(optim.epochs)}, batches of {optim.batch_size}, learning "
-        f"rate {optim.lr:g}"
+        f"{readouts}{prefix.length} slots, {_epochs(optim.epochs)}, batches of "
+        f"{optim.batch_size}, learning rate {optim.lr:g}{apart}"
     )
 
 
