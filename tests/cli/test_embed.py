@@ -104,7 +104,7 @@ def test_pairs_are_read_jointly(cli, tmp_path):
     )
 
 
-@pytest.mark.parametrize(("pairs", "features"), [("joint", 64), ("separate", 128), ("both", 192)])
+@pytest.mark.parametrize(("pairs", "features"), [("joint", 64), ("separate", 256), ("both", 320)])
 def test_pairs_are_read_as_asked(cli, tmp_path, pairs, features):
     path = write_corpus(tmp_path, "csv", text=TEXTS, second=TEXTS[::-1])
     ran = cli.done(

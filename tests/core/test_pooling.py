@@ -127,6 +127,21 @@ def test_layers_are_named_in_the_order_in_which_they_lie(pooling: Pooling):
     assert list(pooling.layers_of(LAYERS)) == wanted
 
 
+@pytest.mark.parametrize("pooling", SEVERAL, ids=str)
+def test_norm_scales_each_layer_at_each_position(pooling: Pooling):
+    parts = [
+        torch.randn(ROWS, TOKENS, 6, generator=torch.Generator().manual_seed(seed))
+        for seed in range(LAYERS + 1)
+    ]
+    raw = pool(parts, mask_of("right"), pooling).numpy().astype(np.float64)
+    wanted = [
+        (part - part.mean(axis=1, keepdims=True)) / np.sqrt(part.var(axis=1, keepdims=True) + 1e-5)
+        for part in np.split(raw, raw.shape[1] // 6, axis=1)
+    ]
+    found = pool(parts, mask_of("right"), replace(pooling, norm="layer"))
+    np.testing.assert_allclose(found, np.hstack(wanted), atol=1e-5)
+
+
 def test_single_item_in_a_list_is_that_item():
     listed = Pooling(position=("mean",), layers=(2,), last_k=1, layer=0)
     alone = Pooling(position="mean", layers="single", last_k=1, layer=2)

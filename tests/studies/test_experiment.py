@@ -205,9 +205,9 @@ def test_report_says_which_rows_were_scored(run):
     ("pairs", "said"),
     [
         ("joint", "both texts in one input."),
-        ("separate", "each text alone, then |u - v| and u * v."),
-        ("both", "both texts in one input, beside |u - v| and u * v of each text alone."),
-        ("best", "or all side by side; chosen by cross-validation on train."),
+        ("separate", "each text alone to u and v, then u, v, |u - v| and u * v."),
+        ("both", "both texts in one input, beside u, v, |u - v| and u * v of each text alone."),
+        ("best", "or both; chosen by cross-validation on train."),
     ],
 )
 def test_report_says_how_pairs_were_read(prepared, copy, pairs, said):

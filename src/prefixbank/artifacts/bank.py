@@ -139,5 +139,9 @@ def plain_bank(pooling: PoolingConfig) -> Bank:
 def pooling_from(config: PoolingConfig) -> Pooling:
     """Return pooling settings as `core` takes them."""
     return Pooling(
-        position=config.position, layers=config.layers, last_k=config.last_k, layer=config.layer
+        position=config.position,
+        layers=config.layers,
+        last_k=config.last_k,
+        layer=config.layer,
+        norm=config.norm,
     )

@@ -76,8 +76,6 @@ class SourceHead:
         Raises:
             UsageError: as for `predict`.
         """
-        import numpy as np
-
         from prefixbank.core.pairs import pair_features
 
         if (second is None) != (self.pairs == "joint"):
@@ -93,7 +91,7 @@ class SourceHead:
                 fix="bank.blocks(texts)[NAME] with bank.heads[NAME]",
             )
         if second is not None:
-            block = np.concatenate([block, second, pair_features(block, second)], axis=1)
+            block = pair_features(block, second)
         outputs: np.ndarray = block @ self.weight.T + self.bias
         return outputs
 

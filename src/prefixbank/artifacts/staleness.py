@@ -48,6 +48,8 @@ def refresh_command(ref: str, entry: Entry) -> str:
         for name in ("layers", "last_k", "layer")
         if pooling["layers"] != "last"
     ]
+    if pooling["norm"] != "none":
+        settings.append(f"pooling.norm={pooling['norm']}")
     return (
         f"prefixbank combine 'prefixes=[{names}]' name={ref.split('/', 1)[1]} {' '.join(settings)}"
     )

@@ -291,8 +291,9 @@ class RunExperimentConfig(PrefixRecipe, CommandConfig):
     combine: CombineConfig = field(default_factory=CombineConfig)
     pairs: ProbePairs = "best"
     """How a pair of the targets' texts becomes one vector: encoded jointly; `separate`: each alone
-    to u and v, then |u - v| and u * v; `both`: all of these; `best`: one of the three, the one that
-    cross-validation on train rows prefers, in each probe anew. A tie goes to the earlier one."""
+    to u and v, giving u, v, |u - v| and u * v; `both`: all of these; `best`: one of the three, the
+    one that cross-validation on train rows prefers, in each probe anew. A tie goes to the earlier
+    one."""
     vectors: VectorType = "float32"
     """How a feature of the targets' vectors is stored: as a number of 4, 2 or 1 bytes, or as one
     bit."""

@@ -329,6 +329,9 @@ class PoolingConfig:
     """k for `mean_last` and `concat_last`."""
     layer: Natural = only_with(0, layers="single")
     """Index for `single`."""
+    norm: Norm = "none"
+    """`layer`: scale each layer at each position to mean 0 and variance 1 over its features. For
+    encoders whose states have no norm behind them, such as the lower layers of a language model."""
 
     def __post_init__(self) -> None:
         """Refuse lists without an item, or with one twice.
@@ -482,7 +485,7 @@ class EmbedRecipe(VectorRecipe):
 
     pairs: Pairs = "joint"
     """How a pair of texts becomes one vector: encoded jointly; `separate`: each alone to u and v,
-    then |u - v| and u * v; or all of these."""
+    giving u, v, |u - v| and u * v; or all of these."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -491,7 +494,7 @@ class ProbeRecipe(VectorRecipe):
 
     pairs: ProbePairs = "best"
     """How a pair of texts becomes one vector: encoded jointly; `separate`: each alone to u and v,
-    then |u - v| and u * v; `both`: all of these; `best`: one of the three, the one that
+    giving u, v, |u - v| and u * v; `both`: all of these; `best`: one of the three, the one that
     cross-validation on train rows prefers. A tie goes to the earlier one. `best` embeds as `both`
     does, and with single texts has no effect."""
 

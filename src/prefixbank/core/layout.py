@@ -20,8 +20,8 @@ class Segment:
     """Features of a vector that lie side by side and have one origin.
 
     Args:
-        reading: `joint`: a text, or both texts of a pair in one input; `separate`: |u - v| or
-            u * v of the two texts of a pair, each read alone.
+        reading: `joint`: a text, or both texts of a pair in one input; `separate`: u, v, |u - v|
+            or u * v of the two texts of a pair, each read alone.
         layer: 0 is the embedding layer, L the last; None: the mean of several layers.
         position: of the tokens.
         start: index of the first feature.
@@ -42,8 +42,8 @@ class Segment:
 class Layout:
     """The segments of a vector, in order and without gaps.
 
-    Several segments may have the same reading, layer and position: |u - v| and u * v, and one for
-    each pass of a bank that concatenates vectors.
+    Several segments may have the same reading, layer and position: u, v, |u - v| and u * v, and one
+    for each pass of a bank that concatenates vectors.
     """
 
     segments: tuple[Segment, ...]
@@ -87,12 +87,13 @@ class Layout:
         )
 
 
+_APART: tuple[Reading, ...] = ("separate",) * 4
 READINGS: dict[Pairs, tuple[Reading, ...]] = {
     "joint": ("joint",),
-    "separate": ("separate", "separate"),
-    "both": ("joint", "separate", "separate"),
+    "separate": _APART,
+    "both": ("joint", *_APART),
 }
-"""The parts of a vector, in order: the joint vector, |u - v| and u * v."""
+"""The parts of a vector, in order: the joint vector, u, v, |u - v| and u * v."""
 
 
 def layout_of(
@@ -100,7 +101,7 @@ def layout_of(
 ) -> Layout:
     """Return the layout of vectors as they are embedded.
 
-    The joint vector comes first, then |u - v|, then u * v. Each holds the passes, each pass its
+    The joint vector comes first, then u, v, |u - v| and u * v. Each holds the passes, each pass its
     layers, and each layer its positions, in the order of the pooling.
 
     Args:

@@ -8,8 +8,9 @@ from typing import assert_never
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from prefixbank.choices import PoolingLayers, PoolingPosition
+from prefixbank.choices import Norm, PoolingLayers, PoolingPosition
 from prefixbank.core.shapes import ShapeError
 
 
@@ -28,12 +29,15 @@ class Pooling:
             the embedding layer, L the last.
         last_k: k of `mean_last` and `concat_last`.
         layer: index for `single`.
+        norm: `layer`: each layer at each position is scaled to mean 0 and variance 1 over its
+            features.
     """
 
     position: PoolingPosition | tuple[PoolingPosition, ...]
     layers: PoolingLayers | tuple[int, ...]
     last_k: int
     layer: int
+    norm: Norm = "none"
 
     @property
     def positions(self) -> tuple[PoolingPosition, ...]:
@@ -89,12 +93,12 @@ def pool(hidden_states: Sequence[Tensor], mask: Tensor, pooling: Pooling) -> Ten
         ShapeError: the encoder has fewer layers than pooling needs.
     Source: Du et al. 2020 (2004.14287), section 3 (layers and positions).
     """
-    states = _layers(hidden_states, pooling)
+    states, size = _layers(hidden_states, pooling), hidden_states[-1].shape[-1]
     pooled = [_at_position(states, mask, position) for position in pooling.positions]
-    if len(pooled) == 1:
-        return pooled[0]
-    size = hidden_states[-1].shape[-1]
-    return torch.stack([one.reshape(len(one), -1, size) for one in pooled], dim=2).flatten(1)
+    by_layer = torch.stack([one.reshape(len(one), -1, size) for one in pooled], dim=2)
+    if pooling.norm == "layer":
+        by_layer = functional.layer_norm(by_layer, (size,))
+    return by_layer.flatten(1)
 
 
 def _layers(hidden_states: Sequence[Tensor], pooling: Pooling) -> Tensor:

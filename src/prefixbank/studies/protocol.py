@@ -14,10 +14,10 @@ from prefixbank.studies.graph import Graph
 
 PAIRS: Mapping[ProbePairs, str] = {
     "joint": "both texts in one input",
-    "separate": "each text alone, then |u - v| and u * v",
-    "both": "both texts in one input, beside |u - v| and u * v of each text alone",
+    "separate": "each text alone to u and v, then u, v, |u - v| and u * v",
+    "both": "both texts in one input, beside u, v, |u - v| and u * v of each text alone",
     "best": (
-        "both texts in one input, or |u - v| and u * v of each text alone, or all side by side; "
+        "both texts in one input, or u, v, |u - v| and u * v of each text alone, or both; "
         "chosen by cross-validation on train"
     ),
 }

@@ -23,7 +23,7 @@ WHOLE = layout_of(
     layers=6,
     hidden_size=SIZE,
 )
-"""Two readings, the separate one with two segments for each of two layers x two positions."""
+"""Two readings, the separate one with four segments for each of two layers x two positions."""
 
 FIT = partial(
     fit_probe,
@@ -58,7 +58,7 @@ def test_readings_are_compared_alone_and_together():
     found = candidates_in(WHOLE, choose_reading=True, layers="joined", positions="joined")
     assert [one.readings for one in found] == [("joint",), ("separate",), ("joint", "separate")]
     places = [[WHOLE.segments.index(part) for part in one.segments(WHOLE)] for one in found]
-    assert places == [list(range(4)), list(range(4, 12)), list(range(12))]
+    assert places == [list(range(4)), list(range(4, 20)), list(range(20))]
 
 
 def test_single_reading_leaves_no_choice():
@@ -89,9 +89,9 @@ def test_candidates_are_all_combinations_the_preferred_first():
     ]
 
 
-def test_separate_reading_of_a_layer_has_difference_and_product():
+def test_separate_reading_of_a_layer_has_both_vectors_difference_and_product():
     candidate = Candidate(readings=("separate",), layers=(6,), positions=("cls",))
-    assert [one.start // SIZE for one in candidate.segments(WHOLE)] == [7, 11]
+    assert [one.start // SIZE for one in candidate.segments(WHOLE)] == [7, 11, 15, 19]
 
 
 @pytest.mark.parametrize("useful", [0, 1, 2])
@@ -165,11 +165,11 @@ def test_blocks_are_read_whatever_layer_and_position_are_chosen():
     for one in found:
         blocks = [part.reading for part in one.segments(layout) if part.readouts]
         joint, separate = ("joint" in one.readings), ("separate" in one.readings)
-        assert blocks == ["joint"] * joint + ["separate", "separate"] * separate
+        assert blocks == ["joint"] * joint + ["separate"] * 4 * separate
 
 
 @pytest.mark.parametrize("layers", ["joined", "last", "best"])
 def test_nothing_but_blocks_leaves_readings_to_choose(layers):
     layout = layout_of_block(6, "both")
     found = candidates_in(layout, choose_reading=True, layers=layers, positions="best")
-    assert [len(one.segments(layout)) for one in found] == [1, 2, 3]
+    assert [len(one.segments(layout)) for one in found] == [1, 4, 5]

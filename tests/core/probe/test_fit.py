@@ -105,6 +105,43 @@ def test_multilabel_decision_gives_the_probabilities_of_one_sklearn_pipeline_for
     )
 
 
+def wide(rows: int = 40, features: int = 150) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return vectors with more features than rows, one constant, and labels; new vectors."""
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(2 * rows, features)) @ generator.normal(
+        size=(features, features)
+    )
+    vectors[:, 1] = 3.0
+    labels = (vectors[:, 0] > 0).astype(np.int64) + (vectors[:, 2] > 0)
+    return vectors[:rows], labels[:rows], vectors[rows:]
+
+
+@pytest.mark.parametrize("strength", [1e-4, 1.0])
+def test_more_features_than_rows_give_the_probabilities_of_a_sklearn_pipeline(strength):
+    vectors, labels, new = wide()
+    model = fit(vectors, labels, "classification", "accuracy", 3, Cs=[strength])
+    expected = exact_logistic(strength).fit(vectors, labels).predict_proba(new)
+    found = scipy.special.softmax(model.decision(new), axis=1)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_labels_with_more_features_than_rows_give_the_probabilities_of_sklearn_pipelines():
+    vectors, classes, new = wide()
+    labels = np.stack([classes > 0, classes > 1], axis=1).astype(np.uint8)
+    model = fit(vectors, labels, "multilabel", "f1", 2, Cs=[0.1])
+    expected = [
+        exact_logistic(0.1).fit(vectors, column).predict_proba(new)[:, 1] for column in labels.T
+    ]
+    np.testing.assert_allclose(
+        scipy.special.expit(model.decision(new)), np.transpose(expected), atol=2e-3
+    )
+
+
+def test_wide_vectors_without_any_difference_leave_the_biases():
+    model = fit(np.ones((9, 20)), np.arange(9) % 3, "classification", "accuracy", 3, Cs=[1.0])
+    assert not model.weights.any() and np.ptp(model.bias) < 1e-3
+
+
 @pytest.mark.parametrize("rows", [5, 200])
 @pytest.mark.parametrize("strength", [1e-4, 1.0])
 def test_regression_equals_a_sklearn_ridge_pipeline(rows, strength):

@@ -216,7 +216,7 @@ def test_segments_hold_what_the_layout_says(context, files, read, pooling, pairs
     for one in layout.segments:
         alone = PoolingConfig(position=one.position, layers="single", layer=one.layer)
         wanted = read(PAIRS, pairs=one.reading, pooling=alone)[0]
-        # Of the separate reading the first segment is |u - v|, the second u * v.
+        # Of the separate reading they are u, v, |u - v| and u * v, in turn.
         turn = 64 * seen[one.reading, one.layer, one.position]
         found = vectors_of[:, one.start : one.start + one.size]
         np.testing.assert_allclose(found, wanted[:, turn : turn + 64], atol=1e-5)

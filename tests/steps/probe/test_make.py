@@ -29,7 +29,7 @@ from prefixbank.store.artifact import Entry
 
 ROWS = {"train": 40, "validation": 10, "test": 22}
 ALL_ROWS = sum(ROWS.values())
-LAYERS, SIZE = (1, 2), 3
+LAYERS, SIZE = (1, 2), 5
 TWO_LAYERS = PoolingConfig(layers="concat_last", last_k=2)
 TWO_POSITIONS = PoolingConfig(position=("cls", "mean"))
 QUICK = {"Cs": (0.1, 1.0), "folds": 2, "bootstrap_samples": 20}
@@ -60,7 +60,7 @@ def task() -> Task:
 
 @pytest.fixture
 def embed_toy(put):
-    """Return what publishes the embeddings, with what their facts say of the six features."""
+    """Return what publishes the embeddings, with what their facts say of the ten features."""
 
     def build(pooling: PoolingConfig = TWO_LAYERS, pairs: Pairs = "joint"):
         layout = layout_of(pooling_from(pooling), pairs=pairs, layers=2, hidden_size=1)
@@ -278,7 +278,7 @@ def test_few_shot_draws_choose_their_layer_apart(probed):
 
 
 def test_best_reading_is_chosen(probed, embed_toy):
-    """Of six features the fourth tells the labels: in the order of `both` it is of |u - v|."""
+    """Of ten features the sixth tells the labels: in the order of `both` it is of v."""
     pairs = embed_toy(PoolingConfig(), "both")
     _, result, predictions, model = probed(pairs, choose_reading=True)
     readings = [one["readings"] for one in result["fits"][0]["candidates"]]
@@ -292,7 +292,7 @@ def test_all_readings_are_read_unless_one_is_to_be_chosen(probed, embed_toy):
     pairs = embed_toy(PoolingConfig(), "both")
     _, result, _, model = probed(pairs)
     assert reads_of(result)[0] == ["joint", "separate"] and "candidates" not in result["fits"][0]
-    assert len(model["0.mean"]) == 6
+    assert len(model["0.mean"]) == 10
 
 
 def test_best_position_is_chosen(probed, embed_toy):
@@ -302,7 +302,7 @@ def test_best_position_is_chosen(probed, embed_toy):
 
 def test_positions_lie_side_by_side_unless_one_is_to_be_chosen(probed, embed_toy):
     _, result, _, model = probed(embed_toy(TWO_POSITIONS))
-    assert reads_of(result)[2] == ["cls", "mean"] and len(model["0.mean"]) == 6
+    assert reads_of(result)[2] == ["cls", "mean"] and len(model["0.mean"]) == 10
 
 
 def test_axes_are_chosen_together(probed, embed_toy):

@@ -11,7 +11,8 @@ Objectives on standardised vectors, with strength S; biases are not penalised:
 from __future__ import annotations
 
 import warnings
-from typing import Any, assert_never
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -50,21 +51,46 @@ def solve_linear(
 
     `search`: the fits only serve to compare strengths, and are less exact.
     """
+    if kind == "regression":
+        return ridge_path(x, labels.astype(np.float64), path)
+    if x.shape[1] <= x.shape[0] or not x.any():
+        return _logistic(kind, x, labels, path, num_outputs, search=search)
+    coordinates, basis = _in_row_space(x)
+    solutions = _logistic(kind, coordinates, labels, path, num_outputs, search=search)
+    return [replace(one, weights=basis @ one.weights) for one in solutions]
+
+
+def _in_row_space(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return x [N, F] in R <= N coordinates, [N, R], and their orthonormal basis [F, R].
+
+    The basis spans the rows of x. The best weights lie in it, and their penalty is that of their
+    coordinates, so a fit on the coordinates is the fit on all F features at R / F of its cost.
+    Source: Hastie & Tibshirani 2004, "Efficient quadratic regularization for expression arrays".
+    """
+    eigenvalues, vectors = np.linalg.eigh(x @ x.T)
+    used = eigenvalues > len(x) * np.finfo(np.float64).eps * eigenvalues[-1]
+    lengths = np.sqrt(eigenvalues[used])
+    return vectors[:, used] * lengths, x.T @ (vectors[:, used] / lengths)
+
+
+def _logistic(
+    kind: Kind,
+    x: np.ndarray,
+    labels: np.ndarray,
+    path: list[float],
+    num_outputs: int,
+    *,
+    search: bool,
+) -> list[Solution]:
+    """Fit one softmax, or one logistic model for each label, at each strength."""
     tolerance = SEARCH_TOLERANCE if search else REFIT_TOLERANCE
-    match kind:
-        case "classification":
-            return [
-                spread_classes(one, np.unique(labels), num_outputs)
-                for one in _logistic_path(x, labels, path, tolerance)
-            ]
-        case "multilabel":
-            columns = [
-                _label_path(x, labels[:, column], path, tolerance) for column in range(num_outputs)
-            ]
-            return [join_columns(at_one_strength) for at_one_strength in zip(*columns, strict=True)]
-        case "regression":
-            return ridge_path(x, labels.astype(np.float64), path)
-    assert_never(kind)
+    if kind == "classification":
+        return [
+            spread_classes(one, np.unique(labels), num_outputs)
+            for one in _logistic_path(x, labels, path, tolerance)
+        ]
+    columns = [_label_path(x, labels[:, column], path, tolerance) for column in range(num_outputs)]
+    return [join_columns(at_one_strength) for at_one_strength in zip(*columns, strict=True)]
 
 
 def fit_quietly(model: Any, x: np.ndarray, labels: np.ndarray) -> int:

@@ -32,8 +32,8 @@ def embed_rows(
 
     There is one array of vectors for each block of a bank of blocks, else a single one.
 
-    Pairs that are embedded separately have vectors [N, 2F]: |u - v|, u * v. `pairs=both` puts the
-    joint vector in front of them, [N, 3F].
+    Pairs that are embedded separately have vectors [N, 4F]: u, v, |u - v|, u * v. `pairs=both` puts
+    the joint vector in front of them, [N, 5F].
 
     Raises:
         UsageError: `pairs` needs second texts, and there are none.

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 # 1: first; 2: pairs can be embedded separately, embeddings.json says how vectors were pooled;
 # 3: faster matrix products, different last digits; 4: embeddings.json lists the segments of a
-# vector.
-VERSION = 4
+# vector; 5: vectors of pairs that are embedded separately hold u and v, too.
+VERSION = 5
 
 
 @dataclass(frozen=True, kw_only=True)
