@@ -43,6 +43,7 @@ from prefixbank.steps.probe.step import Probed
 from prefixbank.steps.train_multitask import step as train_multitask
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.steps.train_prefix.mixture import Mixture
+from prefixbank.steps.train_prefix.start import UNTRAINED_INITS
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
 from prefixbank.transfer.source_tasks import SIZE_CAP
@@ -194,7 +195,8 @@ class Graph:
         Args:
             name: the source.
             seed: of training.
-            training: `random` is untrained, `shuffled` is trained on shuffled labels, `deep` is a
+            training: `random` is untrained, with the start values of the recipe unless these are a
+                trained prefix; `shuffled` is trained on shuffled labels, `deep` is a
                 deep prefix in an experiment with others.
             task: other examples; None: those of the source.
         """
@@ -214,7 +216,9 @@ class Graph:
             recipe = replace(self.deep_recipe(name), seed=seed)
         elif training == "random":
             number = self.config.experiment.sources.index(name) + 1
-            start = replace(recipe.prefix, init="random")
+            start = recipe.prefix
+            if start.init not in UNTRAINED_INITS:
+                start = replace(start, init="random")
             recipe = replace(
                 recipe, prefix=start, optim=OptimConfig(epochs=0), seed=seed + RANDOM_SEEDS * number
             )
