@@ -38,6 +38,7 @@ from prefixbank.artifacts.bank import bank_of_one, pooling_from, read_bank
 from prefixbank.artifacts.encoder import encoder_of, load_plain
 from prefixbank.artifacts.prefix import TENSORS
 from prefixbank.artifacts.tensors import prefix_from, read_tensors
+from prefixbank.choices import SourcePairs
 from prefixbank.commands.functions import experiment_of
 from prefixbank.commands.invocation import Invocation
 from prefixbank.config.commands import RunExperimentConfig
@@ -132,13 +133,13 @@ class Ways:
         *,
         block: int = 0,
         files: EncoderFiles | None = None,
-        joint: bool = False,
+        pairs: SourcePairs | None = None,
     ) -> np.ndarray:
         """Predict with a linear head from vectors of the test rows, read as in training."""
         graph, task = self.graph, self.graph.source(source)
         texts = Texts(texts=task.test.texts, pairs=task.test.pairs)
-        pairs = graph.experiment.recipe_for(source).prefix.pairs
-        apart = texts.pairs is not None and pairs == "separate" and not joint
+        read = pairs or graph.experiment.recipe_for(source).prefix.pairs
+        apart = texts.pairs is not None and read == "separate"
         if apart:
             texts = Texts(texts=(*texts.texts, *(texts.pairs or ())))
         recipe = EmbedRecipe(max_length_tokens=graph.config.max_length_tokens)
@@ -155,10 +156,11 @@ class Ways:
         return self._by_head(bank, _head_of(prefix), source)
 
     def _by_encoder(self, multitask: Entry, index: int, source: str) -> np.ndarray:
-        """Predict with a fine-tuned encoder and one of its heads, which read pairs jointly."""
+        """Predict with a fine-tuned encoder and one of its heads, on pairs read as in training."""
         heads = load_file(multitask.file("heads.safetensors"))
         head, files = (heads[f"{index}.weight"], heads[f"{index}.bias"]), encoder_of(multitask)
-        return self._by_head(load_plain(multitask), head, source, files=files, joint=True)
+        pairs = self.graph.config.multitask.pairs
+        return self._by_head(load_plain(multitask), head, source, files=files, pairs=pairs)
 
     def _by_probe(self, source: str) -> np.ndarray:
         """Predict with a probe on the plain encoder."""

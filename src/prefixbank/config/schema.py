@@ -301,7 +301,7 @@ class FineTuneConfig(TrainingConfig):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class MultitaskConfig:
-    """How often examples of each task are shown. Source: Du et al. 2020 (2004.14287)."""
+    """How often examples of each task are shown, and how. Source: Du et al. 2020 (2004.14287)."""
 
     sampling: Sampling = "proportional"
     """Share of a task in all examples shown: in proportion to its number of rows n; the same for
@@ -310,6 +310,9 @@ class MultitaskConfig:
     """1 is proportional sampling; larger values are more uniform."""
     size_cap: Natural = 0
     """Rows of a task count at most this; 0: no cap."""
+    pairs: SourcePairs = "joint"
+    """How the encoder reads the texts of a pair in training: together; or `separate`, each alone to
+    a vector u or v, with the head on u, v, |u - v| and u * v."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

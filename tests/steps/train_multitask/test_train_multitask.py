@@ -29,8 +29,9 @@ from prefixbank.config.schema import (
     PoolingConfig,
     TaskConfig,
 )
+from prefixbank.core.stats.metrics import score
 from prefixbank.core.training.heads import new_head
-from prefixbank.data.encoders.encoder import load_encoder
+from prefixbank.data.encoders.encoder import Encoder, load_encoder
 from prefixbank.data.encoders.files import describe_folder
 from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.errors import DamagedError, UsageError
@@ -172,6 +173,48 @@ def test_result_is_in_the_order_of_the_tasks(train):
     assert result["validation"] == pytest.approx(
         np.mean([one["validation"] for one in result["tasks"]])
     )
+
+
+def pairs_in(task: Task) -> Task:
+    """Return a task of pairs: each text with the one before it."""
+    splits = {
+        split: replace(
+            task.split(split), pairs=(task.split(split).texts[-1], *task.split(split).texts[:-1])
+        )
+        for split in ("train", "validation", "test")
+    }
+    return replace(task, **splits)
+
+
+APART = replace(QUICK, multitask=MultitaskConfig(pairs="separate"))
+
+
+def test_pairs_read_apart_get_a_head_on_both_vectors_difference_and_product(train, context):
+    task = pairs_in(context.task(TaskConfig(name="alpha")))
+    entry = train("alpha", recipe=APART, alpha=task)
+    encoder = load_encoder(encoder_of(entry), device="cpu")
+    u, v = (
+        torch.cat([_mean_of(encoder, text) for text in texts])
+        for texts in (task.validation.texts, task.validation.pairs)
+    )
+    heads = load_file(entry.path / "heads.safetensors")
+    features = torch.cat([u, v, (u - v).abs(), u * v], dim=1)
+    outputs = features @ heads["0.weight"].T + heads["0.bias"]
+    found = score(task.metric, outputs.argmax(dim=1).numpy(), np.asarray(task.validation.labels), 2)
+    assert result_of(entry)["validation"] == pytest.approx(found)
+
+
+def _mean_of(encoder: Encoder, text: str) -> torch.Tensor:
+    inputs = encoder.tokenizer(text, return_tensors="pt")
+    with torch.no_grad():
+        mean: torch.Tensor = encoder.model(**inputs).last_hidden_state.mean(dim=1)
+    return mean
+
+
+def test_how_pairs_are_read_is_in_the_key_only_where_there_are_pairs(key, context):
+    task = pairs_in(context.task(TaskConfig(name="alpha")))
+    assert key("alpha", recipe=QUICK) == key("alpha", recipe=APART)
+    assert key("alpha", recipe=QUICK, alpha=task) != key("alpha", recipe=APART, alpha=task)
 
 
 def test_facts_have_encoder_and_seconds(train):

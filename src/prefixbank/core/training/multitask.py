@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from prefixbank.core.embed import encode
+from prefixbank.core.pairs import side_by_side
 from prefixbank.core.shapes import Batch
 from prefixbank.core.training.loop import Part, Training, under
 from prefixbank.core.training.precision import checkpointed_layers
@@ -89,6 +90,8 @@ class _MultitaskLearner:
         inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs.items()}
         with _dropout(self.model, draw, self.device):
             vectors = encode(self.model, inputs, None, self.settings.pooling)
+        if self.settings.tasks[batch.task].separate:
+            vectors = side_by_side(vectors)
         outputs: Tensor = self.heads[batch.task](vectors)
         return outputs
 

@@ -36,8 +36,8 @@ def fit(
     check_precision(device.name, optim.precision, setting="optim.precision")
     encoder = session.load(files)
     encoder.check_length(recipe.max_length_tokens)
-    rows = TokenizedTasks.of(encoder, tasks, recipe.max_length_tokens)
     multitask, settings = recipe.multitask, fit_settings(tasks, recipe)
+    rows = TokenizedTasks.of(encoder, tasks, recipe.max_length_tokens, multitask.pairs)
     counts = rows_each_epoch(
         rows.sizes,
         multitask.sampling,

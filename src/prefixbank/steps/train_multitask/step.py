@@ -7,7 +7,7 @@ the order of the tasks, whose names are in the artifact's facts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,8 @@ def unit(
     """
     recipe, names = effective(recipe), [task.name for task in tasks]
     check_tasks(names)
+    if all(task.train.pairs is None for task in tasks):
+        recipe = replace(recipe, multitask=replace(recipe.multitask, pairs="joint"))
     name = name or "-".join(names)
 
     def make(out: Path, work: Path) -> JSON:

@@ -49,7 +49,7 @@ class TokenizedTasks:
         max_length_tokens: int,
         pairs: SourcePairs = "joint",
     ) -> TokenizedTasks:
-        """Tokenise the train and validation rows of tasks, their pairs as `prefix.pairs` says."""
+        """Tokenise the train and validation rows of tasks, their pairs together or apart."""
 
         def rows(split: str) -> list[Rows]:
             return [_rows(encoder, task, split, max_length_tokens, pairs) for task in tasks]

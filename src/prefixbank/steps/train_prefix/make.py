@@ -377,7 +377,7 @@ def _task_settings(task: Task, pairs: SourcePairs) -> TaskSettings:
 def training_of(tasks: Sequence[Task], recipe: PrefixRecipe | MultitaskRecipe) -> dict[str, Any]:
     """Return the fields of the settings of a training: all of `optim` but the batch size."""
     known = {field.name for field in fields(FitSettings)}
-    pairs = recipe.prefix.pairs if isinstance(recipe, PrefixRecipe) else "joint"
+    pairs = (recipe.prefix if isinstance(recipe, PrefixRecipe) else recipe.multitask).pairs
     return {
         **{name: value for name, value in asdict(recipe.optim).items() if name in known},
         "tasks": tuple(_task_settings(task, pairs) for task in tasks),
