@@ -47,7 +47,7 @@ from prefixbank.data.encoders.batches import budget_batches, epoch_batches, toke
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.runtime.device import Device, open_device
 from prefixbank.runtime.session import Session
-from prefixbank.steps.train_prefix.make import fit_settings
+from prefixbank.steps.train_prefix.settings import fit_settings
 from prefixbank.store.store import Store
 
 MAX_TOKENS, SLOTS, SHORT = 256, 16, 16

@@ -34,7 +34,7 @@ from prefixbank.data.encoders.batches import epoch_batches, tokenize
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.tasks.task import Task
 from prefixbank.runtime.session import Session
-from prefixbank.steps.train_prefix.make import fit_settings
+from prefixbank.steps.train_prefix.settings import fit_settings
 from prefixbank.store.store import Store
 
 MAX_TOKENS, SLOTS, BATCH = 128, 16, 8

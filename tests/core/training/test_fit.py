@@ -30,7 +30,7 @@ from prefixbank.core.training.settings import FitEvent, FitResult
 from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.errors import EncoderError, TrainingError
 from prefixbank.runtime.checkpoint import FolderCheckpoint
-from prefixbank.steps.train_prefix.make import fit_settings
+from prefixbank.steps.train_prefix.settings import fit_settings
 from tests.core.toys import (
     MEAN,
     SHAPE,

@@ -9,7 +9,7 @@ import pytest
 
 from prefixbank.config.schema import OptimConfig, PoolingConfig, PrefixConfig, PrefixRecipe
 from prefixbank.data.tasks.task import Examples, Task
-from prefixbank.steps.train_prefix.make import fit_settings
+from prefixbank.steps.train_prefix.settings import fit_settings
 
 
 def task_of(kind: str, labels: np.ndarray) -> Task:

@@ -18,7 +18,8 @@ from prefixbank.runtime.session import Session
 from prefixbank.runtime.tracking import tracked
 from prefixbank.steps.flops import finetuning_flops
 from prefixbank.steps.train_prefix.batches import TokenizedTasks, mixed_batches
-from prefixbank.steps.train_prefix.make import memory_hint, training_of
+from prefixbank.steps.train_prefix.make import memory_hint
+from prefixbank.steps.train_prefix.settings import training_of
 
 
 def fit(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,48 +12,40 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prefixbank.artifacts.bank import pooling_from
-from prefixbank.choices import SourcePairs
-from prefixbank.config.schema import MultitaskRecipe, PrefixRecipe, TrainingConfig
-from prefixbank.core.prefix import AnyPrefix, PrefixStart
-from prefixbank.core.readout import encode_text, token_slot
+from prefixbank.config.schema import PrefixRecipe, TrainingConfig
+from prefixbank.core.prefix import AnyPrefix
+from prefixbank.core.readout import token_slot
 from prefixbank.core.shapes import Batch
 from prefixbank.core.training.fit import embed_task, fit_prefix
 from prefixbank.core.training.flops import shapes_of
 from prefixbank.core.training.learners import EncodeText
-from prefixbank.core.training.precision import MixedPrecision
 from prefixbank.core.training.sampling import rows_each_epoch
 from prefixbank.core.training.settings import (
     FitEvent,
     FitResult,
     FitSettings,
-    TaskSettings,
 )
-from prefixbank.core.training.text_cache import TextCache, in_memory
 from prefixbank.data.encoders.batches import PairTokens, epoch_batches
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.encoders.prompts import prompt_words
-from prefixbank.data.tasks.task import Examples, Task
+from prefixbank.data.tasks.task import Task
 from prefixbank.runtime.checkpoint import FolderCheckpoint
 from prefixbank.runtime.device import (
     check_memory,
     check_precision,
-    check_text_states,
     free_bytes,
     memory_errors,
     open_device,
 )
 from prefixbank.runtime.events import Event
-from prefixbank.runtime.scratch import in_file
 from prefixbank.runtime.session import Session
 from prefixbank.runtime.tracking import tracked
 from prefixbank.steps.flops import prefix_training_flops
 from prefixbank.steps.train_prefix.batches import TokenizedTasks, mixed_batches
-from prefixbank.steps.train_prefix.mixture import Mixture, pairs_read
-
-TEXT_STATES = "text_states"
-"""File of the kept states of texts in a training's work folder."""
+from prefixbank.steps.train_prefix.mixture import Mixture
+from prefixbank.steps.train_prefix.settings import fit_settings
+from prefixbank.steps.train_prefix.text_states import text_encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +184,7 @@ def prepare(
             _first_words(encoder, mixture.tasks, recipe),
             _first_slots(encoder, rows, recipe),
         ),
-        encode_text=_text_encoder(session, mixture.name, encoder, rows, recipe, work),
+        encode_text=text_encoder(session, mixture.name, encoder, rows, recipe, work),
     )
 
 
@@ -219,47 +211,6 @@ def memory_hint(optim: TrainingConfig) -> str:
     return (
         f"optim.batch_size={size} optim.gradient_accumulation_steps=4, or "
         "optim.gradient_checkpointing=true"
-    )
-
-
-def fit_settings(
-    tasks: Sequence[Task],
-    recipe: PrefixRecipe,
-    initial: AnyPrefix | None = None,
-    words: tuple[int, ...] = (),
-    slots: Tensor | None = None,
-) -> FitSettings:
-    """Return the settings of a fit as `core` takes them.
-
-    Args:
-        tasks: tasks to train on.
-        recipe: settings of training.
-        initial: prefix to start from.
-        words: token ids whose input embeddings vectors start as.
-        slots: keys and values that slots start as.
-    """
-    prefix = recipe.prefix
-    start = PrefixStart(
-        length=prefix.length,
-        init_scale=prefix.init_scale,
-        projection=prefix.projection,
-        mlp_hidden_size=prefix.mlp_hidden_size,
-        gated=prefix.gate == "learned",
-        gate_init=prefix.gate_init,
-        dropout=prefix.dropout,
-        initial=initial,
-        kind=prefix.kind,
-        words=words,
-        slots=slots,
-        readouts=prefix.readouts,
-        summary=prefix.summary,
-        normalised=prefix.norm == "layer",
-        size=prefix.size,
-    )
-    return FitSettings(
-        start=start,
-        task_embedding_fraction=prefix.task_embedding_fraction,
-        **training_of(tasks, recipe),
     )
 
 
@@ -304,92 +255,6 @@ def _model(session: Session, encoder: Encoder, recipe: PrefixRecipe) -> nn.Modul
     if recipe.prefix.kind == "readout":
         return session.inference_model(encoder.files, recipe.optim.precision)
     return encoder.model
-
-
-def _text_encoder(
-    session: Session,
-    name: str,
-    encoder: Encoder,
-    rows: TokenizedTasks,
-    recipe: PrefixRecipe,
-    work: Path,
-) -> EncodeText | None:
-    """Return how read-outs get the states of their texts; None for other kinds of prefix.
-
-    Texts get no gradients, so the model for inference encodes them.
-
-    Raises:
-        DeviceError: the states to keep need more than `run.text_states_gb`.
-    """
-    if recipe.prefix.kind != "readout":
-        return None
-    model = session.inference_model(encoder.files, recipe.optim.precision)
-    dtype = {"recomputed": None, "cached_fp32": torch.float32, "cached_fp16": torch.float16}[
-        recipe.optim.text_states
-    ]
-    if dtype is None:
-        return lambda inputs: encode_text(model, inputs)[0]
-    batches = rows.batches_once()
-    check_text_states(encoder.shape, rows.tokens, dtype.itemsize, session.run)
-    device = next(model.parameters()).device
-    allocate = in_file(work / TEXT_STATES) if session.run.text_states_in == "disk" else in_memory
-    cache = TextCache(batches, encoder.shape, dtype, allocate)
-    total = sum(len(batch.rows) for batch in batches)
-    with MixedPrecision(recipe.optim.precision, device).autocast(), torch.no_grad():
-        cache.fill(model, _encoding_listener(session, name, total))
-    return lambda inputs: cache.states(inputs, device)
-
-
-def _encoding_listener(session: Session, name: str, total: int) -> Callable[[int], None]:
-    """Return a listener that emits the number of encoded texts as progress."""
-    done = 0
-
-    def on_rows(count: int) -> None:
-        nonlocal done
-        done += count
-        session.emit(
-            Event(
-                kind="progress",
-                step="train-prefix",
-                name=name,
-                done=done,
-                total=total,
-                text="encoding texts",
-            )
-        )
-
-    return on_rows
-
-
-def _task_settings(task: Task, pairs: SourcePairs) -> TaskSettings:
-    """Return the settings of a task's head."""
-    mean, scale = (0.0, 1.0) if task.kind != "regression" else _standard(task.train)
-    return TaskSettings(
-        kind=task.kind,
-        metric=task.metric,
-        num_outputs=task.num_outputs,
-        label_mean=mean,
-        label_scale=scale,
-        separate=pairs_read(task, pairs) == "separate",
-    )
-
-
-def training_of(tasks: Sequence[Task], recipe: PrefixRecipe | MultitaskRecipe) -> dict[str, Any]:
-    """Return the fields of the settings of a training: all of `optim` but the batch size."""
-    known = {field.name for field in fields(FitSettings)}
-    pairs = (recipe.prefix if isinstance(recipe, PrefixRecipe) else recipe.multitask).pairs
-    return {
-        **{name: value for name, value in asdict(recipe.optim).items() if name in known},
-        "tasks": tuple(_task_settings(task, pairs) for task in tasks),
-        "pooling": pooling_from(recipe.pooling),
-        "seed": recipe.seed,
-    }
-
-
-def _standard(examples: Examples) -> tuple[float, float]:
-    """Return mean and standard deviation of regression labels; 1 if the deviation is 0."""
-    labels = np.asarray(examples.labels, dtype=np.float64)
-    return float(labels.mean()), float(labels.std()) or 1.0
 
 
 def progress_of(session: Session, step: str, name: str) -> Callable[[FitEvent], None]:
