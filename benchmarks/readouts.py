@@ -223,9 +223,7 @@ def training(
     }.items():
         learner = ReadoutLearner(model, *_learned(encoder.shape, "readout"), how)
         methods[name] = _steps(learner, batches)
-    methods["deep prefix"] = _steps(
-        PrefixLearner(encoder.model, *_learned(encoder.shape, "deep")), batches
-    )
+    methods["deep prefix"] = _steps(PrefixLearner(model, *_learned(encoder.shape, "deep")), batches)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # several wait for each other, above all on a busy machine
     seconds = in_turns(methods, rounds, clock=time.process_time)

@@ -20,10 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from prefixbank.config.schema import EncoderConfig
 from prefixbank.core.embed import encode
+from prefixbank.core.packed import pack_linear_layers, packable
 from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import PrefixStart, TrainablePrefix
 from prefixbank.core.training.heads import new_head
@@ -44,8 +46,8 @@ START = PrefixStart(
 )
 
 
-def measure(encoder: Encoder, tokens: int, repeats: int) -> dict[str, float]:
-    """Return median times of forward pass and step, and their ratio.
+def measure(encoder: Encoder, model: nn.Module, tokens: int, repeats: int) -> dict[str, float]:
+    """Return median times of forward pass and step of a model, and their ratio.
 
     The batch has ROWS texts of about `tokens` tokens.
     """
@@ -62,11 +64,11 @@ def measure(encoder: Encoder, tokens: int, repeats: int) -> dict[str, float]:
 
     def forward() -> None:
         with torch.no_grad():
-            head(encode(encoder.model, inputs, prefix().slots(), POOLING))
+            head(encode(model, inputs, prefix().slots(), POOLING))
 
     def step() -> None:
         loss = functional.cross_entropy(
-            head(encode(encoder.model, inputs, prefix().slots(), POOLING)), labels
+            head(encode(model, inputs, prefix().slots(), POOLING)), labels
         )
         loss.backward()
         torch.nn.utils.clip_grad_norm_([*prefix.parameters(), *head.parameters()], 1.0)
@@ -108,6 +110,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the JSON there")
     asked = parser.parse_args()
     encoder = load_encoder(locate_encoder(EncoderConfig()), "cpu")
+    packed = packable(encoder.model, torch.float32)
+    model = pack_linear_layers(encoder.model, torch.float32) if packed else encoder.model
     result = {
         "encoder": encoder.files.label,
         "prefix_length": PREFIX_LENGTH,
@@ -116,7 +120,7 @@ def main() -> None:
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
-        "lengths": [measure(encoder, tokens, asked.repeats) for tokens in (16, 32, 64, 128)],
+        "lengths": [measure(encoder, model, tokens, asked.repeats) for tokens in (16, 32, 64, 128)],
     }
     text = json.dumps(result, indent=1)
     print(text)

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from peft import PrefixTuningConfig, TaskType, get_peft_model
+from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
     DataCollatorWithPadding,
@@ -40,8 +41,8 @@ from prefixbank.store.store import Store
 MAX_TOKENS, SLOTS, BATCH = 128, 16, 8
 
 
-def ours(encoder: Encoder, task: Task) -> Callable[[], object]:
-    """Return what trains a prefix for one epoch."""
+def ours(encoder: Encoder, model: nn.Module, task: Task) -> Callable[[], object]:
+    """Return what trains a prefix for one epoch on the model that `train-prefix` uses."""
     recipe = PrefixRecipe(
         optim=OptimConfig(epochs=1, batch_size=BATCH), max_length_tokens=MAX_TOKENS
     )
@@ -60,7 +61,7 @@ def ours(encoder: Encoder, task: Task) -> Callable[[], object]:
         def batches(epoch: int) -> Any:
             return epoch_batches(tokens, labels, batch_size=BATCH, seed=0, epoch=epoch)
 
-        return fit_prefix(encoder.model, encoder.shape, batches, [validation], fitted)
+        return fit_prefix(model, encoder.shape, batches, [validation], fitted)
 
     return train
 
@@ -118,7 +119,7 @@ def main() -> None:
         encoder = session.load(files)
         seconds = in_turns(
             {
-                "prefixbank": ours(encoder, task),
+                "prefixbank": ours(encoder, session.inference_model(files, "fp32"), task),
                 "PEFT and Trainer": theirs(files.folder, encoder, task, folder),
             },
             asked.rounds,

@@ -54,7 +54,7 @@ class PreparedTraining:
 
     Args:
         encoder: the frozen encoder, on its device.
-        model: its model that the prefix is trained on.
+        model: its model for inference, on which the prefix is trained: no weight of it changes.
         rows: tokenised rows of each task.
         batches: epoch to its batches.
         validation: batches of the validation rows of each task.
@@ -173,7 +173,7 @@ def prepare(
     )
     return PreparedTraining(
         encoder=encoder,
-        model=_model(session, encoder, recipe),
+        model=session.inference_model(encoder.files, recipe.optim.precision),
         rows=rows,
         batches=_batches_of(rows, recipe, mixture.cap),
         validation=[one.validation_batches() for one in rows.validation],
@@ -244,17 +244,6 @@ def _first_slots(encoder: Encoder, rows: TokenizedTasks, recipe: PrefixRecipe) -
         token = int(rng.integers(tokens.lengths[row[0]]))
         slots.append(token_slot(encoder.model, tokens.batch(row).inputs, token))
     return torch.cat(slots, dim=3) if slots else torch.empty(encoder.shape.prefix_shape(0))
-
-
-def _model(session: Session, encoder: Encoder, recipe: PrefixRecipe) -> nn.Module:
-    """Return the model that a prefix is trained on.
-
-    For read-outs, whose products have few rows, it is that for inference: laying out weights at
-    every product would take longer than the products.
-    """
-    if recipe.prefix.kind == "readout":
-        return session.inference_model(encoder.files, recipe.optim.precision)
-    return encoder.model
 
 
 def progress_of(session: Session, step: str, name: str) -> Callable[[FitEvent], None]:
