@@ -29,6 +29,9 @@ from prefixbank.config.compose import (
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import (
     EncoderConfig,
+    FineTuneConfig,
+    MultitaskConfig,
+    MultitaskRecipe,
     OptimConfig,
     PrefixConfig,
     PrefixRecipe,
@@ -265,6 +268,22 @@ def test_override_recipe_takes_the_recipe_of_a_command():
     assert override_recipe(RunExperimentConfig(max_length_tokens=5), []) == PrefixRecipe(
         max_length_tokens=5
     )
+
+
+def test_override_recipe_changes_how_an_encoder_is_fine_tuned():
+    recipe = MultitaskRecipe(optim=FineTuneConfig(epochs=3))
+    assert override_recipe(recipe, ["optim.lr=0.5", "multitask.size_cap=9"]) == MultitaskRecipe(
+        optim=FineTuneConfig(epochs=3, lr=0.5), multitask=MultitaskConfig(size_cap=9)
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "unknown"),
+    [("deep", "optim.rate=1"), ("finetuned", "prefix.length=1"), ("finetuned", "optim.lr=-1")],
+)
+def test_overrides_of_an_experiment_are_checked_before_it_runs(setting: str, unknown: str):
+    with pytest.raises(UsageError, match=unknown.split("=")[0].split(".")[0]):
+        compose(RunExperimentConfig, ["experiment=smoke", f"experiment.{setting}=['{unknown}']"])
 
 
 def test_override_recipe_refuses_what_is_no_recipe():

@@ -451,8 +451,8 @@ def test_task_folder_is_suggested_when_a_path_was_given():
 
 def test_experiments_are_listed_when_none_was_given():
     names = (
-        "families, families_smoke, recipe, smoke, starter, starter_seeds, transfer, transfer_map, "
-        "transfer_map_smoke, transfer_smoke, update"
+        "families, families_smoke, families_smollm2, recipe, smoke, starter, starter_seeds, "
+        "transfer, transfer_map, transfer_map_smoke, transfer_smoke, update"
     )
     assert only_fault(RunExperimentConfig, [])[1] == f"experiment=NAME, one of: {names}"
 

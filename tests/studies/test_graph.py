@@ -237,6 +237,14 @@ def test_deep_bank_in_an_experiment_with_read_outs_has_deep_prefixes(graph):
     assert only(vectors(made, "deep", "gamma", 3)).is_made
 
 
+def test_fine_tuned_encoders_have_settings_of_their_own(graph):
+    made, _ = graph('experiment.finetuned=["pooling.norm=layer","optim.lr=0.002"]')
+    tasks = [made.source(name) for name in ("alpha", "beta")]
+    config = made.multitask(tasks, "both", 3).entry.document["config"]
+    assert (config["pooling"]["norm"], config["optim"]["lr"], config["seed"]) == ("layer", 0.002, 3)
+    assert made.config.pooling.norm == "none"
+
+
 def test_probe_of_blocks_names_them_and_their_bank(graph):
     made, _ = graph(*READOUTS)
     parts = vectors(made, "bank", "gamma", 3)

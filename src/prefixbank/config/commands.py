@@ -274,6 +274,9 @@ class ExperimentConfig:
     deep: tuple[str, ...] = ()
     """Overrides for the deep prefixes of the representation `deep`, beside `prefix.kind=deep`:
     `experiment.deep=["optim.epochs=2"]`."""
+    finetuned: tuple[str, ...] = ()
+    """Overrides for the encoders of the representations `multitask` and `finetuned`, beside
+    `finetune` and `multitask`: `experiment.finetuned=["pooling.norm=layer"]`."""
     update: UpdateConfig = field(default_factory=UpdateConfig)
     transfer: TransferConfig = field(default_factory=TransferConfig)
     """For `transfer map` only."""
@@ -304,6 +307,17 @@ class RunExperimentConfig(PrefixRecipe, CommandConfig):
     multitask: MultitaskConfig = field(default_factory=MultitaskConfig)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+
+def finetuned_recipe(config: RunExperimentConfig) -> MultitaskRecipe:
+    """Return how encoders are fine-tuned in an experiment, without `experiment.finetuned`."""
+    return MultitaskRecipe(
+        multitask=config.multitask,
+        optim=config.finetune,
+        pooling=config.pooling,
+        max_length_tokens=config.max_length_tokens,
+        seed=config.seed,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

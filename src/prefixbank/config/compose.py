@@ -33,8 +33,10 @@ from prefixbank.config.commands import (
     EmbedConfig,
     ProbeCommandConfig,
     RunExperimentConfig,
+    TrainMultitaskConfig,
     TrainPrefixConfig,
     TransferMapConfig,
+    finetuned_recipe,
 )
 from prefixbank.config.faults import (
     faults_in,
@@ -47,7 +49,14 @@ from prefixbank.config.faults import (
 from prefixbank.config.folders import conf_root, folders, groups, option_file
 from prefixbank.config.mixture import mixture_faults
 from prefixbank.config.overrides import Override, Request, sort_overrides
-from prefixbank.config.schema import EncoderConfig, PrefixRecipe, TaskConfig, recipe_of
+from prefixbank.config.schema import (
+    EncoderConfig,
+    MultitaskRecipe,
+    PrefixRecipe,
+    TaskConfig,
+    Trained,
+    recipe_of,
+)
 from prefixbank.config.settings import names_at
 from prefixbank.config.validate import (
     OPEN,
@@ -115,7 +124,7 @@ def compose_encoder(name: str, *, conf_dir: Path | None = None) -> EncoderConfig
     return resolve(EmbedConfig, Request(choices={"encoder": name}), conf_dir).encoder
 
 
-def override_recipe(recipe: PrefixRecipe, overrides: Sequence[str]) -> PrefixRecipe:
+def override_recipe(recipe: Trained, overrides: Sequence[str]) -> Trained:
     """Return `recipe` with single settings overridden, as `experiment.overrides` lists them.
 
     Args:
@@ -125,12 +134,23 @@ def override_recipe(recipe: PrefixRecipe, overrides: Sequence[str]) -> PrefixRec
     Raises:
         UsageError: a key or value is wrong; all faults at once.
     """
-    request = sort_overrides(TrainPrefixConfig, [_parsed(line) for line in overrides], {})
-    node = plain_values(recipe_of(recipe, PrefixRecipe))
-    assign(node, PrefixRecipe, request.values)
-    changed, wrong = validate(PrefixRecipe, node, lambda path: None)
+    if isinstance(recipe, MultitaskRecipe):
+        changed = _overridden(MultitaskRecipe, TrainMultitaskConfig, recipe, overrides)
+    else:
+        changed = _overridden(PrefixRecipe, TrainPrefixConfig, recipe, overrides)
+    found: Trained = changed
+    return found
+
+
+def _overridden(
+    kind: Any, command: type[CommandConfig], recipe: Any, overrides: Sequence[str]
+) -> Any:
+    """Return a recipe of `kind` with settings overridden that are settings of a command."""
+    request = sort_overrides(command, [_parsed(line) for line in overrides], {})
+    node = plain_values(recipe_of(recipe, kind))
+    assign(node, kind, request.values)
+    changed, wrong = validate(kind, node, lambda path: None)
     raise_faults([*request.faults, *wrong])
-    assert changed is not None
     return changed
 
 
@@ -220,17 +240,24 @@ def _override_faults(config: CommandConfig | None) -> list[UsageError]:
     trains_targets = isinstance(config, TransferMapConfig)
     trained = (*experiment.sources, *(experiment.targets if trains_targets else ()))
     lists = {f"overrides.{name}": overrides for name, overrides in experiment.overrides.items()}
-    lists["transfer.overrides"] = experiment.transfer.overrides
+    lists |= {"transfer.overrides": experiment.transfer.overrides, "deep": experiment.deep}
     faults: list[UsageError] = []
     for setting, overrides in lists.items():
-        try:
-            override_recipe(config, overrides)
-        except UsageError as error:
-            faults += faults_in(f"experiment.{setting}", error)
+        faults += _faults_of(setting, config, overrides)
+    faults += _faults_of("finetuned", finetuned_recipe(config), experiment.finetuned)
     return [
         *faults,
         *(unknown_source(name, trained) for name in experiment.overrides if name not in trained),
     ]
+
+
+def _faults_of(setting: str, recipe: Trained, overrides: Sequence[str]) -> list[UsageError]:
+    """Return the faults in one list of overrides."""
+    try:
+        override_recipe(recipe, overrides)
+    except UsageError as error:
+        return faults_in(f"experiment.{setting}", error)
+    return []
 
 
 def _parsed(line: str) -> Override:

@@ -505,6 +505,10 @@ class ProbeRecipe(VectorRecipe):
 Recipe = TypeVar("Recipe", PrefixRecipe, MultitaskRecipe, BankRecipe, EmbedRecipe)
 
 
+Trained = TypeVar("Trained", PrefixRecipe, MultitaskRecipe)
+"""A recipe of training."""
+
+
 def recipe_of(config: Any, recipe: type[Recipe], **changed: Any) -> Recipe:
     """Return the part of a command's config that enters a key, with some settings changed."""
     names = [one.name for one in fields(recipe) if one.name not in changed]

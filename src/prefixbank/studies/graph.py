@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, assert_never
+from typing import Literal, Protocol, assert_never
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from prefixbank.artifacts.embeddings import Join
 from prefixbank.artifacts.encoder import encoder_of
 from prefixbank.artifacts.source_head import all_block_names
 from prefixbank.choices import BankRule
-from prefixbank.config.commands import RunExperimentConfig
+from prefixbank.config.commands import RunExperimentConfig, finetuned_recipe
 from prefixbank.config.schema import (
     BankRecipe,
     CombineConfig,
@@ -27,6 +27,7 @@ from prefixbank.config.schema import (
     PoolingConfig,
     PrefixRecipe,
     TaskConfig,
+    Trained,
     recipe_of,
 )
 from prefixbank.data.encoders.files import EncoderFiles
@@ -54,6 +55,13 @@ RANDOM_SEEDS = 1_000_003
 """Distance between the seeds of two untrained prefixes, which need different start values."""
 
 
+class ChangeRecipe(Protocol):
+    """Returns a recipe changed by settings."""
+
+    def __call__(self, recipe: Trained, overrides: Sequence[str]) -> Trained:
+        """Return `recipe` with `KEY=VALUE` settings changed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """An experiment, with the look-ups that depend on the command's folders.
@@ -66,7 +74,7 @@ class Experiment:
 
     config: RunExperimentConfig
     find_task: Callable[[str], TaskConfig]
-    change: Callable[[PrefixRecipe, Sequence[str]], PrefixRecipe]
+    change: ChangeRecipe
 
     def recipe_for(self, source: str) -> PrefixRecipe:
         """Return the recipe of a source task, with its overrides."""
@@ -143,6 +151,13 @@ class Graph:
         """Return the recipe of a source's deep prefix in an experiment with others."""
         recipe = self.experiment.recipe_for(source)
         return self.experiment.change(recipe, ("prefix.kind=deep", *self.config.experiment.deep))
+
+    @property
+    def finetuned_recipe(self) -> MultitaskRecipe:
+        """The recipe of fine-tuning an encoder."""
+        return self.experiment.change(
+            finetuned_recipe(self.config), self.config.experiment.finetuned
+        )
 
     def named(self, text: str, seed: int) -> str:
         """Return a name with the seed, if there are several."""
@@ -267,14 +282,7 @@ class Graph:
         self, tasks: Sequence[Task], name: str, seed: int, *, published: bool = False
     ) -> Planned:
         """Fine-tune an encoder on tasks; it gets a ref only if it is published."""
-        config = self.config
-        recipe = MultitaskRecipe(
-            multitask=config.multitask,
-            optim=config.finetune,
-            pooling=config.pooling,
-            max_length_tokens=config.max_length_tokens,
-            seed=seed,
-        )
+        recipe = replace(self.finetuned_recipe, seed=seed)
         unit = train_multitask.unit(self.context, tasks, self.files, recipe, name)
         return self.ensure(unit if published else replace(unit, ref=None))
 

@@ -26,7 +26,8 @@ PAIRS: Mapping[ProbePairs, str] = {
 def study_facts(graph: Graph) -> Facts:
     """Return facts about an experiment for its report."""
     config, experiment = graph.config, graph.config.experiment
-    tuned = config.finetune
+    encoders = graph.finetuned_recipe
+    tuned = encoders.optim
     protocol = [
         f"Train rows: {_rows(graph.source(name) for name in experiment.sources)}.",
         (
@@ -40,7 +41,7 @@ def study_facts(graph: Graph) -> Facts:
     if "multitask" in experiment.representations or has_update(experiment):
         fit = (
             f"{_epochs(tuned.epochs)}, batches of {tuned.batch_size}, learning rate {tuned.lr:g}, "
-            f"{config.multitask.sampling} sampling"
+            f"{encoders.multitask.sampling} sampling"
         )
         protocol.append(
             f"Multi-task encoder: all weights, {fit}; the epoch with the best mean of the same "
