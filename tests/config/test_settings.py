@@ -56,13 +56,17 @@ def test_limit_without_words_is_refused():
         describe(Annotated[int, MultipleOf(2)])
 
 
+OVERRIDES = (".overrides", "experiment.deep", "experiment.finetuned")
+"""Settings that hold settings."""
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_every_setting_has_an_example_that_is_accepted(command: Command):
     config = command.settings
     names = [
         name
         for name in full_names(config)
-        if not name.endswith(".overrides") and name != "task.mixture"
+        if not name.endswith(OVERRIDES) and name != "task.mixture"
     ]
     examples = [shlex.split(example(config, name.split(".")))[0] for name in names]
     assert isinstance(compose(config, [*CHOICE.get(command.name, []), *examples]), config)

@@ -23,13 +23,13 @@ def test_segments_go_by_reading_then_layer_then_position():
     layout = layout_of(TWO_BY_TWO, pairs="both", layers=6, hidden_size=5)
     one_reading = [(3, "mean"), (3, "cls"), (1, "mean"), (1, "cls")]
     assert origins(layout) == [
-        (reading, *rest) for reading in ("joint", "separate", "separate") for rest in one_reading
+        (reading, *rest) for reading in ("joint", *["separate"] * 4) for rest in one_reading
     ]
 
 
 def test_every_pass_has_its_layers():
     layout = layout_of(LAST, pairs="separate", layers=6, hidden_size=5, passes=3)
-    assert origins(layout) == [("separate", 6, "max")] * 6
+    assert origins(layout) == [("separate", 6, "max")] * 12
 
 
 @pytest.mark.parametrize(
@@ -49,15 +49,15 @@ def test_layers_have_their_numbers(pooling, layers):
 
 def test_segments_leave_no_gap():
     layout = layout_of(TWO_BY_TWO, pairs="both", layers=6, hidden_size=5, passes=2)
-    assert layout.segments[0].start == 0 and layout.size == 3 * 2 * 4 * 5
+    assert layout.segments[0].start == 0 and layout.size == 5 * 2 * 4 * 5
     assert all(one.start + one.size == after.start for one, after in pairwise(layout.segments))
 
 
 def test_joined_layouts_lie_behind_each_other():
     first = layout_of(TWO_BY_TWO, pairs="joint", layers=6, hidden_size=5)
     joined = side_by_side([first, layout_of(LAST, pairs="both", layers=6, hidden_size=2)])
-    assert [one.start for one in joined.segments] == [0, 5, 10, 15, 20, 22, 24]
-    assert joined.size == 26 and joined.positions == ("mean", "cls", "max")
+    assert [one.start for one in joined.segments] == [0, 5, 10, 15, 20, 22, 24, 26, 28]
+    assert joined.size == 30 and joined.positions == ("mean", "cls", "max")
 
 
 def test_segments_are_taken_out_of_vectors():
@@ -79,7 +79,7 @@ def test_vectors_of_another_size_are_refused():
         layout.take(np.zeros((3, 9)), layout.segments)
 
 
-@pytest.mark.parametrize(("pairs", "parts"), [("joint", 1), ("separate", 2), ("both", 3)])
+@pytest.mark.parametrize(("pairs", "parts"), [("joint", 1), ("separate", 4), ("both", 5)])
 def test_block_of_a_source_has_readings_and_nothing_else_to_choose_from(pairs, parts):
     layout = layout_of_block(6 * parts, pairs)
     assert [(one.start, one.size) for one in layout.segments] == [

@@ -189,6 +189,7 @@ def test_facts_say_how_vectors_were_pooled(context, files):
         "layers": "single",
         "last_k": 4,
         "layer": 1,
+        "norm": "none",
     }
     shared = {"reading": "joint", "layer": 1, "size": 64}
     assert facts["layout"] == [
