@@ -159,7 +159,7 @@ class Ways:
         """Predict with a fine-tuned encoder and one of its heads, on pairs read as in training."""
         heads = load_file(multitask.file("heads.safetensors"))
         head, files = (heads[f"{index}.weight"], heads[f"{index}.bias"]), encoder_of(multitask)
-        pairs = self.graph.config.multitask.pairs
+        pairs = self.graph.finetuned_recipe.multitask.pairs
         return self._by_head(load_plain(multitask), head, source, files=files, pairs=pairs)
 
     def _by_probe(self, source: str) -> np.ndarray:
