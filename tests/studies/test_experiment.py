@@ -228,6 +228,19 @@ def test_report_says_how_pairs_were_read(prepared, copy, pairs, said):
     assert line.startswith("Pairs (similarity): ") and line.endswith(said)
 
 
+@pytest.mark.parametrize(
+    ("setting", "start"),
+    [
+        ("pooling.norm=layer", "Vectors: "),
+        ('experiment.finetuned=["pooling.norm=layer"]', "Multi-task encoder: "),
+    ],
+)
+def test_report_says_what_was_scaled(run, setting, start):
+    report, _ = run("experiment.representations=[plain,multitask]", "finetune.epochs=1", setting)
+    protocol = json.loads(report.entry.file("report.json").read_text(encoding="utf-8"))["protocol"]
+    assert any(line.startswith(start) and "scaled to mean 0" in line for line in protocol)
+
+
 def test_report_of_single_texts_is_silent_about_pairs(run):
     report, _ = run("experiment.representations=[plain]")
     protocol = json.loads(report.entry.file("report.json").read_text(encoding="utf-8"))["protocol"]

@@ -22,6 +22,9 @@ PAIRS: Mapping[ProbePairs, str] = {
     ),
 }
 
+SCALED = "scaled to mean 0 and variance 1"
+"""What `pooling.norm=layer` does to each pooled layer."""
+
 
 def study_facts(graph: Graph) -> Facts:
     """Return facts about an experiment for its report."""
@@ -39,9 +42,11 @@ def study_facts(graph: Graph) -> Facts:
         trained = sorted({_training(graph.deep_recipe(name)) for name in experiment.sources})
         protocol.append(f"Deep prefixes: {'; '.join(trained)}.")
     if "multitask" in experiment.representations or has_update(experiment):
+        apart = ", pairs read apart" if encoders.multitask.pairs == "separate" else ""
+        scaled = f", pooled states {SCALED}" if encoders.pooling.norm == "layer" else ""
         fit = (
             f"{_epochs(tuned.epochs)}, batches of {tuned.batch_size}, learning rate {tuned.lr:g}, "
-            f"{encoders.multitask.sampling} sampling"
+            f"{encoders.multitask.sampling} sampling{apart}{scaled}"
         )
         protocol.append(
             f"Multi-task encoder: all weights, {fit}; the epoch with the best mean of the same "
@@ -110,6 +115,8 @@ def _describe_vectors(graph: Graph) -> str:
     choices = {"position": probe.positions, "layer": probe.layers}
     chosen = " and ".join(name for name, choice in choices.items() if choice == "best")
     said = f"{_describe_positions(graph)} of {_describe_layers(graph)}"
+    if graph.probe_pooling.norm == "layer":
+        said += f", {SCALED}"
     return f"{said}; cross-validation on train chooses the {chosen}" if chosen else said
 
 
