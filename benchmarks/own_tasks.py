@@ -23,26 +23,20 @@ has no gain alone.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.numpy import load_file
 
+from benchmarks.studies import run_study
 from prefixbank.artifacts.bank import bank_of_one, pooling_from, read_bank
 from prefixbank.artifacts.encoder import encoder_of, load_plain
 from prefixbank.artifacts.prefix import TENSORS
 from prefixbank.artifacts.tensors import prefix_from, read_tensors
 from prefixbank.choices import SourcePairs
-from prefixbank.commands.functions import experiment_of
-from prefixbank.commands.invocation import Invocation
-from prefixbank.config.commands import RunExperimentConfig
-from prefixbank.config.compose import compose
 from prefixbank.config.schema import EmbedRecipe
 from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
@@ -54,7 +48,6 @@ from prefixbank.core.training.heads import predictions_of
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.task import Task
-from prefixbank.runtime.events import Event
 from prefixbank.steps.embed.rows import embed_rows
 from prefixbank.store.artifact import Entry
 from prefixbank.studies.graph import Graph
@@ -253,31 +246,8 @@ def measure(graph: Graph) -> dict[str, Any]:
     }
 
 
-def show(event: Event) -> None:
-    """Print what is made."""
-    if event.kind in ("miss", "done"):
-        print(f"{event.step} {event.name} {event.kind} {event.text}", flush=True)
-
-
-def main() -> None:
-    """Parse, measure, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("settings", nargs="+", help="KEY=VALUE, as of prefixbank run")
-    parser.add_argument("--store")
-    parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
-    config = compose(RunExperimentConfig, asked.settings)
-    invocation = Invocation(store=asked.store, emit=show)
-    with invocation.context(config.run) as context:
-        result = measure(Graph(context=context, experiment=experiment_of(config, invocation)))
-    text = json.dumps(result, indent=1) + "\n"
-    if asked.out is not None:
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.write_text(text, encoding="utf-8")
-    print(text, end="")
-
-
 if __name__ == "__main__":
-    main()
+    run_study(
+        __doc__,
+        lambda context, experiment: measure(Graph(context=context, experiment=experiment)),
+    )

@@ -15,21 +15,15 @@ about two of them says nothing.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.studies import run_study
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.commands.functions import experiment_of
-from prefixbank.commands.invocation import Invocation
-from prefixbank.config.commands import RunExperimentConfig
-from prefixbank.config.compose import compose
-from prefixbank.runtime.events import Event
+from prefixbank.runtime.context import Context
 from prefixbank.studies.graph import Experiment, Graph
 
 CHANGES: tuple[tuple[str, ...], ...] = (
@@ -104,43 +98,22 @@ def table_of(
     return sorted(table, key=lambda row: -row["mean"])
 
 
-def show(event: Event) -> None:
-    """Print what is made."""
-    if event.kind == "done":
-        print(f"{event.name} {event.text}", flush=True)
-
-
-def main() -> None:
-    """Parse, train, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("settings", nargs="+", help="KEY=VALUE, as of prefixbank run")
-    parser.add_argument("--store")
-    parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
-    config = compose(RunExperimentConfig, asked.settings)
-    invocation = Invocation(store=asked.store, emit=show)
+def search(context: Context, experiment: Experiment) -> dict[str, Any]:
+    """Train with each change, and return the table."""
+    settings = experiment.config.experiment
     found: dict[str, dict[str, dict[str, float]]] = {}
-    with invocation.context(config.run) as context:
-        experiment = experiment_of(config, invocation)
-        for settings in CHANGES:
-            print(" ".join(settings) or "none", flush=True)
-            graph = Graph(context=context, experiment=changed(experiment, settings))
-            found[" ".join(settings)] = scores_of(graph, config.experiment.seeds[0])
-        rows = {name: len(graph.source(name).validation) for name in config.experiment.sources}
-    result = {
-        "experiment": config.experiment.name,
-        "settings": asked.settings,
+    for change in CHANGES:
+        print(" ".join(change) or "none", flush=True)
+        graph = Graph(context=context, experiment=changed(experiment, change))
+        found[" ".join(change)] = scores_of(graph, settings.seeds[0])
+    rows = {name: len(graph.source(name).validation) for name in settings.sources}
+    return {
+        "experiment": settings.name,
+        "encoder": graph.files.label,
         "validation_rows": rows,
         "table": table_of(found, rows),
     }
-    text = json.dumps(result, indent=1) + "\n"
-    if asked.out is not None:
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.write_text(text, encoding="utf-8")
-    print(text, end="")
 
 
 if __name__ == "__main__":
-    main()
+    run_study(__doc__, search)
