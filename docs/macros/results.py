@@ -48,7 +48,7 @@ def starter_scores() -> str:
             name,
             row.get("metric", ""),
             *(interval(row["columns"][column]) for column in columns),
-            *(difference(row["differences"][column]) for column in others),
+            *(difference(row["differences"][found["baseline"]][column]) for column in others),
         ]
         for name in (*found["targets"], "mean")
         for row in [found["rows"][name]]
