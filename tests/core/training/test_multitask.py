@@ -222,10 +222,12 @@ def test_single_task_equals_a_plain_fine_tuning_loop(monkeypatch: pytest.MonkeyP
         loss.backward()
         torch.nn.utils.clip_grad_norm_([*model.parameters(), *head.parameters()], 1.0)
         optimizer.step()
-    assert (
-        max(distance(result.encoder[name], tensor) for name, tensor in model.state_dict().items())
-        < 1e-5
-    )
+    # A bias of all keys shifts all scores alike: its gradient is rounding, which AdamW scales up.
+    compared = {
+        name: tensor for name, tensor in model.state_dict().items() if "key.bias" not in name
+    }
+    assert len(compared) == len(model.state_dict()) - SHAPE.num_layers
+    assert max(distance(result.encoder[name], tensor) for name, tensor in compared.items()) < 1e-5
     assert distance(result.heads[0][0], head.weight) < 1e-5 and losses_of(result)[
         -1
     ] == pytest.approx(float(loss.detach()), abs=1e-5)

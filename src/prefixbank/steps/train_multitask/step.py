@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 STEP = "train-multitask"
-VERSION = 1  # 1: first
+VERSION = 2  # 1: first; 2: AdamW in one pass over each tensor, different last digits
 
 
 def unit(

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 STEP, EARLY_STEP = "train-prefix", "task-embedding"
 # 1: first; 2: result.json counts the rows that training processed; 3: soft prompts, start values,
-# task embeddings; 4: read-outs, pairs read apart; 5: faster matrix products, different last digits.
-VERSION = 5
+# task embeddings; 4: read-outs, pairs read apart; 5: faster matrix products, different last digits;
+# 6: AdamW in one pass over each tensor, different last digits.
+VERSION = 6
 
 
 @dataclass(frozen=True, kw_only=True)
