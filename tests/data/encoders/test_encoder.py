@@ -22,6 +22,7 @@ from transformers import (
     AttentionMaskInterface,
     AutoModel,
     BertForMaskedLM,
+    BertModel,
     PreTrainedTokenizerFast,
 )
 from transformers.masking_utils import eager_mask
@@ -45,6 +46,7 @@ from tests.data.encoders.models import (
     MAX_TOKENS,
     REFUSED,
     WORDS,
+    Family,
     bare_llama,
     change_json,
     files_in,
@@ -410,6 +412,37 @@ def test_checkpoint_that_lacks_weights_is_refused(tmp_path: Path):
         EncoderError, match=r"toy lacks 16 weights of BertModel, such as encoder\.layer\.3\."
     ):
         load_encoder(files_in(folder), "cpu")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weight_that_is_no_number_is_refused(tmp_path: Path, value: float):
+    model = FAMILIES["BERT"].build()
+    model.encoder.layer[1].output.dense.weight.data[0, 0] = value
+    write_encoder(tmp_path)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(
+        EncoderError, match=r"NaN or infinity in 1 weights of .*encoder\.layer\.1\.output\.dense"
+    ):
+        load_encoder(files_in(tmp_path), "cpu")
+
+
+def test_token_without_an_embedding_is_refused(tmp_path: Path):
+    tokenizer = new_tokenizer()
+    tokenizer.add_tokens(["added"])
+    count = len(WORDS)
+    with pytest.raises(EncoderError, match=f"has {count + 1} tokens, its model {count} embeddings"):
+        load_encoder(files_in(write_encoder(tmp_path, tokenizer=tokenizer)), "cpu")
+
+
+def test_model_of_one_token_type_reads_pairs(tmp_path: Path):
+    one = Family(model="BertModel", config="BertConfig", more={"type_vocab_size": 1})
+    encoder = load_encoder(files_in(write_encoder(tmp_path, one)), "cpu")
+    (batch,) = budget_batches(encoder.tokenize(["a text"], ["good"], MAX_TOKENS), 1000)
+    assert set(batch.inputs) == {"input_ids", "attention_mask"}
+    theirs = BertModel.from_pretrained(tmp_path, add_pooling_layer=False).eval()
+    with torch.no_grad():
+        expected = theirs(**batch.inputs).last_hidden_state
+    assert distance(states_of(encoder, dict(batch.inputs))[-1], expected) < 1e-5
 
 
 def test_tokenizer_without_padding_is_refused(tmp_path: Path):

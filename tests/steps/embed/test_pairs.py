@@ -21,9 +21,10 @@ from prefixbank.commands.invocation import Invocation
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig
 from prefixbank.core.combine import Bank
+from prefixbank.core.embed import embed_batches
 from prefixbank.core.pairs import pair_features
 from prefixbank.data.corpus.texts import Texts
-from prefixbank.errors import UsageError
+from prefixbank.errors import EncoderError, UsageError
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.session import Session
 from prefixbank.steps.embed import make as embed_parts
@@ -245,3 +246,15 @@ def test_loaded_bank_reads_pairs_as_its_recipe_says(context):
     )
     with pytest.raises(UsageError, match="single texts"):
         bank.embed(FIRST)
+
+
+@pytest.mark.parametrize("pairs", ["joint", "separate"])
+def test_vector_that_is_no_number_is_refused_with_its_text(read, monkeypatch, pairs):
+    def overflowing(*arguments, **settings):
+        blocks = embed_batches(*arguments, **settings)
+        blocks[0][2, 1] = np.inf
+        return blocks
+
+    monkeypatch.setattr(vectors, "embed_batches", overflowing)
+    with pytest.raises(EncoderError, match=r"1 of \d texts are not finite, .*'warm'"):
+        read(PAIRS, pairs=pairs)

@@ -19,6 +19,7 @@ from prefixbank.core.attention.prefix_attention import (
     Slots,
     trace_attention,
 )
+from prefixbank.core.prompt import word_table
 from prefixbank.core.shapes import EncoderShape
 from prefixbank.data.encoders.batches import Tokens, tokenize
 from prefixbank.data.encoders.files import EncoderFiles
@@ -99,11 +100,12 @@ def load_encoder(files: EncoderFiles, device: str) -> Encoder:
     transformers_logging.disable_progress_bar()
     tokenizer = _load_tokenizer(files)
     model, missing = _load_model(files)
+    _check_tokens(model, tokenizer, files)
     calls = _trace(model, tokenizer, files)
     if layers := files.origin.layers:
         keep_layers(model, calls, layers, check_inputs(tokenizer, CHECK_TEXTS), files.label)
         calls = calls[:layers]
-    _check_complete(model, missing, files)
+    _check_weights(model, missing, files)
     shape = _shape(model, tokenizer, calls, files)
     _check_prefix_and_padding(model, tokenizer, shape, files)
     return Encoder(
@@ -162,16 +164,45 @@ def _load_model(files: EncoderFiles) -> tuple[nn.Module, set[str]]:
     return model.eval().requires_grad_(False), set(report["missing_keys"])
 
 
-def _check_complete(model: nn.Module, missing: set[str], files: EncoderFiles) -> None:
-    """Refuse a model some of whose weights were not in the files; dropped ones need not be."""
-    lacking = sorted(missing & model.state_dict().keys())
-    if lacking:
+def _check_tokens(model: nn.Module, tokenizer: Any, files: EncoderFiles) -> None:
+    """Refuse a tokenizer with tokens that the model has no embedding for.
+
+    Where the model has one token type, it takes it by itself, so the tokenizer gives none.
+    """
+    tokens, rows = max(tokenizer.get_vocab().values()) + 1, len(word_table(model))
+    if tokens > rows:
         raise EncoderError(
-            f"{files.label} lacks {len(lacking)} weights of {type(model).__name__}, such as "
-            f"{lacking[0]}",
-            expected="a checkpoint of the whole encoder",
-            fix="use the folder or hub id of the pre-trained model itself",
+            f"the tokenizer of {files.label} has {tokens} tokens, its model {rows} embeddings",
+            expected="an embedding for each token",
+            fix=(
+                "save the tokenizer that belongs to the model, or "
+                "model.resize_token_embeddings(len(tokenizer)) and save the model again"
+            ),
         )
+    if getattr(model.config, "type_vocab_size", None) == 1:
+        tokenizer.model_input_names = [
+            name for name in tokenizer.model_input_names if name != "token_type_ids"
+        ]
+
+
+def _check_weights(model: nn.Module, missing: set[str], files: EncoderFiles) -> None:
+    """Refuse a model with weights that the files lack, or that are not finite numbers.
+
+    What was dropped with its layer need not be there.
+    """
+    state = model.state_dict()
+    broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+    for names, what in (
+        (sorted(missing & state.keys()), "lacks"),
+        (broken, "has NaN or infinity in"),
+    ):
+        if names:
+            raise EncoderError(
+                f"{files.label} {what} {len(names)} weights of {type(model).__name__}, such as "
+                f"{names[0]}",
+                expected="a checkpoint of the whole encoder, in finite numbers",
+                fix="use the folder or hub id of the pre-trained model itself",
+            )
 
 
 def _unreadable(files: EncoderFiles, part: str, error: Exception) -> EncoderError:
@@ -239,7 +270,8 @@ def _check_prefix_and_padding(
         single = model(**alone, attention_calls=[], prefix_slots=slots).last_hidden_state[0]
         inside = model(**padded, attention_calls=[], prefix_slots=slots).last_hidden_state[0][real]
     change, drift = float((plain - single).abs().max()), float((single - inside).abs().max())
-    if change <= TOLERANCE or drift > TOLERANCE * max(1.0, float(single.abs().max())):
+    # Comparisons with NaN are false.
+    if not (change > TOLERANCE and drift <= TOLERANCE * max(1.0, float(single.abs().max()))):
         raise EncoderError(
             f"the self-check of {files.label} failed: a random prefix changes the output by "
             f"{change:.1e}, padding by {drift:.1e}",

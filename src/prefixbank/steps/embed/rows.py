@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from prefixbank.core.pairs import pair_features
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.batches import budget_batches
 from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.errors import EncoderError
 from prefixbank.runtime.device import check_precision, memory_errors, open_device
 from prefixbank.runtime.session import Session
 from prefixbank.steps.embed.spec import check_pairs
@@ -38,6 +40,7 @@ def embed_rows(
     Raises:
         UsageError: `pairs` needs second texts, and there are none.
         DeviceError: the device does not have the precision, or its memory is too small.
+        EncoderError: a vector is not finite.
     """
     device = open_device(session.run)
     check_precision(device.name, recipe.precision, setting="precision")
@@ -62,6 +65,7 @@ def embed_rows(
                 workers=device.embed_workers,
                 on_rows=on_texts,
             )
+        _check_finite(vectors, texts, files, recipe)
         return vectors, tokens.cut
 
     if rows.pairs is None or recipe.pairs == "joint":
@@ -82,6 +86,26 @@ def embed_rows(
             cut | cut_joint,
         )
     return features, cut
+
+
+def _check_finite(
+    vectors: Sequence[np.ndarray], texts: Sequence[str], files: EncoderFiles, recipe: EmbedRecipe
+) -> None:
+    """Refuse vectors with NaN or infinity, which no probe and no search can use."""
+    bad = np.any([~np.isfinite(block).all(axis=1) for block in vectors], axis=0)
+    if not bad.any():
+        return
+    text = texts[int(bad.argmax())]
+    raise EncoderError(
+        f"the vectors of {int(bad.sum())} of {len(texts)} texts are not finite, the first that of "
+        f"{textwrap.shorten(text, 40)!r}",
+        expected=f"finite numbers from {files.label} and its prefixes in {recipe.precision}",
+        fix=(
+            "train the prefixes again with a lower optim.lr, or use another encoder"
+            if recipe.precision == "fp32"
+            else "precision=fp32"
+        ),
+    )
 
 
 def _kind_of(bank: Bank | BlockBank) -> PrefixKind:
