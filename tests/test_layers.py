@@ -25,7 +25,7 @@ LAYERS = (
     ("artifacts", "runtime"),
     ("data", "drivers"),
     ("config", "core", "store"),
-    ("env",),
+    ("env", "names"),
     ("choices", "errors"),
 )
 """The rooms of the package, the uppermost first. One imports itself and what stands below it."""
@@ -111,7 +111,7 @@ RULES = (
             "hydra",
             "omegaconf",
             "yaml",
-            *ours("choices", "config", "errors"),
+            *ours("choices", "config", "errors", "names"),
         ),
     ),
     Rule(who="core/*", banned=INPUT_OUTPUT),

@@ -121,9 +121,27 @@ def test_conf_dir_that_is_no_folder_is_refused(cli, tmp_path):
     )
 
 
-def test_name_that_cannot_be_a_ref_is_refused_before_training(cli):
-    fault = cli.expect_fault(2, *train(cli, "name=a/b"))
-    assert "'a/b' cannot be used" in fault.what and "done" not in fault.fix
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train-prefix", "task=polarity", "encoder=tiny"),
+        ("train-multitask", "tasks=[polarity]", "encoder=tiny"),
+        ("combine", "prefixes=[alpha]"),
+        ("embed", "bank=demo", "corpus.path=none.txt"),
+        ("probe", "bank=demo", "task=polarity"),
+        ("transfer", "combine", "task=polarity"),
+        ("transfer", "retrieve", "task=polarity"),
+    ],
+    ids=" ".join,
+)
+def test_name_that_cannot_be_a_ref_is_refused_before_any_work(cli, arguments):
+    fault = cli.expect_fault(2, *arguments, "name=a/b")
+    assert fault.what == "name = 'a/b'" and fault.fix == "name=a-b"
+
+
+def test_experiment_that_cannot_be_a_ref_is_refused_before_any_work(cli):
+    fault = cli.expect_fault(2, "run", "experiment=smoke", "experiment.name=a b")
+    assert fault.fix == "experiment.name=a-b"
 
 
 def test_length_beyond_the_encoders_positions_is_refused(cli):

@@ -116,7 +116,7 @@ def only_fault(
                 "task.splits.train=train",
             ),
         ),
-        ("name=null", ("name = null", "text", "name=text")),
+        ("encoder.revision=null", ("encoder.revision = null", "text", "encoder.revision=main")),
         (
             "pooling.position=men",
             (

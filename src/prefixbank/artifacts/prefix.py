@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from prefixbank.names import is_name
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
-from prefixbank.store.names import is_name
 from prefixbank.store.store import Store
 
 SCORE, PREDICTIONS = "score.json", "predictions.safetensors"

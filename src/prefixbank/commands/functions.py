@@ -7,7 +7,6 @@ reads the table of commands, loads none of them.
 from __future__ import annotations
 
 import io
-import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -39,6 +38,7 @@ from prefixbank.config.schema import (
     recipe_of,
 )
 from prefixbank.errors import UsageError
+from prefixbank.names import as_name
 
 if TYPE_CHECKING:
     from prefixbank.data.tasks.task import Task
@@ -290,7 +290,7 @@ def _name_of_file(path: str) -> str:
 
     Standard input is `stdin`.
     """
-    return re.sub(r"[^A-Za-z0-9._@-]+", "-", Path(path).stem).lstrip(".@-") or "stdin"
+    return as_name(Path(path).stem, empty="stdin")
 
 
 def _name_of_bank(bank: str) -> str:

@@ -33,6 +33,7 @@ from prefixbank.config.schema import (
     PrefixRecipe,
     ProbeConfig,
     ProbeRecipe,
+    RefName,
     TaskConfig,
 )
 
@@ -54,7 +55,7 @@ class TrainPrefixConfig(PrefixRecipe, CommandConfig):
     """`prefixbank train-prefix`."""
 
     command = "train-prefix"
-    name: str = ""
+    name: RefName = ""
     """Ref to set: `prefix/<name>`; empty: the name of the task."""
     task: TaskConfig = field(default_factory=TaskConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -87,7 +88,7 @@ class TransferRetrieveConfig(TransferSimilarConfig):
     """
 
     command = "transfer retrieve"
-    name: str = ""
+    name: RefName = ""
     """Ref to set: `prefix/<name>`; empty: the name of the task."""
     method: Method = "best_of_k"
     """What the training starts from: `best_of_k` tries each of the k most similar prefixes and
@@ -105,7 +106,7 @@ class TransferCombineConfig(TransferSimilarConfig):
     """
 
     command = "transfer combine"
-    name: str = ""
+    name: RefName = ""
     """Ref to set: `bank/<name>`; empty: `<task>-similar`."""
     k: Count = 3
     """How many of the most similar prefixes to take."""
@@ -120,7 +121,7 @@ class TrainMultitaskConfig(MultitaskRecipe, CommandConfig):
     """`prefixbank train-multitask`."""
 
     command = "train-multitask"
-    name: str = ""
+    name: RefName = ""
     """Ref to set: `multitask/<name>`; empty: the names of the tasks, joined."""
     tasks: tuple[str, ...] = ()
     """Tasks by name: YAML files in `conf/task`, or task folders in `run.data_root`."""
@@ -133,7 +134,7 @@ class CombineCommandConfig(BankRecipe, CommandConfig):
     """`prefixbank combine`."""
 
     command = "combine"
-    name: str = ""
+    name: RefName = ""
     """Ref to set: `bank/<name>`."""
     prefixes: tuple[str, ...] = ()
     """Prefixes in order, by ref (`prefix/sst2`), name (`sst2`) or key."""
@@ -165,7 +166,7 @@ class EmbedConfig(EmbedRecipe, CommandConfig):
     bank: str = ""
     """Bank by ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder, `none`
     the plain encoder."""
-    name: str = ""
+    name: RefName = ""
     """Ref to set: `embeddings/<name>`; empty: the name of the corpus file, `@`, the name of the
     bank."""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
@@ -205,7 +206,7 @@ class ProbeCommandConfig(ProbeRecipe, CommandConfig):
     bank: str = ""
     """Bank by ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder, `none`
     the plain encoder."""
-    name: str = ""
+    name: RefName = ""
     """Ref to set: `probe/<name>`; empty: the name of the task, `@`, the name of the bank."""
     task: TaskConfig = field(default_factory=TaskConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -250,7 +251,7 @@ class TransferConfig:
 class ExperimentConfig:
     """What a whole study trains, probes and compares."""
 
-    name: str = ""
+    name: RefName = ""
     """Name of the study, and of its report and banks."""
     sources: tuple[str, ...] = ()
     """Source tasks by name. A prefix is trained on each."""

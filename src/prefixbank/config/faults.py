@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from prefixbank.config.commands import CommandConfig
-from prefixbank.config.schema import STRICT
+from prefixbank.config.schema import STRICT, RefName
 from prefixbank.config.settings import (
     SettingPath,
     alternatives,
@@ -24,6 +24,7 @@ from prefixbank.config.settings import (
     written,
 )
 from prefixbank.errors import Faults, UsageError
+from prefixbank.names import as_name
 
 Origin = Callable[[SettingPath], Path | None]
 """Returns the YAML file that set the value at a path, or `None` if the command line did."""
@@ -192,7 +193,7 @@ def list_of_runs(config: type[CommandConfig], key: str, text: str) -> UsageError
         )
     if list_in(hint) is not None and bare:
         fix += "    or, as one list: " + shlex.quote(f"{key}=[{text}]")
-    if hint is str and bare:
+    if hint in (str, RefName) and bare:
         fix += "    or, as one text: " + shlex.quote(f'{key}="{text}"')
     return UsageError(
         f"{key}={text} asks for several runs",
@@ -275,7 +276,7 @@ def _wrong_value(config: type, path: SettingPath, value: Any, file: Path | None)
     if file is None:
         return UsageError(f"{_shown(path)} = {shown}", expected=expected, fix=fix)
     fix = f"correct {file}, or override it: {fix}"
-    if hint_at(config, path) is str and isinstance(value, bool | int | float):
+    if hint_at(config, path) in (str, RefName) and isinstance(value, bool | int | float):
         fix = f"put it in quotes in {file}"
         expected += (
             " (without quotes YAML reads yes, no, on and off as true and false)"
@@ -288,9 +289,11 @@ def _wrong_value(config: type, path: SettingPath, value: Any, file: Path | None)
 def _fix_value(config: type, path: SettingPath, value: Any) -> str:
     """Return an override that would be accepted.
 
-    The value in brackets, the option with a similar name, or else an example.
+    The value in brackets, the option with a similar name, a name like it, or else an example.
     """
     hint, name = hint_at(config, path), ".".join(map(str, path))
+    if hint == RefName and isinstance(value, str):
+        return f"{name}={as_name(value, empty='name')}"
     listed = list_in(hint)
     if listed is not None and _is_valid(get_args(listed)[0], value):
         return shlex.quote(f"{name}=[{written(value)}]")

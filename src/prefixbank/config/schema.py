@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import field, fields, is_dataclass, replace
 from typing import Annotated, Any, ClassVar, TypeVar, cast, get_args
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, Predicate
 from pydantic import ConfigDict, field_validator
 from pydantic.dataclasses import dataclass
 
@@ -55,7 +55,9 @@ from prefixbank.choices import (
     VectorType,
 )
 from prefixbank.errors import UsageError, raise_faults
+from prefixbank.names import is_name_or_empty
 
+RefName = Annotated[str, Predicate(is_name_or_empty)]
 Count = Annotated[int, Ge(1)]
 Natural = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prefixbank.errors import PrefixbankError
+from prefixbank.names import check_name
 from prefixbank.runtime.events import Emit, Event
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, diff_documents, key_of
-from prefixbank.store.names import check_name
 from prefixbank.store.store import Store
 
 REASONS_SHOWN = 3

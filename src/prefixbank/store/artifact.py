@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from prefixbank.errors import DamagedError, UsageError
+from prefixbank.names import is_file_name
 from prefixbank.store.faults import damaged, storage_errors
 from prefixbank.store.files import flush, is_there, regular_files, sha256_of, walk, write_flushed
 from prefixbank.store.key import JSON, canonical_json, key_of, shorten
-from prefixbank.store.names import is_file_name
 
 ENTRY_FILE = "entry.json"
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from prefixbank.names import is_key
 from prefixbank.store.artifact import Entry, entry_if_there
 from prefixbank.store.faults import storage_errors
 from prefixbank.store.files import discard, is_there, last_change_ns, tree_size_bytes
 from prefixbank.store.key import canonical_json
 from prefixbank.store.layout import Layout
 from prefixbank.store.locks import is_locked, lock_if_free
-from prefixbank.store.names import is_key
 from prefixbank.store.refs import all_refs
 
 _HEX_RUN = re.compile(r"[0-9a-f]{32,}")

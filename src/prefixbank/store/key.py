@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any, Final
 
-from prefixbank.store.names import check_name
+from prefixbank.names import check_name
 
 SCHEMA = 1
 """Version of the document's form. History: 1 first form."""

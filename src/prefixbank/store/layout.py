@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from prefixbank.errors import StoreError
+from prefixbank.names import check_key, check_name, is_key, is_name
 from prefixbank.store.faults import storage_errors
 from prefixbank.store.files import fresh_token, is_there, write_at_once
-from prefixbank.store.names import check_key, check_name, is_key, is_name
 
 LAYOUT_VERSION = 1
 """History: 1 first layout."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prefixbank.errors import DamagedError, UsageError
+from prefixbank.names import is_key
 from prefixbank.store.faults import storage_errors
 from prefixbank.store.files import flush, fresh_token, touch, write_at_once
 from prefixbank.store.key import shorten
 from prefixbank.store.layout import Layout
-from prefixbank.store.names import is_key
 
 PIN = "pin"
 """Kind of the refs that only keep an entry from gc. Their name is the key."""

@@ -6,10 +6,10 @@ import re
 from typing import NoReturn
 
 from prefixbank.errors import DamagedError, UsageError, did_you_mean
+from prefixbank.names import is_name
 from prefixbank.store.artifact import Entry, entry_at
 from prefixbank.store.key import KEY_LENGTH, shorten
 from prefixbank.store.layout import Layout
-from prefixbank.store.names import is_name
 from prefixbank.store.refs import PIN, Ref, all_refs, read_ref
 
 MIN_SHORT_LENGTH = 6

@@ -50,6 +50,20 @@ def test_csv_keeps_label_strings_as_written(tmp_path: Path):
     assert load(tmp_path, "t.csv").labels == ("012", "1.50", "NA", "no", "true")
 
 
+def test_name_of_a_task_is_like_that_of_its_folder(tmp_path: Path):
+    folder = tmp_path / "mein t\u00e4sk (2)"
+    folder.mkdir()
+    write_lines(folder / "t.csv", "text,label", "a,x", "b,y")
+    assert load(folder, "t.csv").name == "mein-t-sk-2"
+    assert load(folder, "t.csv", name="tickets").name == "tickets"
+
+
+def test_name_of_a_task_that_no_artifact_can_have_is_refused(tmp_path: Path):
+    write_lines(tmp_path / "t.csv", "text,label", "a,x", "b,y")
+    found = faults(tmp_path, "t.csv", name="a b")
+    assert "task name 'a b' cannot be used" in found and "fix: task.name=a-b" in found
+
+
 def test_csv_reads_quoted_commas_quotes_and_line_breaks(tmp_path: Path):
     write_lines(tmp_path / "t.csv", "label,text", '0,"a, ""b""\nc"', "1,d")
     assert load(tmp_path, "t.csv").train.texts == ('a, "b"\nc', "d")

@@ -20,6 +20,7 @@ from prefixbank.data.tasks.read_hub import read_hub
 from prefixbank.data.tasks.splits import SEED, SHARES, hold_out, sample, strata_of
 from prefixbank.data.tasks.task import SPLITS, Examples, Task
 from prefixbank.errors import DataError, raise_faults
+from prefixbank.names import as_name, check_name
 
 
 def load_task(config: TaskConfig, *, data_root: str = "") -> Task:
@@ -70,12 +71,14 @@ def load_task(config: TaskConfig, *, data_root: str = "") -> Task:
 
 
 def task_name(config: TaskConfig) -> str:
-    """Return the task's name, by default that of its folder or hub repository.
+    """Return the task's name, by default one like that of its folder or hub repository.
 
     Raises:
         DataError: there is none of these.
+        UsageError: a name that artifacts cannot have.
     """
     if config.name:
+        check_name("task", config.name, setting="task.name")
         return config.name
     name = (
         config.hub_id.rpartition("/")[2]
@@ -90,7 +93,7 @@ def task_name(config: TaskConfig) -> str:
             expected="the name or the folder of a task",
             fix="task=sst2    or task=folder task.path=FOLDER",
         )
-    return name
+    return as_name(name, empty="task")
 
 
 def _folder(config: TaskConfig) -> Path:
