@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import field, fields, is_dataclass, replace
 from typing import Annotated, Any, ClassVar, TypeVar, cast, get_args
 
-from annotated_types import Ge, Gt, Le, Lt, Predicate
+from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate
 from pydantic import ConfigDict, field_validator
 from pydantic.dataclasses import dataclass
 
@@ -107,7 +107,7 @@ class ColumnNames:
     """Which column holds what. `SETTINGS` has the name of each in error messages."""
 
     SETTINGS: ClassVar[dict[str, str]] = {
-        name: f"task.columns.{name}" for name in ("text", "text_pair", "label")
+        name: f"task.columns.{name}" for name in ("text", "text_pair", "label", "labels")
     }
     text: str = "text"
     """Column of the text, or of the first text of a pair."""
@@ -115,6 +115,9 @@ class ColumnNames:
     """Column of the second text of a pair; empty: single texts."""
     label: str = "label"
     """Column of the label."""
+    labels: tuple[str, ...] = ()
+    """Of a multilabel task with a column of 0 and 1 for each label: these columns, in place of
+    `label`. They name the labels."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -141,6 +144,9 @@ class TaskConfig:
     labels: tuple[str, ...] = ()
     """Label names in order; empty: those that the data set declares, else the labels of the train
     split, sorted."""
+    label_separator: Annotated[str, MinLen(1)] = "|"
+    """Stands between the labels of a multilabel row that are written as text: `a|b`. Lists as text,
+    such as `["a", "b"]`, are read as well."""
     splits: SplitNames = field(default_factory=SplitNames)
     columns: ColumnNames = field(default_factory=ColumnNames)
     max_rows: Natural = 0

@@ -10,7 +10,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Le, Lt, Predicate
+from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate
 
 from prefixbank.names import DESCRIPTION, is_name_or_empty
 
@@ -125,6 +125,8 @@ def _limit(limit: Any) -> str:
             return f"of at most {le}"
         case Lt(lt):
             return f"less than {lt}"
+        case MinLen(1):
+            return "of at least one character"
         case Predicate() if limit.func is is_name_or_empty:
             return f"of {DESCRIPTION}"
         case _:

@@ -110,7 +110,9 @@ def _row_and_value(row: int, value: object) -> str:
 
 def columns_in_use(columns: ColumnNames) -> dict[str, str]:
     """Return setting name to column name, for the columns that are in use."""
-    names = {"text": columns.text, "text_pair": columns.text_pair, "label": columns.label}
+    of_label = {f"labels.{index}": name for index, name in enumerate(columns.labels)}
+    names = {"text": columns.text, "text_pair": columns.text_pair}
+    names |= of_label or {"label": columns.label}
     return {setting: name for setting, name in names.items() if name}
 
 
@@ -124,7 +126,7 @@ def missing_columns(where: str, columns: ColumnNames, present: Sequence[str]) ->
             what = f"{where} has {present.count(name)} columns called '{name}'"
         else:
             continue
-        called = columns.SETTINGS[setting]
+        called = columns.SETTINGS[setting.partition(".")[0]]
         expected = (
             f"one column for {called}; the columns there are: {', '.join(present) or '(none)'}"
         )

@@ -157,8 +157,11 @@ def test_label_becomes_an_index(
         ([["c", "a"], [], ["b"]], ("a", "b", "c")),
         (["c| a", "", "b"], ("a", "b", "c")),
         (["c|a", "", "b"], ()),
+        (['["c", "a"]', "[]", '["b"]'], ()),
+        (["['c', 'a']", "", "b"], ()),
+        (["[2, 0]", "[]", "b"], ("a", "b", "c")),
     ],
-    ids=["indices", "names", "joined names", "found names"],
+    ids=["indices", "names", "joined names", "found names", "JSON", "Python", "listed indices"],
 )
 def test_multilabel_rows_become_zeros_and_ones(
     tmp_path: Path, labels: list[Any], declared: tuple[str, ...]
@@ -168,6 +171,73 @@ def test_multilabel_rows_become_zeros_and_ones(
         tmp_path, "t.parquet", labels=declared, kind="multilabel", metric="macro_f1"
     ).train.labels
     assert (found.dtype, found.tolist()) == (np.uint8, [[1, 0, 1], [0, 0, 0], [0, 1, 0]])
+
+
+SETS: dict[str, Any] = {"kind": "multilabel", "metric": "macro_f1"}
+
+
+def test_labels_of_a_row_are_separated_as_the_settings_say(tmp_path: Path):
+    write_lines(tmp_path / "t.csv", "text,label", "x,c; a", "y,", "z,b", "w,[x] | y;b")
+    labels = ("a", "b", "c", "[x] | y")
+    task = load(tmp_path, "t.csv", label_separator=";", labels=labels, **SETS)
+    assert task.train.labels.tolist() == [
+        [1, 0, 1, 0],
+        [0, 0, 0, 0],
+        [0, 1, 0, 0],
+        [0, 1, 0, 1],
+    ]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [("0,1,1", "0,0,0", "1,0,1"), ("False,True,True", "false,FALSE,0.0", "1.0,0,true")],
+    ids=["numbers", "words"],
+)
+def test_a_column_for_each_label_names_it(tmp_path: Path, rows: tuple[str, ...]):
+    lines = [f"{text},{row}" for text, row in zip("xyz", rows, strict=True)]
+    write_lines(tmp_path / "t.csv", "text,noise,food,room", *lines)
+    columns = ColumnNames(labels=("food", "room", "noise"))
+    task = load(tmp_path, "t.csv", columns=columns, **SETS)
+    assert task.labels == ("food", "room", "noise")
+    assert task.train.labels.tolist() == [[1, 1, 0], [0, 0, 0], [0, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (SETS, "column 'food': row 2 'yes', row 3 ''"),
+        ({**SETS, "labels": ("a", "b")}, "both task.columns.labels and task.labels"),
+        ({}, "fix: task.kind=multilabel"),
+    ],
+    ids=["values", "labels", "kind"],
+)
+def test_wrong_column_for_each_label_is_named(tmp_path: Path, settings: dict[str, Any], said: str):
+    write_lines(tmp_path / "t.csv", "text,food,room", "x,1,0", "y,yes,0", "z,,1")
+    found = faults(tmp_path, "t.csv", columns=ColumnNames(labels=("food", "room")), **settings)
+    assert said in found
+
+
+def test_missing_column_of_a_label_is_named(tmp_path: Path):
+    write_lines(tmp_path / "t.csv", "text,food,room", "x,1,0")
+    found = faults(tmp_path, "t.csv", columns=ColumnNames(labels=("food", "rooms")), **SETS)
+    assert "no column 'rooms'; did you mean 'room'?" in found and "task.columns.labels" in found
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("food,praise", "fix: task.label_separator=','    or, if these are names, list all"),
+        ("food; praise", "fix: task.label_separator=';'    or, if these are names, list all"),
+        ("[food", "fix: if these are names, list all: task.labels"),
+        ("['food' 'praise']", "1 row with a list that cannot be read in column 'label': row 2"),
+        ("[['food']]", "1 row with a list that cannot be read in column 'label': row 2"),
+        ("[1.5]", "1 row with a list that cannot be read in column 'label': row 2"),
+        ("[food]", "1 row with a list that cannot be read in column 'label': row 2"),
+    ],
+)
+def test_label_that_looks_like_a_list_is_refused(tmp_path: Path, label: str, said: str):
+    parquet.write_table(pa.table(rows(["room", label])), tmp_path / "t.parquet")
+    assert said in faults(tmp_path, "t.parquet", **SETS)
 
 
 @pytest.mark.parametrize("labels", [[3, 1, 2], ["3", " 1.0", "+2e0"], [3.0, 1.0, 2.0]], ids=str)

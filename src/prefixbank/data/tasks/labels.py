@@ -23,8 +23,6 @@ from prefixbank.errors import DataError, PrefixbankError, did_you_mean, raise_fa
 
 WHOLE: Final = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
 NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-SEPARATOR: Final = "|"
-"""Separates the label names of a multilabel row in a text column."""
 
 MISSING, UNKNOWN = -1, -2
 
@@ -33,9 +31,8 @@ def read_labels(column: Column, kind: Kind, labels: tuple[str, ...]) -> NDArray[
     """Turn a label column into numbers.
 
     Args:
-        column: N values: whole numbers, names or truth values (classification); lists of these, or
-            text such as "a|b", empty for no label (multilabel); numbers or text that is one
-            (regression).
+        column: N values: whole numbers, names or truth values (classification); lists of these
+            (multilabel); numbers or text that is one (regression).
         kind: kind of the labels.
         labels: label names in order; empty for a regression.
 
@@ -179,17 +176,14 @@ def _refuse_nested(column: Column) -> None:
 def _flatten(column: Column) -> tuple[pa.Array, NDArray[np.int64]]:
     """Return the labels of all rows in one array, and the row index of each label."""
     lists = column.values
-    if is_text(lists.type):
-        trimmed = pc.utf8_trim_whitespace(lists)
-        lists = pc.if_else(pc.equal(trimmed, ""), None, pc.split_pattern(trimmed, SEPARATOR))
     if not (
         pa.types.is_list(lists.type)
         or pa.types.is_large_list(lists.type)
         or pa.types.is_fixed_size_list(lists.type)
     ):
-        expected = f"a list of labels in each row, or text such as a{SEPARATOR}b"
         raise column.wrong_type(
-            expected=expected, fix="task.kind=classification    if every row has exactly one label"
+            expected="a list of labels in each row, or text such as a|b",
+            fix="task.kind=classification    if every row has exactly one label",
         )
     values = pc.list_flatten(lists)
     values = pc.utf8_trim_whitespace(values) if is_text(values.type) else values

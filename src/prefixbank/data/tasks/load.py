@@ -12,6 +12,7 @@ from prefixbank.choices import Kind
 from prefixbank.config.schema import TaskConfig
 from prefixbank.core.stats.metrics import METRICS_OF
 from prefixbank.data.tasks.check import build_examples, plain
+from prefixbank.data.tasks.label_lists import refuse_columns, with_label_lists
 from prefixbank.data.tasks.labels import discover_labels
 from prefixbank.data.tasks.raw import Column, FaultList, RawSplit, RawTask
 from prefixbank.data.tasks.read_files import find_file, read_split
@@ -140,6 +141,7 @@ def build_task(raw: RawTask, config: TaskConfig) -> Task:
             expected="rows to learn from",
             fix="task.splits.train=NAME",
         )
+    raw = _with_label_lists(raw, config)
     labels, notes = _labels(raw)
     faults, built = FaultList(), {}
     with faults:
@@ -165,6 +167,19 @@ def build_task(raw: RawTask, config: TaskConfig) -> Task:
         notes=raw.notes + notes + added,
     )
     return _finish(task, config)
+
+
+def _with_label_lists(raw: RawTask, config: TaskConfig) -> RawTask:
+    """Return a multilabel task with a list of labels in each row; others as they are."""
+    refuse_columns(raw.kind, config.columns.labels, raw.labels)
+    if raw.kind != "multilabel":
+        return raw
+    faults, splits = FaultList(), {}
+    for name, split in raw.splits.items():
+        with faults:
+            splits[name] = with_label_lists(split, config.label_separator, raw.labels)
+    raise_faults(faults.collected)
+    return dataclasses.replace(raw, splits=splits, labels=raw.labels or config.columns.labels)
 
 
 def _labels(raw: RawTask) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -118,6 +118,8 @@ def _select(config: TaskConfig, dataset: DatasetDict, split: str, hub_split: str
 
 
 def _labels(config: TaskConfig, train: Dataset) -> tuple[str, ...]:
+    if config.columns.labels:
+        return config.labels
     declared = tuple(_class_names(train.features[config.columns.label]))
     if config.labels and declared and len(config.labels) != len(declared):
         raise DataError(
