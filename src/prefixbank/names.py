@@ -1,4 +1,4 @@
-"""Which names may become file names, so that no path can leave its folder."""
+"""Which names may become file names, so that no path can leave its folder or be unwritable."""
 
 from __future__ import annotations
 
@@ -60,6 +60,25 @@ def check_name(kind: str, text: str, *, setting: str = "") -> None:
             expected=DESCRIPTION,
             fix=f"{setting}={suggestion}" if setting else f"use a name such as '{suggestion}'",
         )
+
+
+def check_utf8(what: str, text: str) -> None:
+    """Raise `UsageError` unless UTF-8, in which settings and paths are stored, can write a text.
+
+    Args:
+        what: what it is, for the message.
+        text: a path or an argument of the command line. Bytes that are not UTF-8 are halves of
+            surrogate pairs, as Python decodes both.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        raise UsageError(
+            f"{what} is not UTF-8: {shown}",
+            expected="paths and names in UTF-8",
+            fix="rename the file or folder",
+        ) from error
 
 
 def check_key(text: str) -> None:

@@ -90,3 +90,16 @@ def test_encoder_of_a_gguf_file_is_converted_and_embeds(cli, lines, tmp_path):
     assert ran.steps[0] == ("encoder", "smollm2", "note") and vectors_of(ran).shape == (3, 32)
     assert [step for *_, step in again.steps] == ["hit"]
     assert cli.done("cache", "ls", "converted-encoder").result[0]["step"] == "converted-encoder"
+
+
+def test_bank_of_an_encoder_with_a_relative_path_works_in_every_folder(
+    cli, tmp_path, lines, monkeypatch
+):
+    bare_llama(tmp_path / "llama")
+    monkeypatch.chdir(tmp_path)
+    cli.train("alpha", "encoder=folder", "encoder.path=llama", SHORT, "name=low")
+    cli.done("combine", "prefixes=[low]", "name=low")
+    here = vectors_of(cli.done("embed", "bank=low", f"corpus.path={lines}", SHORT))
+    monkeypatch.chdir("/")
+    there = cli.done("embed", "bank=low", f"corpus.path={lines}", SHORT, "--force")
+    assert np.array_equal(vectors_of(there), here)

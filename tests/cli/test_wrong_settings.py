@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from prefixbank.runtime import tracking
@@ -190,3 +193,39 @@ def test_debug_adds_a_traceback(cli):
         and ran.err.startswith("Traceback")
         and "\nerror: task has no option 'polrity'" in ran.err
     )
+
+
+@pytest.fixture
+def latin(tmp_path: Path) -> Path:
+    """A folder with a name from an old disk, whose bytes are not UTF-8."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    (folder / "lines.txt").write_text("good\n", encoding="utf-8")
+    return folder
+
+
+EMBED = ("embed", "bank=demo", "max_length_tokens=8")
+
+
+@pytest.mark.parametrize(
+    ("flag", "what"),
+    [
+        ("corpus.path={}/lines.txt", "a setting"),
+        ("--out={}/out", "--out"),
+        ("--conf-dir={}", "--conf-dir"),
+        ("--store={}/store", "the path of the store"),
+    ],
+)
+def test_path_that_is_not_utf8_is_refused_before_any_work(cli, latin, lines, flag, what):
+    corpus = () if "corpus" in flag else (f"corpus.path={lines}",)
+    fault = cli.expect_fault(2, *EMBED, *corpus, flag.format(latin))
+    assert fault.what.startswith(f"{what} is not UTF-8") and "caf\\xe9" in fault.what
+
+
+def test_current_folder_that_is_not_utf8_is_refused_before_any_work(cli, latin, lines, monkeypatch):
+    monkeypatch.chdir(latin)
+    fault = cli.expect_fault(2, *EMBED, f"corpus.path={lines}")
+    assert fault.what.startswith("the current folder is not UTF-8")

@@ -14,6 +14,7 @@ from prefixbank.commands.invocation import Invocation
 from prefixbank.commands.progress import StepLines
 from prefixbank.commands.table import Command
 from prefixbank.errors import PrefixbankError, UsageError
+from prefixbank.names import check_utf8
 from prefixbank.runtime.events import silent
 from prefixbank.store.artifact import read_entry
 
@@ -152,6 +153,7 @@ def check_out(out: Path | None) -> None:
     """Refuse a target that exists and is not empty, before any work is done."""
     if out is None:
         return
+    check_utf8("--out", str(out))
     above = next(folder for folder in out.absolute().parents if folder.exists())
     if not above.is_dir():
         raise UsageError(

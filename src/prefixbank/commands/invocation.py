@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from prefixbank.config.running import RunConfig
 from prefixbank.env import store_root
+from prefixbank.names import check_utf8
 from prefixbank.runtime.events import Emit, silent
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Invocation:
             from prefixbank.runtime.worker import worker_context
 
             return worker_context(self.job, run, self.emit)
+        check_utf8("the current folder", str(Path.cwd()))
         workers = None if self.open_workers is None or self.dry_run else self.open_workers(run)
         return Context(
             Store(store_root(self.store)),

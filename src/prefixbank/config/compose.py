@@ -68,6 +68,7 @@ from prefixbank.config.validate import (
     validate,
 )
 from prefixbank.errors import UsageError, raise_faults
+from prefixbank.names import check_utf8
 
 __all__ = [
     "compose",
@@ -96,6 +97,8 @@ def compose(settings: type[C], overrides: Sequence[str], *, conf_dir: Path | Non
     Raises:
         UsageError: a setting is wrong. If several are, a `Faults` with all of them.
     """
+    for line in overrides:
+        check_utf8("a setting", line)
     request = sort_overrides(settings, [_parsed(line) for line in overrides], groups(conf_dir))
     return resolve(settings, request, conf_dir)
 

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
+from prefixbank.names import check_utf8
 
 _PACKAGE_LINE = re.compile(r"\s*#\s*@package\b")
 
@@ -43,6 +44,7 @@ def folders(conf_dir: Path | None) -> list[Path]:
     root = conf_root()
     if conf_dir is None:
         return [root]
+    check_utf8("--conf-dir", str(conf_dir))
     user = conf_dir.expanduser().resolve()
     names = _group_names(root)
     if not any((user / name).is_dir() for name in names):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from prefixbank.errors import StoreError
-from prefixbank.names import check_key, check_name, is_key, is_name
+from prefixbank.names import check_key, check_name, check_utf8, is_key, is_name
 from prefixbank.store.faults import storage_errors
 from prefixbank.store.files import fresh_token, is_there, write_at_once
 
@@ -96,7 +96,13 @@ class Layout:
                 yield path, match[1], match[2]
 
     def check(self) -> None:
-        """Raise `StoreError` if it is not a folder, or holds a store of another layout."""
+        """Refuse a path that is no folder or not UTF-8, and a store of another layout.
+
+        Raises:
+            StoreError: it is not a folder, or has another layout.
+            UsageError: the path is not UTF-8.
+        """
+        check_utf8("the path of the store", str(self.root))
         with storage_errors(self.root):
             if is_there(self.root) and not self.root.is_dir():
                 raise NotADirectoryError(ENOTDIR, strerror(ENOTDIR), str(self.root))

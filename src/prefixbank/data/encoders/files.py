@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -114,9 +115,10 @@ def locate_encoder(config: EncoderConfig) -> EncoderFiles:
                 else describe_folder(path, config, config.name)
             )
         case "folder":
-            return describe_folder(
-                _local_folder(config), config, config.name or Path(config.path).name
-            )
+            folder = _local_folder(config)
+            # A bank leads to its encoder from every folder.
+            lasting = dataclasses.replace(config, path=str(folder.absolute()))
+            return describe_folder(folder, lasting, config.name or folder.name)
         case "hub":
             folder = _download(config)
             return describe_folder(folder, config, f"{config.hub_id}@{folder.name[:8]}")
