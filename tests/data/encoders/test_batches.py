@@ -10,6 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from prefixbank.core.shapes import Batch
 from prefixbank.core.training.sampling import BUCKET_BATCHES
+from prefixbank.data.encoders import batches as batches_module
 from prefixbank.data.encoders.batches import (
     PairTokens,
     Tokens,
@@ -97,6 +98,46 @@ def test_truncated_counts_the_pairs_beyond_the_limit(
     tokens = tokenize(tokenizer, TEXTS, PAIRS, limit)
     assert tokens.truncated == sum(length > limit for length in whole)
     assert tokens.lengths.tolist() == [min(length, limit) for length in whole]
+
+
+@pytest.mark.parametrize("pairs", [None, PAIRS], ids=["texts", "pairs"])
+@pytest.mark.parametrize("separator", ["", " , "])
+@pytest.mark.parametrize("characters", [1, 100, 150])
+def test_texts_are_tokenised_in_pieces_and_give_what_they_give_alone(
+    tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+    characters: int,
+    separator: str,
+    pairs: list[str] | None,
+):
+    monkeypatch.setattr(batches_module, "PIECE_CHARACTERS", characters)
+    found = tokenize(tokenizer, TEXTS, pairs, 14, separator=separator)
+    for row, text in enumerate(TEXTS):
+        pair = None if pairs is None else [pairs[row]]
+        alone = tokenize(tokenizer, [text], pair, 14, separator=separator)
+        assert {name: rows[row] for name, rows in found.columns.items()} == {
+            name: rows[0] for name, rows in alone.columns.items()
+        }
+        assert (found.lengths[row], found.cut[row]) == (alone.lengths[0], alone.cut[0])
+    assert all(len(rows) == len(TEXTS) for rows in found.columns.values())
+
+
+@pytest.mark.parametrize("with_pairs", [False, True])
+def test_no_more_is_tokenised_at_once_than_a_piece_and_one_row(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch, with_pairs: bool
+):
+    calls: list[list[int]] = []
+    encoded = batches_module._encoded
+
+    def counted(tokenizer, texts, pairs, limit):
+        calls.append([len(text) for text in texts] + [len(text) for text in pairs or ()])
+        return encoded(tokenizer, texts, pairs, limit)
+
+    monkeypatch.setattr(batches_module, "PIECE_CHARACTERS", 200)
+    monkeypatch.setattr(batches_module, "_encoded", counted)
+    tokenize(tokenizer, TEXTS, PAIRS if with_pairs else None, 64)
+    longest = max(map(len, TEXTS)) + (max(map(len, PAIRS)) if with_pairs else 0)
+    assert len(calls) > 2 and max(map(sum, calls)) < 200 + longest
 
 
 def test_longer_text_of_a_pair_is_cut_first(tokenizer: PreTrainedTokenizerFast):

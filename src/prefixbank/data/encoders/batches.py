@@ -14,6 +14,10 @@ from prefixbank.core.training.sampling import length_groups
 from prefixbank.errors import EncoderError, UsageError
 
 
+PIECE_CHARACTERS = 2**20
+"""Characters that are tokenised at once."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
     """Token ids of some texts, without padding.
@@ -140,10 +144,16 @@ def tokenize(
             each text; or the separator makes no token of its own.
         EncoderError: the tokenizer joins pairs without a mark between them.
     """
-    if pairs is not None and separator:
-        columns, cut = _joined(tokenizer, texts, pairs, max_length_tokens, separator)
-    else:
-        columns, cut = _encoded(tokenizer, texts, pairs, max_length_tokens)
+    columns: dict[str, list[list[int]]] = {}
+    cut: list[bool] = []
+    for piece, pair in _pieces(texts, pairs):
+        if pair is not None and separator:
+            ids, long = _joined(tokenizer, piece, pair, max_length_tokens, separator)
+        else:
+            ids, long = _encoded(tokenizer, piece, pair, max_length_tokens)
+        for name, rows in ids.items():
+            columns.setdefault(name, []).extend(rows)
+        cut += long
     columns.setdefault("attention_mask", [[1] * len(ids) for ids in columns["input_ids"]])
     lengths = np.array([len(ids) for ids in columns["input_ids"]], dtype=np.int64)
     return Tokens(
@@ -152,6 +162,24 @@ def tokenize(
         cut=np.array(cut, dtype=bool),
         pad_id=tokenizer.pad_token_id,
     )
+
+
+def _pieces(
+    texts: Sequence[str], pairs: Sequence[str] | None
+) -> Iterator[tuple[Sequence[str], Sequence[str] | None]]:
+    """Yield texts, and their pairs, in pieces of about `PIECE_CHARACTERS`; one piece at least.
+
+    A tokenizer keeps much more for each token of a text than its number, also for those that are
+    cut.
+    """
+    start = size = 0
+    for end, text in enumerate(texts, start=1):
+        size += len(text) + (0 if pairs is None else len(pairs[end - 1]))
+        if size >= PIECE_CHARACTERS or end == len(texts):
+            yield texts[start:end], None if pairs is None else pairs[start:end]
+            start, size = end, 0
+    if not texts:
+        yield texts, pairs
 
 
 def _encoded(
