@@ -13,7 +13,6 @@ from prefixbank.core.shapes import Batch
 from prefixbank.core.training.sampling import length_groups
 from prefixbank.errors import EncoderError, UsageError
 
-
 PIECE_CHARACTERS = 2**20
 """Characters that are tokenised at once."""
 
