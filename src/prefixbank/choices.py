@@ -13,6 +13,11 @@ Metric = Literal[ClassMetric, NumberMetric]
 CorrelationKind = Literal["pearson", "spearman"]
 TaskLoader = Literal["starter", "hub", "files", "folder"]
 
+# Files with rows.
+RowsFormat = Literal["txt", "csv", "tsv", "jsonl", "json", "parquet"]
+FileFormatSetting = Literal["by_ending", RowsFormat]
+Quoting = Literal["by_format", "double", "none"]
+
 # Encoders and what is read out of them.
 EncoderLoader = Literal["package", "folder", "hub", "tiny", "bank"]
 Precision = Literal["fp32", "bf16", "fp16"]

@@ -42,7 +42,7 @@ def is_file_name(text: str) -> bool:
 
 def as_name(text: str, *, empty: str) -> str:
     """Return a name that is like `text`, or `empty` if none of its characters may stand in one."""
-    return re.sub(r"[^A-Za-z0-9._@-]+", "-", text).strip("-").lstrip(".@")[:MAX_LENGTH] or empty
+    return re.sub(r"[^A-Za-z0-9._@-]+", "-", text).strip("-").lstrip(".@-")[:MAX_LENGTH] or empty
 
 
 def check_name(kind: str, text: str, *, setting: str = "") -> None:

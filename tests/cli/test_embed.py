@@ -339,7 +339,7 @@ def test_ref_is_named_after_corpus_and_bank(cli, lines):
 def test_file_name_with_spaces_can_be_embedded(cli, lines):
     path = lines.rename(lines.with_name("my lines (1).txt"))
     cli.done("embed", "bank=demo", f"corpus.path={path}")
-    assert Store(cli.store).ref("embeddings", "my-lines-1-@demo") is not None
+    assert Store(cli.store).ref("embeddings", "my-lines-1@demo") is not None
 
 
 def test_dry_run_makes_nothing(cli, lines):

@@ -442,11 +442,16 @@ def test_choice_that_has_to_be_made_is_reported(settings: type[CommandConfig], w
     assert (fault[0], fault[2]) == (what, fix)
 
 
-def test_task_folder_is_suggested_when_a_path_was_given():
-    assert (
-        only_fault(TrainPrefixConfig, ["task.path=mine"])[2]
-        == "prefixbank train-prefix task=folder"
+def test_path_alone_is_that_of_a_folder_or_file():
+    assert compose(TrainPrefixConfig, ["task.path=mine"]) == compose(
+        TrainPrefixConfig, ["task=folder", "task.path=mine"]
     )
+
+
+def test_file_given_as_a_task_is_suggested_as_its_path(tmp_path: Path):
+    (tmp_path / "t.csv").touch()
+    fix = only_fault(TrainPrefixConfig, [f"task={tmp_path / 't.csv'}"])[2]
+    assert fix == f"task.path={tmp_path / 't.csv'}"
 
 
 def test_experiments_are_listed_when_none_was_given():

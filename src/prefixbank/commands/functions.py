@@ -10,7 +10,6 @@ import io
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from prefixbank.commands.invocation import Invocation
@@ -290,7 +289,9 @@ def _name_of_file(path: str) -> str:
 
     Standard input is `stdin`.
     """
-    return as_name(Path(path).stem, empty="stdin")
+    from prefixbank.data.file_format import stem_of
+
+    return as_name(stem_of(path), empty="stdin")
 
 
 def _name_of_bank(bank: str) -> str:

@@ -25,6 +25,7 @@ from prefixbank.config.schema import (
     Count,
     EmbedRecipe,
     EncoderConfig,
+    FileSettings,
     FineTuneConfig,
     MultitaskConfig,
     MultitaskRecipe,
@@ -142,11 +143,12 @@ class CombineCommandConfig(BankRecipe, CommandConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class CorpusConfig:
+class CorpusConfig(FileSettings):
     """Texts to embed (a source). `path=-` reads lines from standard input."""
 
     path: str = ""
-    """File with the texts: txt, CSV, TSV, JSONL or Parquet; `-`: lines of standard input."""
+    """File with the texts: txt, CSV, TSV, JSONL, JSON or Parquet; `-`: standard input, a text in
+    each line unless `corpus.format` says otherwise."""
     column: str = "text"
     """Column of the text, or of the first text of a pair."""
     column_pair: str = ""

@@ -207,17 +207,12 @@ def resolve(
     faults = request.faults
     choices: dict[str, str | None] = {**request.choices}
     must = _mandatory_group(_file_name(settings))
+    if must == "task" and must not in choices and request.values.get(("task", "path")):
+        choices[must] = "folder"
     if must and must not in choices:
         choices[must] = None
         if complete and request.lacks(must) and must not in request.misnamed:
-            faults.append(
-                no_option(
-                    settings,
-                    must,
-                    groups(conf_dir)[must],
-                    has_path=("task", "path") in request.values,
-                )
-            )
+            faults.append(no_option(settings, must, groups(conf_dir)[must]))
     try:
         node, files = _merge_files(settings, choices, conf_dir)
     except UsageError as fault:

@@ -102,6 +102,8 @@ def unknown_option(
     suggestion = close_match(Path(text).name.removesuffix(".yaml"), options)
     if listed:
         fix = f"{suggestion or 'one of these'} in place of {text}"
+    elif group == "task" and Path(text).expanduser().exists():
+        fix = shlex.quote(f"task.path={text}")
     elif text.startswith("{"):
         fix = f"set single values by their full name: {example(config, [group])}"
     else:
@@ -115,22 +117,15 @@ def unknown_option(
     )
 
 
-def no_option(
-    config: type[CommandConfig], group: str, options: list[str], *, has_path: bool = False
-) -> UsageError:
+def no_option(config: type[CommandConfig], group: str, options: list[str]) -> UsageError:
     """Return the error for a command without the task or experiment that it needs.
 
     Args:
         config: settings of the command.
         group: `task` or `experiment`.
         options: the options that exist.
-        has_path: `task.path` was given, so the task is probably in a folder.
     """
-    preferred = (
-        ["folder"]
-        if has_path and "folder" in options
-        else [name for name in ("polarity", "starter") if name in options]
-    )
+    preferred = [name for name in ("polarity", "starter") if name in options]
     suggested = next(iter([*preferred, *options]), "NAME")
     shown = ", ".join(options[:12]) + (
         f" and {len(options) - 12} more (prefixbank config groups)" if len(options) > 12 else ""

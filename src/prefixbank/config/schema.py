@@ -27,6 +27,7 @@ from prefixbank.choices import (
     BankRule,
     BinaryThreshold,
     EncoderLoader,
+    FileFormatSetting,
     Gate,
     InitFit,
     Kind,
@@ -44,6 +45,7 @@ from prefixbank.choices import (
     ProbeProtocol,
     ProbeType,
     Projection,
+    Quoting,
     Rule,
     Sampling,
     Schedule,
@@ -121,7 +123,28 @@ class ColumnNames:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class TaskConfig:
+class FileSettings:
+    """How the rows of files are written."""
+
+    format: FileFormatSetting = "by_ending"
+    """How the rows of the file are written, where its ending does not say so. `jsonl`: an object in
+    each line; `json`: one array of objects, or such lines. Text formats may be packed as `.gz`."""
+    separator: str = ""
+    r"""Stands between the fields of CSV and TSV files, such as `;`. Empty: a comma, in TSV a tab.
+    `\t` is a tab."""
+    quoting: Quoting = "by_format"
+    """`double`: fields of CSV and TSV files may be in double quotes, and two of these stand for one
+    inside; `none`: a quotation mark is a character. `by_format`: double in CSV, none in TSV."""
+
+    @field_validator("separator")
+    @classmethod
+    def _with_tabs(cls, text: str) -> str:
+        """Return the text with tabs, which a shell does not type easily."""
+        return text.replace("\\t", "\t")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TaskConfig(FileSettings):
     """Where the examples of a task are, and what kind of task it is (an origin)."""
 
     name: str = ""

@@ -6,32 +6,33 @@
 * TSV: tab, no quoting at all (as the format's registration has it): each line is a row, a quotation
   mark is a character.
 * JSONL: one object in each line; values keep the type they have in JSON.
+* JSON: an array of objects, or lines as in JSONL.
 * Parquet: values keep their type.
 
-No more than a piece of the file is in memory. Tasks and corpora are read by the same code, with the
-same checks.
+Settings change separator and quotes of CSV and TSV. No more than a piece of the file is in memory,
+but for arrays in JSON. Tasks and corpora are read by the same code, with the same checks.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import re
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, assert_never
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from prefixbank.config.schema import ColumnNames
+from prefixbank.data.file_format import FileFormat
 from prefixbank.data.row_faults import RowFaults, columns_in_use, missing_columns
 from prefixbank.errors import DataError, raise_faults
-
-TABLES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
-"""Endings of files with columns; also the order in which a name without ending is tried."""
 
 Row = tuple[Any, ...]
 """The values of one row, for the columns in use: text, second text, label or id."""
@@ -46,31 +47,19 @@ MAX_FIELD_BYTES = 2**26
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 
 
-def unknown_ending(path: Path, known: Sequence[str]) -> DataError:
-    """Return the error for an existing file whose ending is none of the known ones."""
-    match path.suffix.lower():
-        case ".gz":
-            fix = f"gunzip -k '{path}'"
-        case ".bz2" | ".xz" | ".zip" | ".zst":
-            fix = "unpack it, and name the file that was in it"
-        case ".json":
-            fix = f"mv '{path}' '{path.with_suffix('.jsonl')}'    if each line holds one object"
-        case _:
-            fix = f"mv '{path}' '{path}{known[0]}'    with the ending of what it holds"
-    return DataError(
-        f"'{path}' has an ending that does not tell its format",
-        expected=f"a file that ends in {', '.join(known)}",
-        fix=fix,
-    )
-
-
 def read_rows(
-    path: Path, where: str, columns: ColumnNames, faults: RowFaults, first: int = 0
+    path: Path,
+    form: FileFormat,
+    where: str,
+    columns: ColumnNames,
+    faults: RowFaults,
+    first: int = 0,
 ) -> Iterator[Row]:
     """Yield the rows of a file from row `first` on.
 
     Args:
-        path: a file that ends in .txt or one of `TABLES`.
+        path: the file.
+        form: how it is written.
         where: what errors call it.
         columns: which columns to read; others are ignored. A txt file has none.
         faults: gets the rows that cannot be read; `UNREADABLE` stands for each of them.
@@ -80,27 +69,36 @@ def read_rows(
         DataError: the file cannot be read, is not UTF-8, or lacks a column.
         Faults: several columns are missing.
     """
-    match path.suffix.lower():
-        case ".parquet":
+    match form.rows:
+        case "parquet":
             yield from _parquet_rows(path, where, columns, faults, first)
             return
-        case ".txt":
-            rows = _line_rows(path, where)
-        case ".csv" | ".tsv" as suffix:
-            rows = _delimited_rows(path, where, columns, faults, tabs=suffix == ".tsv")
+        case "txt":
+            rows = _line_rows(path, form, where)
+        case "csv" | "tsv":
+            rows = _delimited_rows(path, form, where, columns, faults)
+        case "jsonl":
+            rows = _json_rows(_objects(path, form, where), where, columns, faults)
+        case "json":
+            rows = _json_rows(_objects_or_items(path, form, where), where, columns, faults)
         case _:
-            rows = _json_rows(path, where, columns, faults)
+            assert_never(form.rows)
     yield from islice(rows, first, None)
 
 
-def read_lines(path: Path, where: str) -> Iterator[str]:
+def read_lines(path: Path, where: str, *, packed: bool = False) -> Generator[str, None, None]:
     """Yield the lines of a UTF-8 file with their ends; a byte order mark is no text.
+
+    Args:
+        path: the file.
+        where: what errors call it.
+        packed: whether gzip packs it.
 
     Raises:
         DataError: the file cannot be opened, or has a byte that is not UTF-8 (its offset is given).
     """
     offset = 0
-    with _opened(path, where) as file:
+    with _opened(path, where, packed=packed) as file:
         for number, line in enumerate(file, start=1):
             mark = 3 if number == 1 and line.startswith(b"\xef\xbb\xbf") else 0
             try:
@@ -148,7 +146,7 @@ def parquet_pieces(
 
 
 @contextmanager
-def _opened(path: Path, where: str) -> Iterator[BinaryIO]:
+def _opened(path: Path, where: str, *, packed: bool) -> Iterator[Iterable[bytes]]:
     try:
         file = path.open("rb")
     except OSError as error:
@@ -158,25 +156,38 @@ def _opened(path: Path, where: str) -> Iterator[BinaryIO]:
             fix=f"ls -l '{path}'",
         ) from error
     with file:
-        yield file
+        if not packed:
+            yield file
+            return
+        try:
+            with gzip.open(file) as unpacked:
+                yield unpacked
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DataError(
+                f"{where} cannot be unpacked: {error}",
+                expected="a whole file packed by gzip",
+                fix=f"gunzip -t '{path}'    and copy or download it again",
+            ) from error
 
 
-def _line_rows(path: Path, where: str) -> Iterator[Row]:
+def _line_rows(path: Path, form: FileFormat, where: str) -> Iterator[Row]:
     """Yield each line as a text; only line feeds, alone or after a carriage return, end a line."""
-    for line in read_lines(path, where):
+    for line in read_lines(path, where, packed=form.packed):
         yield (line.removesuffix("\n").removesuffix("\r") if line.endswith("\n") else line,)
 
 
 def _delimited_rows(
-    path: Path, where: str, columns: ColumnNames, faults: RowFaults, *, tabs: bool
+    path: Path, form: FileFormat, where: str, columns: ColumnNames, faults: RowFaults
 ) -> Iterator[Row]:
     """Yield the rows of a CSV or TSV file."""
-    separator = "\t" if tabs else ","
+    lines = _table_lines(path, form, where)
+    start = next(lines, "")
+    _refuse_other_separator(start, form, where, columns)
     reader = csv.reader(
-        _table_lines(path, where),
-        delimiter=separator,
-        quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
-        strict=not tabs,
+        chain([start], lines),
+        delimiter=form.separator,
+        quoting=csv.QUOTE_MINIMAL if form.quoted else csv.QUOTE_NONE,
+        strict=form.quoted,
     )
     number = 0
     try:
@@ -194,20 +205,38 @@ def _delimited_rows(
             faults.add(
                 number,
                 f"with another number of fields than the header's {len(header)}",
-                f"{len(record)} fields: {separator.join(record)}",
+                f"{len(record)} fields: {form.separator.join(record)}",
                 expected=f"{len(header)} fields in every row: {', '.join(header)}",
-                fix="replace tabs and line breaks inside a field by spaces"
-                if tabs
-                else "put fields that hold the separator in double quotes",
+                fix="put fields that hold the separator in double quotes"
+                if form.quoted
+                else "replace separators and line breaks inside a field by spaces    or, if fields "
+                f"are in double quotes, {form.group}.quoting=double",
             )
             yield UNREADABLE
     except csv.Error as error:
         raise _csv_fault(where, number + 1, error) from error
 
 
-def _table_lines(path: Path, where: str) -> Iterator[str]:
+def _refuse_other_separator(line: str, form: FileFormat, where: str, columns: ColumnNames) -> None:
+    """Raise DataError for a header that has all columns if something else separates them."""
+
+    def lacks(separator: str) -> bool:
+        fields = next(csv.reader([line.rstrip("\r\n")], delimiter=separator), [])
+        return bool(missing_columns(where, columns, fields))
+
+    others = [one for one in (";", "\t", ",", "|") if one != form.separator and one in line]
+    found = next((one for one in others if not lacks(one)), None)
+    if found is not None and lacks(form.separator):
+        raise DataError(
+            f"{where}: the header is {line.strip()!r}",
+            expected=f"columns with {form.separator!r} between them",
+            fix=f"{form.group}.separator={found!r}",
+        )
+
+
+def _table_lines(path: Path, form: FileFormat, where: str) -> Iterator[str]:
     """Yield the lines of a table, which a carriage return alone may end, too."""
-    for line in read_lines(path, where):
+    for line in read_lines(path, where, packed=form.packed):
         if "\r" in line[:-2]:
             yield from _LINE.findall(line)
         else:
@@ -252,21 +281,53 @@ def _csv_fault(where: str, row: int, error: csv.Error) -> DataError:
     )
 
 
-def _json_rows(path: Path, where: str, columns: ColumnNames, faults: RowFaults) -> Iterator[Row]:
-    """Yield the rows of a file with one JSON object in each line; an absent value is None."""
+def _objects(path: Path, form: FileFormat, where: str) -> Iterator[tuple[Any, str]]:
+    """Yield the value in each line that is not empty, and the line; what is no JSON is None."""
+    lines = (line.strip() for line in read_lines(path, where, packed=form.packed))
+    for line in lines:
+        if line:
+            yield _json_value(line), line
+
+
+def _objects_or_items(path: Path, form: FileFormat, where: str) -> Iterator[tuple[Any, str]]:
+    """Yield the items of an array, each with its text; a file that is no array has lines."""
+    lines = read_lines(path, where, packed=form.packed)
+    start = next((line for line in lines if line.strip()), "")
+    if not start.lstrip().startswith("["):
+        lines.close()
+        yield from _objects(path, form, where)
+        return
+    items = _json_value("".join([start, *lines]))
+    if not isinstance(items, list):
+        raise DataError(
+            f"{where} opens an array that is not JSON",
+            expected="an array of objects, or an object in each line",
+            fix=f"write it again, or name its format: {form.group}.format=jsonl",
+        )
+    for item in items:
+        yield item, json.dumps(item)
+
+
+def _json_value(text: str) -> Any:
+    """Return a value written as JSON, or None if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _json_rows(
+    objects: Iterator[tuple[Any, str]], where: str, columns: ColumnNames, faults: RowFaults
+) -> Iterator[Row]:
+    """Yield the rows of JSON objects; an absent value is None."""
     names = list(columns_in_use(columns).values())
     present: dict[str, None] = {}
-    lines = (line.strip() for line in read_lines(path, where))
-    for number, line in enumerate((line for line in lines if line), start=1):
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            value = None
+    for number, (value, text) in enumerate(objects, start=1):
         if not isinstance(value, dict):
             faults.add(
                 number,
                 "not a JSON object",
-                line,
+                text,
                 expected=f"lines such as {json.dumps(dict.fromkeys(names, '...'))}",
                 fix="write each row as one JSON object in one line",
             )
@@ -274,11 +335,11 @@ def _json_rows(path: Path, where: str, columns: ColumnNames, faults: RowFaults) 
             continue
         present.update(dict.fromkeys(value))
         row = tuple(value.get(name) for name in names)
-        if "\\u" in line and not all(map(_is_unicode, row)):
+        if "\\u" in text and not all(map(_is_unicode, row)):
             faults.add(
                 number,
                 "with half of a surrogate pair",
-                line,
+                text,
                 expected="text that can be written as UTF-8",
                 fix="write the row again with its characters as they are",
             )

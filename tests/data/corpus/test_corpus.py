@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from prefixbank.config.commands import CorpusConfig
 from prefixbank.data.corpus.corpus import open_corpus, shards_of
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.row_faults import ENOUGH
-from prefixbank.errors import DataError, Faults
+from prefixbank.errors import DataError, Faults, UsageError
 
 ROWS = (
     ("a", "first text", "its pair"),
@@ -143,10 +144,12 @@ def test_folder_is_no_corpus(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "fix"),
     [
-        ("corpus.md", "corpus.md.txt"),
-        ("corpus", "corpus.txt"),
-        ("corpus.json", "corpus.jsonl"),
-        ("corpus.csv.gz", "gunzip -k"),
+        ("corpus.md", "corpus.format=txt"),
+        ("corpus", "corpus.format=txt"),
+        ("corpus.md.gz", "gunzip -k"),
+        ("corpus.parquet.gz", "gunzip -k"),
+        ("corpus.xlsx", "save the sheet as CSV"),
+        ("corpus.zip", "unpack it"),
     ],
 )
 def test_ending_that_tells_no_format_is_refused_with_what_to_do(
@@ -155,6 +158,70 @@ def test_ending_that_tells_no_format_is_refused_with_what_to_do(
     error = refused(tmp_path, name, b"a text\n")
     assert "an ending that does not tell its format" in error.what and ".jsonl" in error.expected
     assert fix in error.fix
+
+
+@pytest.mark.parametrize("name", ["corpus.txt", "corpus.csv", "corpus.tsv", "corpus.jsonl"])
+def test_packed_file_is_read_as_it_is_unpacked(tmp_path: Path, name: str):
+    content = b"text\na b\nc\n" if "jsonl" not in name else b'{"text": "a b"}\n{"text": "c"}\n'
+    packed = read(tmp_path, f"{name}.gz", gzip.compress(content))
+    assert packed == read(tmp_path, name, content) and packed.texts[-2:] == ("a b", "c")
+
+
+def test_file_that_is_packed_in_part_is_refused(tmp_path: Path):
+    whole = gzip.compress(b"a text\n" * 1000)
+    for content in (whole[:-20], b"a text\n", whole[:30] + b"x" * 10 + whole[40:]):
+        assert "cannot be unpacked" in refused(tmp_path, "corpus.txt.gz", content).what
+
+
+@pytest.mark.parametrize(
+    ("content", "settings"),
+    [
+        (b'[{"text": "a b"}, {"text": "c", "more": [1]}]', {}),
+        (b'\n [\n{"text": "a b"},\n{"text": "c"}\n]\n', {}),
+        (b'{"text": "a b"}\n{"text": "c"}\n', {}),
+        (b"text;more\na b;1\nc;2\n", {"format": "csv", "separator": ";"}),
+        (b'text\tmore\n"a b"\t1\n"c"\t2\n', {"format": "tsv", "quoting": "double"}),
+        (b"a b\nc", {"format": "txt"}),
+    ],
+    ids=["array", "array of lines", "lines", "semicolons", "quoted tabs", "text"],
+)
+def test_rows_are_read_as_file_and_settings_say(
+    tmp_path: Path, content: bytes, settings: dict[str, str]
+):
+    assert read(tmp_path, "corpus.json", content, **settings).texts == ("a b", "c")
+    on_stdin = CorpusConfig(path="-", **{"format": "json", **settings})
+    assert read_corpus(on_stdin, io.BytesIO(content)).texts == ("a b", "c")
+
+
+def test_array_that_is_not_whole_is_refused(tmp_path: Path):
+    assert "opens an array" in refused(tmp_path, "corpus.json", b'[{"text": "a b"},').what
+
+
+def test_items_of_an_array_that_are_no_objects_are_named(tmp_path: Path):
+    error = refused(tmp_path, "corpus.json", b'[{"text": "a"}, "b", null]')
+    assert "2 rows not a JSON object: row 2 '\"b\"', row 3 'null'" in error.what
+
+
+@pytest.mark.parametrize(("separator", "typed"), [(";", "';'"), ("\t", r"'\t'"), ("|", "'|'")])
+def test_other_separator_of_a_header_is_recognised(tmp_path: Path, separator: str, typed: str):
+    error = refused(tmp_path, "corpus.csv", f'"text"{separator}more\na{separator}b\n'.encode())
+    assert "the header is" in error.what and error.fix == f"corpus.separator={typed}"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "what"),
+    [
+        ("corpus.jsonl", {"separator": ";"}, "which is read as jsonl"),
+        ("corpus.txt", {"quoting": "none"}, "which is read as txt"),
+        ("corpus.csv", {"separator": "::"}, "corpus.separator='::'"),
+    ],
+)
+def test_settings_that_do_not_fit_the_format_are_refused(
+    tmp_path: Path, name: str, settings: dict[str, str], what: str
+):
+    (tmp_path / name).write_bytes(b"a")
+    with pytest.raises(UsageError, match=what):
+        read_corpus(CorpusConfig(path=str(tmp_path / name), **settings), io.BytesIO())
 
 
 @pytest.mark.parametrize("name", ["corpus.txt", "corpus.csv", "corpus.jsonl"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from prefixbank.config.schema import ColumnNames, SplitNames, TaskConfig
+from prefixbank.config.schema import ColumnNames, FileSettings, SplitNames, TaskConfig
+from prefixbank.data.file_format import format_of
 from prefixbank.data.row_faults import RowFaults
 from prefixbank.data.rows import read_rows
 from prefixbank.data.tasks.load import load_task
@@ -43,6 +45,31 @@ def faults(folder: Path, train: str, **settings: Any) -> str:
             )
         )
     return str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["folder", "files"])
+def test_one_file_is_a_task_whose_rows_are_split(tmp_path: Path, source: str):
+    lines = [f"text {number};{'xy'[number % 2]}" for number in range(40)]
+    (tmp_path / "my tickets.csv.gz").write_bytes(
+        gzip.compress("\n".join(["body;queue", *lines]).encode())
+    )
+    config = TaskConfig(
+        source=source,
+        path=str(tmp_path / "my tickets.csv.gz"),
+        separator=";",
+        columns=ColumnNames(text="body", label="queue"),
+    )
+    task = load_task(config)
+    assert (task.name, task.labels) == ("my-tickets", ("x", "y"))
+    assert len(task.train) + len(task.validation) + len(task.test) == 40
+    assert len(task.validation) == 4 and len(task.test) == 8
+
+
+def test_file_beside_named_splits_is_refused(tmp_path: Path):
+    write_lines(tmp_path / "t.csv", "text,label", "a,x", "b,y")
+    splits = SplitNames(train="train", validation="", test="other.csv")
+    with pytest.raises(DataError, match="is a file, and task.splits names other.csv"):
+        load_task(TaskConfig(source="files", path=str(tmp_path / "t.csv"), splits=splits))
 
 
 def test_csv_keeps_label_strings_as_written(tmp_path: Path):
@@ -260,7 +287,8 @@ def test_missing_file_is_named_with_what_the_folder_holds(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("name", "fix"), [("t.csv.gz", "gunzip -k"), ("t.json", "t.jsonl'"), ("t.dat", ".parquet'")]
+    ("name", "fix"),
+    [("t.md.gz", "gunzip -k"), ("t.xlsx", "save the sheet as CSV"), ("t.dat", "task.format=")],
 )
 def test_file_of_another_format_is_refused_with_what_to_do(tmp_path: Path, name: str, fix: str):
     write_lines(tmp_path / name, "{}")
@@ -360,7 +388,8 @@ def test_text_after_a_closing_quotation_mark_is_refused(tmp_path: Path):
 def test_reading_a_table_leaves_the_limit_of_fields_of_the_process_alone(tmp_path: Path):
     write_lines(tmp_path / "t.csv", "text,label", "a,x", "b,y")
     limit = csv.field_size_limit()
-    rows_read = read_rows(tmp_path / "t.csv", "t.csv", ColumnNames(), RowFaults("t.csv"))
+    form = format_of(tmp_path / "t.csv", FileSettings(), "task")
+    rows_read = read_rows(tmp_path / "t.csv", form, "t.csv", ColumnNames(), RowFaults("t.csv"))
     next(rows_read)
     assert csv.field_size_limit() == limit
 

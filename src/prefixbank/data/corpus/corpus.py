@@ -18,8 +18,9 @@ from typing import BinaryIO, ClassVar
 from prefixbank.config.commands import CorpusConfig
 from prefixbank.config.schema import ColumnNames
 from prefixbank.data.corpus.texts import Texts
+from prefixbank.data.file_format import ENDINGS, LINES, FileFormat, format_of, listed
 from prefixbank.data.row_faults import RowFaults
-from prefixbank.data.rows import TABLES, UNREADABLE, Row, read_rows, unknown_ending
+from prefixbank.data.rows import UNREADABLE, Row, read_rows
 from prefixbank.errors import DataError, raise_faults
 
 STDIN = "-"
@@ -41,11 +42,13 @@ class _CorpusFile:
 
     Args:
         path: the file, or a copy of standard input.
+        form: how its rows are written.
         where: its name in errors.
         config: which columns to read.
     """
 
     path: Path
+    form: FileFormat
     where: str
     config: CorpusConfig
 
@@ -54,7 +57,7 @@ class _CorpusFile:
         columns = CorpusColumns(
             text=self.config.column, text_pair=self.config.column_pair, label=self.config.id_column
         )
-        return read_rows(self.path, self.where, columns, faults, first)
+        return read_rows(self.path, self.form, self.where, columns, faults, first)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +149,8 @@ def open_corpus(config: CorpusConfig, stdin: BinaryIO) -> Iterator[Corpus]:
     Standard input is copied to a file, since it can be read only once.
 
     Args:
-        config: path and columns; with the path `-` each line of `stdin` is a text.
+        config: path and columns; with the path `-`, that of `stdin`, where each line is a text
+            unless the settings say otherwise.
         stdin: bytes of standard input.
 
     Raises:
@@ -155,13 +159,11 @@ def open_corpus(config: CorpusConfig, stdin: BinaryIO) -> Iterator[Corpus]:
         Faults: several of these.
     """
     if config.path == STDIN:
-        _refuse_columns(config, "standard input")
         with NamedTemporaryFile(prefix="prefixbank-", suffix=".txt") as copy:
+            file = _corpus_file(Path(copy.name), "standard input", config)
             shutil.copyfileobj(stdin, copy)
             copy.flush()
-            yield _read_through(
-                _CorpusFile(path=Path(copy.name), where="standard input", config=config)
-            )
+            yield _read_through(file)
     else:
         yield _read_through(_file(config))
 
@@ -194,20 +196,24 @@ def _file(config: CorpusConfig) -> _CorpusFile:
     if not path.is_file():
         raise DataError(
             f"no file '{config.path}'",
-            expected=f"a file that ends in .txt, {', '.join(TABLES)}",
+            expected=f"a file that ends in {listed([*LINES, *ENDINGS])}",
             fix="corpus.path=FILE",
         )
-    if path.suffix.lower() not in (".txt", *TABLES):
-        raise unknown_ending(path, (".txt", *TABLES))
-    if path.suffix.lower() == ".txt":
-        _refuse_columns(config, f"'{path}'")
+    return _corpus_file(path, f"'{path}'", config)
+
+
+def _corpus_file(path: Path, where: str, config: CorpusConfig) -> _CorpusFile:
+    """Return a file as the settings read it; raise DataError if they do not fit."""
+    form = format_of(path, config, "corpus", lines=True)
+    if not form.has_columns:
+        _refuse_columns(config, where)
     elif not config.column:
         raise DataError(
             "corpus.column is empty",
             expected="the name of the column that holds the texts",
             fix="corpus.column=text",
         )
-    return _CorpusFile(path=path, where=f"'{path}'", config=config)
+    return _CorpusFile(path=path, form=form, where=where, config=config)
 
 
 def _refuse_columns(config: CorpusConfig, where: str) -> None:
@@ -219,8 +225,8 @@ def _refuse_columns(config: CorpusConfig, where: str) -> None:
         if name:
             raise DataError(
                 f"{setting}={name}, but {where} holds one text in each line",
-                expected=f"columns in a file that ends in {', '.join(TABLES)}",
-                fix=f"drop {setting}    or write the texts as a table",
+                expected=f"columns in a file that ends in {listed()}",
+                fix=f"drop {setting}    or say how the rows are written: corpus.format=jsonl",
             )
 
 
@@ -242,7 +248,7 @@ def _shards(file: _CorpusFile, faults: RowFaults) -> Iterator[Texts]:
             yield check.texts(shard, first)
             first, shard = first + len(shard), []
     # A file with one empty line has no rows.
-    if file.path.suffix.lower() == ".txt" and first == 0 and shard == [("",)]:
+    if not file.form.has_columns and first == 0 and shard == [("",)]:
         faults.clear()
         return
     if shard:

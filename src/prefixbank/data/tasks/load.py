@@ -11,6 +11,7 @@ import numpy as np
 from prefixbank.choices import Kind
 from prefixbank.config.schema import TaskConfig
 from prefixbank.core.stats.metrics import METRICS_OF
+from prefixbank.data.file_format import stem_of
 from prefixbank.data.tasks.check import build_examples, plain
 from prefixbank.data.tasks.label_lists import refuse_columns, with_label_lists
 from prefixbank.data.tasks.labels import discover_labels
@@ -62,6 +63,8 @@ def load_task(config: TaskConfig, *, data_root: str = "") -> Task:
             from prefixbank.data.starter.suite import starter_task
 
             return _finish(starter_task(name), config)
+        case "folder" | "files" if Path(config.path).expanduser().is_file():
+            return build_task(_read_file(config, name), config)
         case "folder":
             return build_task(read_folder(_folder(config), name, config), config)
         case "files":
@@ -72,7 +75,7 @@ def load_task(config: TaskConfig, *, data_root: str = "") -> Task:
 
 
 def task_name(config: TaskConfig) -> str:
-    """Return the task's name, by default one like that of its folder or hub repository.
+    """Return the task's name, by default one like that of its folder, file or hub repository.
 
     Raises:
         DataError: there is none of these.
@@ -81,12 +84,15 @@ def task_name(config: TaskConfig) -> str:
     if config.name:
         check_name("task", config.name, setting="task.name")
         return config.name
+    path = Path(config.path).expanduser().resolve()
     name = (
         config.hub_id.rpartition("/")[2]
         if config.source == "hub"
-        else Path(config.path).resolve().name
-        if config.path
         else ""
+        if not config.path
+        else stem_of(path.name)
+        if path.is_file()
+        else path.name
     )
     if not name:
         raise DataError(
@@ -117,6 +123,25 @@ def _under_root(data_root: str, name: str) -> Path:
     return root / name
 
 
+def _read_file(config: TaskConfig, name: str) -> RawTask:
+    """Read a task from one file, whose rows are split."""
+    named = set(dataclasses.astuple(config.splits)) - {"", *SPLITS}
+    if named:
+        raise DataError(
+            f"task.path={config.path} is a file, and task.splits names {', '.join(sorted(named))}",
+            expected="one file, which is split; or the folder of several",
+            fix=f"task=files task.path={Path(config.path).parent}",
+        )
+    split = read_split(Path(config.path).expanduser(), config.columns, config)
+    return RawTask(
+        name=name,
+        kind=config.kind,
+        metric=config.metric,
+        labels=config.labels,
+        splits={"train": split},
+    )
+
+
 def _read_files(config: TaskConfig, name: str) -> RawTask:
     folder = Path(config.path or ".").expanduser()
     faults = FaultList()
@@ -125,7 +150,7 @@ def _read_files(config: TaskConfig, name: str) -> RawTask:
         if file_name:
             with faults:
                 splits[split] = read_split(
-                    find_file(folder, file_name, f"task.splits.{split}"), config.columns
+                    find_file(folder, file_name, f"task.splits.{split}"), config.columns, config
                 )
     raise_faults(faults.collected)
     return RawTask(

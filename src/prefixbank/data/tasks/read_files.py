@@ -7,9 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from prefixbank.config.schema import ColumnNames
+from prefixbank.config.schema import ColumnNames, FileSettings
+from prefixbank.data.file_format import FileFormat, format_of, listed, names_to_try
 from prefixbank.data.row_faults import RowFaults, columns_in_use
-from prefixbank.data.rows import TABLES, UNREADABLE, Row, parquet_pieces, read_rows, unknown_ending
+from prefixbank.data.rows import UNREADABLE, Row, parquet_pieces, read_rows
 from prefixbank.data.tasks.raw import RawSplit, near_names
 from prefixbank.errors import DataError, raise_faults
 
@@ -19,26 +20,19 @@ def find_file(folder: Path, name: str, setting: str) -> Path:
 
     Args:
         folder: the folder of the file.
-        name: file name; without one of the endings in `TABLES`, each of them is tried.
+        name: file name; without an ending that tells a format, each of them is tried.
         setting: the setting with the name, for the error.
 
     Raises:
-        DataError: there is no such file (the error lists the folder), or its format is unknown.
+        DataError: there is no such file; the error lists the folder.
     """
     exact = folder / name
-    candidates = (
-        [exact]
-        if exact.suffix.lower() in TABLES
-        else [exact.with_name(exact.name + suffix) for suffix in TABLES]
-    )
-    for path in candidates:
-        if path.is_file():
-            return path
-    if exact.is_file():
-        raise unknown_ending(exact, TABLES)
+    candidates = names_to_try(name)
+    for candidate in (*candidates, name):
+        if (folder / candidate).is_file():
+            return folder / candidate
     raise DataError(
-        f"no file '{exact}'"
-        + ("" if len(candidates) == 1 else f" with the ending {', '.join(TABLES)}"),
+        f"no file '{exact}'" + ("" if candidates == [name] else f" with an ending: {listed()}"),
         expected=(
             f"the {setting.removeprefix('task.splits.')} rows; {folder} holds: "
             f"{near_names(folder, name)}"
@@ -48,27 +42,29 @@ def find_file(folder: Path, name: str, setting: str) -> Path:
     )
 
 
-def read_split(path: Path, columns: ColumnNames) -> RawSplit:
+def read_split(path: Path, columns: ColumnNames, settings: FileSettings) -> RawSplit:
     """Read the named columns of one file.
 
     Args:
-        path: an existing file with one of the endings in `TABLES`.
+        path: an existing file.
         columns: which columns to read; others are ignored.
+        settings: what the user says of how it is written.
 
     Returns:
         The split, whose rows are not checked yet.
 
     Raises:
-        DataError: the file cannot be read, is empty, is not UTF-8, or lacks a column.
+        DataError: the file cannot be read, its format is unknown, it is empty or not UTF-8, or it
+            lacks a column.
         Faults: several of these.
     """
-    where, suffix = f"'{path}'", path.suffix.lower()
-    if suffix == ".parquet":
+    where, form = f"'{path}'", format_of(path, settings, "task")
+    if form.rows == "parquet":
         pieces = list(parquet_pieces(path, where, columns))
         table = pa.Table.from_batches(pieces) if pieces else pa.table({})
     else:
-        rows = _right_rows(path, where, columns)
-        typed = suffix in (".jsonl", ".ndjson")
+        rows = _right_rows(path, form, where, columns)
+        typed = form.rows in ("jsonl", "json")
         table = pa.table(
             {
                 name: _json_column(where, name, list(values))
@@ -88,11 +84,11 @@ def read_split(path: Path, columns: ColumnNames) -> RawSplit:
     return RawSplit(where=str(path), table=table, columns=columns)
 
 
-def _right_rows(path: Path, where: str, columns: ColumnNames) -> list[Row]:
+def _right_rows(path: Path, form: FileFormat, where: str, columns: ColumnNames) -> list[Row]:
     """Return all rows of a file; raise the faults of all rows that cannot be read."""
     faults = RowFaults(where)
     rows = []
-    for row in read_rows(path, where, columns, faults):
+    for row in read_rows(path, form, where, columns, faults):
         if row is not UNREADABLE:
             rows.append(row)
         if faults.enough:

@@ -21,7 +21,7 @@ from typing import Any, get_args
 import pyarrow.parquet as parquet
 
 from prefixbank.choices import Kind, Metric
-from prefixbank.config.schema import ColumnNames, TaskConfig
+from prefixbank.config.schema import ColumnNames, FileSettings, TaskConfig
 from prefixbank.data.rows import read_lines
 from prefixbank.data.tasks.raw import FaultList, RawSplit, RawTask, near_names
 from prefixbank.data.tasks.read_files import read_split
@@ -77,7 +77,7 @@ def read_folder(folder: Path, name: str, config: TaskConfig) -> RawTask:
         path = folder / f"{split}.parquet"
         if path.is_file():
             with faults:
-                splits[split] = read_split(path, columns)
+                splits[split] = read_split(path, columns, FileSettings())
     raise_faults(faults.collected)
     return RawTask(
         name=name,
