@@ -14,6 +14,7 @@ CorrelationKind = Literal["pearson", "spearman"]
 TaskLoader = Literal["starter", "hub", "files", "folder"]
 
 # Files with rows.
+IncompleteRows = Literal["error", "drop"]
 RowsFormat = Literal["txt", "csv", "tsv", "jsonl", "json", "parquet"]
 FileFormatSetting = Literal["by_ending", RowsFormat]
 Quoting = Literal["by_format", "double", "none"]

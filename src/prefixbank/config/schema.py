@@ -29,6 +29,7 @@ from prefixbank.choices import (
     EncoderLoader,
     FileFormatSetting,
     Gate,
+    IncompleteRows,
     InitFit,
     Kind,
     Metric,
@@ -172,6 +173,9 @@ class TaskConfig(FileSettings):
     such as `["a", "b"]`, are read as well."""
     splits: SplitNames = field(default_factory=SplitNames)
     columns: ColumnNames = field(default_factory=ColumnNames)
+    missing: IncompleteRows = "error"
+    """Rows without a text, a second text or a label: refuse the task, or drop them and say how
+    many."""
     max_rows: Natural = 0
     """Keep a seeded sample of at most this many train rows; 0 keeps all."""
     max_validation_rows: Natural = 0

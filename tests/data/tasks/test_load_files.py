@@ -72,6 +72,57 @@ def test_file_beside_named_splits_is_refused(tmp_path: Path):
         load_task(TaskConfig(source="files", path=str(tmp_path / "t.csv"), splits=splits))
 
 
+@pytest.mark.parametrize(
+    ("settings", "lines", "labels"),
+    [
+        ({}, ("a,b,x", " ,b,x", "c,d,", "e,,y", "f,g,y"), [0, 1]),
+        (
+            {"kind": "regression", "metric": "pearson"},
+            ("a,b,1", ",b,1", "c,d,NaN", "e,,2", "f,g,3"),
+            [1.0, 3.0],
+        ),
+    ],
+    ids=["classification", "regression"],
+)
+def test_rows_that_lack_something_are_left_out_if_asked_and_counted(
+    tmp_path: Path, settings: dict[str, Any], lines: tuple[str, ...], labels: list[float]
+):
+    write_lines(tmp_path / "t.csv", "text,more,label", *lines)
+    columns = ColumnNames(text_pair="more")
+    task = load(tmp_path, "t.csv", columns=columns, missing="drop", **settings)
+    assert (task.train.texts, task.train.pairs) == (("a", "f"), ("b", "g"))
+    assert task.train.labels.tolist() == labels
+    for split in ("train", "validation", "test"):
+        assert f"{split}: 2 rows without text left out of 5" in task.notes
+        assert f"{split}: 1 rows without label left out of 3" in task.notes
+    assert "task.missing=drop" in faults(tmp_path, "t.csv", columns=columns, **settings)
+
+
+def test_rows_of_several_labels_that_lack_them_are_left_out_if_asked(tmp_path: Path):
+    write_lines(tmp_path / "t.csv", "text,food,room", "x,1,0", "y,,1", "z,0,1", ",1,1", "v,0,0")
+    columns = ColumnNames(labels=("food", "room"))
+    task = load(tmp_path, "t.csv", columns=columns, missing="drop", **SETS)
+    assert (task.train.texts, task.train.labels.tolist()) == (
+        ("x", "z", "v"),
+        [[1, 0], [0, 1], [0, 0]],
+    )
+    assert "without label in column 'food, room': row 2" in faults(
+        tmp_path, "t.csv", columns=columns, **SETS
+    )
+
+
+def test_rows_keep_their_numbers_where_others_are_left_out(tmp_path: Path):
+    write_lines(tmp_path / "t.csv", "text,label", ",x", "b,", "c,x", "d,z", "e,y")
+    found = faults(tmp_path, "t.csv", missing="drop", labels=("x", "y"))
+    assert "1 row with a label that is not listed in column 'label': row 4 'z'" in found
+
+
+def test_nothing_but_rows_that_lack_something_is_refused(tmp_path: Path):
+    write_lines(tmp_path / "t.csv", "text,label", ",x", "b,")
+    found = faults(tmp_path, "t.csv", missing="drop", labels=("x", "y"))
+    assert "no row has both text and label" in found
+
+
 def test_csv_keeps_label_strings_as_written(tmp_path: Path):
     write_lines(tmp_path / "t.csv", "text,label", "a,no", "b,012", "c,NA", "d,1.50", "e,true")
     assert load(tmp_path, "t.csv").labels == ("012", "1.50", "NA", "no", "true")
@@ -232,7 +283,7 @@ def test_a_column_for_each_label_names_it(tmp_path: Path, rows: tuple[str, ...])
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (SETS, "column 'food': row 2 'yes', row 3 ''"),
+        (SETS, "1 row with a value that is neither 0 nor 1 in column 'food': row 2 'yes'"),
         ({**SETS, "labels": ("a", "b")}, "both task.columns.labels and task.labels"),
         ({}, "fix: task.kind=multilabel"),
     ],

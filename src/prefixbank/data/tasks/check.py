@@ -9,30 +9,39 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from prefixbank.choices import Kind
-from prefixbank.data.tasks.labels import is_text, read_labels, unlabelled_rows
+from prefixbank.choices import IncompleteRows, Kind
+from prefixbank.data.tasks.labels import (
+    DROP,
+    is_text,
+    missing_labels,
+    read_labels,
+    unlabelled_rows,
+)
 from prefixbank.data.tasks.raw import Column, FaultList, RawSplit
 from prefixbank.data.tasks.task import Examples
 from prefixbank.errors import DataError, raise_faults
 
 
-def build_examples(raw: RawSplit, kind: Kind, labels: tuple[str, ...]) -> tuple[Examples, int]:
+def build_examples(
+    raw: RawSplit, kind: Kind, labels: tuple[str, ...], missing: IncompleteRows = "error"
+) -> tuple[Examples, tuple[str, ...]]:
     """Check texts and labels of a split.
 
     Args:
         raw: the split as it was read.
         kind: kind of the labels.
         labels: label names in order; empty for a regression.
+        missing: what to do with rows that lack something.
 
     Returns:
-        The checked rows, and the number of rows that are marked as unlabelled and left out.
+        The checked rows, and a note for each reason for which rows were left out.
 
     Raises:
         DataError: a row lacks its text, pair or label, a value has the wrong type, or a label is
             not listed.
         Faults: several of these.
     """
-    table, rows, dropped = _labelled(raw, kind)
+    table, rows, notes = _kept(raw, kind, missing)
 
     def column(name: str) -> Column:
         return Column(where=raw.where, name=name, values=plain(table[name]), rows=rows)
@@ -48,7 +57,7 @@ def build_examples(raw: RawSplit, kind: Kind, labels: tuple[str, ...]) -> tuple[
     with faults:
         targets = read_labels(column(raw.columns.label), kind, labels)
     raise_faults(faults.collected)
-    return Examples(texts=texts, pairs=pairs, labels=targets), dropped
+    return Examples(texts=texts, pairs=pairs, labels=targets), notes
 
 
 def plain(column: pa.ChunkedArray) -> pa.Array:
@@ -61,21 +70,51 @@ def plain(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(joined.chunks) if isinstance(joined, pa.ChunkedArray) else joined
 
 
-def _labelled(raw: RawSplit, kind: Kind) -> tuple[pa.Table, NDArray[np.int64], int]:
-    rows = np.arange(1, raw.table.num_rows + 1)
-    if not raw.skip_unlabelled:
-        return raw.table, rows, 0
-    kept = ~unlabelled_rows(plain(raw.table[raw.columns.label]), kind)
-    if not kept.any():
-        raise DataError(
-            f"{raw.where}: all {len(rows)} rows are marked as not labelled (-1)",
-            expected="a split with labels; benchmarks hide the labels of their test split",
-            fix=(
-                "task.splits.test=''    to take test rows from train, or name a labelled split "
-                "such as validation"
-            ),
-        )
-    return raw.table.filter(pa.array(kept)), rows[kept], int((~kept).sum())
+def _kept(
+    raw: RawSplit, kind: Kind, missing: IncompleteRows
+) -> tuple[pa.Table, NDArray[np.int64], tuple[str, ...]]:
+    """Return the rows to use, their numbers in the file, and notes about the others."""
+    table, rows, notes = raw.table, np.arange(1, raw.table.num_rows + 1), []
+
+    def leave_out(mask: NDArray[np.bool_], what: str) -> None:
+        nonlocal table, rows
+        if mask.any():
+            notes.append(f"{mask.sum()} rows {what} left out of {len(rows)}")
+            table, rows = table.filter(pa.array(~mask)), rows[~mask]
+
+    if raw.skip_unlabelled:
+        unlabelled = unlabelled_rows(plain(table[raw.columns.label]), kind)
+        if unlabelled.all():
+            raise DataError(
+                f"{raw.where}: all {len(rows)} rows are marked as not labelled (-1)",
+                expected="a split with labels; benchmarks hide the labels of their test split",
+                fix=(
+                    "task.splits.test=''    to take test rows from train, or name a labelled split "
+                    "such as validation"
+                ),
+            )
+        leave_out(unlabelled, "without label (-1)")
+    if missing == "drop":
+        texts = [name for name in (raw.columns.text, raw.columns.text_pair) if name]
+        without_text = [
+            _empty(values) for name in texts if is_text((values := plain(table[name])).type)
+        ]
+        leave_out(np.any([np.zeros(len(rows), dtype=bool), *without_text], axis=0), "without text")
+        leave_out(missing_labels(plain(table[raw.columns.label]), kind), "without label")
+        if not len(rows):
+            raise DataError(
+                f"{raw.where}: no row has both text and label",
+                expected="at least one row that is complete",
+                fix="name the columns that hold them: task.columns.text, task.columns.label",
+            )
+    return table, rows, tuple(notes)
+
+
+def _empty(texts: pa.Array) -> NDArray[np.bool_]:
+    """Return bool [N], whether a text is missing or has no visible character."""
+    length = pc.utf8_length(pc.utf8_trim_whitespace(texts))
+    empty = pc.equal(length, 0).fill_null(True)
+    return np.asarray(empty.to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def _texts(column: Column) -> tuple[str, ...]:
@@ -86,12 +125,11 @@ def _texts(column: Column) -> tuple[str, ...]:
         )
         raise column.wrong_type(expected="a column of texts", fix=fix)
     _refuse_undecodable(column)
-    trimmed = pc.utf8_length(pc.utf8_trim_whitespace(column.values))
-    empty = pc.equal(trimmed, 0).fill_null(True).to_numpy(zero_copy_only=False)
+    empty = _empty(column.values)
     if empty.any():
         expected = "a text with at least one visible character in every row"
         raise column.fault(
-            "without text", empty, expected=expected, fix="remove these rows, or fill in the text"
+            "without text", empty, expected=expected, fix=f"{DROP}    or fill in the text"
         )
     return tuple(column.values.to_pylist())
 

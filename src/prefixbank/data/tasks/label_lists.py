@@ -16,11 +16,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from prefixbank.data.tasks.check import plain
-from prefixbank.data.tasks.labels import is_text
+from prefixbank.data.tasks.labels import MISSING, is_text
 from prefixbank.data.tasks.raw import Column, FaultList, RawSplit
 from prefixbank.errors import DataError, raise_faults
 
-FLAGS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+FLAGS = {
+    **dict.fromkeys(("1", "1.0", "true"), 1),
+    **dict.fromkeys(("0", "0.0", "false"), 0),
+    **dict.fromkeys(("", "none", "nan"), MISSING),
+}
 """What a column for one label may hold, as lower-case text."""
 
 ODD = (",", ";", "|", "[", "]")
@@ -60,7 +64,7 @@ def with_label_lists(split: RawSplit, separator: str, declared: Sequence[str]) -
 def _from_columns(split: RawSplit, names: Sequence[str]) -> pa.Array:
     """Return for each row the names of the columns that hold a one."""
     count = split.table.num_rows
-    faults, chosen = FaultList(), np.zeros((count, len(names)), dtype=bool)
+    faults, chosen = FaultList(), np.zeros((count, len(names)), dtype=np.int8)
     for index, name in enumerate(names):
         with faults:
             chosen[:, index] = _flags(
@@ -72,10 +76,16 @@ def _from_columns(split: RawSplit, names: Sequence[str]) -> pa.Array:
                 )
             )
     raise_faults(faults.collected)
-    return _array([[names[index] for index in np.flatnonzero(row).tolist()] for row in chosen])
+    return _array(
+        [
+            [names[index] for index in np.flatnonzero(row).tolist()] if row.min() >= 0 else None
+            for row in chosen
+        ]
+    )
 
 
-def _flags(column: Column) -> NDArray[np.bool_]:
+def _flags(column: Column) -> NDArray[np.int8]:
+    """Return int8 [N]: 1 where a row has the label, 0 where it has not, `MISSING`."""
     found = [FLAGS.get(str(value).strip().lower()) for value in column.values.to_pylist()]
     wrong = np.array([flag is None for flag in found], dtype=bool)
     if wrong.any():
@@ -85,7 +95,7 @@ def _flags(column: Column) -> NDArray[np.bool_]:
             expected="0 or 1, false or true, in each column of task.columns.labels",
             fix="fill in or correct these values, or leave the column out of task.columns.labels",
         )
-    return np.array(found, dtype=bool)
+    return np.array(found, dtype=np.int8)
 
 
 def _from_texts(column: Column, separator: str, declared: frozenset[str]) -> pa.Array:

@@ -25,6 +25,8 @@ WHOLE: Final = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
 NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 MISSING, UNKNOWN = -1, -2
+DROP: Final = "task.missing=drop, to leave these rows out"
+"""How a user has rows left out that lack something."""
 
 
 def read_labels(column: Column, kind: Kind, labels: tuple[str, ...]) -> NDArray[np.generic]:
@@ -109,6 +111,25 @@ def unlabelled_rows(values: pa.Array, kind: Kind) -> NDArray[np.bool_]:
     return marked if kind == "classification" or (kind == "regression" and marked.all()) else none
 
 
+def missing_labels(values: pa.Array, kind: Kind) -> NDArray[np.bool_]:
+    """Return bool [N], whether a row has no label.
+
+    Args:
+        values: N labels; lists of a multilabel task may be empty.
+        kind: kind of the labels.
+    """
+    if kind == "multilabel":
+        return np.asarray(values.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+    blank = {"nan"} if kind == "regression" else set()
+    return np.array(
+        [
+            _is_missing(value) or (isinstance(value, str) and value.strip().lower() in blank)
+            for value in values.to_pylist()
+        ],
+        dtype=bool,
+    )
+
+
 def _is_missing(value: Any) -> bool:
     return value is None or value != value or (isinstance(value, str) and not value.strip())
 
@@ -147,7 +168,7 @@ def _label_faults(
     faults: list[PrefixbankError] = []
     missing, unknown = codes == MISSING, codes == UNKNOWN
     if missing.any():
-        expected, fix = "a label in every row", "remove these rows, or fill in the label"
+        expected, fix = "a label in every row", f"{DROP}    or fill in the label"
         faults.append(column.fault("without label", missing, expected=expected, fix=fix))
     if unknown.any():
         first = column.values.filter(pa.array(unknown))[0].as_py()
@@ -196,11 +217,11 @@ def _sets(column: Column, labels: tuple[str, ...]) -> NDArray[np.uint8]:
     faults = _label_faults(
         dataclasses.replace(column, values=values, rows=column.rows[parents]), codes, labels
     )
-    absent = column.values.is_null().to_numpy(zero_copy_only=False)
+    absent = missing_labels(column.values, "multilabel")
     if absent.any():
         expected, fix = (
             "a list of labels in every row; an empty list for none",
-            "write an empty list, or remove these rows",
+            f"write an empty list    or {DROP}",
         )
         faults.append(column.fault("without label", absent, expected=expected, fix=fix))
     raise_faults(faults)
@@ -228,13 +249,11 @@ def _numbers(column: Column) -> NDArray[np.float64]:
         raise column.wrong_type(expected="a number in every row of a regression", fix=fix)
     values = column.values.to_pylist()
     numbers = np.array([_number(value) for value in values], dtype=np.float64)
-    missing = np.array(
-        [_is_missing(value) or str(value).strip().lower() == "nan" for value in values], dtype=bool
-    )
+    missing = missing_labels(column.values, "regression")
     wrong = ~missing & ~np.isfinite(numbers)
     faults: list[PrefixbankError] = []
     if missing.any():
-        expected, fix = "a number in every row", "remove these rows, or fill in the number"
+        expected, fix = "a number in every row", f"{DROP}    or fill in the number"
         faults.append(column.fault("without label", missing, expected=expected, fix=fix))
     if wrong.any():
         expected, fix = (

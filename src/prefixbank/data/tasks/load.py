@@ -173,12 +173,8 @@ def build_task(raw: RawTask, config: TaskConfig) -> Task:
         _refuse_labels(raw, labels)
     for split, rows in raw.splits.items():
         with faults:
-            built[split], dropped = build_examples(rows, raw.kind, labels)
-            notes += (
-                (f"{split}: {dropped} rows without label (-1) left out of {rows.table.num_rows}",)
-                if dropped
-                else ()
-            )
+            built[split], found = build_examples(rows, raw.kind, labels, config.missing)
+            notes += tuple(f"{split}: {note}" for note in found)
     raise_faults(faults.collected)
     train, added = _fill(raw, built)
     task = Task(
