@@ -150,7 +150,9 @@ RULES = (
         exempt=("data/encoders/encoder.py",),
     ),
     Rule(who="*", banned=("sklearn",), exempt=("core/probe/*",)),
-    Rule(who="*", banned=("scipy",), exempt=("reports/charts/clusters.py",)),
+    Rule(
+        who="*", banned=("scipy",), exempt=("core/probe/solution.py", "reports/charts/clusters.py")
+    ),
     Rule(who="*", banned=("faiss",), exempt=("core/search.py",)),
     Rule(who="*", banned=("submitit",), exempt=("drivers/slurm.py",)),
     Rule(who="*", banned=("ray",), exempt=("drivers/ray_cluster.py",)),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefixbank.artifacts.source_head import SourceHead
 from prefixbank.commands import functions
@@ -66,6 +66,9 @@ from prefixbank.store.store import Store
 
 S = TypeVar("S")
 
+if TYPE_CHECKING:
+    from prefixbank.artifacts.fitted_probe import FittedProbe
+
 __all__ = [
     "Artifact",
     "BankResult",
@@ -99,6 +102,7 @@ __all__ = [
     "combine",
     "embed",
     "load_bank",
+    "load_probe",
     "open_store",
     "probe",
     "run",
@@ -238,6 +242,28 @@ def load_bank(
     own = EncoderConfig(source="bank")
     files = encoder_of(entry) if is_encoder(entry) else context.encoder_of_bank(entry, own)
     return LoadedBank(context, entry, files, _or_default("recipe", recipe, EmbedRecipe))
+
+
+def load_probe(name: str | ProbeResult, *, store: str | Path | None = None) -> FittedProbe:
+    """Load a probe, to apply it to vectors in memory.
+
+    `load_bank(bank).predict(texts, heads=[name])` embeds texts for it.
+
+    Args:
+        name: a probe by name, ref or key, or as `probe` returned it.
+        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+
+    Returns:
+        The probe: `labels`, `predict(vectors)`, `probabilities(vectors)`.
+
+    Raises:
+        PrefixbankError: the probe does not exist, or holds several models.
+    """
+    from prefixbank.artifacts.fitted_probe import read_probe
+
+    context = Invocation(store=store).context(_in_this_process(None))
+    text = _text_for(context.store, "probe", name)
+    return read_probe(context.store.resolve("probe", text), text)
 
 
 def embed(

@@ -17,6 +17,7 @@ TaskLoader = Literal["starter", "hub", "files", "folder"]
 IncompleteRows = Literal["error", "drop"]
 RowsFormat = Literal["txt", "csv", "tsv", "jsonl", "json", "parquet"]
 FileFormatSetting = Literal["by_ending", RowsFormat]
+PredictionsFormat = Literal["parquet", "csv", "jsonl"]
 Quoting = Literal["by_format", "double", "none"]
 
 # Encoders and what is read out of them.

@@ -775,7 +775,7 @@ def test_source_of_several_tasks_has_a_head_for_each(cli):
     reported = json.loads(path.read_text(encoding="utf-8"))["tasks"]
     for place, task in enumerate(("alpha", "beta")):
         rows = parquet.read_table(cli.tasks / task / "validation.parquet").to_pydict()
-        predicted = bank.predict(rows["text"])["both"][place]
+        predicted = bank.predict(rows["text"])[f"both.{task}"].values
         assert (predicted == np.array(rows["label"])).mean() == reported[place]["validation"]
 
 
@@ -783,10 +783,10 @@ def test_all_heads_predict_from_one_pass(cli, passes):
     combine(cli, "abc")
     bank = pb.load_bank("bank")
     predicted = bank.predict(TEXTS)
-    assert passes == [(5, 4)] and list(predicted) == ["a", "b", "c"]
+    assert passes == [(5, 3)] and list(predicted) == ["a", "b", "c"]
     blocks = bank.blocks(TEXTS)
     assert all(
-        np.array_equal(predicted[name][0], bank.heads[name][0].predict(blocks[name]))
+        np.array_equal(predicted[name].values, bank.heads[name][0].predict(blocks[name]))
         for name in "abc"
     )
 
@@ -810,8 +810,8 @@ def test_head_refuses_the_block_of_another_source(cli):
 def test_bank_without_blocks_says_so(cli):
     bank = pb.load_bank("demo")
     assert (bank.block_names, bank.heads) == ([], {})
-    for ask in (bank.blocks, bank.predict):
-        with pytest.raises(pb.UsageError, match="has no blocks"):
+    for ask, what in ((bank.blocks, "has no blocks"), (bank.predict, "has no heads of its own")):
+        with pytest.raises(pb.UsageError, match=what):
             ask(TEXTS)
 
 

@@ -217,8 +217,19 @@ def describe_layout(layout: Layout) -> list[JSON]:
 
 def read_layout(entry: Entry) -> Layout:
     """Return which reading, layer and position each feature of the vectors comes from."""
-    described = read_json(entry, FACTS)["layout"]
+    return layout_in(read_json(entry, FACTS)["layout"])
+
+
+def layout_in(described: list[JSON]) -> Layout:
+    """Return a layout from what `describe_layout` made of it."""
     return Layout(segments=tuple(Segment(**segment) for segment in described))
+
+
+def origin_in(document: JSON) -> JSON:
+    """Return the part of a key document that is the same for all texts: how they are embedded."""
+    kept = {name: document[name] for name in ("step", "version", "config")}
+    inputs = {name: one for name, one in document["inputs"].items() if name != "texts"}
+    return {**kept, "inputs": inputs}
 
 
 def read_calibration(path: Path) -> Calibration:

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from prefixbank.errors import UsageError
 from prefixbank.store.key import JSON
 
-PROBE = "probe.json"
+PROBE, TENSORS = "probe.json", "probe.safetensors"
+
+
+def refuse_several(result: JSON, name: str) -> None:
+    """Raise UsageError if `probe.json` holds several models, none of which is the probe.
+
+    Args:
+        result: the content of `probe.json`.
+        name: what the error calls the probe.
+    """
+    if len(result["fits"]) > 1:
+        raise UsageError(
+            f"probe {name} holds {len(result['fits'])} models, one for each draw or fold",
+            expected="a single model",
+            fix="probe.protocol=split probe.shots=0    or probe.few_shot_samples=1",
+        )
 
 
 def choice_in(result: JSON) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prefixbank.artifacts.json_files import read_json
+from prefixbank.artifacts.predictions import FACTS as PREDICTIONS
 from prefixbank.artifacts.probe import PROBE, choice_in
 from prefixbank.artifacts.source_head import BANK, block_sizes
 from prefixbank.store.artifact import Entry
@@ -39,6 +40,11 @@ def _facts(entry: Entry) -> dict[str, Any]:
             if "blocks" in facts:
                 made["blocks"] = {one["name"]: one["features"] for one in facts["blocks"]}
             return {"name": entry.info["name"], "encoder": entry.info["encoder"]["name"], **made}
+        case "predict":
+            facts = read_json(entry, PREDICTIONS)
+            heads = {one["name"]: one["abstained"] for one in facts["heads"]}
+            kept = {name: facts[name] for name in ("rows", "truncated_share", "format")}
+            return {"name": entry.info["name"], **kept, "heads": list(heads), "abstained": heads}
         case "probe":
             return _probe(entry)
         case "report" | "map_report":

@@ -62,6 +62,12 @@ def run_command(command: Command[Any], overrides: list[str], flags: Flags) -> No
         form = chosen_format(flags.form)
         if rows and command.makes == "report" and form == "table":
             typer.echo("\n\n".join(_report_text(row) for row in rows))
+        elif rows and command.name == "predict" and _pipes(overrides, flags):
+            from prefixbank.steps.predict.tables import json_lines
+
+            for row in rows:
+                for line in json_lines(Path(row["path"])):
+                    typer.echo(line)
         elif rows:
             from prefixbank.artifacts.summary import flat_rows
 
@@ -73,6 +79,11 @@ def run_command(command: Command[Any], overrides: list[str], flags: Flags) -> No
                 typer.echo(" ".join(settings), err=True)
                 report(error, debug=flags.debug)
             raise typer.Exit(max(error.exit_code for _, error in failed))
+
+
+def _pipes(overrides: list[str], flags: Flags) -> bool:
+    """Whether predictions go to standard output, as their texts came from standard input."""
+    return "corpus.path=-" in overrides and flags.out is None and flags.form is None
 
 
 def _run_all(

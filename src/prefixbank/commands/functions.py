@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,6 +17,7 @@ from prefixbank.commands.invocation import Invocation
 from prefixbank.config.commands import (
     CombineCommandConfig,
     EmbedConfig,
+    PredictCommandConfig,
     ProbeCommandConfig,
     RunExperimentConfig,
     SearchConfig,
@@ -32,6 +34,7 @@ from prefixbank.config.schema import (
     BankRecipe,
     EmbedRecipe,
     MultitaskRecipe,
+    PoolingConfig,
     PrefixRecipe,
     TaskConfig,
     recipe_of,
@@ -115,7 +118,9 @@ def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
     from prefixbank.steps.embed.spec import specs_of
 
     with invocation.context(config.run) as context:
-        bank, files, pooling = resolve_bank_and_encoder(context, config)
+        bank, files, pooling = resolve_bank_and_encoder(
+            context, config.bank, config.encoder, config.pooling
+        )
         name = config.name or f"{_name_of_file(config.corpus.path)}@{_name_of_bank(config.bank)}"
         new_reuse = partial(VectorReuse, context.store, force=context.force)
         recipe = recipe_of(config, EmbedRecipe)
@@ -128,6 +133,44 @@ def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
             ref = ("embeddings", name)
             units = step.units(context, specs, corpus, name, ref)
             return blocks.ensure(context, units, specs, bank, name, ref)
+
+
+def predict(config: PredictCommandConfig, invocation: Invocation) -> Planned:
+    """Embed a corpus once, and apply probes and source heads to the vectors."""
+    from prefixbank.data.corpus.corpus import open_corpus
+    from prefixbank.runtime.unit import Planned
+    from prefixbank.runtime.worker import worker_shards
+    from prefixbank.steps.embed import corpus as embed_step
+    from prefixbank.steps.embed.source import resolve_bank_and_encoder
+    from prefixbank.steps.predict import step
+    from prefixbank.steps.predict.heads import resolve_heads
+
+    with invocation.context(config.run) as context:
+        bank, files, pooling = resolve_bank_and_encoder(
+            context, config.bank, config.encoder, PoolingConfig()
+        )
+        found = resolve_heads(context.store, bank, files, pooling, config.heads)
+        name = config.name or f"{_name_of_file(config.corpus.path)}@{_name_of_bank(config.bank)}"
+        if invocation.job is not None and invocation.job.shards:
+            shards = worker_shards(config.corpus, invocation.job.folder)
+            embed_step.make_shards(context, found.specs, shards, invocation.job.shards)
+            return Planned(step=step.STEP, name=name)
+        with open_corpus(config.corpus, _standard_input()) as corpus:
+            units = embed_step.units(context, found.specs, corpus, name, ("embeddings", name))
+            made = context.ensure_together([replace(unit, ref=None) for unit in units])
+            return context.ensure_from(
+                step.STEP,
+                name,
+                lambda: step.unit(
+                    context,
+                    [one.entry for one in made],
+                    found.heads,
+                    config.predict,
+                    corpus.shards,
+                    name,
+                    bank,
+                ),
+            )
 
 
 def search(config: SearchConfig, invocation: Invocation) -> list[Row]:
@@ -159,7 +202,9 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
 
     step.check_settings(config.probe)
     with invocation.context(config.run) as context:
-        bank, files, pooling = resolve_bank_and_encoder(context, config)
+        bank, files, pooling = resolve_bank_and_encoder(
+            context, config.bank, config.encoder, config.pooling
+        )
         step.check_choices(config.probe, pooling)
         target = _task(context, config.task, task)
         name = config.name or f"{target.name}@{_name_of_bank(config.bank)}"

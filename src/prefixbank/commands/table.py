@@ -17,6 +17,7 @@ from prefixbank.config.commands import (
     CombineCommandConfig,
     CommandConfig,
     EmbedConfig,
+    PredictCommandConfig,
     ProbeCommandConfig,
     RunExperimentConfig,
     SearchConfig,
@@ -118,6 +119,17 @@ EMBED = Command(
     ),
     shares_units=True,
 )
+PREDICT = Command(
+    settings=PredictCommandConfig,
+    function=functions.predict,
+    summary="Predict several tasks for each text of a corpus, from one pass: probes, and the "
+    "sources of a bank of read-outs.",
+    examples=(
+        "bank=demo 'heads=[emotion,topic]' corpus.path=new.csv corpus.column=body --out labels",
+        "bank=demo 'heads=[emotion]' corpus.path=new.txt predict.text=true predict.format=csv",
+    ),
+    shares_units=True,
+)
 SEARCH = Command(
     settings=SearchConfig,
     function=functions.search,
@@ -203,6 +215,7 @@ COMMANDS: tuple[Command[Any], ...] = (
     TRAIN_MULTITASK,
     COMBINE,
     EMBED,
+    PREDICT,
     SEARCH,
     PROBE,
     RUN,

@@ -31,6 +31,7 @@ from prefixbank.config.schema import (
     MultitaskRecipe,
     Natural,
     PoolingConfig,
+    PredictConfig,
     PrefixRecipe,
     ProbeConfig,
     ProbeRecipe,
@@ -215,6 +216,27 @@ class ProbeCommandConfig(ProbeRecipe, CommandConfig):
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
     """Used with `bank=none`; a bank and a multi-task encoder bring their own."""
     probe: ProbeConfig = field(default_factory=ProbeConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PredictCommandConfig(CommandConfig):
+    """`prefixbank predict`."""
+
+    command = "predict"
+    bank: str = ""
+    """Bank by ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder, `none`
+    the plain encoder."""
+    heads: tuple[str, ...] = ()
+    """What to predict: probes by ref (`probe/tone`), name (`tone`, or `emotion` for
+    `emotion@demo`) or key, and the sources of a bank of read-outs, by the names of their blocks
+    (`polarity`, or `source/polarity` where a probe has the same name)."""
+    name: RefName = ""
+    """Ref to set: `predictions/<name>`; empty: the name of the corpus file, `@`, the name of the
+    bank."""
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    predict: PredictConfig = field(default_factory=PredictConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
 

@@ -39,6 +39,7 @@ from prefixbank.choices import (
     PoolingLayers,
     PoolingPosition,
     Precision,
+    PredictionsFormat,
     PrefixKind,
     ProbeLayers,
     ProbePairs,
@@ -535,6 +536,21 @@ class ProbeRecipe(VectorRecipe):
     giving u, v, |u - v| and u * v; `both`: all of these; `best`: one of the three, the one that
     cross-validation on train rows prefers. A tie goes to the earlier one. `best` embeds as `both`
     does, and with single texts has no effect."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PredictConfig:
+    """What predictions say."""
+
+    format: PredictionsFormat = "parquet"
+    """How predictions are written."""
+    text: bool = False
+    """Repeat the texts."""
+    classes: bool = False
+    """Give the probability of each class or label a column of its own, `HEAD:LABEL`."""
+    abstain_below: Annotated[float, Ge(0), Le(1)] = 0.0
+    """Leave the label of a classification empty where the most probable class is less probable;
+    column `HEAD.abstained` says where."""
 
 
 Recipe = TypeVar("Recipe", PrefixRecipe, MultitaskRecipe, BankRecipe, EmbedRecipe)

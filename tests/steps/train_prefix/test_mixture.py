@@ -80,7 +80,7 @@ def regression(task: Task) -> Task:
 def test_document_of_a_single_task_knows_of_no_mixture(context: Context, tasks: dict[str, Task]):
     found = document(context, tasks["alpha"])
     assert found == document(context, Mixture(tasks=(tasks["alpha"],), size_cap=5))
-    assert found["config"] == json.loads(json.dumps(asdict(QUICK))) and found["version"] == 5
+    assert found["config"] == json.loads(json.dumps(asdict(QUICK))) and found["version"] == 6
     assert found["inputs"]["examples"] == tasks["alpha"].digest("train", "validation")
 
 

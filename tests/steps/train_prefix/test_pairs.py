@@ -150,8 +150,8 @@ def test_loaded_bank_reads_pairs_as_its_head_was_trained(
     scored = load_file(context.ensure(unit).entry.file("predictions.safetensors"))
     bank = context.ensure(combine.unit([prefix], BankRecipe(), "b")).entry
     loaded = LoadedBank(context, bank, files, EmbedRecipe(pairs=how))
-    ((found,),) = loaded.predict(task.test.texts, task.test.pairs).values()
-    assert np.array_equal(found, scored["predictions"])
+    (found,) = loaded.predict(task.test.texts, task.test.pairs).values()
+    assert np.array_equal(found.values, scored["predictions"])
     assert list(block_sizes(bank).values()) == [None, 64]
 
 
@@ -160,7 +160,7 @@ def test_head_that_compares_two_texts_refuses_single_ones(context: Context):
     bank = context.ensure(combine.unit([prefix], BankRecipe(), "b")).entry
     files = context.encoder_files(EncoderConfig(source="tiny"))
     loaded = LoadedBank(context, bank, files, EmbedRecipe())
-    with pytest.raises(UsageError, match=r"one block for a head of prefix\.pairs=separate"):
+    with pytest.raises(UsageError, match=r"pairs=separate for these texts"):
         loaded.predict(["a text"])
 
 

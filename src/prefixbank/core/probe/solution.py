@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 import numpy as np
+from scipy.special import expit, softmax
 
 from prefixbank.choices import Kind
+from prefixbank.errors import UsageError
 
 ABSENT_CLASS_LOGIT = -1e30
 """Bias of a class or label that no train row has. It is finite, so that it can be written as JSON,
@@ -47,6 +49,30 @@ def predictions_from(kind: Kind, decision: np.ndarray) -> np.ndarray:
             return chosen.astype(np.uint8)
         case "regression":
             return decision[:, 0]
+    assert_never(kind)
+
+
+def probabilities_from(kind: Kind, decision: np.ndarray) -> np.ndarray:
+    """Turn decision values into the probability of each class or label, float64 [N, C].
+
+    Those of the classes of a row sum to 1; each label of a multilabel task has its own.
+
+    Raises:
+        UsageError: a regression has no probabilities.
+    """
+    match kind:
+        case "classification":
+            of_class: np.ndarray = softmax(decision, axis=1)
+            return of_class
+        case "multilabel":
+            of_label: np.ndarray = expit(decision)
+            return of_label
+        case "regression":
+            raise UsageError(
+                "probabilities of a regression",
+                expected="a classification or a multilabel task",
+                fix="predict(vectors)",
+            )
     assert_never(kind)
 
 

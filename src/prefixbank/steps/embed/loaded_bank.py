@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.encoder import is_encoder, load_plain
+from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.source_head import SourceHead, all_block_names, read_heads
-from prefixbank.choices import SourcePairs
 from prefixbank.config.schema import EmbedRecipe
 from prefixbank.data.columns import as_list, refuse_other_texts
 from prefixbank.data.corpus.texts import Texts
@@ -21,6 +20,8 @@ from prefixbank.store.artifact import Entry
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from prefixbank.steps.predict.loaded_head import Predictions
 
 
 class LoadedBank:
@@ -49,7 +50,7 @@ class LoadedBank:
         """
         import numpy as np
 
-        vectors = self._vectors(texts, pairs, self._recipe)
+        vectors = self._vectors(texts, pairs)
         return vectors[0] if len(vectors) == 1 else np.concatenate(vectors, axis=1)
 
     def blocks(
@@ -69,37 +70,60 @@ class LoadedBank:
                 expected="a bank of read-outs, prefix.kind=readout",
                 fix="bank.embed(texts)",
             )
-        return self._blocks(texts, pairs, self._recipe)
+        return dict(zip(self.block_names, self._vectors(texts, pairs), strict=True))
 
     def predict(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None
-    ) -> dict[str, tuple[np.ndarray, ...]]:
-        """Embed, and return what the heads of each source predict, by its block.
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        heads: Sequence[str] | None = None,
+        abstain_below: float = 0.0,
+    ) -> dict[str, Predictions]:
+        """Embed texts once, and return what each head says of them, by its name.
 
-        A source that was trained on several tasks has an array for each, as in `heads`. Heads of
-        `prefix.pairs=separate` get the blocks of each text of a pair alone, the others those that
-        `blocks` returns.
+        Args:
+            texts: N texts.
+            pairs: N second texts; None: single texts.
+            heads: probes by name, ref or key, and sources of a bank of read-outs by the names of
+                their blocks. None: all sources. Probes say how texts are embedded, the recipe of
+                the bank only where there is none.
+            abstain_below: name no class that is less probable.
 
         Raises:
-            UsageError: as `blocks`, or single texts for a head that compares two.
+            UsageError: as `embed`; no such head, one of another bank, or single texts for a head
+                that compares two.
             DataError: as `embed`.
         """
-        read = {head.pairs for heads in self.heads.values() for head in heads}
-        given: dict[SourcePairs, list[dict[str, np.ndarray]]] = {}
-        if "separate" in read and pairs is not None:
-            _check_texts(texts, pairs)
-            alone = replace(self._recipe, pairs="joint")
-            given["separate"] = [self._blocks(one, None, alone) for one in (texts, pairs)]
-        if "separate" not in given or "joint" in read:
-            given["joint"] = [self.blocks(texts, pairs)]
+        from prefixbank.steps.embed.make import bank_of, layout_for
+        from prefixbank.steps.embed.rows import embed_rows
+        from prefixbank.steps.predict.heads import SOURCE, resolve_heads
+        from prefixbank.steps.predict.loaded_head import load_head, predictions_of
 
-        def predicted(name: str, head: SourceHead) -> np.ndarray:
-            blocks = given.get(head.pairs, given.get("joint", []))
-            return head.predict(*(block[name] for block in blocks))
-
+        if heads is None and not self.heads:
+            raise UsageError(
+                f"bank {self.entry.short_key} has no heads of its own",
+                expected="a bank of read-outs, prefix.kind=readout, or names of probes",
+                fix='bank.predict(texts, heads=["NAME"])',
+            )
+        rows = _check_texts(texts, pairs)
+        found = resolve_heads(
+            self._context.store,
+            None if is_encoder(self.entry) else self.entry,
+            self._files,
+            pooling_of(self.entry),
+            [f"{SOURCE}{name}" for name in self.heads] if heads is None else heads,
+            self._recipe,
+        )
+        bank, recipe = bank_of(found.specs), found.specs[0].recipe
+        vectors, _ = embed_rows(self._context, bank, self._files, rows, recipe)
+        layouts = [
+            layout_for(self._context, spec, one.shape[1])
+            for spec, one in zip(found.specs, vectors, strict=True)
+        ]
         return {
-            name: tuple(predicted(name, head) for head in heads)
-            for name, heads in self.heads.items()
+            head.name: predictions_of(load_head(head), vectors, layouts, abstain_below)
+            for head in found.heads
         }
 
     @property
@@ -116,18 +140,11 @@ class LoadedBank:
         """
         return {} if is_encoder(self.entry) else read_heads(self.entry)
 
-    def _blocks(
-        self, texts: Sequence[str], pairs: Sequence[str] | None, recipe: EmbedRecipe
-    ) -> dict[str, np.ndarray]:
-        return dict(zip(self.block_names, self._vectors(texts, pairs, recipe), strict=True))
-
-    def _vectors(
-        self, texts: Sequence[str], pairs: Sequence[str] | None, recipe: EmbedRecipe
-    ) -> list[np.ndarray]:
+    def _vectors(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[np.ndarray]:
         from prefixbank.steps.embed.rows import embed_rows
 
         rows = _check_texts(texts, pairs)
-        return embed_rows(self._context, self._bank, self._files, rows, recipe)[0]
+        return embed_rows(self._context, self._bank, self._files, rows, self._recipe)[0]
 
 
 def _check_texts(texts: Sequence[str], pairs: Sequence[str] | None) -> Texts:

@@ -139,7 +139,7 @@ def _make_part(
     """Embed the rows of one part once, and write the part of each target."""
     targets = sorted(targets, key=lambda target: target.spec.block is not None)  # plain first
     spec = targets[0].spec
-    bank = _bank_of([target.spec for target in targets])
+    bank = bank_of([target.spec for target in targets])
     if spec.reuse is None:
         blocks, cut = embed_rows(session, bank, spec.files, rows, spec.recipe, on_rows)
         for target, vectors in zip(targets, blocks, strict=True):
@@ -157,7 +157,7 @@ def _make_part(
         write_part_reusing(target.part(stem), rows, reuse, partial(embed.block, index), counted)
 
 
-def _bank_of(specs: Sequence[EmbeddingSpec]) -> Bank | BlockBank:
+def bank_of(specs: Sequence[EmbeddingSpec]) -> Bank | BlockBank:
     """Return the bank whose blocks are the vectors of `specs`, the plain vector first."""
     first = specs[0]
     if first.bank is not None:
@@ -197,17 +197,24 @@ def _uncounted(rows: int) -> None:
 
 def _pooled(session: Session, target: Target) -> JSON:
     """Return how vectors were pooled, and where each feature comes from."""
-    spec = target.spec
+    layout = layout_for(session, target.spec, target.features)
+    pooling = None if target.spec.block is not None else asdict(_whole_bank(target.spec).pooling)
+    return {"pooling": pooling, "layout": describe_layout(layout)}
+
+
+def layout_for(session: Session, spec: EmbeddingSpec, features: int) -> Layout:
+    """Return which reading, layer and position each of the features of a vector comes from."""
     if spec.block is not None:
-        layout = layout_of_block(target.features, spec.recipe.pairs)
-        return {"pooling": None, "layout": describe_layout(layout)}
+        return layout_of_block(features, spec.recipe.pairs)
+    return _layout(session, spec, _whole_bank(spec))
+
+
+def _whole_bank(spec: EmbeddingSpec) -> Bank:
+    """Return the bank of vectors that are no block of a source."""
     bank = plain_bank(spec.pooling) if spec.bank is None else read_bank(spec.bank)
     if isinstance(bank, BlockBank):
         raise ValueError("a bank of blocks is embedded block by block")
-    return {
-        "pooling": asdict(bank.pooling),
-        "layout": describe_layout(_layout(session, spec, bank)),
-    }
+    return bank
 
 
 def _progress_listener(session: Session, name: str, stem: str, total: int) -> Callable[[int], None]:

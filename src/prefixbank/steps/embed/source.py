@@ -8,7 +8,6 @@ from prefixbank.artifacts.encoder import encoder_of, is_encoder
 from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.prefix import ref_of
 from prefixbank.artifacts.staleness import refuse_stale
-from prefixbank.config.commands import EmbedConfig, ProbeCommandConfig
 from prefixbank.config.schema import EncoderConfig, PoolingConfig, effective
 from prefixbank.config.settings import written
 from prefixbank.data.encoders.files import EncoderFiles, reading_settings
@@ -22,9 +21,9 @@ PLAIN, MULTITASK = "none", "multitask"
 
 
 def resolve_bank_and_encoder(
-    session: Session, config: EmbedConfig | ProbeCommandConfig
+    session: Session, bank: str, encoder: EncoderConfig, pooling: PoolingConfig
 ) -> tuple[Entry | None, EncoderFiles, PoolingConfig]:
-    """Return the bank of the settings, its encoder and its pooling.
+    """Return the bank of the settings `bank`, `encoder` and `pooling`, its encoder and its pooling.
 
     The bank is None for `bank=none`, the plain encoder of `encoder=`, and for a multi-task encoder.
     A bank and a multi-task encoder have their own encoder and pooling.
@@ -33,7 +32,6 @@ def resolve_bank_and_encoder(
         UsageError: no bank, or settings that contradict it.
         EncoderError: the encoder is not the one that the bank was made with.
     """
-    bank, encoder = config.bank, config.encoder
     if not bank:
         raise UsageError(
             "no bank given",
@@ -44,11 +42,11 @@ def resolve_bank_and_encoder(
         return (
             None,
             session.encoder_files(_plain(encoder)),
-            config.pooling,
+            pooling,
         )
     entry = resolve_bank(session.store, bank)
     own = pooling_of(entry)
-    if effective(config.pooling) not in (own, PoolingConfig()):
+    if effective(pooling) not in (own, PoolingConfig()):
         raise UsageError(
             f"pooling settings with bank={bank}, which has its own",
             expected=(

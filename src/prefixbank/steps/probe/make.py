@@ -14,9 +14,14 @@ from typing import Any, assert_never
 import numpy as np
 import torch
 
-from prefixbank.artifacts.embeddings import read_layout, read_vectors
+from prefixbank.artifacts.embeddings import (
+    describe_layout,
+    origin_in,
+    read_layout,
+    read_vectors,
+)
 from prefixbank.artifacts.json_files import write_json
-from prefixbank.artifacts.probe import PROBE
+from prefixbank.artifacts.probe import PROBE, TENSORS
 from prefixbank.artifacts.tensors import write_tensors
 from prefixbank.config.schema import ProbeConfig
 from prefixbank.core.layout import side_by_side
@@ -83,13 +88,17 @@ def probe(
         "model": config.model,
         "protocol": config.protocol,
     }
+    read = {
+        "layout": describe_layout(scored.probes[0].layout),
+        "vectors": [origin_in(entry.document) for entry in embeddings],
+    }
     fits = [_describe(one, validation, task) for one in scored.probes]
-    write_json(out / PROBE, {**summary, **scored.facts, "fits": fits})
+    write_json(out / PROBE, {**summary, **scored.facts, **read, "fits": fits})
     write_tensors(
         out / "predictions.safetensors",
         {name: torch.from_numpy(array) for name, array in scored.arrays.items()},
     )
-    write_tensors(out / "probe.safetensors", _model_tensors(scored.probes))
+    write_tensors(out / TENSORS, _model_tensors(scored.probes))
 
 
 def _side_by_side(embeddings: Sequence[Entry], split: str) -> np.ndarray:

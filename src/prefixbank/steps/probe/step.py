@@ -20,8 +20,8 @@ from prefixbank.store.key import JSON, document
 STEP = "probe"
 # 1: first; 2: MLP, nested cross-validation, choice of layer; 3: choice of reading and position,
 # candidates in probe.json; 4: logistic fits on more features than rows in the space of the rows,
-# different last digits.
-VERSION = 4
+# different last digits; 5: probe.json says how the vectors were embedded.
+VERSION = 5
 
 
 @dataclass(frozen=True, kw_only=True)

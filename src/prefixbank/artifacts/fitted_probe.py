@@ -1,0 +1,110 @@
+"""A fitted probe as it is stored: the model, what it reads, and the names of its labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from prefixbank.artifacts.embeddings import layout_in
+from prefixbank.artifacts.json_files import read_json
+from prefixbank.artifacts.probe import PROBE, TENSORS, refuse_several
+from prefixbank.choices import Kind, Metric
+from prefixbank.core.layout import Layout
+from prefixbank.core.probe.choice import Candidate
+from prefixbank.core.probe.model import ProbeModel
+from prefixbank.core.probe.solution import predictions_from, probabilities_from
+from prefixbank.store.artifact import Entry
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FittedProbe:
+    """A probe in memory. Made by `prefixbank.load_probe`.
+
+    Args:
+        task: name of the task.
+        kind: what it predicts.
+        metric: how it was scored.
+        labels: names of its C classes or labels; empty for a regression.
+        layout: of the vectors [N, F] that it was fitted on.
+        reads: the segments of them that it reads.
+        model: the weights.
+    """
+
+    task: str
+    kind: Kind
+    metric: Metric
+    labels: tuple[str, ...]
+    layout: Layout
+    reads: Candidate
+    model: ProbeModel
+
+    def __repr__(self) -> str:
+        """Return the task and its labels."""
+        return f"FittedProbe(task={self.task!r}, kind={self.kind!r}, labels={self.labels!r})"
+
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """Return classes int64 [N], flags uint8 [N, C] or values float64 [N].
+
+        A class is an index into `labels`.
+
+        Args:
+            vectors: float [N, F], as the probe's bank embeds the texts.
+
+        Raises:
+            DataError: vectors of another size.
+        """
+        return predictions_from(self.kind, self.decision(vectors))
+
+    def probabilities(self, vectors: np.ndarray) -> np.ndarray:
+        """Return the probability of each class, or of each label alone, float64 [N, C].
+
+        Raises:
+            DataError: vectors of another size.
+            UsageError: a regression has none.
+        """
+        return probabilities_from(self.kind, self.decision(vectors))
+
+    def decision(self, vectors: np.ndarray, layout: Layout | None = None) -> np.ndarray:
+        """Return logits, or values of a regression, float64 [N, C].
+
+        Args:
+            vectors: float [N, F].
+            layout: of vectors that have the segments that the probe reads, and other ones than it
+                was fitted on; None: they are as those.
+        """
+        layout = layout or self.layout
+        return self.model.decision(layout.take(vectors, self.reads.segments(layout)))
+
+
+def read_probe(entry: Entry, name: str) -> FittedProbe:
+    """Read a probe.
+
+    Args:
+        entry: the artifact.
+        name: what errors call it.
+
+    Raises:
+        UsageError: it holds several models, one for each draw or fold.
+    """
+    result = read_json(entry, PROBE)
+    refuse_several(result, name)
+    fit, arrays = result["fits"][0], load_file(entry.file(TENSORS))
+    named = {one.removeprefix("0."): array for one, array in arrays.items()}
+    model = ProbeModel(
+        kind=result["kind"],
+        strength=fit["strength"],
+        cv_scores=fit["cv_scores"],
+        unconverged_fits=fit["unconverged_fits"],
+        **named,
+    )
+    return FittedProbe(
+        task=entry.info["task"],
+        kind=result["kind"],
+        metric=result["metric"],
+        labels=tuple(result["labels"]),
+        layout=layout_in(result["layout"]),
+        reads=Candidate(**{axis: tuple(values) for axis, values in fit["reads"].items()}),
+        model=model,
+    )

@@ -1,0 +1,3 @@
+"""Predictions artifacts: what heads say of the texts of a corpus, and facts about them."""
+
+FACTS = "predictions.json"

@@ -1,0 +1,1 @@
+"""Predict: what heads say of the vectors of a corpus."""

@@ -1,0 +1,286 @@
+"""Which heads predict from a bank, and what of its vectors they need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prefixbank.artifacts.embeddings import origin_in
+from prefixbank.artifacts.json_files import read_json
+from prefixbank.artifacts.pooling import pooling_in
+from prefixbank.artifacts.probe import PROBE, refuse_several
+from prefixbank.artifacts.source_head import BANK, HEAD, HEADS, source_names
+from prefixbank.choices import Pairs, Reading
+from prefixbank.config.schema import CALIBRATED, EmbedRecipe, PoolingConfig
+from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.errors import PrefixbankError, UsageError, did_you_mean, raise_faults
+from prefixbank.steps.embed.spec import EmbeddingSpec, specs_of
+from prefixbank.steps.probe.step import STEP as PROBE_STEP
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON
+from prefixbank.store.store import Store
+
+SOURCE = "source/"
+"""What names of source heads may begin with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What predicts one task.
+
+    Args:
+        name: of its columns.
+        entry: the probe, or the bank that has the head of a source.
+        needs: indices of the embeddings that it reads, side by side, among those that are made.
+        readings: readings of pairs that it reads.
+        source: of a source's head: the index of its block in the bank, and its number among the
+            heads of that block. None: a probe.
+    """
+
+    name: str
+    entry: Entry
+    needs: tuple[int, ...]
+    readings: tuple[Reading, ...]
+    source: tuple[int, int] | None = None
+
+    @property
+    def identity(self) -> JSON:
+        """What of the artifact enters a key."""
+        if self.source is None:
+            return {"probe": self.entry.digest}
+        index, number = self.source
+        single = f"{index}.{HEAD}" in self.entry.files
+        file = self.entry.files[f"{index}.{HEAD if single else HEADS}"]
+        described = read_json(self.entry, BANK)["blocks"][index]["heads"][number]
+        return {"head": file.sha256, "number": number, **described}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heads:
+    """Heads that predict together, and the embeddings that they need.
+
+    Args:
+        heads: in the order of their columns.
+        specs: how the texts are embedded; the heads count these.
+    """
+
+    heads: tuple[Head, ...]
+    specs: tuple[EmbeddingSpec, ...]
+
+
+def resolve_heads(
+    store: Store,
+    bank: Entry | None,
+    files: EncoderFiles,
+    pooling: PoolingConfig,
+    names: Sequence[str],
+    recipe: EmbedRecipe | None = None,
+) -> Heads:
+    """Return the heads of these names on a bank.
+
+    Args:
+        store: where probes are.
+        bank: the bank's artifact; None is the plain encoder.
+        files: its encoder.
+        pooling: of the plain encoder, or of a multi-task one.
+        names: probes and sources, as `heads=` lists them.
+        recipe: how to embed for heads of sources alone; probes say it themselves.
+
+    Raises:
+        UsageError: one for each head that is not there, is on another bank, or embeds texts
+            otherwise than the first.
+    """
+    if not names:
+        raise UsageError(
+            "no heads given",
+            expected="probes, or sources of a bank of read-outs: heads=[NAME,NAME]",
+            fix="prefixbank cache ls probe    lists all probes",
+        )
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    faults: list[PrefixbankError] = [
+        UsageError(
+            f"head {name} is listed twice", expected="each head once", fix=f"drop one {name}"
+        )
+        for name in twice
+    ]
+    bank_of_heads = _Bank(store=store, entry=bank, files=files, pooling=pooling)
+    found: list[tuple[Head, EmbedRecipe | None, PoolingConfig]] = []
+    for name in names:
+        try:
+            found += bank_of_heads.find(name)
+        except UsageError as fault:
+            faults.append(fault)
+    faults += _unlike([(head, recipe) for head, recipe, _ in found if recipe is not None])
+    raise_faults(faults)
+    recipe = next((one for _, one, _ in found if one is not None), recipe or EmbedRecipe())
+    plain = next((one for _, recipe, one in found if recipe is not None), pooling)
+    every = [head for head, _, _ in found]
+    recipe = replace(recipe, pairs=_pairs_for(every))
+    specs = specs_of(bank, files, recipe, plain)
+    needed = sorted({index for head in every for index in head.needs})
+    return Heads(
+        heads=tuple(
+            replace(head, needs=tuple(needed.index(index) for index in head.needs))
+            for head in every
+        ),
+        specs=tuple(specs[index] for index in needed),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bank:
+    """Finds heads on one bank."""
+
+    store: Store
+    entry: Entry | None
+    files: EncoderFiles
+    pooling: PoolingConfig
+
+    def find(self, name: str) -> list[tuple[Head, EmbedRecipe | None, PoolingConfig]]:
+        """Return the heads of a name, with how their vectors are embedded if a probe says so."""
+        sources = [] if self.entry is None else source_names(self.entry)
+        probe = None if name.startswith(SOURCE) else self._probe(name)
+        block = name.removeprefix(SOURCE)
+        if probe is not None and name in sources:
+            raise UsageError(
+                f"head {name} is a probe and a source of the bank",
+                expected="the one that is meant",
+                fix=f"probe/{name}    or {SOURCE}{name}",
+            )
+        if probe is not None:
+            return [self._of_probe(name.removeprefix("probe/"), probe)]
+        if block in sources and self.entry is not None:
+            return self._of_source(block, self.entry, sources.index(block))
+        if name.startswith(SOURCE):
+            raise UsageError(
+                f"no source '{block}' in the bank{did_you_mean(block, sources)}",
+                expected=f"one of {', '.join(sources)}"
+                if sources
+                else "a bank of read-outs, prefix.kind=readout, whose sources have heads",
+                fix=f"heads=[{SOURCE}{sources[0]}]" if sources else "a probe: heads=[NAME]",
+            )
+        self.store.resolve("probe", name)  # says which probes there are
+        raise AssertionError("a name that is no probe has to be refused")
+
+    def _probe(self, name: str) -> Entry | None:
+        """Return the probe of this name, or of this name on the bank; None if there is none."""
+        bank = "plain" if self.entry is None else self.entry.info["name"]
+        for text in (name, f"{name}@{bank}"):
+            try:
+                entry = self.store.resolve("probe", text)
+            except UsageError:
+                continue
+            if entry.step == PROBE_STEP:
+                return entry
+        return None
+
+    def _of_probe(self, name: str, probe: Entry) -> tuple[Head, EmbedRecipe, PoolingConfig]:
+        result = read_json(probe, PROBE)
+        refuse_several(result, name)
+        recipe, pooling = self._recipe(name, result["vectors"][0])
+        specs = specs_of(self.entry, self.files, recipe, pooling)
+        ours = [origin_in(spec.document({})) for spec in specs]
+        missing = [one for one in result["vectors"] if one not in ours]
+        if missing:
+            raise self._other_vectors(name, probe, missing[0], ours)
+        head = Head(
+            name=name,
+            entry=probe,
+            needs=tuple(ours.index(one) for one in result["vectors"]),
+            readings=tuple(result["fits"][0]["reads"]["readings"]),
+        )
+        return head, recipe, pooling
+
+    def _recipe(self, name: str, origin: JSON) -> tuple[EmbedRecipe, PoolingConfig]:
+        """Return how a probe's vectors were embedded."""
+        config: dict[str, Any] = dict(origin["config"])
+        if origin["step"] != "embed" or config.get("vectors") in CALIBRATED:
+            kind = config.get("vectors", "several representations side by side")
+            raise UsageError(
+                f"probe {name} reads {kind}, which belong to the texts that it was fitted on",
+                expected="a probe on the vectors of one bank, as float32 or float16",
+                fix="prefixbank probe ... vectors=float16",
+            )
+        pooling = config.pop("pooling", None)
+        recipe = EmbedRecipe(**config)
+        return recipe, self.pooling if pooling is None else pooling_in(pooling)
+
+    def _other_vectors(
+        self, name: str, probe: Entry, origin: JSON, ours: Sequence[JSON]
+    ) -> UsageError:
+        """Return the error for a probe on vectors that the bank does not make."""
+        fits = [one for one in ours if one["inputs"] == origin["inputs"]]
+        if origin["inputs"]["encoder"] != self.files.digest:
+            reason = f"the encoder is {self.files.label}, and the probe was fitted on another one"
+        elif fits and fits[0]["version"] != origin["version"]:
+            reason = "another version of prefixbank embedded what the probe was fitted on"
+        elif "readouts" in origin["inputs"]:
+            reason = "the probe reads a block that the bank does not have, or not any more"
+        else:
+            reason = "the probe was fitted on another one"
+        given = "the plain encoder" if self.entry is None else f"bank {self.entry.info['name']}"
+        bank = probe.info["bank"]
+        return UsageError(
+            f"probe {name} with {given}: {reason}",
+            expected=f"the bank of the probe: {bank[:8] if bank else 'none, the plain encoder'}",
+            fix=f"prefixbank probe bank=... task={probe.info['task']} name={name}    fits it again",
+        )
+
+    def _of_source(
+        self, name: str, bank: Entry, index: int
+    ) -> list[tuple[Head, EmbedRecipe | None, PoolingConfig]]:
+        """Return the heads of a source, one for each task that it was trained on."""
+        plain = bank.document["config"]["combine"]["plain"]
+        described = read_json(bank, BANK)["blocks"][index]["heads"]
+        tasks = bank.info["head_tasks"][index]
+        return [
+            (
+                Head(
+                    name=name if len(described) == 1 else f"{name}.{task}",
+                    entry=bank,
+                    needs=(index + bool(plain),),
+                    readings=(one["pairs"],),
+                    source=(index, number),
+                ),
+                None,
+                self.pooling,
+            )
+            for number, (one, task) in enumerate(zip(described, tasks, strict=True))
+        ]
+
+
+def _pairs_for(heads: Sequence[Head]) -> Pairs:
+    """Return the reading of pairs that has all that the heads read."""
+    read = {one for head in heads for one in head.readings}
+    if len(read) > 1:
+        return "both"
+    return "separate" if "separate" in read else "joint"
+
+
+def _unlike(found: Sequence[tuple[Head, EmbedRecipe]]) -> list[UsageError]:
+    """Return a fault for each head whose vectors are embedded otherwise than those of the first.
+
+    How pairs are read does not count.
+    """
+    first, recipe = found[0] if found else (None, EmbedRecipe())
+    faults = []
+    for head, other in found[1:]:
+        names = [
+            name
+            for name in ("max_length_tokens", "precision", "vectors")
+            if getattr(other, name) != getattr(recipe, name)
+        ]
+        if names and first is not None:
+            theirs, ours = (
+                ", ".join(f"{name}={getattr(one, name)}" for name in names)
+                for one in (other, recipe)
+            )
+            faults.append(
+                UsageError(
+                    f"head {head.name} reads vectors of {theirs}, and {first.name} of {ours}",
+                    expected="heads on vectors that were embedded alike",
+                    fix="predict with them in two commands    or fit one again: prefixbank probe",
+                )
+            )
+    return faults

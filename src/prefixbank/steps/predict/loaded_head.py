@@ -1,0 +1,126 @@
+"""Heads in memory, and what they say of vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from prefixbank.artifacts.fitted_probe import read_probe
+from prefixbank.artifacts.source_head import read_heads, source_names
+from prefixbank.choices import Kind
+from prefixbank.core.layout import Layout, side_by_side
+from prefixbank.core.probe.solution import predictions_from, probabilities_from
+from prefixbank.steps.predict.heads import Head
+
+Decide = Callable[[Sequence[np.ndarray], Sequence[Layout]], np.ndarray]
+"""Takes vectors and layouts of all embeddings; returns logits, or values, [N, C]."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoadedHead:
+    """A head in memory.
+
+    Args:
+        name: of its columns.
+        kind: what it predicts.
+        labels: names of its C classes or labels; empty for a regression.
+        decide: see `Decide`.
+    """
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    decide: Decide
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """What one head says of N texts.
+
+    Args:
+        kind: what it predicts.
+        names: names of its C classes or labels; empty for a regression.
+        values: classes int64 [N], flags uint8 [N, C] or values float64 [N].
+        probabilities: float64 [N, C], of each class, or of each label alone; None for a regression.
+        abstained: bool [N], where no class is probable enough.
+    """
+
+    kind: Kind
+    names: tuple[str, ...]
+    values: np.ndarray
+    probabilities: np.ndarray | None
+    abstained: np.ndarray
+
+    @property
+    def labels(self) -> list[str | None] | list[list[str]] | list[float]:
+        """The class of each text by name, its labels by name, or its value.
+
+        A class is None where the head abstains.
+        """
+        if self.kind == "regression":
+            return [float(value) for value in self.values]
+        if self.kind == "multilabel":
+            flags: np.ndarray = self.values
+            return [[self.names[int(index)] for index in np.flatnonzero(row)] for row in flags]
+        return [
+            None if abstained else self.names[value]
+            for value, abstained in zip(self.values, self.abstained, strict=True)
+        ]
+
+
+def load_head(head: Head) -> LoadedHead:
+    """Read a head."""
+    if head.source is None:
+        probe = read_probe(head.entry, head.name)
+
+        def decide(vectors: Sequence[np.ndarray], layouts: Sequence[Layout]) -> np.ndarray:
+            read = [vectors[index] for index in head.needs]
+            layout = side_by_side([layouts[index] for index in head.needs])
+            whole = read[0] if len(read) == 1 else np.concatenate(read, axis=1)
+            return probe.decision(whole, layout)
+
+        return LoadedHead(name=head.name, kind=probe.kind, labels=probe.labels, decide=decide)
+    index, number = head.source
+    source = read_heads(head.entry)[source_names(head.entry)[index]][number]
+
+    def outputs(vectors: Sequence[np.ndarray], layouts: Sequence[Layout]) -> np.ndarray:
+        (place,) = head.needs
+        wanted = [one for one in layouts[place].segments if one.reading == source.pairs]
+        features = layouts[place].take(vectors[place], wanted)
+        values: np.ndarray = (features @ source.weight.T + source.bias).astype(np.float64)
+        return values
+
+    return LoadedHead(name=head.name, kind=source.kind, labels=source.labels, decide=outputs)
+
+
+def predictions_of(
+    head: LoadedHead,
+    vectors: Sequence[np.ndarray],
+    layouts: Sequence[Layout],
+    abstain_below: float,
+) -> Predictions:
+    """Return what a head says.
+
+    Args:
+        head: what predicts.
+        vectors: float32 [N, F] of each of the embeddings.
+        layouts: of these.
+        abstain_below: least probability of a class that is named.
+    """
+    decision = head.decide(vectors, layouts)
+    abstained = np.zeros(len(decision), dtype=bool)
+    if head.kind == "regression":
+        probabilities = None
+    else:
+        probabilities = probabilities_from(head.kind, decision)
+    if head.kind == "classification" and probabilities is not None:
+        abstained = probabilities.max(axis=1) < abstain_below
+    return Predictions(
+        kind=head.kind,
+        names=head.labels,
+        values=predictions_from(head.kind, decision),
+        probabilities=probabilities,
+        abstained=abstained,
+    )

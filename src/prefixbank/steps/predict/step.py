@@ -1,0 +1,77 @@
+"""Step `predict`: what heads say of each text of a corpus, as Parquet, CSV or JSONL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from prefixbank.artifacts.json_files import read_json
+from prefixbank.artifacts.predictions import FACTS
+from prefixbank.config.schema import PredictConfig
+from prefixbank.data.corpus.texts import Texts
+from prefixbank.runtime.session import Session
+from prefixbank.runtime.unit import Unit
+from prefixbank.steps.predict.heads import Head
+from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON, document
+
+STEP = "predict"
+VERSION = 1  # 1: first
+
+
+def unit(
+    session: Session,
+    embeddings: Sequence[Entry],
+    heads: Sequence[Head],
+    config: PredictConfig,
+    shards: Callable[[], Iterator[Texts]],
+    name: str,
+    bank: Entry | None,
+) -> Unit:
+    """Return the unit that predicts from the vectors of a corpus. Ref `predictions/<name>`.
+
+    Args:
+        session: how to run.
+        embeddings: of the corpus; several are blocks of one bank.
+        heads: what predicts.
+        config: what predictions say.
+        shards: returns the texts, one item for each part of the embeddings.
+        name: what messages call it.
+        bank: the bank; None is the plain encoder.
+    """
+
+    def make(out: Path, work: Path) -> JSON:
+        from prefixbank.steps.predict.make import predict
+
+        predict(session, embeddings, heads, config, shards, name, out)
+        return {
+            "bank": None if bank is None else bank.key,
+            "encoder": embeddings[0].info["encoder"],
+        }
+
+    inputs = {
+        "embeddings": [entry.digest for entry in embeddings],
+        "heads": {head.name: {"reads": list(head.needs), **head.identity} for head in heads},
+    }
+    key_document = document(step=STEP, version=VERSION, config=asdict(config), inputs=inputs)
+    return Unit(
+        step=STEP,
+        name=name,
+        document=key_document,
+        make=make,
+        ref=("predictions", name),
+        note=describe,
+    )
+
+
+def describe(entry: Entry) -> str:
+    """Return a summary of finished predictions."""
+    facts = read_json(entry, FACTS)
+    abstained = sum(head["abstained"] for head in facts["heads"])
+    cut = f", {facts['truncated_share']:.1%} of rows truncated" if facts["truncated_share"] else ""
+    return (
+        f"{facts['rows']} rows, heads {', '.join(head['name'] for head in facts['heads'])}"
+        + (f", {abstained} labels left empty" if abstained else "")
+        + cut
+    )
