@@ -213,6 +213,22 @@ def test_vectors_that_were_embedded_are_not_made_again(cli, texts):
     assert Store(cli.store).ref("predictions", "new@demo") is not None
 
 
+def test_result_that_was_made_under_another_name_has_the_new_one(cli, texts):
+    _, path = texts
+    probe(cli, "tone", *gamma(cli))
+    first = predict(cli, "tone", f"corpus.path={path}").result
+    again = predict(cli, "tone", f"corpus.path={path}", "name=other").result
+    assert (first["name"], again["name"], again["key"]) == ("new@demo", "other", first["key"])
+
+
+def test_probe_is_found_by_the_name_that_the_bank_has_now(cli, texts):
+    _, path = texts
+    cli.done("combine", "prefixes=[alpha,beta]", "name=copy")
+    cli.done("probe", "bank=copy", *QUICK, *gamma(cli))
+    ran = cli.done("predict", "bank=copy", "heads=[gamma]", f"corpus.path={path}")
+    assert "gamma" in columns_of(ran)
+
+
 def test_probe_named_after_task_and_bank_needs_its_task_only(cli, texts):
     _, path = texts
     cli.done("probe", "bank=demo", *QUICK, *gamma(cli))

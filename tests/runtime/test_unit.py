@@ -82,6 +82,16 @@ def test_run_sets_the_ref(store, again):
     assert store.ref("prefix", "one").key == last.key
 
 
+def test_ref_that_moves_is_told_with_both_keys(store, events):
+    first = run_unit(store, unit_of(), events.append)
+    second = run_unit(store, unit_of(seed=1), events.append)
+    run_unit(store, unit_of(seed=1), events.append)
+    assert [event.text for event in events if event.kind == "note"] == [
+        f"prefix/one was {first.short_key}, now {second.short_key}"
+    ]
+    assert kinds(events) == ["miss", "done", "miss", "note", "done", "hit"]
+
+
 def test_run_without_a_ref_sets_none(store):
     run_unit(store, unit_of(ref=False), silent)
     assert store.refs() == []

@@ -149,7 +149,14 @@ def predict(config: PredictCommandConfig, invocation: Invocation) -> Planned:
         bank, files, pooling = resolve_bank_and_encoder(
             context, config.bank, config.encoder, PoolingConfig()
         )
-        found = resolve_heads(context.store, bank, files, pooling, config.heads)
+        found = resolve_heads(
+            context.store,
+            bank,
+            files,
+            pooling,
+            config.heads,
+            bank_name=_name_of_bank(config.bank),
+        )
         name = config.name or f"{_name_of_file(config.corpus.path)}@{_name_of_bank(config.bank)}"
         if invocation.job is not None and invocation.job.shards:
             shards = worker_shards(config.corpus, invocation.job.folder)

@@ -133,12 +133,15 @@ def probe_result(planned: Planned) -> ProbeResult:
 
 def _result(planned: Planned, kind: type[A], **facts: Any) -> A:
     entry = planned.entry
+    row = summary(entry)
+    # The artifact may have been made under another name.
+    row |= {"name": planned.name} if "name" in row else {}
     return kind(
         step=planned.step,
         name=planned.name,
         key=entry.key,
         path=entry.path,
         files=tuple(sorted(entry.files)),
-        facts=summary(entry),
+        facts=row,
         **facts,
     )

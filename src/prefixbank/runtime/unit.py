@@ -11,7 +11,7 @@ from prefixbank.errors import PrefixbankError
 from prefixbank.names import check_name
 from prefixbank.runtime.events import Emit, Event
 from prefixbank.store.artifact import Entry
-from prefixbank.store.key import JSON, diff_documents, key_of
+from prefixbank.store.key import JSON, diff_documents, key_of, shorten
 from prefixbank.store.store import Store
 
 REASONS_SHOWN = 3
@@ -167,7 +167,11 @@ def run_unit(
     else:
         entry, hit = present, True
     if unit.ref is not None:
-        store.set_ref(*unit.ref, entry.key)
+        before = store.ref(*unit.ref)
+        after = store.set_ref(*unit.ref, entry.key)
+        if before is not None and before.key != entry.key:
+            text = f"{after} was {shorten(before.key)}, now {shorten(entry.key)}"
+            emit(Event(kind="note", step=unit.step, name=unit.name, text=text))
     done = Event(
         kind="hit" if hit else "done",
         step=unit.step,

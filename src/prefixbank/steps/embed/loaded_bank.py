@@ -113,7 +113,8 @@ class LoadedBank:
             self._files,
             pooling_of(self.entry),
             [f"{SOURCE}{name}" for name in self.heads] if heads is None else heads,
-            self._recipe,
+            bank_name=str(self.entry.info.get("name", "")),
+            recipe=self._recipe,
         )
         bank, recipe = bank_of(found.specs), found.specs[0].recipe
         vectors, _ = embed_rows(self._context, bank, self._files, rows, recipe)

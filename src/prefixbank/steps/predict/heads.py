@@ -75,6 +75,8 @@ def resolve_heads(
     files: EncoderFiles,
     pooling: PoolingConfig,
     names: Sequence[str],
+    *,
+    bank_name: str,
     recipe: EmbedRecipe | None = None,
 ) -> Heads:
     """Return the heads of these names on a bank.
@@ -85,6 +87,7 @@ def resolve_heads(
         files: its encoder.
         pooling: of the plain encoder, or of a multi-task one.
         names: probes and sources, as `heads=` lists them.
+        bank_name: name of the bank, `plain` without one.
         recipe: how to embed for heads of sources alone; probes say it themselves.
 
     Raises:
@@ -104,7 +107,7 @@ def resolve_heads(
         )
         for name in twice
     ]
-    bank_of_heads = _Bank(store=store, entry=bank, files=files, pooling=pooling)
+    bank_of_heads = _Bank(store=store, entry=bank, name=bank_name, files=files, pooling=pooling)
     found: list[tuple[Head, EmbedRecipe | None, PoolingConfig]] = []
     for name in names:
         try:
@@ -134,6 +137,7 @@ class _Bank:
 
     store: Store
     entry: Entry | None
+    name: str
     files: EncoderFiles
     pooling: PoolingConfig
 
@@ -165,8 +169,7 @@ class _Bank:
 
     def _probe(self, name: str) -> Entry | None:
         """Return the probe of this name, or of this name on the bank; None if there is none."""
-        bank = "plain" if self.entry is None else self.entry.info["name"]
-        for text in (name, f"{name}@{bank}"):
+        for text in (name, f"{name}@{self.name}"):
             try:
                 entry = self.store.resolve("probe", text)
             except UsageError:
@@ -219,7 +222,7 @@ class _Bank:
             reason = "the probe reads a block that the bank does not have, or not any more"
         else:
             reason = "the probe was fitted on another one"
-        given = "the plain encoder" if self.entry is None else f"bank {self.entry.info['name']}"
+        given = "the plain encoder" if self.entry is None else f"bank {self.name}"
         bank = probe.info["bank"]
         return UsageError(
             f"probe {name} with {given}: {reason}",
