@@ -97,6 +97,8 @@ def test_list_as_csv_has_a_header(cli):
         "refs",
         "state",
     }
+    refs = [row["refs"] for row in rows if row["refs"]]
+    assert refs == ["prefix/alpha", "prefix/beta", "bank/demo"]
 
 
 def test_show_gives_document_files_and_facts(cli):

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import prefixbank
+from prefixbank.cli.app import app
 from prefixbank.commands.table import COMMANDS
 from prefixbank.config.compose import compose, expand_sweep
 
@@ -138,3 +140,9 @@ def test_result_that_nobody_reads_ends_quietly(prepared):
         process.stdout.close()
         err = process.stderr.read()
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("words", [(), ("train-prefix",), ("cache", "ls"), ("transfer", "map")])
+def test_short_flag_shows_the_same_help(words: tuple[str, ...]):
+    short, long = (CliRunner().invoke(app, [*words, flag]) for flag in ("-h", "--help"))
+    assert (short.exit_code, short.stdout) == (0, long.stdout) and "Usage" in short.stdout

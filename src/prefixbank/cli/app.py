@@ -18,7 +18,11 @@ from prefixbank.cli.run import Flags, list_rows, run_command
 from prefixbank.commands.table import COMMANDS, Command
 
 app = typer.Typer(
-    name="prefixbank", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+    name="prefixbank",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 transfer = typer.Typer(
     help="Prompt transfer: which source prefixes help a task.",

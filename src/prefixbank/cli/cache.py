@@ -35,6 +35,7 @@ STEPS = (
     "combine",
     "embed",
     "probe",
+    "predict",
     "report",
     "map-report",
     "average",
