@@ -221,7 +221,7 @@ def load_bank(
 
     Args:
         name: a bank by name, ref or key, or as `combine` returned it; `multitask/NAME` is a
-            multi-task encoder.
+            multi-task encoder. Or the folder of a bundle that `export` wrote.
         recipe: length, precision and the like; None: the defaults.
         store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
         run: device, threads and the like; None: the defaults.
@@ -234,6 +234,7 @@ def load_bank(
         PrefixbankError: the bank does not exist, one of its prefixes was trained again since, or
             its encoder is not the same any more.
     """
+    from prefixbank.artifacts.bundle import is_bundle, read_bundle
     from prefixbank.artifacts.encoder import encoder_of, is_encoder
     from prefixbank.steps.embed.source import resolve_bank
 
@@ -241,7 +242,8 @@ def load_bank(
     entry = resolve_bank(context.store, _text_for(context.store, "bank", name))
     own = EncoderConfig(source="bank")
     files = encoder_of(entry) if is_encoder(entry) else context.encoder_of_bank(entry, own)
-    return LoadedBank(context, entry, files, _or_default("recipe", recipe, EmbedRecipe))
+    bundle = read_bundle(name) if isinstance(name, str) and is_bundle(name) else None
+    return LoadedBank(context, entry, files, _or_default("recipe", recipe, EmbedRecipe), bundle)
 
 
 def load_probe(name: str | ProbeResult, *, store: str | Path | None = None) -> FittedProbe:

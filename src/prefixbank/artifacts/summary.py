@@ -45,6 +45,10 @@ def _facts(entry: Entry) -> dict[str, Any]:
             heads = {one["name"]: one["abstained"] for one in facts["heads"]}
             kept = {name: facts[name] for name in ("rows", "truncated_share", "format")}
             return {"name": entry.info["name"], **kept, "heads": list(heads), "abstained": heads}
+        case "export":
+            bundle = read_json(entry, "bundle.json")
+            heads_of = [one["name"] for one in bundle["heads"]]
+            return {"name": entry.info["name"], "bank": bundle["bank"]["key"], "heads": heads_of}
         case "probe":
             return _probe(entry)
         case "report" | "map_report":

@@ -36,6 +36,7 @@ STEPS = (
     "embed",
     "probe",
     "predict",
+    "export",
     "report",
     "map-report",
     "average",

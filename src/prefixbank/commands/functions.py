@@ -17,6 +17,8 @@ from prefixbank.commands.invocation import Invocation
 from prefixbank.config.commands import (
     CombineCommandConfig,
     EmbedConfig,
+    ExportConfig,
+    ImportConfig,
     PredictCommandConfig,
     ProbeCommandConfig,
     RunExperimentConfig,
@@ -137,6 +139,7 @@ def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
 
 def predict(config: PredictCommandConfig, invocation: Invocation) -> Planned:
     """Embed a corpus once, and apply probes and source heads to the vectors."""
+    from prefixbank.artifacts.bundle import is_bundle, read_bundle
     from prefixbank.data.corpus.corpus import open_corpus
     from prefixbank.runtime.unit import Planned
     from prefixbank.runtime.worker import worker_shards
@@ -149,13 +152,15 @@ def predict(config: PredictCommandConfig, invocation: Invocation) -> Planned:
         bank, files, pooling = resolve_bank_and_encoder(
             context, config.bank, config.encoder, PoolingConfig()
         )
+        bundle = read_bundle(config.bank) if is_bundle(config.bank) else None
         found = resolve_heads(
             context.store,
             bank,
             files,
             pooling,
-            config.heads,
+            config.heads or (bundle.heads if bundle else ()),
             bank_name=_name_of_bank(config.bank),
+            probes=bundle.probes if bundle else {},
         )
         name = config.name or f"{_name_of_file(config.corpus.path)}@{_name_of_bank(config.bank)}"
         if invocation.job is not None and invocation.job.shards:
@@ -178,6 +183,49 @@ def predict(config: PredictCommandConfig, invocation: Invocation) -> Planned:
                     bank,
                 ),
             )
+
+
+def export(config: ExportConfig, invocation: Invocation) -> Planned:
+    """Put a bank and heads on it into one folder."""
+    from prefixbank.steps import export as step
+    from prefixbank.steps.embed.source import resolve_bank_and_encoder
+    from prefixbank.steps.predict.heads import resolve_heads
+
+    with invocation.context(config.run) as context:
+        bank, files, pooling = resolve_bank_and_encoder(
+            context, config.bank, config.encoder, PoolingConfig()
+        )
+        if bank is None:
+            raise UsageError(
+                f"bank={config.bank} is an encoder",
+                expected="the name or key of a bank of prefixes",
+                fix="prefixbank cache ls combine    lists all banks",
+            )
+        given = _name_of_bank(config.bank)
+        name = config.name or given
+        heads = (
+            resolve_heads(context.store, bank, files, pooling, config.heads, bank_name=given).heads
+            if config.heads
+            else ()
+        )
+        return context.ensure(step.unit(bank, heads, name, config.license))
+
+
+def import_bundle(config: ImportConfig, invocation: Invocation) -> list[Row]:
+    """Put a bank and its heads from a folder into the store, and return a row for each."""
+    from prefixbank.artifacts.bundle import read_bundle
+    from prefixbank.steps import export as step
+
+    if not config.path:
+        raise UsageError(
+            "no bundle given",
+            expected="path=FOLDER, which `prefixbank export` wrote",
+            fix="prefixbank import path=FOLDER",
+        )
+    with invocation.context(config.run) as context:
+        bundle = read_bundle(config.path)
+        added = step.import_bundle(context.store, bundle, config.name or bundle.name)
+        return [{"ref": ref, "key": entry.key, "step": entry.step} for ref, entry in added]
 
 
 def search(config: SearchConfig, invocation: Invocation) -> list[Row]:
@@ -348,6 +396,9 @@ def _name_of_file(path: str) -> str:
 
 def _name_of_bank(bank: str) -> str:
     """Return a bank's name as part of a ref: `bank/demo` is `demo`, `none` is `plain`."""
+    from prefixbank.artifacts.bundle import is_bundle, read_bundle
     from prefixbank.steps.embed.source import PLAIN
 
+    if is_bundle(bank):
+        return read_bundle(bank).name
     return bank.removeprefix("bank/").replace("/", "-") if bank != PLAIN else "plain"

@@ -17,6 +17,8 @@ from prefixbank.config.commands import (
     CombineCommandConfig,
     CommandConfig,
     EmbedConfig,
+    ExportConfig,
+    ImportConfig,
     PredictCommandConfig,
     ProbeCommandConfig,
     RunExperimentConfig,
@@ -130,6 +132,19 @@ PREDICT = Command(
     ),
     shares_units=True,
 )
+EXPORT = Command(
+    settings=ExportConfig,
+    function=functions.export,
+    summary="Put a bank and heads on it into one folder, which needs no store to predict.",
+    examples=("bank=demo 'heads=[emotion,topic]' --out demo",),
+)
+IMPORT = Command(
+    settings=ImportConfig,
+    function=functions.import_bundle,
+    summary="Put a bank and its heads from a folder that `prefixbank export` wrote into the store.",
+    examples=("path=demo", "path=demo name=theirs"),
+    makes="rows",
+)
 SEARCH = Command(
     settings=SearchConfig,
     function=functions.search,
@@ -216,6 +231,8 @@ COMMANDS: tuple[Command[Any], ...] = (
     COMBINE,
     EMBED,
     PREDICT,
+    EXPORT,
+    IMPORT,
     SEARCH,
     PROBE,
     RUN,

@@ -241,6 +241,36 @@ class PredictCommandConfig(CommandConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class ExportConfig(CommandConfig):
+    """`prefixbank export`."""
+
+    command = "export"
+    bank: str = ""
+    """Bank by ref (`demo` or `bank/demo`) or key."""
+    heads: tuple[str, ...] = ()
+    """Heads to take along, as in `predict`."""
+    name: RefName = ""
+    """Name of the bank in the bundle; empty: its name here."""
+    license: str = ""
+    """Licence that the model card names."""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ImportConfig(CommandConfig):
+    """`prefixbank import`."""
+
+    command = "import"
+    path: str = ""
+    """Folder of a bundle that `prefixbank export` wrote."""
+    name: RefName = ""
+    """Refs to set: `bank/<name>`, and `probe/<head>@<name>` for each probe; empty: the name in the
+    bundle."""
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class UpdateConfig:
     """Changes of the source tasks whose cost is measured. Each is left out when empty."""
 

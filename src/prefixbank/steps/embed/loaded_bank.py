@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from prefixbank.artifacts.bundle import Bundle
 from prefixbank.artifacts.encoder import is_encoder, load_plain
 from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.source_head import SourceHead, all_block_names, read_heads
@@ -28,9 +29,14 @@ class LoadedBank:
     """A bank, or a multi-task encoder, in memory. Made by `prefixbank.load_bank`."""
 
     def __init__(
-        self, session: Session, entry: Entry, files: EncoderFiles, recipe: EmbedRecipe
+        self,
+        session: Session,
+        entry: Entry,
+        files: EncoderFiles,
+        recipe: EmbedRecipe,
+        bundle: Bundle | None = None,
     ) -> None:
-        self.entry = entry
+        self.entry, self._bundle = entry, bundle
         self._context, self._files, self._recipe = session, files, recipe
         self._bank = load_plain(entry) if is_encoder(entry) else combine.load_bank(entry)
 
@@ -86,8 +92,8 @@ class LoadedBank:
             texts: N texts.
             pairs: N second texts; None: single texts.
             heads: probes by name, ref or key, and sources of a bank of read-outs by the names of
-                their blocks. None: all sources. Probes say how texts are embedded, the recipe of
-                the bank only where there is none.
+                their blocks. None: those of the bundle, or else all sources. Probes say how texts
+                are embedded, the recipe of the bank only where there is none.
             abstain_below: name no class that is less probable.
 
         Raises:
@@ -100,7 +106,10 @@ class LoadedBank:
         from prefixbank.steps.predict.heads import SOURCE, resolve_heads
         from prefixbank.steps.predict.loaded_head import load_head, predictions_of
 
-        if heads is None and not self.heads:
+        bundle = self._bundle
+        if heads is None:
+            heads = bundle.heads if bundle else [f"{SOURCE}{name}" for name in self.heads]
+        if not heads:
             raise UsageError(
                 f"bank {self.entry.short_key} has no heads of its own",
                 expected="a bank of read-outs, prefix.kind=readout, or names of probes",
@@ -112,9 +121,10 @@ class LoadedBank:
             None if is_encoder(self.entry) else self.entry,
             self._files,
             pooling_of(self.entry),
-            [f"{SOURCE}{name}" for name in self.heads] if heads is None else heads,
-            bank_name=str(self.entry.info.get("name", "")),
+            heads,
+            bank_name=bundle.name if bundle else str(self.entry.info.get("name", "")),
             recipe=self._recipe,
+            probes=bundle.probes if bundle else {},
         )
         bank, recipe = bank_of(found.specs), found.specs[0].recipe
         vectors, _ = embed_rows(self._context, bank, self._files, rows, recipe)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from prefixbank.artifacts.bundle import is_bundle, read_bundle
 from prefixbank.artifacts.encoder import encoder_of, is_encoder
 from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.prefix import ref_of
@@ -77,11 +78,13 @@ def _plain(encoder: EncoderConfig) -> EncoderConfig:
 
 
 def resolve_bank(store: Store, text: str) -> Entry:
-    """Return a bank or a multi-task encoder by name or key.
+    """Return a bank or a multi-task encoder by name or key, or the bank of a bundle's folder.
 
     Raises:
         UsageError: there is none, it is another artifact, or a bank given by name is stale.
     """
+    if is_bundle(text):
+        return read_bundle(text).bank
     if text.startswith(f"{MULTITASK}/"):
         return store.resolve(MULTITASK, text)
     ref = ref_of(store, "bank", text)

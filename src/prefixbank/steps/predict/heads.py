@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from prefixbank.artifacts.embeddings import origin_in
@@ -78,6 +79,7 @@ def resolve_heads(
     *,
     bank_name: str,
     recipe: EmbedRecipe | None = None,
+    probes: Mapping[str, Entry] = MappingProxyType({}),
 ) -> Heads:
     """Return the heads of these names on a bank.
 
@@ -88,6 +90,7 @@ def resolve_heads(
         pooling: of the plain encoder, or of a multi-task one.
         names: probes and sources, as `heads=` lists them.
         bank_name: name of the bank, `plain` without one.
+        probes: those of a bundle by name, which come before those of the store.
         recipe: how to embed for heads of sources alone; probes say it themselves.
 
     Raises:
@@ -107,7 +110,9 @@ def resolve_heads(
         )
         for name in twice
     ]
-    bank_of_heads = _Bank(store=store, entry=bank, name=bank_name, files=files, pooling=pooling)
+    bank_of_heads = _Bank(
+        store=store, entry=bank, name=bank_name, files=files, pooling=pooling, probes=probes
+    )
     found: list[tuple[Head, EmbedRecipe | None, PoolingConfig]] = []
     for name in names:
         try:
@@ -140,6 +145,7 @@ class _Bank:
     name: str
     files: EncoderFiles
     pooling: PoolingConfig
+    probes: Mapping[str, Entry]
 
     def find(self, name: str) -> list[tuple[Head, EmbedRecipe | None, PoolingConfig]]:
         """Return the heads of a name, with how their vectors are embedded if a probe says so."""
@@ -169,6 +175,8 @@ class _Bank:
 
     def _probe(self, name: str) -> Entry | None:
         """Return the probe of this name, or of this name on the bank; None if there is none."""
+        if name in self.probes:
+            return self.probes[name]
         for text in (name, f"{name}@{self.name}"):
             try:
                 entry = self.store.resolve("probe", text)

@@ -1,0 +1,81 @@
+"""Bundles: a folder with a bank and probes on it, which other stores and machines can read.
+
+    bundle.json      format, encoder, names
+    README.md        a model card
+    bank/            the bank's artifact with its entry.json
+    head-0/ ...      the artifact of each probe
+
+Artifacts keep their keys and digests, and every file is checked when it is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefixbank.errors import UsageError
+from prefixbank.store.artifact import Entry, read_entry
+from prefixbank.store.key import JSON
+
+BUNDLE, CARD, BANK = "bundle.json", "README.md", "bank"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A bundle on disk.
+
+    Args:
+        path: its folder.
+        name: of the bank.
+        bank: the bank's artifact.
+        probes: the artifact of each probe, by name.
+        heads: names of all heads, probes and sources, in order.
+    """
+
+    path: Path
+    name: str
+    bank: Entry
+    probes: Mapping[str, Entry]
+    heads: tuple[str, ...]
+
+
+def is_bundle(text: str) -> bool:
+    """Whether a text is the path of a bundle's folder."""
+    return bool(text) and (Path(text).expanduser() / BUNDLE).is_file()
+
+
+def read_bundle(text: str) -> Bundle:
+    """Read a bundle.
+
+    Raises:
+        UsageError: `bundle.json` cannot be read, or a newer version of prefixbank wrote it.
+        DamagedError: an artifact in it is damaged.
+    """
+    path = Path(text).expanduser().absolute()
+    try:
+        described: JSON = json.loads((path / BUNDLE).read_text(encoding="utf-8"))
+        found, name, heads = described["format"], described["name"], described["heads"]
+        folders = {one["name"]: one["folder"] for one in heads if "folder" in one}
+        names = tuple(one["name"] for one in heads)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path / BUNDLE} cannot be read: {type(error).__name__} {error}",
+            expected="a folder that `prefixbank export` wrote",
+            fix="copy the whole folder again    or export it again",
+        ) from error
+    if found != FORMAT:
+        raise UsageError(
+            f"{path} is a bundle of format {found}",
+            expected=f"format {FORMAT}, which this version of prefixbank reads",
+            fix="install the version of prefixbank that wrote it",
+        )
+    return Bundle(
+        path=path,
+        name=name,
+        bank=read_entry(path / BANK),
+        probes={name: read_entry(path / folder) for name, folder in folders.items()},
+        heads=names,
+    )

@@ -1,0 +1,190 @@
+"""Step `export`: a bank and heads on it as a bundle; and its way back into a store."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from prefixbank import __version__
+from prefixbank.artifacts.bundle import BANK, BUNDLE, CARD, FORMAT, Bundle
+from prefixbank.artifacts.json_files import read_json, write_json
+from prefixbank.artifacts.probe import PROBE
+from prefixbank.artifacts.source_head import all_block_names
+from prefixbank.config.schema import EncoderConfig
+from prefixbank.runtime.unit import Unit
+from prefixbank.steps.predict.heads import Head
+from prefixbank.store.artifact import ENTRY_FILE, Entry
+from prefixbank.store.key import JSON, document
+from prefixbank.store.store import Store
+
+STEP = "export"
+VERSION = 1  # 1: first
+
+
+def unit(bank: Entry, heads: Sequence[Head], name: str, license: str) -> Unit:
+    """Return the unit that makes a bundle. Ref `export/<name>`.
+
+    Args:
+        bank: the bank.
+        heads: probes on it, and its own sources.
+        name: of the bank.
+        license: what the model card says; empty: nothing.
+    """
+    probes = [head for head in heads if head.source is None]
+
+    def make(out: Path, work: Path) -> JSON:
+        folders = {head.name: f"head-{index}" for index, head in enumerate(probes)}
+        _copy(bank, out / BANK)
+        for head in probes:
+            _copy(head.entry, out / folders[head.name])
+        described = [
+            {"name": head.name}
+            | ({"folder": folders[head.name]} if head.source is None else {"source": True})
+            for head in heads
+        ]
+        write_json(
+            out / BUNDLE,
+            {
+                "format": FORMAT,
+                "prefixbank": __version__,
+                "name": name,
+                "bank": {"key": bank.key, "digest": bank.digest},
+                "encoder": {
+                    "digest": bank.document["inputs"]["encoder"],
+                    **bank.info["encoder"],
+                },
+                "blocks": all_block_names(bank),
+                "heads": described,
+            },
+        )
+        (out / CARD).write_text(model_card(bank, heads, name, license), encoding="utf-8")
+        return {"bank": bank.key}
+
+    inputs = {
+        "bank": bank.digest,
+        "heads": {head.name: head.identity for head in heads},
+    }
+    key_document = document(
+        step="export",
+        version=VERSION,
+        config={"name": name, "license": license, "heads": [head.name for head in heads]},
+        inputs=inputs,
+    )
+    return Unit(
+        step=STEP,
+        name=name,
+        document=key_document,
+        make=make,
+        ref=("export", name),
+        note=lambda entry: f"bank {bank.short_key}, {len(heads)} heads",
+        cheap=True,
+    )
+
+
+def import_bundle(store: Store, bundle: Bundle, name: str) -> list[tuple[str, Entry]]:
+    """Put the artifacts of a bundle into a store and set their refs.
+
+    Args:
+        store: where to.
+        bundle: what.
+        name: of the bank there; probes are `<head>@<name>`.
+
+    Returns:
+        The ref of each artifact, and the artifact in the store.
+
+    Raises:
+        DamagedError: a file differs from what was exported.
+    """
+    artifacts = [
+        (("bank", name), bundle.bank),
+        *((("probe", f"{head}@{name}"), probe) for head, probe in bundle.probes.items()),
+    ]
+    for _, entry in artifacts:
+        for file in entry.files:
+            entry.file(file)  # refuses a bundle that was altered, before anything is added
+    added = []
+    for ref, entry in artifacts:
+
+        def make(out: Path, work: Path, entry: Entry = entry) -> JSON:
+            for file in entry.files:
+                (out / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(entry.file(file), out / file)
+            # The prefixes of this store are others, also where they have the same names.
+            return {**entry.info, **({"from": {}} if "from" in entry.info else {})}
+
+        made, _ = store.build(entry.document, make)
+        store.set_ref(*ref, made.key)
+        added.append(("/".join(ref), made))
+    return added
+
+
+def _copy(entry: Entry, out: Path) -> None:
+    """Copy an artifact with its description; each file is checked."""
+    for file in entry.files:
+        (out / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(entry.file(file), out / file)
+    shutil.copyfile(entry.path / ENTRY_FILE, out / ENTRY_FILE)
+
+
+def model_card(bank: Entry, heads: Sequence[Head], name: str, license: str) -> str:
+    """Return the README of a bundle, with the front matter that model hubs read."""
+    encoder = EncoderConfig(**bank.info["encoder"])
+    origin = {
+        "hub": f"hub: {encoder.hub_id}@{encoder.revision}",
+        "package": f"Python package {encoder.package}",
+        "folder": "a local folder; give its place here by encoder=folder encoder.path=FOLDER",
+    }.get(encoder.source, encoder.source)
+    front = ["---", *([f"license: {license}"] if license else []), "tags: [prefixbank]", "---"]
+    rows = [
+        "| head | predicts | labels | test score | rows | reads at most |",
+        "|---|---|---|---|---|---|",
+        *(_row(head) for head in heads),
+    ]
+    sources = ", ".join(bank.info["tasks"])
+    return "\n".join(
+        [
+            *front,
+            f"# {name}",
+            "",
+            "A bank of prefixes of one frozen encoder, with heads that predict from its vectors.",
+            "",
+            f"- encoder: {encoder.name} ({origin}), SHA-256 `{bank.document['inputs']['encoder']}`",
+            f"- sources: {sources}",
+            f"- bank: `{bank.key}`",
+            "",
+            "## Heads",
+            "",
+            *rows,
+            "",
+            "Test scores have 95 % intervals over test rows. Longer texts are truncated, and each "
+            "result says how many were. A source's own head was not scored on test rows.",
+            "",
+            "## Use",
+            "",
+            "```console",
+            f"$ prefixbank predict bank=FOLDER corpus.path=new.csv --out {name}-predictions",
+            f"$ prefixbank import path=FOLDER name={name}",
+            "```",
+            "",
+            "```python",
+            "import prefixbank as pb",
+            "",
+            'pb.load_bank("FOLDER").predict(["a text"])',
+            "```",
+            "",
+        ]
+    )
+
+
+def _row(head: Head) -> str:
+    if head.source is not None:
+        return f"| {head.name} | a source of the bank | | | | |"
+    result = read_json(head.entry, PROBE)
+    test, read = result["test"], result["vectors"][0]["config"]
+    score = f"{result['metric']} {test['score']:.3f} [{test['low']:.3f}, {test['high']:.3f}]"
+    labels = ", ".join(result["labels"]) or "a number"
+    return (
+        f"| {head.name} | {head.entry.info['task']} | {labels} | {score} | {test['n']} | "
+        f"{read['max_length_tokens']} tokens |"
+    )

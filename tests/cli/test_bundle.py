@@ -1,0 +1,145 @@
+"""`prefixbank export` and `import`: a bank and its heads in one folder, used elsewhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import prefixbank as pb
+from prefixbank.artifacts.bundle import read_bundle
+from prefixbank.errors import DamagedError
+from prefixbank.store.store import Store
+
+QUICK = ("probe.bootstrap_samples=50", "probe.Cs=[1]")
+READOUT = ("prefix.kind=readout", "prefix.readouts=1")
+
+
+@pytest.fixture
+def bundle(cli, tmp_path: Path) -> Path:
+    """A bank of one read-out with a probe and its source's head."""
+    cli.train("alpha", *READOUT, "name=mood")
+    cli.done("combine", "prefixes=[mood]", "name=support")
+    gamma = ("task=folder", f"task.path={cli.tasks / 'gamma'}")
+    cli.done("probe", "bank=support", *gamma, *QUICK, "name=tone")
+    out = tmp_path / "my bundle"
+    cli.done("export", "bank=support", "heads=[tone,mood]", "license=mit", f"--out={out}")
+    return out
+
+
+def predicted(cli, bank: str | Path, store: Path, lines: Path, *settings: str) -> list[dict]:
+    ran = cli.done(
+        "predict",
+        f"bank={bank}",
+        *settings,
+        "corpus.path=-",
+        f"--store={store}",
+        input=lines.read_text(encoding="utf-8"),
+    )
+    return [json.loads(line) for line in ran.out.splitlines()]
+
+
+def test_bundle_predicts_with_an_empty_store_what_its_bank_does(cli, bundle, lines, tmp_path):
+    here = predicted(cli, "support", cli.store, lines, "heads=[tone,mood]")
+    assert predicted(cli, bundle, tmp_path / "other", lines) == here
+    assert set(here[0]) >= {"tone", "mood"}
+
+
+def test_imported_bank_and_probes_have_their_keys_and_predict_alike(cli, bundle, lines, tmp_path):
+    here = predicted(cli, "support", cli.store, lines, "heads=[tone,mood]")
+    other = tmp_path / "other"
+    rows = cli.done("import", f"path={bundle}", "name=theirs", f"--store={other}").result
+    assert [row["ref"] for row in rows] == ["bank/theirs", "probe/tone@theirs"]
+    for kind, name, ours in (("bank", "theirs", "support"), ("probe", "tone@theirs", "tone")):
+        theirs, mine = Store(other).resolve(kind, name), Store(cli.store).resolve(kind, ours)
+        assert (theirs.key, theirs.digest) == (mine.key, mine.digest)
+    assert predicted(cli, "theirs", other, lines, "heads=[tone,mood]") == here
+
+
+def test_imported_bank_is_not_stale_beside_prefixes_of_the_same_name(cli, bundle, lines, tmp_path):
+    other = tmp_path / "other"
+    cli.done("import", f"path={bundle}", f"--store={other}")
+    cli.train("beta", *READOUT, "name=mood", f"--store={other}")
+    assert predicted(cli, "support", other, lines, "heads=[mood]")
+
+
+def test_python_reads_a_bundle(cli, bundle, tmp_path):
+    texts = ["a good room", "a bad bath"]
+    mine = pb.load_bank("support")
+    theirs = pb.load_bank(str(bundle), store=tmp_path / "other")
+    assert np.array_equal(theirs.embed(texts), mine.embed(texts))
+    expected = mine.predict(texts, heads=["tone", "mood"])
+    found = theirs.predict(texts)
+    assert {name: one.labels for name, one in found.items()} == {
+        name: one.labels for name, one in expected.items()
+    }
+
+
+def test_card_says_what_the_heads_are_worth(cli, bundle):
+    card = (bundle / "README.md").read_text(encoding="utf-8")
+    result = Store(cli.store).resolve("probe", "tone")
+    test = json.loads((result.path / "probe.json").read_text(encoding="utf-8"))["test"]
+    assert card.startswith("---\nlicense: mit\ntags: [prefixbank]\n---\n# support\n")
+    score = f"accuracy {test['score']:.3f} [{test['low']:.3f}, {test['high']:.3f}] | 20 |"
+    assert f"| tone | gamma | no, yes | {score} 128 tokens |" in card
+    assert "| mood | a source of the bank" in card and "sources: alpha" in card
+
+
+def test_same_export_is_a_hit(cli, bundle):
+    again = cli.done("export", "bank=support", "heads=[tone,mood]", "license=mit")
+    assert again.steps[-1] == ("export", "support", "hit")
+    assert sorted(again.result["heads"]) == ["mood", "tone"]
+
+
+def test_bank_without_heads_can_be_exported(cli, bundle, tmp_path, lines):
+    cli.done("export", "bank=demo", f"--out={tmp_path / 'bare'}")
+    cli.done("embed", f"bank={tmp_path / 'bare'}", f"corpus.path={lines}")
+    fault = cli.expect_fault(2, "predict", f"bank={tmp_path / 'bare'}", f"corpus.path={lines}")
+    assert fault.what == "no heads given"
+
+
+def test_altered_bundle_is_refused_and_nothing_of_it_imported(cli, bundle, tmp_path):
+    weights = bundle / "head-0" / "probe.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(DamagedError, match=r"probe\.safetensors was altered"):
+        pb.load_bank(str(bundle)).predict(["a text"])
+    other = Store(tmp_path / "other")
+    fault = cli.expect_fault(3, "import", f"path={bundle}", f"--store={other.root}")
+    assert "altered" in fault.what and not other.entries() and not other.refs()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [("{", "cannot be read"), ("[]", "cannot be read"), ('{"format": 1}', "'na")],
+)
+def test_description_that_is_none_is_refused(cli, bundle, lines, content, what):
+    (bundle / "bundle.json").write_text(content, encoding="utf-8")
+    fault = cli.expect_fault(2, "predict", f"bank={bundle}", f"corpus.path={lines}")
+    assert what in fault.what
+
+
+def test_bundle_of_a_newer_version_is_refused(cli, bundle):
+    path = bundle / "bundle.json"
+    described = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**described, "format": 2}), encoding="utf-8")
+    assert "is a bundle of format 2" in cli.expect_fault(2, "import", f"path={bundle}").what
+
+
+def test_import_of_something_else_is_refused(cli, tmp_path):
+    assert cli.expect_fault(2, "import").what == "no bundle given"
+    assert "cannot be read" in cli.expect_fault(2, "import", f"path={tmp_path}").what
+
+
+def test_encoder_is_not_a_bank_to_export(cli):
+    fault = cli.expect_fault(2, "export", "bank=none")
+    assert "bank=none" in fault.what
+
+
+def test_bundle_may_be_moved(cli, bundle, lines, tmp_path):
+    before = read_bundle(str(bundle)).bank.digest
+    moved = shutil.move(bundle, tmp_path / "there")
+    assert read_bundle(str(moved)).bank.digest == before
+    assert predicted(cli, moved, tmp_path / "other", lines)
