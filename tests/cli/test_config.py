@@ -60,8 +60,8 @@ def test_show_follows_overrides(cli):
 
 
 def test_show_begins_with_the_command(cli):
-    assert cli.done("config", "show", "combine", "name=a b").out.startswith(
-        "# prefixbank combine 'name=a b'\n"
+    assert cli.done("config", "show", "embed", "corpus.column=a b").out.startswith(
+        "# prefixbank embed 'corpus.column=a b'\n"
     )
 
 

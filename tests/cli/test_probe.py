@@ -262,7 +262,9 @@ def test_second_run_is_a_hit_of_both_steps(cli):
 
 def test_other_probe_settings_leave_the_embeddings_a_hit(cli):
     probe_gamma(cli)
-    assert [kind for *_, kind in probe_gamma(cli, "probe.seed=1").steps] == ["hit", "MISS", "done"]
+    ran = probe_gamma(cli, "probe.seed=1")
+    assert [kind for *_, kind in ran.steps] == ["hit", "MISS", "note", "done"]
+    assert "probe/gamma@demo was " in ran.err
 
 
 def test_dry_run_says_what_waits_for_what(cli):

@@ -190,7 +190,7 @@ def test_change_of_every_function_is_named(traced: Traced):
 
 def test_change_does_not_flag_steps_that_do_not_use_the_function(traced: Traced):
     (scaling,) = [one for one in traced.steps()["probe"] if one.name == "dequantize"]
-    assert flagged_by(scaling).keys() == {"probe", "join"}
+    assert flagged_by(scaling).keys() == {"probe", "join", "predict"}
 
 
 @pytest.mark.slow

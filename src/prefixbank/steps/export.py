@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from prefixbank import __version__
 from prefixbank.artifacts.bundle import BANK, BUNDLE, CARD, FORMAT, Bundle
 from prefixbank.artifacts.json_files import read_json, write_json
 from prefixbank.artifacts.probe import PROBE
@@ -47,7 +46,6 @@ def unit(bank: Entry, heads: Sequence[Head], name: str, license: str) -> Unit:
             out / BUNDLE,
             {
                 "format": FORMAT,
-                "prefixbank": __version__,
                 "name": name,
                 "bank": {"key": bank.key, "digest": bank.digest},
                 "encoder": {
