@@ -239,11 +239,18 @@ def load_bank(
     from prefixbank.steps.embed.source import resolve_bank
 
     context = Invocation(store=store).context(_in_this_process(run))
-    entry = resolve_bank(context.store, _text_for(context.store, "bank", name))
+    text = _text_for(context.store, "bank", name)
+    entry = resolve_bank(context.store, text)
     own = EncoderConfig(source="bank")
     files = encoder_of(entry) if is_encoder(entry) else context.encoder_of_bank(entry, own)
-    bundle = read_bundle(name) if isinstance(name, str) and is_bundle(name) else None
-    return LoadedBank(context, entry, files, _or_default("recipe", recipe, EmbedRecipe), bundle)
+    return LoadedBank(
+        context,
+        entry,
+        files,
+        _or_default("recipe", recipe, EmbedRecipe),
+        name=functions.name_of_bank(text),
+        bundle=read_bundle(text) if is_bundle(text) else None,
+    )
 
 
 def load_probe(name: str | ProbeResult, *, store: str | Path | None = None) -> FittedProbe:

@@ -94,6 +94,39 @@ def test_same_export_is_a_hit(cli, bundle):
     assert sorted(again.result["heads"]) == ["mood", "tone"]
 
 
+def test_folder_of_the_name_of_a_bank_takes_its_place_with_a_slash_only(cli, bundle, monkeypatch):
+    cli.train("beta", *READOUT, "name=mood")
+    cli.done("combine", "prefixes=[mood]", "name=support")
+    shutil.copytree(bundle, bundle.parent / "support")
+    monkeypatch.chdir(bundle.parent)
+    exported, current = read_bundle(str(bundle)).bank.key, Store(cli.store).ref("bank", "support")
+    assert exported != current.key
+    assert pb.load_bank("support").entry.key == current.key
+    assert pb.load_bank("support/").entry.key == exported == pb.load_bank("./support").entry.key
+
+
+def test_source_of_a_bundle_is_found_beside_a_probe_of_its_name(cli, bundle, lines, tmp_path):
+    other = tmp_path / "other"
+    gamma = ("task=folder", f"task.path={cli.tasks / 'gamma'}", f"--store={other}")
+    cli.done("probe", "bank=none", "encoder=tiny", *gamma, *QUICK, "name=mood")
+    assert "mood" in predicted(cli, bundle, other, lines)[0]
+
+
+def test_import_refuses_to_mix_with_another_artifact_of_the_same_key(cli, bundle, tmp_path):
+    other = tmp_path / "other"
+    cli.done("import", f"path={bundle}", f"--store={other}")
+    entry = Store(other).resolve("bank", "support")
+    other_bytes = Store(tmp_path / "third")
+
+    def make(out: Path, work: Path) -> dict:
+        (out / "file").write_text("other", encoding="utf-8")
+        return {}
+
+    other_bytes.build(entry.document, make)
+    fault = cli.expect_fault(2, "import", f"path={bundle}", f"--store={other_bytes.root}")
+    assert "has other bytes than that of the store" in fault.what
+
+
 def test_bank_without_heads_can_be_exported(cli, bundle, tmp_path, lines):
     cli.done("export", "bank=demo", f"--out={tmp_path / 'bare'}")
     cli.done("embed", f"bank={tmp_path / 'bare'}", f"corpus.path={lines}")

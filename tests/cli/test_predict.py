@@ -306,7 +306,7 @@ def test_heads_that_embed_otherwise_are_refused_together(cli, texts):
     ("heads", "what"),
     [
         ("", "no heads given"),
-        ("tone,tone", "head tone is listed twice"),
+        ("tone,tone", "head tone has the name of another column"),
         ("tune", "no probe or key 'tune'"),
         ("source/alpha", "no source 'alpha' in the bank"),
         ("fold", "probe fold holds 2 models"),
@@ -372,3 +372,139 @@ def test_probe_that_chose_one_reading_needs_that_one_only(cli, tmp_path):
         entry for entry in Store(cli.store).entries("embed") if entry.info["name"] == "pairs@demo"
     ]
     assert entry.document["config"]["pairs"] == (chosen[0] if len(chosen) == 1 else "both")
+
+
+def test_texts_that_differ_where_the_encoder_does_not_look_are_their_own(cli, tmp_path):
+    probe(cli, "tone", *gamma(cli), "max_length_tokens=4")
+    for last in ("one", "two"):
+        (tmp_path / "new.txt").write_text(f"good good good good good {last}\n", encoding="utf-8")
+        ran = predict(cli, "tone", f"corpus.path={tmp_path / 'new.txt'}", "predict.text=true")
+        assert columns_of(ran)["text"] == [f"good good good good good {last}"]
+
+
+def test_probes_of_other_poolings_are_refused_together(cli, texts):
+    _, path = texts
+    plain = ("encoder=tiny", *gamma(cli))
+    probe(cli, "a", *plain, bank="none")
+    probe(cli, "b", *plain, "pooling.norm=layer", bank="none")
+    settings = ("bank=none", "encoder=tiny", f"corpus.path={path}")
+    fault = cli.expect_fault(2, "predict", "heads=[a,b]", *settings)
+    assert "pooling.norm=layer" in fault.what and "pooling.norm=none" in fault.what
+    assert "b" in columns_of(cli.done("predict", "heads=[b]", *settings))
+
+
+@pytest.mark.parametrize("name", ["id", "row", "text", "tone.probability"])
+def test_head_that_would_take_a_column_is_refused(cli, texts, name):
+    _, path = texts
+    probe(cli, "tone", *gamma(cli))
+    probe(cli, name, *gamma(cli))
+    fault = cli.expect_fault(
+        2, "predict", "bank=demo", f"heads=[tone,{name}]", f"corpus.path={path}"
+    )
+    assert fault.what == f"head {name} has the name of another column of the predictions"
+
+
+def test_probe_and_source_of_one_name_are_told_apart(cli, blocks, texts):
+    _, path = texts
+    probe(cli, "r-beta", *gamma(cli), bank="blocks")
+    settings = ("bank=blocks", f"corpus.path={path}")
+    fault = cli.expect_fault(2, "predict", "heads=[r-beta]", *settings)
+    assert fault.fix == "probe/r-beta    or source/r-beta"
+    fault = cli.expect_fault(2, "predict", "heads=[probe/r-beta,source/r-beta]", *settings)
+    assert "has the name of another column" in fault.what
+    keys = {
+        cli.done("predict", f"heads=[{one}/r-beta]", *settings).result["key"]
+        for one in ("probe", "source")
+    }
+    assert len(keys) == 2
+
+
+def test_order_of_heads_is_that_of_the_columns(cli, texts):
+    _, path = texts
+    for name in ("one", "two"):
+        probe(cli, name, *gamma(cli))
+    for heads in ("one,two", "two,one"):
+        found = columns_of(predict(cli, heads, f"corpus.path={path}"))
+        assert [name for name in found if name in ("one", "two")] == heads.split(",")
+
+
+def test_one_task_of_a_source_of_several_can_be_asked_for(cli, texts):
+    _, path = texts
+    cli.done(
+        "train-prefix",
+        "task.mixture=[alpha,beta]",
+        f"run.data_root={cli.tasks}",
+        "encoder=tiny",
+        "prefix.length=2",
+        "optim.epochs=1",
+        *READOUT,
+        "name=both",
+    )
+    cli.done("combine", "prefixes=[both]", "name=mix")
+    every = columns_of(predict(cli, "both", f"corpus.path={path}", bank="mix"))
+    assert {"both.alpha", "both.beta"} < set(every)
+    one = columns_of(predict(cli, "source/both.beta", f"corpus.path={path}", bank="mix"))
+    assert "both.alpha" not in one and one["both.beta"] == every["both.beta"]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_lines_on_standard_output_are_those_of_the_format(cli, form):
+    probe(cli, "tone", *gamma(cli))
+    texts = ["a good\u2028room", "2024-01-05", "001"]
+    ran = cli.done(
+        "predict",
+        "bank=demo",
+        "heads=[tone]",
+        "corpus.path=-",
+        f"predict.format={form}",
+        "predict.text=true",
+        "corpus.shard_rows=2",
+        input="\n".join(texts),
+    )
+    lines = ran.out.removesuffix("\n").split("\n")
+    rows = list(csv.DictReader(lines)) if form == "csv" else [json.loads(line) for line in lines]
+    assert [row["text"] for row in rows] == texts
+
+
+def test_python_finds_probes_by_the_name_that_the_bank_has_now(cli):
+    cli.done("combine", "prefixes=[alpha,beta]", "name=copy")
+    cli.done("probe", "bank=copy", *QUICK, *gamma(cli))
+    assert "gamma" in pb.load_bank("copy").predict(["a good room"], heads=["gamma"])
+
+
+def test_probe_of_the_bank_goes_before_one_of_its_name_on_another(cli, texts):
+    _, path = texts
+    probe(cli, "gamma", *gamma(cli), "encoder=tiny", bank="none")
+    cli.done("probe", "bank=demo", *QUICK, *gamma(cli))
+    assert "gamma" in columns_of(predict(cli, "gamma", f"corpus.path={path}"))
+
+
+def test_head_of_pairs_refuses_single_texts_and_the_other_way_round(cli, tmp_path, lines):
+    (tmp_path / "pairs.csv").write_text(PAIRS, encoding="utf-8")
+    task = (f"task.path={tmp_path / 'pairs.csv'}", "task.columns.text_pair=more")
+    probe(cli, "both", *task, "pairs=joint")
+    probe(cli, "tone", *gamma(cli))
+    fault = cli.expect_fault(2, "predict", "bank=demo", "heads=[both]", f"corpus.path={lines}")
+    assert fault.what == "head both reads pairs of texts"
+    pairs = (f"corpus.path={tmp_path / 'pairs.csv'}", "corpus.column_pair=more")
+    fault = cli.expect_fault(2, "predict", "bank=demo", "heads=[tone]", *pairs)
+    assert fault.what == "head tone reads single texts"
+    with pytest.raises(pb.UsageError, match="head both reads pairs of texts"):
+        pb.load_bank("demo").predict(["a text"], heads=["both"])
+
+
+def test_probe_of_an_earlier_version_is_refused(cli, texts, monkeypatch):
+    from prefixbank.steps.probe import make
+
+    _, path = texts
+    write = make.write_json
+    monkeypatch.setattr(
+        make,
+        "write_json",
+        lambda target, value: write(target, {k: v for k, v in value.items() if k != "vectors"}),
+    )
+    probe(cli, "tone", *gamma(cli))
+    fault = cli.expect_fault(2, "predict", "bank=demo", "heads=[tone]", f"corpus.path={path}")
+    assert fault.what == "an earlier version of prefixbank fitted probe tone"
+    with pytest.raises(pb.UsageError, match="an earlier version"):
+        pb.load_probe("tone")

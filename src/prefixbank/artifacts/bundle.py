@@ -32,7 +32,7 @@ class Bundle:
         name: of the bank.
         bank: the bank's artifact.
         probes: the artifact of each probe, by name.
-        heads: names of all heads, probes and sources, in order.
+        heads: all heads in order, as `heads=` names them.
     """
 
     path: Path
@@ -43,8 +43,9 @@ class Bundle:
 
 
 def is_bundle(text: str) -> bool:
-    """Whether a text is the path of a bundle's folder."""
-    return bool(text) and (Path(text).expanduser() / BUNDLE).is_file()
+    """Whether a text is the path of a bundle's folder, with a slash: `demo` alone is a ref."""
+    is_ref = "/" not in text or text.startswith(("bank/", "multitask/"))
+    return not is_ref and (Path(text).expanduser() / BUNDLE).is_file()
 
 
 def read_bundle(text: str) -> Bundle:
@@ -59,7 +60,7 @@ def read_bundle(text: str) -> Bundle:
         described: JSON = json.loads((path / BUNDLE).read_text(encoding="utf-8"))
         found, name, heads = described["format"], described["name"], described["heads"]
         folders = {one["name"]: one["folder"] for one in heads if "folder" in one}
-        names = tuple(one["name"] for one in heads)
+        names = tuple(one.get("source") or one["name"] for one in heads)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{path / BUNDLE} cannot be read: {type(error).__name__} {error}",

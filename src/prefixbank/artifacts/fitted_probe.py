@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 from prefixbank.artifacts.embeddings import layout_in
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.artifacts.probe import PROBE, TENSORS, refuse_several
+from prefixbank.artifacts.probe import PROBE, TENSORS, refuse_unusable
 from prefixbank.choices import Kind, Metric
 from prefixbank.core.layout import Layout
 from prefixbank.core.probe.choice import Candidate
@@ -89,7 +89,7 @@ def read_probe(entry: Entry, name: str) -> FittedProbe:
         UsageError: it holds several models, one for each draw or fold.
     """
     result = read_json(entry, PROBE)
-    refuse_several(result, name)
+    refuse_unusable(result, name)
     fit, arrays = result["fits"][0], load_file(entry.file(TENSORS))
     named = {one.removeprefix("0."): array for one, array in arrays.items()}
     model = ProbeModel(

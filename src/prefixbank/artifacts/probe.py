@@ -8,13 +8,19 @@ from prefixbank.store.key import JSON
 PROBE, TENSORS = "probe.json", "probe.safetensors"
 
 
-def refuse_several(result: JSON, name: str) -> None:
-    """Raise UsageError if `probe.json` holds several models, none of which is the probe.
+def refuse_unusable(result: JSON, name: str) -> None:
+    """Raise UsageError unless `probe.json` describes one model and the vectors that it reads.
 
     Args:
         result: the content of `probe.json`.
         name: what the error calls the probe.
     """
+    if "vectors" not in result:
+        raise UsageError(
+            f"an earlier version of prefixbank fitted probe {name}",
+            expected="a probe that says how its vectors were embedded",
+            fix="prefixbank probe ...    fits it again",
+        )
     if len(result["fits"]) > 1:
         raise UsageError(
             f"probe {name} holds {len(result['fits'])} models, one for each draw or fold",

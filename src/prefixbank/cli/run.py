@@ -63,10 +63,10 @@ def run_command(command: Command[Any], overrides: list[str], flags: Flags) -> No
         if rows and command.makes == "report" and form == "table":
             typer.echo("\n\n".join(_report_text(row) for row in rows))
         elif rows and command.name == "predict" and _pipes(overrides, flags):
-            from prefixbank.steps.predict.tables import json_lines
+            from prefixbank.steps.predict.tables import printed_lines
 
             for row in rows:
-                for line in json_lines(Path(row["path"])):
+                for line in printed_lines(Path(row["path"])):
                     typer.echo(line)
         elif rows:
             from prefixbank.artifacts.summary import flat_rows

@@ -123,7 +123,7 @@ def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
         bank, files, pooling = resolve_bank_and_encoder(
             context, config.bank, config.encoder, config.pooling
         )
-        name = config.name or f"{_name_of_file(config.corpus.path)}@{_name_of_bank(config.bank)}"
+        name = config.name or f"{_name_of_file(config.corpus.path)}@{name_of_bank(config.bank)}"
         new_reuse = partial(VectorReuse, context.store, force=context.force)
         recipe = recipe_of(config, EmbedRecipe)
         specs = specs_of(bank, files, recipe, pooling, new_reuse if config.reuse else None)
@@ -159,14 +159,15 @@ def predict(config: PredictCommandConfig, invocation: Invocation) -> Planned:
             files,
             pooling,
             config.heads or (bundle.heads if bundle else ()),
-            bank_name=_name_of_bank(config.bank),
+            bank_name=name_of_bank(config.bank),
             probes=bundle.probes if bundle else {},
         )
-        name = config.name or f"{_name_of_file(config.corpus.path)}@{_name_of_bank(config.bank)}"
+        name = config.name or f"{_name_of_file(config.corpus.path)}@{name_of_bank(config.bank)}"
         if invocation.job is not None and invocation.job.shards:
             shards = worker_shards(config.corpus, invocation.job.folder)
             embed_step.make_shards(context, found.specs, shards, invocation.job.shards)
             return Planned(step=step.STEP, name=name)
+        found.check_texts(paired=bool(config.corpus.column_pair))
         with open_corpus(config.corpus, _standard_input()) as corpus:
             units = embed_step.units(context, found.specs, corpus, name, ("embeddings", name))
             made = context.ensure_together([replace(unit, ref=None) for unit in units])
@@ -201,7 +202,7 @@ def export(config: ExportConfig, invocation: Invocation) -> Planned:
                 expected="the name or key of a bank of prefixes",
                 fix="prefixbank cache ls combine    lists all banks",
             )
-        given = _name_of_bank(config.bank)
+        given = name_of_bank(config.bank)
         name = config.name or given
         heads = (
             resolve_heads(context.store, bank, files, pooling, config.heads, bank_name=given).heads
@@ -224,8 +225,12 @@ def import_bundle(config: ImportConfig, invocation: Invocation) -> list[Row]:
         )
     with invocation.context(config.run) as context:
         bundle = read_bundle(config.path)
-        added = step.import_bundle(context.store, bundle, config.name or bundle.name)
-        return [{"ref": ref, "key": entry.key, "step": entry.step} for ref, entry in added]
+        units = step.units_of(context.store, bundle, config.name or bundle.name)
+        made = [context.ensure(unit).entry for unit in units]
+        return [
+            {"ref": "/".join(unit.ref or ()), "key": entry.key, "step": entry.step}
+            for unit, entry in zip(units, made, strict=True)
+        ]
 
 
 def search(config: SearchConfig, invocation: Invocation) -> list[Row]:
@@ -262,7 +267,7 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
         )
         step.check_choices(config.probe, pooling)
         target = _task(context, config.task, task)
-        name = config.name or f"{target.name}@{_name_of_bank(config.bank)}"
+        name = config.name or f"{target.name}@{name_of_bank(config.bank)}"
         parts = embed_step.parts_of_task(target, splits_of(config.probe))
         recipe = recipe_of(config, EmbedRecipe, pairs=pairs_for(config.pairs, target))
         specs = chosen_blocks(specs_of(bank, files, recipe, pooling), config.probe.blocks)
@@ -394,7 +399,7 @@ def _name_of_file(path: str) -> str:
     return as_name(stem_of(path), empty="stdin")
 
 
-def _name_of_bank(bank: str) -> str:
+def name_of_bank(bank: str) -> str:
     """Return a bank's name as part of a ref: `bank/demo` is `demo`, `none` is `plain`."""
     from prefixbank.artifacts.bundle import is_bundle, read_bundle
     from prefixbank.steps.embed.source import PLAIN

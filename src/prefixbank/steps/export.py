@@ -11,8 +11,9 @@ from prefixbank.artifacts.json_files import read_json, write_json
 from prefixbank.artifacts.probe import PROBE
 from prefixbank.artifacts.source_head import all_block_names
 from prefixbank.config.schema import EncoderConfig
+from prefixbank.errors import UsageError
 from prefixbank.runtime.unit import Unit
-from prefixbank.steps.predict.heads import Head
+from prefixbank.steps.predict.heads import SOURCE, Head
 from prefixbank.store.artifact import ENTRY_FILE, Entry
 from prefixbank.store.key import JSON, document
 from prefixbank.store.store import Store
@@ -39,7 +40,11 @@ def unit(bank: Entry, heads: Sequence[Head], name: str, license: str) -> Unit:
             _copy(head.entry, out / folders[head.name])
         described = [
             {"name": head.name}
-            | ({"folder": folders[head.name]} if head.source is None else {"source": True})
+            | (
+                {"folder": folders[head.name]}
+                if head.source is None
+                else {"source": f"{SOURCE}{head.name}"}
+            )
             for head in heads
         ]
         write_json(
@@ -80,49 +85,57 @@ def unit(bank: Entry, heads: Sequence[Head], name: str, license: str) -> Unit:
     )
 
 
-def import_bundle(store: Store, bundle: Bundle, name: str) -> list[tuple[str, Entry]]:
-    """Put the artifacts of a bundle into a store and set their refs.
+def units_of(store: Store, bundle: Bundle, name: str) -> list[Unit]:
+    """Return the units that put the artifacts of a bundle into a store, the bank first.
 
     Args:
         store: where to.
         bundle: what.
         name: of the bank there; probes are `<head>@<name>`.
 
-    Returns:
-        The ref of each artifact, and the artifact in the store.
-
     Raises:
         DamagedError: a file differs from what was exported.
+        UsageError: the store has another artifact of the same key.
     """
-    artifacts = [
-        (("bank", name), bundle.bank),
-        *((("probe", f"{head}@{name}"), probe) for head, probe in bundle.probes.items()),
-    ]
-    for _, entry in artifacts:
+    refs = {("bank", name): bundle.bank} | {
+        ("probe", f"{head}@{name}"): probe for head, probe in bundle.probes.items()
+    }
+    for entry in refs.values():
         for file in entry.files:
-            entry.file(file)  # refuses a bundle that was altered, before anything is added
-    added = []
-    for ref, entry in artifacts:
+            entry.file(file)
+        ours = store.get(entry.key)
+        if ours is not None and ours.digest != entry.digest:
+            raise UsageError(
+                f"{entry.step} {entry.short_key} of the bundle has other bytes than that of the "
+                f"store at {store.root}",
+                expected="a store without this artifact, or with the same one",
+                fix="use the bundle where it is: bank=./FOLDER    or another store: --store PATH",
+            )
 
-        def make(out: Path, work: Path, entry: Entry = entry) -> JSON:
-            for file in entry.files:
-                (out / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(entry.file(file), out / file)
+    def unit_of(ref: tuple[str, str], entry: Entry) -> Unit:
+        def make(out: Path, work: Path) -> JSON:
+            _copy_files(entry, out)
             # The prefixes of this store are others, also where they have the same names.
             return {**entry.info, **({"from": {}} if "from" in entry.info else {})}
 
-        made, _ = store.build(entry.document, make)
-        store.set_ref(*ref, made.key)
-        added.append(("/".join(ref), made))
-    return added
+        return Unit(
+            step=entry.step, name=ref[1], document=entry.document, make=make, ref=ref, cheap=True
+        )
+
+    return [unit_of(ref, entry) for ref, entry in refs.items()]
 
 
 def _copy(entry: Entry, out: Path) -> None:
-    """Copy an artifact with its description; each file is checked."""
+    """Copy an artifact with its description."""
+    _copy_files(entry, out)
+    shutil.copyfile(entry.path / ENTRY_FILE, out / ENTRY_FILE)
+
+
+def _copy_files(entry: Entry, out: Path) -> None:
+    """Copy the files of an artifact; each is checked."""
     for file in entry.files:
         (out / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(entry.file(file), out / file)
-    shutil.copyfile(entry.path / ENTRY_FILE, out / ENTRY_FILE)
 
 
 def model_card(bank: Entry, heads: Sequence[Head], name: str, license: str) -> str:

@@ -208,6 +208,11 @@ def test_other_separator_of_a_header_is_recognised(tmp_path: Path, separator: st
     assert "the header is" in error.what and error.fix == f"corpus.separator={typed}"
 
 
+def test_column_of_lines_is_refused(tmp_path: Path):
+    error = refused(tmp_path, "corpus.txt", b"a text\n", column="body")
+    assert error.what.startswith("corpus.column=body, but ") and "corpus.format=jsonl" in error.fix
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "what"),
     [

@@ -117,6 +117,17 @@ def test_rows_keep_their_numbers_where_others_are_left_out(tmp_path: Path):
     assert "1 row with a label that is not listed in column 'label': row 4 'z'" in found
 
 
+def test_text_that_is_not_utf8_is_named_also_where_rows_are_left_out(tmp_path: Path):
+    bad = pa.array([b"a", b"\xff"], pa.binary()).view(pa.string())
+    good = pa.array(["x", "y"])
+    parquet.write_table(pa.table({"text": bad, "label": good}), tmp_path / "t.parquet")
+    assert "1 row not UTF-8 in column 'text': row 2" in faults(
+        tmp_path, "t.parquet", missing="drop"
+    )
+    parquet.write_table(pa.table({"text": good, "label": bad}), tmp_path / "l.parquet")
+    assert "1 row not UTF-8 in column 'label': row 2" in faults(tmp_path, "l.parquet", **SETS)
+
+
 def test_nothing_but_rows_that_lack_something_is_refused(tmp_path: Path):
     write_lines(tmp_path / "t.csv", "text,label", ",x", "b,")
     found = faults(tmp_path, "t.csv", missing="drop", labels=("x", "y"))

@@ -14,7 +14,7 @@ from prefixbank.choices import Kind
 from prefixbank.core.layout import Layout
 from prefixbank.steps.predict.loaded_head import LoadedHead, Predictions, predictions_of
 from prefixbank.steps.predict.make import columns_of
-from prefixbank.steps.predict.tables import json_lines, write_rows
+from prefixbank.steps.predict.tables import printed_lines, write_rows
 
 DECISION = np.array([[2.0, 0.0, -1.0], [0.1, 0.2, 0.0], [-3.0, -2.0, -2.5]])
 NAMES = ("red", "green", "blue")
@@ -87,4 +87,4 @@ def test_rows_are_read_again_as_json(tmp_path: Path, form: str):
     write_rows(table, tmp_path / f"part-00000.{form}", form)
     write_rows(table.slice(1), tmp_path / f"part-00001.{form}", form)
     rows = table.to_pylist()
-    assert [json.loads(line) for line in json_lines(tmp_path)] == [*rows, rows[1]]
+    assert [json.loads(line) for line in printed_lines(tmp_path)] == [*rows, rows[1]]

@@ -219,6 +219,7 @@ def _corpus_file(path: Path, where: str, config: CorpusConfig) -> _CorpusFile:
 def _refuse_columns(config: CorpusConfig, where: str) -> None:
     """Raise DataError if settings name columns, which lines of text do not have."""
     for setting, name in (
+        ("corpus.column", config.column if config.column != CorpusConfig().column else ""),
         ("corpus.column_pair", config.column_pair),
         ("corpus.id_column", config.id_column),
     ):

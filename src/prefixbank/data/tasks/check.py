@@ -96,6 +96,10 @@ def _kept(
         leave_out(unlabelled, "without label (-1)")
     if missing == "drop":
         texts = [name for name in (raw.columns.text, raw.columns.text_pair) if name]
+        for name in texts:
+            values = plain(table[name])
+            if is_text(values.type):
+                refuse_undecodable(Column(where=raw.where, name=name, values=values, rows=rows))
         without_text = [
             _empty(values) for name in texts if is_text((values := plain(table[name])).type)
         ]
@@ -124,7 +128,7 @@ def _texts(column: Column) -> tuple[str, ...]:
             "task.columns.text_pair=NAME)"
         )
         raise column.wrong_type(expected="a column of texts", fix=fix)
-    _refuse_undecodable(column)
+    refuse_undecodable(column)
     empty = _empty(column.values)
     if empty.any():
         expected = "a text with at least one visible character in every row"
@@ -134,7 +138,8 @@ def _texts(column: Column) -> tuple[str, ...]:
     return tuple(column.values.to_pylist())
 
 
-def _refuse_undecodable(column: Column) -> None:
+def refuse_undecodable(column: Column) -> None:
+    """Raise DataError for texts that are not UTF-8."""
     try:
         column.values.validate(full=True)
     except pa.ArrowInvalid as error:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from prefixbank.data.tasks.check import plain
+from prefixbank.data.tasks.check import plain, refuse_undecodable
 from prefixbank.data.tasks.labels import MISSING, is_text
 from prefixbank.data.tasks.raw import Column, FaultList, RawSplit
 from prefixbank.errors import DataError, raise_faults
@@ -53,6 +53,7 @@ def with_label_lists(split: RawSplit, separator: str, declared: Sequence[str]) -
             return split
         rows = np.arange(1, len(values) + 1)
         column = Column(where=split.where, name=label, values=values, rows=rows)
+        refuse_undecodable(column)
         lists = _from_texts(column, separator, frozenset(declared))
     kept = [name for name in split.table.column_names if name not in (*names, label)]
     table = split.table.select(kept).append_column(label, lists)

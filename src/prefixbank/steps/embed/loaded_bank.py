@@ -34,15 +34,18 @@ class LoadedBank:
         entry: Entry,
         files: EncoderFiles,
         recipe: EmbedRecipe,
+        *,
+        name: str = "",
         bundle: Bundle | None = None,
     ) -> None:
         self.entry, self._bundle = entry, bundle
+        self._name = name or str(entry.info.get("name", ""))
         self._context, self._files, self._recipe = session, files, recipe
         self._bank = load_plain(entry) if is_encoder(entry) else combine.load_bank(entry)
 
     def __repr__(self) -> str:
         """Return the name and key of the bank."""
-        return f"LoadedBank(name={self.entry.info.get('name', '')!r}, key={self.entry.key!r})"
+        return f"LoadedBank(name={self._name!r}, key={self.entry.key!r})"
 
     def embed(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
         """Embed texts, or pairs of texts as the recipe says; float32 [N, F].
@@ -122,10 +125,11 @@ class LoadedBank:
             self._files,
             pooling_of(self.entry),
             heads,
-            bank_name=bundle.name if bundle else str(self.entry.info.get("name", "")),
+            bank_name=self._name,
             recipe=self._recipe,
             probes=bundle.probes if bundle else {},
         )
+        found.check_texts(paired=pairs is not None)
         bank, recipe = bank_of(found.specs), found.specs[0].recipe
         vectors, _ = embed_rows(self._context, bank, self._files, rows, recipe)
         layouts = [

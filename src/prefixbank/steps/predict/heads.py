@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 from prefixbank.artifacts.embeddings import origin_in
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.artifacts.pooling import pooling_in
-from prefixbank.artifacts.probe import PROBE, refuse_several
+from prefixbank.artifacts.probe import PROBE, refuse_unusable
 from prefixbank.artifacts.source_head import BANK, HEAD, HEADS, source_names
 from prefixbank.choices import Pairs, Reading
 from prefixbank.config.schema import CALIBRATED, EmbedRecipe, PoolingConfig
+from prefixbank.config.settings import written
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import PrefixbankError, UsageError, did_you_mean, raise_faults
 from prefixbank.steps.embed.spec import EmbeddingSpec, specs_of
@@ -37,6 +38,7 @@ class Head:
         readings: readings of pairs that it reads.
         source: of a source's head: the index of its block in the bank, and its number among the
             heads of that block. None: a probe.
+        paired: whether it was fitted on pairs of texts; None: not known of the head of a source.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Head:
     needs: tuple[int, ...]
     readings: tuple[Reading, ...]
     source: tuple[int, int] | None = None
+    paired: bool | None = None
 
     @property
     def identity(self) -> JSON:
@@ -68,6 +71,26 @@ class Heads:
 
     heads: tuple[Head, ...]
     specs: tuple[EmbeddingSpec, ...]
+
+    def check_texts(self, *, paired: bool) -> None:
+        """Refuse single texts for a head that reads pairs, and pairs for one that does not.
+
+        Raises:
+            UsageError: one for each such head.
+        """
+        raise_faults(
+            [
+                UsageError(
+                    f"head {head.name} reads {'pairs of' if head.paired else 'single'} texts",
+                    expected="texts as those that it was fitted on",
+                    fix="corpus.column_pair=NAME    names the second texts"
+                    if head.paired
+                    else "corpus.column_pair=''",
+                )
+                for head in self.heads
+                if head.paired is not None and head.paired != paired
+            ]
+        )
 
 
 def resolve_heads(
@@ -103,13 +126,7 @@ def resolve_heads(
             expected="probes, or sources of a bank of read-outs: heads=[NAME,NAME]",
             fix="prefixbank cache ls probe    lists all probes",
         )
-    twice = sorted({name for name in names if list(names).count(name) > 1})
-    faults: list[PrefixbankError] = [
-        UsageError(
-            f"head {name} is listed twice", expected="each head once", fix=f"drop one {name}"
-        )
-        for name in twice
-    ]
+    faults: list[PrefixbankError] = []
     bank_of_heads = _Bank(
         store=store, entry=bank, name=bank_name, files=files, pooling=pooling, probes=probes
     )
@@ -119,7 +136,8 @@ def resolve_heads(
             found += bank_of_heads.find(name)
         except UsageError as fault:
             faults.append(fault)
-    faults += _unlike([(head, recipe) for head, recipe, _ in found if recipe is not None])
+    faults += _unlike([(head, one, plain) for head, one, plain in found if one is not None])
+    faults += _clashes([head.name for head, _, _ in found])
     raise_faults(faults)
     recipe = next((one for _, one, _ in found if one is not None), recipe or EmbedRecipe())
     plain = next((one for _, recipe, one in found if recipe is not None), pooling)
@@ -150,8 +168,10 @@ class _Bank:
     def find(self, name: str) -> list[tuple[Head, EmbedRecipe | None, PoolingConfig]]:
         """Return the heads of a name, with how their vectors are embedded if a probe says so."""
         sources = [] if self.entry is None else source_names(self.entry)
+        block, _, task = name.removeprefix(SOURCE).partition(".")
+        if block not in sources:
+            block, task = name.removeprefix(SOURCE), ""
         probe = None if name.startswith(SOURCE) else self._probe(name)
-        block = name.removeprefix(SOURCE)
         if probe is not None and name in sources:
             raise UsageError(
                 f"head {name} is a probe and a source of the bank",
@@ -159,9 +179,11 @@ class _Bank:
                 fix=f"probe/{name}    or {SOURCE}{name}",
             )
         if probe is not None:
-            return [self._of_probe(name.removeprefix("probe/"), probe)]
+            return [probe]
         if block in sources and self.entry is not None:
-            return self._of_source(block, self.entry, sources.index(block))
+            heads = self._of_source(block, self.entry, sources.index(block))
+            if chosen := [one for one in heads if not task or one[0].name == f"{block}.{task}"]:
+                return chosen
         if name.startswith(SOURCE):
             raise UsageError(
                 f"no source '{block}' in the bank{did_you_mean(block, sources)}",
@@ -173,22 +195,32 @@ class _Bank:
         self.store.resolve("probe", name)  # says which probes there are
         raise AssertionError("a name that is no probe has to be refused")
 
-    def _probe(self, name: str) -> Entry | None:
-        """Return the probe of this name, or of this name on the bank; None if there is none."""
-        if name in self.probes:
-            return self.probes[name]
+    def _probe(self, name: str) -> tuple[Head, EmbedRecipe, PoolingConfig] | None:
+        """Return the probe of this name, or of this name on the bank; None if there is none.
+
+        Of two, the one that was fitted on the bank.
+        """
+        plain = name.removeprefix("probe/")
+        if plain in self.probes:
+            return self._of_probe(plain, self.probes[plain])
+        faults = []
         for text in (name, f"{name}@{self.name}"):
             try:
                 entry = self.store.resolve("probe", text)
             except UsageError:
                 continue
             if entry.step == PROBE_STEP:
-                return entry
+                try:
+                    return self._of_probe(plain, entry)
+                except UsageError as fault:
+                    faults.append(fault)
+        if faults:
+            raise faults[0]
         return None
 
     def _of_probe(self, name: str, probe: Entry) -> tuple[Head, EmbedRecipe, PoolingConfig]:
         result = read_json(probe, PROBE)
-        refuse_several(result, name)
+        refuse_unusable(result, name)
         recipe, pooling = self._recipe(name, result["vectors"][0])
         specs = specs_of(self.entry, self.files, recipe, pooling)
         ours = [origin_in(spec.document({})) for spec in specs]
@@ -200,6 +232,7 @@ class _Bank:
             entry=probe,
             needs=tuple(ours.index(one) for one in result["vectors"]),
             readings=tuple(result["fits"][0]["reads"]["readings"]),
+            paired=result["paired"],
         )
         return head, recipe, pooling
 
@@ -269,29 +302,50 @@ def _pairs_for(heads: Sequence[Head]) -> Pairs:
     return "separate" if "separate" in read else "joint"
 
 
-def _unlike(found: Sequence[tuple[Head, EmbedRecipe]]) -> list[UsageError]:
+def _unlike(found: Sequence[tuple[Head, EmbedRecipe, PoolingConfig]]) -> list[UsageError]:
     """Return a fault for each head whose vectors are embedded otherwise than those of the first.
 
     How pairs are read does not count.
     """
-    first, recipe = found[0] if found else (None, EmbedRecipe())
+    described = [
+        {
+            **{
+                name: getattr(recipe, name)
+                for name in ("max_length_tokens", "precision", "vectors")
+            },
+            **{f"pooling.{name}": value for name, value in asdict(pooling).items()},
+        }
+        for _, recipe, pooling in found
+    ]
     faults = []
-    for head, other in found[1:]:
-        names = [
-            name
-            for name in ("max_length_tokens", "precision", "vectors")
-            if getattr(other, name) != getattr(recipe, name)
-        ]
-        if names and first is not None:
-            theirs, ours = (
-                ", ".join(f"{name}={getattr(one, name)}" for name in names)
-                for one in (other, recipe)
+    for (head, *_), theirs in zip(found[1:], described[1:], strict=True):
+        ours = described[0]
+        names = [name for name, value in theirs.items() if value != ours[name]]
+        if names:
+            one, other = (
+                ", ".join(f"{name}={written(values[name])}" for name in names)
+                for values in (theirs, ours)
             )
             faults.append(
                 UsageError(
-                    f"head {head.name} reads vectors of {theirs}, and {first.name} of {ours}",
+                    f"head {head.name} reads vectors of {one}, and {found[0][0].name} of {other}",
                     expected="heads on vectors that were embedded alike",
                     fix="predict with them in two commands    or fit one again: prefixbank probe",
                 )
             )
     return faults
+
+
+def _clashes(names: Sequence[str]) -> list[UsageError]:
+    """Return a fault for each head whose columns would have the name of others."""
+    others = ("id", "row", "text", "text_pair")
+    made = [f"{name}.{column}" for name in names for column in ("probability", "abstained")]
+    return [
+        UsageError(
+            f"head {name} has the name of another column of the predictions",
+            expected=f"heads of different names, none of them {', '.join(others)}",
+            fix="predict in two commands    or give the probe another name",
+        )
+        for number, name in enumerate(names)
+        if name in (*names[:number], *others, *made)
+    ]

@@ -52,7 +52,11 @@ def unit(
 
     inputs = {
         "embeddings": [entry.digest for entry in embeddings],
-        "heads": {head.name: {"reads": list(head.needs), **head.identity} for head in heads},
+        "heads": [
+            {"name": head.name, "reads": list(head.needs), **head.identity} for head in heads
+        ],
+        # Texts that differ where the encoder does not look have the same vectors.
+        **({"texts": embeddings[0].document["inputs"]["texts"]} if config.text else {}),
     }
     key_document = document(step=STEP, version=VERSION, config=asdict(config), inputs=inputs)
     return Unit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import assert_never
 
@@ -33,15 +34,17 @@ def write_rows(table: pa.Table, path: Path, form: PredictionsFormat) -> None:
             assert_never(form)
 
 
-def json_lines(folder: Path) -> Iterator[str]:
-    """Yield each row of an artifact of step `predict` as one line of JSON, in order."""
-    for path in sorted(folder.glob("part-*")):
-        if path.suffix == ".jsonl":
-            yield from path.read_text(encoding="utf-8").splitlines()
+def printed_lines(folder: Path) -> Iterator[str]:
+    """Yield the rows of an artifact of step `predict` in order: lines of CSV, or else of JSON."""
+    for number, path in enumerate(sorted(folder.glob("part-*"))):
+        if path.suffix == ".parquet":
+            for row in parquet.read_table(path).to_pylist():
+                yield json.dumps(row, ensure_ascii=False)
             continue
-        table = csv.read_csv(path) if path.suffix == ".csv" else parquet.read_table(path)
-        for row in table.to_pylist():
-            yield json.dumps(row, ensure_ascii=False)
+        # Only a line feed ends a row; texts may hold other ends of lines.
+        with path.open(encoding="utf-8", newline="\n") as file:
+            skipped = int(path.suffix == ".csv" and number > 0)
+            yield from (line.removesuffix("\n") for line in islice(file, skipped, None))
 
 
 def _flat(table: pa.Table) -> pa.Table:

@@ -89,6 +89,7 @@ def probe(
         "protocol": config.protocol,
     }
     read = {
+        "paired": task.train.pairs is not None,
         "layout": describe_layout(scored.probes[0].layout),
         "vectors": [origin_in(entry.document) for entry in embeddings],
     }
