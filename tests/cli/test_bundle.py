@@ -144,6 +144,14 @@ def test_altered_bundle_is_refused_and_nothing_of_it_imported(cli, bundle, tmp_p
     assert "altered" in fault.what and not other.entries() and not other.refs()
 
 
+def test_description_that_leads_out_of_the_bundle_is_refused(cli, bundle):
+    path = bundle / "bundle.json"
+    described = json.loads(path.read_text(encoding="utf-8"))
+    described["heads"][0]["folder"] = "../head-0"
+    path.write_text(json.dumps(described), encoding="utf-8")
+    assert "'../head-0' cannot be used" in cli.expect_fault(2, "import", f"path={bundle}").what
+
+
 @pytest.mark.parametrize(
     ("content", "what"),
     [("{", "cannot be read"), ("[]", "cannot be read"), ('{"format": 1}', "'na")],

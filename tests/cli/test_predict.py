@@ -447,6 +447,13 @@ def test_one_task_of_a_source_of_several_can_be_asked_for(cli, texts):
     assert "both.alpha" not in one and one["both.beta"] == every["both.beta"]
 
 
+def test_key_of_something_else_is_no_head(cli, texts):
+    _, path = texts
+    key = Store(cli.store).resolve("bank", "demo").key
+    fault = cli.expect_fault(2, "predict", "bank=demo", f"heads=[{key}]", f"corpus.path={path}")
+    assert fault.what == f"head {key} is the result of combine, not a probe"
+
+
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
 def test_lines_on_standard_output_are_those_of_the_format(cli, form):
     probe(cli, "tone", *gamma(cli))

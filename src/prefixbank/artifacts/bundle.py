@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prefixbank.errors import UsageError
+from prefixbank.names import check_name
 from prefixbank.store.artifact import Entry, read_entry
 from prefixbank.store.key import JSON
 
@@ -61,6 +62,8 @@ def read_bundle(text: str) -> Bundle:
         found, name, heads = described["format"], described["name"], described["heads"]
         folders = {one["name"]: one["folder"] for one in heads if "folder" in one}
         names = tuple(one.get("source") or one["name"] for one in heads)
+        for folder in folders.values():
+            check_name("folder", folder)  # none leads out of the bundle
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{path / BUNDLE} cannot be read: {type(error).__name__} {error}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from prefixbank.artifacts.bundle import BUNDLE
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.artifacts.predictions import FACTS as PREDICTIONS
 from prefixbank.artifacts.probe import PROBE, choice_in
@@ -46,7 +47,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
             kept = {name: facts[name] for name in ("rows", "truncated_share", "format")}
             return {"name": entry.info["name"], **kept, "heads": list(heads), "abstained": heads}
         case "export":
-            bundle = read_json(entry, "bundle.json")
+            bundle = read_json(entry, BUNDLE)
             heads_of = [one["name"] for one in bundle["heads"]]
             return {"name": entry.info["name"], "bank": bundle["bank"]["key"], "heads": heads_of}
         case "probe":

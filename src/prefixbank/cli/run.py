@@ -63,7 +63,7 @@ def run_command(command: Command[Any], overrides: list[str], flags: Flags) -> No
         if rows and command.makes == "report" and form == "table":
             typer.echo("\n\n".join(_report_text(row) for row in rows))
         elif rows and command.name == "predict" and _pipes(overrides, flags):
-            from prefixbank.steps.predict.tables import printed_lines
+            from prefixbank.artifacts.predictions import printed_lines
 
             for row in rows:
                 for line in printed_lines(Path(row["path"])):

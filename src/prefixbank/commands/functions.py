@@ -140,6 +140,7 @@ def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
 def predict(config: PredictCommandConfig, invocation: Invocation) -> Planned:
     """Embed a corpus once, and apply probes and source heads to the vectors."""
     from prefixbank.artifacts.bundle import is_bundle, read_bundle
+    from prefixbank.artifacts.predictions import STEP
     from prefixbank.data.corpus.corpus import open_corpus
     from prefixbank.runtime.unit import Planned
     from prefixbank.runtime.worker import worker_shards
@@ -166,13 +167,13 @@ def predict(config: PredictCommandConfig, invocation: Invocation) -> Planned:
         if invocation.job is not None and invocation.job.shards:
             shards = worker_shards(config.corpus, invocation.job.folder)
             embed_step.make_shards(context, found.specs, shards, invocation.job.shards)
-            return Planned(step=step.STEP, name=name)
+            return Planned(step=STEP, name=name)
         found.check_texts(paired=bool(config.corpus.column_pair))
         with open_corpus(config.corpus, _standard_input()) as corpus:
             units = embed_step.units(context, found.specs, corpus, name, ("embeddings", name))
             made = context.ensure_together([replace(unit, ref=None) for unit in units])
             return context.ensure_from(
-                step.STEP,
+                STEP,
                 name,
                 lambda: step.unit(
                     context,

@@ -80,10 +80,10 @@ def format_of(path: Path, settings: FileSettings, group: str, *, lines: bool = F
                 expected="a separator and quotes for CSV and TSV only",
                 fix=f"leave {group}.{name} out    or {group}.format=csv",
             )
-    if len(settings.separator) > 1:
+    if len(settings.separator) > 1 or settings.separator in ('"', "\n", "\r"):
         raise UsageError(
             f"{group}.separator={settings.separator!r}",
-            expected="one character",
+            expected="one character, neither a quotation mark nor the end of a line",
             fix=f"{group}.separator=';'",
         )
     by_format = rows == "csv"

@@ -219,6 +219,7 @@ def test_column_of_lines_is_refused(tmp_path: Path):
         ("corpus.jsonl", {"separator": ";"}, "which is read as jsonl"),
         ("corpus.txt", {"quoting": "none"}, "which is read as txt"),
         ("corpus.csv", {"separator": "::"}, "corpus.separator='::'"),
+        ("corpus.csv", {"separator": '"'}, "corpus.separator='\"'"),
     ],
 )
 def test_settings_that_do_not_fit_the_format_are_refused(

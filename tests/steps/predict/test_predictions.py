@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from prefixbank.artifacts.predictions import printed_lines, write_rows
 from prefixbank.choices import Kind
 from prefixbank.core.layout import Layout
 from prefixbank.steps.predict.loaded_head import LoadedHead, Predictions, predictions_of
 from prefixbank.steps.predict.make import columns_of
-from prefixbank.steps.predict.tables import printed_lines, write_rows
 
 DECISION = np.array([[2.0, 0.0, -1.0], [0.1, 0.2, 0.0], [-3.0, -2.0, -2.5]])
 NAMES = ("red", "green", "blue")

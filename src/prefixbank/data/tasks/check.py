@@ -95,15 +95,13 @@ def _kept(
             )
         leave_out(unlabelled, "without label (-1)")
     if missing == "drop":
-        texts = [name for name in (raw.columns.text, raw.columns.text_pair) if name]
-        for name in texts:
+        without_text = np.zeros(len(rows), dtype=bool)
+        for name in filter(None, (raw.columns.text, raw.columns.text_pair)):
             values = plain(table[name])
             if is_text(values.type):
                 refuse_undecodable(Column(where=raw.where, name=name, values=values, rows=rows))
-        without_text = [
-            _empty(values) for name in texts if is_text((values := plain(table[name])).type)
-        ]
-        leave_out(np.any([np.zeros(len(rows), dtype=bool), *without_text], axis=0), "without text")
+                without_text |= _empty(values)
+        leave_out(without_text, "without text")
         leave_out(missing_labels(plain(table[raw.columns.label]), kind), "without label")
         if not len(rows):
             raise DataError(

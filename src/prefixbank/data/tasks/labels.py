@@ -25,7 +25,7 @@ WHOLE: Final = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
 NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 MISSING, UNKNOWN = -1, -2
-DROP: Final = "task.missing=drop, to leave these rows out"
+DROP: Final = "remove these rows (task.missing=drop leaves them out)"
 """How a user has rows left out that lack something."""
 
 

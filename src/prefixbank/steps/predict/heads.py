@@ -192,8 +192,12 @@ class _Bank:
                 else "a bank of read-outs, prefix.kind=readout, whose sources have heads",
                 fix=f"heads=[{SOURCE}{sources[0]}]" if sources else "a probe: heads=[NAME]",
             )
-        self.store.resolve("probe", name)  # says which probes there are
-        raise AssertionError("a name that is no probe has to be refused")
+        entry = self.store.resolve("probe", name)  # refuses a name, and lists those that there are
+        raise UsageError(
+            f"head {name} is the result of {entry.step.replace('_', '-')}, not a probe",
+            expected="the ref, name or key of a probe",
+            fix="prefixbank cache ls probe    lists all probes",
+        )
 
     def _probe(self, name: str) -> tuple[Head, EmbedRecipe, PoolingConfig] | None:
         """Return the probe of this name, or of this name on the bank; None if there is none.

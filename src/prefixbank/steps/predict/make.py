@@ -12,14 +12,13 @@ import pyarrow.parquet as parquet
 from prefixbank.artifacts.embeddings import FACTS as EMBEDDINGS
 from prefixbank.artifacts.embeddings import part_file, read_layout, read_vectors
 from prefixbank.artifacts.json_files import read_json, write_json
-from prefixbank.artifacts.predictions import FACTS
+from prefixbank.artifacts.predictions import FACTS, STEP, write_rows
 from prefixbank.config.schema import PredictConfig
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.runtime.events import Event
 from prefixbank.runtime.session import Session
 from prefixbank.steps.predict.heads import Head
 from prefixbank.steps.predict.loaded_head import Predictions, load_head, predictions_of
-from prefixbank.steps.predict.tables import write_rows
 from prefixbank.store.artifact import Entry
 
 
@@ -57,7 +56,7 @@ def predict(
         session.emit(
             Event(
                 kind="progress",
-                step="predict",
+                step=STEP,
                 name=name,
                 done=done,
                 total=facts["rows"],

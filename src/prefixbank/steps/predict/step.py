@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.artifacts.predictions import FACTS
+from prefixbank.artifacts.predictions import FACTS, STEP
 from prefixbank.config.schema import PredictConfig
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.runtime.session import Session
@@ -16,7 +16,6 @@ from prefixbank.steps.predict.heads import Head
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 
-STEP = "predict"
 VERSION = 1  # 1: first
 
 
@@ -58,7 +57,7 @@ def unit(
         # Texts that differ where the encoder does not look have the same vectors.
         **({"texts": embeddings[0].document["inputs"]["texts"]} if config.text else {}),
     }
-    key_document = document(step=STEP, version=VERSION, config=asdict(config), inputs=inputs)
+    key_document = document(step="predict", version=VERSION, config=asdict(config), inputs=inputs)
     return Unit(
         step=STEP,
         name=name,
