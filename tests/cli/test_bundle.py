@@ -144,6 +144,12 @@ def test_altered_bundle_is_refused_and_nothing_of_it_imported(cli, bundle, tmp_p
     assert "altered" in fault.what and not other.entries() and not other.refs()
 
 
+def test_bundle_that_lacks_a_head_is_refused_with_advice_that_works(cli, bundle):
+    shutil.rmtree(bundle / "head-0")
+    (fault,) = cli.expect_refusal(3, "import", f"path={bundle}")
+    assert "head-0 is damaged" in fault.what and fault.fix.startswith("copy the whole folder")
+
+
 def test_description_that_leads_out_of_the_bundle_is_refused(cli, bundle):
     path = bundle / "bundle.json"
     described = json.loads(path.read_text(encoding="utf-8"))

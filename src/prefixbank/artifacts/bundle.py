@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefixbank.errors import UsageError
+from prefixbank.errors import DamagedError, UsageError
 from prefixbank.names import check_name
 from prefixbank.store.artifact import Entry, read_entry
 from prefixbank.store.key import JSON
 
 BUNDLE, CARD, BANK = "bundle.json", "README.md", "bank"
 FORMAT = 1
+WHOLE = "copy the whole folder again    or export it again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def read_bundle(text: str) -> Bundle:
         raise UsageError(
             f"{path / BUNDLE} cannot be read: {type(error).__name__} {error}",
             expected="a folder that `prefixbank export` wrote",
-            fix="copy the whole folder again    or export it again",
+            fix=WHOLE,
         ) from error
     if found != FORMAT:
         raise UsageError(
@@ -76,10 +77,9 @@ def read_bundle(text: str) -> Bundle:
             expected=f"format {FORMAT}, which this version of prefixbank reads",
             fix="install the version of prefixbank that wrote it",
         )
-    return Bundle(
-        path=path,
-        name=name,
-        bank=read_entry(path / BANK),
-        probes={name: read_entry(path / folder) for name, folder in folders.items()},
-        heads=names,
-    )
+    try:
+        bank = read_entry(path / BANK)
+        probes = {name: read_entry(path / folder) for name, folder in folders.items()}
+    except DamagedError as error:
+        raise DamagedError(error.what, expected=error.expected, fix=WHOLE) from error
+    return Bundle(path=path, name=name, bank=bank, probes=probes, heads=names)

@@ -15,7 +15,7 @@ def refuse_unusable(result: JSON, name: str) -> None:
         result: the content of `probe.json`.
         name: what the error calls the probe.
     """
-    if "vectors" not in result:
+    if not result.keys() >= {"vectors", "paired"}:
         raise UsageError(
             f"an earlier version of prefixbank fitted probe {name}",
             expected="a probe that says how its vectors were embedded",

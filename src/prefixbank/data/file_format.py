@@ -114,7 +114,7 @@ def listed(endings: Iterable[str] = ENDINGS) -> str:
     return f"{', '.join(endings)}, or such a file packed as {PACKED}"
 
 
-def _unknown(path: Path, endings: Mapping[str, RowsFormat], group: str) -> DataError:
+def _unknown(path: Path, endings: Iterable[str], group: str) -> DataError:
     """Return the error for an existing file whose format is not known."""
     match path.suffix.lower():
         case ".gz":
@@ -124,7 +124,8 @@ def _unknown(path: Path, endings: Mapping[str, RowsFormat], group: str) -> DataE
         case ".xlsx" | ".xls" | ".ods":
             fix = f"save the sheet as CSV in UTF-8: '{path.with_suffix('.csv').name}'"
         case _:
-            fix = f"{group}.format={next(iter(endings.values()))}    or the format that it has"
+            guess = "txt" if ".txt" in endings else "csv"
+            fix = f"{group}.format={guess}    or the format that it has"
     return DataError(
         f"'{path}' has an ending that does not tell its format",
         expected=f"a file that ends in {listed(endings)}",

@@ -350,7 +350,12 @@ def test_missing_file_is_named_with_what_the_folder_holds(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("name", "fix"),
-    [("t.md.gz", "gunzip -k"), ("t.xlsx", "save the sheet as CSV"), ("t.dat", "task.format=")],
+    [
+        ("t.md.gz", "gunzip -k"),
+        ("t.xlsx", "save the sheet as CSV"),
+        ("t.dat", "task.format=csv"),
+        ("t.txt", "task.format=csv"),
+    ],
 )
 def test_file_of_another_format_is_refused_with_what_to_do(tmp_path: Path, name: str, fix: str):
     write_lines(tmp_path / name, "{}")

@@ -63,7 +63,7 @@ def read_folder(folder: Path, name: str, config: TaskConfig) -> RawTask:
                 f"a folder with {HEADER} and train.parquet; '{folder.parent}' holds: "
                 f"{near_names(folder.parent, folder.name)}"
             ),
-            fix="task.path=FOLDER    or, for a whole folder of tasks, run.data_root=FOLDER",
+            fix="task.path=FOLDER or FILE    or, for a folder of tasks, run.data_root=FOLDER",
         )
     faults = FaultList()
     header = Header(kind=config.kind, metric=config.metric, labels=())
