@@ -37,7 +37,7 @@ HEADS, TRAIN_ROWS, PEER_BATCH = 8, 200, 32
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--texts", type=int, default=256)
+    parser.add_argument("--texts", type=int, default=192)
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     texts, rows = mixed_texts(asked.texts, seed=1), mixed_texts(TRAIN_ROWS)
