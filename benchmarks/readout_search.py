@@ -5,8 +5,9 @@ Run: python -m benchmarks.readout_search experiment=families run.data_root=FOLDE
 
 Starting from the experiment's settings, one setting at a time is changed, and a prefix is trained
 for each source and each seed of the experiment with each value in turn. The score is that of the
-best epoch on validation rows, which is what training keeps; nothing reads test rows. What the store has is not trained again, so
-several of these commands, each with other sources, may share a store, and a killed one goes on.
+best epoch on validation rows, which is what training keeps; nothing reads test rows. What the store
+has is not trained again, so several of these commands, each with other sources, may share a store,
+and a killed one goes on.
 
 `margin` is the mean over sources of the difference to the experiment's own settings, and `error`
 the standard error of a mean score, as if the rows of each source were drawn anew: a margin below
@@ -51,16 +52,15 @@ CHANGES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
     "families_smollm2": (
         (),
+        ("optim.vector_lr=0.003",),
         ("optim.lr=0.015",),
-        ("optim.vector_lr=0.002",),
-        ("optim.vector_lr=0.005",),
+        ("optim.lr=0.015", "optim.vector_lr=0.003"),
+        ("optim.batch_size=8",),
         ("optim.epochs=10",),
-        ("optim.epochs=10", "optim.lr=0.015", "optim.vector_lr=0.002"),
         ("prefix.init=random", "optim.lr=0.03", "optim.vector_lr=0.01"),
-        ("optim.head_lr=0.001",),
         ("prefix.length=64",),
         ("prefix.readouts=8",),
-        ("optim.batch_size=8",),
+        ("optim.head_lr=0.001",),
     ),
 }
 """What is changed in an experiment, each for itself; first nothing."""
@@ -102,6 +102,7 @@ def table_of(
         scores = {source: float(np.mean(values)) for source, values in of_source.items()}
         # As for a share of right answers: the other metrics vary by about as much.
         variances = [value * (1 - value) / rows[source] for source, value in scores.items()]
+        spread = max(float(np.ptp(values)) for values in of_source.values())
         margins = [value - float(np.mean(default[source])) for source, value in scores.items()]
         table.append(
             {
@@ -109,7 +110,7 @@ def table_of(
                 "mean": round(float(np.mean(list(scores.values()))), DIGITS),
                 "margin": round(float(np.mean(margins)), DIGITS),
                 "error": round(float(np.sqrt(np.sum(variances))) / len(scores), DIGITS),
-                "spread": round(max(float(np.ptp(values)) for values in of_source.values()), DIGITS),
+                "spread": round(spread, DIGITS),
                 "sources": of_source,
             }
         )
