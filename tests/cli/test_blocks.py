@@ -290,7 +290,7 @@ def test_dry_run_says_what_a_new_and_a_refreshed_source_need(cli, embed, corpus,
     ]
     (refreshed, new, whole) = (line for line in ran.err.splitlines() if "MISS" in line)
     assert "inputs.readouts" in refreshed and refreshed.count("->") == 1
-    assert "first of this name" in new and "needs embed lines@bank b" in whole
+    assert "MISS  new" in new and "needs embed lines@bank b" in whole
 
 
 def test_miss_of_the_whole_names_the_blocks_that_changed(cli, embed):

@@ -166,7 +166,7 @@ def test_miss_says_what_differs(cli):
 
 def test_miss_of_a_first_artifact_says_so(cli, tmp_path):
     err = cli.train("alpha", "--store", str(tmp_path / "new"), "--dry-run").err
-    assert "MISS  first of this name\n" in err
+    assert "MISS  new\n" in err
 
 
 def test_dry_run_makes_nothing(cli):

@@ -167,7 +167,7 @@ def test_plan_with_force_is_a_miss(store, events):
 
 def test_why_of_the_first_of_its_name_says_so(store):
     run_unit(store, unit_of(name="other"), silent)
-    assert why_missing(store, unit_of(seed=1)) == "first of this name"
+    assert why_missing(store, unit_of(seed=1)) == "new"
 
 
 def test_why_names_what_differs_from_the_most_similar_of_the_same_name(store):

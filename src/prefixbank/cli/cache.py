@@ -14,7 +14,7 @@ from prefixbank.cli.console import Format, Row, chosen_format, print_rows, repor
 from prefixbank.env import store_root
 from prefixbank.errors import DamagedError, UsageError, did_you_mean
 from prefixbank.store.artifact import Entry
-from prefixbank.store.key import diff_documents
+from prefixbank.store.reasons import reasons, words_in
 from prefixbank.store.store import GRACE_DAYS, Store
 
 cache = typer.Typer(
@@ -154,7 +154,7 @@ def why(
         entry = opened.resolve("", name)
         compared = opened.resolve("", other) if other else _most_similar(opened, entry)
         typer.echo(f"{compared.step} {compared.short_key} -> {entry.short_key}")
-        for line in diff_documents(compared.document, entry.document) or ["the same document"]:
+        for line in _differences(compared, entry) or ["the same document"]:
             typer.echo(f"  {line}")
 
 
@@ -166,7 +166,11 @@ def _most_similar(store: Store, entry: Entry) -> Entry:
             expected="another artifact to compare with",
             fix="prefixbank cache ls",
         )
-    return min(others, key=lambda one: len(diff_documents(one.document, entry.document)))
+    return min(others, key=lambda one: len(_differences(one, entry)))
+
+
+def _differences(old: Entry, new: Entry) -> list[str]:
+    return reasons(old, new.document, words_in(new))
 
 
 @cache.command(epilog="Example: prefixbank cache verify bank/demo")

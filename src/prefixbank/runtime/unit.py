@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from prefixbank.errors import PrefixbankError
 from prefixbank.names import check_name
 from prefixbank.runtime.events import Emit, Event
 from prefixbank.store.artifact import Entry
-from prefixbank.store.key import JSON, diff_documents, key_of, shorten
+from prefixbank.store.key import JSON, key_of, shorten
+from prefixbank.store.reasons import Words, fact, reasons
 from prefixbank.store.store import Store
 
 REASONS_SHOWN = 3
@@ -32,6 +33,7 @@ class Unit:
         cheap: whether making it is too quick to be worth a worker.
         group: units of one group share their work, so that one worker makes them; empty: it shares
             none.
+        words: the inputs of the document in words, for the reasons of misses.
     """
 
     step: str
@@ -42,6 +44,7 @@ class Unit:
     note: Callable[[Entry], str] = lambda entry: ""
     cheap: bool = False
     group: str = ""
+    words: Words = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse an invalid ref name before any work is done."""
@@ -185,8 +188,8 @@ def run_unit(
 
 
 def _named(unit: Unit) -> Callable[[Path, Path], JSON]:
-    """Return the unit's `make`, with the unit's name added to the facts."""
-    return lambda out, work: {"name": unit.name, **unit.make(out, work)}
+    """Return the unit's `make`, with its name and its inputs in words added to the facts."""
+    return lambda out, work: {"name": unit.name, **fact(unit.words), **unit.make(out, work)}
 
 
 def _why(store: Store, unit: Unit, *, force: bool, explain: bool) -> str:
@@ -196,16 +199,16 @@ def _why(store: Store, unit: Unit, *, force: bool, explain: bool) -> str:
 
 
 def why_missing(store: Store, unit: Unit) -> str:
-    """Return what differs from the most similar artifact of the same step and name."""
+    """Return in words what differs from the most similar artifact of the same step and name."""
     namesakes = [
         entry
         for entry in reversed(store.entries(unit.document["step"]))
         if entry.info.get("name") == unit.name
     ]
     if not namesakes:
-        return "first of this name"
-    nearest = min(namesakes, key=lambda entry: len(diff_documents(entry.document, unit.document)))
-    lines = diff_documents(nearest.document, unit.document)
+        return "new"
+    each = [reasons(entry, unit.document, unit.words) for entry in namesakes]
+    lines = min(each, key=len)
     more = f" and {len(lines) - REASONS_SHOWN} more" if len(lines) > REASONS_SHOWN else ""
     return ", ".join(lines[:REASONS_SHOWN]) + more
 

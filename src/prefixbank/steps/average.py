@@ -16,6 +16,7 @@ from prefixbank.errors import UsageError, raise_faults
 from prefixbank.runtime.unit import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
+from prefixbank.store.reasons import named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +77,8 @@ def unit(prefixes: Sequence[Entry], weights: Sequence[float], name: str) -> Unit
     key_document = document(
         step="average", version=VERSION, config={"weights": rounded, "prefix": form}, inputs=inputs
     )
-    return Unit(step=STEP, name=name, document=key_document, make=make, cheap=True)
+    words = {"prefixes": named("prefix", prefixes)}
+    return Unit(step=STEP, name=name, document=key_document, make=make, cheap=True, words=words)
 
 
 def unit_of_nearest(sources: Sequence[Entry], similar: np.ndarray, name: str) -> Unit:

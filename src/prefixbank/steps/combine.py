@@ -16,6 +16,7 @@ from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.unit import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
+from prefixbank.store.reasons import named, words_in
 
 if TYPE_CHECKING:
     from prefixbank.core.blocks import BlockBank
@@ -75,6 +76,7 @@ def unit(
         ref=("bank", name),
         note=describe,
         cheap=True,
+        words={"prefixes": named("prefix", prefixes), **words_in(prefixes[0], "encoder")},
     )
 
 

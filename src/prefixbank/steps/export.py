@@ -16,6 +16,7 @@ from prefixbank.runtime.unit import Unit
 from prefixbank.steps.predict.heads import SOURCE, Head
 from prefixbank.store.artifact import ENTRY_FILE, Entry
 from prefixbank.store.key import JSON, document
+from prefixbank.store.reasons import named
 from prefixbank.store.store import Store
 
 STEP = "export"
@@ -82,6 +83,7 @@ def unit(bank: Entry, heads: Sequence[Head], name: str, license: str) -> Unit:
         ref=("export", name),
         note=lambda entry: f"bank {bank.short_key}, {len(heads)} heads",
         cheap=True,
+        words={"bank": named("bank", [bank])},
     )
 
 

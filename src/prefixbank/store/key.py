@@ -7,7 +7,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -29,11 +30,34 @@ _HEX_RUN = re.compile(r"(?<![0-9a-zA-Z])[0-9a-f]{32,}(?![0-9a-zA-Z])")
 _BARE = re.compile(r"(?!(?:true|false|null)$)[A-Za-z_./@:-][^\s\"\\]*")
 
 
-class _Absent:
+class Absent:
     """Stands for a value that is missing in one of two documents."""
 
 
-_ABSENT: Final = _Absent()
+ABSENT: Final = Absent()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A value in which two documents differ: its name, and what it is in each."""
+
+    name: str
+    old: object
+    new: object
+
+    def __str__(self) -> str:
+        """Return `optim.lr 0.01 -> 0.005` or `prefix.length added 8`; digests have 8 digits."""
+        if isinstance(self.old, Absent):
+            return f"{self.name} added {_shown(self.new)}"
+        if isinstance(self.new, Absent):
+            return f"{self.name} removed {_shown(self.old)}"
+        return f"{self.name} {_shown(self.old)} -> {_shown(self.new)}"
+
+    @property
+    def is_of_digests(self) -> bool:
+        """Whether the values are keys or digests, which say nothing to a reader."""
+        values = [one for one in (self.old, self.new) if not isinstance(one, Absent)]
+        return all(isinstance(one, str) and _HEX_RUN.fullmatch(one) for one in values)
 
 
 def canonical_json(value: object) -> bytes:
@@ -85,12 +109,46 @@ def diff_documents(old: JSON, new: JSON) -> list[str]:
     `inputs.prefixes[0] removed 3f9c21ab`. Settings are written without `config.`, digests with 8
     digits. Lists are aligned, so that leaving out the first of three items gives one line.
     """
-    lines: list[str] = []
-    for part in (*_PARTS, *sorted((old.keys() | new.keys()) - set(_PARTS))):
-        lines += _differences(
-            "" if part == "config" else part, old.get(part, _ABSENT), new.get(part, _ABSENT)
+    return [
+        str(difference)
+        for part in (*_PARTS, *sorted((old.keys() | new.keys()) - set(_PARTS)))
+        for difference in differences(
+            "" if part == "config" else part, old.get(part, ABSENT), new.get(part, ABSENT)
         )
-    return lines
+    ]
+
+
+def differences(name: str, old: object, new: object) -> Iterator[Difference]:
+    """Yield each value in which two values of the name `name` differ, as `diff_documents` does."""
+    if isinstance(old, Absent) or isinstance(new, Absent):
+        yield from _one_sided(name, old, new)
+    elif isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            inner = f"{name}.{key}" if name else key
+            yield from differences(inner, old.get(key, ABSENT), new.get(key, ABSENT))
+    elif isinstance(old, list | tuple) and isinstance(new, list | tuple):
+        for before, after in aligned(old, new):
+            yield from differences(
+                f"{name}[{before if after is None else after}]",
+                ABSENT if before is None else old[before],
+                ABSENT if after is None else new[after],
+            )
+    elif canonical_json(old) != canonical_json(new):
+        yield Difference(name=name, old=old, new=new)
+
+
+def aligned(
+    old: Sequence[object], new: Sequence[object]
+) -> Iterator[tuple[int | None, int | None]]:
+    """Yield the indices of items that differ; None where an item was added or removed."""
+    matcher = difflib.SequenceMatcher(
+        a=[canonical_json(item) for item in old],
+        b=[canonical_json(item) for item in new],
+        autojunk=False,
+    )
+    for tag, old_from, old_to, new_from, new_to in matcher.get_opcodes():
+        if tag != "equal":
+            yield from zip_longest(range(old_from, old_to), range(new_from, new_to))
 
 
 def shorten(digest: str) -> str:
@@ -129,44 +187,15 @@ def _encodable(text: str, at: str) -> str:
     return text
 
 
-def _differences(name: str, old: object, new: object) -> Iterator[str]:
-    if isinstance(old, _Absent) or isinstance(new, _Absent):
-        yield from _one_sided(name, old, new)
-    elif isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(old.keys() | new.keys()):
-            yield from _differences(
-                f"{name}.{key}" if name else key, old.get(key, _ABSENT), new.get(key, _ABSENT)
-            )
-    elif isinstance(old, list | tuple) and isinstance(new, list | tuple):
-        yield from _list_differences(name, list(old), list(new))
-    elif canonical_json(old) != canonical_json(new):
-        yield f"{name} {_shown(old)} -> {_shown(new)}"
-
-
-def _one_sided(name: str, old: object, new: object) -> Iterator[str]:
-    word, value = ("added", new) if isinstance(old, _Absent) else ("removed", old)
+def _one_sided(name: str, old: object, new: object) -> Iterator[Difference]:
+    """Yield each value of a dict that one document lacks, or the value itself."""
+    value = new if isinstance(old, Absent) else old
     if isinstance(value, dict) and value:
         for key in sorted(value):
-            pair = (_ABSENT, value[key]) if word == "added" else (value[key], _ABSENT)
+            pair = (ABSENT, value[key]) if isinstance(old, Absent) else (value[key], ABSENT)
             yield from _one_sided(f"{name}.{key}" if name else key, *pair)
     else:
-        yield f"{name or 'config'} {word} {_shown(value)}"
-
-
-def _list_differences(name: str, old: list[object], new: list[object]) -> Iterator[str]:
-    matcher = difflib.SequenceMatcher(
-        a=[canonical_json(x) for x in old], b=[canonical_json(x) for x in new], autojunk=False
-    )
-    for tag, old_from, old_to, new_from, new_to in matcher.get_opcodes():
-        if tag == "equal":
-            continue
-        pairs = zip_longest(range(old_from, old_to), range(new_from, new_to))
-        for old_index, new_index in pairs:
-            before = _ABSENT if old_index is None else old[old_index]
-            after = _ABSENT if new_index is None else new[new_index]
-            yield from _differences(
-                f"{name}[{old_index if new_index is None else new_index}]", before, after
-            )
+        yield Difference(name=name or "config", old=old, new=new)
 
 
 def _shown(value: object) -> str:

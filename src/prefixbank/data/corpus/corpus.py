@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -22,6 +22,7 @@ from prefixbank.data.file_format import ENDINGS, LINES, FileFormat, format_of, l
 from prefixbank.data.row_faults import RowFaults
 from prefixbank.data.rows import UNREADABLE, Row, read_rows
 from prefixbank.errors import DataError, raise_faults
+from prefixbank.store.reasons import Described
 
 STDIN = "-"
 
@@ -83,6 +84,18 @@ class Corpus:
     def is_copy(self) -> bool:
         """Whether it is a copy of standard input, which is deleted when the command ends."""
         return self.file.config.path == STDIN
+
+    @property
+    def words(self) -> Described:
+        """The corpus in words, for the reasons of misses."""
+        settings = asdict(self.file.config)
+        return Described(
+            kind="corpus",
+            name="standard input" if self.is_copy else self.file.path.name,
+            is_file=True,
+            rows=self.rows,
+            origin={name: value for name, value in settings.items() if name != "path"},
+        )
 
     def rows_of(self, number: int) -> int:
         """Return the number of rows in a shard."""

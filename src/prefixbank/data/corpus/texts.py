@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prefixbank.data.tasks.task import Examples
+from prefixbank.store.reasons import Described
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +20,14 @@ class Texts:
         pairs: N second texts, for joint reading with the first; None for single texts.
         ids: N names of the rows; None: their numbers, from `first_row` on.
         first_row: number of the first row in the whole corpus.
+        words: where they come from, for the reasons of misses.
     """
 
     texts: tuple[str, ...]
     pairs: tuple[str, ...] | None = None
     ids: tuple[str, ...] | None = None
     first_row: int = 0
+    words: Described | None = None
 
     def __len__(self) -> int:
         """Return N."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from prefixbank.config.schema import EncoderConfig
 from prefixbank.errors import EncoderError, HubError
+from prefixbank.store.reasons import Described
 
 SINGLE_WEIGHTS = "model.safetensors"
 SHARDED_WEIGHTS = "model.safetensors.index.json"
@@ -97,6 +98,12 @@ class EncoderFiles:
     label: str
     origin: EncoderConfig
     gguf: GgufFile | None = None
+
+    @property
+    def words(self) -> list[Described]:
+        """The encoder in words, for the reasons of misses."""
+        settings = {name: getattr(self.origin, name) for name in READING}
+        return [Described(kind="encoder", name=self.label, origin=settings)]
 
 
 def locate_encoder(config: EncoderConfig) -> EncoderFiles:

@@ -18,7 +18,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -27,9 +28,28 @@ from numpy.typing import NDArray
 from prefixbank.choices import Kind, Metric
 from prefixbank.config.schema import TaskConfig
 from prefixbank.errors import DataError, UsageError, did_you_mean
+from prefixbank.store.reasons import Described
 
 SPLITS: Final = ("train", "validation", "test")
 """Names of the three splits of every task, in order."""
+
+READING: Final = (
+    "hub_id",
+    "hub_config",
+    "revision",
+    "kind",
+    "labels",
+    "label_separator",
+    "splits",
+    "columns",
+    "missing",
+    "max_rows",
+    "max_validation_rows",
+    "format",
+    "separator",
+    "quoting",
+)
+"""Settings of a task that say which rows are read, beside its name and path."""
 
 LABEL_TYPES: Final = {(np.dtype(np.int64), 1), (np.dtype(np.float64), 1), (np.dtype(np.uint8), 2)}
 
@@ -179,6 +199,26 @@ class Task:
         }
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+    def words(self, *splits: str) -> Described:
+        """Return the task in words, for the reasons of misses.
+
+        Args:
+            splits: those that an artifact reads; without any, all three. All rows are counted.
+        """
+        settings = asdict(self.origin or TaskConfig())
+        path = Path(settings["path"])
+        is_file = bool(settings["path"]) and path.is_file()
+        rows = [self.split(name).digest() for name in splits or SPLITS]
+        return Described(
+            kind="task",
+            name=path.name if is_file else self.name,
+            is_file=is_file,
+            rows=sum(len(self.split(name)) for name in SPLITS),
+            facts={"metric": self.metric, "kind": self.kind, "labels": list(self.labels)},
+            origin={name: settings[name] for name in READING},
+            content=hashlib.sha256("".join(rows).encode("ascii")).hexdigest(),
+        )
 
 
 def _column_bytes(column: Sequence[str] | None) -> tuple[bytes, ...]:

@@ -28,6 +28,7 @@ from prefixbank.steps.embed.spec import VERSION, EmbeddingSpec, are_blocks
 from prefixbank.steps.embed.step import describe
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
+from prefixbank.store.reasons import words_in
 
 
 def ensure(
@@ -101,6 +102,7 @@ def unit(
         ref=ref,
         note=describe,
         cheap=True,
+        words=words_in(blocks[0], "encoder", "texts"),
     )
 
 

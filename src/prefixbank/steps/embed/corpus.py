@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -56,7 +56,8 @@ def units(
     if len(corpus.digests) == 1:
         (texts,) = corpus.shards()
         sought = [embed.Sought(spec=spec) for spec in specs]
-        return embed.units(context, sought, {stem_of(0): texts}, name, ref=ref)
+        parts = {stem_of(0): replace(texts, words=corpus.words)}
+        return embed.units(context, sought, parts, name, ref=ref)
     check_calibration(specs[0].recipe, corpus.shard_rows)
     digests = {stem_of(number): digest for number, digest in enumerate(corpus.digests)}
     documents = [spec.document(digests) for spec in specs]
@@ -94,6 +95,7 @@ def units(
             ref=None if are_blocks(specs) else ref,
             note=embed.describe,
             cheap=True,
+            words=specs[index].words(corpus.words),
         )
         for index, document in enumerate(documents)
     ]

@@ -16,6 +16,7 @@ from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import UsageError, did_you_mean
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
+from prefixbank.store.reasons import Described, Words, named
 
 if TYPE_CHECKING:
     from prefixbank.steps.embed.reuse import VectorReuse
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 # 3: faster matrix products, different last digits; 4: embeddings.json lists the segments of a
 # vector; 5: vectors of pairs that are embedded separately hold u and v, too.
 VERSION = 5
+
+
+NO_BANK = Described(kind="bank", name="none")
+"""The plain encoder among banks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +113,16 @@ class EmbeddingSpec:
         if calibration is not None:
             inputs["calibration"] = calibration.files[CALIBRATION].sha256
         return document(step="embed", version=VERSION, config=config, inputs=inputs)
+
+    def words(self, texts: Described | None) -> Words:
+        """Return the inputs of embeddings of these texts in words."""
+        block = self.block and [Described(kind="source", name=self.block.name)]
+        return {
+            "encoder": self.files.words,
+            "bank": named("bank", [self.bank]) if self.bank else [NO_BANK],
+            **({} if texts is None else {"texts": [texts]}),
+            **({"readouts": block} if block else {}),
+        }
 
     def info(self) -> JSON:
         """Return facts about the origin of embeddings that are not part of the key."""

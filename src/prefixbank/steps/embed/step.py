@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prefixbank.artifacts.embeddings import FACTS, STEP, block_features
@@ -84,6 +84,7 @@ def units(
         return make
 
     names = names_of([one.spec for one in sought], name)
+    texts = next(iter(parts.values())).words
     has_ref = not are_blocks([one.spec for one in sought])
     return [
         Unit(
@@ -94,6 +95,7 @@ def units(
             ref=ref if has_ref else None,
             note=describe,
             group=keys[0] if len(keys) > 1 else "",
+            words=sought[index].spec.words(texts),
         )
         for index, document in enumerate(documents)
     ]
@@ -121,8 +123,10 @@ def unit(
 def parts_of_task(task: Task, splits: Sequence[str] = SPLITS) -> dict[str, Texts]:
     """Return splits of a task as parts."""
     rows = {name: task.split(name) for name in splits}
+    words = replace(task.words(*splits), facts={}, content="")
     return {
-        name: Texts(texts=of_split.texts, pairs=of_split.pairs) for name, of_split in rows.items()
+        name: Texts(texts=of_split.texts, pairs=of_split.pairs, words=words)
+        for name, of_split in rows.items()
     }
 
 

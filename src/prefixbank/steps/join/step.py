@@ -14,6 +14,7 @@ from prefixbank.artifacts.json_files import write_json
 from prefixbank.runtime.unit import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
+from prefixbank.store.reasons import named
 
 STEP = "join"
 VERSION = 2  # 1: first; 2: embeddings.json lists the segments of a vector
@@ -48,4 +49,5 @@ def unit(embeddings: Sequence[Entry], rule: Join, name: str) -> Unit:
         document=document(step="join", version=VERSION, config={"rule": rule}, inputs=inputs),
         make=make,
         cheap=True,
+        words={"embeddings": named("embeddings", embeddings)},
     )

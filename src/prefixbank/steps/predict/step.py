@@ -15,6 +15,7 @@ from prefixbank.runtime.unit import Unit
 from prefixbank.steps.predict.heads import Head
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
+from prefixbank.store.reasons import Described, named, words_in
 
 VERSION = 1  # 1: first
 
@@ -65,6 +66,11 @@ def unit(
         make=make,
         ref=("predictions", name),
         note=describe,
+        words={
+            "embeddings": named("embeddings", embeddings),
+            "heads": [Described(kind="head", name=head.name) for head in heads],
+            **words_in(embeddings[0], "texts"),
+        },
     )
 
 

@@ -16,6 +16,7 @@ from prefixbank.runtime.unit import Unit
 from prefixbank.steps.probe.splits import splits_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
+from prefixbank.store.reasons import named
 
 STEP = "probe"
 # 1: first; 2: MLP, nested cross-validation, choice of layer; 3: choice of reading and position,
@@ -101,7 +102,19 @@ def unit(
     key_document = document(
         step="probe", version=VERSION, config={**asdict(config), **chosen}, inputs=inputs
     )
-    return Unit(step=STEP, name=name, document=key_document, make=make, ref=ref, note=describe)
+    words = {
+        "embeddings": named("embeddings", probed.embeddings),
+        "examples": [task.words(*splits_of(config))],
+    }
+    return Unit(
+        step=STEP,
+        name=name,
+        document=key_document,
+        make=make,
+        ref=ref,
+        note=describe,
+        words=words,
+    )
 
 
 def check_settings(config: ProbeConfig) -> None:

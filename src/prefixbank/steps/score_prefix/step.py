@@ -14,6 +14,7 @@ from prefixbank.runtime.session import Session
 from prefixbank.runtime.unit import Unit
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
+from prefixbank.store.reasons import named
 
 STEP = "score-prefix"
 VERSION = 1  # 1: first
@@ -66,7 +67,12 @@ def unit(
         config={"bootstrap_samples": bootstrap_samples},
         inputs=inputs,
     )
-    return Unit(step=STEP, name=name, document=key_document, make=make, note=describe)
+    words = {
+        "prefix": named("prefix", [trained]),
+        "encoder": files.words,
+        "examples": [task.words(split)],
+    }
+    return Unit(step=STEP, name=name, document=key_document, make=make, note=describe, words=words)
 
 
 def describe(entry: Entry) -> str:

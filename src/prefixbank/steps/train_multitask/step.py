@@ -78,6 +78,10 @@ def unit(
         make=make,
         ref=("multitask", name),
         note=describe,
+        words={
+            "encoder": files.words,
+            "examples": [task.words("train", "validation") for task in tasks],
+        },
     )
 
 

@@ -14,6 +14,7 @@ from prefixbank.choices import SourcePairs
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import UsageError
 from prefixbank.store.key import JSON
+from prefixbank.store.reasons import Described
 
 
 def pairs_read(task: Task, pairs: SourcePairs) -> SourcePairs:
@@ -68,6 +69,11 @@ class Mixture:
         """Digest of the rows of training; for several tasks a list in their order."""
         digests = [task.digest("train", "validation") for task in self.tasks]
         return digests[0] if self.is_single else digests
+
+    @property
+    def words(self) -> list[Described]:
+        """The tasks in words, for the reasons of misses."""
+        return [task.words("train", "validation") for task in self.tasks]
 
     @property
     def facts(self) -> JSON:

@@ -19,6 +19,7 @@ from prefixbank.steps.train_prefix.mixture import Mixture, pairs_read
 from prefixbank.steps.train_prefix.start import TEXTS_INIT, TOKEN_INITS, WarmStart, start_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
+from prefixbank.store.reasons import Words, named
 
 if TYPE_CHECKING:
     from prefixbank.core.prefix import AnyPrefix
@@ -78,6 +79,11 @@ class TrainingRequest:
             inputs=self.inputs,
         )
 
+    def words(self, files: EncoderFiles) -> Words:
+        """Return the inputs in words."""
+        start = {"init": named("prefix.init", [self.warm.entry])} if self.warm else {}
+        return {"encoder": files.words, "examples": self.mixture.words, **start}
+
     def initial(self) -> AnyPrefix | None:
         """Read the prefix to start from."""
         return self.warm.read() if self.warm else None
@@ -127,6 +133,7 @@ def unit(
         make=make,
         ref=("prefix", name),
         note=describe,
+        words=request.words(files),
     )
 
 
@@ -155,7 +162,13 @@ def task_embedding_unit(
         write_json(out / "result.json", {"task_embedding_step": step})
         return request.facts(files)
 
-    return Unit(step=EARLY_STEP, name=name, document=request.document("task_embedding"), make=make)
+    return Unit(
+        step=EARLY_STEP,
+        name=name,
+        document=request.document("task_embedding"),
+        make=make,
+        words=request.words(files),
+    )
 
 
 def check_prefix(mixture: Mixture, prefix: PrefixConfig) -> None:
