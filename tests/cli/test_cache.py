@@ -249,3 +249,33 @@ def test_negative_grace_is_refused(cli):
         cli("cache", "gc", "--yes", "--grace-days", "-1").code == 2
         and contents(cli.store) == before
     )
+
+
+def test_rm_shows_what_goes_and_removes_nothing_without_yes(cli):
+    before = contents(cli.store)
+    out = cli.done("cache", "rm", "bank/demo").out.splitlines()
+    assert out[0].split() == ["ref", "bank/demo"] and " combine " in out[1]
+    assert out[-1].startswith("1 refs, 1 artifacts") and contents(cli.store) == before
+
+
+def test_rm_of_a_prefix_keeps_it_while_a_bank_was_made_from_it(cli):
+    key = key_of(cli, "prefix", "alpha")
+    out = cli.done("cache", "rm", "prefix/alpha", "--yes").out
+    assert "stays" in out and "(bank/demo)" in out
+    assert Store(cli.store).get(key) is not None and Store(cli.store).ref("prefix", "alpha") is None
+    assert prefixbank.load_bank("demo").embed(["good"]).shape[0] == 1
+
+
+def test_rm_by_key_of_what_a_bank_was_made_from_is_refused(cli):
+    fault = cli.expect_fault(2, "cache", "rm", key_of(cli, "prefix", "alpha"), "--yes")
+    assert "(bank/demo) was made from" in fault.what
+    cli.done(*shlex.split(fault.fix.partition("    ")[0])[1:], "--yes")
+    assert {str(ref) for ref in Store(cli.store).refs()} == {"prefix/beta"}
+
+
+def test_what_was_removed_is_made_again(cli, lines):
+    cli.done("embed", "bank=demo", f"corpus.path={lines}")
+    digest = Store(cli.store).resolve("embeddings", "lines@demo").digest
+    cli.done("cache", "rm", "embeddings/lines@demo", "--yes")
+    ran = cli.done("embed", "bank=demo", f"corpus.path={lines}")
+    assert (ran.steps[-1][-1], Store(cli.store).get(ran.result["key"]).digest) == ("done", digest)

@@ -23,6 +23,7 @@ OTHERS = (
     "cache why",
     "cache verify",
     "cache gc",
+    "cache rm",
     "cache pin",
     "config show",
     "config groups",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -219,6 +220,37 @@ def gc(
                 f"{len(plan)} to delete, {sum(item.size_bytes for item in plan) / 1e6:.1f} MB; "
                 "nothing deleted without --yes"
             )
+
+
+@cache.command("rm", epilog="Example: prefixbank cache rm probe/emotion@two --yes")
+def remove(
+    names: Annotated[
+        list[str], typer.Argument(help="Refs, or keys, or at least their first 6 digits.")
+    ],
+    dependents: Annotated[
+        bool, typer.Option("--dependents", help="Remove what was made from them, too.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+    store: flag.StoreFlag = None,
+    debug: flag.Debug = False,
+) -> None:
+    """Remove artifacts. By key: with all refs. By ref: the ref, and what nothing else needs."""
+    with reported(debug=debug):
+        opened = Store(store_root(store))
+        plan = opened.removal_plan(names, dependents=dependents)
+        for ref in plan.refs:
+            typer.echo(f"{'ref':>13}  {ref}")
+        for item in plan.items:
+            typer.echo(f"{item.size_bytes / 1e6:10.1f} MB  {item.reason}")
+        for kept in plan.kept:
+            typer.echo(f"{'stays':>13}  {kept}")
+        total = sum(item.size_bytes for item in plan.items) / 1e6
+        what = f"{len(plan.refs)} refs, {len(plan.items)} artifacts, {total:.1f} MB"
+        if yes or (sys.stdin.isatty() and typer.confirm(f"remove {what}?")):
+            opened.remove(plan)
+            typer.echo(f"removed {what}")
+        else:
+            typer.echo(f"{what} to remove; nothing removed without --yes")
 
 
 @cache.command(epilog="Example: prefixbank cache pin bank/demo")

@@ -51,7 +51,7 @@ def run(layout: Layout, items: Sequence[GcItem]) -> int:
     with storage_errors(layout.root):
         if items:
             layout.prepare()
-        named = live_keys(_entries(layout), (ref.key for ref in all_refs(layout)))
+        named = live_keys(read_entries(layout), (ref.key for ref in all_refs(layout)))
         for item in items:
             key = item.path.name.partition(".")[0]
             if not is_key(key) or not layout.is_own(item.path):
@@ -70,30 +70,41 @@ def live_keys(entries: Sequence[Entry], roots: Iterable[str]) -> set[str]:
     An entry is reached if a reachable entry's document names its key, its digest or one of its
     files.
     """
-    by_key = {entry.key: entry for entry in entries}
-    named: dict[str, set[str]] = {}
-    for entry in entries:
-        for name in (entry.key, entry.digest, *(record.sha256 for record in entry.files.values())):
-            named.setdefault(name, set()).add(entry.key)
+    inputs = inputs_of(entries)
     live: set[str] = set()
-    waiting = [key for key in roots if key in by_key]
+    waiting = [key for key in roots if key in inputs]
     while waiting:
         key = waiting.pop()
         if key not in live:
             live.add(key)
-            text = canonical_json(by_key[key].document).decode("utf-8")
-            waiting += [other for name in _HEX_RUN.findall(text) for other in named.get(name, ())]
+            waiting += inputs[key]
     return live
 
 
-def _entries(layout: Layout) -> list[Entry]:
+def inputs_of(entries: Sequence[Entry]) -> dict[str, set[str]]:
+    """Return, by key, the keys of the entries that the document of each names."""
+    named: dict[str, set[str]] = {}
+    for entry in entries:
+        for name in (entry.key, entry.digest, *(record.sha256 for record in entry.files.values())):
+            named.setdefault(name, set()).add(entry.key)
+    found = {
+        entry.key: _HEX_RUN.findall(canonical_json(entry.document).decode("utf-8"))
+        for entry in entries
+    }
+    return {
+        key: {other for name in names for other in named.get(name, ())}
+        for key, names in found.items()
+    }
+
+
+def read_entries(layout: Layout) -> list[Entry]:
     """Read every entry; a damaged one is an error, since it may name others as inputs."""
     entries = (entry_if_there(path) for path in layout.entry_paths())
     return [entry for entry in entries if entry is not None]
 
 
 def _dead_entries(layout: Layout, limit_ns: int) -> Iterator[GcItem]:
-    entries = _entries(layout)
+    entries = read_entries(layout)
     used_ns = {entry.key: last_change_ns(entry.path) for entry in entries}
     roots = [ref.key for ref in all_refs(layout)] + [
         key for key, used in used_ns.items() if used > limit_ns
@@ -101,11 +112,8 @@ def _dead_entries(layout: Layout, limit_ns: int) -> Iterator[GcItem]:
     live = live_keys(entries, roots)
     for entry in entries:
         if entry.key not in live and not is_locked(layout.lock(entry.key)):
-            yield _item(
-                entry.path,
-                f"no ref or pin leads to it, last used {_day(used_ns[entry.key])}",
-                used_ns[entry.key],
-            )
+            used = _day(used_ns[entry.key])
+            yield item_at(entry.path, f"no ref or pin leads to it, last used {used}")
 
 
 def _leftovers(layout: Layout, limit_ns: int) -> Iterator[GcItem]:
@@ -119,13 +127,19 @@ def _leftovers(layout: Layout, limit_ns: int) -> Iterator[GcItem]:
             continue
         changed_ns = last_change_ns(path)
         if kind == "gone" or path == layout.scratch(key, "out"):
-            yield _item(path, "left by a process that ended early", changed_ns)
+            yield item_at(path, "left by a process that ended early")
         elif changed_ns <= limit_ns:
-            yield _item(path, f"unfinished, last written {_day(changed_ns)}", changed_ns)
+            yield item_at(path, f"unfinished, last written {_day(changed_ns)}")
 
 
-def _item(path: Path, reason: str, changed_ns: int) -> GcItem:
-    return GcItem(path=path, reason=reason, size_bytes=tree_size_bytes(path), changed_ns=changed_ns)
+def item_at(path: Path, reason: str) -> GcItem:
+    """Return a file or folder as it is now."""
+    return GcItem(
+        path=path,
+        reason=reason,
+        size_bytes=tree_size_bytes(path),
+        changed_ns=last_change_ns(path),
+    )
 
 
 def _day(time_ns: int) -> str:

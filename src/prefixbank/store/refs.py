@@ -41,11 +41,7 @@ def set_ref(layout: Layout, kind: str, name: str, key: str) -> Ref:
     with storage_errors(layout.root):
         entry = layout.find(key)
         if entry is None:
-            raise UsageError(
-                f"{kind}/{name} cannot point to {shorten(key)}, which is not in the store",
-                expected="an entry of the store",
-                fix="prefixbank cache ls",
-            )
+            raise _no_entry(kind, name, key)
         layout.prepare()
         touch(entry)
         path.parent.mkdir(exist_ok=True)
@@ -54,6 +50,9 @@ def set_ref(layout: Layout, kind: str, name: str, key: str) -> Ref:
             json.dumps({"key": key}).encode("utf-8") + b"\n",
             scratch=layout.scratch(fresh_token(), "ref"),
         )
+        if layout.find(key) is None:  # removed since, by a process that did not see the ref
+            path.unlink(missing_ok=True)
+            raise _no_entry(kind, name, key)
     return Ref(kind=kind, name=name, key=key)
 
 
@@ -105,6 +104,14 @@ def _bytes_of(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
+
+
+def _no_entry(kind: str, name: str, key: str) -> UsageError:
+    return UsageError(
+        f"{kind}/{name} cannot point to {shorten(key)}, which is not in the store",
+        expected="an entry of the store",
+        fix="prefixbank cache ls",
+    )
 
 
 def _damaged_ref(kind: str, name: str, path: Path) -> DamagedError:

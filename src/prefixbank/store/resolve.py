@@ -23,11 +23,17 @@ _KEY_START = re.compile(rf"[0-9a-f]{{{MIN_SHORT_LENGTH},{KEY_LENGTH}}}")
 
 def resolve(layout: Layout, kind: str, text: str) -> Entry:
     """Return the entry that `text` refers to; see `Store.resolve`."""
+    found = find(layout, kind, text)
+    return _entry_of(layout, found) if isinstance(found, Ref) else found
+
+
+def find(layout: Layout, kind: str, text: str) -> Ref | Entry:
+    """Return the ref that `text` is, which takes precedence, or the entry whose key it begins."""
     named = _named(layout, kind, text)
     if len(named) > 1:
         _refuse_ambiguous(text, [str(ref) for ref in named])
     if named:
-        return _entry_of(layout, named[0])
+        return named[0]
     paths = (
         [path for path in layout.entry_paths() if path.name.startswith(text)]
         if _KEY_START.fullmatch(text)
@@ -77,7 +83,7 @@ def _entry_of(layout: Layout, ref: Ref) -> Entry:
 def _refuse_ambiguous(text: str, candidates: list[str]) -> NoReturn:
     raise UsageError(
         f"{text!r} matches {len(candidates)} entries",
-        expected=f"one of: {_listing(candidates)}",
+        expected=f"one of: {listing(candidates)}",
         fix=f"write more of it, for example {candidates[0].split()[0]}",
     )
 
@@ -87,7 +93,7 @@ def _refuse_unknown(layout: Layout, kind: str, text: str) -> NoReturn:
     suggestion = did_you_mean(
         text, [str(ref) for ref in known] if "/" in text else [ref.name for ref in known]
     )
-    listed = _listing([str(ref) for ref in known]) or f"no {kind or 'ref'} is set yet"
+    listed = listing([str(ref) for ref in known]) or f"no {kind or 'ref'} is set yet"
     raise UsageError(
         f"no {kind or 'ref'} or key {text!r} in the store at {layout.root}{suggestion}",
         expected=f"a ref ({listed}) or at least {MIN_SHORT_LENGTH} digits of a key",
@@ -95,6 +101,7 @@ def _refuse_unknown(layout: Layout, kind: str, text: str) -> NoReturn:
     )
 
 
-def _listing(names: list[str]) -> str:
+def listing(names: list[str]) -> str:
+    """Return names in words, not all of many."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from prefixbank.errors import DamagedError, UsageError
-from prefixbank.store import gc, publish, refs, resolve, verify
+from prefixbank.store import gc, publish, refs, remove, resolve, verify
 from prefixbank.store.artifact import Entry, entry_if_there
 from prefixbank.store.faults import storage_errors
 from prefixbank.store.gc import GcItem
@@ -17,6 +17,7 @@ from prefixbank.store.layout import Layout
 from prefixbank.store.locks import lock_if_free
 from prefixbank.store.publish import Make
 from prefixbank.store.refs import PIN, Ref
+from prefixbank.store.remove import Removal
 from prefixbank.store.verify import Verdict
 
 GRACE_DAYS = 14
@@ -176,6 +177,32 @@ class Store:
         Return the bytes freed. Links are not followed.
         """
         return gc.run(self._layout, plan)
+
+    def removal_plan(self, names: Sequence[str], *, dependents: bool = False) -> Removal:
+        """Return what is removed with refs and keys; nothing is written.
+
+        With a key, the artifact goes with all its refs. With a ref, the ref goes, and the artifact
+        if no other ref, no pin and no other artifact needs it.
+
+        Args:
+            names: as in `resolve`, of any kind.
+            dependents: remove what was made from the artifacts, too.
+
+        Raises:
+            UsageError: nothing has such a name; or an artifact that was given by its key is pinned,
+                or another was made from it.
+            DamagedError: an entry.json or ref is damaged, so that what it needs is unknown.
+        """
+        return remove.plan(self._layout, names, dependents=dependents)
+
+    def remove(self, removal: Removal) -> int:
+        """Remove what a plan says and return the bytes freed.
+
+        Raises:
+            StoreError: another process makes one of the artifacts, or something has changed since;
+                nothing is removed.
+        """
+        return remove.run(self._layout, removal)
 
     def verify(self, keys: Iterable[str] | None = None) -> Iterator[Verdict]:
         """Read every file of all entries, or of those with these keys, and yield a verdict on each.
