@@ -57,7 +57,6 @@ from prefixbank.config.schema import (
 )
 from prefixbank.data.tasks.memory import Rows, Task
 from prefixbank.data.tasks.task import Task as CheckedTask
-from prefixbank.env import store_root
 from prefixbank.errors import DataError, PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.events import Event, silent
 from prefixbank.runtime.unit import Planned
@@ -397,7 +396,7 @@ def open_store(store: str | Path | None = None) -> Store:
     Args:
         store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
     """
-    return Store(store_root(store))
+    return Store.open(store)
 
 
 @dataclass(frozen=True, kw_only=True)

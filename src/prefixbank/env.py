@@ -11,6 +11,7 @@ import platformdirs
 from prefixbank.errors import UsageError
 
 STORE_VARIABLE = "PREFIXBANK_STORE"
+READ_VARIABLE = "PREFIXBANK_STORE_READ"
 
 
 def store_root(flag: str | Path | None = None, *, environ: Mapping[str, str] | None = None) -> Path:
@@ -40,6 +41,15 @@ def store_root(flag: str | Path | None = None, *, environ: Mapping[str, str] | N
         else platformdirs.user_cache_path("prefixbank", appauthor=False) / "store"
     )
     return folder.expanduser().absolute()
+
+
+def read_roots(*, environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:
+    """Return the absolute paths in `PREFIXBANK_STORE_READ`: stores that are only read.
+
+    Several are separated as in PATH.
+    """
+    listed = (os.environ if environ is None else environ).get(READ_VARIABLE, "")
+    return tuple(Path(one).expanduser().absolute() for one in listed.split(os.pathsep) if one)
 
 
 def hub_is_offline(*, environ: Mapping[str, str] | None = None) -> bool:

@@ -12,7 +12,6 @@ import typer
 from prefixbank.artifacts.staleness import moved_refs, refresh_command
 from prefixbank.cli import options as flag
 from prefixbank.cli.console import Format, Row, chosen_format, print_rows, report, reported
-from prefixbank.env import store_root
 from prefixbank.errors import DamagedError, UsageError, did_you_mean
 from prefixbank.store.artifact import Entry
 from prefixbank.store.reasons import reasons, words_in
@@ -63,9 +62,12 @@ def list_entries(
     form: FormatFlag = None,
     debug: flag.Debug = False,
 ) -> None:
-    """List artifacts, oldest first, with their refs. Stale banks are marked."""
+    """List artifacts, oldest first, with their refs. Stale banks are marked.
+
+    With PREFIXBANK_STORE_READ, those of other stores are listed, too, and the store of each.
+    """
     with reported(debug=debug):
-        opened = Store(store_root(store))
+        opened = Store.open(store)
         if step is not None and step.replace("_", "-") not in STEPS:
             raise UsageError(
                 f"no step '{step}'{did_you_mean(step, STEPS)}",
@@ -105,6 +107,7 @@ def _listed(store: Store, entry: Entry, names: dict[str, list[str]]) -> Row:
         "created": entry.info.get("created", ""),
         "refs": refs,
         "state": state,
+        **({"store": str(store.root_of(entry))} if store.read_only else {}),
     }
 
 
@@ -121,7 +124,7 @@ def _report_damaged(store: Store, *, debug: bool) -> None:
 def show(name: Name, store: flag.StoreFlag = None, debug: flag.Debug = False) -> None:
     """Show one artifact: what determines its key, its files, and facts about how it was made."""
     with reported(debug=debug):
-        entry = Store(store_root(store)).resolve("", name)
+        entry = Store.open(store).resolve("", name)
         files = {
             file: {"sha256": record.sha256, "size_bytes": record.size_bytes}
             for file, record in sorted(entry.files.items())
@@ -151,7 +154,7 @@ def why(
 ) -> None:
     """Show in what the keys of two artifacts differ: why the second was not a hit for the first."""
     with reported(debug=debug):
-        opened = Store(store_root(store))
+        opened = Store.open(store)
         entry = opened.resolve("", name)
         compared = opened.resolve("", other) if other else _most_similar(opened, entry)
         typer.echo(f"{compared.step} {compared.short_key} -> {entry.short_key}")
@@ -184,7 +187,7 @@ def verify(
 ) -> None:
     """Read every file again and compare it with what was published."""
     with reported(debug=debug):
-        opened = Store(store_root(store))
+        opened = Store.open(store)
         keys = [opened.resolve("", name).key for name in names or ()] or None
         verdicts = list(opened.verify(keys))
         for verdict in verdicts:
@@ -209,7 +212,7 @@ def gc(
 ) -> None:
     """Delete artifacts that neither a ref nor a pin needs."""
     with reported(debug=debug):
-        opened = Store(store_root(store))
+        opened = Store.open(store)
         plan = opened.gc_plan(datetime.now(UTC), grace_days)
         for item in plan:
             typer.echo(f"{item.size_bytes / 1e6:10.1f} MB  {item.path}  {item.reason}")
@@ -236,7 +239,7 @@ def remove(
 ) -> None:
     """Remove artifacts. By key: with all refs. By ref: the ref, and what nothing else needs."""
     with reported(debug=debug):
-        opened = Store(store_root(store))
+        opened = Store.open(store)
         plan = opened.removal_plan(names, dependents=dependents)
         for ref in plan.refs:
             typer.echo(f"{'ref':>13}  {ref}")
@@ -262,7 +265,7 @@ def pin(
 ) -> None:
     """Keep an artifact, and everything that it was made from, when gc deletes."""
     with reported(debug=debug):
-        opened = Store(store_root(store))
+        opened = Store.open(store)
         entry = opened.resolve("", name)
         if remove:
             typer.echo(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefixbank.config.running import RunConfig
-from prefixbank.env import store_root
 from prefixbank.names import check_utf8
 from prefixbank.runtime.events import Emit, silent
 
@@ -53,7 +52,7 @@ class Invocation:
         check_utf8("the current folder", str(Path.cwd()))
         workers = None if self.open_workers is None or self.dry_run else self.open_workers(run)
         return Context(
-            Store(store_root(self.store)),
+            Store.open(self.store),
             run,
             emit=self.emit,
             dry_run=self.dry_run,

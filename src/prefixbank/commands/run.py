@@ -11,7 +11,7 @@ from prefixbank.commands.functions import Row
 from prefixbank.commands.invocation import Invocation
 from prefixbank.commands.table import Command, command_named
 from prefixbank.config.running import RunConfig
-from prefixbank.env import store_root
+from prefixbank.env import read_roots, store_root
 from prefixbank.errors import PrefixbankError
 from prefixbank.runtime.events import Event
 from prefixbank.runtime.jobs import Job, error_in, event_collector, events_in, run_job
@@ -108,6 +108,7 @@ def _job(command: Command[Any], overrides: Sequence[str], invocation: Invocation
         command=command.name,
         overrides=tuple(overrides),
         store=str(store_root(invocation.store)),
+        read_stores=tuple(map(str, read_roots())),
         folder=str(Path.cwd()),
         conf_dir=str(invocation.conf_dir.absolute()) if invocation.conf_dir else "",
         force=invocation.force,

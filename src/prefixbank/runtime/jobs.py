@@ -22,6 +22,7 @@ class Job:
         command: name of the API function.
         overrides: its `KEY=VALUE` settings.
         store: folder of the store, absolute.
+        read_stores: folders of stores that are only read.
         folder: folder that relative paths in the settings start from.
         conf_dir: folder of further YAML files.
         force: make again what the store has.
@@ -35,6 +36,7 @@ class Job:
     overrides: tuple[str, ...]
     store: str
     folder: str
+    read_stores: tuple[str, ...] = ()
     conf_dir: str = ""
     force: bool = False
     keys: tuple[str, ...] = ()
@@ -62,6 +64,7 @@ class Job:
                 **values,
                 "overrides": tuple(values["overrides"]),
                 "keys": tuple(values["keys"]),
+                "read_stores": tuple(values["read_stores"]),
                 "shards": shards,
             }
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from prefixbank.errors import PrefixbankError
+from prefixbank.errors import PrefixbankError, StoreError
 from prefixbank.names import check_name
 from prefixbank.runtime.events import Emit, Event
 from prefixbank.store.artifact import Entry
@@ -170,11 +170,7 @@ def run_unit(
     else:
         entry, hit = present, True
     if unit.ref is not None:
-        before = store.ref(*unit.ref)
-        after = store.set_ref(*unit.ref, entry.key)
-        if before is not None and before.key != entry.key:
-            text = f"{after} was {shorten(before.key)}, now {shorten(entry.key)}"
-            emit(Event(kind="note", step=unit.step, name=unit.name, text=text))
+        _set_ref(store, unit, unit.ref, entry, emit, must=not hit)
     done = Event(
         kind="hit" if hit else "done",
         step=unit.step,
@@ -185,6 +181,28 @@ def run_unit(
     )
     emit(replace(done, seconds=time.monotonic() - started))
     return entry
+
+
+def _set_ref(
+    store: Store, unit: Unit, ref: tuple[str, str], entry: Entry, emit: Emit, *, must: bool
+) -> None:
+    """Point the unit's ref to its artifact, and report where it pointed before.
+
+    Where nothing had to be written before (`must` is false), a store that cannot be written is no
+    error: the artifact is there, and only the name is missing.
+    """
+    before = store.ref(*ref)
+    try:
+        after = store.set_ref(*ref, entry.key)
+    except StoreError as error:
+        if must:
+            raise
+        text = f"{'/'.join(ref)} is not set to {entry.short_key}: {error.what}"
+        emit(Event(kind="note", step=unit.step, name=unit.name, text=text))
+        return
+    if before is not None and before.key != entry.key:
+        text = f"{after} was {shorten(before.key)}, now {shorten(entry.key)}"
+        emit(Event(kind="note", step=unit.step, name=unit.name, text=text))
 
 
 def _named(unit: Unit) -> Callable[[Path, Path], JSON]:

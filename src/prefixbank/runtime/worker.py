@@ -22,6 +22,7 @@ def worker_context(job: Job, run: RunConfig, emit: Emit) -> Context:
     """Return the context of a job. Jobs of the same command share what is loaded."""
     context = _context(
         job.store,
+        job.read_stores,
         replace(run, threads=job.threads or run.threads),
         job.command,
         job.overrides,
@@ -32,9 +33,14 @@ def worker_context(job: Job, run: RunConfig, emit: Emit) -> Context:
 
 @lru_cache(maxsize=1)
 def _context(
-    store: str, run: RunConfig, command: str, overrides: tuple[str, ...], force: bool
+    store: str,
+    read: tuple[str, ...],
+    run: RunConfig,
+    command: str,
+    overrides: tuple[str, ...],
+    force: bool,
 ) -> Context:
-    return Context(Store(Path(store)), run, force=force)
+    return Context(Store(Path(store), map(Path, read)), run, force=force)
 
 
 @lru_cache(maxsize=1)

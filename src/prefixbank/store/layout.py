@@ -12,6 +12,7 @@ from os import strerror
 from pathlib import Path
 from typing import Literal
 
+from prefixbank.env import READ_VARIABLE
 from prefixbank.errors import StoreError
 from prefixbank.names import check_key, check_name, check_utf8, is_key, is_name
 from prefixbank.store.faults import storage_errors
@@ -115,6 +116,20 @@ class Layout:
                 expected=f"layout {LAYOUT_VERSION}, which this version of prefixbank writes",
                 fix="install a newer prefixbank    or use another folder: --store PATH",
             )
+
+    def check_present(self) -> None:
+        """Refuse a folder without a store, in which a mistyped path would find nothing.
+
+        Raises:
+            StoreError: there is no store.
+        """
+        if not is_there(self.root / "LAYOUT"):
+            raise StoreError(
+                f"there is no store at {self.root}, which {READ_VARIABLE} names",
+                expected="folders of stores, separated as in PATH",
+                fix=f"correct {READ_VARIABLE}    or unset it",
+            )
+        self.check()
 
     def prepare(self) -> None:
         """Create the store's folders where they are missing, after LAYOUT.

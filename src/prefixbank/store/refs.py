@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +31,17 @@ class Ref:
         return f"{self.kind}/{self.name}"
 
 
-def set_ref(layout: Layout, kind: str, name: str, key: str) -> Ref:
+def set_ref(
+    layout: Layout, kind: str, name: str, key: str, find: Callable[[str], Path | None]
+) -> Ref:
     """Point `kind/name` to the entry `key`, atomically.
+
+    Args:
+        layout: the store to write to.
+        kind: of the ref.
+        name: of the ref.
+        key: of the entry.
+        find: returns the folder of an entry, which may be in another store.
 
     Raises:
         UsageError: a bad name, or no such entry.
@@ -39,18 +49,18 @@ def set_ref(layout: Layout, kind: str, name: str, key: str) -> Ref:
     """
     path = layout.ref(kind, name)
     with storage_errors(layout.root):
-        entry = layout.find(key)
-        if entry is None:
+        if find(key) is None:
             raise _no_entry(kind, name, key)
         layout.prepare()
-        touch(entry)
+        if own := layout.find(key):
+            touch(own)
         path.parent.mkdir(exist_ok=True)
         write_at_once(
             path,
             json.dumps({"key": key}).encode("utf-8") + b"\n",
             scratch=layout.scratch(fresh_token(), "ref"),
         )
-        if layout.find(key) is None:  # removed since, by a process that did not see the ref
+        if find(key) is None:  # removed since, by a process that did not see the ref
             path.unlink(missing_ok=True)
             raise _no_entry(kind, name, key)
     return Ref(kind=kind, name=name, key=key)

@@ -84,7 +84,7 @@ class _Graph:
 def plan(layout: Layout, names: Sequence[str], *, dependents: bool) -> Removal:
     """Return what goes with refs and keys, without writing anything; see `Store.removal_plan`."""
     with storage_errors(layout.root):
-        found = [find(layout, "", name) for name in names]
+        found = [find([layout], "", name) for name in names]
         entries = {entry.key: entry for entry in read_entries(layout)}
         graph = _Graph(entries=entries, refs=all_refs(layout), users=_users(entries))
     named = [one for one in found if isinstance(one, Ref) and one.kind != PIN]

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from prefixbank.env import read_roots, store_root
 from prefixbank.errors import DamagedError, UsageError
 from prefixbank.store import gc, publish, refs, remove, resolve, verify
 from prefixbank.store.artifact import Entry, entry_if_there
 from prefixbank.store.faults import storage_errors
+from prefixbank.store.files import touch
 from prefixbank.store.gc import GcItem
-from prefixbank.store.key import JSON, shorten
+from prefixbank.store.key import JSON, key_of, shorten
 from prefixbank.store.layout import Layout
 from prefixbank.store.locks import lock_if_free
 from prefixbank.store.publish import Make
@@ -24,20 +26,35 @@ GRACE_DAYS = 14
 
 
 class Store:
-    """A store below `root`.
+    """A store below `root`, and others that are only read.
 
-    The first write creates the folder; without it the store is empty.
+    The first write creates the folder; without it the store is empty. Artifacts and refs of the
+    others are found as if they were in it, but after its own. Nothing is written there, and `gc`,
+    `remove` and `verify` leave them alone.
 
     Every method raises `StoreError` if the folder cannot be used (read-only, full, no permission),
     and `DamagedError` if it opens an entry or a ref that differs from what was written.
 
     Raises:
-        StoreError: `root` holds a store of a newer layout.
+        StoreError: `root` holds a store of a newer layout, or there is no store to read.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, read: Iterable[Path] = ()) -> None:
         self._layout = Layout(root.expanduser().absolute())
         self._layout.check()
+        others = dict.fromkeys(Layout(one.expanduser().absolute()) for one in read)
+        self._read_only = [layout for layout in others if layout != self._layout]
+        for layout in self._read_only:
+            layout.check_present()
+
+    @classmethod
+    def open(cls, root: str | Path | None = None) -> Store:
+        """Return the store at `root`, or the user's, with the stores that are only read.
+
+        Args:
+            root: value of `--store`; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        """
+        return cls(store_root(root), read_roots())
 
     def __repr__(self) -> str:
         """Return the folder."""
@@ -47,6 +64,15 @@ class Store:
     def root(self) -> Path:
         """The store's folder, absolute."""
         return self._layout.root
+
+    @property
+    def read_only(self) -> list[Path]:
+        """The folders of the stores that are only read, in the order in which they are searched."""
+        return [layout.root for layout in self._read_only]
+
+    def root_of(self, entry: Entry) -> Path:
+        """Return the folder of the store that has an entry."""
+        return entry.path.parents[2]
 
     def get(self, key: str) -> Entry | None:
         """Return the entry with this full key, or None; files are checked when they are opened."""
@@ -79,6 +105,8 @@ class Store:
             StoreError: the store cannot be written.
             ValueError, TypeError: `make` left a file or an info that cannot be published.
         """
+        if not force and (entry := self._of_others(key_of(document))) is not None:
+            return entry, True
         return publish.build(self._layout, document, make, force=force, on_wait=on_wait)
 
     @contextmanager
@@ -103,37 +131,49 @@ class Store:
         return [entry for _, entry in self._read(step) if isinstance(entry, Entry)]
 
     def damaged(self, step: str | None = None) -> list[tuple[Path, DamagedError]]:
-        """Return the folders of entries (of a step) whose entry.json is damaged, with the reason.
+        """Return the folders of own entries (of a step) whose entry.json is damaged, and why.
 
         `verify` checks all files.
         """
         return [
-            (path, error) for path, error in self._read(step) if isinstance(error, DamagedError)
+            (path, error)
+            for path, error in self._read(step)
+            if isinstance(error, DamagedError) and path.is_relative_to(self.root)
         ]
 
     def set_ref(self, kind: str, name: str, key: str) -> Ref:
-        """Point `kind/name` to an entry.
+        """Point `kind/name` to an entry. Nothing is written if it does so already.
 
         Raises:
             UsageError: a name that cannot be used, or no such entry.
         """
-        return refs.set_ref(self._layout, kind, name, key)
+        current = self.ref(kind, name)
+        if current is not None and current.key == key and self._find(key) is not None:
+            if own := self._layout.find(key):
+                touch(own)
+            return current
+        return refs.set_ref(self._layout, kind, name, key, self._find)
 
     def ref(self, kind: str, name: str) -> Ref | None:
         """Return a ref, or None if it is not set."""
-        return refs.read_ref(self._layout, kind, name)
+        return resolve.first_ref(self._layouts, kind, name)
 
     def refs(self, kind: str | None = None) -> list[Ref]:
         """Return the refs of a kind, or all of them with the pins, sorted."""
-        return refs.all_refs(self._layout, kind)
+        own = refs.all_refs(self._layout, kind)
+        others = [ref for layout in self._read_only for ref in refs.all_refs(layout, kind)]
+        merged = {str(ref): ref for ref in reversed(others) if ref.kind != PIN}
+        merged |= {str(ref): ref for ref in own}
+        return sorted(merged.values(), key=lambda ref: (ref.kind, ref.name))
 
     def remove_ref(self, kind: str, name: str) -> bool:
-        """Remove a ref and return whether there was one; its entry stays until gc."""
+        """Remove an own ref and return whether there was one; its entry stays until gc."""
         return refs.remove_ref(self._layout, kind, name)
 
     def pin(self, key: str) -> None:
         """Keep an entry, and everything it was made from, from gc."""
-        refs.set_ref(self._layout, PIN, key, key)
+        self._present(key)
+        refs.set_ref(self._layout, PIN, key, key, self._layout.find)
 
     def unpin(self, key: str) -> bool:
         """Remove a pin and return whether there was one."""
@@ -156,7 +196,7 @@ class Store:
             DamagedError: a ref points to no entry.
         """
         with storage_errors(self.root):
-            return resolve.resolve(self._layout, kind, text)
+            return resolve.resolve(self._layouts, kind, text)
 
     def gc_plan(self, now: datetime, grace_days: float = GRACE_DAYS) -> list[GcItem]:
         """Return what may be deleted; nothing is written.
@@ -205,7 +245,7 @@ class Store:
         return remove.run(self._layout, removal)
 
     def verify(self, keys: Iterable[str] | None = None) -> Iterator[Verdict]:
-        """Read every file of all entries, or of those with these keys, and yield a verdict on each.
+        """Read every file of own entries, all or those with these keys, and yield a verdict each.
 
         Raises:
             UsageError: a key that is not in the store.
@@ -216,12 +256,29 @@ class Store:
             )
         return verify.verify(paths)
 
+    @property
+    def _layouts(self) -> list[Layout]:
+        return [self._layout, *self._read_only]
+
     def _find(self, key: str) -> Path | None:
         with storage_errors(self.root):
-            return self._layout.find(key)
+            return resolve.first_path(self._layouts, key)
+
+    def _of_others(self, key: str) -> Entry | None:
+        """Return an entry that only a store has which is only read."""
+        path = self._find(key)
+        is_own = path is None or path.is_relative_to(self.root)
+        return None if path is None or is_own else entry_if_there(path)
 
     def _present(self, key: str) -> Path:
         path = self._find(key)
+        if path is not None and not path.is_relative_to(self.root):
+            other = path.parents[2]
+            raise UsageError(
+                f"entry {shorten(key)} is in the store at {other}, which is only read",
+                expected=f"an entry of the store at {self.root}",
+                fix=f"--store {other}",
+            )
         if path is None:
             raise UsageError(
                 f"no entry {shorten(key)} in the store at {self.root}",
@@ -232,7 +289,8 @@ class Store:
 
     def _read(self, step: str | None = None) -> list[tuple[Path, Entry | DamagedError]]:
         with storage_errors(self.root):
-            paths = self._layout.entry_paths(step)
+            every = [path for one in reversed(self._layouts) for path in one.entry_paths(step)]
+            paths = {path.name: path for path in every}.values()
         pairs = [(path, _entry_or_damage(path)) for path in paths]
         return sorted([(path, entry) for path, entry in pairs if entry is not None], key=_age)
 
