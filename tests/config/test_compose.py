@@ -85,7 +85,9 @@ def test_run_is_the_schema_except_experiment_and_encoder(write: Write, conf_dir:
     write("experiment/one", "sources: [sample]\n")
     expected = dataclasses.replace(
         RunExperimentConfig(encoder=MINILM),
-        experiment=dataclasses.replace(RunExperimentConfig().experiment, sources=("sample",)),
+        experiment=dataclasses.replace(
+            RunExperimentConfig().experiment, name="one", sources=("sample",)
+        ),
     )
     assert compose(RunExperimentConfig, ["experiment=one"], conf_dir=conf_dir) == expected
 

@@ -306,7 +306,7 @@ class ExperimentConfig:
     """What a whole study trains, probes and compares."""
 
     name: RefName = ""
-    """Name of the study, and of its report and banks."""
+    """Name of the study, and of its report and banks. Empty: the name of your YAML file."""
     sources: tuple[str, ...] = ()
     """Source tasks by name. A prefix is trained on each."""
     targets: tuple[str, ...] = ()

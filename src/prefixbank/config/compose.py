@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import shlex
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -62,13 +62,14 @@ from prefixbank.config.validate import (
     OPEN,
     Node,
     assign,
+    holds,
     origin_in,
     plain_values,
     take_out_open,
     validate,
 )
 from prefixbank.errors import UsageError, raise_faults
-from prefixbank.names import check_utf8
+from prefixbank.names import as_name, check_utf8
 
 __all__ = [
     "compose",
@@ -347,10 +348,29 @@ def _merge_files(
         if chosen_options.get(group)
     ]
     node.pop("hydra")
-    return {str(key): value for key, value in node.items()}, [
+    values = {str(key): value for key, value in node.items()}
+    _name_by_file(values, chosen_options, conf_dir)
+    return values, [
         *filter(None, dict.fromkeys(files)),
         root / f"{name}.yaml",
     ]
+
+
+def _name_by_file(node: Node, chosen: Mapping[str, str | None], conf_dir: Path | None) -> None:
+    """Name a user's task or experiment like its file, if the file gives it no name.
+
+    A task keeps a name from a file that it extends, by which its rows may be found; an experiment,
+    whose reports would replace those of the other, does not.
+    """
+    for group in ("task", "experiment"):
+        option = chosen.get(group)
+        file = option_file(group, option, conf_dir) if option else None
+        if option is None or file is None or file.is_relative_to(conf_root()):
+            continue
+        values = node[group] = node.get(group) or {}
+        is_own = group == "task" or holds(file, _load(file), (group, "name"))
+        if not (is_own and values.get("name")) and not values.get("mixture"):
+            values["name"] = as_name(option, empty=group)
 
 
 def _load(file: Path) -> Any:

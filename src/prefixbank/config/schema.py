@@ -150,7 +150,8 @@ class TaskConfig(FileSettings):
     """Where the examples of a task are, and what kind of task it is (an origin)."""
 
     name: str = ""
-    """Name of the task, and of its refs. Empty: the name of the folder."""
+    """Name of the task, and of its refs. Empty: the name of your YAML file, or without one of the
+    folder, file or data set."""
     source: TaskLoader = "folder"
     """Where the rows are: in the starter suite, in a data set on the hub, in CSV, TSV, JSONL or
     Parquet files, or in a task folder."""

@@ -126,12 +126,12 @@ def origin_in(
     def origin(path: SettingPath) -> Path | None:
         if any(tuple(path[: len(known)]) == known for known in given):
             return None
-        return next((file for file in files if _holds(file, load(file), path)), None)
+        return next((file for file in files if holds(file, load(file), path)), None)
 
     return origin
 
 
-def _holds(file: Path, content: Any, path: SettingPath) -> bool:
+def holds(file: Path, content: Any, path: SettingPath) -> bool:
     """Tell whether a file sets `path`.
 
     The settings of a group's file lie below the group's name. A file with the line
