@@ -70,6 +70,8 @@ def user_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder of the store that commands use by default: never the user's."""
     path = tmp_path / "user-store"
     monkeypatch.setenv("PREFIXBANK_STORE", str(path))
+    for variable in ("PREFIXBANK_STORE_READ", "PREFIXBANK_CONF_DIR"):
+        monkeypatch.delenv(variable, raising=False)
     return path
 
 

@@ -25,6 +25,7 @@ LAYERS = (
     ("artifacts", "runtime"),
     ("data", "drivers"),
     ("config", "core", "store"),
+    ("project",),
     ("env", "names"),
     ("choices", "errors"),
 )

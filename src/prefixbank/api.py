@@ -58,6 +58,7 @@ from prefixbank.config.schema import (
 from prefixbank.data.tasks.memory import Rows, Task
 from prefixbank.data.tasks.task import Task as CheckedTask
 from prefixbank.errors import DataError, PrefixbankError, UsageError, raise_faults
+from prefixbank.project import conf_dir as user_conf_dir
 from prefixbank.runtime.events import Event, silent
 from prefixbank.runtime.unit import Planned
 from prefixbank.steps.embed.loaded_bank import LoadedBank
@@ -129,7 +130,7 @@ def train_prefix(
         encoder: name of an encoder that `prefixbank config groups` lists, or where it is.
         recipe: how to train; None: the defaults.
         name: name of the prefix; empty: the name of the task. The ref `prefix/<name>` is set.
-        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        store: folder of the store; None: that of the command line.
         run: device, threads and the like; None: the defaults.
         force: train again even if the store has the prefix.
         on_event: called with each event.
@@ -174,7 +175,7 @@ def combine(
         combine: rule and weights; None: side by side in every layer, with weights 1/K. Read-outs
             have a block each, behind the vector of the plain encoder.
         pooling: how hidden states become one vector; None: the mean over tokens of the last layer.
-        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        store: folder of the store; None: that of the command line.
         force: make the bank again even if the store has it.
         on_event: called with each event.
         progress: print a line for each step on stderr.
@@ -222,7 +223,7 @@ def load_bank(
         name: a bank by name, ref or key, or as `combine` returned it; `multitask/NAME` is a
             multi-task encoder. Or the folder of a bundle that `export` wrote.
         recipe: length, precision and the like; None: the defaults.
-        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        store: folder of the store; None: that of the command line.
         run: device, threads and the like; None: the defaults.
 
     Returns:
@@ -259,7 +260,7 @@ def load_probe(name: str | ProbeResult, *, store: str | Path | None = None) -> F
 
     Args:
         name: a probe by name, ref or key, or as `probe` returned it.
-        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        store: folder of the store; None: that of the command line.
 
     Returns:
         The probe: `labels`, `predict(vectors)`, `probabilities(vectors)`.
@@ -302,7 +303,7 @@ def embed(
         pooling: with `bank="none"`, how hidden states become one vector.
         reuse: copy the vectors of texts that earlier runs with `reuse` embedded.
         name: name of the embeddings; empty: `<file>@<bank>`. The ref `embeddings/<name>` is set.
-        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        store: folder of the store; None: that of the command line.
         run: device, threads and the like; None: the defaults.
         force: embed again even if the store has the vectors.
         on_event: called with each event.
@@ -362,7 +363,7 @@ def probe(
         pooling: with `bank="none"`, how hidden states become one vector.
         probe: model, protocol and scoring; None: the defaults.
         name: name of the probe; empty: `<task>@<bank>`. The ref `probe/<name>` is set.
-        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        store: folder of the store; None: that of the command line.
         run: device, threads and the like; None: the defaults.
         force: make it again even if the store has it.
         on_event: called with each event.
@@ -394,7 +395,7 @@ def open_store(store: str | Path | None = None) -> Store:
     """Open a store: its artifacts, refs and pins.
 
     Args:
-        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        store: folder of the store; None: that of the command line.
     """
     return Store.open(store)
 
@@ -429,7 +430,7 @@ def run(
     Args:
         command: its name: `train-prefix`, `transfer map`, ... The two words may be two arguments.
         settings: `KEY=VALUE` each. Workers (`run.workers=4`, `run=slurm`) work here too.
-        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        store: folder of the store; None: that of the command line.
         conf_dir: a folder with YAML files of your own.
         dry_run: plan only; nothing is made.
         force: make artifacts again that the store has.
@@ -494,7 +495,7 @@ def _invocation(
             dry_run=dry_run,
             force=force,
             emit=emit if progress else listener,
-        )
+        ).with_defaults()
 
 
 def _wrong_type(argument: str, value: Any, *, expected: str, fix: str) -> UsageError:
@@ -519,7 +520,7 @@ def _task_config(task: str | TaskConfig | Task) -> TaskConfig:
     """Return where a task is, or the name of a task in memory."""
     match task:
         case str():
-            return compose_task(task)
+            return compose_task(task, conf_dir=user_conf_dir())
         case TaskConfig():
             return task
         case CheckedTask():
@@ -534,7 +535,7 @@ def _task_config(task: str | TaskConfig | Task) -> TaskConfig:
 
 def _encoder_config(encoder: str | EncoderConfig) -> EncoderConfig:
     if isinstance(encoder, str):
-        return compose_encoder(encoder)
+        return compose_encoder(encoder, conf_dir=user_conf_dir())
     if not isinstance(encoder, EncoderConfig):
         raise _wrong_type(
             "encoder",

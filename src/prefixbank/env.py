@@ -12,18 +12,25 @@ from prefixbank.errors import UsageError
 
 STORE_VARIABLE = "PREFIXBANK_STORE"
 READ_VARIABLE = "PREFIXBANK_STORE_READ"
+CONF_VARIABLE = "PREFIXBANK_CONF_DIR"
 
 
-def store_root(flag: str | Path | None = None, *, environ: Mapping[str, str] | None = None) -> Path:
+def store_root(
+    flag: str | Path | None = None,
+    *,
+    default: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Path:
     """Return the absolute path of the store's folder, which need not exist.
 
     Args:
         flag: value of `--store`; None without the flag.
+        default: what comes before the user's cache folder.
         environ: environment to read; None reads that of this process.
 
     Returns:
-        The flag if there is one, else `PREFIXBANK_STORE` if it is set and not empty, else `store`
-        in prefixbank's user cache folder.
+        The flag if there is one, else `PREFIXBANK_STORE` if it is set and not empty, else
+        `default`, else `store` in prefixbank's user cache folder.
 
     Raises:
         UsageError: the flag is an empty string (most often an unset shell variable).
@@ -32,9 +39,9 @@ def store_root(flag: str | Path | None = None, *, environ: Mapping[str, str] | N
         raise UsageError(
             "--store is empty",
             expected="a folder",
-            fix=f"leave --store out to use {store_root(environ=environ)}",
+            fix=f"leave --store out to use {store_root(default=default, environ=environ)}",
         )
-    named = flag or (os.environ if environ is None else environ).get(STORE_VARIABLE)
+    named = flag or (os.environ if environ is None else environ).get(STORE_VARIABLE) or default
     folder = (
         Path(named)
         if named
@@ -50,6 +57,17 @@ def read_roots(*, environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:
     """
     listed = (os.environ if environ is None else environ).get(READ_VARIABLE, "")
     return tuple(Path(one).expanduser().absolute() for one in listed.split(os.pathsep) if one)
+
+
+def is_set(variable: str, *, environ: Mapping[str, str] | None = None) -> bool:
+    """Return whether a variable is set and not empty."""
+    return bool((os.environ if environ is None else environ).get(variable))
+
+
+def conf_dir(*, environ: Mapping[str, str] | None = None) -> Path | None:
+    """Return the absolute path in `PREFIXBANK_CONF_DIR`, the user's YAML files; None without it."""
+    named = (os.environ if environ is None else environ).get(CONF_VARIABLE)
+    return Path(named).expanduser().absolute() if named else None
 
 
 def hub_is_offline(*, environ: Mapping[str, str] | None = None) -> bool:

@@ -81,3 +81,21 @@ def test_hub_state_follows_the_environment(cli, monkeypatch, value, message):
 def test_table_has_a_line_for_each_row(cli):
     count = len(cli.done("doctor").result)
     assert len(cli.done("doctor", "--format", "table").out.splitlines()) == 1 + count
+
+
+def test_origins_of_folders_and_defaults_are_named(cli, tmp_path, monkeypatch):
+    (tmp_path / "yaml" / "task").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "prefixbank.yaml"
+    file.write_text("encoder: tiny\nconf_dir: yaml\n", encoding="utf-8")
+    rows = rows_of(cli.done("doctor"))
+    assert rows["store"]["value"].endswith("; PREFIXBANK_STORE)")
+    assert rows["project file"]["value"] == str(file)
+    assert rows["conf dir"]["value"] == f"{tmp_path / 'yaml'} ({file})"
+    assert rows["default encoder"]["value"] == "tiny"
+    shown = cli.done("config", "show", "train-prefix", "task=polarity").out.splitlines()
+    assert shown[:2] == [
+        f"# YAML files of {tmp_path / 'yaml'} ({file})",
+        f"# default encoder=tiny ({file})",
+    ]
+    assert "  name: tiny" in shown

@@ -11,6 +11,7 @@ from prefixbank.cli import options as flag
 from prefixbank.cli.console import Format, chosen_format, print_rows, reported
 from prefixbank.commands.table import COMMANDS, command_named, split_command
 from prefixbank.errors import UsageError
+from prefixbank.project import conf_folder, read_project
 
 config = typer.Typer(
     help="Settings: show, list, check.",
@@ -49,7 +50,13 @@ def show(
             return
         from prefixbank.config import compose
 
-        typer.echo(compose.show(settings, settings_given, conf_dir), nl=False)
+        project, folder = read_project(), conf_folder(conf_dir)
+        shown = compose.show(settings, settings_given, folder.path, project.defaults)
+        if folder.path is not None:
+            typer.echo(f"# YAML files of {folder.path} ({folder.origin})")
+        for name, value in project.defaults.items():
+            typer.echo(f"# default {name}={value} ({project.file})")
+        typer.echo(shown, nl=False)
 
 
 @config.command(epilog="Example: prefixbank config groups")
@@ -64,7 +71,7 @@ def groups(
 
         rows = [
             {"group": group, "choices": choices}
-            for group, choices in compose.groups(conf_dir).items()
+            for group, choices in compose.groups(conf_folder(conf_dir).path).items()
         ]
         print_rows(rows, chosen_format(form))
 
@@ -75,7 +82,8 @@ def check(conf_dir: flag.ConfDir = None, debug: flag.Debug = False) -> None:
     with reported(debug=debug):
         from prefixbank.config import checking
 
-        checked = checking.check([command.settings for command in COMMANDS], conf_dir)
+        folder = conf_folder(conf_dir).path
+        checked = checking.check([command.settings for command in COMMANDS], folder)
         bad = [composed for composed in checked if composed.error is not None]
         for composed in bad:
             typer.echo(f"{composed.what}\n{composed.error}", err=True)

@@ -13,7 +13,8 @@ import typer
 
 from prefixbank.cli import options as flag
 from prefixbank.cli.console import Format, Row, chosen_format, print_rows, reported
-from prefixbank.env import hub_is_offline, store_root
+from prefixbank.env import hub_is_offline, read_roots
+from prefixbank.project import conf_folder, read_project, store_folder
 
 PACKAGES = (
     "torch",
@@ -48,7 +49,7 @@ def doctor(
 ) -> None:
     """Check this machine: versions, devices, store, encoder package."""
     with reported(debug=debug):
-        rows = [*_versions(), *_devices(), _store_row(store), *_extras(), _hub()]
+        rows = [*_versions(), *_devices(), *_choices(store), *_extras(), _hub()]
         print_rows(rows, chosen_format(form))
         if any(row["state"] == "missing" for row in rows):
             raise typer.Exit(1)
@@ -79,8 +80,21 @@ def _devices() -> list[Row]:
     )
 
 
+def _choices(store: str | None) -> list[Row]:
+    """Return what flags, variables and the project file choose, and which of them did."""
+    project, folder = read_project(), conf_folder()
+    rows = [_store_row(store)]
+    rows += [_row("store, only read", str(root)) for root in read_roots()]
+    rows.append(_row("project file", str(project.file or "none")))
+    rows.append(_row("conf dir", f"{folder.path} ({folder.origin})" if folder.path else "none"))
+    rows += [_row(f"default {name}", value) for name, value in project.defaults.items()]
+    return rows
+
+
 def _store_row(store: str | None) -> Row:
-    root = store_root(store)
+    chosen = store_folder(store)
+    root = chosen.path
+    assert root is not None
     existing = next(folder for folder in (root, *root.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     if not existing.is_dir() or not os.access(existing, os.W_OK):
@@ -93,7 +107,7 @@ def _store_row(store: str | None) -> Row:
     return _row(
         "store",
         f"{root} ({'exists' if root.exists() else 'created by the first command'}, "
-        f"{free / 1e9:.0f} GB free)",
+        f"{free / 1e9:.0f} GB free; {chosen.origin})",
     )
 
 

@@ -25,7 +25,8 @@ ConfDir = Annotated[
     Path | None,
     typer.Option(
         "--conf-dir",
-        help="A folder with your own YAML files (task/, encoder/, experiment/ ...).",
+        help="A folder with your own YAML files (task/, encoder/, experiment/ ...) "
+        "[env: PREFIXBANK_CONF_DIR].",
         show_default=False,
     ),
 ]

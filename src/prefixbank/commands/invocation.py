@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefixbank.config.running import RunConfig
 from prefixbank.names import check_utf8
+from prefixbank.project import conf_dir, read_project
 from prefixbank.runtime.events import Emit, silent
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ class Invocation:
     """Where a command runs, who listens, and whether workers help.
 
     Args:
-        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        store: folder of the store; None: that of the command line.
         conf_dir: a folder of further YAML files.
+        defaults: settings by name that come before what is built in.
         dry_run: plan only.
         force: make artifacts again that the store has.
         emit: gets every event.
@@ -34,11 +36,22 @@ class Invocation:
 
     store: str | Path | None = None
     conf_dir: Path | None = None
+    defaults: Mapping[str, str] = field(default_factory=dict)
     dry_run: bool = False
     force: bool = False
     emit: Emit = silent
     open_workers: Callable[[RunConfig], WorkerPool] | None = None
     job: Job | None = None
+
+    def with_defaults(self) -> Invocation:
+        """Return the invocation with what variables and the project file of this folder say.
+
+        A worker gets both with its job.
+        """
+        if self.job is not None:
+            return self
+        folder, defaults = conf_dir(self.conf_dir), read_project().defaults
+        return replace(self, conf_dir=folder, defaults=defaults)
 
     def context(self, run: RunConfig) -> Context:
         """Return the context that the steps of one command share; close it by `with`."""

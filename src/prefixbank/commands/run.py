@@ -11,8 +11,9 @@ from prefixbank.commands.functions import Row
 from prefixbank.commands.invocation import Invocation
 from prefixbank.commands.table import Command, command_named
 from prefixbank.config.running import RunConfig
-from prefixbank.env import read_roots, store_root
+from prefixbank.env import read_roots
 from prefixbank.errors import PrefixbankError
+from prefixbank.project import store_root
 from prefixbank.runtime.events import Event
 from prefixbank.runtime.jobs import Job, error_in, event_collector, events_in, run_job
 from prefixbank.runtime.worker import working_folder
@@ -39,7 +40,13 @@ def run_command(
     """
     from prefixbank.config.compose import compose
 
-    config = compose(command.settings, overrides, conf_dir=invocation.conf_dir)
+    invocation = invocation.with_defaults()
+    config = compose(
+        command.settings,
+        overrides,
+        conf_dir=invocation.conf_dir,
+        defaults=invocation.defaults,
+    )
     if command.shares_units and invocation.job is None:
         job = _job(command, overrides, invocation)
         invocation = replace(invocation, open_workers=lambda run: WorkerPool(job, run, work))
@@ -60,6 +67,7 @@ def run_sweep(
         The indices of the runs that workers went through, each with the error that ended it, if
         any. Empty if there are no workers, or the command does not sweep by workers.
     """
+    invocation = invocation.with_defaults()
     if not command.sweeps_by_workers or len(runs) < 2 or invocation.dry_run:
         return {}
     run = _first_run_config(command, runs, invocation)
@@ -91,6 +99,7 @@ def work(job: JSON) -> JSON:
         store=share.store,
         conf_dir=Path(share.conf_dir) if share.conf_dir else None,
         force=share.force,
+        defaults=share.defaults,
         emit=event_collector(events),
         job=share,
     )
@@ -111,6 +120,7 @@ def _job(command: Command[Any], overrides: Sequence[str], invocation: Invocation
         read_stores=tuple(map(str, read_roots())),
         folder=str(Path.cwd()),
         conf_dir=str(invocation.conf_dir.absolute()) if invocation.conf_dir else "",
+        defaults=invocation.defaults,
         force=invocation.force,
     )
 
@@ -126,7 +136,12 @@ def _first_run_config(
 
     for overrides in runs:
         try:
-            run: RunConfig = compose(command.settings, overrides, conf_dir=invocation.conf_dir).run
+            run: RunConfig = compose(
+                command.settings,
+                overrides,
+                conf_dir=invocation.conf_dir,
+                defaults=invocation.defaults,
+            ).run
         except PrefixbankError:
             continue
         return run

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from hydra import compose as compose_with_hydra
@@ -68,7 +69,7 @@ from prefixbank.config.validate import (
     take_out_open,
     validate,
 )
-from prefixbank.errors import UsageError, raise_faults
+from prefixbank.errors import UsageError, did_you_mean, raise_faults
 from prefixbank.names import as_name, check_utf8
 
 __all__ = [
@@ -85,15 +86,25 @@ __all__ = [
 
 C = TypeVar("C", bound=CommandConfig)
 _LOCK = threading.RLock()
+BANK, PLAIN = "bank", "none"
+"""The encoder of a bank, and the bank that is none: the plain encoder."""
+NO_DEFAULTS: Mapping[str, str] = MappingProxyType({})
 
 
-def compose(settings: type[C], overrides: Sequence[str], *, conf_dir: Path | None = None) -> C:
+def compose(
+    settings: type[C],
+    overrides: Sequence[str],
+    *,
+    conf_dir: Path | None = None,
+    defaults: Mapping[str, str] = NO_DEFAULTS,
+) -> C:
     """Return the settings of one run of a command.
 
     Args:
         settings: the command's settings class.
         overrides: `KEY=VALUE` each; of two for one key, the later one counts.
         conf_dir: a user's folder of YAML files, searched besides prefixbank's own.
+        defaults: as in `resolve`.
 
     Raises:
         UsageError: a setting is wrong. If several are, a `Faults` with all of them.
@@ -101,7 +112,7 @@ def compose(settings: type[C], overrides: Sequence[str], *, conf_dir: Path | Non
     for line in overrides:
         check_utf8("a setting", line)
     request = sort_overrides(settings, [_parsed(line) for line in overrides], groups(conf_dir))
-    return resolve(settings, request, conf_dir)
+    return resolve(settings, request, conf_dir, defaults=defaults)
 
 
 def compose_task(name: str, *, conf_dir: Path | None = None) -> TaskConfig:
@@ -175,9 +186,18 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def show(
-    settings: type[CommandConfig], overrides: Sequence[str], conf_dir: Path | None = None
+    settings: type[CommandConfig],
+    overrides: Sequence[str],
+    conf_dir: Path | None = None,
+    defaults: Mapping[str, str] = NO_DEFAULTS,
 ) -> str:
     """Return the composed config as YAML, with every default, below a comment with the command.
+
+    Args:
+        settings: the command's settings class.
+        overrides: `KEY=VALUE` each.
+        conf_dir: a user's folder of YAML files.
+        defaults: as in `resolve`.
 
     Raises:
         UsageError: as `compose`, except that a task or experiment need not be chosen.
@@ -185,14 +205,19 @@ def show(
     request = sort_overrides(settings, [_parsed(line) for line in overrides], groups(conf_dir))
     must = _mandatory_group(_file_name(settings))
     still = f"# {must}=NAME is still to be chosen\n" if request.lacks(must) else ""
-    config = resolve(settings, request, conf_dir, complete=False)
+    config = resolve(settings, request, conf_dir, complete=False, defaults=defaults)
     body = OmegaConf.to_yaml(OmegaConf.create(plain_values(config)))
     typed = ["prefixbank", *settings.command.split(), *overrides]
     return f"# {shlex.join(typed)}\n{still}{body}"
 
 
 def resolve(
-    settings: type[C], request: Request, conf_dir: Path | None, *, complete: bool = True
+    settings: type[C],
+    request: Request,
+    conf_dir: Path | None,
+    *,
+    complete: bool = True,
+    defaults: Mapping[str, str] = NO_DEFAULTS,
 ) -> C:
     """Return the config for a request.
 
@@ -200,6 +225,8 @@ def resolve(
         settings: the command's settings class.
         request: choices and values.
         conf_dir: a user's folder of YAML files.
+        defaults: an encoder and settings by their full names, in place of what the YAML files of
+            prefixbank and the schema say where neither the request nor an experiment says anything.
         complete: refuse a request without the task or experiment that the command needs.
 
     Raises:
@@ -215,11 +242,13 @@ def resolve(
         if complete and request.lacks(must) and must not in request.misnamed:
             faults.append(no_option(settings, must, groups(conf_dir)[must]))
     try:
+        if encoder := _default_encoder(settings, request, conf_dir, defaults):
+            choices["encoder"] = encoder
         node, files = _merge_files(settings, choices, conf_dir)
     except UsageError as fault:
         raise_faults([*faults, fault])
         raise
-    assign(node, settings, request.values)
+    assign(node, settings, _unset(defaults, files) | request.values)
     origin = origin_in(files, set(request.values), _load)
     opened, references = take_out_open(node, settings, origin)
     config, wrong = validate(settings, node, origin)
@@ -229,6 +258,55 @@ def resolve(
     raise_faults(faults)
     assert config is not None
     return config
+
+
+def _default_encoder(
+    settings: type[CommandConfig],
+    request: Request,
+    conf_dir: Path | None,
+    defaults: Mapping[str, str],
+) -> str:
+    """Return the default encoder if a command needs one and nothing chooses one; else nothing.
+
+    Raises:
+        UsageError: there is no such encoder.
+    """
+    name = defaults.get("encoder", "")
+    has_encoder = "encoder" in names_at(settings, ())
+    if not name or not has_encoder or "encoder" in request.choices:
+        return ""
+    options = groups(conf_dir)["encoder"]
+    if name not in options:
+        raise UsageError(
+            f"the project file sets encoder: {name}, which is none{did_you_mean(name, options)}",
+            expected=f"one of: {', '.join(options)}",
+            fix="correct prefixbank.yaml    or name another: encoder=NAME",
+        )
+    if _command_choices(_file_name(settings)).get("encoder") == BANK:
+        return name if request.values.get(("bank",)) == PLAIN else ""
+    experiment = request.choices.get("experiment")
+    file = option_file("experiment", experiment, conf_dir) if experiment else None
+    return "" if file is not None and _chooses_encoder(file, conf_dir) else name
+
+
+def _chooses_encoder(experiment: Path, conf_dir: Path | None) -> bool:
+    """Whether an experiment's file, or one that it extends, chooses an encoder."""
+    content = _load(experiment)
+    listed = content.get("defaults", []) if isinstance(content, dict) else []
+    if any(isinstance(item, dict) and "override /encoder" in item for item in listed):
+        return True
+    above = [option_file("experiment", item, conf_dir) for item in listed if isinstance(item, str)]
+    return any(_chooses_encoder(file, conf_dir) for file in above if file is not None)
+
+
+def _unset(defaults: Mapping[str, str], files: Sequence[Path]) -> dict[tuple[str, ...], Any]:
+    """Return the defaults of settings that none of the YAML files sets."""
+    values = {tuple(name.split(".")): value for name, value in defaults.items() if "." in name}
+    return {
+        path: value
+        for path, value in values.items()
+        if not any(holds(file, _load(file), path) for file in files)
+    }
 
 
 def _override_faults(config: CommandConfig | None) -> list[UsageError]:
@@ -310,12 +388,22 @@ def _file_name(settings: type[CommandConfig]) -> str:
     return settings.command.replace("-", "_").replace(" ", "_")
 
 
-@cache
 def _mandatory_group(name: str) -> str | None:
     """Return the group that the YAML file of a command leaves to the user."""
+    choices = _command_choices(name)
+    return next((group for group, option in choices.items() if option == OPEN), None)
+
+
+@cache
+def _command_choices(name: str) -> dict[str, str]:
+    """Return the option of each group that the YAML file of a command chooses."""
     defaults = _load(conf_root() / f"{name}.yaml")["defaults"]
-    named = [item for item in defaults if isinstance(item, dict)]
-    return next((group for item in named for group, option in item.items() if option == OPEN), None)
+    return {
+        group: option
+        for item in defaults
+        if isinstance(item, dict)
+        for group, option in item.items()
+    }
 
 
 def _merge_files(

@@ -25,6 +25,7 @@ class Job:
         read_stores: folders of stores that are only read.
         folder: folder that relative paths in the settings start from.
         conf_dir: folder of further YAML files.
+        defaults: settings by name that come before what is built in.
         force: make again what the store has.
         keys: keys of the units to make; empty: all of them.
         shards: shards of a corpus to make instead of units, number to digest. The first shard is
@@ -38,6 +39,7 @@ class Job:
     folder: str
     read_stores: tuple[str, ...] = ()
     conf_dir: str = ""
+    defaults: Mapping[str, str] = field(default_factory=dict)
     force: bool = False
     keys: tuple[str, ...] = ()
     shards: Mapping[int, str] = field(default_factory=dict)

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from prefixbank.env import read_roots, store_root
+from prefixbank.env import read_roots
 from prefixbank.errors import DamagedError, UsageError
+from prefixbank.project import store_root
 from prefixbank.store import gc, publish, refs, remove, resolve, verify
 from prefixbank.store.artifact import Entry, entry_if_there
 from prefixbank.store.faults import storage_errors
@@ -52,7 +53,7 @@ class Store:
         """Return the store at `root`, or the user's, with the stores that are only read.
 
         Args:
-            root: value of `--store`; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+            root: value of `--store`; None: as `project.store_root` says.
         """
         return cls(store_root(root), read_roots())
 
