@@ -11,6 +11,7 @@ from prefixbank.store.artifact import read_entry
 from prefixbank.store.store import Store
 from tests.cli.command import faults_in
 from tests.prepared import SMALL, contents
+from tests.unwritable import unwritable
 
 
 def train_gamma(cli, *settings: str) -> tuple[str, ...]:
@@ -82,6 +83,80 @@ def test_out_below_a_file_is_refused_before_any_work(cli, tmp_path):
     )
 
 
+@pytest.mark.parametrize("target", ["vectors.parquet", "folder"])
+@pytest.mark.parametrize("blocks", [False, True])
+def test_out_of_a_hit_that_is_there_already_is_left(cli, tmp_path, lines, target, blocks):
+    if blocks:
+        for name in ("alpha", "beta"):
+            cli.train(name, "prefix=readout", f"name={name}-read")
+        cli.done("combine", "prefixes=[alpha-read,beta-read]", "name=demo")
+    typed = ("embed", "bank=demo", f"corpus.path={lines}", "--out", str(tmp_path / target))
+    key = cli.done(*typed).result["key"]
+    before = contents(tmp_path / target) if target == "folder" else (tmp_path / target).read_bytes()
+    again = cli.done(*typed)
+    assert (again.result["key"], {kind for *_, kind in again.steps}) == (key, {"hit"})
+    after = contents(tmp_path / target) if target == "folder" else (tmp_path / target).read_bytes()
+    assert after == before
+    lines.write_text("another text\n", encoding="utf-8")
+    assert "exists already" in cli.expect_fault(2, *typed).what
+
+
+@pytest.mark.parametrize("change", ["altered", "added", "removed"])
+def test_out_that_differs_from_the_hit_is_refused(cli, tmp_path, change):
+    typed = train_gamma(cli, "--out", str(tmp_path / "copy"))
+    cli.done(*typed)
+    match change:
+        case "altered":
+            (tmp_path / "copy" / "curve.jsonl").write_text("mine", encoding="utf-8")
+        case "added":
+            (tmp_path / "copy" / "mine").touch()
+        case "removed":
+            (tmp_path / "copy" / "curve.jsonl").unlink()
+    assert "exists already" in cli.expect_fault(2, *typed).what
+
+
+def test_out_made_anew_by_force_is_refused_if_it_exists(cli, tmp_path):
+    typed = train_gamma(cli, "--out", str(tmp_path / "copy"))
+    cli.done(*typed)
+    assert "exists already" in cli.expect_fault(2, *typed, "--force").what
+
+
+def test_out_that_cannot_be_written_is_refused_before_any_work(cli, tmp_path):
+    (tmp_path / "closed").mkdir()
+    with unwritable(tmp_path / "closed"):
+        fault = cli.expect_fault(2, *train_gamma(cli, "--out", str(tmp_path / "closed" / "copy")))
+    assert "cannot be written (Read-only file system" in fault.what
+
+
+@pytest.mark.parametrize("rows", [2, 100], ids=["shards", "one"])
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_out_of_predictions_is_one_file_of_their_format(cli, tmp_path, lines, form, rows):
+    cli.done("probe", "bank=demo", "task=folder", f"task.path={cli.tasks / 'gamma'}", "name=g")
+    out = tmp_path / f"labels.{form}"
+    typed = ("predict", "bank=demo", "heads=[g]", f"corpus.path={lines}")
+    settings = (f"corpus.shard_rows={rows}", f"predict.format={form}")
+    made = Path(cli.done(*typed, *settings, "--out", str(out)).result["path"])
+    shards = [path.read_text(encoding="utf-8").splitlines() for path in sorted(made.glob("part-*"))]
+    header = shards[0][:1] if form == "csv" else []
+    expected = header + [line for shard in shards for line in shard[len(header) :]]
+    assert out.read_text(encoding="utf-8").splitlines() == expected
+    assert len(expected) == len(header) + 3
+    cli.done(*typed, *settings, "--out", str(out))
+
+
+@pytest.mark.parametrize(
+    ("typed", "fix"),
+    [
+        (("predict", "bank=demo", "heads=[x]"), "predict.format=csv    or --out labels.parquet"),
+        (("embed", "bank=demo"), "--out labels.parquet"),
+        (("combine", "prefixes=[alpha]", "name=x"), "--out labels"),
+    ],
+)
+def test_out_with_the_ending_of_another_format_is_refused_before_any_work(cli, typed, fix):
+    fault = cli.expect_fault(2, *typed, "--out", "labels.csv")
+    assert "labels.csv names " in fault.what and fault.fix == fix
+
+
 def test_out_of_a_dry_run_is_not_written(cli, tmp_path):
     cli.train("alpha", "--dry-run", "--out", str(tmp_path / "copy"))
     assert not (tmp_path / "copy").exists()
@@ -91,7 +166,7 @@ def test_out_that_cannot_be_written_is_reported_and_the_artifact_kept(cli, tmp_p
     def no_room(source: Path, target: Path) -> None:
         raise OSError(28, "No space left on device", str(target))
 
-    monkeypatch.setattr("prefixbank.cli.run.shutil.copyfile", no_room)
+    monkeypatch.setattr("prefixbank.cli.out.shutil.copyfile", no_room)
     ran = cli(*train_gamma(cli, "--out", str(tmp_path / "copy")))
     (fault,) = faults_in(ran.err)
     assert (ran.code, "No space left" in fault.what) == (1, True) and Store(cli.store).ref(

@@ -43,7 +43,12 @@ FORMAT = typer.Option(
 )
 Out = Annotated[
     Path | None,
-    typer.Option("--out", help="Copy the result there.", show_default=False),
+    typer.Option(
+        "--out",
+        help="Copy the result there: to a folder; or embeddings and predictions to one file, by "
+        "its ending.",
+        show_default=False,
+    ),
 ]
 Sweep = Annotated[
     bool,

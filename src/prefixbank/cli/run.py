@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from prefixbank.cli import out as out_flag
 from prefixbank.cli.console import Format, Row, chosen_format, print_rows, report, reported
 from prefixbank.commands.invocation import Invocation
 from prefixbank.commands.progress import StepLines
 from prefixbank.commands.table import Command
 from prefixbank.errors import PrefixbankError, UsageError
-from prefixbank.names import check_utf8
 from prefixbank.runtime.events import silent
-from prefixbank.store.artifact import read_entry
+
+STDIN = "corpus.path=-"
+"""The setting that reads texts from standard input, which can be read once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ def run_command(command: Command[Any], overrides: list[str], flags: Flags) -> No
 
 def _pipes(overrides: list[str], flags: Flags) -> bool:
     """Whether predictions go to standard output, as their texts came from standard input."""
-    return "corpus.path=-" in overrides and flags.out is None and flags.form is None
+    return STDIN in overrides and flags.out is None and flags.form is None
 
 
 def _run_all(
@@ -100,7 +101,8 @@ def _run_all(
             expected="one result to copy",
             fix="drop --out, or run the combinations one by one",
         )
-    check_out(flags.out)
+    is_there = flags.out is not None and _is_there(command, combinations[0], flags, flags.out)
+    flags = replace(flags, out=None) if is_there else flags
     rows: list[Row] = []
     failed: list[tuple[list[str], PrefixbankError]] = []
     with StepLines(quiet=flags.quiet) as lines:
@@ -148,8 +150,29 @@ def _run_one(
         on_event=silent if is_made else lines,
     )
     if result.artifact is not None and flags.out is not None and not flags.dry_run:
-        copy_out(result.artifact.path, list(result.artifact.files), flags.out)
+        out_flag.copy_out(result.artifact.path, flags.out)
     return list(result.rows)
+
+
+def _is_there(command: Command[Any], settings: list[str], flags: Flags, out: Path) -> bool:
+    """Whether `--out` holds the result already. Refuse anything else there before any work.
+
+    Raises:
+        UsageError: there is something else, or the target cannot be written.
+    """
+    if not out_flag.is_taken(out):
+        out_flag.check_out(out, command.name, settings)
+        return False
+    from prefixbank import api
+
+    if flags.force or STDIN in settings:
+        raise out_flag.taken(out)
+    planned = api.run(
+        command.name, *settings, store=flags.store, conf_dir=flags.conf_dir, dry_run=True
+    )
+    if planned.artifact is None or not out_flag.is_copy(planned.artifact.path, out):
+        raise out_flag.taken(out)
+    return True
 
 
 def _report_text(row: Row) -> str:
@@ -158,67 +181,3 @@ def _report_text(row: Row) -> str:
     text = (path / "report.md").read_text(encoding="utf-8").split("\n![", maxsplit=1)[0].rstrip()
     charts = "".join(f"\nchart:  {chart}" for chart in sorted(path.glob("*.png")))
     return f"{text}\n\nreport: {path / 'report.md'}\npage:   {path / 'report.html'}{charts}"
-
-
-def check_out(out: Path | None) -> None:
-    """Refuse a target that exists and is not empty, before any work is done."""
-    if out is None:
-        return
-    check_utf8("--out", str(out))
-    above = next(folder for folder in out.absolute().parents if folder.exists())
-    if not above.is_dir():
-        raise UsageError(
-            f"--out {out} lies below {above}, which is not a folder",
-            expected="a path below a folder",
-            fix=f"--out {above}-out",
-        )
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise UsageError(
-            f"--out {out} exists already",
-            expected="a path that does not exist, or an empty folder",
-            fix=f"--out {out}-2    or remove it first",
-        )
-
-
-def copy_out(source: Path, names: list[str], out: Path) -> None:
-    """Copy an artifact's files into the folder `out`, or its only Parquet file to that path.
-
-    Embeddings of a bank of blocks are copied as whole vectors.
-    """
-    if any(name.endswith(".parquet") for name in names) and _copy_blocks(source, out):
-        return
-    shards = sorted(name for name in names if name.endswith(".parquet"))
-    if out.suffix == ".parquet":
-        _check_single(out, len(shards))
-        shutil.copyfile(source / shards[0], out)
-        return
-    for name in [*names, "entry.json"]:
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / name, out / name)
-
-
-def _copy_blocks(source: Path, out: Path) -> bool:
-    """Copy embeddings of a bank of blocks; return whether they are."""
-    from prefixbank.artifacts import whole_vectors
-
-    entry = read_entry(source)
-    if not whole_vectors.is_in_blocks(entry):
-        return False
-    if out.suffix != ".parquet":
-        whole_vectors.copy_whole(entry, out)
-        return True
-    stems = whole_vectors.parts_of(entry)
-    _check_single(out, len(stems))
-    whole_vectors.copy_whole_part(entry, stems[0], out)
-    return True
-
-
-def _check_single(out: Path, files: int) -> None:
-    """Refuse to copy several files to one path, and make the folder that it is in."""
-    if files != 1:
-        raise UsageError(
-            f"--out {out} names one file, the result has {files} Parquet files",
-            expected="a folder",
-            fix=f"--out {out.with_suffix('')}",
-        )
-    out.parent.mkdir(parents=True, exist_ok=True)
