@@ -181,6 +181,30 @@ def test_sweep_runs_every_combination(cli):
     ) == 4
 
 
+def test_sweep_keeps_the_best_on_validation_under_the_name(cli):
+    ran = cli.done(*train_gamma(cli, "--sweep", "optim.lr=0.0001,0.3,0.00001", "optim.epochs=3"))
+    scores = [row["validation"] for row in ran.result]
+    best = scores.index(max(scores))
+    assert Store(cli.store).ref("prefix", "gamma").key == ran.result[best]["key"]
+    assert f"the best of 3 on validation, {max(scores):.3f}: optim.lr=" in ran.err.splitlines()[-1]
+
+
+def test_sweep_over_tasks_of_one_name_says_that_the_last_has_it(cli):
+    paths = ",".join(str(cli.tasks / name) for name in ("alpha", "beta"))
+    ran = cli.done(
+        "train-prefix", "--sweep", "task=folder", f"task.path={paths}", "name=both", *SMALL
+    )
+    last = ran.result[-1]["key"]
+    assert Store(cli.store).ref("prefix", "both").key == last
+    assert f"2 results of one name: it is that of the last, {last[:8]}" in ran.err
+
+
+def test_sweep_over_standard_input_is_refused_by_name(cli):
+    typed = ("embed", "--sweep", "bank=demo", "corpus.path=-", "precision=fp32,bf16")
+    fault = cli.expect_fault(2, *typed, input="a text\n")
+    assert fault.what.startswith("corpus.path=- with a sweep of 2 runs")
+
+
 def test_sweep_of_one_combination_is_a_list(cli):
     assert isinstance(cli.done(*train_gamma(cli, "--sweep")).result, list)
 

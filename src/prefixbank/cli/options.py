@@ -52,6 +52,10 @@ Out = Annotated[
 ]
 Sweep = Annotated[
     bool,
-    typer.Option("--sweep", help="Allow lists of values (seed=1,2,3) and run every combination."),
+    typer.Option(
+        "--sweep",
+        help="Allow lists of values (seed=1,2,3) and run every combination. Of trainings or probes "
+        "of one name, the best on validation rows keeps it.",
+    ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]

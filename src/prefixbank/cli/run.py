@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,6 +15,10 @@ from prefixbank.commands.progress import StepLines
 from prefixbank.commands.table import Command
 from prefixbank.errors import PrefixbankError, UsageError
 from prefixbank.runtime.events import silent
+from prefixbank.store.store import Store
+
+if TYPE_CHECKING:
+    from prefixbank.api import CommandResult
 
 STDIN = "corpus.path=-"
 """The setting that reads texts from standard input, which can be read once."""
@@ -92,6 +96,7 @@ def _run_all(
 ) -> tuple[list[Row], list[tuple[list[str], PrefixbankError]]]:
     """Run one combination after another. In a sweep, one that fails does not stop the others."""
     from prefixbank.commands.run import run_sweep
+    from prefixbank.commands.sweep import SweepRun, keep_best
     from prefixbank.config.compose import expand_sweep
 
     combinations = expand_sweep(overrides) if flags.sweep else [overrides]
@@ -101,9 +106,17 @@ def _run_all(
             expected="one result to copy",
             fix="drop --out, or run the combinations one by one",
         )
+    if len(combinations) > 1 and any(STDIN in settings for settings in combinations):
+        raise UsageError(
+            f"{STDIN} with a sweep of {len(combinations)} runs, of which only the first could read "
+            "it",
+            expected="texts in a file, which every run can read",
+            fix="write them to a file: corpus.path=texts.txt",
+        )
     is_there = flags.out is not None and _is_there(command, combinations[0], flags, flags.out)
     flags = replace(flags, out=None) if is_there else flags
     rows: list[Row] = []
+    made: list[SweepRun] = []
     failed: list[tuple[list[str], PrefixbankError]] = []
     with StepLines(quiet=flags.quiet) as lines:
         invocation = Invocation(
@@ -118,17 +131,24 @@ def _run_all(
             try:
                 if (error := by_workers.get(index)) is not None:
                     raise error
-                rows += _run_one(command, settings, flags, lines, is_made=index in by_workers)
+                result = _run_one(command, settings, flags, lines, is_made=index in by_workers)
             except PrefixbankError as error:
                 if not flags.sweep:
                     raise
                 failed.append((settings, error))
+                continue
+            rows += result.rows
+            if result.artifact is not None:
+                made.append(SweepRun(settings, result.artifact))
+        if len(made) > 1 and not flags.dry_run:
+            for event in keep_best(Store.open(flags.store), made):
+                lines(event)
     return rows, failed
 
 
 def _run_one(
     command: Command[Any], settings: list[str], flags: Flags, lines: StepLines, *, is_made: bool
-) -> list[Row]:
+) -> CommandResult:
     """Run one combination. A dry run that is no hit has no row.
 
     Args:
@@ -151,7 +171,7 @@ def _run_one(
     )
     if result.artifact is not None and flags.out is not None and not flags.dry_run:
         out_flag.copy_out(result.artifact.path, flags.out)
-    return list(result.rows)
+    return result
 
 
 def _is_there(command: Command[Any], settings: list[str], flags: Flags, out: Path) -> bool:
