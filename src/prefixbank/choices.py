@@ -57,6 +57,7 @@ ProbePairs = Literal[Pairs, "best"]
 ProbeLayers = Literal["joined", "last", "best"]
 ProbePositions = Literal["joined", "best"]
 AllBlocks = Literal["all"]
+ClassWeight = Literal["none", "balanced"]
 ScoredSplit = Literal["test", "validation"]
 
 # Prompt transfer.

@@ -268,6 +268,7 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
         )
         step.check_choices(config.probe, pooling)
         target = _task(context, config.task, task)
+        step.check_tasks(config.probe, target)
         name = config.name or f"{target.name}@{name_of_bank(config.bank)}"
         parts = embed_step.parts_of_task(target, splits_of(config.probe))
         recipe = recipe_of(config, EmbedRecipe, pairs=pairs_for(config.pairs, target))

@@ -26,6 +26,7 @@ from prefixbank.choices import (
     AllBlocks,
     BankRule,
     BinaryThreshold,
+    ClassWeight,
     EncoderLoader,
     FileFormatSetting,
     Gate,
@@ -432,6 +433,10 @@ class ProbeConfig:
     """`linear`: logistic or ridge regression. `mlp`: one hidden layer."""
     mlp_hidden_size: Count = only_with(64, model="mlp")
     """Units in the hidden layer of `model=mlp`."""
+    class_weight: ClassWeight = "none"
+    """`balanced`: the loss of a row is weighted by n / (C * n_c), with n train rows, C classes and
+    n_c rows of its class, as in scikit-learn. Each label of a multilabel task has its own weights
+    with `model=linear`; with `model=mlp`, whose labels share a layer, a row has their product."""
     protocol: ProbeProtocol = "split"
     """`split`: fit on train, score once on test. `nested_cv`: outer folds over the rows of all
     three splits, for tasks without a test split of their own. Each row is predicted by a probe that

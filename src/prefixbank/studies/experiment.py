@@ -11,6 +11,7 @@ from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.runtime.waves import plan_and_run
 from prefixbank.steps import combine
+from prefixbank.steps.probe.step import check_tasks
 from prefixbank.store.artifact import Entry
 from prefixbank.studies.checks import check_experiment, has_update
 from prefixbank.studies.graph import Experiment, Graph
@@ -41,7 +42,8 @@ def run_experiment(context: Context, experiment: Experiment) -> Planned:
     """Plan and run an experiment; return its report.
 
     Raises:
-        UsageError: the experiment has faults; see `check_experiment`.
+        UsageError: the experiment has faults, see `check_experiment`, or the probes have settings
+            that do not fit a target.
     """
     settings = experiment.config.experiment
     trained = [name for name in (*settings.sources, settings.update.add) if name]
@@ -50,6 +52,8 @@ def run_experiment(context: Context, experiment: Experiment) -> Planned:
         combine.rule_for(experiment.config.combine.rule, experiment.config.prefix.kind),
         [experiment.recipe_for(name).prefix.init for name in trained],
     )
+    graph = Graph(context=context, experiment=experiment)
+    check_tasks(experiment.config.probe, *(graph.target(name) for name in settings.targets))
     context.encoder_files(experiment.config.encoder)  # a plan does not make the tiny encoder
     return plan_and_run(context, settings.name, lambda context: _study(context, experiment))
 

@@ -37,6 +37,7 @@ def fit(
     Cs=STRENGTHS,
     folds: int = 5,
     seed: int = 0,
+    class_weight: str = "none",
 ) -> ProbeModel:
     return fit_probe(
         vectors,
@@ -47,6 +48,7 @@ def fit(
         Cs=Cs,
         folds=folds,
         seed=seed,
+        class_weight=class_weight,
     )
 
 
@@ -63,8 +65,10 @@ def pipeline(model: LogisticRegression | Ridge) -> Pipeline:
     return make_pipeline(StandardScaler(), model)
 
 
-def exact_logistic(strength: float) -> Pipeline:
-    return pipeline(LogisticRegression(C=strength, tol=1e-8, max_iter=20000))
+def exact_logistic(strength: float, class_weight: str | None = None) -> Pipeline:
+    return pipeline(
+        LogisticRegression(C=strength, tol=1e-8, max_iter=20000, class_weight=class_weight)
+    )
 
 
 @pytest.mark.parametrize("strength", [1e-3, 1.0])
@@ -103,6 +107,48 @@ def test_multilabel_decision_gives_the_probabilities_of_one_sklearn_pipeline_for
     np.testing.assert_allclose(
         scipy.special.expit(model.decision(vectors)), np.transpose(expected), atol=2e-3
     )
+
+
+def rare(labels: np.ndarray) -> np.ndarray:
+    """Whether to keep a row, so that class 0 gets rare."""
+    return (labels != 0) | (np.arange(len(labels)) % 5 == 0)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_balanced_classes_give_the_probabilities_of_a_sklearn_pipeline(num_classes):
+    vectors, labels = classification(num_classes=num_classes)
+    vectors, labels = vectors[rare(labels)], labels[rare(labels)]
+    model, plain = (
+        fit(vectors, labels, "classification", "accuracy", num_classes, Cs=[0.1], class_weight=one)
+        for one in ("balanced", "none")
+    )
+    expected = exact_logistic(0.1, "balanced").fit(vectors.astype(float), labels)
+    found = scipy.special.softmax(model.decision(vectors), axis=1)
+    np.testing.assert_allclose(found, expected.predict_proba(vectors.astype(float)), atol=2e-3)
+    unweighted = scipy.special.softmax(plain.decision(vectors), axis=1)
+    assert (found[:, 0].mean() - unweighted[:, 0].mean()) > 0.02
+
+
+def test_balanced_labels_give_the_probabilities_of_one_balanced_pipeline_for_each_label():
+    vectors, labels = multilabel()
+    model = fit(vectors, labels, "multilabel", "f1", 3, Cs=[0.1], class_weight="balanced")
+    expected = [
+        exact_logistic(0.1, "balanced")
+        .fit(vectors.astype(float), column)
+        .predict_proba(vectors.astype(float))[:, 1]
+        for column in labels.T
+    ]
+    np.testing.assert_allclose(
+        scipy.special.expit(model.decision(vectors)), np.transpose(expected), atol=2e-3
+    )
+
+
+def test_balanced_classes_with_more_features_than_rows_equal_a_sklearn_pipeline():
+    vectors, labels, new = wide()
+    model = fit(vectors, labels, "classification", "accuracy", 3, Cs=[0.1], class_weight="balanced")
+    expected = exact_logistic(0.1, "balanced").fit(vectors, labels).predict_proba(new)
+    found = scipy.special.softmax(model.decision(new), axis=1)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
 def wide(rows: int = 40, features: int = 150) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

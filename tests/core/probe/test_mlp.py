@@ -29,9 +29,19 @@ every_kind = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 def fit(
-    vectors, labels, kind, metric, outputs, *, Cs=(0.01, 0.1, 1.0), folds=2, seed=0
+    vectors,
+    labels,
+    kind,
+    metric,
+    outputs,
+    *,
+    Cs=(0.01, 0.1, 1.0),
+    folds=2,
+    seed=0,
+    class_weight="none",
 ) -> ProbeModel:
     given = {"Cs": Cs, "folds": folds, "seed": seed, "model": "mlp", "hidden_size": HIDDEN}
+    given["class_weight"] = class_weight
     return fit_probe(vectors, labels, kind=kind, metric=metric, num_outputs=outputs, **given)
 
 
@@ -69,6 +79,35 @@ def test_multilabel_probabilities_equal_those_of_a_sklearn_pipeline():
         .predict_proba(vectors.astype(float))
     )
     np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def balanced_weights(labels: np.ndarray) -> np.ndarray:
+    """n / (C * n_c) of each row; of several labels their product."""
+    columns = labels.T if labels.ndim == 2 else labels[None]
+    weights = np.ones(len(labels))
+    for column in columns:
+        classes = set(column.tolist())
+        for row, value in enumerate(column):
+            weights[row] *= len(column) / (len(classes) * (column == value).sum())
+    return weights
+
+
+@pytest.mark.parametrize("name", ["classification", "binary", "multilabel"])
+def test_balanced_probabilities_equal_those_of_a_sklearn_pipeline_of_weighted_rows(name):
+    vectors, labels, *rest = CASES[name]
+    kept = (labels if labels.ndim == 1 else labels[:, 0]) != 0
+    kept[::4] = True
+    vectors, labels = vectors[kept], labels[kept]
+    logits = fit(vectors, labels, *rest, Cs=[0.1], class_weight="balanced").decision(vectors)
+    found = (
+        scipy.special.expit(logits)
+        if name == "multilabel"
+        else scipy.special.softmax(logits, axis=1)
+    )
+    expected = pipeline(MLPClassifier, 0.1).fit(
+        vectors.astype(float), labels, mlpclassifier__sample_weight=balanced_weights(labels)
+    )
+    np.testing.assert_allclose(found, expected.predict_proba(vectors.astype(float)), atol=1e-3)
 
 
 def test_values_equal_those_of_a_sklearn_pipeline_on_standardised_labels():

@@ -20,7 +20,7 @@ from prefixbank.core.layout import layout_of
 from prefixbank.core.stats.bootstrap import bootstrap_interval
 from prefixbank.core.stats.metrics import score
 from prefixbank.data.tasks.task import Examples, Task
-from prefixbank.errors import DataError, UsageError
+from prefixbank.errors import DataError, Faults, UsageError
 from prefixbank.reports.samples import sample_target
 from prefixbank.runtime.unit import run_unit
 from prefixbank.steps.probe import step as probe
@@ -395,7 +395,13 @@ def test_vectors_that_are_not_numbers_are_refused(store, put, task):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"model": "mlp"}, {"protocol": "nested_cv"}, {"layers": "best"}, {"folds": 3}],
+    [
+        {"model": "mlp"},
+        {"protocol": "nested_cv"},
+        {"layers": "best"},
+        {"folds": 3},
+        {"class_weight": "balanced"},
+    ],
     ids=json.dumps,
 )
 def test_key_follows_the_settings(task, embed_toy, settings):
@@ -404,6 +410,24 @@ def test_key_follows_the_settings(task, embed_toy, settings):
         probe.unit(embeddings, task, ProbeConfig(), "a").document
         != probe.unit(embeddings, task, ProbeConfig(**settings), "a").document
     )
+
+
+def test_class_weights_move_the_decision_to_the_rarer_class(task, embed_toy, store):
+    often = replace(task, train=replace(task.train, labels=(np.arange(40) % 8 == 0).astype(int)))
+    biases = []
+    for weight in ("none", "balanced"):
+        config = ProbeConfig(**QUICK, class_weight=weight)
+        entry = run_unit(store, probe.unit(embed_toy(), often, config, "toy"), silent)
+        biases.append(load_file(entry.file("probe.safetensors"))["0.bias"])
+    assert biases[1][1] - biases[1][0] > biases[0][1] - biases[0][0] + 0.5
+
+
+def test_class_weights_of_regressions_are_refused_together(task):
+    numbers = [replace(task, name=name, kind="regression", labels=()) for name in ("a", "b")]
+    with pytest.raises(Faults, match="class_weight=balanced on task 'a', a regression") as caught:
+        probe.check_tasks(ProbeConfig(class_weight="balanced"), numbers[0], task, numbers[1])
+    assert len(caught.value.faults) == 2
+    probe.check_tasks(ProbeConfig(), *numbers)
 
 
 def test_last_layer_alone_is_what_the_probe_of_the_last_layer_sees(probed):

@@ -16,7 +16,7 @@ from typing import assert_never
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from prefixbank.choices import Kind, Metric, ProbeType
+from prefixbank.choices import ClassWeight, Kind, Metric, ProbeType
 from prefixbank.core.probe.linear import solve_linear
 from prefixbank.core.probe.mlp import solve_mlp
 from prefixbank.core.probe.model import ProbeModel, check_vectors
@@ -42,6 +42,7 @@ def fit_probe(
     seed: int,
     model: ProbeType = "linear",
     hidden_size: int = 64,
+    class_weight: ClassWeight = "none",
 ) -> ProbeModel:
     """Choose the strength by cross-validation on the train rows, then fit on all of them.
 
@@ -63,6 +64,7 @@ def fit_probe(
         seed: of the assignment of rows to folds, and of an MLP's start weights.
         model: `linear`, or `mlp` with one hidden layer.
         hidden_size: H of an MLP.
+        class_weight: of the rows of each class in the loss; a regression has none.
 
     Raises:
         DataError: vectors or labels have the wrong shape or values.
@@ -72,7 +74,7 @@ def fit_probe(
     _check_fit(vectors, labels, kind, metric, num_outputs, Cs)
     path = sorted({float(strength) for strength in Cs})
     fold_of = assign_folds(labels, kind=kind, folds=folds, seed=seed)
-    solve = partial(_solve, model, kind, num_outputs, hidden_size, seed)
+    solve = partial(_solve, model, kind, num_outputs, class_weight, hidden_size, seed)
     with threadpool_limits(1):
         cv_scores, unconverged = _cross_validate(
             vectors, labels, fold_of, kind, metric, num_outputs, path, solve
@@ -154,6 +156,7 @@ def _solve(
     model: ProbeType,
     kind: Kind,
     num_outputs: int,
+    class_weight: ClassWeight,
     hidden_size: int,
     seed: int,
     x: np.ndarray,
@@ -164,7 +167,18 @@ def _solve(
     """Fit standardised x [N, F] at each strength of the ascending path."""
     match model:
         case "linear":
-            return solve_linear(kind, x, labels, path, num_outputs, search=search)
+            return solve_linear(
+                kind, x, labels, path, num_outputs, class_weight=class_weight, search=search
+            )
         case "mlp":
-            return solve_mlp(kind, x, labels, path, num_outputs, hidden_size=hidden_size, seed=seed)
+            return solve_mlp(
+                kind,
+                x,
+                labels,
+                path,
+                num_outputs,
+                class_weight=class_weight,
+                hidden_size=hidden_size,
+                seed=seed,
+            )
     assert_never(model)

@@ -6,19 +6,24 @@ Objectives on standardised vectors, with strength S; biases are not penalised:
 * multilabel: the same, with one independent logistic model for each label;
 * regression: sum over rows of squared errors + |w|^2 / S, which is ridge with alpha = 1 / S. Both
   terms scale with the square of the labels' unit, so the unit does not matter.
+
+With balanced class weights, the loss of a row counts n / (C * n_c) times: n rows, C classes that
+occur, n_c rows of its class; for each label of a multilabel task these are the rows with and
+without it.
 """
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from prefixbank.choices import Kind
+from prefixbank.choices import ClassWeight, Kind
 from prefixbank.core.probe.solution import (
     ABSENT_CLASS_LOGIT,
     Solution,
@@ -45,6 +50,7 @@ def solve_linear(
     path: list[float],
     num_outputs: int,
     *,
+    class_weight: ClassWeight,
     search: bool,
 ) -> list[Solution]:
     """Fit standardised x [N, F] at each strength of the ascending path.
@@ -53,10 +59,11 @@ def solve_linear(
     """
     if kind == "regression":
         return ridge_path(x, labels.astype(np.float64), path)
+    logistic = partial(_logistic, kind, class_weight=class_weight, search=search)
     if x.shape[1] <= x.shape[0] or not x.any():
-        return _logistic(kind, x, labels, path, num_outputs, search=search)
+        return logistic(x, labels, path, num_outputs)
     coordinates, basis = _in_row_space(x)
-    solutions = _logistic(kind, coordinates, labels, path, num_outputs, search=search)
+    solutions = logistic(coordinates, labels, path, num_outputs)
     return [replace(one, weights=basis @ one.weights) for one in solutions]
 
 
@@ -80,6 +87,7 @@ def _logistic(
     path: list[float],
     num_outputs: int,
     *,
+    class_weight: ClassWeight,
     search: bool,
 ) -> list[Solution]:
     """Fit one softmax, or one logistic model for each label, at each strength."""
@@ -87,20 +95,25 @@ def _logistic(
     if kind == "classification":
         return [
             spread_classes(one, np.unique(labels), num_outputs)
-            for one in _logistic_path(x, labels, path, tolerance)
+            for one in _logistic_path(x, labels, path, tolerance, class_weight)
         ]
-    columns = [_label_path(x, labels[:, column], path, tolerance) for column in range(num_outputs)]
+    columns = [
+        _label_path(x, labels[:, column], path, tolerance, class_weight)
+        for column in range(num_outputs)
+    ]
     return [join_columns(at_one_strength) for at_one_strength in zip(*columns, strict=True)]
 
 
-def fit_quietly(model: Any, x: np.ndarray, labels: np.ndarray) -> int:
+def fit_quietly(
+    model: Any, x: np.ndarray, labels: np.ndarray, row_weights: np.ndarray | None = None
+) -> int:
     """Fit a scikit-learn model in place; return 1 if it does not converge, instead of warning.
 
     Other warnings pass through.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model.fit(x, labels)
+        model.fit(x, labels, sample_weight=row_weights)
     for warning in caught:
         if not issubclass(warning.category, ConvergenceWarning):
             warnings.warn_explicit(
@@ -110,7 +123,11 @@ def fit_quietly(model: Any, x: np.ndarray, labels: np.ndarray) -> int:
 
 
 def _logistic_path(
-    x: np.ndarray, labels: np.ndarray, path: list[float], tolerance: float
+    x: np.ndarray,
+    labels: np.ndarray,
+    path: list[float],
+    tolerance: float,
+    class_weight: ClassWeight,
 ) -> list[Solution]:
     """Fit the classes that occur, each strength starting from the solution of the one before.
 
@@ -119,7 +136,12 @@ def _logistic_path(
     if len(np.unique(labels)) == 1:
         return [Solution(weights=np.zeros((x.shape[1], 1)), bias=np.zeros(1))] * len(path)
     x = x.astype(np.float64 if tolerance < SEARCH_TOLERANCE else np.float32)
-    model = LogisticRegression(warm_start=True, max_iter=MAX_ITERATIONS, tol=tolerance)
+    model = LogisticRegression(
+        warm_start=True,
+        max_iter=MAX_ITERATIONS,
+        tol=tolerance,
+        class_weight=None if class_weight == "none" else class_weight,
+    )
     solutions = []
     for strength in path:
         unconverged = fit_quietly(model.set_params(C=strength), x, labels)
@@ -132,7 +154,11 @@ def _logistic_path(
 
 
 def _label_path(
-    x: np.ndarray, labels: np.ndarray, path: list[float], tolerance: float
+    x: np.ndarray,
+    labels: np.ndarray,
+    path: list[float],
+    tolerance: float,
+    class_weight: ClassWeight,
 ) -> list[Solution]:
     """Fit one label [N] of a multilabel task.
 
@@ -142,4 +168,4 @@ def _label_path(
     if labels.min() == labels.max():
         constant = -ABSENT_CLASS_LOGIT if labels[0] else ABSENT_CLASS_LOGIT
         return [Solution(weights=np.zeros((x.shape[1], 1)), bias=np.full(1, constant))] * len(path)
-    return _logistic_path(x, labels, path, tolerance)
+    return _logistic_path(x, labels, path, tolerance, class_weight)

@@ -8,6 +8,9 @@ penalised:
   layer;
 * regression: sum over rows of squared errors of the standardised labels + |W|^2 / S.
 
+With balanced class weights, the loss of a row counts n / (C * n_c) times, as for a linear probe; a
+row of a multilabel task, whose labels have one loss, the product of this over labels.
+
 So S means the same as for a linear probe. scikit-learn divides the objective by N; its `alpha` is
 1 / S. The solver is L-BFGS on all rows at once: it needs no learning rate and no batches, and is
 deterministic for a seed. The units are tanh, since L-BFGS needs a smooth loss; with ReLU it often
@@ -22,8 +25,9 @@ from typing import assert_never
 
 import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.utils.class_weight import compute_sample_weight
 
-from prefixbank.choices import Kind
+from prefixbank.choices import ClassWeight, Kind
 from prefixbank.core.probe.linear import fit_quietly
 from prefixbank.core.probe.solution import ABSENT_CLASS_LOGIT, Solution, spread_classes
 
@@ -41,12 +45,15 @@ def solve_mlp(
     path: list[float],
     num_outputs: int,
     *,
+    class_weight: ClassWeight,
     hidden_size: int,
     seed: int,
 ) -> list[Solution]:
     """Fit standardised x [N, F] at each strength of the path, all from the same start weights."""
+    row_weights = None if class_weight == "none" else compute_sample_weight(class_weight, labels)
     return [
-        _solve_one(kind, x, labels, strength, num_outputs, hidden_size, seed) for strength in path
+        _solve_one(kind, x, labels, row_weights, strength, num_outputs, hidden_size, seed)
+        for strength in path
     ]
 
 
@@ -54,6 +61,7 @@ def _solve_one(
     kind: Kind,
     x: np.ndarray,
     labels: np.ndarray,
+    row_weights: np.ndarray | None,
     strength: float,
     num_outputs: int,
     hidden_size: int,
@@ -63,24 +71,30 @@ def _solve_one(
         case "classification":
             classes = np.unique(labels)
             fitted = (
-                _fit(x, labels, strength, hidden_size, seed, regression=False)
+                _fit(x, labels, row_weights, strength, hidden_size, seed, regression=False)
                 if len(classes) > 1
                 else _constant(x, np.zeros(1))
             )
             return spread_classes(fitted, classes, num_outputs)
         case "multilabel":
-            return _solve_labels(x, labels, strength, hidden_size, seed)
+            return _solve_labels(x, labels, row_weights, strength, hidden_size, seed)
         case "regression":
             mean, scale = float(labels.mean()), float(labels.std())
             if labels.min() == labels.max():
                 return _constant(x, np.full(1, mean))
-            fitted = _fit(x, (labels - mean) / scale, strength, hidden_size, seed, regression=True)
+            standard = (labels - mean) / scale
+            fitted = _fit(x, standard, None, strength, hidden_size, seed, regression=True)
             return replace(fitted, weights=fitted.weights * scale, bias=fitted.bias * scale + mean)
     assert_never(kind)
 
 
 def _solve_labels(
-    x: np.ndarray, labels: np.ndarray, strength: float, hidden_size: int, seed: int
+    x: np.ndarray,
+    labels: np.ndarray,
+    row_weights: np.ndarray | None,
+    strength: float,
+    hidden_size: int,
+    seed: int,
 ) -> Solution:
     """Fit labels [N, C] together, those that vary.
 
@@ -95,6 +109,7 @@ def _solve_labels(
     fitted = _fit(
         x,
         labels[:, varies] if varies.sum() > 1 else labels[:, varies][:, 0],
+        row_weights,
         strength,
         hidden_size,
         seed,
@@ -108,6 +123,7 @@ def _solve_labels(
 def _fit(
     x: np.ndarray,
     labels: np.ndarray,
+    row_weights: np.ndarray | None,
     strength: float,
     hidden_size: int,
     seed: int,
@@ -128,7 +144,7 @@ def _fit(
         "random_state": seed,
     }
     model = MLPRegressor(**settings) if regression else MLPClassifier(**settings)
-    unconverged = fit_quietly(model, x.astype(np.float64), labels)
+    unconverged = fit_quietly(model, x.astype(np.float64), labels, row_weights)
     (hidden_weights, weights), (hidden_bias, bias) = model.coefs_, model.intercepts_
     return Solution(
         weights=weights,

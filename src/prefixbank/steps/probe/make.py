@@ -122,6 +122,7 @@ def _fitter(
         seed=config.seed,
         model=config.model,
         hidden_size=config.mlp_hidden_size,
+        class_weight=config.class_weight,
     )
     layout = side_by_side([read_layout(entry) for entry in embeddings])
     candidates = candidates_in(

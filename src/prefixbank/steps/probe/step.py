@@ -21,8 +21,8 @@ from prefixbank.store.reasons import named
 STEP = "probe"
 # 1: first; 2: MLP, nested cross-validation, choice of layer; 3: choice of reading and position,
 # candidates in probe.json; 4: logistic fits on more features than rows in the space of the rows,
-# different last digits; 5: probe.json says how the vectors were embedded.
-VERSION = 5
+# different last digits; 5: probe.json says how the vectors were embedded; 6: class weights.
+VERSION = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +81,11 @@ def unit(
             hold; else all are read. Without effect where there is one.
 
     Raises:
-        UsageError: settings that contradict each other, or a choice among layers or positions with
-            vectors of a single one.
+        UsageError: settings that contradict each other or do not fit the task, or a choice among
+            layers or positions with vectors of a single one.
     """
     check_settings(config)
+    check_tasks(config, task)
     probed = vectors if isinstance(vectors, Probed) else Probed(embeddings=(vectors,))
     if probed.pooling is not None:
         check_choices(config, probed.pooling)
@@ -138,6 +139,27 @@ def check_settings(config: ProbeConfig) -> None:
             expected="one of them: nested cross-validation fits all rows but those of one fold",
             fix="probe.shots=0, or probe.protocol=split",
         )
+
+
+def check_tasks(config: ProbeConfig, *tasks: Task) -> None:
+    """Refuse settings that mean nothing for tasks of their kind.
+
+    It needs no embeddings, like `check_settings`.
+
+    Raises:
+        UsageError: one for each task; class weights for a regression.
+    """
+    raise_faults(
+        [
+            UsageError(
+                f"probe.class_weight={config.class_weight} on task '{task.name}', a regression",
+                expected="a task with classes or labels",
+                fix="probe.class_weight=none",
+            )
+            for task in tasks
+            if config.class_weight != "none" and task.kind == "regression"
+        ]
+    )
 
 
 def check_choices(config: ProbeConfig, pooling: PoolingConfig) -> None:
