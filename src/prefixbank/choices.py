@@ -7,9 +7,10 @@ from typing import Literal
 
 # Tasks and their scores.
 Kind = Literal["classification", "multilabel", "regression"]
-ClassMetric = Literal["accuracy", "macro_f1", "f1", "matthews", "macro_recall"]
+ClassMetric = Literal["accuracy", "macro_f1", "micro_f1", "f1", "matthews", "macro_recall"]
+RankingMetric = Literal["average_precision", "roc_auc"]
 NumberMetric = Literal["pearson", "spearman", "r2"]
-Metric = Literal[ClassMetric, NumberMetric]
+Metric = Literal[ClassMetric, RankingMetric, NumberMetric]
 CorrelationKind = Literal["pearson", "spearman"]
 TaskLoader = Literal["starter", "hub", "files", "folder"]
 

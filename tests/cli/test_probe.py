@@ -11,9 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from sklearn.metrics import f1_score, matthews_corrcoef
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    f1_score,
+    log_loss,
+    matthews_corrcoef,
+    roc_auc_score,
+)
 
 from prefixbank.store.store import Store
+from tests.prepared import SMALL, rows_of
 
 QUICK = ("probe.bootstrap_samples=50", "probe.Cs=[1]")
 
@@ -48,6 +56,35 @@ def test_other_scores_agree_with_sklearn(cli):
         matthews_corrcoef(labels, predictions),
     ]
     assert [ran.result[name] for name in ("f1", "macro_f1", "matthews")] == pytest.approx(expected)
+
+
+def test_figures_on_probabilities_agree_with_sklearn(cli):
+    ran = probe_gamma(cli, "max_length_tokens=3")
+    found = arrays(ran)
+    labels, odds = found["labels"], found["0.probabilities"]
+    assert np.array_equal(odds.argmax(axis=1), found["0.predictions"])
+    expected = {
+        "roc_auc": roc_auc_score(labels, odds[:, 1]),
+        "average_precision": average_precision_score(labels, odds[:, 1]),
+        "log_loss": log_loss(labels, odds),
+        "brier": brier_score_loss(labels, odds[:, 1]),
+    }
+    assert {name: ran.result[name] for name in expected} == pytest.approx(expected)
+
+
+def test_task_can_be_scored_by_the_order_of_its_rows(cli, tmp_path):
+    rows = rows_of("gamma", "train")
+    lines = [f"{text},{label}" for text, label in zip(rows["text"], rows["label"], strict=True)]
+    path = tmp_path / "gamma.csv"
+    path.write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    task = (f"task.path={path}", "task.metric=roc_auc")
+    trained = cli.done("train-prefix", "encoder=tiny", *task, *SMALL, "name=ranked").result
+    assert (trained["metric"], 0 <= trained["validation"] <= 1) == ("roc_auc", True)
+    ran = cli.done("probe", "bank=demo", *task, *QUICK, "max_length_tokens=3")
+    found = arrays(ran)
+    expected = roc_auc_score(found["labels"], found["0.probabilities"][:, 1])
+    assert (ran.result["metric"], ran.result["score"]) == ("roc_auc", pytest.approx(expected))
+    assert ran.result["low"] <= expected <= ran.result["high"]
 
 
 def test_labels_are_those_of_the_test_split(cli):

@@ -110,8 +110,12 @@ def put_probe(
     metric: str = "accuracy",
     folds: int = 0,
     name: str = "",
+    probabilities: np.ndarray | None = None,
 ) -> Entry:
     """Publish a probe with given predictions, one for each few-shot draw."""
+    arrays = {"labels": labels, **{f"{n}.predictions": one for n, one in enumerate(predictions)}}
+    if probabilities is not None:
+        arrays["0.probabilities"] = probabilities
 
     def write(out: Path) -> None:
         facts = {
@@ -123,10 +127,7 @@ def put_probe(
             out / "probe.json",
             {"metric": metric, "labels": [] if metric == "pearson" else ["no", "yes"], **facts},
         )
-        save_file(
-            {"labels": labels, **{f"{n}.predictions": one for n, one in enumerate(predictions)}},
-            out / "predictions.safetensors",
-        )
+        save_file(arrays, out / "predictions.safetensors")
 
     return put(
         "probe",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from prefixbank.core.stats.bootstrap import draw_seeds
 from prefixbank.errors import DataError
@@ -114,6 +115,23 @@ def test_regression_is_scored_by_its_metric(put):
     assert facts.metric == "pearson" and found[entry.digest][0] == pytest.approx(
         np.corrcoef(labels, predictions)[0, 1]
     )
+
+
+def test_order_is_scored_by_probabilities(put):
+    generator = np.random.default_rng(1)
+    labels = generator.integers(0, 2, 60)
+    odds = generator.random(60)
+    entry = put_probe(
+        put,
+        labels,
+        (odds > 0.9).astype(int),
+        metric="roc_auc",
+        probabilities=np.column_stack([1 - odds, odds]),
+    )
+    _, found = sample_target("mood", [entry], 40, 0)
+    value, samples = found[entry.digest]
+    assert value == pytest.approx(roc_auc_score(labels, odds))
+    assert samples.min() < value < samples.max()
 
 
 def test_probes_scored_on_other_rows_are_refused(put):

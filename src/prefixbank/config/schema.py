@@ -167,7 +167,8 @@ class TaskConfig(FileSettings):
     kind: Kind = "classification"
     """What a label is: one class, a set of classes, or a number."""
     metric: Metric = "accuracy"
-    """How predictions are scored."""
+    """How predictions are scored. `average_precision` and `roc_auc` score the order of
+    probabilities, the others labels or values."""
     labels: tuple[str, ...] = ()
     """Label names in order; empty: those that the data set declares, else the labels of the train
     split, sorted."""

@@ -12,7 +12,7 @@ from prefixbank.artifacts.json_files import read_json
 from prefixbank.artifacts.tensors import read_tensors
 from prefixbank.choices import Metric
 from prefixbank.core.stats.bootstrap import draw_seeds, resampled_scores
-from prefixbank.core.stats.metrics import score
+from prefixbank.core.stats.metrics import RANKING, score
 from prefixbank.errors import DataError
 from prefixbank.store.artifact import Entry
 
@@ -153,7 +153,8 @@ def sample_rows(
     Args:
         target: its name.
         entries: by digest, artifacts with `predictions.safetensors`: `labels`, and one or more
-            arrays whose name ends in `predictions`.
+            arrays whose name ends in `predictions`, or for a metric of `RANKING` in
+            `probabilities`.
         metric: of the target.
         classes: C, 1 for regression.
         bootstrap_samples: R.
@@ -166,6 +167,7 @@ def sample_rows(
     Raises:
         DataError: the predictions are not for the same rows.
     """
+    scored = "probabilities" if metric in RANKING else "predictions"
     predictions: dict[str, list[np.ndarray]] = {}
     labels: np.ndarray | None = None
     for digest, entry in entries.items():
@@ -180,9 +182,7 @@ def sample_rows(
                 expected="one test split for everything that a report compares",
                 fix="prefixbank run with the same task files for all of them",
             )
-        predictions[digest] = [
-            arrays[name] for name in sorted(arrays) if name.endswith("predictions")
-        ]
+        predictions[digest] = [arrays[name] for name in sorted(arrays) if name.endswith(scored)]
     assert labels is not None
     flat = tuple(one for several in predictions.values() for one in several)
     joint = iter(

@@ -129,7 +129,7 @@ def test_predictions_are_those_of_the_chosen_candidate():
     vectors, labels = vectors_with(LAYERS, 1)
     probe = fit_best(vectors, labels, LAYERS, EACH_LAYER, FIT)
     np.testing.assert_array_equal(
-        probe.predict(vectors), probe.model.predict(vectors[:, SIZE : 2 * SIZE])
+        probe.decision(vectors), probe.model.decision(vectors[:, SIZE : 2 * SIZE])
     )
 
 
@@ -138,13 +138,13 @@ def test_other_segments_change_no_prediction():
     probe = fit_best(vectors, labels, LAYERS, EACH_LAYER, FIT)
     other = vectors.copy()
     other[:, :SIZE], other[:, 2 * SIZE :] = 7, -7
-    np.testing.assert_array_equal(probe.predict(other), probe.predict(vectors))
+    np.testing.assert_array_equal(probe.decision(other), probe.decision(vectors))
 
 
 def test_vectors_of_another_size_are_not_predicted():
     probe = fit_best(*vectors_with(LAYERS, 1), LAYERS, EACH_LAYER, FIT)
     with pytest.raises(DataError, match="vectors of size 35"):
-        probe.predict(np.zeros((2, 35)))
+        probe.decision(np.zeros((2, 35)))
 
 
 def test_first_candidate_is_chosen_when_scores_tie():

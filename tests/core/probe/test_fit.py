@@ -19,7 +19,7 @@ from prefixbank.core.probe import linear as probe_linear
 from prefixbank.core.probe.fit import fit_probe
 from prefixbank.core.probe.model import ProbeModel, check_vectors, evaluate_predictions
 from prefixbank.core.probe.rows import assign_folds, sample_shots
-from prefixbank.core.probe.solution import ABSENT_CLASS_LOGIT
+from prefixbank.core.probe.solution import ABSENT_CLASS_LOGIT, probabilities_from
 from prefixbank.core.stats.bootstrap import bootstrap_interval
 from prefixbank.errors import DataError, UsageError
 from tests.core.problems import FEATURES, classification, multilabel, regression
@@ -69,6 +69,29 @@ def exact_logistic(strength: float, class_weight: str | None = None) -> Pipeline
     return pipeline(
         LogisticRegression(C=strength, tol=1e-8, max_iter=20000, class_weight=class_weight)
     )
+
+
+@pytest.mark.parametrize("name", ["classification", "binary", "multilabel"])
+@pytest.mark.parametrize("metric", ["average_precision", "roc_auc"])
+def test_strength_with_the_best_order_of_held_out_probabilities_is_chosen(name, metric):
+    vectors, labels, kind, _, outputs = CASES[name]
+    model = fit(vectors, labels, kind, metric, outputs, Cs=[1e-4, 1e-2, 1.0], folds=3)
+    fold_of = assign_folds(labels, kind=kind, folds=3, seed=0)
+    reference = {"average_precision": sk.average_precision_score, "roc_auc": sk.roc_auc_score}
+    truth = np.eye(outputs)[labels] if kind == "classification" else labels
+    columns = [1] if name == "binary" else range(outputs)
+    for strength, found in model.cv_scores.items():
+        held_out = np.zeros((len(labels), outputs))
+        for fold in range(3):
+            held = fold_of == fold
+            for column in columns if kind == "multilabel" else [slice(None)]:
+                target = labels[:, column] if kind == "multilabel" else labels
+                fitted = exact_logistic(float(strength)).fit(vectors[~held], target[~held])
+                odds = fitted.predict_proba(vectors[held])
+                held_out[held, column] = odds[:, 1] if kind == "multilabel" else odds
+        each = [reference[metric](truth[:, one], held_out[:, one]) for one in columns]
+        assert found == pytest.approx(np.mean(each), abs=2e-3)
+    assert model.cv_score == max(model.cv_scores.values())
 
 
 @pytest.mark.parametrize("strength", [1e-3, 1.0])
@@ -513,6 +536,9 @@ def test_evaluation_scores_the_predictions(case):
         predictions,
         labels[100:],
         outputs,
+        probabilities=None
+        if model.kind == "regression"
+        else probabilities_from(model.kind, model.decision(vectors[100:])),
         metric=metric,
         bootstrap_samples=200,
         seed=3,
@@ -534,7 +560,14 @@ def test_evaluation_is_refused_when_the_metric_is_of_another_kind():
     labels = CASES["classification"][1]
     with pytest.raises(UsageError, match="'r2' is not defined for classification"):
         evaluate_predictions(
-            "classification", labels, labels, 3, metric="r2", bootstrap_samples=10, seed=0
+            "classification",
+            labels,
+            labels,
+            3,
+            probabilities=np.eye(3)[labels],
+            metric="r2",
+            bootstrap_samples=10,
+            seed=0,
         )
 
 

@@ -14,8 +14,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from prefixbank.core.probe.fit import fit_probe
-from prefixbank.core.probe.nested import nested_predictions
+from prefixbank.core.probe.nested import nested_decisions
 from prefixbank.core.probe.rows import assign_folds
+from prefixbank.core.probe.solution import predictions_from
 from prefixbank.errors import DataError
 from tests.core.problems import classification, multilabel, regression
 
@@ -33,9 +34,9 @@ class Recorder:
     def __init__(self, vectors: np.ndarray, labels: np.ndarray) -> None:
         self.rows = set(vectors[:, 0].astype(int))
 
-    def predict(self, vectors: np.ndarray) -> np.ndarray:
+    def decision(self, vectors: np.ndarray) -> np.ndarray:
         assert not self.rows & set(vectors[:, 0].astype(int))
-        return vectors[:, 0].astype(int)
+        return np.repeat(vectors[:, :1].astype(float), 3, axis=1)
 
 
 def fitter(kind: str, metric: str, outputs: int, folds: int = 3):
@@ -46,10 +47,10 @@ def fitter(kind: str, metric: str, outputs: int, folds: int = 3):
 
 def test_every_row_is_predicted_once_by_a_probe_that_did_not_see_it():
     vectors, labels = np.arange(50)[:, None], np.arange(50) % 3
-    predicted, fold_of, probes = nested_predictions(
-        vectors, labels, Recorder, kind="classification", outer_folds=5, seed=1
+    decided, fold_of, probes = nested_decisions(
+        vectors, labels, Recorder, kind="classification", num_outputs=3, outer_folds=5, seed=1
     )
-    assert predicted.tolist() == list(range(50))
+    assert decided.tolist() == [[row] * 3 for row in range(50)]
     assert [probe.rows for probe in probes] == [
         set(np.flatnonzero(fold_of != fold)) for fold in range(5)
     ]
@@ -75,10 +76,16 @@ def test_regression_equals_a_nested_loop_of_sklearn():
         expected[held] = (
             models[int(np.argmax(scores))].fit(vectors[seen], labels[seen]).predict(vectors[held])
         )
-    predicted, folds, probes = nested_predictions(
-        vectors, labels, fitter(kind, metric, outputs), kind="regression", outer_folds=4, seed=2
+    decided, folds, probes = nested_decisions(
+        vectors,
+        labels,
+        fitter(kind, metric, outputs),
+        kind="regression",
+        num_outputs=1,
+        outer_folds=4,
+        seed=2,
     )
-    np.testing.assert_allclose(predicted, expected, atol=1e-7)
+    np.testing.assert_allclose(decided[:, 0], expected, atol=1e-7)
     assert (folds.tolist(), [probe.strength for probe in probes]) == (fold_of.tolist(), chosen)
 
 
@@ -113,9 +120,16 @@ class WrappedRegressor(RegressorMixin, Wrapped):
 )
 def test_predictions_equal_cross_val_predict_over_the_chosen_strengths(name, wrapped):
     vectors, labels, kind, metric, outputs = CASES[name]
-    predicted, fold_of, probes = nested_predictions(
-        vectors, labels, fitter(kind, metric, outputs), kind=kind, outer_folds=3, seed=0
+    decided, fold_of, probes = nested_decisions(
+        vectors,
+        labels,
+        fitter(kind, metric, outputs),
+        kind=kind,
+        num_outputs=outputs,
+        outer_folds=3,
+        seed=0,
     )
+    predicted = predictions_from(kind, decided)
     for fold, probe in enumerate(probes):
         outer = PredefinedSplit(fold_of)
         of_strength = cross_val_predict(wrapped(probe.strength), vectors, labels, cv=outer)
@@ -127,8 +141,14 @@ def test_strengths_are_those_of_a_grid_search_on_the_other_folds():
     over all rows does.
     """
     vectors, labels, kind, metric, outputs = CASES["classification"]
-    _, fold_of, probes = nested_predictions(
-        vectors, labels, fitter(kind, metric, outputs), kind=kind, outer_folds=2, seed=0
+    _, fold_of, probes = nested_decisions(
+        vectors,
+        labels,
+        fitter(kind, metric, outputs),
+        kind=kind,
+        num_outputs=outputs,
+        outer_folds=2,
+        seed=0,
     )
     for fold, probe in enumerate(probes):
         seen = fold_of != fold
@@ -140,26 +160,45 @@ def test_strengths_are_those_of_a_grid_search_on_the_other_folds():
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("classification", "i"), ("multilabel", "u"), ("regression", "f")]
+    ("name", "dtype"), [("classification", "i"), ("multilabel", "u"), ("regression", "f")]
 )
-def test_predictions_look_like_labels(name, kind):
-    vectors, labels, *rest = CASES[name]
-    predicted, *_ = nested_predictions(
-        vectors, labels, fitter(*rest), kind=rest[0], outer_folds=2, seed=0
+def test_decisions_give_predictions_that_look_like_labels(name, dtype):
+    vectors, labels, kind, metric, outputs = CASES[name]
+    decided, *_ = nested_decisions(
+        vectors,
+        labels,
+        fitter(kind, metric, outputs),
+        kind=kind,
+        num_outputs=outputs,
+        outer_folds=2,
+        seed=0,
     )
-    assert (predicted.shape, predicted.dtype.kind) == (labels.shape, kind)
+    predicted = predictions_from(kind, decided)
+    assert (predicted.shape, predicted.dtype.kind) == (labels.shape, dtype)
 
 
 def test_outer_folds_hold_equal_shares_of_every_class():
     labels = np.repeat([0, 1], [40, 20])
-    _, fold_of, _ = nested_predictions(
-        np.arange(60)[:, None], labels, Recorder, kind="classification", outer_folds=10, seed=0
+    _, fold_of, _ = nested_decisions(
+        np.arange(60)[:, None],
+        labels,
+        Recorder,
+        kind="classification",
+        num_outputs=3,
+        outer_folds=10,
+        seed=0,
     )
     assert [np.bincount(labels[fold_of == fold]).tolist() for fold in range(10)] == [[4, 2]] * 10
 
 
 def test_rows_that_cannot_be_held_out_are_refused():
     with pytest.raises(DataError, match="nested cross-validation of 3 rows"):
-        nested_predictions(
-            np.zeros((3, 1)), np.arange(3), Recorder, kind="classification", outer_folds=2, seed=0
+        nested_decisions(
+            np.zeros((3, 1)),
+            np.arange(3),
+            Recorder,
+            kind="classification",
+            num_outputs=3,
+            outer_folds=2,
+            seed=0,
         )

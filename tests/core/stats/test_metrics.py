@@ -14,6 +14,7 @@ from prefixbank.config import schema
 from prefixbank.core.stats import metrics
 from prefixbank.core.stats.metrics import (
     METRICS_OF,
+    RANKING,
     all_metrics,
     check_values,
     score,
@@ -21,7 +22,7 @@ from prefixbank.core.stats.metrics import (
 )
 from prefixbank.errors import DataError, UsageError
 
-CLASS_METRICS = METRICS_OF["classification"]
+CLASS_METRICS = tuple(name for name in METRICS_OF["classification"] if name not in RANKING)
 CLASSES = 4
 few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 class_rows = st.lists(
@@ -39,6 +40,8 @@ def reference(metric: str, predictions: np.ndarray, labels: np.ndarray) -> float
                 return sk.accuracy_score(labels, predictions)
             case "macro_f1":
                 return sk.f1_score(labels, predictions, average="macro", zero_division=0)
+            case "micro_f1":
+                return sk.f1_score(labels, predictions, average="micro", zero_division=0)
             case "f1":
                 return sk.f1_score(
                     labels, predictions, labels=[1], average="macro", zero_division=0
@@ -81,6 +84,7 @@ def test_class_metric_equals_sklearn_when_there_are_two_classes(metric):
         ("accuracy", lambda p, y: sk.accuracy_score(y, p)),
         ("macro_f1", lambda p, y: sk.f1_score(y, p, average="macro", zero_division=0)),
         ("f1", lambda p, y: sk.f1_score(y, p, average="micro", zero_division=0)),
+        ("micro_f1", lambda p, y: sk.f1_score(y, p, average="micro", zero_division=0)),
     ],
 )
 @pytest.mark.parametrize("seed", range(5))
@@ -203,15 +207,16 @@ def test_names_equal_those_of_the_configuration(name):
 @pytest.mark.parametrize(("num_classes", "extra"), [(2, {"f1"}), (3, set())])
 def test_all_metrics_gives_f1_of_class_one_only_when_there_are_two_classes(num_classes, extra):
     labels = np.array([0, 1, 1, 0])
-    assert (
-        all_metrics("classification", labels, labels, num_classes).keys()
-        == {"accuracy", "macro_f1", "matthews", "macro_recall"} | extra
-    )
+    odds = np.eye(num_classes)[labels]
+    of_labels = {"accuracy", "macro_f1", "micro_f1", "matthews", "macro_recall"}
+    of_odds = {"average_precision", "roc_auc", "log_loss", "brier", "ece"}
+    found = all_metrics("classification", labels, odds, labels, num_classes)
+    assert found.keys() == of_labels | of_odds | extra
 
 
 def test_all_metrics_of_regression_equal_the_single_scores():
     predictions, labels = np.array([1.0, 2.0, 4.0, 3.0]), np.array([1.0, 3.0, 4.0, 2.0])
-    assert all_metrics("regression", predictions, labels, 1) == {
+    assert all_metrics("regression", predictions, None, labels, 1) == {
         name: score(name, predictions, labels, 1) for name in ("pearson", "spearman", "r2")
     }
 

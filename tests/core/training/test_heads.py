@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from prefixbank.choices import Kind
-from prefixbank.core.training.heads import loss_of, new_head, predictions_of
+from prefixbank.core.training.heads import loss_of, new_head, predictions_of, scorable_of
 
 GENERATOR = np.random.default_rng(0)
 OUTPUTS = GENERATOR.normal(size=(6, 4)) * 3
@@ -33,6 +33,16 @@ def test_multilabel_loss_is_the_mean_binary_cross_entropy_over_rows_and_labels()
     shares = 1 / (1 + np.exp(-OUTPUTS))
     expected = -(flags * np.log(shares) + (1 - flags) * np.log(1 - shares)).mean()
     assert loss("multilabel", OUTPUTS, flags) == pytest.approx(expected, rel=1e-5)
+
+
+def test_metric_of_the_order_scores_probabilities():
+    odds = np.exp(OUTPUTS) / np.exp(OUTPUTS).sum(axis=1, keepdims=True)
+    outputs = torch.from_numpy(OUTPUTS)
+    found = scorable_of("roc_auc", "classification", outputs)
+    assert found == pytest.approx(odds)
+    flags = scorable_of("average_precision", "multilabel", outputs)
+    assert flags == pytest.approx(1 / (1 + np.exp(-OUTPUTS)))
+    assert scorable_of("accuracy", "classification", outputs).tolist() == odds.argmax(1).tolist()
 
 
 @pytest.mark.parametrize("rows", [1, 6])

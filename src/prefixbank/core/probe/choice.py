@@ -99,14 +99,14 @@ class ChosenProbe:
         """The probe of the chosen candidate."""
         return self.models[self.index]
 
-    def predict(self, vectors: np.ndarray) -> np.ndarray:
-        """Return the chosen probe's predictions for whole vectors [N, F]."""
-        return self.predict_with(self.index, vectors)
+    def decision(self, vectors: np.ndarray) -> np.ndarray:
+        """Return the chosen probe's decision values, [N, C], for whole vectors [N, F]."""
+        return self.decision_with(self.index, vectors)
 
-    def predict_with(self, index: int, vectors: np.ndarray) -> np.ndarray:
-        """Return the predictions of the probe at `index` for whole vectors [N, F]."""
+    def decision_with(self, index: int, vectors: np.ndarray) -> np.ndarray:
+        """Return the decision values of the probe at `index` for whole vectors [N, F]."""
         segments = self.candidates[index].segments(self.layout)
-        return self.models[index].predict(self.layout.take(vectors, segments))
+        return self.models[index].decision(self.layout.take(vectors, segments))
 
 
 def fit_best(

@@ -21,8 +21,8 @@ from prefixbank.core.probe.linear import solve_linear
 from prefixbank.core.probe.mlp import solve_mlp
 from prefixbank.core.probe.model import ProbeModel, check_vectors
 from prefixbank.core.probe.rows import assign_folds
-from prefixbank.core.probe.solution import Solution, mean_and_scale, predictions_from, standardise
-from prefixbank.core.stats.metrics import check_metric, check_values, score
+from prefixbank.core.probe.solution import Solution, mean_and_scale, scorable_from, standardise
+from prefixbank.core.stats.metrics import RANKING, check_metric, check_values, score
 from prefixbank.errors import UsageError
 
 Solver = Callable[[np.ndarray, np.ndarray, list[float], bool], list[Solution]]
@@ -134,9 +134,9 @@ def _cross_validate(
     """
     if not fold_of.any():
         return {}, 0
-    predicted = np.zeros(
-        (len(path), *labels.shape), dtype=np.float64 if kind == "regression" else np.int64
-    )
+    numbers = metric in RANKING or kind == "regression"
+    shape = (len(labels), num_outputs) if metric in RANKING else labels.shape
+    predicted = np.zeros((len(path), *shape), dtype=np.float64 if numbers else np.int64)
     unconverged = 0
     for fold in range(int(fold_of.max()) + 1):
         held = fold_of == fold
@@ -144,7 +144,7 @@ def _cross_validate(
         solutions = solve(standardise(vectors[~held], mean, scale), labels[~held], path, True)
         held_vectors = standardise(vectors[held], mean, scale)
         for row, solution in zip(predicted, solutions, strict=True):
-            row[held] = predictions_from(kind, solution.decision(held_vectors))
+            row[held] = scorable_from(metric, kind, solution.decision(held_vectors))
             unconverged += solution.unconverged
     return {
         strength: score(metric, row, labels, num_outputs)

@@ -10,18 +10,15 @@ import numpy as np
 from prefixbank.choices import Kind, Metric
 from prefixbank.core.probe.solution import Solution, predictions_from, standardise
 from prefixbank.core.stats.bootstrap import bootstrap_interval
-from prefixbank.core.stats.metrics import all_metrics, check_metric, score
+from prefixbank.core.stats.metrics import all_metrics, check_metric, scorable, score
 from prefixbank.errors import DataError
 
 
-class Predictor(Protocol):
-    """Anything that turns vectors into predictions."""
+class Decider(Protocol):
+    """Anything that turns vectors into decision values."""
 
-    def predict(self, vectors: np.ndarray) -> np.ndarray:
-        """Return predictions for vectors [N, F].
-
-        They are classes int64 [N], labels uint8 [N, C] or values float64 [N].
-        """
+    def decision(self, vectors: np.ndarray) -> np.ndarray:
+        """Return the logits (for regression: the values) of vectors [N, F], float64 [N, C]."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,6 +100,7 @@ def evaluate_predictions(
     labels: np.ndarray,
     num_outputs: int,
     *,
+    probabilities: np.ndarray | None,
     metric: Metric,
     bootstrap_samples: int,
     seed: int,
@@ -114,6 +112,7 @@ def evaluate_predictions(
         predictions: as `ProbeModel.predict` returns them.
         labels: the truth, as in `fit_probe`.
         num_outputs: C, 1 for regression.
+        probabilities: of the classes or labels, float64 [N, C]; None for a regression.
         metric: the score that gets the interval.
         bootstrap_samples: resamples behind the interval.
         seed: of the resamples.
@@ -123,14 +122,15 @@ def evaluate_predictions(
         DataError: as `metrics.score`.
     """
     check_metric(kind, metric)
+    scored = scorable(metric, predictions, probabilities)
     low, high = bootstrap_interval(
-        metric, predictions, labels, num_outputs, bootstrap_samples=bootstrap_samples, seed=seed
+        metric, scored, labels, num_outputs, bootstrap_samples=bootstrap_samples, seed=seed
     )
     return Evaluation(
-        score=score(metric, predictions, labels, num_outputs),
+        score=score(metric, scored, labels, num_outputs),
         low=low,
         high=high,
-        metrics=all_metrics(kind, predictions, labels, num_outputs),
+        metrics=all_metrics(kind, predictions, probabilities, labels, num_outputs),
         n=len(labels),
     )
 

@@ -14,23 +14,24 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from prefixbank.choices import Kind
-from prefixbank.core.probe.model import Predictor
+from prefixbank.core.probe.model import Decider
 from prefixbank.core.probe.rows import assign_folds
 from prefixbank.errors import DataError
 
-P = TypeVar("P", bound=Predictor)
+P = TypeVar("P", bound=Decider)
 
 
-def nested_predictions(
+def nested_decisions(
     vectors: np.ndarray,
     labels: np.ndarray,
     fit: Callable[[np.ndarray, np.ndarray], P],
     *,
     kind: Kind,
+    num_outputs: int,
     outer_folds: int,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray, list[P]]:
-    """Predict every row by a probe that was fitted on the other outer folds only.
+    """Return decision values of every row by a probe that was fitted on the other folds only.
 
     The probe's strength was chosen on these folds, too.
 
@@ -39,11 +40,13 @@ def nested_predictions(
         labels: [N] or [N, C], as in `fit_probe`.
         fit: chooses and fits a probe on some rows; called once for each outer fold.
         kind: kind of the task.
+        num_outputs: C; 1 for regression.
         outer_folds: number of outer folds, if there are rows enough, see `assign_folds`.
         seed: of the assignment of rows to outer folds.
 
     Returns:
-        Predictions [N] or [N, C], the outer fold int64 [N] of each row, and the probe of each fold.
+        Logits or values, float64 [N, C], the outer fold int64 [N] of each row, and the probe of
+        each fold.
 
     Raises:
         DataError: there are not two rows of one class (for other kinds: two rows), so that none can
@@ -53,14 +56,11 @@ def nested_predictions(
     if not fold_of.any():
         what = f"nested cross-validation of {len(labels)} rows"
         raise DataError(what, expected="two rows or more of one class", fix="probe.protocol=split")
-    predicted = np.zeros(
-        labels.shape,
-        dtype={"classification": np.int64, "multilabel": np.uint8, "regression": np.float64}[kind],
-    )
+    decided = np.zeros((len(labels), num_outputs))
     probes = []
     with threadpool_limits(1):
         for fold in range(int(fold_of.max()) + 1):
             held = fold_of == fold
             probes.append(fit(vectors[~held], labels[~held]))
-            predicted[held] = probes[-1].predict(vectors[held])
-    return predicted, fold_of, probes
+            decided[held] = probes[-1].decision(vectors[held])
+    return decided, fold_of, probes

@@ -9,7 +9,8 @@ from typing import assert_never
 import numpy as np
 from scipy.special import expit, softmax
 
-from prefixbank.choices import Kind
+from prefixbank.choices import Kind, Metric
+from prefixbank.core.stats.metrics import RANKING
 from prefixbank.errors import UsageError
 
 ABSENT_CLASS_LOGIT = -1e30
@@ -74,6 +75,13 @@ def probabilities_from(kind: Kind, decision: np.ndarray) -> np.ndarray:
                 fix="predict(vectors)",
             )
     assert_never(kind)
+
+
+def scorable_from(metric: Metric, kind: Kind, decision: np.ndarray) -> np.ndarray:
+    """Turn decision values into what a metric scores: probabilities, or predictions."""
+    if metric in RANKING:
+        return probabilities_from(kind, decision)
+    return predictions_from(kind, decision)
 
 
 def mean_and_scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

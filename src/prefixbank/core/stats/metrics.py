@@ -13,35 +13,53 @@ Nothing warns.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import assert_never, get_args
 
 import numpy as np
 
-from prefixbank.choices import ClassMetric, Kind, Metric
+from prefixbank.choices import ClassMetric, Kind, Metric, RankingMetric
+from prefixbank.core.stats.probabilities import probability_metrics
+from prefixbank.core.stats.ranking import ranking_scores
 from prefixbank.errors import DataError, UsageError, did_you_mean
 
 METRICS_OF: dict[Kind, tuple[Metric, ...]] = {
-    "classification": ("accuracy", "macro_f1", "f1", "matthews", "macro_recall"),
-    "multilabel": ("accuracy", "macro_f1", "f1"),
+    "classification": (
+        "accuracy",
+        "macro_f1",
+        "micro_f1",
+        "f1",
+        "matthews",
+        "macro_recall",
+        "average_precision",
+        "roc_auc",
+    ),
+    "multilabel": ("accuracy", "macro_f1", "micro_f1", "f1", "average_precision", "roc_auc"),
     "regression": ("pearson", "spearman", "r2"),
 }
-"""The metrics that are defined for each kind of task."""
+"""The metrics that are defined for each kind of task. Of all a larger value is better."""
+
+RANKING: tuple[RankingMetric, ...] = get_args(RankingMetric)
+"""Metrics that score probabilities, in place of predictions."""
 
 
 def score(metric: Metric, predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> float:
     """Score predictions against labels.
 
     With one-dimensional labels, `macro_f1` and `macro_recall` average over the classes that occur
-    in labels or predictions, and `f1` is the F1 of class 1. With two-dimensional (multilabel)
-    labels, `accuracy` is the share of rows that are right in every column, `macro_f1` averages over
-    all columns, and `f1` pools the columns (micro). `spearman` gives ties their average rank. A
-    correlation is 0.0 if either side is constant. `r2` of constant labels is 1.0 for exact
-    predictions, else 0.0.
+    in labels or predictions, `micro_f1` pools all classes, which makes it the accuracy, and `f1` is
+    the F1 of class 1. With two-dimensional (multilabel) labels, `accuracy` is the share of rows
+    that are right in every column, `macro_f1` averages over all columns, and `micro_f1` and `f1`
+    pool them. `average_precision` and `roc_auc` are those of class 1 of two classes, else the mean
+    over classes, each against the rest, or over labels; see `ranking_scores`.
+
+    `spearman` gives ties their average rank. A correlation is 0.0 if either side is constant. `r2`
+    of constant labels is 1.0 for exact predictions, else 0.0.
 
     Args:
         metric: the metric to compute.
-        predictions: int [N] classes, uint8 [N, C] (multilabel) or float [N] (regression).
-        labels: the truth, like predictions.
+        predictions: int [N] classes, uint8 [N, C] (multilabel) or float [N] (regression); for a
+            metric of `RANKING` probabilities, float [N, C].
+        labels: the truth, int [N], uint8 [N, C] or float [N].
         num_classes: C; ignored for regression.
 
     Raises:
@@ -62,15 +80,29 @@ def score(metric: Metric, predictions: np.ndarray, labels: np.ndarray, num_class
 
 
 def all_metrics(
-    kind: Kind, predictions: np.ndarray, labels: np.ndarray, num_classes: int
+    kind: Kind,
+    predictions: np.ndarray,
+    probabilities: np.ndarray | None,
+    labels: np.ndarray,
+    num_classes: int,
 ) -> dict[str, float]:
-    """Return every metric that fits the kind, by name; F1 of class 1 only for two classes."""
-    names = [
-        name
+    """Return every metric that fits the kind, by name; F1 of class 1 only for two classes.
+
+    Probabilities, None for a regression, add the figures of `probability_metrics`.
+    """
+    scores: dict[str, float] = {
+        name: score(name, scorable(name, predictions, probabilities), labels, num_classes)
         for name in METRICS_OF[kind]
         if kind != "classification" or name != "f1" or num_classes == 2
-    ]
-    return {name: score(name, predictions, labels, num_classes) for name in names}
+    }
+    return scores if probabilities is None else scores | probability_metrics(probabilities, labels)
+
+
+def scorable(
+    metric: Metric, predictions: np.ndarray, probabilities: np.ndarray | None
+) -> np.ndarray:
+    """Return what a metric scores: probabilities for a metric of `RANKING`, else predictions."""
+    return predictions if metric not in RANKING or probabilities is None else probabilities
 
 
 def check_metric(kind: Kind, metric: Metric) -> None:
@@ -142,8 +174,11 @@ def check_scorable(
     check_metric(kind, metric)
     check_values(kind, labels, num_classes, name="labels")
     for values in predictions:
-        check_values(kind, values, num_classes, name="predictions")
-        if values.shape != labels.shape:
+        if metric in RANKING:
+            _check_probabilities(values, num_classes)
+        else:
+            check_values(kind, values, num_classes, name="predictions")
+        if len(values) != len(labels):
             what = f"{len(values)} predictions for {len(labels)} labels"
             raise DataError(
                 what,
@@ -158,15 +193,28 @@ def check_scorable(
         )
 
 
+def _check_probabilities(values: np.ndarray, num_classes: int) -> None:
+    """Raise DataError unless values are numbers that rank rows, float [N, C]."""
+    if values.ndim != 2 or values.shape[1] != num_classes or not np.isfinite(values).all():
+        raise DataError(
+            f"probabilities of shape {list(values.shape)} for {num_classes} classes",
+            expected=f"finite numbers, shape [N, {num_classes}]",
+            fix="score the probabilities of all classes",
+        )
+
+
 def merge_rows(
     metric: Metric, predictions: tuple[np.ndarray, ...], labels: np.ndarray, num_classes: int
 ) -> MergedRows:
-    """Merge equal rows of class labels; other rows are not merged, and become float64."""
-    if labels.ndim == 2 or metric in METRICS_OF["regression"]:
+    """Merge equal rows of class labels; other rows are not merged, and become float64.
+
+    Classes that probabilities are scored against stay whole numbers.
+    """
+    if labels.ndim == 2 or metric in (*RANKING, *METRICS_OF["regression"]):
         return MergedRows(
             counts=np.ones(len(labels), dtype=np.int64),
             predictions=tuple(values.astype(np.float64) for values in predictions),
-            labels=labels.astype(np.float64),
+            labels=labels if metric in RANKING else labels.astype(np.float64),
         )
     code: np.ndarray = labels.astype(np.int64)
     for values in predictions:
@@ -197,7 +245,12 @@ def weighted_score(
             )
         case "r2":
             return _determination(weights, predictions, labels)
-        case "accuracy" | "macro_f1" | "f1" | "matthews" | "macro_recall":
+        case "average_precision" | "roc_auc":
+            of_two = labels.ndim == 1 and num_classes == 2
+            columns = slice(1, 2) if of_two else slice(None)
+            actual = _indicators(labels, num_classes)
+            return ranking_scores(metric, weights, predictions[:, columns], actual[:, columns])
+        case "accuracy" | "macro_f1" | "micro_f1" | "f1" | "matthews" | "macro_recall":
             return _class_score(
                 metric,
                 weights,
@@ -225,8 +278,8 @@ def _class_score(
             return _ratio(_ratio(2 * hits, claims + support).sum(axis=1), occurs.sum(axis=1))
         case "macro_recall":
             return _ratio(_ratio(hits, support).sum(axis=1), occurs.sum(axis=1))
-        case "f1":
-            columns = slice(None) if multilabel else slice(1, 2)
+        case "micro_f1" | "f1":
+            columns = slice(None) if multilabel or metric == "micro_f1" else slice(1, 2)
             return _ratio(
                 2 * hits[:, columns].sum(axis=1), (claims + support)[:, columns].sum(axis=1)
             )

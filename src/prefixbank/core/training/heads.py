@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prefixbank.choices import Kind
+from prefixbank.choices import Kind, Metric
+from prefixbank.core.probe.solution import probabilities_from
+from prefixbank.core.stats.metrics import RANKING
 
 
 def new_head(inputs: int, outputs: int, seed: int) -> nn.Linear:
@@ -35,6 +37,13 @@ def loss_of(kind: Kind, outputs: Tensor, labels: Tensor) -> Tensor:
         case "regression":
             return functional.mse_loss(outputs.squeeze(-1).float(), labels)
     assert_never(kind)
+
+
+def scorable_of(metric: Metric, kind: Kind, outputs: Tensor) -> np.ndarray:
+    """Turn outputs [N, C] into what a metric scores: probabilities [N, C], or predictions."""
+    if metric in RANKING:
+        return probabilities_from(kind, outputs.double().numpy())
+    return predictions_of(kind, outputs)
 
 
 def predictions_of(kind: Kind, outputs: Tensor) -> np.ndarray:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from prefixbank.core.shapes import Batch
 from prefixbank.core.stats.metrics import score
-from prefixbank.core.training.heads import loss_of, predictions_of
+from prefixbank.core.training.heads import loss_of, scorable_of
 from prefixbank.core.training.optimizers import new_optimizer, restore, state_of
 from prefixbank.core.training.precision import MixedPrecision
 from prefixbank.core.training.schedule import early_step, rate_factor
@@ -294,7 +294,8 @@ class Training:
                     f"a validation output is {largest} after step {self.progress.step} "
                     f"(epoch {self.progress.epoch})",
                 )
-                predictions.append(_in_label_units(predictions_of(task.kind, outputs), task))
+                scored = scorable_of(task.metric, task.kind, outputs)
+                predictions.append(_in_label_units(scored, task))
                 # Only batches that are embedded have no labels.
                 labels.append(batch.labels.numpy())  # type: ignore[union-attr]
         return score(

@@ -28,8 +28,9 @@ from prefixbank.core.layout import side_by_side
 from prefixbank.core.probe.choice import Candidate, ChosenProbe, candidates_in, fit_best
 from prefixbank.core.probe.fit import fit_probe
 from prefixbank.core.probe.model import Evaluation, check_vectors, evaluate_predictions
-from prefixbank.core.probe.nested import nested_predictions
+from prefixbank.core.probe.nested import nested_decisions
 from prefixbank.core.probe.rows import sample_shots
+from prefixbank.core.probe.solution import predictions_from, probabilities_from, scorable_from
 from prefixbank.core.stats.metrics import score
 from prefixbank.data.tasks.task import SPLITS, Examples, Task
 from prefixbank.errors import UsageError
@@ -48,7 +49,7 @@ class Scored:
     Args:
         facts: its part of probe.json.
         probes: one, one for each draw, or one for each outer fold.
-        arrays: labels and predictions of the scored rows.
+        arrays: labels, predictions and probabilities of the scored rows.
     """
 
     facts: dict[str, Any]
@@ -66,8 +67,8 @@ def probe(
 ) -> None:
     """Write `probe.json`, `probe.safetensors` and `predictions.safetensors`.
 
-    They hold the scores, the models, and predictions on held-out rows with their labels. Names of
-    arrays begin with the number of the draw or, for models, of the outer fold.
+    They hold the scores, the models, and predictions on held-out rows with their probabilities and
+    labels. Names of arrays begin with the number of the draw or, for models, of the outer fold.
     """
     vectors = {split: _side_by_side(embeddings, split) for split in splits_of(config)}
     for split, of_split in vectors.items():
@@ -144,10 +145,10 @@ def _on_one_split(
         _fit_draw(vectors["train"], task, config, draw, fit)
         for draw in range(config.few_shot_samples if config.shots else 1)
     ]
-    predictions = [one.predict(vectors[config.score_on]) for one in probes]
-    tests = [_evaluate(predicted, labels, task, config) for predicted in predictions]
+    answers = [_answers(one.decision(vectors[config.score_on]), task) for one in probes]
+    tests = [_evaluate(one, labels, task, config) for one in answers]
     validations = [
-        _score(one.predict(vectors["validation"]), task.validation, task) for one in probes
+        _score(one.decision(vectors["validation"]), task.validation, task) for one in probes
     ]
     facts = {
         "split": config.score_on,
@@ -157,33 +158,36 @@ def _on_one_split(
         "test": _joint(tests, config),
         "validation": float(np.mean(validations)),
     }
-    arrays = {
-        "labels": labels,
-        **{f"{draw}.predictions": array for draw, array in enumerate(predictions)},
+    named = {
+        f"{draw}.{name}": array for draw, one in enumerate(answers) for name, array in one.items()
     }
-    return Scored(facts=facts, probes=probes, arrays=arrays)
+    return Scored(facts=facts, probes=probes, arrays={"labels": labels, **named})
 
 
 def _nested(vectors: Mapping[str, np.ndarray], task: Task, config: ProbeConfig, fit: Fit) -> Scored:
     """Predict each row of the three splits with a probe fitted on the other outer folds."""
     everything = np.concatenate([vectors[split] for split in SPLITS])
     labels = np.concatenate([task.split(split).labels for split in SPLITS])
-    predictions, fold_of, probes = nested_predictions(
-        everything, labels, fit, kind=task.kind, outer_folds=config.outer_folds, seed=config.seed
+    decision, fold_of, probes = nested_decisions(
+        everything,
+        labels,
+        fit,
+        kind=task.kind,
+        num_outputs=task.num_outputs,
+        outer_folds=config.outer_folds,
+        seed=config.seed,
     )
+    answers = _answers(decision, task)
     facts = {
         "split": "cross-validated",
         "outer_folds": len(probes),
         "train_rows": len(labels) - int(np.bincount(fold_of).max()),
         "draws": 1,
-        "test": {**asdict(_evaluate(predictions, labels, task, config)), "interval": "all rows"},
+        "test": {**asdict(_evaluate(answers, labels, task, config)), "interval": "all rows"},
         "validation": None,
     }
-    return Scored(
-        facts=facts,
-        probes=probes,
-        arrays={"labels": labels, "0.predictions": predictions, "folds": fold_of},
-    )
+    named = {f"0.{name}": array for name, array in answers.items()}
+    return Scored(facts=facts, probes=probes, arrays={"labels": labels, "folds": fold_of, **named})
 
 
 def _fit_draw(
@@ -213,22 +217,32 @@ def _fit_draw(
     return fit(vectors, labels)
 
 
+def _answers(decision: np.ndarray, task: Task) -> dict[str, np.ndarray]:
+    """Return `predictions`, and `probabilities` unless the task is a regression."""
+    predictions = {"predictions": predictions_from(task.kind, decision)}
+    if task.kind == "regression":
+        return predictions
+    return predictions | {"probabilities": probabilities_from(task.kind, decision)}
+
+
 def _evaluate(
-    predictions: np.ndarray, labels: np.ndarray, task: Task, config: ProbeConfig
+    answers: Mapping[str, np.ndarray], labels: np.ndarray, task: Task, config: ProbeConfig
 ) -> Evaluation:
     return evaluate_predictions(
         task.kind,
-        predictions,
+        answers["predictions"],
         labels,
         task.num_outputs,
+        probabilities=answers.get("probabilities"),
         metric=task.metric,
         bootstrap_samples=config.bootstrap_samples,
         seed=config.seed,
     )
 
 
-def _score(predictions: np.ndarray, rows: Examples, task: Task) -> float:
-    return score(task.metric, predictions, np.asarray(rows.labels), task.num_outputs)
+def _score(decision: np.ndarray, rows: Examples, task: Task) -> float:
+    scored = scorable_from(task.metric, task.kind, decision)
+    return score(task.metric, scored, np.asarray(rows.labels), task.num_outputs)
 
 
 def _rows(task: Task, config: ProbeConfig) -> int:
@@ -286,7 +300,7 @@ def _describe(probe: ChosenProbe, validation: np.ndarray | None, task: Task) -> 
             "cv_score": model.cv_score,
             "validation": None
             if validation is None
-            else _score(probe.predict_with(index, validation), task.validation, task),
+            else _score(probe.decision_with(index, validation), task.validation, task),
             "unconverged_fits": model.unconverged_fits,
         }
         for index, (candidate, model) in enumerate(zip(probe.candidates, probe.models, strict=True))

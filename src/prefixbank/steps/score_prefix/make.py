@@ -19,6 +19,7 @@ from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
 from prefixbank.core.pairs import side_by_side
 from prefixbank.core.probe.model import evaluate_predictions
+from prefixbank.core.probe.solution import probabilities_from
 from prefixbank.core.training.heads import predictions_of
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.files import EncoderFiles
@@ -41,7 +42,8 @@ def score_prefix(
 ) -> None:
     """Write `score.json` and `predictions.safetensors`.
 
-    They hold the score with a 95 % bootstrap interval over rows, and predictions with labels.
+    They hold the score with a 95 % bootstrap interval over rows, and predictions and probabilities
+    with labels.
     The prefix is used as in training, alone and with weight 1. Its head, a linear layer on the
     pooled vector, predicts in the units of the labels. Pairs are read as in training, too.
     """
@@ -56,13 +58,20 @@ def score_prefix(
         else _read(session, bank, files, texts, embed)
     )
     head = read_tensors(trained, "head.safetensors")
-    predictions = predictions_of(task.kind, vectors @ head["weight"].T + head["bias"])
+    outputs = vectors @ head["weight"].T + head["bias"]
+    predictions = predictions_of(task.kind, outputs)
+    probabilities = (
+        None
+        if task.kind == "regression"
+        else probabilities_from(task.kind, outputs.double().numpy())
+    )
     labels = np.asarray(task.split(split).labels)
     evaluation = evaluate_predictions(
         task.kind,
         predictions,
         labels,
         task.num_outputs,
+        probabilities=probabilities,
         metric=task.metric,
         bootstrap_samples=bootstrap_samples,
         seed=recipe["seed"],
@@ -76,9 +85,11 @@ def score_prefix(
             **asdict(evaluation),
         },
     )
+    arrays = {"labels": labels, "predictions": predictions}
+    if probabilities is not None:
+        arrays["probabilities"] = probabilities
     write_tensors(
-        out / PREDICTIONS,
-        {"predictions": torch.from_numpy(predictions), "labels": torch.from_numpy(labels)},
+        out / PREDICTIONS, {name: torch.from_numpy(array) for name, array in arrays.items()}
     )
 
 

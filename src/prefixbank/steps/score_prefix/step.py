@@ -17,7 +17,8 @@ from prefixbank.store.key import JSON, document
 from prefixbank.store.reasons import named
 
 STEP = "score-prefix"
-VERSION = 1  # 1: first
+# 1: first; 2: probabilities and more metrics.
+VERSION = 2
 
 
 def unit(
