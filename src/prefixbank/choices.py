@@ -59,6 +59,8 @@ ProbeLayers = Literal["joined", "last", "best"]
 ProbePositions = Literal["joined", "best"]
 AllBlocks = Literal["all"]
 ClassWeight = Literal["none", "balanced"]
+CalibrationMethod = Literal["none", "temperature", "isotonic"]
+ThresholdRule = Literal["default", "f1", "precision"]
 ScoredSplit = Literal["test", "validation"]
 
 # Prompt transfer.

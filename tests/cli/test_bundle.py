@@ -59,6 +59,19 @@ def test_imported_bank_and_probes_have_their_keys_and_predict_alike(cli, bundle,
     assert predicted(cli, "theirs", other, lines, "heads=[tone,mood]") == here
 
 
+def test_calibrated_probe_of_a_bundle_predicts_alike(cli, lines, tmp_path):
+    gamma = ("task=folder", f"task.path={cli.tasks / 'gamma'}")
+    given = ("probe.calibration=isotonic", "probe.threshold=f1", "max_length_tokens=4")
+    cli.done("probe", "bank=demo", *gamma, *QUICK, *given, "name=tone")
+    out, other = tmp_path / "bundle", tmp_path / "other"
+    cli.done("export", "bank=demo", "heads=[tone]", f"--out={out}")
+    here = predicted(cli, "demo", cli.store, lines, "heads=[tone]")
+    assert predicted(cli, out, other, lines) == here
+    cli.done("import", f"path={out}", "name=theirs", f"--store={other}")
+    assert predicted(cli, "theirs", other, lines, "heads=[tone]") == here
+    assert "isotonic calibration, thresholds by f1" in (out / "README.md").read_text("utf-8")
+
+
 def test_imported_bank_is_not_stale_beside_prefixes_of_the_same_name(cli, bundle, lines, tmp_path):
     other = tmp_path / "other"
     cli.done("import", f"path={bundle}", f"--store={other}")

@@ -137,6 +137,46 @@ def test_python_predicts_what_the_command_does(cli, texts, sets, numbers):
     }
 
 
+@pytest.mark.parametrize("method", ["temperature", "isotonic"])
+def test_predictions_are_calibrated_and_cut_as_the_probe_was_scored(cli, texts, sets, method):
+    wanted, path = texts
+    given = (f"probe.calibration={method}", "probe.threshold=f1", "max_length_tokens=4")
+    tested = Path(probe(cli, "tone", *gamma(cli), *given).result["path"])
+    probe(cli, "sets", *sets, *given)
+    ran = predict(cli, "tone,sets", f"corpus.path={path}", "predict.classes=true")
+    found = columns_of(ran)
+    scored = load_file(tested / "predictions.safetensors")
+    assert found["tone"] == [("no", "yes")[index] for index in scored["0.predictions"]]
+    assert np.allclose(found["tone:yes"], scored["0.probabilities"][:, 1])
+    assert found["tone.probability"] == [
+        found[f"tone:{label}"][row] for row, label in enumerate(found["tone"])
+    ]
+    facts = json.loads((Path(ran.result["path"]) / "predictions.json").read_text(encoding="utf-8"))
+    detail = json.loads((tested / "probe.json").read_text(encoding="utf-8"))["fits"][0]
+    assert facts["heads"][0]["calibration"] == method
+    assert facts["heads"][0]["thresholds"] == detail["thresholds"]
+    for row, labels in enumerate(found["sets"]):
+        assert sorted(labels) == [
+            label
+            for label, least in facts["heads"][1]["thresholds"].items()
+            if found[f"sets:{label}"][row] >= least
+        ]
+    recipe = pb.EmbedRecipe(max_length_tokens=4)
+    bank, loaded = pb.load_bank("demo", recipe=recipe), pb.load_probe("tone")
+    vectors = bank.embed(wanted)
+    assert np.allclose(loaded.probabilities(vectors)[:, 1], found["tone:yes"])
+    assert [loaded.labels[index] for index in loaded.predict(vectors)] == found["tone"]
+    assert bank.predict(wanted, heads=["tone"])["tone"].labels == found["tone"]
+
+
+def test_metadata_of_other_probes_say_nothing_of_calibration(cli, texts):
+    _, path = texts
+    probe(cli, "tone", *gamma(cli))
+    ran = predict(cli, "tone", f"corpus.path={path}")
+    facts = json.loads((Path(ran.result["path"]) / "predictions.json").read_text(encoding="utf-8"))
+    assert facts["heads"][0].keys() == {"name", "kind", "labels", "abstained"}
+
+
 def test_improbable_class_is_left_empty_and_counted(cli, texts):
     wanted, path = texts
     probe(cli, "tone", *gamma(cli))

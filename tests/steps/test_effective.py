@@ -49,6 +49,7 @@ OTHERS = {
     "summary": "concat",
     "norm": "layer",
     "plain": False,
+    "precision": 0.5,
 }
 """Values, other than the default, of settings that are words."""
 IDLE_BESIDE: dict[str, dict[str, Any]] = {

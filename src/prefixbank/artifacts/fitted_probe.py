@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +10,15 @@ from safetensors.numpy import load_file
 
 from prefixbank.artifacts.embeddings import layout_in
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.artifacts.probe import PROBE, TENSORS, refuse_unusable
+from prefixbank.artifacts.probe import PROBE, RULE, TENSORS, refuse_unusable
 from prefixbank.choices import Kind, Metric
 from prefixbank.core.layout import Layout
 from prefixbank.core.probe.choice import Candidate
+from prefixbank.core.probe.decision import DecisionRule, rule_from
 from prefixbank.core.probe.model import ProbeModel
-from prefixbank.core.probe.solution import predictions_from, probabilities_from
+from prefixbank.core.probe.thresholds import NEVER
 from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,6 +33,7 @@ class FittedProbe:
         layout: of the vectors [N, F] that it was fitted on.
         reads: the segments of them that it reads.
         model: the weights.
+        rule: how the logits of the model become probabilities and predictions.
     """
 
     task: str
@@ -39,6 +43,7 @@ class FittedProbe:
     layout: Layout
     reads: Candidate
     model: ProbeModel
+    rule: DecisionRule
 
     def __repr__(self) -> str:
         """Return the task and its labels."""
@@ -55,16 +60,18 @@ class FittedProbe:
         Raises:
             DataError: vectors of another size.
         """
-        return predictions_from(self.kind, self.decision(vectors))
+        return self.rule.predictions(self.decision(vectors))
 
     def probabilities(self, vectors: np.ndarray) -> np.ndarray:
         """Return the probability of each class, or of each label alone, float64 [N, C].
+
+        They are calibrated if the probe is.
 
         Raises:
             DataError: vectors of another size.
             UsageError: a regression has none.
         """
-        return probabilities_from(self.kind, self.decision(vectors))
+        return self.rule.probabilities(self.decision(vectors))
 
     def decision(self, vectors: np.ndarray, layout: Layout | None = None) -> np.ndarray:
         """Return logits, or values of a regression, float64 [N, C].
@@ -92,12 +99,13 @@ def read_probe(entry: Entry, name: str) -> FittedProbe:
     refuse_unusable(result, name)
     fit, arrays = result["fits"][0], load_file(entry.file(TENSORS))
     named = {one.removeprefix("0."): array for one, array in arrays.items()}
+    of_rule = {one.removeprefix(RULE): array for one, array in named.items() if RULE in one}
     model = ProbeModel(
         kind=result["kind"],
         strength=fit["strength"],
         cv_scores=fit["cv_scores"],
         unconverged_fits=fit["unconverged_fits"],
-        **named,
+        **{one: array for one, array in named.items() if RULE not in one},
     )
     return FittedProbe(
         task=entry.info["task"],
@@ -107,4 +115,25 @@ def read_probe(entry: Entry, name: str) -> FittedProbe:
         layout=layout_in(result["layout"]),
         reads=Candidate(**{axis: tuple(values) for axis, values in fit["reads"].items()}),
         model=model,
+        rule=rule_from(result["kind"], of_rule),
     )
+
+
+def describe_rule(rule: DecisionRule, labels: Sequence[str]) -> JSON:
+    """Return how a head decides, for JSON: nothing but what differs from the default.
+
+    Args:
+        rule: of the head.
+        labels: names of its classes or labels.
+    """
+    described: JSON = {}
+    if rule.calibration is not None:
+        described["calibration"] = rule.calibration_method
+    if rule.thresholds is not None:
+        described["thresholds"] = {
+            label: None if threshold == NEVER else float(threshold)
+            for label, threshold in zip(
+                labels[-len(rule.thresholds) :], rule.thresholds, strict=True
+            )
+        }
+    return described

@@ -7,6 +7,9 @@ from prefixbank.store.key import JSON
 
 PROBE, TENSORS = "probe.json", "probe.safetensors"
 
+RULE = "rule."
+"""What the names of the arrays of calibration and thresholds begin with."""
+
 
 def refuse_unusable(result: JSON, name: str) -> None:
     """Raise UsageError unless `probe.json` describes one model and the vectors that it reads.
@@ -46,6 +49,19 @@ def choice_in(result: JSON) -> str:
         for axis, word in axes.items()
         if len({tuple(one[axis]) for one in fit["candidates"]}) > 1
     )
+
+
+def decision_in(result: JSON) -> str:
+    """Return in words how the probe was calibrated and its thresholds were chosen.
+
+    Empty if neither was done.
+
+    Args:
+        result: the content of `probe.json`.
+    """
+    calibration, threshold = result.get("calibration", "none"), result.get("threshold", "default")
+    said = [f"{calibration} calibration"] if calibration != "none" else []
+    return ", ".join(said + ([f"thresholds by {threshold}"] if threshold != "default" else []))
 
 
 def _written(values: list[str | int]) -> str:

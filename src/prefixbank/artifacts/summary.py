@@ -111,6 +111,7 @@ def _probe(entry: Entry) -> dict[str, Any]:
         "interval_over": test["interval"],
     }
     others = {name: value for name, value in test["metrics"].items() if name != result["metric"]}
+    others |= {name: value for name, value in test.items() if name.startswith("uncalibrated_")}
     bank = entry.info["bank"][:8] if entry.info["bank"] else "none"
     size = {
         "validation": result["validation"],

@@ -26,6 +26,7 @@ from prefixbank.choices import (
     AllBlocks,
     BankRule,
     BinaryThreshold,
+    CalibrationMethod,
     ClassWeight,
     EncoderLoader,
     FileFormatSetting,
@@ -57,6 +58,7 @@ from prefixbank.choices import (
     Summary,
     TaskLoader,
     TextStatesMode,
+    ThresholdRule,
     VectorType,
 )
 from prefixbank.errors import UsageError, raise_faults
@@ -438,6 +440,18 @@ class ProbeConfig:
     """`balanced`: the loss of a row is weighted by n / (C * n_c), with n train rows, C classes and
     n_c rows of its class, as in scikit-learn. Each label of a multilabel task has its own weights
     with `model=linear`; with `model=mlp`, whose labels share a layer, a row has their product."""
+    calibration: CalibrationMethod = "none"
+    """Make probabilities come true as often as they say, on validation rows. `temperature`: logits
+    are divided by one number, in a multilabel task by one for each label. `isotonic`: the
+    probability of each class or label is mapped by a function that never falls, which needs some
+    hundred rows."""
+    threshold: ThresholdRule = "default"
+    """How probable a label of a multilabel task, or the second class of two, has to be to be
+    predicted. `default`: more than 0.5. `f1`: the threshold with the largest F1 on validation rows.
+    `precision`: the lowest one with at least the precision of `probe.precision` there; a label that
+    never has it is never predicted."""
+    precision: Annotated[float, Gt(0), Le(1)] = only_with(0.9, threshold="precision")
+    """Wanted precision of `threshold=precision`."""
     protocol: ProbeProtocol = "split"
     """`split`: fit on train, score once on test. `nested_cv`: outer folds over the rows of all
     three splits, for tasks without a test split of their own. Each row is predicted by a probe that

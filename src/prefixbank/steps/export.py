@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefixbank.artifacts.bundle import BANK, BUNDLE, CARD, FORMAT, Bundle
 from prefixbank.artifacts.json_files import read_json, write_json
-from prefixbank.artifacts.probe import PROBE
+from prefixbank.artifacts.probe import PROBE, decision_in
 from prefixbank.artifacts.source_head import all_block_names
 from prefixbank.config.schema import EncoderConfig
 from prefixbank.errors import UsageError
@@ -196,6 +196,7 @@ def _row(head: Head) -> str:
     result = read_json(head.entry, PROBE)
     test, read = result["test"], result["vectors"][0]["config"]
     score = f"{result['metric']} {test['score']:.3f} [{test['low']:.3f}, {test['high']:.3f}]"
+    score = ", ".join(filter(None, (score, decision_in(result))))
     labels = ", ".join(result["labels"]) or "a number"
     return (
         f"| {head.name} | {head.entry.info['task']} | {labels} | {score} | {test['n']} | "

@@ -59,7 +59,9 @@ def study_facts(graph: Graph) -> Facts:
         )
         protocol += [f"Vectors: {_describe_vectors(graph)}.", *_describe_pairs(graph)]
         fitted = f"strength by {config.probe.folds}-fold cross-validation on train"
-        protocol.append(f"Probe: {config.probe.model}, {fitted}; {_describe_score(config.probe)}.")
+        decided = _describe_decision(config.probe)
+        scored = _describe_score(config.probe)
+        protocol.append(f"Probe: {config.probe.model}{decided}, {fitted}; {scored}.")
     return Facts(
         experiment=experiment.name,
         encoder=graph.files.label,
@@ -100,6 +102,19 @@ def _training(recipe: PrefixRecipe) -> str:
         f"{readouts}{prefix.length} slots, {_epochs(optim.epochs)}, batches of "
         f"{optim.batch_size}, learning rate {optim.lr:g}{apart}"
     )
+
+
+def _describe_decision(probe: ProbeConfig) -> str:
+    """Describe class weights, calibration and thresholds; empty without any."""
+    said = ""
+    if probe.class_weight == "balanced":
+        said += ", balanced class weights"
+    if probe.calibration != "none":
+        said += f", {probe.calibration} calibration on validation"
+    if probe.threshold != "default":
+        wanted = f" of {probe.precision:g}" if probe.threshold == "precision" else ""
+        said += f", thresholds by {probe.threshold}{wanted} on validation"
+    return said
 
 
 def _describe_score(probe: ProbeConfig) -> str:

@@ -13,6 +13,7 @@ import pytest
 from prefixbank.artifacts.predictions import printed_lines, write_rows
 from prefixbank.choices import Kind
 from prefixbank.core.layout import Layout
+from prefixbank.core.probe.decision import DecisionRule
 from prefixbank.steps.predict.loaded_head import LoadedHead, Predictions, predictions_of
 from prefixbank.steps.predict.make import columns_of
 
@@ -20,12 +21,19 @@ DECISION = np.array([[2.0, 0.0, -1.0], [0.1, 0.2, 0.0], [-3.0, -2.0, -2.5]])
 NAMES = ("red", "green", "blue")
 
 
-def said(kind: Kind, abstain_below: float = 0.0, decision: np.ndarray = DECISION) -> Predictions:
+def said(
+    kind: Kind,
+    abstain_below: float = 0.0,
+    decision: np.ndarray = DECISION,
+    rule: DecisionRule | None = None,
+) -> Predictions:
     def decide(vectors: Sequence[np.ndarray], layouts: Sequence[Layout]) -> np.ndarray:
         return decision
 
     names = () if kind == "regression" else NAMES
-    head = LoadedHead(name="head", kind=kind, labels=names, decide=decide)
+    head = LoadedHead(
+        name="head", rule=rule or DecisionRule(kind=kind), labels=names, decide=decide
+    )
     return predictions_of(head, [], [], abstain_below)
 
 

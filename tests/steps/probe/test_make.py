@@ -17,8 +17,10 @@ from prefixbank.artifacts.summary import summary
 from prefixbank.choices import Pairs
 from prefixbank.config.schema import PoolingConfig, ProbeConfig
 from prefixbank.core.layout import layout_of
+from prefixbank.core.probe.calibration import fit_calibration
 from prefixbank.core.stats.bootstrap import bootstrap_interval
 from prefixbank.core.stats.metrics import score
+from prefixbank.core.stats.probabilities import probability_metrics
 from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.errors import DataError, Faults, UsageError
 from prefixbank.reports.samples import sample_target
@@ -401,6 +403,8 @@ def test_vectors_that_are_not_numbers_are_refused(store, put, task):
         {"layers": "best"},
         {"folds": 3},
         {"class_weight": "balanced"},
+        {"calibration": "isotonic"},
+        {"threshold": "f1"},
     ],
     ids=json.dumps,
 )
@@ -428,6 +432,110 @@ def test_class_weights_of_regressions_are_refused_together(task):
         probe.check_tasks(ProbeConfig(class_weight="balanced"), numbers[0], task, numbers[1])
     assert len(caught.value.faults) == 2
     probe.check_tasks(ProbeConfig(), *numbers)
+
+
+def odds_of(model: dict[str, np.ndarray], vectors: np.ndarray) -> np.ndarray:
+    """Softmax of the logits of the first stored linear probe, by its formula."""
+    x = (vectors - model["0.mean"]) / model["0.scale"]
+    exponents = np.exp(x @ model["0.weights"] + model["0.bias"])
+    return exponents / exponents.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("method", ["temperature", "isotonic"])
+def test_calibration_is_fitted_on_validation_rows_alone(probed, task, store, embed_toy, method):
+    _, _, _, model = probed(calibration=method, Cs=(0.001,))
+    logits = [np.log(odds_of(model, rows_of(split)[0])) for split in ("validation", "test")]
+    calibration = fit_calibration(
+        method, "classification", logits[0], rows_of("validation")[1].labels
+    )
+    turned = replace(task, test=replace(task.test, labels=1 - task.test.labels))
+    config = ProbeConfig(**QUICK | {"calibration": method, "Cs": (0.001,)})
+    other = run_unit(store, probe.unit(embed_toy(), turned, config, "toy"), silent)
+    theirs = load_file(other.file("probe.safetensors"))
+    for name, array in vars(calibration).items():
+        np.testing.assert_allclose(model[f"0.rule.{name}"], array, rtol=1e-6)
+        assert np.array_equal(model[f"0.rule.{name}"], theirs[f"0.rule.{name}"])
+
+
+@pytest.mark.parametrize("method", ["temperature", "isotonic"])
+def test_calibrated_result_has_the_figures_before_and_after(probed, method):
+    _, result, predictions, model = probed(calibration=method, Cs=(0.001,))
+    labels, after = predictions["labels"], predictions["0.probabilities"]
+    before = odds_of(model, rows_of("test")[0])
+    test = result["test"]
+    for name, figure in probability_metrics(before, labels).items():
+        assert test[f"uncalibrated_{name}"] == pytest.approx(figure)
+    for name, figure in probability_metrics(after, labels).items():
+        assert test["metrics"][name] == figure
+    assert test["metrics"]["log_loss"] < test["uncalibrated_log_loss"]
+    assert result["calibration"] == result["fits"][0]["calibration"] == method
+
+
+def test_calibration_leaves_model_and_validation_score_as_they_are(probed):
+    _, plain, _, model = probed()
+    _, result, _, calibrated = probed(calibration="temperature", threshold="f1")
+    assert result["validation"] == plain["validation"]
+    assert all(np.array_equal(calibrated[name], array) for name, array in model.items())
+    assert "uncalibrated_ece" not in plain["test"] and "thresholds" not in plain["fits"][0]
+
+
+@pytest.mark.parametrize("settings", [{"calibration": "isotonic"}, {"threshold": "f1"}], ids=str)
+def test_few_shot_draws_are_calibrated_apart(probed, settings):
+    _, result, predictions, model = probed(shots=6, few_shot_samples=2, **settings)
+    assert {name.split(".")[0] for name in model if ".rule." in name} == {"0", "1"}
+    scores = [(predictions[f"{n}.predictions"] == predictions["labels"]).mean() for n in (0, 1)]
+    assert result["test"]["scores"] == scores
+
+
+def test_threshold_decides_the_predictions_that_are_scored(probed):
+    _, result, predictions, model = probed(threshold="precision", precision=1.0, Cs=(0.001,))
+    on_validation = odds_of(model, rows_of("validation")[0])[:, 1]
+    truth = rows_of("validation")[1].labels
+    least = min(one for one in on_validation if truth[on_validation >= one].mean() == 1.0)
+    assert model["0.rule.thresholds"].tolist() == [pytest.approx(least)]
+    assert result["fits"][0]["thresholds"] == {"yes": model["0.rule.thresholds"][0]}
+    expected = predictions["0.probabilities"][:, 1] >= model["0.rule.thresholds"][0]
+    assert np.array_equal(predictions["0.predictions"], expected)
+    assert result["test"]["score"] == (expected == predictions["labels"]).mean()
+
+
+def test_label_that_is_never_predicted_has_no_threshold_in_the_result(task, store, embed_toy):
+    none = replace(task, validation=replace(task.validation, labels=np.zeros(10, dtype=int)))
+    config = ProbeConfig(**QUICK, threshold="precision")
+    entry = run_unit(store, probe.unit(embed_toy(), none, config, "toy"), silent)
+    assert read_json(entry, "probe.json")["fits"][0]["thresholds"] == {"yes": None}
+    assert not load_file(entry.file("predictions.safetensors"))["0.predictions"].any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        (
+            {"calibration": "isotonic", "protocol": "nested_cv"},
+            "probe.calibration=isotonic with probe.protocol=nested_cv",
+        ),
+        (
+            {"threshold": "f1", "calibration": "temperature", "score_on": "validation"},
+            "probe.calibration=temperature probe.threshold=f1 with probe.score_on=validation",
+        ),
+    ],
+)
+def test_rows_that_are_scored_calibrate_nothing(settings, what):
+    with pytest.raises(UsageError, match=what):
+        probe.check_settings(ProbeConfig(**settings))
+
+
+def test_settings_of_classes_are_refused_where_there_are_none(task):
+    numbers = replace(task, name="numbers", kind="regression", labels=())
+    colours = replace(task, name="colours", labels=("red", "green", "blue"))
+    config = ProbeConfig(calibration="isotonic", threshold="f1")
+    with pytest.raises(Faults) as caught:
+        probe.check_tasks(config, numbers, colours, task)
+    assert [fault.what for fault in caught.value.faults] == [
+        "probe.calibration=isotonic on task 'numbers', a regression",
+        "probe.threshold=f1 on task 'numbers', a regression",
+        "probe.threshold=f1 on task 'colours', which has 3 classes",
+    ]
 
 
 def test_last_layer_alone_is_what_the_probe_of_the_last_layer_sees(probed):

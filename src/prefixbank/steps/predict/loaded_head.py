@@ -11,7 +11,7 @@ from prefixbank.artifacts.fitted_probe import read_probe
 from prefixbank.artifacts.source_head import read_heads, source_names
 from prefixbank.choices import Kind
 from prefixbank.core.layout import Layout, side_by_side
-from prefixbank.core.probe.solution import predictions_from, probabilities_from
+from prefixbank.core.probe.decision import DecisionRule
 from prefixbank.steps.predict.heads import Head
 
 Decide = Callable[[Sequence[np.ndarray], Sequence[Layout]], np.ndarray]
@@ -24,13 +24,13 @@ class LoadedHead:
 
     Args:
         name: of its columns.
-        kind: what it predicts.
+        rule: what it predicts, and how logits become probabilities and predictions.
         labels: names of its C classes or labels; empty for a regression.
         decide: see `Decide`.
     """
 
     name: str
-    kind: Kind
+    rule: DecisionRule
     labels: tuple[str, ...]
     decide: Decide
 
@@ -81,7 +81,7 @@ def load_head(head: Head) -> LoadedHead:
             whole = read[0] if len(read) == 1 else np.concatenate(read, axis=1)
             return probe.decision(whole, layout)
 
-        return LoadedHead(name=head.name, kind=probe.kind, labels=probe.labels, decide=decide)
+        return LoadedHead(name=head.name, rule=probe.rule, labels=probe.labels, decide=decide)
     index, number = head.source
     source = read_heads(head.entry)[source_names(head.entry)[index]][number]
 
@@ -92,7 +92,8 @@ def load_head(head: Head) -> LoadedHead:
         values: np.ndarray = (features @ source.weight.T + source.bias).astype(np.float64)
         return values
 
-    return LoadedHead(name=head.name, kind=source.kind, labels=source.labels, decide=outputs)
+    rule = DecisionRule(kind=source.kind)
+    return LoadedHead(name=head.name, rule=rule, labels=source.labels, decide=outputs)
 
 
 def predictions_of(
@@ -109,18 +110,15 @@ def predictions_of(
         layouts: of these.
         abstain_below: least probability of a class that is named.
     """
-    decision = head.decide(vectors, layouts)
+    decision, kind = head.decide(vectors, layouts), head.rule.kind
     abstained = np.zeros(len(decision), dtype=bool)
-    if head.kind == "regression":
-        probabilities = None
-    else:
-        probabilities = probabilities_from(head.kind, decision)
-    if head.kind == "classification" and probabilities is not None:
+    probabilities = None if kind == "regression" else head.rule.probabilities(decision)
+    if kind == "classification" and probabilities is not None:
         abstained = probabilities.max(axis=1) < abstain_below
     return Predictions(
-        kind=head.kind,
+        kind=kind,
         names=head.labels,
-        values=predictions_from(head.kind, decision),
+        values=head.rule.predictions(decision),
         probabilities=probabilities,
         abstained=abstained,
     )

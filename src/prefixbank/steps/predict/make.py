@@ -11,6 +11,7 @@ import pyarrow.parquet as parquet
 
 from prefixbank.artifacts.embeddings import FACTS as EMBEDDINGS
 from prefixbank.artifacts.embeddings import part_file, read_layout, read_vectors
+from prefixbank.artifacts.fitted_probe import describe_rule
 from prefixbank.artifacts.json_files import read_json, write_json
 from prefixbank.artifacts.predictions import FACTS, STEP, write_rows
 from prefixbank.config.schema import PredictConfig
@@ -66,8 +67,9 @@ def predict(
     described = [
         {
             "name": head.name,
-            "kind": head.kind,
+            "kind": head.rule.kind,
             "labels": list(head.labels),
+            **describe_rule(head.rule, head.labels),
             "abstained": abstained[head.name],
         }
         for head in loaded
@@ -79,9 +81,9 @@ def predict(
 def columns_of(name: str, predictions: Predictions, *, classes: bool) -> dict[str, pa.Array]:
     """Return the columns of a head.
 
-    `NAME` is the label, the list of labels or the value. `NAME.probability` is that of the most
-    probable class, or of each label in the list, and `NAME.abstained` whether a class is left out.
-    With `classes`, `NAME:LABEL` is the probability of each class or label.
+    `NAME` is the label, the list of labels or the value. `NAME.probability` is that of the class
+    that is named, or would be, or of each label in the list, and `NAME.abstained` whether a class
+    is left out. With `classes`, `NAME:LABEL` is the probability of each class or label.
     """
     probabilities, labels = predictions.probabilities, predictions.labels
     if probabilities is None:
@@ -96,7 +98,8 @@ def columns_of(name: str, predictions: Predictions, *, classes: bool) -> dict[st
         columns[f"{name}.probability"] = pa.array(of_labels, pa.list_(pa.float64()))
     else:
         columns[name] = pa.array(labels, pa.string())
-        columns[f"{name}.probability"] = pa.array(probabilities.max(axis=1))
+        of_named = probabilities[np.arange(len(probabilities)), predictions.values]
+        columns[f"{name}.probability"] = pa.array(of_named)
         columns[f"{name}.abstained"] = pa.array(predictions.abstained)
     if classes:
         for label, column in zip(predictions.names, probabilities.T, strict=True):

@@ -20,18 +20,21 @@ from prefixbank.artifacts.embeddings import (
     read_layout,
     read_vectors,
 )
+from prefixbank.artifacts.fitted_probe import describe_rule
 from prefixbank.artifacts.json_files import write_json
-from prefixbank.artifacts.probe import PROBE, TENSORS
+from prefixbank.artifacts.probe import PROBE, RULE, TENSORS
 from prefixbank.artifacts.tensors import write_tensors
 from prefixbank.config.schema import ProbeConfig
 from prefixbank.core.layout import side_by_side
 from prefixbank.core.probe.choice import Candidate, ChosenProbe, candidates_in, fit_best
+from prefixbank.core.probe.decision import DecisionRule, fit_rule
 from prefixbank.core.probe.fit import fit_probe
 from prefixbank.core.probe.model import Evaluation, check_vectors, evaluate_predictions
 from prefixbank.core.probe.nested import nested_decisions
 from prefixbank.core.probe.rows import sample_shots
-from prefixbank.core.probe.solution import predictions_from, probabilities_from, scorable_from
+from prefixbank.core.probe.solution import scorable_from
 from prefixbank.core.stats.metrics import score
+from prefixbank.core.stats.probabilities import probability_metrics
 from prefixbank.data.tasks.task import SPLITS, Examples, Task
 from prefixbank.errors import UsageError
 from prefixbank.steps.probe.splits import splits_of
@@ -49,11 +52,13 @@ class Scored:
     Args:
         facts: its part of probe.json.
         probes: one, one for each draw, or one for each outer fold.
+        rules: how each of them decides.
         arrays: labels, predictions and probabilities of the scored rows.
     """
 
     facts: dict[str, Any]
     probes: Sequence[ChosenProbe]
+    rules: Sequence[DecisionRule]
     arrays: dict[str, np.ndarray]
 
 
@@ -87,6 +92,8 @@ def probe(
         "metric": task.metric,
         "labels": list(task.labels),
         "model": config.model,
+        "calibration": config.calibration,
+        "threshold": config.threshold,
         "protocol": config.protocol,
     }
     read = {
@@ -94,13 +101,16 @@ def probe(
         "layout": describe_layout(scored.probes[0].layout),
         "vectors": [origin_in(entry.document) for entry in embeddings],
     }
-    fits = [_describe(one, validation, task) for one in scored.probes]
+    fits = [
+        {**_describe(one, validation, task), **describe_rule(rule, task.labels)}
+        for one, rule in zip(scored.probes, scored.rules, strict=True)
+    ]
     write_json(out / PROBE, {**summary, **scored.facts, **read, "fits": fits})
     write_tensors(
         out / "predictions.safetensors",
         {name: torch.from_numpy(array) for name, array in scored.arrays.items()},
     )
-    write_tensors(out / TENSORS, _model_tensors(scored.probes))
+    write_tensors(out / TENSORS, _model_tensors(scored.probes, scored.rules))
 
 
 def _side_by_side(embeddings: Sequence[Entry], split: str) -> np.ndarray:
@@ -137,7 +147,8 @@ def _on_one_split(
 ) -> Scored:
     """Fit on train, or on draws from it, and score on test, or on validation.
 
-    Validation rows select nothing here.
+    Validation rows select nothing here, apart from calibration and thresholds. The validation score
+    is that without these.
     """
     rows = task.split(config.score_on)
     labels = np.asarray(rows.labels)
@@ -145,23 +156,25 @@ def _on_one_split(
         _fit_draw(vectors["train"], task, config, draw, fit)
         for draw in range(config.few_shot_samples if config.shots else 1)
     ]
-    answers = [_answers(one.decision(vectors[config.score_on]), task) for one in probes]
+    on_validation = [one.decision(vectors["validation"]) for one in probes]
+    rules = [_rule(decision, task, config) for decision in on_validation]
+    decisions = [one.decision(vectors[config.score_on]) for one in probes]
+    answers = [_answers(*one) for one in zip(rules, decisions, strict=True)]
     tests = [_evaluate(one, labels, task, config) for one in answers]
-    validations = [
-        _score(one.decision(vectors["validation"]), task.validation, task) for one in probes
-    ]
+    validations = [_score(decision, task.validation, task) for decision in on_validation]
+    uncalibrated = [_uncalibrated(*one, labels) for one in zip(rules, decisions, strict=True)]
     facts = {
         "split": config.score_on,
         "outer_folds": None,
         "train_rows": _rows(task, config),
         "draws": len(probes),
-        "test": _joint(tests, config),
+        "test": {**_joint(tests, config), **_means(uncalibrated)},
         "validation": float(np.mean(validations)),
     }
     named = {
         f"{draw}.{name}": array for draw, one in enumerate(answers) for name, array in one.items()
     }
-    return Scored(facts=facts, probes=probes, arrays={"labels": labels, **named})
+    return Scored(facts=facts, probes=probes, rules=rules, arrays={"labels": labels, **named})
 
 
 def _nested(vectors: Mapping[str, np.ndarray], task: Task, config: ProbeConfig, fit: Fit) -> Scored:
@@ -177,7 +190,8 @@ def _nested(vectors: Mapping[str, np.ndarray], task: Task, config: ProbeConfig, 
         outer_folds=config.outer_folds,
         seed=config.seed,
     )
-    answers = _answers(decision, task)
+    rule = DecisionRule(kind=task.kind)
+    answers = _answers(rule, decision)
     facts = {
         "split": "cross-validated",
         "outer_folds": len(probes),
@@ -187,7 +201,12 @@ def _nested(vectors: Mapping[str, np.ndarray], task: Task, config: ProbeConfig, 
         "validation": None,
     }
     named = {f"0.{name}": array for name, array in answers.items()}
-    return Scored(facts=facts, probes=probes, arrays={"labels": labels, "folds": fold_of, **named})
+    return Scored(
+        facts=facts,
+        probes=probes,
+        rules=[rule] * len(probes),
+        arrays={"labels": labels, "folds": fold_of, **named},
+    )
 
 
 def _fit_draw(
@@ -217,12 +236,40 @@ def _fit_draw(
     return fit(vectors, labels)
 
 
-def _answers(decision: np.ndarray, task: Task) -> dict[str, np.ndarray]:
-    """Return `predictions`, and `probabilities` unless the task is a regression."""
-    predictions = {"predictions": predictions_from(task.kind, decision)}
+def _rule(decision: np.ndarray, task: Task, config: ProbeConfig) -> DecisionRule:
+    """Return how a probe decides, fitted to its logits [N, C] of the validation rows."""
     if task.kind == "regression":
+        return DecisionRule(kind=task.kind)
+    return fit_rule(
+        task.kind,
+        decision,
+        np.asarray(task.validation.labels),
+        calibration=config.calibration,
+        threshold=config.threshold,
+        precision=config.precision,
+    )
+
+
+def _answers(rule: DecisionRule, decision: np.ndarray) -> dict[str, np.ndarray]:
+    """Return `predictions`, and `probabilities` unless the task is a regression."""
+    predictions = {"predictions": rule.predictions(decision)}
+    if rule.kind == "regression":
         return predictions
-    return predictions | {"probabilities": probabilities_from(task.kind, decision)}
+    return predictions | {"probabilities": rule.probabilities(decision)}
+
+
+def _uncalibrated(rule: DecisionRule, decision: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return the figures on probabilities before calibration; empty without one."""
+    if rule.calibration is None:
+        return {}
+    plain = DecisionRule(kind=rule.kind).probabilities(decision)
+    figures = probability_metrics(plain, labels)
+    return {f"uncalibrated_{name}": value for name, value in figures.items()}
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each figure over rows that have the same figures."""
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
 def _evaluate(
@@ -269,14 +316,11 @@ def _joint(tests: list[Evaluation], config: ProbeConfig) -> dict[str, Any]:
         .mean(axis=1)
     )
     low, high = np.quantile(drawn, [0.025, 0.975])
-    metrics = {
-        name: float(np.mean([test.metrics[name] for test in tests])) for name in tests[0].metrics
-    }
     return {
         "score": float(scores.mean()),
         "low": float(low),
         "high": float(high),
-        "metrics": metrics,
+        "metrics": _means([test.metrics for test in tests]),
         "n": tests[0].n,
         "interval": "draws",
         "scores": scores.tolist(),
@@ -317,13 +361,21 @@ def _reads(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _model_tensors(probes: Sequence[ChosenProbe]) -> dict[str, torch.Tensor]:
-    """Return the arrays of each probe, named `<number>.<array>`.
+def _model_tensors(
+    probes: Sequence[ChosenProbe], rules: Sequence[DecisionRule]
+) -> dict[str, torch.Tensor]:
+    """Return the arrays of each probe, named `<number>.<array>`, and those of its rule.
 
     They are those of the chosen candidate, for its segments alone.
     """
-    return {
-        f"{number}.{name}": torch.from_numpy(array)
+    of_models = {
+        f"{number}.{name}": array
         for number, probe in enumerate(probes)
         for name, array in probe.model.arrays().items()
     }
+    of_rules = {
+        f"{number}.{RULE}{name}": array
+        for number, rule in enumerate(rules)
+        for name, array in rule.arrays().items()
+    }
+    return {name: torch.from_numpy(array) for name, array in (of_models | of_rules).items()}

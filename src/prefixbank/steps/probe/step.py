@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from prefixbank.artifacts.embeddings import FACTS, read_layout
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.artifacts.pooling import pooling_in
-from prefixbank.artifacts.probe import PROBE, choice_in
+from prefixbank.artifacts.probe import PROBE, choice_in, decision_in
 from prefixbank.config.schema import PoolingConfig, ProbeConfig, effective
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
@@ -22,7 +23,7 @@ STEP = "probe"
 # 1: first; 2: MLP, nested cross-validation, choice of layer; 3: choice of reading and position,
 # candidates in probe.json; 4: logistic fits on more features than rows in the space of the rows,
 # different last digits; 5: probe.json says how the vectors were embedded; 6: class weights,
-# probabilities of test rows and more metrics.
+# calibration, thresholds, probabilities of test rows and more metrics.
 VERSION = 6
 
 
@@ -120,12 +121,13 @@ def unit(
 
 
 def check_settings(config: ProbeConfig) -> None:
-    """Refuse few-shot draws, or a single split, with nested cross-validation.
+    """Refuse settings that contradict each other.
 
     It needs no embeddings, so that it can be called before any work.
 
     Raises:
-        UsageError: `shots` or `score_on` together with `nested_cv`.
+        UsageError: `shots` or `score_on` together with `nested_cv`; `calibration` or `threshold`
+            without validation rows that are not scored.
     """
     if config.score_on != "test" and config.protocol == "nested_cv":
         raise UsageError(
@@ -140,6 +142,30 @@ def check_settings(config: ProbeConfig) -> None:
             expected="one of them: nested cross-validation fits all rows but those of one fold",
             fix="probe.shots=0, or probe.protocol=split",
         )
+    on_validation = _fitted_on_validation(config)
+    scored = next(
+        (
+            f"probe.{name}={value}"
+            for name, value in (("protocol", config.protocol), ("score_on", config.score_on))
+            if value in ("nested_cv", "validation")
+        ),
+        "",
+    )
+    if on_validation and scored:
+        raise UsageError(
+            f"{' '.join(on_validation)} with {scored}, which scores validation rows",
+            expected="validation rows for calibration and thresholds, and other rows for scores",
+            fix="probe.protocol=split probe.score_on=test    or drop "
+            f"{' and '.join(one.partition('=')[0] for one in on_validation)}",
+        )
+
+
+def _fitted_on_validation(config: ProbeConfig) -> list[str]:
+    """Return the settings, as they are typed, that fit something to validation rows."""
+    given = {"calibration": config.calibration, "threshold": config.threshold}
+    return [
+        f"probe.{name}={value}" for name, value in given.items() if value not in ("none", "default")
+    ]
 
 
 def check_tasks(config: ProbeConfig, *tasks: Task) -> None:
@@ -148,19 +174,32 @@ def check_tasks(config: ProbeConfig, *tasks: Task) -> None:
     It needs no embeddings, like `check_settings`.
 
     Raises:
-        UsageError: one for each task; class weights for a regression.
+        UsageError: one for each task and setting: class weights, calibration and thresholds for a
+            regression, and thresholds for more than two classes.
     """
-    raise_faults(
-        [
-            UsageError(
-                f"probe.class_weight={config.class_weight} on task '{task.name}', a regression",
+    raise_faults([fault for task in tasks for fault in _task_faults(config, task)])
+
+
+def _task_faults(config: ProbeConfig, task: Task) -> Iterator[UsageError]:
+    defaults = ProbeConfig()
+    for name in ("class_weight", "calibration", "threshold"):
+        value, default = getattr(config, name), getattr(defaults, name)
+        given = f"probe.{name}={value} on task '{task.name}'"
+        if value == default:
+            continue
+        if task.kind == "regression":
+            yield UsageError(
+                f"{given}, a regression",
                 expected="a task with classes or labels",
-                fix="probe.class_weight=none",
+                fix=f"probe.{name}={default}",
             )
-            for task in tasks
-            if config.class_weight != "none" and task.kind == "regression"
-        ]
-    )
+        elif name == "threshold" and task.kind == "classification" and task.num_outputs > 2:
+            yield UsageError(
+                f"{given}, which has {task.num_outputs} classes",
+                expected="two classes, or a multilabel task; of more classes the most probable one "
+                "is predicted",
+                fix="probe.threshold=default",
+            )
 
 
 def check_choices(config: ProbeConfig, pooling: PoolingConfig) -> None:
@@ -201,8 +240,8 @@ def check_choices(config: ProbeConfig, pooling: PoolingConfig) -> None:
 
 
 def describe(entry: Entry) -> str:
-    """Return a summary: the test score with its interval, and what was chosen."""
+    """Return a summary: the test score with its interval, what was chosen, and how it decides."""
     result = read_json(entry, PROBE)
     test = result["test"]
     score = f"{result['metric']} {test['score']:.3f} [{test['low']:.3f}, {test['high']:.3f}]"
-    return ", ".join(filter(None, (score, choice_in(result))))
+    return ", ".join(filter(None, (score, choice_in(result), decision_in(result))))
