@@ -168,7 +168,11 @@ RULES = (
     Rule(
         who="*",
         banned=("seaborn",),
-        exempt=("reports/charts/heatmap.py", "reports/charts/clusters.py"),
+        exempt=(
+            "reports/charts/heatmap.py",
+            "reports/charts/clusters.py",
+            "reports/charts/confusion.py",
+        ),
     ),
     Rule(who="*", banned=("adjustText",), exempt=("reports/charts/scatter.py",)),
     Rule(

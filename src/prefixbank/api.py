@@ -409,10 +409,13 @@ class CommandResult:
             command that lists something. Empty after a dry run that was no hit.
         artifact: what was made or found; None for a command that lists something, and after a dry
             run that was no hit.
+        report: writes files about the artifact for people into a folder, where there are any: of a
+            probe the scores of each class, a confusion matrix and the most confident errors.
     """
 
     rows: tuple[Row, ...]
     artifact: Artifact | None = None
+    report: Callable[[Path], None] | None = None
 
 
 def run(
@@ -468,7 +471,7 @@ def run(
     if not result.is_made:
         return CommandResult(rows=())
     artifact = artifact_of(result)
-    return CommandResult(rows=(artifact.facts,), artifact=artifact)
+    return CommandResult(rows=(artifact.facts,), artifact=artifact, report=result.report)
 
 
 @contextmanager

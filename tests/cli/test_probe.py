@@ -87,6 +87,27 @@ def test_task_can_be_scored_by_the_order_of_its_rows(cli, tmp_path):
     assert ran.result["low"] <= expected <= ran.result["high"]
 
 
+def test_copy_has_the_classes_the_matrix_and_the_errors(cli, tmp_path):
+    out = tmp_path / "out"
+    ran = probe_gamma(cli, "max_length_tokens=3", f"--out={out}")
+    assert {"probe.json", "classes.csv", "confusion.png", "errors.csv"} <= {
+        path.name for path in out.iterdir()
+    }
+    found = arrays(ran)
+    with (out / "errors.csv").open(encoding="utf-8", newline="") as file:
+        errors = list(csv.DictReader(file))
+    wrong = np.flatnonzero(found["0.predictions"] != found["labels"])
+    assert sorted(int(row["row"]) for row in errors) == wrong.tolist()
+    texts = rows_of("gamma", "test")["text"]
+    assert all(row["text"] == texts[int(row["row"])] for row in errors)
+    again = probe_gamma(cli, "max_length_tokens=3", f"--out={out}")
+    assert again.steps == [("embed", "gamma@demo", "hit"), ("probe", "gamma@demo", "hit")]
+    (out / "errors.csv").write_text("mine", encoding="utf-8")
+    args = ("probe", "bank=demo", "task=folder", f"task.path={cli.tasks / 'gamma'}", *QUICK)
+    fault = cli.expect_fault(2, *args, "max_length_tokens=3", f"--out={out}")
+    assert "exists already" in fault.what
+
+
 def test_labels_are_those_of_the_test_split(cli):
     assert arrays(probe_gamma(cli))["labels"].tolist() == [0, 1] * 10
 

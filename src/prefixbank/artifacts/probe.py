@@ -6,6 +6,7 @@ from prefixbank.errors import UsageError
 from prefixbank.store.key import JSON
 
 PROBE, TENSORS = "probe.json", "probe.safetensors"
+PREDICTIONS = "predictions.safetensors"
 
 RULE = "rule."
 """What the names of the arrays of calibration and thresholds begin with."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
@@ -17,6 +17,8 @@ from prefixbank.store.artifact import ENTRY_FILE, Entry, read_entry
 TABLES = (".parquet", ".csv", ".jsonl")
 """Endings of `--out` that ask for one file with all rows instead of a folder."""
 FORMAT = "predict.format="
+Report = Callable[[Path], None]
+"""Writes files about an artifact for people into a folder."""
 
 
 def check_out(out: Path, command: str, overrides: Sequence[str]) -> None:
@@ -64,14 +66,15 @@ def taken(out: Path) -> PrefixbankError:
     )
 
 
-def copy_out(source: Path, out: Path) -> None:
+def copy_out(source: Path, out: Path, report: Report | None = None) -> None:
     """Copy the artifact in folder `source` to the folder `out`, or its rows to that file.
 
-    Embeddings of a bank of blocks are copied as whole vectors.
+    Embeddings of a bank of blocks are copied as whole vectors. The files of a report stand beside
+    those of the artifact.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.parent, prefix=".prefixbank-") as scratch:
-        for target, file in _files(read_entry(source), out, Path(scratch)).items():
+        for target, file in _files(read_entry(source), out, Path(scratch), report).items():
             target.parent.mkdir(parents=True, exist_ok=True)
             if file.is_relative_to(scratch):
                 shutil.move(file, target)
@@ -79,12 +82,12 @@ def copy_out(source: Path, out: Path) -> None:
                 shutil.copyfile(file, target)
 
 
-def is_copy(source: Path, out: Path) -> bool:
+def is_copy(source: Path, out: Path, report: Report | None = None) -> bool:
     """Whether a target holds what `copy_out` would write, and nothing else."""
     present = {path for path in out.rglob("*") if path.is_file()} if out.is_dir() else {out}
     with TemporaryDirectory() as scratch:
         try:
-            files = _files(read_entry(source), out, Path(scratch))
+            files = _files(read_entry(source), out, Path(scratch), report)
         except UsageError:
             return False
         return present == files.keys() and all(
@@ -126,7 +129,7 @@ def _check_ending(out: Path, command: str, overrides: Sequence[str]) -> None:
         )
 
 
-def _files(entry: Entry, out: Path, scratch: Path) -> dict[Path, Path]:
+def _files(entry: Entry, out: Path, scratch: Path, report: Report | None) -> dict[Path, Path]:
     """Return for each file of a copy where its bytes are.
 
     Files that the artifact does not have are written to `scratch`.
@@ -135,12 +138,14 @@ def _files(entry: Entry, out: Path, scratch: Path) -> dict[Path, Path]:
 
     if out.suffix.lower() in TABLES and not out.is_dir():
         return {out: _table(entry, out, scratch)}
+    stored = [*entry.files, ENTRY_FILE]
     if whole_vectors.is_in_blocks(entry):
         whole_vectors.copy_whole(entry, scratch)
-        return {
-            out / path.relative_to(scratch): path for path in scratch.rglob("*") if path.is_file()
-        }
-    return {out / name: entry.path / name for name in [*entry.files, ENTRY_FILE]}
+        stored = []
+    if report is not None:
+        report(scratch)
+    made = {out / path.relative_to(scratch): path for path in scratch.rglob("*") if path.is_file()}
+    return {out / name: entry.path / name for name in stored} | made
 
 
 def _table(entry: Entry, out: Path, scratch: Path) -> Path:

@@ -170,7 +170,7 @@ def _run_one(
         on_event=silent if is_made else lines,
     )
     if result.artifact is not None and flags.out is not None and not flags.dry_run:
-        out_flag.copy_out(result.artifact.path, flags.out)
+        out_flag.copy_out(result.artifact.path, flags.out, result.report)
     return result
 
 
@@ -190,7 +190,8 @@ def _is_there(command: Command[Any], settings: list[str], flags: Flags, out: Pat
     planned = api.run(
         command.name, *settings, store=flags.store, conf_dir=flags.conf_dir, dry_run=True
     )
-    if planned.artifact is None or not out_flag.is_copy(planned.artifact.path, out):
+    made = planned.artifact
+    if made is None or not out_flag.is_copy(made.path, out, planned.report):
         raise out_flag.taken(out)
     return True
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from prefixbank.commands.invocation import Invocation
@@ -275,7 +276,7 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
         specs = chosen_blocks(specs_of(bank, files, recipe, pooling), config.probe.blocks)
         sought = [embed_step.Sought(spec=spec) for spec in specs]
         made = context.ensure_together(embed_step.units(context, sought, parts, name))
-        return context.ensure_from(
+        planned = context.ensure_from(
             step.STEP,
             name,
             lambda: step.unit(
@@ -291,6 +292,14 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
                 choose_reading=config.pairs == "best",
             ),
         )
+        return replace(planned, report=partial(_report_on_probe, planned, target))
+
+
+def _report_on_probe(planned: Planned, task: Task, out: Path) -> None:
+    """Write what a probe gets right and wrong into a folder."""
+    from prefixbank.reports.probe import write_probe_report
+
+    write_probe_report(out, planned.entry, task)
 
 
 def run_experiment(config: RunExperimentConfig, invocation: Invocation) -> Planned:

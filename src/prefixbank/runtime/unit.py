@@ -61,12 +61,14 @@ class Planned:
         name: what messages call it.
         key: empty if it depends on another artifact that is not made yet.
         made: the artifact, None if it is not made yet.
+        report: writes files about the artifact for people into a folder, if there are any.
     """
 
     step: str
     name: str
     key: str = ""
     made: Entry | None = None
+    report: Callable[[Path], None] | None = None
 
     @property
     def is_made(self) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from safetensors.numpy import load_file
+from sklearn.metrics import precision_recall_fscore_support
 
 from prefixbank.artifacts.bank import pooling_from
 from prefixbank.artifacts.embeddings import describe_layout, write_part
@@ -497,6 +498,28 @@ def test_threshold_decides_the_predictions_that_are_scored(probed):
     expected = predictions["0.probabilities"][:, 1] >= model["0.rule.thresholds"][0]
     assert np.array_equal(predictions["0.predictions"], expected)
     assert result["test"]["score"] == (expected == predictions["labels"]).mean()
+
+
+@pytest.mark.parametrize("settings", [{}, {"shots": 6, "few_shot_samples": 2}], ids=str)
+def test_result_has_the_scores_of_each_class(probed, settings):
+    _, result, predictions, _ = probed(**settings)
+    labels = predictions["labels"]
+    draws = [
+        precision_recall_fscore_support(labels, predictions[name], zero_division=0)
+        for name in predictions
+        if name.endswith("predictions")
+    ]
+    precision, recall, f1, support = np.mean(draws, axis=0)
+    assert result["test"]["classes"] == [
+        {
+            "label": label,
+            "precision": pytest.approx(precision[index]),
+            "recall": pytest.approx(recall[index]),
+            "f1": pytest.approx(f1[index]),
+            "support": support[index],
+        }
+        for index, label in enumerate(("no", "yes"))
+    ]
 
 
 def test_label_that_is_never_predicted_has_no_threshold_in_the_result(task, store, embed_toy):

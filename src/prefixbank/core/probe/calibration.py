@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import assert_never
 
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
 
 from prefixbank.choices import CalibrationMethod, Kind
 from prefixbank.core.probe.solution import ABSENT_CLASS_LOGIT, probabilities_from
@@ -141,5 +140,7 @@ def _curve(probability: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.n
     """Return knots and values of one class or label."""
     if truth.min() == truth.max():
         return np.array([0.0, 1.0]), np.array([0.0, 1.0])
+    from sklearn.isotonic import IsotonicRegression  # a stored calibration is used without it
+
     model = IsotonicRegression(y_min=0.0, y_max=1.0).fit(probability, truth.astype(np.float64))
     return model.X_thresholds_, model.y_thresholds_

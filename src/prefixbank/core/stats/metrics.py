@@ -248,14 +248,14 @@ def weighted_score(
         case "average_precision" | "roc_auc":
             of_two = labels.ndim == 1 and num_classes == 2
             columns = slice(1, 2) if of_two else slice(None)
-            actual = _indicators(labels, num_classes)
+            actual = indicators(labels, num_classes)
             return ranking_scores(metric, weights, predictions[:, columns], actual[:, columns])
         case "accuracy" | "macro_f1" | "micro_f1" | "f1" | "matthews" | "macro_recall":
             return _class_score(
                 metric,
                 weights,
-                _indicators(predictions, num_classes),
-                _indicators(labels, num_classes),
+                indicators(predictions, num_classes),
+                indicators(labels, num_classes),
                 labels.ndim == 2,
             )
     assert_never(metric)
@@ -299,7 +299,7 @@ def _matthews(hits: np.ndarray, claims: np.ndarray, support: np.ndarray) -> np.n
     return _ratio(covariance, np.sqrt(spread))
 
 
-def _indicators(values: np.ndarray, num_classes: int) -> np.ndarray:
+def indicators(values: np.ndarray, num_classes: int) -> np.ndarray:
     """Return float64 [K, C]: one-hot rows of classes [K], or label columns [K, C] as they are."""
     chosen: np.ndarray = values if values.ndim == 2 else values[:, None] == np.arange(num_classes)
     return chosen.astype(np.float64)

@@ -22,7 +22,7 @@ from prefixbank.artifacts.embeddings import (
 )
 from prefixbank.artifacts.fitted_probe import describe_rule
 from prefixbank.artifacts.json_files import write_json
-from prefixbank.artifacts.probe import PROBE, RULE, TENSORS
+from prefixbank.artifacts.probe import PREDICTIONS, PROBE, RULE, TENSORS
 from prefixbank.artifacts.tensors import write_tensors
 from prefixbank.config.schema import ProbeConfig
 from prefixbank.core.layout import side_by_side
@@ -33,6 +33,7 @@ from prefixbank.core.probe.model import Evaluation, check_vectors, evaluate_pred
 from prefixbank.core.probe.nested import nested_decisions
 from prefixbank.core.probe.rows import sample_shots
 from prefixbank.core.probe.solution import scorable_from
+from prefixbank.core.stats.classes import class_scores
 from prefixbank.core.stats.metrics import score
 from prefixbank.core.stats.probabilities import probability_metrics
 from prefixbank.data.tasks.task import SPLITS, Examples, Task
@@ -107,7 +108,7 @@ def probe(
     ]
     write_json(out / PROBE, {**summary, **scored.facts, **read, "fits": fits})
     write_tensors(
-        out / "predictions.safetensors",
+        out / PREDICTIONS,
         {name: torch.from_numpy(array) for name, array in scored.arrays.items()},
     )
     write_tensors(out / TENSORS, _model_tensors(scored.probes, scored.rules))
@@ -168,7 +169,11 @@ def _on_one_split(
         "outer_folds": None,
         "train_rows": _rows(task, config),
         "draws": len(probes),
-        "test": {**_joint(tests, config), **_means(uncalibrated)},
+        "test": {
+            **_joint(tests, config),
+            **_means(uncalibrated),
+            "classes": _classes(answers, labels, task),
+        },
         "validation": float(np.mean(validations)),
     }
     named = {
@@ -197,7 +202,11 @@ def _nested(vectors: Mapping[str, np.ndarray], task: Task, config: ProbeConfig, 
         "outer_folds": len(probes),
         "train_rows": len(labels) - int(np.bincount(fold_of).max()),
         "draws": 1,
-        "test": {**asdict(_evaluate(answers, labels, task, config)), "interval": "all rows"},
+        "test": {
+            **asdict(_evaluate(answers, labels, task, config)),
+            "interval": "all rows",
+            "classes": _classes([answers], labels, task),
+        },
         "validation": None,
     }
     named = {f"0.{name}": array for name, array in answers.items()}
@@ -285,6 +294,27 @@ def _evaluate(
         bootstrap_samples=config.bootstrap_samples,
         seed=config.seed,
     )
+
+
+def _classes(
+    answers: Sequence[Mapping[str, np.ndarray]], labels: np.ndarray, task: Task
+) -> list[dict[str, Any]]:
+    """Return precision, recall, F1 and support of each class or label, means over draws.
+
+    Empty for a regression.
+    """
+    if task.kind == "regression":
+        return []
+    draws = [class_scores(one["predictions"], labels, task.num_outputs) for one in answers]
+    return [
+        {"label": label}
+        | {
+            name: float(np.mean([draw[name][index] for draw in draws]))
+            for name in ("precision", "recall", "f1")
+        }
+        | {"support": int(draws[0]["support"][index])}
+        for index, label in enumerate(task.labels)
+    ]
 
 
 def _score(decision: np.ndarray, rows: Examples, task: Task) -> float:

@@ -23,7 +23,7 @@ STEP = "probe"
 # 1: first; 2: MLP, nested cross-validation, choice of layer; 3: choice of reading and position,
 # candidates in probe.json; 4: logistic fits on more features than rows in the space of the rows,
 # different last digits; 5: probe.json says how the vectors were embedded; 6: class weights,
-# calibration, thresholds, probabilities of test rows and more metrics.
+# calibration, thresholds, probabilities of test rows, scores of classes and more metrics.
 VERSION = 6
 
 
