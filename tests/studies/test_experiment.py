@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from prefixbank.config.commands import RunExperimentConfig
 from prefixbank.config.compose import compose, compose_task, override_recipe
 from prefixbank.config.schema import TaskConfig
+from prefixbank.errors import UsageError
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event
 from prefixbank.store.store import Store
@@ -201,6 +202,21 @@ def test_report_says_which_rows_were_scored(run):
     ].endswith("scored once on validation.")
 
 
+def with_similarity(prepared, *settings: str) -> Experiment:
+    """An experiment with a regression among its targets."""
+    config = compose(RunExperimentConfig, [*QUICK, *settings])
+    targets = replace(config.experiment, targets=("gamma", "similarity"))
+    return Experiment(
+        config=replace(config, experiment=targets),
+        find_task=lambda name: (
+            compose_task(name)
+            if name == "similarity"
+            else TaskConfig(name=name, path=str(prepared.tasks / name))
+        ),
+        change=override_recipe,
+    )
+
+
 @pytest.mark.parametrize(
     ("pairs", "said"),
     [
@@ -211,21 +227,37 @@ def test_report_says_which_rows_were_scored(run):
     ],
 )
 def test_report_says_how_pairs_were_read(prepared, copy, pairs, said):
-    config = compose(RunExperimentConfig, [*QUICK, f"pairs={pairs}"])
-    experiment = Experiment(
-        config=replace(
-            config, experiment=replace(config.experiment, targets=("gamma", "similarity"))
-        ),
-        find_task=lambda name: (
-            compose_task(name)
-            if name == "similarity"
-            else TaskConfig(name=name, path=str(prepared.tasks / name))
-        ),
-        change=override_recipe,
-    )
-    graph = Graph(context=Context(copy, config.run), experiment=experiment)
+    experiment = with_similarity(prepared, f"pairs={pairs}")
+    graph = Graph(context=Context(copy, experiment.config.run), experiment=experiment)
     (line,) = [line for line in study_facts(graph).protocol if line.startswith("Pairs")]
     assert line.startswith("Pairs (similarity): ") and line.endswith(said)
+
+
+def test_protocol_says_how_probes_are_weighted_calibrated_and_cut(prepared, copy):
+    settings = (
+        "probe.class_weight=balanced",
+        "probe.calibration=temperature",
+        "probe.threshold=precision",
+    )
+    lines = []
+    for given in ((), settings):
+        experiment = with_similarity(prepared, *given)
+        graph = Graph(context=Context(copy, experiment.config.run), experiment=experiment)
+        lines += [one for one in study_facts(graph).protocol if one.startswith("Probe: ")]
+    assert lines[0].startswith("Probe: linear, strength by")
+    assert lines[1].startswith(
+        "Probe: linear, balanced class weights, temperature calibration on validation, thresholds "
+        "by precision of 0.9 on validation, strength by"
+    )
+
+
+def test_probe_settings_that_do_not_fit_a_target_are_refused_before_any_work(prepared, copy):
+    experiment = with_similarity(prepared, "probe.class_weight=balanced")
+    events: list[Event] = []
+    context = Context(copy, experiment.config.run, emit=events.append)
+    with pytest.raises(UsageError, match="balanced on task 'similarity', a regression"):
+        run_experiment(context, experiment)
+    assert units(events) == []
 
 
 @pytest.mark.parametrize(

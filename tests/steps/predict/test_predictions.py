@@ -59,6 +59,15 @@ def test_class_without_a_train_row_has_no_probability():
     assert found.probabilities is not None and found.probabilities[0, 1] == 0
 
 
+def test_class_that_is_named_by_its_threshold_has_its_own_probability():
+    rule = DecisionRule(kind="classification", thresholds=np.array([0.2]))
+    found = said("classification", decision=np.array([[1.0, 0.0], [3.0, 0.0]]), rule=rule)
+    odds = 1 / (1 + np.exp([1.0, 3.0]))
+    assert odds[0] > 0.2 > odds[1] and found.labels == ["green", "red"]
+    probability = columns_of("head", found, classes=False)["head.probability"].to_pylist()
+    assert probability == pytest.approx([odds[0], 1 - odds[1]])
+
+
 def test_labels_are_those_that_are_more_probable_than_not():
     found = said("multilabel", abstain_below=0.9)
     assert np.allclose(found.probabilities, 1 / (1 + np.exp(-DECISION)))
