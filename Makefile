@@ -75,6 +75,7 @@ bench: $(INSTALLED) ## measure speed, beside sentence-transformers and PEFT: ben
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.readouts
 	$(BIN)/python -m benchmarks.predicting
+	$(BIN)/python -m benchmarks.waiting
 	$(BIN)/python -m benchmarks.scaling
 
 study: $(INSTALLED) ## measure docs/results/transfer.md again: make study DATA_ROOT=folder of task folders

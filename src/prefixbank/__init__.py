@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prefixbank.env import let_idle_threads_sleep
+
 if TYPE_CHECKING:
     from prefixbank.api import (
         Artifact,
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
     )
 
 __version__ = "0.1.0.dev0"
+
+# Here, since every command, worker and user imports the package first: torch must come later.
+let_idle_threads_sleep()
 
 __all__ = [
     "Artifact",

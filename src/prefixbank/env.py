@@ -13,6 +13,8 @@ from prefixbank.errors import UsageError
 STORE_VARIABLE = "PREFIXBANK_STORE"
 READ_VARIABLE = "PREFIXBANK_STORE_READ"
 CONF_VARIABLE = "PREFIXBANK_CONF_DIR"
+OPENMP_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""Variables that say how idle OpenMP threads wait, in GNU's runtime and in LLVM's."""
 
 
 def store_root(
@@ -88,6 +90,16 @@ def environment_with(variables: Mapping[str, str]) -> dict[str, str]:
 def set_default(variable: str, value: str) -> None:
     """Set a variable for libraries that read it, unless the user has set it."""
     os.environ.setdefault(variable, value)
+
+
+def let_idle_threads_sleep() -> None:
+    """Let OpenMP threads that wait for work sleep, unless the user chose how they wait.
+
+    By default they spin for milliseconds, and take the cores from other processes. The runtime
+    (libgomp or libomp, which torch brings) reads this once, when it is loaded.
+    """
+    if not any(variable in os.environ for variable in OPENMP_WAITING):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def gpu_name(index: int, *, environ: Mapping[str, str] | None = None) -> str:
