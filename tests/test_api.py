@@ -403,8 +403,39 @@ def test_command_of_two_words_may_be_two_arguments():
 
 
 def test_loaded_bank_and_store_say_what_they_are(bank, user_store):
-    assert repr(bank) == f"LoadedBank(name='demo', key={bank.entry.key!r})"
+    key = bank.entry.key[:8]
+    assert repr(bank) == (
+        f"LoadedBank(name='demo', key={key!r}, sources=['alpha', 'beta'], encoder='tiny')"
+    )
     assert repr(pb.open_store()) == f"Store({str(user_store)!r})"
+
+
+def test_results_say_what_they_are_and_their_scores():
+    prefix = train(in_memory())
+    probe = pb.probe("demo", in_memory(), probe=QUICK_PROBE)
+    assert prefix.score == prefix.validation
+    assert repr(prefix) == (
+        f"PrefixResult(name='gamma', key={prefix.key[:8]!r}, task='gamma', "
+        f"validation={round(prefix.score, 3)!r})"
+    )
+    assert repr(probe) == (
+        f"ProbeResult(name='gamma@demo', key={probe.key[:8]!r}, metric='accuracy', "
+        f"score={round(probe.score, 3)!r}, low={round(probe.low, 3)!r}, "
+        f"high={round(probe.high, 3)!r})"
+    )
+
+
+def test_artifact_of_a_command_is_what_the_function_returns():
+    made = pb.combine(["alpha"], name="alone")
+    artifact = pb.run("combine", "prefixes=[alpha]", "name=alone").artifact
+    assert isinstance(artifact, pb.BankResult) and artifact == made
+
+
+def test_dir_lists_the_api_before_it_is_loaded():
+    code = "import prefixbank, sys; print(*dir(prefixbank)); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    names, loaded = done.stdout.decode().splitlines()
+    assert set(pb.__all__) <= set(names.split()) and loaded == "False"
 
 
 def test_unknown_names_are_refused_with_a_similar_one():

@@ -19,6 +19,11 @@ def test_table_of_uneven_rows_has_every_column(capsys):
     assert lines == [["name", "score", "list", "other"], ["a", "0.123", "1,", "2"], ["b"]]
 
 
+def test_table_gives_sizes_in_megabytes(capsys):
+    print_rows([{"key": "a", "size_bytes": 675_145}], "table")
+    assert capsys.readouterr().out.split() == ["key", "size", "a", "0.7", "MB"]
+
+
 def test_csv_of_uneven_rows_has_every_column(capsys):
     print_rows(ROWS, "csv")
     assert capsys.readouterr().out == 'name,score,list,other\na,0.12345,"[1, 2]",\nb,,,\n'

@@ -77,6 +77,16 @@ def test_prefixes_that_were_trained_before_are_hits(cli, args):
     ]
 
 
+def test_progress_counts_the_units_that_are_made(cli):
+    counts = [
+        (event.done, event.total)
+        for event in events_of(cli)
+        if event.kind == "progress" and event.step == "run"
+    ]
+    assert counts == [(done, UNITS - 3) for done in range(UNITS - 2)]
+    assert not [event for event in events_of(cli) if event.kind == "progress"]
+
+
 def test_second_run_is_all_hits(cli, args):
     first = cli.done(*args)
     second = cli.done(*args)
@@ -197,9 +207,12 @@ def test_random_prefixes_are_a_column_and_get_no_ref(cli, args):
     assert not [ref for ref in Store(cli.store).refs() if "random" in ref.name]
 
 
-def test_table_output_is_the_report_itself(cli, args):
+def test_table_output_is_the_first_section_of_the_report_and_where_all_of_it_is(cli, args):
     out = cli.done(*args, "--format", "table").out
-    assert "| gamma | accuracy |" in out
+    assert [line for line in out.splitlines() if line.startswith("#")] == [
+        "# Experiment smoke",
+        "## Mean over targets",
+    ]
     closing = [line.split() for line in out.rstrip().rpartition("\n\n")[2].splitlines()]
     assert [(name, Path(path).name) for name, path in closing] == [
         ("report:", "report.md"),
@@ -208,6 +221,13 @@ def test_table_output_is_the_report_itself(cli, args):
         ("chart:", "report.png"),
     ]
     assert all(Path(path).is_file() for _, path in closing)
+
+
+def test_table_output_names_the_copies_under_out(cli, args, tmp_path):
+    out = cli.done(*args, "--format", "table", "--out", str(tmp_path / "copy")).out
+    closing = [line.split()[1] for line in out.rstrip().rpartition("\n\n")[2].splitlines()]
+    assert {Path(path).parent for path in closing} == {tmp_path / "copy"}
+    assert all(Path(path).is_file() for path in closing)
 
 
 def test_json_output_holds_the_scores(cli, args):

@@ -1,4 +1,4 @@
-"""Lines for steps on stderr, and a progress bar on a terminal."""
+"""Lines for steps on stderr, and progress: a bar on a terminal, lines at times elsewhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import pty
 import re
 import select
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -36,13 +36,13 @@ EVENTS = {
         "needs x",
     ],
     Event(kind="note", step="task", name="t", text="said"): ["task", "t", "note", "said"],
-    DONE: ["embed", "x@demo", "done", "01234567", "0.3 MB", "318.0 s", "3 rows"],
+    DONE: ["embed", "x@demo", "done", "01234567", "0.3 MB", "5 min 18 s", "3 rows"],
     replace(DONE, kind="hit", size_bytes=1_500, seconds=0.0, text=""): [
         "embed",
         "x@demo",
         "hit",
         "01234567",
-        "1.5 kB",
+        "0.01 MB",
         "0.0 s",
     ],
 }
@@ -65,9 +65,76 @@ def test_steps_go_to_stderr_one_line_each(capsys):
     assert out == "" and [line.split()[1] for line in err.splitlines()] == ["a", "b"]
 
 
-def test_progress_is_silent_where_there_is_no_terminal(capsys):
-    with StepLines() as steps:
-        steps(Event(kind="progress", step="embed", name="a", done=1, total=2, text="loss 0.5"))
+@dataclass
+class Clock:
+    """A clock that tests set."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def step(done: int, unit: str = "steps", total: int = 100) -> Event:
+    return Event(kind="progress", step="train-prefix", name="a", done=done, total=total, unit=unit)
+
+
+def unit(done: int) -> Event:
+    return Event(kind="progress", step="run", name="small", done=done, total=23, unit="units")
+
+
+def lines_of(capsys: pytest.CaptureFixture[str], events: list[tuple[float, Event]]) -> list[str]:
+    """Return what is printed where there is no terminal if events come at these times."""
+    clock = Clock()
+    with StepLines(clock=clock) as steps:
+        for clock.now, event in events:
+            steps(event)
+    out, err = capsys.readouterr()
+    assert out == ""
+    return [" ".join(line.split()) for line in err.splitlines()]
+
+
+def test_progress_without_a_terminal_is_a_line_each_half_minute(capsys):
+    shown = lines_of(capsys, [(second, step(second)) for second in range(1, 100)])
+    assert [line.split(",")[0] for line in shown] == [
+        f"train-prefix a {done} of 100 steps" for done in (31, 61, 91)
+    ]
+
+
+def test_time_left_is_that_of_the_rest_at_the_pace_so_far(capsys):
+    # 40 of 50 steps in 60 seconds: the last 50 take 75 more, which is written as 2 minutes.
+    assert lines_of(capsys, [(0, step(10)), (60, step(50))]) == [
+        "train-prefix a 50 of 100 steps, about 2 min left"
+    ]
+
+
+def test_whole_command_goes_on_while_its_steps_come_and_go(capsys):
+    events = [
+        (0, unit(0)),
+        (10, step(10)),
+        (20, DONE),
+        (20, unit(1)),
+        (21, step(1, unit="texts")),
+        (40, DONE),
+        (110, unit(5)),
+    ]
+    assert [line for line in lines_of(capsys, events) if "of" in line.split()] == [
+        "run small 5 of 23 units, about 7 min left"
+    ]
+
+
+def test_pace_begins_anew_with_another_unit(capsys):
+    events = [(0, step(0, "texts")), (50, step(100, "texts")), (51, step(1)), (60, step(2))]
+    assert lines_of(capsys, events) == ["train-prefix a 100 of 100 texts"]
+
+
+def test_quiet_shows_neither_steps_nor_progress(capsys):
+    clock = Clock()
+    with StepLines(quiet=True, clock=clock) as steps:
+        steps(step(1))
+        clock.now = 100
+        steps(step(2))
+        steps(DONE)
     assert capsys.readouterr() == ("", "")
 
 
@@ -88,13 +155,14 @@ def test_progress_is_drawn_on_a_terminal_and_gone_at_the_end(monkeypatch):
         monkeypatch.setattr("sys.stderr", terminal)
         monkeypatch.setenv("TERM", "xterm")
         with StepLines() as steps:
-            steps(Event(kind="progress", step="embed", name="a", done=1, total=4, text="loss 0.5"))
+            event = Event(kind="progress", step="embed", name="a", done=1, total=4, unit="rows")
+            steps(replace(event, text="loss 0.5"))
             steps.progress.refresh()
             steps(Event(kind="done", step="embed", name="a", key="0" * 32))
         shown = read_until(master, "done  00000000")
     os.close(master)
     assert (
-        "1/4 loss 0.5" in shown
-        and shown.index("1/4") < shown.index("done  00000000")
+        "1 of 4 rows, loss 0.5" in shown
+        and shown.index("1 of 4") < shown.index("done  00000000")
         and not steps.progress.tasks
     )

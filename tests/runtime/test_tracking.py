@@ -12,6 +12,7 @@ from prefixbank.runtime import tracking
 from prefixbank.runtime.tracking import tracked
 
 STEP = FitEvent(step=1, total_steps=2, epoch=0, loss=0.7, lr=0.1)
+PART = FitEvent(step=2, total_steps=2, epoch=0, loss=float("nan"), lr=0.0, validated=0.5)
 EPOCH = FitEvent(step=2, total_steps=2, epoch=1, loss=0.6, lr=0.0, validation=0.5)
 RECIPE = PrefixRecipe(seed=3, optim=OptimConfig(lr=0.25))
 
@@ -52,7 +53,7 @@ def trackers(monkeypatch) -> list[Tracker]:
 
 def follow(run: RunConfig, heard: list[FitEvent]) -> None:
     with tracked(run, "alpha", RECIPE, heard.append) as listener:
-        for event in (STEP, EPOCH):
+        for event in (STEP, PART, EPOCH):
             listener(event)
 
 
@@ -60,10 +61,10 @@ def follow(run: RunConfig, heard: list[FitEvent]) -> None:
 def test_events_reach_the_listener_whatever_the_tracker(trackers, tracker):
     heard: list[FitEvent] = []
     follow(RunConfig(tracker=tracker), heard)
-    assert heard == [STEP, EPOCH] and len(trackers) == (tracker != "none")
+    assert heard == [STEP, PART, EPOCH] and len(trackers) == (tracker != "none")
 
 
-def test_tracker_gets_loss_rate_and_validation_by_step(trackers):
+def test_tracker_gets_loss_rate_and_validation_by_step_and_nothing_between(trackers):
     follow(RunConfig(tracker="tensorboard"), [])
     assert trackers[0].logged == [({"loss": 0.7, "lr": 0.1}, 1), ({"validation": 0.5}, 2)]
 

@@ -46,6 +46,10 @@ class SourceHead:
     weight: np.ndarray
     bias: np.ndarray
 
+    def __repr__(self) -> str:
+        """Return the task and its labels."""
+        return f"SourceHead(task={self.task!r}, kind={self.kind!r}, labels={self.labels!r})"
+
     def predict(self, block: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
         """Return classes int64 [N], flags uint8 [N, C] or values float64 [N].
 

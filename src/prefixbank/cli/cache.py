@@ -12,6 +12,7 @@ import typer
 from prefixbank.artifacts.staleness import moved_refs, refresh_command
 from prefixbank.cli import options as flag
 from prefixbank.cli.console import Format, Row, chosen_format, print_rows, report, reported
+from prefixbank.commands.amounts import size_text
 from prefixbank.errors import DamagedError, UsageError, did_you_mean
 from prefixbank.store.artifact import Entry
 from prefixbank.store.reasons import reasons, words_in
@@ -215,12 +216,12 @@ def gc(
         opened = Store.open(store)
         plan = opened.gc_plan(datetime.now(UTC), grace_days)
         for item in plan:
-            typer.echo(f"{item.size_bytes / 1e6:10.1f} MB  {item.path}  {item.reason}")
+            typer.echo(f"{size_text(item.size_bytes):>13}  {item.path}  {item.reason}")
         if yes:
-            typer.echo(f"freed {opened.gc_run(plan) / 1e6:.1f} MB")
+            typer.echo(f"freed {size_text(opened.gc_run(plan))}")
         else:
             typer.echo(
-                f"{len(plan)} to delete, {sum(item.size_bytes for item in plan) / 1e6:.1f} MB; "
+                f"{len(plan)} to delete, {size_text(sum(item.size_bytes for item in plan))}; "
                 "nothing deleted without --yes"
             )
 

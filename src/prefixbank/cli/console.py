@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from prefixbank.commands.amounts import size_text
 from prefixbank.errors import PrefixbankError
 
 Format = Literal["table", "json", "csv"]
@@ -77,9 +78,9 @@ def _print_table(rows: Sequence[Row]) -> None:
     table = Table(box=None, pad_edge=False, show_edge=False)
     names = _columns(rows)
     for name in names:
-        table.add_column(name, overflow="fold")
+        table.add_column(name.removesuffix("_bytes"), overflow="fold")
     for row in rows:
-        table.add_row(*(_shown(row.get(name)) for name in names))
+        table.add_row(*(_shown(row.get(name), name) for name in names))
     if rows:
         Console(
             markup=False, highlight=False, width=None if sys.stdout.isatty() else ONE_LINE
@@ -88,7 +89,10 @@ def _print_table(rows: Sequence[Row]) -> None:
         typer.echo("nothing to show")
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, name: str = "") -> str:
+    """Return a value as people read it, by its type and by the unit in its name."""
+    if isinstance(value, int) and name.endswith("_bytes"):
+        return size_text(value)
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, dict):

@@ -10,6 +10,7 @@ import typer
 
 from prefixbank.cli import out as out_flag
 from prefixbank.cli.console import Format, Row, chosen_format, print_rows, report, reported
+from prefixbank.cli.study import print_report
 from prefixbank.commands.invocation import Invocation
 from prefixbank.commands.progress import StepLines
 from prefixbank.commands.table import Command
@@ -66,7 +67,9 @@ def run_command(command: Command[Any], overrides: list[str], flags: Flags) -> No
         rows, failed = _run_all(command, overrides, flags)
         form = chosen_format(flags.form)
         if rows and command.makes == "report" and form == "table":
-            typer.echo("\n\n".join(_report_text(row) for row in rows))
+            copied = None if flags.dry_run else flags.out
+            for row in rows:
+                print_report(copied or Path(row["path"]))
         elif rows and command.name == "predict" and _pipes(overrides, flags):
             from prefixbank.artifacts.predictions import printed_lines
 
@@ -196,9 +199,3 @@ def _is_there(command: Command[Any], settings: list[str], flags: Flags, out: Pat
     return True
 
 
-def _report_text(row: Row) -> str:
-    """Return an experiment's report as text for a terminal."""
-    path = Path(row["path"])
-    text = (path / "report.md").read_text(encoding="utf-8").split("\n![", maxsplit=1)[0].rstrip()
-    charts = "".join(f"\nchart:  {chart}" for chart in sorted(path.glob("*.png")))
-    return f"{text}\n\nreport: {path / 'report.md'}\npage:   {path / 'report.html'}{charts}"

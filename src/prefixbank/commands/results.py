@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from prefixbank.artifacts.summary import summary
 from prefixbank.runtime.unit import Planned
+from prefixbank.store.key import shorten
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Artifact:
     """An artifact in the store.
 
@@ -30,8 +31,20 @@ class Artifact:
     files: tuple[str, ...]
     facts: dict[str, Any]
 
+    def __repr__(self) -> str:
+        """Return the name, the short key, and what only artifacts of this class have."""
+        shown: dict[str, Any] = {} if type(self) is not Artifact else {"step": self.step}
+        shown |= {"name": self.name, "key": shorten(self.key)}
+        shared = {field.name for field in fields(Artifact)}
+        for field in fields(self):
+            if field.name not in shared:
+                value = getattr(self, field.name)
+                shown[field.name] = round(value, 3) if isinstance(value, float) else value
+        values = ", ".join(f"{name}={value!r}" for name, value in shown.items())
+        return f"{type(self).__name__}({values})"
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PrefixResult(Artifact):
     """A trained prefix.
 
@@ -43,8 +56,13 @@ class PrefixResult(Artifact):
     task: str
     validation: float
 
+    @property
+    def score(self) -> float:
+        """The validation score, under the name that a probe's has."""
+        return self.validation
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class BankResult(Artifact):
     """A bank.
 
@@ -59,7 +77,7 @@ class BankResult(Artifact):
     blocks: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class EmbeddingsResult(Artifact):
     """The vectors of a corpus, as Parquet files in `path`.
 
@@ -73,7 +91,7 @@ class EmbeddingsResult(Artifact):
     blocks: dict[str, int]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ProbeResult(Artifact):
     """A probe and its score.
 
@@ -94,7 +112,16 @@ A = TypeVar("A", bound=Artifact)
 
 
 def artifact_of(planned: Planned) -> Artifact:
-    """Return any artifact that was made or found."""
+    """Return any artifact that was made or found, as the class of its kind if there is one."""
+    match planned.entry.step:
+        case "train_prefix":
+            return prefix_result(planned)
+        case "combine":
+            return bank_result(planned)
+        case "embed":
+            return embeddings_result(planned)
+        case "probe":
+            return probe_result(planned)
     return _result(planned, Artifact)
 
 

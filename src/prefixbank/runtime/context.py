@@ -76,8 +76,7 @@ class Context(Session):
             and self.needs_making(key)
             and self.workers.should_dispatch(1)
         ):
-            name = f"{unit.step} {unit.name}"
-            make_units(self.workers, [(key,)], name, self.store, self.emit)
+            make_units(self.workers, [(key,)], self.store, self.emit)
             self.mark_made([key])
         emit = silent if key in self.reported else self.emit
         entry = run_unit(
@@ -99,8 +98,7 @@ class Context(Session):
             and not self.is_restricted
             and self.workers.should_dispatch(1)
         ):
-            name = f"{units[0].step} {units[0].name}"
-            make_units(self.workers, [tuple(keys)], name, self.store, self.emit)
+            make_units(self.workers, [tuple(keys)], self.store, self.emit)
             self.mark_made(keys)
         return [self.ensure(unit) for unit in units]
 

@@ -21,8 +21,9 @@ class Event:
         key: of the artifact, once it is known.
         seconds: time spent, for `done` and `hit`.
         size_bytes: size of the artifact.
-        done: for `progress`, steps or rows so far.
-        total: for `progress`, all steps or rows.
+        done: for `progress`, how many are done so far.
+        total: for `progress`, how many there are.
+        unit: for `progress`, what is counted: `steps`, `rows`, `texts`, `units`.
     """
 
     kind: Literal["hit", "miss", "waits", "done", "progress", "note"]
@@ -34,6 +35,7 @@ class Event:
     size_bytes: int = 0
     done: int = 0
     total: int = 0
+    unit: str = ""
 
 
 Emit = Callable[[Event], None]

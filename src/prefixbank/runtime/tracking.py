@@ -51,13 +51,15 @@ def tracked(
     tracker.store_init_configuration({"seed": recipe.seed, **asdict(own), **asdict(recipe.optim)})
 
     def listen(event: FitEvent) -> None:
+        on_event(event)
+        if event.validated is not None:
+            return
         values = (
             {"loss": event.loss, "lr": event.lr}
             if event.validation is None
             else {"validation": event.validation}
         )
         tracker.log(values, step=event.step)
-        on_event(event)
 
     try:
         yield listen

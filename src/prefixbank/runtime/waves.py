@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from prefixbank.runtime.context import Context
-from prefixbank.runtime.events import Event, silent
+from prefixbank.runtime.events import Emit, Event, silent
 from prefixbank.runtime.unit import Planned, Unit, grouped
 from prefixbank.runtime.workers import WorkerPool, make_units
 
@@ -41,20 +41,46 @@ def plan_and_run(context: Context, name: str, ensure_all: EnsureAll) -> Planned:
         for event in units:
             context.emit(event)
         return last
+    if context.emit is not silent:
+        context = context.with_listener(_counted(context.emit, name, len(units) - hits))
     if context.workers is not None:
-        _make_in_waves(context, context.workers, name, ensure_all, missing)
+        _make_in_waves(context, context.workers, ensure_all, missing)
     return ensure_all(context)
 
 
+def _counted(emit: Emit, name: str, total: int) -> Emit:
+    """Return a listener that passes events on, and reports how many units are made.
+
+    Args:
+        emit: gets every event.
+        name: what messages call the command.
+        total: units to make.
+    """
+    done = 0
+
+    def listen(event: Event) -> None:
+        nonlocal done
+        emit(event)
+        if event.kind == "done":
+            done += 1
+            report()
+
+    def report() -> None:
+        emit(Event(kind="progress", step="run", name=name, done=done, total=total, unit="units"))
+
+    if total:
+        report()
+    return listen
+
+
 def _make_in_waves(
-    context: Context, workers: WorkerPool, name: str, ensure_all: EnsureAll, missing: list[Unit]
+    context: Context, workers: WorkerPool, ensure_all: EnsureAll, missing: list[Unit]
 ) -> None:
     """Have workers make the missing units: those with all inputs, then those that now have them.
 
     Args:
         context: how to run.
         workers: the workers; if they are not worth using, this returns at once.
-        name: what messages call the command.
         ensure_all: ensures the units.
         missing: units that have all their inputs.
     """
@@ -67,7 +93,7 @@ def _make_in_waves(
         if cheap or not workers.should_dispatch(len(groups)):
             ensure_all(context.restricted_to(keys, context.emit))
         else:
-            make_units(workers, groups, name, context.store, context.emit)
+            make_units(workers, groups, context.store, context.emit)
             context.mark_made(keys)
         missing = []
         ensure_all(context.dry(silent, missing))

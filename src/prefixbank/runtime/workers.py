@@ -138,7 +138,6 @@ class WorkerPool:
 def make_units(
     workers: WorkerPool,
     groups: Sequence[tuple[str, ...]],
-    name: str,
     store: Store,
     emit: Emit,
 ) -> None:
@@ -147,21 +146,14 @@ def make_units(
     Args:
         workers: workers of the command.
         groups: keys of the units, those that one worker makes together; all their inputs are made.
-        name: what messages call the units.
         store: gets the artifacts.
         emit: gets every event.
 
     Raises:
         PrefixbankError: see `run_jobs`.
     """
-    done, keys = 0, [key for group in groups for key in group]
-
-    def count(job: Job) -> None:
-        nonlocal done
-        done += len(job.keys)
-        emit(Event(kind="progress", step="run", name=name, done=done, total=len(keys)))
-
-    run_jobs(workers, workers.jobs_for_keys(groups), keys, count, store, emit)
+    keys = [key for group in groups for key in group]
+    run_jobs(workers, workers.jobs_for_keys(groups), keys, lambda job: None, store, emit)
 
 
 def run_jobs(

@@ -45,6 +45,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     events: list[FitEvent] | None = None,
     train: Callable[[int], list[Batch]] | None = None,
+    validation: list[Batch] | None = None,
     by: Callable[..., Any] = fit_prefix,
     prefix: PrefixKind = "deep",
     encode_text: EncodeText | None = None,
@@ -64,14 +65,12 @@ def fit(
     wanted = replace(SETTINGS.tasks[0], **task)
     begin = replace(SETTINGS.start, kind=prefix, **start)
     settings = replace(SETTINGS, start=begin, tasks=(wanted,), **changes)
-    validation = batch_of(
-        VALIDATION, labels_of(wanted.kind, VALIDATION_CLASSES), range(len(VALIDATION))
-    )
+    whole = batch_of(VALIDATION, labels_of(wanted.kind, VALIDATION_CLASSES), range(len(VALIDATION)))
     return by(
         model,
         SHAPE,
         train or epochs_of(TRAIN[:rows], labels_of(wanted.kind, TRAIN_CLASSES), batch_size),
-        [[validation]],
+        [validation or [whole]],
         settings,
         checkpoint=checkpoint,
         encode_text=encode_text,

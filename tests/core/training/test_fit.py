@@ -336,6 +336,25 @@ def test_events_count_steps_and_epochs(bert: BertModel):
     assert steps == [(1, 6, 0), (2, 6, 0), (3, 6, 0), (4, 6, 1), (5, 6, 1), (6, 6, 1)]
 
 
+def test_validation_reports_the_share_of_its_batches_and_then_the_score(bert: BertModel):
+    events: list[FitEvent] = []
+    rows = range(len(VALIDATION))
+    labels = labels_of("classification", VALIDATION_CLASSES)
+    parts = [
+        batch_of(VALIDATION[start : start + 8], labels[start : start + 8], range(8))
+        for start in rows[::8]
+    ]
+    result = fit(bert, epochs=2, events=events, validation=parts)
+    shares = [round(number / len(parts), 6) for number in range(1, len(parts))]
+    seen = [
+        "score" if event.validated is None else round(event.validated, 6)
+        for event in events
+        if event.validated is not None or event.validation is not None
+    ]
+    assert len(parts) > 2 and seen == [*shares, "score"] * 2
+    assert len(result.curve) == len([event for event in events if event.validated is None])
+
+
 def test_curve_holds_every_event(bert: BertModel):
     events: list[FitEvent] = []
     result = fit(bert, epochs=2, events=events)

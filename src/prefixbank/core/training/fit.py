@@ -42,7 +42,7 @@ def fit_prefix(
         checkpoint: where to save and resume.
         encode_text: returns the states of a batch of texts for read-outs, such as those of a cache;
             None: `model` encodes them in every step.
-        on_event: called after each optimiser step and each epoch.
+        on_event: called after each optimiser step and each epoch, and during validation.
     Raises:
         TrainingError: the loss or a validation output is not finite.
     """

@@ -101,7 +101,7 @@ class Training:
         train: returns the batches of an epoch; the same ones at every call.
         validation: batches with labels of each task.
         checkpoint: where to save and resume.
-        on_event: called after each optimiser step and each epoch.
+        on_event: called after each optimiser step and each epoch, and during validation.
         list_scores: put the score of each task into the curve, beside their mean.
         early_share: share of the schedule's steps after which a snapshot is kept as
             `early_snapshot`; 0 keeps none.
@@ -138,6 +138,7 @@ class Training:
         self.best: dict[str, Tensor] = {}
         self.early_snapshot: dict[str, Tensor] = {}
         self.resumed = time.monotonic()
+        self.total_steps = self.validated = 0
 
     def run(self) -> tuple[Progress, dict[str, Tensor]]:
         """Train from the start or from the last checkpoint.
@@ -176,20 +177,19 @@ class Training:
         """Train on the rest of the current epoch and return the loss of its last step."""
         batches = self.train(self.progress.epoch)
         per_step = self.settings.gradient_accumulation_steps
-        steps_per_epoch = math.ceil(len(batches) / per_step)
+        self.total_steps = math.ceil(len(batches) / per_step) * self.settings.epochs
         loss = math.nan
         for start in range(self.progress.batches_done, len(batches), per_step):
-            loss = self.run_step(
-                batches[start : start + per_step], steps_per_epoch * self.settings.epochs
-            )
+            loss = self.run_step(batches[start : start + per_step])
             if self.is_done():
                 break
             self.progress.batches_done = min(start + per_step, len(batches))
             self.save()
         return loss
 
-    def run_step(self, batches: Sequence[Batch], total_steps: int) -> float:
+    def run_step(self, batches: Sequence[Batch]) -> float:
         """Do one optimiser step over some batches, as if they were one batch."""
+        total_steps = self.total_steps
         factor = rate_factor(
             self.settings.schedule, self.progress.step, total_steps, self.settings.warmup_ratio
         )
@@ -249,6 +249,7 @@ class Training:
 
     def finish_epoch(self, loss: float) -> None:
         """Validate, and keep a snapshot if the score is the best so far."""
+        self.validated = 0
         scores = [
             self.validate(task, batches)
             for task, batches in zip(self.settings.tasks, self.validation, strict=True)
@@ -256,7 +257,7 @@ class Training:
         value, progress = sum(scores) / len(scores), self.progress
         event = FitEvent(
             step=progress.step,
-            total_steps=progress.step,
+            total_steps=self.total_steps,
             epoch=progress.epoch,
             loss=loss,
             lr=0.0,
@@ -298,9 +299,26 @@ class Training:
                 predictions.append(_in_label_units(scored, task))
                 # Only batches that are embedded have no labels.
                 labels.append(batch.labels.numpy())  # type: ignore[union-attr]
+                self.count_validated()
         return score(
             task.metric, np.concatenate(predictions), np.concatenate(labels), task.num_outputs
         )
+
+    def count_validated(self) -> None:
+        """Count a batch of validation, and report all but the last, which the score follows."""
+        self.validated += 1
+        share = self.validated / sum(map(len, self.validation))
+        if share < 1:
+            self.on_event(
+                FitEvent(
+                    step=self.progress.step,
+                    total_steps=self.total_steps,
+                    epoch=self.progress.epoch,
+                    loss=math.nan,
+                    lr=0.0,
+                    validated=share,
+                )
+            )
 
     def record(self, event: FitEvent) -> None:
         """Add an event to the learning curve and call `on_event`."""

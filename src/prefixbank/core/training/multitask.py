@@ -52,7 +52,7 @@ def fit_multitask(
         settings: what to train on and how, with the encoder's rate as `lr`; `epochs=0` returns the
             encoder as it was.
         checkpoint: where to save and resume.
-        on_event: called after each optimiser step and each epoch.
+        on_event: called after each optimiser step and each epoch, and during validation.
     Raises:
         TrainingError: the loss or a validation output is not finite.
     """

@@ -100,7 +100,8 @@ class FitEvent:
     """One event of the learning curve.
 
     It is an optimiser step, or the end of an epoch, with `validation` as the mean of the tasks'
-    `scores`.
+    `scores`. Or, and then it is not in the curve, a validation is under way: `validated` is the
+    share of its batches that are done.
     """
 
     step: int
@@ -110,6 +111,7 @@ class FitEvent:
     lr: float
     validation: float | None = None
     scores: tuple[float, ...] = ()
+    validated: float | None = None
 
 
 class Checkpoint(Protocol):

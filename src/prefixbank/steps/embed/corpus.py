@@ -360,6 +360,7 @@ class RowProgress:
                 name=self.name,
                 done=self.done,
                 total=self.total,
+                unit="rows",
                 text=text,
             )
         )

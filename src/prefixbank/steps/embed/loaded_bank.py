@@ -44,8 +44,11 @@ class LoadedBank:
         self._bank = load_plain(entry) if is_encoder(entry) else combine.load_bank(entry)
 
     def __repr__(self) -> str:
-        """Return the name and key of the bank."""
-        return f"LoadedBank(name={self._name!r}, key={self.entry.key!r})"
+        """Return the name and short key of the bank, its sources and its encoder."""
+        return (
+            f"LoadedBank(name={self._name!r}, key={self.entry.short_key!r}, "
+            f"sources={self.entry.info['tasks']!r}, encoder={self._files.label!r})"
+        )
 
     def embed(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
         """Embed texts, or pairs of texts as the recipe says; float32 [N, F].

@@ -225,7 +225,15 @@ def _progress_listener(session: Session, name: str, stem: str, total: int) -> Ca
         nonlocal done
         done += count
         session.emit(
-            Event(kind="progress", step=STEP, name=name, done=done, total=total, text=stem)
+            Event(
+                kind="progress",
+                step=STEP,
+                name=name,
+                done=done,
+                total=total,
+                unit="rows",
+                text=stem,
+            )
         )
 
     return on_rows

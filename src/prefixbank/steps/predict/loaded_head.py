@@ -53,6 +53,10 @@ class Predictions:
     probabilities: np.ndarray | None
     abstained: np.ndarray
 
+    def __repr__(self) -> str:
+        """Return the number of texts and what is predicted."""
+        return f"Predictions({len(self.values)} texts, kind={self.kind!r}, names={self.names!r})"
+
     @property
     def labels(self) -> list[str | None] | list[list[str]] | list[float]:
         """The class of each text by name, its labels by name, or its value.

@@ -61,6 +61,7 @@ def predict(
                 name=name,
                 done=done,
                 total=facts["rows"],
+                unit="rows",
                 text=stem,
             )
         )

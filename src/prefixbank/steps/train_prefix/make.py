@@ -250,11 +250,12 @@ def progress_of(session: Session, step: str, name: str) -> Callable[[FitEvent], 
     """Return a listener that emits training events as progress."""
 
     def listen(event: FitEvent) -> None:
-        text = (
-            f"loss {event.loss:.3f}"
-            if event.validation is None
-            else f"validation {event.validation:.3f}"
-        )
+        if event.validated is not None:
+            text = f"validating, {event.validated:.0%}"
+        elif event.validation is not None:
+            text = f"validation {event.validation:.3f}"
+        else:
+            text = f"loss {event.loss:.3f}"
         session.emit(
             Event(
                 kind="progress",
@@ -262,6 +263,7 @@ def progress_of(session: Session, step: str, name: str) -> Callable[[FitEvent], 
                 name=name,
                 done=event.step,
                 total=event.total_steps,
+                unit="steps",
                 text=text,
             )
         )

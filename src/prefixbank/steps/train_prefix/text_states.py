@@ -71,7 +71,8 @@ def _encoding_listener(session: Session, name: str, total: int) -> Callable[[int
                 name=name,
                 done=done,
                 total=total,
-                text="encoding texts",
+                unit="texts",
+                text="encoding",
             )
         )
 
