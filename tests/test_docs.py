@@ -96,6 +96,8 @@ def parsed(line: str) -> tuple[str, list[str]]:
 def test_command_is_one_that_the_command_line_and_the_schema_know(line):
     command, settings = parsed(line)
     assert command in {*COMMANDS, "doctor"} or command.startswith(("cache ", "config "))
+    if command in COMMANDS:
+        _, settings = table.command_named(command).split_texts(settings)
     if command not in COMMANDS or USERS_OWN in line or "experiment=NAME" in settings:
         return
     runs = compose.expand_sweep(settings) if "--sweep" in line else [settings]
@@ -118,11 +120,17 @@ PYTHON_BLOCKS = [
 
 @pytest.fixture(scope="module")
 def store_of_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with what examples in Python begin with: `prefix/polarity` and `bank/two`."""
+    """A store with what examples in Python begin with.
+
+    `prefix/polarity`, `bank/two` and `embeddings/reviews@two`.
+    """
     store = tmp_path_factory.mktemp("examples") / "store"
     recipe = pb.PrefixRecipe(optim=pb.OptimConfig(epochs=0))
     prefix = pb.train_prefix("polarity", encoder="tiny", recipe=recipe, store=store)
-    pb.combine([prefix], name="two", store=store)
+    bank = pb.combine([prefix], name="two", store=store)
+    reviews = store.parent / "reviews.txt"
+    reviews.write_text("The food was fine.\nThe soup came cold and late.\n", encoding="utf-8")
+    pb.embed(bank, reviews, name="reviews@two", store=store)
     return store
 
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         open_store,
         probe,
         run,
+        search,
         train_prefix,
     )
 
@@ -90,6 +91,7 @@ __all__ = [
     "open_store",
     "probe",
     "run",
+    "search",
     "train_prefix",
 ]
 

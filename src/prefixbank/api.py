@@ -36,6 +36,7 @@ from prefixbank.config.commands import (
     CorpusConfig,
     EmbedConfig,
     ProbeCommandConfig,
+    SearchConfig,
     TrainPrefixConfig,
 )
 from prefixbank.config.compose import compose_encoder, compose_task
@@ -55,6 +56,7 @@ from prefixbank.config.schema import (
     SplitNames,
     TaskConfig,
 )
+from prefixbank.data.columns import as_list
 from prefixbank.data.tasks.memory import Rows, Task
 from prefixbank.data.tasks.task import Task as CheckedTask
 from prefixbank.errors import DataError, PrefixbankError, UsageError, raise_faults
@@ -68,6 +70,7 @@ S = TypeVar("S")
 
 if TYPE_CHECKING:
     from prefixbank.artifacts.fitted_probe import FittedProbe
+    from prefixbank.steps.search import Hit
 
 __all__ = [
     "Artifact",
@@ -106,6 +109,7 @@ __all__ = [
     "open_store",
     "probe",
     "run",
+    "search",
     "train_prefix",
 ]
 
@@ -389,6 +393,57 @@ def probe(
     with _invocation(store, force, on_event, progress) as invocation:
         in_memory = task if isinstance(task, CheckedTask) else None
         return probe_result(functions.probe(config, invocation, in_memory))
+
+
+def search(
+    texts: Sequence[str],
+    embeddings: str | EmbeddingsResult,
+    *,
+    k: int = 5,
+    rescore: int = 10,
+    corpus: str | Path | CorpusConfig | None = None,
+    store: str | Path | None = None,
+    run: RunConfig | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> list[list[Hit]]:
+    """Find the rows of embeddings that are most similar to texts, by cosine.
+
+    Args:
+        texts: Q texts to search for.
+        embeddings: embeddings by ref or key, or as `embed` returned them.
+        k: neighbours of each text.
+        rescore: with binary vectors, how many times k rows are ranked again exactly.
+        corpus: what was embedded, to read its texts; None: the file that the embeddings remember.
+        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        run: device, threads and the like; None: the defaults.
+        on_event: called with each event; a note says why texts are not known.
+
+    Returns:
+        The hits of each text, the nearest first: `id`, `row`, `score`, and `text`, which is None
+        if the corpus cannot be read again.
+
+    Raises:
+        PrefixbankError: no such embeddings, no texts, or faiss is not installed.
+    """
+    if isinstance(texts, str) or not len(texts):
+        raise UsageError(
+            "no list of texts to search for",
+            expected="a list, also for one text",
+            fix='pb.search(["a text"], embeddings)',
+        )
+    if not isinstance(corpus, CorpusConfig):
+        corpus = CorpusConfig(path="" if corpus is None else str(corpus))
+    config = SearchConfig(
+        embeddings=_text_for(open_store(store), "embeddings", embeddings),
+        k=k,
+        rescore=rescore,
+        corpus=corpus,
+        run=_in_this_process(run),
+    )
+    return functions.find_hits(
+        config,
+        Invocation(store=store, emit=on_event or silent, texts=tuple(as_list(texts, "texts"))),
+    )
 
 
 def open_store(store: str | Path | None = None) -> Store:

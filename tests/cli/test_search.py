@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import prefixbank.core
+from prefixbank.errors import UsageError
 
 TEXTS = ["the food was good", "a bad and noisy place", "warm"]
 
@@ -67,6 +68,65 @@ def test_queries_may_come_from_a_file_and_texts_from_the_corpus(cli, embedded, t
     assert [row["text"] for row in rows_of(ran)][0] == "warm" and {
         row["text"] for row in rows_of(ran)
     } == set(TEXTS)
+
+
+def test_query_may_be_a_word_of_the_command(cli, embedded):
+    embedded()
+    ran = cli.done("search", "the food was good", "embeddings=lines@demo", "warm", "k=1")
+    assert [(row["query"], row["row"]) for row in rows_of(ran)] == [(TEXTS[0], 0), ("warm", 2)]
+
+
+@pytest.mark.parametrize("shard_rows", [20, 2], ids=["one shard", "two shards"])
+def test_texts_come_from_the_file_that_was_embedded(cli, embedded, shard_rows):
+    embedded(f"corpus.shard_rows={shard_rows}")
+    ran = cli.done("search", "warm", "embeddings=lines@demo", "k=3")
+    assert {row["row"]: row["text"] for row in rows_of(ran)} == dict(enumerate(TEXTS))
+    assert ran.err == ""
+
+
+def test_texts_embedded_with_a_bank_of_blocks_are_known(cli, lines):
+    cli.train("alpha", "prefix=readout", "prefix.readouts=2", "name=read")
+    cli.done("combine", "prefixes=[read]", "name=blocks")
+    cli.done("embed", "bank=blocks", f"corpus.path={lines}")
+    (first,) = rows_of(cli.done("search", "warm", "embeddings=lines@blocks", "k=1"))
+    assert first["text"] == "warm"
+
+
+def test_corpus_that_is_gone_or_changed_is_told_and_hits_are_shown_without_texts(cli, embedded):
+    file = embedded()
+    file.write_text("the food was good\na bad and noisy place\ncold\n", encoding="utf-8")
+    changed = cli.done("search", "warm", "embeddings=lines@demo", "k=1")
+    file.unlink()
+    gone = cli.done("search", "warm", "embeddings=lines@demo", "k=1")
+    for ran, why in ((changed, "is not the corpus of these embeddings"), (gone, "no file ")):
+        assert set(rows_of(ran)[0]) == {"query", "rank", "id", "row", "score"}
+        assert "texts are not shown" in ran.err and why in ran.err and str(file) in ran.err
+
+
+def test_corpus_of_standard_input_is_not_known(cli):
+    cli.done("embed", "bank=demo", "corpus.path=-", input="\n".join(TEXTS).encode())
+    ran = cli.done("search", "warm", "embeddings=stdin@demo", "k=1")
+    assert "text" not in rows_of(ran)[0] and "their file is not known" in ran.err
+
+
+def test_texts_beside_a_file_of_queries_are_refused(cli, embedded):
+    file = embedded()
+    fault = cli.expect_fault(2, "search", "warm", "embeddings=lines@demo", f"queries.path={file}")
+    assert fault.what.startswith("queries.path=") and "'warm'" in fault.what
+
+
+def test_python_finds_what_the_command_line_finds(cli, embedded):
+    embedded()
+    (hits,) = prefixbank.search(["good food"], "lines@demo", k=2)
+    rows = rows_of(cli.done("search", "good food", "embeddings=lines@demo", "k=2"))
+    assert [vars(hit) for hit in hits] == rows
+
+
+@pytest.mark.parametrize("texts", ["warm", []])
+def test_python_needs_a_list_of_texts(cli, embedded, texts):
+    embedded()
+    with pytest.raises(UsageError, match="no list of texts"):
+        prefixbank.search(texts, "lines@demo")
 
 
 def test_plain_encoder_and_multitask_encoder_can_be_searched(cli, lines):

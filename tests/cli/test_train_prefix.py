@@ -263,3 +263,39 @@ def test_lists_of_layers_and_positions_go_from_training_to_a_probe(cli):
     result = cli.done("probe", "bank=wide", *args, "probe.layers=last").result
     model = load_file(Path(result["path"]) / "probe.safetensors")
     assert model["0.mean"].shape == (2 * 64,)
+
+
+@pytest.mark.parametrize("constant", [0.0, 1.0])
+def test_prefix_that_learned_nothing_is_told_at_the_end_and_in_each_bank(
+    cli, monkeypatch, constant
+):
+    """Nothing scores above 1, and everything here above 0."""
+    monkeypatch.setattr("prefixbank.core.stats.metrics.constant_score", lambda *_: constant)
+    trained = cli.train("gamma")
+    again = cli.train("gamma")
+    bank = cli.done("combine", "prefixes=[gamma]", "name=one")
+    validation = trained.result["validation"]
+    told = "warning: nothing learned of gamma (the same answer to every text scores 1.000)"
+    assert validation > 0
+    for ran in (trained, again, bank):
+        warned = [line for line in ran.err.splitlines() if "warning:" in line]
+        assert len(warned) == (constant == 1.0) and all(told in line for line in warned)
+
+
+def test_prefix_without_training_is_not_said_to_have_learned_nothing(cli, monkeypatch):
+    monkeypatch.setattr("prefixbank.core.stats.metrics.constant_score", lambda *_: 1.0)
+    assert "warning:" not in cli.train("gamma", "optim.epochs=0").err
+
+
+def test_each_task_of_a_mixture_is_judged_alone(cli, monkeypatch):
+    scores = iter([0.0, 1.0])
+    monkeypatch.setattr("prefixbank.core.stats.metrics.constant_score", lambda *_: next(scores))
+    ran = cli.done(
+        "train-prefix",
+        "task.mixture=[alpha,beta]",
+        f"run.data_root={cli.tasks}",
+        "name=both",
+        *SMALL,
+    )
+    (warned,) = [line for line in ran.err.splitlines() if "warning:" in line]
+    assert warned.endswith("nothing learned of beta (the same answer to every text scores 1.000)")

@@ -259,3 +259,33 @@ def test_protocol_says_how_each_kind_of_prefix_is_trained(graph):
     text = " ".join(study_facts(made).protocol)
     assert "Prefixes: 2 read-outs with 2 slots" in text
     assert "Deep prefixes: 3 slots" in text
+
+
+def protocol_of(made, start: str) -> str:
+    (line,) = [line for line in study_facts(made).protocol if line.startswith(start)]
+    return line
+
+
+def test_protocol_names_the_sources_that_were_trained_otherwise(graph):
+    plain, _ = graph("optim.lr=0.03")
+    made, _ = graph(
+        "optim.lr=0.03",
+        'experiment.overrides.beta=["optim.lr=0.02","prefix.length=5"]',
+        'experiment.overrides.alpha=["optim.lr=0.03"]',
+    )
+    usual, rest = protocol_of(plain, "Prefixes: ").split(";")
+    assert "learning rate 0.03" in usual
+    changed = "beta with prefix.length=5, optim.lr=0.02"
+    assert protocol_of(made, "Prefixes: ") == f"{usual}; {changed};{rest}"
+
+
+def test_protocol_has_the_settings_of_most_sources(graph):
+    made, _ = graph(
+        "experiment.sources=[alpha,beta,gamma]",
+        "experiment.targets=[]",
+        "optim.lr=0.03",
+        'experiment.overrides.alpha=["optim.lr=0.02"]',
+        'experiment.overrides.gamma=["optim.lr=0.02"]',
+    )
+    line = protocol_of(made, "Prefixes: ")
+    assert "learning rate 0.02" in line and "beta with optim.lr=0.03;" in line

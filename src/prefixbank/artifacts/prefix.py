@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from prefixbank.artifacts.json_files import read_json
 from prefixbank.names import is_name
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
@@ -61,6 +62,33 @@ def describe_scores(names: Sequence[str], result: JSON) -> str:
     ]
     mean = f"validation mean {result['validation']:.3f}"
     return f"{mean}: {', '.join(each)}{describe_truncation(result)}"
+
+
+def warn_nothing_learned(prefixes: Iterable[Entry]) -> str:
+    """Return a warning that names the tasks of which prefixes learned nothing, empty if none.
+
+    Their validation score is not above that of one answer for all rows, so far as that is known.
+    """
+    tasks = [task for prefix in prefixes for task in _tasks_not_learned(prefix)]
+    return f", warning: nothing learned of {', '.join(tasks)}" if tasks else ""
+
+
+def _tasks_not_learned(entry: Entry) -> list[str]:
+    """Return the tasks, each with the score of one answer for all rows."""
+    constant = entry.info.get("constant_scores", [])
+    if not constant or entry.document["config"]["optim"]["epochs"] == 0:
+        return []
+    result = read_json(entry, "result.json")
+    return [
+        f"{name} (the same answer to every text scores {of_constant:.3f})"
+        for name, task, of_constant in zip(
+            entry.info.get("tasks", [entry.info["task"]]),
+            result.get("tasks", [result]),
+            constant,
+            strict=True,
+        )
+        if task["validation"] <= of_constant
+    ]
 
 
 def describe_truncation(result: JSON) -> str:

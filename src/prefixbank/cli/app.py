@@ -83,7 +83,6 @@ def _add_producing(group: typer.Typer, name: str, command: Command[Any]) -> None
 def _add_listing(group: typer.Typer, name: str, command: Command[Any]) -> None:
     """Add a command that prints rows."""
 
-    @group.command(name, help=command.help)
     def listing(
         overrides: flag.Overrides = None,
         store: flag.StoreFlag = None,
@@ -94,6 +93,10 @@ def _add_listing(group: typer.Typer, name: str, command: Command[Any]) -> None:
     ) -> None:
         flags = Flags(store=store, conf_dir=conf_dir, quiet=quiet, form=form, debug=debug)
         list_rows(command, list(overrides or ()), flags)
+
+    if command.takes_texts:
+        listing.__annotations__["overrides"] = flag.TextsAndOverrides
+    group.command(name, help=command.help)(listing)
 
 
 for _command in COMMANDS:

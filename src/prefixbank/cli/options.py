@@ -7,12 +7,25 @@ from typing import Annotated
 
 import typer
 
+from prefixbank.cli.completion import complete_settings
+
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[KEY=VALUE]...",
         help="Settings; list them with: prefixbank config show COMMAND",
         show_default=False,
+        autocompletion=complete_settings,
+    ),
+]
+TextsAndOverrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TEXT]... [KEY=VALUE]...",
+        help="Texts, by default those on standard input, and settings; list these with: "
+        "prefixbank config show COMMAND",
+        show_default=False,
+        autocompletion=complete_settings,
     ),
 ]
 StoreFlag = Annotated[

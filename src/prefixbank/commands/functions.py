@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from prefixbank.data.tasks.task import Task
     from prefixbank.runtime.context import Context
     from prefixbank.runtime.unit import Planned
+    from prefixbank.steps.search import Hit
     from prefixbank.steps.train_prefix.mixture import Mixture
     from prefixbank.studies.graph import Experiment
 
@@ -118,7 +119,7 @@ def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
     from prefixbank.steps.embed import corpus as step
     from prefixbank.steps.embed.reuse import VectorReuse
     from prefixbank.steps.embed.source import resolve_bank_and_encoder
-    from prefixbank.steps.embed.spec import specs_of
+    from prefixbank.steps.embed.spec import of_corpus, specs_of
 
     with invocation.context(config.run) as context:
         bank, files, pooling = resolve_bank_and_encoder(
@@ -128,6 +129,7 @@ def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
         new_reuse = partial(VectorReuse, context.store, force=context.force)
         recipe = recipe_of(config, EmbedRecipe)
         specs = specs_of(bank, files, recipe, pooling, new_reuse if config.reuse else None)
+        specs = of_corpus(specs, config.corpus)
         if invocation.job is not None and invocation.job.shards:
             shards = worker_shards(config.corpus, invocation.job.folder)
             step.make_shards(context, specs, shards, invocation.job.shards)
@@ -147,6 +149,7 @@ def predict(config: PredictCommandConfig, invocation: Invocation) -> Planned:
     from prefixbank.runtime.worker import worker_shards
     from prefixbank.steps.embed import corpus as embed_step
     from prefixbank.steps.embed.source import resolve_bank_and_encoder
+    from prefixbank.steps.embed.spec import of_corpus
     from prefixbank.steps.predict import step
     from prefixbank.steps.predict.heads import resolve_heads
 
@@ -164,14 +167,15 @@ def predict(config: PredictCommandConfig, invocation: Invocation) -> Planned:
             bank_name=name_of_bank(config.bank),
             probes=bundle.probes if bundle else {},
         )
+        specs = of_corpus(found.specs, config.corpus)
         name = config.name or f"{_name_of_file(config.corpus.path)}@{name_of_bank(config.bank)}"
         if invocation.job is not None and invocation.job.shards:
             shards = worker_shards(config.corpus, invocation.job.folder)
-            embed_step.make_shards(context, found.specs, shards, invocation.job.shards)
+            embed_step.make_shards(context, specs, shards, invocation.job.shards)
             return Planned(step=STEP, name=name)
         found.check_texts(paired=bool(config.corpus.column_pair))
         with open_corpus(config.corpus, _standard_input()) as corpus:
-            units = embed_step.units(context, found.specs, corpus, name, ("embeddings", name))
+            units = embed_step.units(context, specs, corpus, name, ("embeddings", name))
             made = context.ensure_together([replace(unit, ref=None) for unit in units])
             return context.ensure_from(
                 STEP,
@@ -236,15 +240,30 @@ def import_bundle(config: ImportConfig, invocation: Invocation) -> list[Row]:
 
 
 def search(config: SearchConfig, invocation: Invocation) -> list[Row]:
-    """Return a row for each nearest neighbour of the query texts, the nearest first."""
+    """Return a row for each nearest neighbour of the query texts, the nearest first.
+
+    A row has no `text` if it is not known.
+    """
+    hits = [hit for of_query in find_hits(config, invocation) for hit in of_query]
+    rows = [asdict(hit) for hit in hits]
+    if all(row["text"] is None for row in rows):
+        for row in rows:
+            del row["text"]
+    return rows
+
+
+def find_hits(config: SearchConfig, invocation: Invocation) -> list[list[Hit]]:
+    """Return the nearest neighbours of each query text, the nearest first."""
     from prefixbank.data.corpus.corpus import open_corpus
     from prefixbank.steps.search import Embeddings, check_queries, neighbours
 
-    check_queries(config.queries)
+    check_queries(config.queries, invocation.texts)
     with invocation.context(config.run) as context:
         embeddings = Embeddings.named(context, config.embeddings)
-        with open_corpus(config.queries, _standard_input()) as queries:
-            texts = [text for shard in queries.shards() for text in shard.texts]
+        texts = list(invocation.texts)
+        if not texts:
+            with open_corpus(config.queries, _standard_input()) as queries:
+                texts = [text for shard in queries.shards() for text in shard.texts]
         return neighbours(embeddings, texts, config)
 
 

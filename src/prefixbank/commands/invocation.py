@@ -29,6 +29,7 @@ class Invocation:
         dry_run: plan only.
         force: make artifacts again that the store has.
         emit: gets every event.
+        texts: texts that stood among the settings, in place of those of standard input.
         open_workers: returns the workers that can make units of the command; None: this process
             makes all of them.
         job: the share of the command that this process makes as a worker; None: all of it.
@@ -40,6 +41,7 @@ class Invocation:
     dry_run: bool = False
     force: bool = False
     emit: Emit = silent
+    texts: tuple[str, ...] = ()
     open_workers: Callable[[RunConfig], WorkerPool] | None = None
     job: Job | None = None
 

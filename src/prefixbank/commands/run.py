@@ -31,7 +31,7 @@ def run_command(
 
     Args:
         command: which one.
-        overrides: `KEY=VALUE` settings.
+        overrides: `KEY=VALUE` settings; of a command that takes texts, these too.
         invocation: where to run, and who listens.
 
     Returns:
@@ -40,7 +40,8 @@ def run_command(
     """
     from prefixbank.config.compose import compose
 
-    invocation = invocation.with_defaults()
+    texts, overrides = command.split_texts(overrides)
+    invocation = replace(invocation.with_defaults(), texts=texts)
     config = compose(
         command.settings,
         overrides,

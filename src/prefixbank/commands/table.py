@@ -6,6 +6,7 @@ this table. A new command is a settings class, a YAML file in `conf/`, a functio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound=CommandConfig)
 
+_SETTING = re.compile(r"[~+]*[A-Za-z_][\w./@]*\s*=")
+"""The beginning of `KEY=VALUE`, which tells it from a text."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Command(Generic[C]):
@@ -50,6 +54,7 @@ class Command(Generic[C]):
         makes: `artifact`: it makes one and prints a row of facts. `report`: an artifact that is
             printed as text. `rows`: it prints rows and makes nothing that has a name.
         shares_units: workers can make its units.
+        takes_texts: words that are not `KEY=VALUE` are texts.
         sweeps_by_workers: workers can make the runs of a sweep, one job for each. Other commands
             go through a sweep one run after the other, each with workers of its own.
     """
@@ -60,12 +65,18 @@ class Command(Generic[C]):
     examples: tuple[str, ...]
     makes: Literal["artifact", "report", "rows"] = "artifact"
     shares_units: bool = False
+    takes_texts: bool = False
     sweeps_by_workers: bool = False
 
     @property
     def name(self) -> str:
         """The command as typed: `train-prefix`, `transfer map`."""
         return self.settings.command
+
+    def split_texts(self, words: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+        """Return the texts among words, if the command takes any, and the settings."""
+        settings = [word for word in words if not self.takes_texts or _SETTING.match(word)]
+        return tuple(word for word in words if word not in settings), settings
 
     @property
     def help(self) -> str:
@@ -150,10 +161,12 @@ SEARCH = Command(
     function=functions.search,
     summary="Find the rows of embeddings that are most similar to texts, by cosine.",
     examples=(
+        "'The food was cold.' embeddings=reviews@demo k=3",
         "embeddings=reviews@demo < questions.txt",
-        "embeddings=reviews@demo queries.path=questions.txt k=3 corpus.path=reviews.txt",
+        "embeddings=reviews@demo queries.path=questions.txt corpus.path=reviews.txt",
     ),
     makes="rows",
+    takes_texts=True,
 )
 PROBE = Command(
     settings=ProbeCommandConfig,

@@ -190,14 +190,16 @@ class SearchConfig(CommandConfig):
     embeddings: str = ""
     """Embeddings by ref (`reviews@demo`) or key."""
     queries: CorpusConfig = field(default_factory=lambda: CorpusConfig(path="-"))
-    """Texts to find neighbours of; `path=-`: lines of standard input."""
+    """Texts to find neighbours of, unless they stand among the settings: `search 'a text'`.
+    `path=-`: lines of standard input."""
     k: Count = 5
     """Neighbours of each query."""
     rescore: Count = 10
     """With binary vectors: the `rescore` times k rows with the fewest differing bits are ranked
     again by the query's unrounded vector."""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
-    """The corpus that was embedded; when given, its texts are shown."""
+    """The corpus that was embedded, whose texts are shown; without a path: the file that it was
+    read from."""
     run: RunConfig = field(default_factory=RunConfig)
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefixbank.artifacts.prefix import TENSORS, setting_in
+from prefixbank.artifacts.prefix import TENSORS, setting_in, warn_nothing_learned
 from prefixbank.artifacts.source_head import PLAIN_BLOCK, block_sizes
 from prefixbank.choices import BankRule, PrefixKind
 from prefixbank.config.schema import WEIGHTED, BankRecipe, PoolingConfig, effective
@@ -74,7 +74,7 @@ def unit(
         document=key_document,
         make=make,
         ref=("bank", name),
-        note=describe,
+        note=lambda entry: f"{describe(entry)}{warn_nothing_learned(prefixes)}",
         cheap=True,
         words={"prefixes": named("prefix", prefixes), **words_in(prefixes[0], "encoder")},
     )

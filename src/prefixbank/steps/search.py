@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
+import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as parquet
@@ -26,10 +26,12 @@ from prefixbank.config.commands import CorpusConfig, SearchConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig
 from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
-from prefixbank.data.corpus.corpus import open_corpus
+from prefixbank.data.columns import refuse_other_texts
+from prefixbank.data.corpus.corpus import STDIN, Shards, shards_of
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import DataError, PrefixbankError, UsageError
+from prefixbank.runtime.events import Event
 from prefixbank.runtime.session import Session
 from prefixbank.steps.embed.rows import embed_rows
 from prefixbank.store.artifact import Entry
@@ -119,7 +121,7 @@ class Embeddings:
         )
         return np.concatenate(blocks, axis=1)
 
-    def names(self, indices: np.ndarray) -> dict[int, tuple[Any, int]]:
+    def names(self, indices: np.ndarray) -> dict[int, tuple[str, int]]:
         """Return id and row number of rows, by their index among all rows."""
         names, first = {}, 0
         for stem in self.parts:
@@ -136,8 +138,37 @@ class Embeddings:
         return names
 
 
-def check_queries(queries: CorpusConfig) -> None:
-    """Refuse pairs as queries."""
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """A row of embeddings that is near to a text.
+
+    Args:
+        query: the text.
+        rank: 1 for the nearest row.
+        id: of the row.
+        row: its number in the corpus, from 0.
+        score: cosine.
+        text: of the row; None if the corpus cannot be read again.
+    """
+
+    query: str
+    rank: int
+    id: str
+    row: int
+    score: float
+    text: str | None
+
+
+def check_queries(queries: CorpusConfig, texts: Sequence[str]) -> None:
+    """Refuse pairs as queries, texts beside a file of queries, and texts of spaces alone."""
+    if texts:
+        refuse_other_texts(texts, "texts")
+    if texts and queries.path != STDIN:
+        raise UsageError(
+            f"queries.path={queries.path}, and the text {textwrap.shorten(texts[0], 40)!r}",
+            expected="queries from one of them",
+            fix="drop queries.path, or the texts",
+        )
     if queries.column_pair:
         raise UsageError(
             f"queries.column_pair={queries.column_pair}",
@@ -148,10 +179,8 @@ def check_queries(queries: CorpusConfig) -> None:
 
 def neighbours(
     embeddings: Embeddings, queries: Sequence[str], config: SearchConfig
-) -> list[dict[str, Any]]:
-    """Return a row for each query and neighbour.
-
-    A row has rank, id, row number, cosine, and if the corpus is given the text.
+) -> list[list[Hit]]:
+    """Return the neighbours of each query, the nearest first.
 
     Raises:
         UsageError: the extra `search` is not installed.
@@ -166,7 +195,7 @@ def neighbours(
             fix="pip install 'prefixbank[search]'",
         ) from error
 
-    texts = None if not config.corpus.path else _Texts(embeddings.entry, config.corpus)
+    corpus = _CorpusTexts(embeddings, config.corpus)
     vectors = embeddings.embed(queries)
     if embeddings.recipe.vectors == "binary":
         threshold = embeddings.recipe.binary_threshold
@@ -177,48 +206,97 @@ def neighbours(
     else:
         nearest = search.nearest(vectors, embeddings.vectors(), config.k)
     names = embeddings.names(nearest.rows)
-    corpus = {} if texts is None else texts.at({row for _, row in names.values()})
+    texts = corpus.at({row for _, row in names.values()})
     return [
-        {
-            "query": query,
-            "rank": rank,
-            "id": names[index][0],
-            "row": names[index][1],
-            "score": float(score),
-            **({"text": corpus[names[index][1]]} if texts is not None else {}),
-        }
+        [
+            Hit(
+                query=query,
+                rank=rank,
+                id=names[index][0],
+                row=names[index][1],
+                score=float(score),
+                text=texts.get(names[index][1]),
+            )
+            for rank, (index, score) in enumerate(zip(indices, scores, strict=True), start=1)
+            if index >= 0
+        ]
         for query, indices, scores in zip(
             queries, nearest.rows.tolist(), nearest.scores.tolist(), strict=True
         )
-        for rank, (index, score) in enumerate(zip(indices, scores, strict=True), start=1)
-        if index >= 0
     ]
 
 
-class _Texts:
-    """The texts of an embedded corpus, read from its file."""
+class _CorpusTexts:
+    """The texts of an embedded corpus, read again from its file.
 
-    def __init__(self, entry: Entry, config: CorpusConfig) -> None:
-        stem = next(iter(entry.document["inputs"]["texts"]))
-        shard_rows = parquet.read_metadata(part_file(entry, stem)).num_rows
-        self._config = replace(config, shard_rows=shard_rows)
-        with open_corpus(self._config, io.BytesIO()) as corpus:
-            if list(corpus.digests) != list(entry.document["inputs"]["texts"].values()):
-                raise DataError(
-                    f"'{config.path}' is not the corpus of these embeddings",
-                    expected="the same rows and columns as when they were embedded",
-                    fix="leave corpus.path out, or name the file that was embedded",
-                )
+    Only shards that hold wanted rows are read, and their digests say that they are what was
+    embedded. Without a corpus in the settings it is the file that the embeddings remember, and if
+    that cannot be read, a note says why texts are missing.
+
+    Args:
+        embeddings: of the corpus.
+        config: where the corpus is, if its path is not empty.
+
+    Raises:
+        DataError: the corpus in the settings is not the one that was embedded.
+    """
+
+    def __init__(self, embeddings: Embeddings, config: CorpusConfig) -> None:
+        self._session, self._entry = embeddings.session, embeddings.entry
+        self._is_given = bool(config.path)
+        self._digests = list(self._entry.document["inputs"]["texts"].values())
+        self._rows = parquet.read_metadata(part_file(self._entry, embeddings.parts[0])).num_rows
+        self._shards: Shards | None = None
+        remembered = self._entry.info.get("corpus")
+        if self._is_given:
+            where = config
+        elif remembered is None:
+            self._note("their file is not known")
+            return
+        else:
+            where = CorpusConfig(**remembered)
+        self._path = where.path
+        with self._noted():
+            shards = shards_of(replace(where, shard_rows=self._rows))
+            self._read(shards, 0)
+            self._shards = shards
 
     def at(self, rows: set[int]) -> dict[int, str]:
-        """Return the texts of these rows."""
-        with open_corpus(self._config, io.BytesIO()) as corpus:
-            return {
-                shard.first_row + index: text
-                for shard in corpus.shards()
-                for index, text in enumerate(shard.texts)
-                if shard.first_row + index in rows
-            }
+        """Return the texts of these rows, of those that are known."""
+        found: dict[int, str] = {}
+        if self._shards is None:
+            return found
+        with self._noted():
+            for number in sorted({row // self._rows for row in rows}):
+                shard = self._read(self._shards, number)
+                inside = range(shard.first_row, shard.first_row + len(shard))
+                found |= {row: shard.texts[row - shard.first_row] for row in rows if row in inside}
+        return found
+
+    def _read(self, shards: Shards, number: int) -> Texts:
+        try:
+            return shards(number, self._digests[number])
+        except UsageError as error:
+            raise DataError(
+                f"'{self._path}' is not the corpus of these embeddings",
+                expected="the same rows and columns as when they were embedded",
+                fix="leave corpus.path out, or name the file that was embedded",
+            ) from error
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Turn an error into a note if nobody named the corpus."""
+        try:
+            yield
+        except (UsageError, OSError) as error:
+            if self._is_given:
+                raise
+            self._note(error.what if isinstance(error, UsageError) else str(error))
+
+    def _note(self, why: str) -> None:
+        text = f"texts are not shown: {why}; corpus.path=FILE shows them"
+        name = str(self._entry.info.get("name", self._entry.short_key))
+        self._session.emit(Event(kind="note", step="search", name=name, text=text))
 
 
 def _bank_of(session: Session, entry: Entry) -> Bank | BlockBank:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 from typing import assert_never
 
 from prefixbank.choices import ProbePairs
-from prefixbank.config.schema import PrefixRecipe, ProbeConfig
+from prefixbank.config.schema import PrefixRecipe, ProbeConfig, effective
+from prefixbank.config.settings import full_names, written
 from prefixbank.data.tasks.task import Task
 from prefixbank.reports.study import Facts
 from prefixbank.studies.checks import has_update
@@ -34,13 +36,13 @@ def study_facts(graph: Graph) -> Facts:
     protocol = [
         f"Train rows: {_rows(graph.source(name) for name in experiment.sources)}.",
         (
-            f"Prefixes: {_training(config)}; the epoch with the best validation score of the "
-            "source task is kept."
+            f"Prefixes: {_trainings(experiment.sources, graph.experiment.recipe_for)}; the epoch "
+            "with the best validation score of the source task is kept."
         ),
     ]
     if {"deep", "plain_and_deep"} & set(experiment.representations):
-        trained = sorted({_training(graph.deep_recipe(name)) for name in experiment.sources})
-        protocol.append(f"Deep prefixes: {'; '.join(trained)}.")
+        deep = _trainings(experiment.sources, graph.deep_recipe)
+        protocol.append(f"Deep prefixes: {deep}.")
     if "multitask" in experiment.representations or has_update(experiment):
         apart = ", pairs read apart" if encoders.multitask.pairs == "separate" else ""
         scaled = f", pooled states {SCALED}" if encoders.pooling.norm == "layer" else ""
@@ -80,7 +82,7 @@ def map_facts(graph: Graph) -> Facts:
     protocol = (
         f"Train rows of sources: {_rows(graph.source(name) for name in experiment.sources)}.",
         f"Train rows of targets: {_rows(graph.target(name) for name in experiment.targets)}.",
-        f"Prefixes of sources: {_training(graph.config)}.",
+        f"Prefixes of sources: {_trainings(experiment.sources, graph.experiment.recipe_for)}.",
         *(f"Prefixes of {', '.join(names)}: {training}." for training, names in trainings.items()),
         "The epoch with the best validation score is kept, and scored once on test.",
     )
@@ -91,6 +93,30 @@ def map_facts(graph: Graph) -> Facts:
         seeds=experiment.seeds,
         protocol=protocol,
     )
+
+
+def _trainings(sources: Sequence[str], recipe_for: Callable[[str], PrefixRecipe]) -> str:
+    """Describe how the prefixes of sources are trained: most of them, and where others differ."""
+    recipes = {name: effective(recipe_for(name)) for name in sources}
+    usual = max(recipes.values(), key=list(recipes.values()).count)
+    described = [_training(usual)]
+    for name, recipe in recipes.items():
+        if differing := _differing(recipe, usual):
+            described.append(f"{name} with {', '.join(differing)}")
+    return "; ".join(described)
+
+
+def _differing(recipe: PrefixRecipe, other: PrefixRecipe) -> list[str]:
+    """Return the settings in which a recipe differs from another; seeds are those of the study."""
+
+    def value(of: PrefixRecipe, name: str) -> object:
+        return reduce(getattr, name.split("."), of)
+
+    return [
+        f"{name}={written(value(recipe, name))}"
+        for name in full_names(PrefixRecipe)
+        if name != "seed" and value(recipe, name) != value(other, name)
+    ]
 
 
 def _training(recipe: PrefixRecipe) -> str:

@@ -9,6 +9,7 @@ import scipy.stats
 import sklearn.metrics as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.dummy import DummyClassifier
 
 from prefixbank.config import schema
 from prefixbank.core.stats import metrics
@@ -17,6 +18,7 @@ from prefixbank.core.stats.metrics import (
     RANKING,
     all_metrics,
     check_values,
+    constant_score,
     score,
     weighted_score,
 )
@@ -255,3 +257,26 @@ def test_score_is_refused_when_predictions_are_missing():
 def test_f1_is_refused_when_there_is_no_class_one():
     with pytest.raises(UsageError, match="one class"):
         score("f1", np.array([0, 0]), np.array([0, 0]), 1)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "macro_recall", "matthews"])
+def test_constant_score_of_classes_is_that_of_a_dummy_classifier(metric):
+    train, labels = np.array([2, 0, 2, 1, 2]), np.array([0, 2, 2, 1])
+    dummy = DummyClassifier(strategy="most_frequent").fit(train[:, None], train)
+    predictions = dummy.predict(labels[:, None])
+    assert constant_score(metric, train, labels, 3) == pytest.approx(
+        reference(metric, predictions, labels)
+    )
+
+
+@pytest.mark.parametrize("metric", ["r2", "pearson", "spearman"])
+def test_constant_score_of_numbers_is_that_of_their_mean(metric):
+    train, labels = np.array([1.0, 2.0, 6.0]), np.array([0.0, 4.0])
+    wanted = sk.r2_score(labels, np.full(2, 3.0)) if metric == "r2" else 0.0
+    assert constant_score(metric, train, labels, 1) == pytest.approx(wanted)
+
+
+def test_constant_score_of_labels_takes_each_that_most_rows_have():
+    train = np.array([[1, 0, 1], [1, 0, 0], [1, 1, 0]], dtype=np.uint8)
+    labels = np.array([[1, 0, 0], [0, 0, 0]], dtype=np.uint8)
+    assert constant_score("accuracy", train, labels, 3) == 0.5

@@ -79,6 +79,30 @@ def score(metric: Metric, predictions: np.ndarray, labels: np.ndarray, num_class
     )
 
 
+def constant_score(
+    metric: Metric, train: np.ndarray, labels: np.ndarray, num_classes: int
+) -> float:
+    """Return the score of one answer for all rows, which needs no text.
+
+    It is the most frequent class of the train rows, of each label of a multilabel task whether more
+    than half of them have it, or the mean of a regression.
+
+    Args:
+        metric: the metric to compute.
+        train: labels of train rows.
+        labels: labels of the rows that are scored.
+        num_classes: C; ignored for regression.
+    """
+    answer: np.ndarray
+    if train.ndim == 2:
+        answer = (train.mean(axis=0) > 0.5).astype(train.dtype)
+    elif metric in METRICS_OF["regression"]:
+        answer = np.asarray(train.mean())
+    else:
+        answer = np.asarray(np.bincount(train).argmax())
+    return score(metric, np.broadcast_to(answer, labels.shape), labels, num_classes)
+
+
 def all_metrics(
     kind: Kind,
     predictions: np.ndarray,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.embeddings import CALIBRATION
 from prefixbank.artifacts.prefix import block_file
 from prefixbank.artifacts.source_head import PLAIN_BLOCK, has_blocks, source_names
 from prefixbank.choices import AllBlocks
+from prefixbank.config.commands import CorpusConfig
 from prefixbank.config.schema import CALIBRATED, EmbedRecipe, PoolingConfig, effective
+from prefixbank.data.corpus.corpus import STDIN
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import UsageError, did_you_mean
@@ -62,6 +65,7 @@ class EmbeddingSpec:
         recipe: the other settings that can change a vector.
         pooling: pooling of the plain encoder; a bank has its own.
         reuse: vectors of earlier embeddings to copy; None: every text is embedded.
+        corpus: where the texts are, to find them again; None: in no file.
 
     Raises:
         UsageError: `reuse` with calibrated vectors, whose calibration belongs to one corpus.
@@ -73,6 +77,7 @@ class EmbeddingSpec:
     pooling: PoolingConfig
     reuse: VectorReuse | None = None
     block: SourceBlock | None = None
+    corpus: CorpusConfig | None = None
 
     @property
     def block_name(self) -> str:
@@ -131,6 +136,7 @@ class EmbeddingSpec:
             "bank": None if bank is None else bank.key,
             "encoder": asdict(self.files.origin),
             **({} if self.block is None else {"block": self.block.name}),
+            **({} if self.corpus is None else {"corpus": asdict(self.corpus)}),
         }
 
 
@@ -169,6 +175,14 @@ def specs_of(
         )
         for block in blocks
     ]
+
+
+def of_corpus(specs: Iterable[EmbeddingSpec], corpus: CorpusConfig) -> list[EmbeddingSpec]:
+    """Return specs whose embeddings remember where their texts are, if they are in a file."""
+    if corpus.path == STDIN:
+        return list(specs)
+    found = replace(corpus, path=str(Path(corpus.path).expanduser().absolute()))
+    return [replace(spec, corpus=found) for spec in specs]
 
 
 def chosen_blocks(

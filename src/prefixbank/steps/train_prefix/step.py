@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefixbank.artifacts.json_files import read_json, write_json, write_json_lines
-from prefixbank.artifacts.prefix import EMBEDDING, describe_scores, describe_truncation
+from prefixbank.artifacts.prefix import (
+    EMBEDDING,
+    describe_scores,
+    describe_truncation,
+    warn_nothing_learned,
+)
 from prefixbank.choices import SourcePairs
 from prefixbank.config.schema import PrefixConfig, PrefixRecipe
 from prefixbank.data.encoders.files import EncoderFiles
@@ -116,6 +121,7 @@ def unit(
     request = TrainingRequest.of(session, mixture, files, recipe, name)
 
     def make(out: Path, work: Path) -> JSON:
+        from prefixbank.core.stats.metrics import constant_score
         from prefixbank.steps.train_prefix.make import fit, progress_of
 
         listener = progress_of(session, STEP, mixture.name)
@@ -124,7 +130,16 @@ def unit(
         )
         _write(out, mixture, request.recipe.prefix.pairs, result, facts)
         notes = [note for task in mixture.tasks for note in task.notes]
-        return {**request.facts(files), "notes": notes, "seconds": result.seconds}
+        constant = [
+            constant_score(task.metric, task.train.labels, task.validation.labels, task.num_outputs)
+            for task in mixture.tasks
+        ]
+        return {
+            **request.facts(files),
+            "notes": notes,
+            "seconds": result.seconds,
+            "constant_scores": constant,
+        }
 
     return Unit(
         step=STEP,
@@ -241,11 +256,14 @@ def check_prefix(mixture: Mixture, prefix: PrefixConfig) -> None:
 
 
 def describe(entry: Entry) -> str:
-    """Return a summary: the validation scores, and truncation if there was any."""
+    """Return a summary: the validation scores, truncation, and that nothing was learned."""
     result = read_json(entry, "result.json")
     if "tasks" in result:
-        return describe_scores(entry.info["tasks"], result)
-    return f"validation {result['metric']} {result['validation']:.3f}{describe_truncation(result)}"
+        scores = describe_scores(entry.info["tasks"], result)
+    else:
+        validation = f"validation {result['metric']} {result['validation']:.3f}"
+        scores = f"{validation}{describe_truncation(result)}"
+    return f"{scores}{warn_nothing_learned([entry])}"
 
 
 def _write(
