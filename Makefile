@@ -7,7 +7,9 @@ DATA_ROOT ?= data
 OUT ?= outputs/study
 SPOT ?= outputs/spot
 BIN := $(VENV)/bin
+STARTER := $(VENV)/.starter
 INSTALLED := $(VENV)/.installed
+comma := ,
 PYTEST := $(BIN)/python -m pytest
 READOUTS := prefix=readout optim.epochs=2 optim.text_states=cached_fp32
 STUDY := experiment=transfer run.data_root=$(DATA_ROOT)
@@ -22,7 +24,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(INSTALLED) ## train, combine, probe and report on the bundled data; again; with one prefix changed; with read-outs
+demo: $(STARTER) ## train, combine, probe and report on the bundled data; again; with one prefix changed; with read-outs
+	@echo "Four parts, about ten minutes on two cores. In one minute, with a random encoder: $(BIN)/prefixbank run experiment=smoke encoder=tiny"
+	@echo
 	@echo "1/4 The whole starter experiment: train the prefixes, combine them into a bank, probe the target tasks."
 	@echo "    What the store already holds is a hit; the rest is made now."
 	$(BIN)/prefixbank run --format table experiment=starter
@@ -98,11 +102,19 @@ clean: ## delete what the targets made here: environment, caches, distributions
 	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml constraints.txt
+# $(call install,EXTRAS,SIZE): the package with some extras in $(VENV).
+define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  printf 'error: %s is missing or older than Python 3.11\nexpected: Python 3.11 or newer\nfix: make PYTHON=python3.12, or where yours is\n' '$(PYTHON)' >&2; \
 	  exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
-	@echo "installing prefixbank and what it needs into $(VENV) (some minutes the first time)"
-	$(BIN)/python -m pip install -q -e '.[starter,dev]' -c constraints.txt
+	@echo "installing prefixbank and what it needs into $(VENV): $(2) with torch for CPUs, more with CUDA; some minutes the first time"
+	$(BIN)/python -m pip install -q -e '.[$(1)]' -c constraints.txt
 	@touch $@
+endef
+
+$(STARTER): pyproject.toml constraints.txt
+	$(call install,starter,about 2 GB)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(call install,starter$(comma)dev,somewhat more than 2 GB)
