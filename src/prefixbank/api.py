@@ -425,7 +425,8 @@ def search(
     Raises:
         PrefixbankError: no such embeddings, no texts, or faiss is not installed.
     """
-    if isinstance(texts, str) or not len(texts):
+    listed = () if isinstance(texts, str) else tuple(as_list(texts, "texts"))
+    if not listed:
         raise UsageError(
             "no list of texts to search for",
             expected="a list, also for one text",
@@ -440,10 +441,8 @@ def search(
         corpus=corpus,
         run=_in_this_process(run),
     )
-    return functions.find_hits(
-        config,
-        Invocation(store=store, emit=on_event or silent, texts=tuple(as_list(texts, "texts"))),
-    )
+    invocation = Invocation(store=store, emit=on_event or silent, texts=listed)
+    return functions.find_hits(config, invocation)
 
 
 def open_store(store: str | Path | None = None) -> Store:
