@@ -8,8 +8,8 @@ from typing import Any
 import typer
 
 from prefixbank.commands.table import COMMANDS, Command, split_command
-from prefixbank.env import store_root
 from prefixbank.errors import PrefixbankError
+from prefixbank.project import conf_dir
 
 BREAKS = ("=", "@", ":")
 """Characters at which bash cuts words; it gives and takes the piece behind the last one."""
@@ -42,8 +42,8 @@ def complete_settings(context: typer.Context, incomplete: str) -> list[str]:
             return []
         completion = Completion(
             command=command,
-            store=Store(store_root(parameters.get("store"))),
-            conf_dir=parameters.get("conf_dir"),
+            store=Store.open(parameters.get("store")),
+            conf_dir=conf_dir(parameters.get("conf_dir")),
         )
         before, word = whole_word(given, incomplete, completion.names())
         return [_Reply(found.removeprefix(before)) for found in completion.words(word)]

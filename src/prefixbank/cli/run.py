@@ -197,5 +197,3 @@ def _is_there(command: Command[Any], settings: list[str], flags: Flags, out: Pat
     if made is None or not out_flag.is_copy(made.path, out, planned.report):
         raise out_flag.taken(out)
     return True
-
-
