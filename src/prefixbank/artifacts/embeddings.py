@@ -48,20 +48,13 @@ def publish_part(
         path: the file.
         rows: N texts.
         stored: [N, S] vectors as stored, from `quantize`.
-        truncated: number of rows with a truncated text.
+        truncated: number of rows with a text that is longer than the encoder reads at once.
         features: F of the vectors.
         columns: further columns.
     """
-    ids = (
-        _row_indices(rows.first_row, len(rows))
-        if rows.ids is None
-        else pa.array(rows.ids, pa.string())
-    )
-    write_part(path, ids, stored, truncated, features, first_row=rows.first_row, columns=columns)
-
-
-def _row_indices(first: int, count: int) -> pa.Array:
-    return pa.array(np.arange(first, first + count), pa.int64())
+    numbers = pa.array(rows.numbers)
+    ids = numbers if rows.ids is None else pa.array(rows.ids, pa.string())
+    write_part(path, ids, stored, truncated, features, numbers=numbers, columns=columns)
 
 
 def write_part(
@@ -71,14 +64,14 @@ def write_part(
     truncated: int,
     features: int = 0,
     *,
-    first_row: int = 0,
+    numbers: pa.Array | None = None,
     columns: Mapping[str, pa.Array] | None = None,
 ) -> None:
-    """Write one part. The file gets its name when it is complete."""
+    """Write one part, of rows 0..N-1 without `numbers`. It gets its name when it is complete."""
     table = pa.table(
         {
             "id": ids,
-            "row": _row_indices(first_row, len(stored)),
+            "row": pa.array(np.arange(len(stored))) if numbers is None else numbers,
             "vector": vector_column(stored),
             **(columns or {}),
         }

@@ -166,7 +166,7 @@ def predict(config: PredictCommandConfig, invocation: Invocation) -> Planned:
             config.heads or (bundle.heads if bundle else ()),
             bank_name=name_of_bank(config.bank),
             probes=bundle.probes if bundle else {},
-        )
+        ).reading_long(config)
         specs = of_corpus(found.specs, config.corpus)
         name = config.name or f"{_name_of_file(config.corpus.path)}@{name_of_bank(config.bank)}"
         if invocation.job is not None and invocation.job.shards:

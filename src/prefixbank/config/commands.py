@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from prefixbank.choices import (
     Compare,
+    HeadLongTexts,
     Joint,
     Method,
     Precision,
@@ -37,6 +38,7 @@ from prefixbank.config.schema import (
     ProbeRecipe,
     RefName,
     TaskConfig,
+    WindowSettings,
 )
 
 
@@ -222,7 +224,7 @@ class ProbeCommandConfig(ProbeRecipe, CommandConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PredictCommandConfig(CommandConfig):
+class PredictCommandConfig(WindowSettings, CommandConfig):
     """`prefixbank predict`."""
 
     command = "predict"
@@ -238,6 +240,9 @@ class PredictCommandConfig(CommandConfig):
     bank."""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    long: HeadLongTexts = "as_fitted"
+    """Texts that are too long: read as those that the probes were fitted on, for sources their
+    beginning; or as `long` of `embed` says."""
     predict: PredictConfig = field(default_factory=PredictConfig)
     run: RunConfig = field(default_factory=RunConfig)
 

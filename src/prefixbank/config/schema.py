@@ -15,7 +15,7 @@ There are three kinds of setting, kept apart by type:
 
 from __future__ import annotations
 
-from dataclasses import field, fields, is_dataclass, replace
+from dataclasses import asdict, field, fields, is_dataclass, replace
 from typing import Annotated, Any, ClassVar, TypeVar, cast, get_args
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate
@@ -34,6 +34,7 @@ from prefixbank.choices import (
     IncompleteRows,
     InitFit,
     Kind,
+    LongTexts,
     Metric,
     Norm,
     OptimizerName,
@@ -60,6 +61,7 @@ from prefixbank.choices import (
     TextStatesMode,
     ThresholdRule,
     VectorType,
+    WindowPooling,
 )
 from prefixbank.errors import UsageError, raise_faults
 from prefixbank.names import is_name_or_empty
@@ -95,6 +97,15 @@ def only_with(default: Any, **others: Any) -> Any:
             }
         },
     )
+
+
+def later(default: Any, **others: Any) -> Any:
+    """Return a field that enters a key only if it is not at its default; `others`: `only_with`.
+
+    For settings that are younger than the keys: results of before keep theirs.
+    """
+    made = only_with(default, **others)
+    return field(default=default, metadata={**made.metadata, "later": True})
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -522,12 +533,27 @@ class BankRecipe:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class VectorRecipe:
+class WindowSettings:
+    """How a text is read in windows."""
+
+    window_overlap: Share = later(0.25, long="windows")
+    """Fraction of the tokens of a window that the next one repeats, special tokens aside."""
+    window_pooling: WindowPooling = later("mean", long="windows")
+    """How the vectors of all windows of a text become one: their mean, or the maximum of each
+    feature."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class VectorRecipe(WindowSettings):
     """How texts become vectors, and how these are stored."""
 
     max_length_tokens: Count = 128
-    """Texts are truncated to this many tokens, both texts of a pair together. The result has the
-    share of truncated texts."""
+    """Number of tokens that the encoder reads at once, special tokens and both texts of a pair
+    together. `long` says what becomes of longer texts; the result says how many there were."""
+    long: LongTexts = later("truncate")
+    """Texts of more than `max_length_tokens`: read their beginning; refuse them before any is
+    embedded, with their numbers; or read them whole, in overlapping windows of that length. Pairs
+    are read in windows with `pairs=separate` only."""
     precision: Precision = "fp32"
     """Number format of the forward pass. Vectors are stored as `vectors` says."""
     vectors: VectorType = "float32"
@@ -607,3 +633,12 @@ def effective(config: Settings) -> Settings:
         ):
             changed[one.name] = one.default
     return cast(Settings, replace(given, **changed))
+
+
+def key_config(recipe: Any) -> dict[str, Any]:
+    """Return a recipe as it enters a key: effective, without `later` settings at their defaults."""
+    described = asdict(effective(recipe))
+    for one in fields(recipe):
+        if one.metadata.get("later") and described[one.name] == one.default:
+            del described[one.name]
+    return described

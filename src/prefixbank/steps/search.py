@@ -269,8 +269,8 @@ class _CorpusTexts:
         with self._noted():
             for number in sorted({row // self._rows for row in rows}):
                 shard = self._read(self._shards, number)
-                inside = range(shard.first_row, shard.first_row + len(shard))
-                found |= {row: shard.texts[row - shard.first_row] for row in rows if row in inside}
+                texts = zip(shard.numbers.tolist(), shard.texts, strict=True)
+                found |= {row: text for row, text in texts if row in rows}
         return found
 
     def _read(self, shards: Shards, number: int) -> Texts:

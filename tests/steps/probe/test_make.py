@@ -77,7 +77,8 @@ def embed_toy(put):
                 write_part(
                     out / f"{split}.parquet", pa.array(range(len(vectors)), pa.int64()), vectors, 0
                 )
-            write_json(out / "embeddings.json", {"parts": list(ROWS), **facts})
+            counts = {"rows": sum(ROWS.values()), "truncated_share": 0.0}
+            write_json(out / "embeddings.json", {"parts": list(ROWS), **counts, **facts})
 
         return put("embed", write, config=facts, bank=None, encoder={"name": "toy"})
 
@@ -387,7 +388,8 @@ def test_vectors_that_are_not_numbers_are_refused(store, put, task):
             )
         layout = layout_of(pooling_from(TWO_LAYERS), pairs="joint", layers=2, hidden_size=SIZE)
         facts = {"pooling": asdict(TWO_LAYERS), "layout": describe_layout(layout)}
-        write_json(out / "embeddings.json", facts)
+        counts = {"rows": sum(ROWS.values()), "truncated_share": 0.0}
+        write_json(out / "embeddings.json", {**counts, **facts})
 
     unit = probe.unit(
         put("embed", write, bank=None, encoder={"name": "toy"}), task, ProbeConfig(**QUICK), "toy"

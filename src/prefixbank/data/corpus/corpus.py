@@ -97,6 +97,11 @@ class Corpus:
             origin={name: value for name, value in settings.items() if name != "path"},
         )
 
+    @property
+    def is_paired(self) -> bool:
+        """Whether each row has two texts."""
+        return bool(self.file.config.column_pair)
+
     def rows_of(self, number: int) -> int:
         """Return the number of rows in a shard."""
         return min(self.shard_rows, self.rows - number * self.shard_rows)

@@ -33,12 +33,16 @@ class Texts:
         """Return N."""
         return len(self.texts)
 
+    @property
+    def numbers(self) -> np.ndarray:
+        """The numbers of the rows, int64 [N]."""
+        return np.arange(self.first_row, self.first_row + len(self), dtype=np.int64)
+
     def digest(self) -> str:
         """Return the SHA-256 (64 hexadecimal digits) of texts, pairs, names and numbers."""
-        numbers = np.arange(self.first_row, self.first_row + len(self), dtype=np.int64)
-        columns = [Examples(texts=self.texts, pairs=self.pairs, labels=numbers)]
+        columns = [Examples(texts=self.texts, pairs=self.pairs, labels=self.numbers)]
         if self.ids is not None:
-            columns.append(Examples(texts=self.ids, pairs=None, labels=numbers))
+            columns.append(Examples(texts=self.ids, pairs=None, labels=self.numbers))
         return hashlib.sha256(
             "".join(column.digest() for column in columns).encode("ascii")
         ).hexdigest()

@@ -33,6 +33,14 @@ class Tokens:
     cut: np.ndarray
     pad_id: int
 
+    @classmethod
+    def of(cls, columns: dict[str, list[list[int]]], cut: np.ndarray, tokenizer: Any) -> Tokens:
+        """Return tokens of what a tokenizer returns; without an attention mask, all are read."""
+        ids = columns["input_ids"]
+        columns.setdefault("attention_mask", [[1] * len(row) for row in ids])
+        lengths = np.array([len(row) for row in ids], dtype=np.int64)
+        return cls(columns=columns, lengths=lengths, cut=cut, pad_id=tokenizer.pad_token_id)
+
     def __len__(self) -> int:
         """Return N."""
         return len(self.lengths)
@@ -145,7 +153,7 @@ def tokenize(
     """
     columns: dict[str, list[list[int]]] = {}
     cut: list[bool] = []
-    for piece, pair in _pieces(texts, pairs):
+    for piece, pair in pieces(texts, pairs):
         if pair is not None and separator:
             ids, long = _joined(tokenizer, piece, pair, max_length_tokens, separator)
         else:
@@ -153,17 +161,10 @@ def tokenize(
         for name, rows in ids.items():
             columns.setdefault(name, []).extend(rows)
         cut += long
-    columns.setdefault("attention_mask", [[1] * len(ids) for ids in columns["input_ids"]])
-    lengths = np.array([len(ids) for ids in columns["input_ids"]], dtype=np.int64)
-    return Tokens(
-        columns=columns,
-        lengths=lengths,
-        cut=np.array(cut, dtype=bool),
-        pad_id=tokenizer.pad_token_id,
-    )
+    return Tokens.of(columns, np.array(cut, dtype=bool), tokenizer)
 
 
-def _pieces(
+def pieces(
     texts: Sequence[str], pairs: Sequence[str] | None
 ) -> Iterator[tuple[Sequence[str], Sequence[str] | None]]:
     """Yield texts, and their pairs, in pieces of about `PIECE_CHARACTERS`; one piece at least.

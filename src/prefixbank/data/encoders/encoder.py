@@ -96,9 +96,7 @@ def load_encoder(files: EncoderFiles, device: str) -> Encoder:
             are not complete.
         UsageError: it has fewer layers than are to be kept.
     """
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    tokenizer = _load_tokenizer(files)
+    tokenizer = load_tokenizer(files)
     model, missing = _load_model(files)
     _check_tokens(model, tokenizer, files)
     calls = _trace(model, tokenizer, files)
@@ -117,7 +115,14 @@ def load_encoder(files: EncoderFiles, device: str) -> Encoder:
     )
 
 
-def _load_tokenizer(files: EncoderFiles) -> Any:
+def load_tokenizer(files: EncoderFiles) -> Any:
+    """Return the tokenizer of an encoder.
+
+    Raises:
+        EncoderError: it cannot be read, has no fast version, or no token that can pad.
+    """
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             files.folder, trust_remote_code=False, local_files_only=True

@@ -7,7 +7,6 @@ hard links where the file system has them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from prefixbank.artifacts.embeddings import (
@@ -19,7 +18,8 @@ from prefixbank.artifacts.embeddings import (
     read_layout,
 )
 from prefixbank.artifacts.json_files import read_json, write_json
-from prefixbank.config.schema import effective
+from prefixbank.artifacts.long_rows import facts_in
+from prefixbank.config.schema import key_config
 from prefixbank.core.layout import side_by_side
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.unit import Planned, Unit
@@ -92,7 +92,7 @@ def unit(
         "texts": first["texts"],
         "blocks": {name: entry.digest for name, entry in zip(names, blocks, strict=True)},
     }
-    config = {**asdict(effective(specs[0].recipe)), "blocks": names}
+    config = {**key_config(specs[0].recipe), "blocks": names}
     key_document = document(step=STEP, version=VERSION, config=config, inputs=inputs)
     return Unit(
         step=STEP,
@@ -114,7 +114,8 @@ def _facts(names: Sequence[str], every: Sequence[JSON]) -> JSON:
     features = [facts["vectors"]["features"] for facts in every]
     reused = [facts["reused_rows"] for facts in every if "reused_rows" in facts]
     return {
-        **{fact: every[0][fact] for fact in ("parts", "rows", "truncated_share")},
+        **{fact: every[0][fact] for fact in ("parts", "rows")},
+        **facts_in(every[0]),
         **({"reused_rows": min(reused)} if reused else {}),
         "vectors": {"type": every[0]["vectors"]["type"], "features": sum(features)},
         "blocks": [

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from prefixbank.artifacts.embeddings import CALIBRATION, FACTS, STEP
 from prefixbank.artifacts.json_files import read_json, write_json
+from prefixbank.artifacts.long_rows import summed_facts
 from prefixbank.config.schema import CALIBRATED, EmbedRecipe
 from prefixbank.data.corpus.corpus import Corpus, Shards
 from prefixbank.errors import UsageError
@@ -26,7 +27,7 @@ from prefixbank.runtime.jobs import Job
 from prefixbank.runtime.unit import Unit
 from prefixbank.runtime.workers import WorkerPool, run_jobs
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.spec import EmbeddingSpec, are_blocks
+from prefixbank.steps.embed.spec import EmbeddingSpec, are_blocks, check_pairs
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, key_of
 
@@ -48,9 +49,10 @@ def units(
         ref: ref to set to the artifact; blocks have none.
 
     Raises:
-        UsageError: the spec compares pairs but the corpus has single texts, or it calibrates on
-            more rows than a shard has.
+        UsageError: the spec compares pairs but the corpus has single texts, it reads pairs jointly
+            in windows, or it calibrates on more rows than a shard has.
     """
+    check_pairs(specs[0].recipe, name, paired=corpus.is_paired)
     for spec in specs:
         check_workers(context, spec, corpus)
     if len(corpus.digests) == 1:
@@ -105,33 +107,40 @@ def _make_corpus(shards: _Shards, corpus: Corpus, out: Path) -> None:
     """Make the shards of all specs, and link those of the first spec into its artifact."""
     context, spec = shards.context, shards.specs[0]
     progress = RowProgress(context=context, name=shards.name, total=corpus.rows)
+    _refuse_long(shards, corpus)
     if context.workers is not None and spec.reuse is None:
         make_with_workers(shards, corpus, context.workers, progress)
-    facts: JSON = {}
-    truncated = 0.0
+    every: list[JSON] = []
     for number, digest in enumerate(corpus.digests):
         stem = stem_of(number)
         entries = progress.of_shard(corpus.rows_of(number), partial(shards.entries, number, digest))
-        facts = read_json(entries[0], FACTS)
-        truncated += facts["truncated_share"] * facts["rows"]
+        every.append(read_json(entries[0], FACTS))
         for one, entry in zip(shards.specs, entries, strict=True):
             if one.reuse is not None:
                 one.reuse.add(entry)
         link(entries[0].file(f"{stem}.parquet"), out / f"{stem}.parquet")
     if shards.calibrations[0] is not None:
         link(shards.calibrations[0].file(CALIBRATION), out / CALIBRATION)
+    facts = {
+        **every[-1],
+        "parts": [stem_of(number) for number in range(len(corpus.digests))],
+        "rows": corpus.rows,
+        **summed_facts(every),
+    }
     if spec.reuse is not None:
         facts["reused_rows"] = corpus.rows - spec.reuse.texts_embedded
-    parts = [stem_of(number) for number in range(len(corpus.digests))]
-    write_json(
-        out / FACTS,
-        {
-            **facts,
-            "parts": parts,
-            "rows": corpus.rows,
-            "truncated_share": truncated / corpus.rows,
-        },
-    )
+    write_json(out / FACTS, facts)
+
+
+def _refuse_long(shards: _Shards, corpus: Corpus) -> None:
+    """Refuse texts of all shards that are too long, before any of them is encoded."""
+    spec = shards.specs[0]
+    if spec.recipe.long == "error" and shards.missing(corpus.digests):
+        from prefixbank.data.encoders.encoder import load_tokenizer
+        from prefixbank.steps.embed.long_texts import refuse_long
+
+        tokenizer = load_tokenizer(spec.files)
+        refuse_long(spec.recipe, tokenizer, spec.files, {shards.name: corpus.shards()})
 
 
 def make_shards(

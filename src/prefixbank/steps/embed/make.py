@@ -23,6 +23,7 @@ from prefixbank.artifacts.embeddings import (
     read_layout,
 )
 from prefixbank.artifacts.json_files import write_json
+from prefixbank.artifacts.long_rows import long_facts
 from prefixbank.artifacts.tensors import write_tensors
 from prefixbank.config.schema import effective
 from prefixbank.core.blocks import BlockBank
@@ -30,8 +31,10 @@ from prefixbank.core.combine import Bank
 from prefixbank.core.layout import Layout, layout_of, layout_of_block
 from prefixbank.core.quantize import Calibration, calibrate, needs_calibration, quantize
 from prefixbank.data.corpus.texts import Texts
+from prefixbank.data.encoders.encoder import load_tokenizer
 from prefixbank.runtime.events import Event
 from prefixbank.runtime.session import Session
+from prefixbank.steps.embed.long_texts import refuse_long
 from prefixbank.steps.embed.reuse import write_part_reusing
 from prefixbank.steps.embed.rows import embed_rows
 from prefixbank.steps.embed.spec import EmbeddingSpec
@@ -49,7 +52,7 @@ class Target:
             first part.
         work: folder that keeps finished parts, also if the run is killed.
         calibrated: the calibration, once it is known.
-        truncated: truncated rows in the finished parts.
+        truncated: rows in the finished parts that are longer than the encoder reads at once.
         features: F of the vectors.
     """
 
@@ -102,6 +105,7 @@ def make_parts(
         out: the artifact's folder.
     """
     recipe, reuse = own.spec.recipe, own.spec.reuse
+    _refuse_long(session, own.spec, parts, name)
     for stem, rows in parts.items():
         if finished_part(own.part(stem)) is None:
             targets = [one for one in (own, *others) if finished_part(one.part(stem)) is None]
@@ -120,13 +124,22 @@ def make_parts(
     facts = {
         "parts": list(parts),
         "rows": count,
-        "truncated_share": own.truncated / count,
+        **long_facts(recipe.long, own.truncated, count),
         "vectors": {"type": recipe.vectors, "features": own.features},
         **_pooled(session, own),
     }
     if reuse is not None:
         facts["reused_rows"] = count - sum(reuse.embedded[own.part(stem)] for stem in parts)
     write_json(out / FACTS, facts)
+
+
+def _refuse_long(
+    session: Session, spec: EmbeddingSpec, parts: Mapping[str, Texts], name: str
+) -> None:
+    """Refuse texts of all parts that are too long, before any of them is encoded."""
+    if spec.recipe.long == "error":
+        where = {name if len(parts) == 1 else f"{name} {stem}": [parts[stem]] for stem in parts}
+        refuse_long(spec.recipe, load_tokenizer(spec.files), spec.files, where)
 
 
 def _make_part(

@@ -13,12 +13,15 @@ from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
 from prefixbank.core.embed import embed_batches
 from prefixbank.core.pairs import pair_features
+from prefixbank.core.windows import WindowedVectors
 from prefixbank.data.corpus.texts import Texts
-from prefixbank.data.encoders.batches import budget_batches
+from prefixbank.data.encoders.batches import Tokens, budget_batches
 from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.data.encoders.long_texts import further_windows
 from prefixbank.errors import EncoderError
 from prefixbank.runtime.device import check_precision, memory_errors, open_device
 from prefixbank.runtime.session import Session
+from prefixbank.steps.embed.long_texts import refuse_long
 from prefixbank.steps.embed.spec import check_pairs
 
 
@@ -32,21 +35,24 @@ def embed_rows(
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return vectors, float32 [N, F] in row order, and which rows were truncated, bool [N].
 
-    There is one array of vectors for each block of a bank of blocks, else a single one.
+    There is one array of vectors for each block of a bank of blocks, else a single one. With
+    `long=windows` the second array says which rows were read in several windows.
 
     Pairs that are embedded separately have vectors [N, 4F]: u, v, |u - v|, u * v. `pairs=both` puts
     the joint vector in front of them, [N, 5F].
 
     Raises:
-        UsageError: `pairs` needs second texts, and there are none.
+        UsageError: `pairs` needs second texts, and there are none; or `long=windows` has pairs.
+        DataError: texts that are too long, with `long=error`.
         DeviceError: the device does not have the precision, or its memory is too small.
         EncoderError: a vector is not finite.
     """
     device = open_device(session.run)
     check_precision(device.name, recipe.precision, setting="precision")
-    check_pairs(recipe, [rows], "these texts")
+    check_pairs(recipe, "these texts", paired=rows.pairs is not None)
     encoder = session.load(files, kind=_kind_of(bank))
     encoder.check_length(recipe.max_length_tokens)
+    refuse_long(recipe, encoder.tokenizer, files, {"these texts": [rows]})
     model = session.inference_model(files, recipe.precision)
     budget = session.run.embed_tokens or device.embed_tokens
 
@@ -54,19 +60,40 @@ def embed_rows(
         texts: Sequence[str], pairs: Sequence[str] | None, on_texts: Callable[[int], None] | None
     ) -> tuple[list[np.ndarray], np.ndarray]:
         tokens = encoder.tokenize(texts, pairs, recipe.max_length_tokens)
-        batches = budget_batches(tokens, budget)
+        vectors = run(tokens, on_texts)
+        if recipe.long == "windows" and tokens.truncated:
+            vectors = read_whole(vectors, texts, tokens.cut)
+        _check_finite(vectors, texts, files, recipe)
+        return vectors, tokens.cut
+
+    def run(tokens: Tokens, on_texts: Callable[[int], None] | None = None) -> list[np.ndarray]:
         with memory_errors(f"run.embed_tokens={max(1, budget // 4)}"):
-            vectors = embed_batches(
+            return embed_batches(
                 model,
-                batches,
+                budget_batches(tokens, budget),
                 bank,
-                count=len(texts),
+                count=len(tokens),
                 precision=recipe.precision,
                 workers=device.embed_workers,
                 on_rows=on_texts,
             )
-        _check_finite(vectors, texts, files, recipe)
-        return vectors, tokens.cut
+
+    def read_whole(
+        first: list[np.ndarray], texts: Sequence[str], long: np.ndarray
+    ) -> list[np.ndarray]:
+        # Windows after the first are batches of their own, so that a text that fits has the same
+        # companions, and so the same bytes, as without windows.
+        blocks = [WindowedVectors(block, recipe.window_pooling) for block in first]
+        rows = np.flatnonzero(long)
+        for windows in further_windows(
+            encoder.tokenizer,
+            [texts[row] for row in rows.tolist()],
+            recipe.max_length_tokens,
+            recipe.window_overlap,
+        ):
+            for block, vectors in zip(blocks, run(windows.tokens), strict=True):
+                block.add(rows[windows.of_text], vectors)
+        return [block.vectors() for block in blocks]
 
     if rows.pairs is None or recipe.pairs == "joint":
         return encode(rows.texts, rows.pairs, on_rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +12,8 @@ from prefixbank.artifacts.prefix import block_file
 from prefixbank.artifacts.source_head import PLAIN_BLOCK, has_blocks, source_names
 from prefixbank.choices import AllBlocks
 from prefixbank.config.commands import CorpusConfig
-from prefixbank.config.schema import CALIBRATED, EmbedRecipe, PoolingConfig, effective
+from prefixbank.config.schema import CALIBRATED, EmbedRecipe, PoolingConfig, effective, key_config
 from prefixbank.data.corpus.corpus import STDIN
-from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import UsageError, did_you_mean
 from prefixbank.store.artifact import Entry
@@ -100,7 +99,7 @@ class EmbeddingSpec:
             digests: part to digest of its texts.
             calibration: embeddings whose calibration is used; None: they calibrate themselves.
         """
-        config = asdict(effective(self.recipe))
+        config = key_config(self.recipe)
         if self.bank is None and self.block is None:
             config["pooling"] = asdict(effective(self.pooling))
         # The last digits of a vector depend on the other texts of its batch, and so on which texts
@@ -220,18 +219,19 @@ def are_blocks(specs: Sequence[EmbeddingSpec]) -> bool:
     return any(spec.block is not None for spec in specs)
 
 
-def check_pairs(recipe: EmbedRecipe, parts: Iterable[Texts], name: str) -> None:
-    """Refuse to embed pairs separately if there are single texts.
+def check_pairs(recipe: EmbedRecipe, name: str, *, paired: bool) -> None:
+    """Refuse to compare single texts, and to read pairs jointly in windows.
 
     Args:
         recipe: settings of embedding.
-        parts: the texts.
-        name: what the error calls them.
+        name: what the error calls the texts.
+        paired: whether each row has two.
 
     Raises:
-        UsageError: `recipe.pairs` needs two texts in each row, and a part has single texts.
+        UsageError: `recipe.pairs` needs two texts in each row, and there is one; or both are read
+            together, and `recipe.long=windows`.
     """
-    if recipe.pairs != "joint" and any(rows.pairs is None for rows in parts):
+    if recipe.pairs != "joint" and not paired:
         raise UsageError(
             f"pairs={recipe.pairs} for {name}, which has single texts: there is nothing to "
             "compare them with",
@@ -240,4 +240,12 @@ def check_pairs(recipe: EmbedRecipe, parts: Iterable[Texts], name: str) -> None:
                 "pairs=joint    or name the column of second texts (task.columns.text_pair, "
                 "corpus.column_pair)"
             ),
+        )
+    if recipe.long == "windows" and paired and recipe.pairs != "separate":
+        raise UsageError(
+            f"long=windows with pairs={recipe.pairs} for {name}: a window of two texts in one "
+            "input would not hold both",
+            expected="pairs of which each text is read alone, or texts that are not read in "
+            "windows",
+            fix="pairs=separate    or long=truncate",
         )

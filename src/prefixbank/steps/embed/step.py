@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prefixbank.artifacts.embeddings import FACTS, STEP, block_features
 from prefixbank.artifacts.json_files import read_json
+from prefixbank.artifacts.long_rows import describe_long
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.tasks.task import SPLITS, Task
 from prefixbank.runtime.context import Context
@@ -57,9 +58,10 @@ def units(
         ref: ref to set to the artifact; blocks have none.
 
     Raises:
-        UsageError: `pairs` needs second texts, and a part has none.
+        UsageError: `pairs` needs second texts, and a part has none; or `long=windows` has pairs.
     """
-    check_pairs(sought[0].spec.recipe, parts.values(), name)
+    paired = all(rows.pairs is not None for rows in parts.values())
+    check_pairs(sought[0].spec.recipe, name, paired=paired)
     documents = [one.document(parts) for one in sought]
     keys = [key_of(document) for document in documents]
 
@@ -133,9 +135,8 @@ def parts_of_task(task: Task, splits: Sequence[str] = SPLITS) -> dict[str, Texts
 def describe(entry: Entry) -> str:
     """Return a summary of finished embeddings."""
     facts = read_json(entry, FACTS)
-    cut = f", {facts['truncated_share']:.1%} of rows truncated" if facts["truncated_share"] else ""
     stored = f" as {facts['vectors']['type']}" if facts["vectors"]["type"] != "float32" else ""
     reused = f", {facts['reused_rows']} reused" if "reused_rows" in facts else ""
     sizes = ", ".join(f"{name} {features}" for name, features in block_features(entry).items())
     blocks = f" of blocks {sizes}" if sizes else ""
-    return f"{facts['rows']} rows{stored}{blocks}{reused}{cut}"
+    return f"{facts['rows']} rows{stored}{blocks}{reused}{describe_long(facts)}"

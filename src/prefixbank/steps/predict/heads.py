@@ -13,7 +13,8 @@ from prefixbank.artifacts.pooling import pooling_in
 from prefixbank.artifacts.probe import PROBE, refuse_unusable
 from prefixbank.artifacts.source_head import BANK, HEAD, HEADS, source_names
 from prefixbank.choices import Pairs, Reading
-from prefixbank.config.schema import CALIBRATED, EmbedRecipe, PoolingConfig
+from prefixbank.config.commands import PredictCommandConfig
+from prefixbank.config.schema import CALIBRATED, EmbedRecipe, PoolingConfig, effective
 from prefixbank.config.settings import written
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import PrefixbankError, UsageError, did_you_mean, raise_faults
@@ -71,6 +72,18 @@ class Heads:
 
     heads: tuple[Head, ...]
     specs: tuple[EmbeddingSpec, ...]
+
+    def reading_long(self, config: PredictCommandConfig) -> Heads:
+        """Return the same heads on texts of which long ones are read as the command says."""
+        if config.long == "as_fitted":
+            return self
+        recipe = replace(
+            self.specs[0].recipe,
+            long=config.long,
+            window_overlap=config.window_overlap,
+            window_pooling=config.window_pooling,
+        )
+        return replace(self, specs=tuple(replace(spec, recipe=recipe) for spec in self.specs))
 
     def check_texts(self, *, paired: bool) -> None:
         """Refuse single texts for a head that reads pairs, and pairs for one that does not.
@@ -313,10 +326,7 @@ def _unlike(found: Sequence[tuple[Head, EmbedRecipe, PoolingConfig]]) -> list[Us
     """
     described = [
         {
-            **{
-                name: getattr(recipe, name)
-                for name in ("max_length_tokens", "precision", "vectors")
-            },
+            **{name: value for name, value in asdict(effective(recipe)).items() if name != "pairs"},
             **{f"pooling.{name}": value for name, value in asdict(pooling).items()},
         }
         for _, recipe, pooling in found

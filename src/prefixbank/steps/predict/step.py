@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from prefixbank.artifacts.json_files import read_json
+from prefixbank.artifacts.long_rows import describe_long
 from prefixbank.artifacts.predictions import FACTS, STEP
 from prefixbank.config.schema import PredictConfig
 from prefixbank.data.corpus.texts import Texts
@@ -78,9 +79,8 @@ def describe(entry: Entry) -> str:
     """Return a summary of finished predictions."""
     facts = read_json(entry, FACTS)
     abstained = sum(head["abstained"] for head in facts["heads"])
-    cut = f", {facts['truncated_share']:.1%} of rows truncated" if facts["truncated_share"] else ""
     return (
         f"{facts['rows']} rows, heads {', '.join(head['name'] for head in facts['heads'])}"
         + (f", {abstained} labels left empty" if abstained else "")
-        + cut
+        + describe_long(facts)
     )

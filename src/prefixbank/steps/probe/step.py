@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prefixbank.artifacts.embeddings import FACTS, read_layout
 from prefixbank.artifacts.json_files import read_json
+from prefixbank.artifacts.long_rows import describe_long, facts_in
 from prefixbank.artifacts.pooling import pooling_in
 from prefixbank.artifacts.probe import PROBE, choice_in, decision_in
 from prefixbank.config.schema import PoolingConfig, ProbeConfig, effective
@@ -59,7 +60,9 @@ class Probed:
         first = self.embeddings[0].info
         bank = first["bank"] if self.bank is None else self.bank.key
         blocks = {"blocks": list(self.blocks)} if self.blocks else {}
-        return {"bank": bank, "encoder": first["encoder"], **blocks}
+        rows = read_json(self.embeddings[0], FACTS)
+        texts = {"rows": rows["rows"], **facts_in(rows)}
+        return {"bank": bank, "encoder": first["encoder"], **blocks, "texts": texts}
 
 
 def unit(
@@ -244,4 +247,5 @@ def describe(entry: Entry) -> str:
     result = read_json(entry, PROBE)
     test = result["test"]
     score = f"{result['metric']} {test['score']:.3f} [{test['low']:.3f}, {test['high']:.3f}]"
-    return ", ".join(filter(None, (score, choice_in(result), decision_in(result))))
+    chosen = ", ".join(filter(None, (score, choice_in(result), decision_in(result))))
+    return chosen + (describe_long(entry.info["texts"]) if "texts" in entry.info else "")
