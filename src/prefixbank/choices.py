@@ -16,6 +16,7 @@ TaskLoader = Literal["starter", "hub", "files", "folder"]
 
 # Files with rows.
 IncompleteRows = Literal["error", "drop"]
+EmptyTexts = Literal[IncompleteRows, "zero"]
 RowsFormat = Literal["txt", "csv", "tsv", "jsonl", "json", "parquet"]
 FileFormatSetting = Literal["by_ending", RowsFormat]
 PredictionsFormat = Literal["parquet", "csv", "jsonl"]

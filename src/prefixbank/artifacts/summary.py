@@ -6,9 +6,9 @@ from typing import Any
 
 from prefixbank.artifacts.bundle import BUNDLE
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.artifacts.long_rows import counts_in
 from prefixbank.artifacts.predictions import FACTS as PREDICTIONS
 from prefixbank.artifacts.probe import PROBE, choice_in
+from prefixbank.artifacts.row_facts import row_counts_in
 from prefixbank.artifacts.source_head import BANK, block_sizes
 from prefixbank.store.artifact import Entry
 
@@ -35,14 +35,14 @@ def _facts(entry: Entry) -> dict[str, Any]:
         case "embed":
             facts = read_json(entry, "embeddings.json")
             made = {name: facts[name] for name in ("rows", "reused_rows") if name in facts}
-            made |= counts_in(facts)
+            made |= row_counts_in(facts)
             if "blocks" in facts:
                 made["blocks"] = {one["name"]: one["features"] for one in facts["blocks"]}
             return {"name": entry.info["name"], "encoder": entry.info["encoder"]["name"], **made}
         case "predict":
             facts = read_json(entry, PREDICTIONS)
             heads = {one["name"]: one["abstained"] for one in facts["heads"]}
-            kept = {"rows": facts["rows"], **counts_in(facts), "format": facts["format"]}
+            kept = {"rows": facts["rows"], **row_counts_in(facts), "format": facts["format"]}
             return {"name": entry.info["name"], **kept, "heads": list(heads), "abstained": heads}
         case "export":
             bundle = read_json(entry, BUNDLE)
@@ -124,7 +124,7 @@ def _probe(entry: Entry) -> dict[str, Any]:
         **scores,
         **size,
         "chosen": choice_in(result),
-        **(counts_in(entry.info["texts"]) if "texts" in entry.info else {}),
+        **(row_counts_in(entry.info["texts"]) if "texts" in entry.info else {}),
         **others,
     }
 

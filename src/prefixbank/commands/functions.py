@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -263,6 +263,7 @@ def find_hits(config: SearchConfig, invocation: Invocation) -> list[list[Hit]]:
         texts = list(invocation.texts)
         if not texts:
             with open_corpus(config.queries, _standard_input()) as queries:
+                _emit_notes(context, "search", "queries", queries.notes)
                 texts = [text for shard in queries.shards() for text in shard.texts]
         return neighbours(embeddings, texts, config)
 
@@ -399,11 +400,15 @@ def _task(context: Context, config: TaskConfig, given: Task | None) -> Task:
     """Return the task in memory if one is given, else load the one that the settings describe."""
     if given is None:
         return context.task(config)
+    _emit_notes(context, "task", given.name, given.notes)
+    return given
+
+
+def _emit_notes(context: Context, step: str, name: str, notes: Sequence[str]) -> None:
     from prefixbank.runtime.events import Event
 
-    for note in given.notes:
-        context.emit(Event(kind="note", step="task", name=given.name, text=note))
-    return given
+    for note in notes:
+        context.emit(Event(kind="note", step=step, name=name, text=note))
 
 
 def _mixture(context: Context, config: TrainPrefixConfig, invocation: Invocation) -> Mixture:

@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from prefixbank.choices import (
     Compare,
+    EmptyTexts,
     HeadLongTexts,
     Joint,
     Method,
@@ -158,6 +159,10 @@ class CorpusConfig(FileSettings):
     """Column of the second text of a pair; empty: single texts."""
     id_column: str = ""
     """Column of row ids; empty: the row number."""
+    empty: EmptyTexts = "error"
+    """Rows whose text, or second text, is missing or has no visible character: refuse the corpus;
+    drop them, while the others keep their ids and numbers; or give them zero vectors. How many
+    there are is said."""
     shard_rows: Count = 16_384
     """Rows in one shard. Shards are embedded and stored one by one, so a killed run loses at most
     one."""

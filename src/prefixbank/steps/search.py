@@ -160,7 +160,7 @@ class Hit:
 
 
 def check_queries(queries: CorpusConfig, texts: Sequence[str]) -> None:
-    """Refuse pairs as queries, texts beside a file of queries, and texts of spaces alone."""
+    """Refuse pairs, zero vectors, a file beside texts, and texts of spaces alone as queries."""
     if texts:
         refuse_other_texts(texts, "texts")
     if texts and queries.path != STDIN:
@@ -174,6 +174,12 @@ def check_queries(queries: CorpusConfig, texts: Sequence[str]) -> None:
             f"queries.column_pair={queries.column_pair}",
             expected="queries of one text each",
             fix="drop queries.column_pair",
+        )
+    if queries.empty == "zero":
+        raise UsageError(
+            "queries.empty=zero, and nothing is near a zero vector",
+            expected="queries with a text each",
+            fix="queries.empty=drop",
         )
 
 
@@ -255,7 +261,7 @@ class _CorpusTexts:
             return
         else:
             where = CorpusConfig(**remembered)
-        self._path = where.path
+        self._path, self._drops = where.path, where.empty == "drop"
         with self._noted():
             shards = shards_of(replace(where, shard_rows=self._rows))
             self._read(shards, 0)
@@ -266,8 +272,11 @@ class _CorpusTexts:
         found: dict[int, str] = {}
         if self._shards is None:
             return found
+        latest = {min(row // self._rows, len(self._digests) - 1) for row in rows}
+        # Rows that are left out move those behind them to an earlier shard.
+        numbers = range(max(latest, default=-1) + 1) if self._drops else sorted(latest)
         with self._noted():
-            for number in sorted({row // self._rows for row in rows}):
+            for number in numbers:
                 shard = self._read(self._shards, number)
                 texts = zip(shard.numbers.tolist(), shard.texts, strict=True)
                 found |= {row: text for row, text in texts if row in rows}

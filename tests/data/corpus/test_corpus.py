@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -533,3 +535,96 @@ def test_row_groups_before_a_shard_are_not_read(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(parquet.ParquetFile, "iter_batches", note)
     assert shards_of(config)(4, digest).texts == ("text 8", "text 9") and asked == [[2, 3]]
+
+
+EMPTY_TEXTS = ("a", "", "b", " \t", "c", "d", "")
+"""Rows of a corpus, of which three are without text."""
+
+
+def write_rows(folder: Path, form: str, texts: Sequence[str | None], **columns: list) -> str:
+    path = folder / f"corpus.{form}"
+    rows = [
+        {"text": text, **{name: values[row] for name, values in columns.items()}}
+        for row, text in enumerate(texts)
+    ]
+    match form:
+        case "txt":
+            path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+        case "jsonl":
+            path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        case _:
+            parquet.write_table(pa.Table.from_pylist(rows), path, row_group_size=2)
+    return str(path)
+
+
+@pytest.mark.parametrize("form", ["txt", "jsonl", "parquet"])
+@pytest.mark.parametrize("shard_rows", [1, 2, 3, 10])
+def test_dropped_rows_leave_the_others_their_numbers(tmp_path: Path, form: str, shard_rows: int):
+    path = write_rows(tmp_path, form, EMPTY_TEXTS)
+    config = CorpusConfig(path=path, shard_rows=shard_rows, empty="drop")
+    with open_corpus(config, io.BytesIO()) as corpus:
+        shards = list(corpus.shards())
+        assert [len(shard) for shard in shards] == [
+            corpus.rows_of(number) for number in range(len(shards))
+        ]
+        pairs = [
+            (int(number), text)
+            for shard in shards
+            for number, text in zip(shard.numbers, shard.texts, strict=True)
+        ]
+        assert pairs == [(0, "a"), (2, "b"), (4, "c"), (5, "d")]
+        assert (corpus.rows, corpus.empty_rows) == (4, 3)
+        assert corpus.notes == ("3 rows without text left out of 7",)
+        again = shards_of(config)  # as another process reads a shard from the middle
+        assert again(len(shards) - 1, corpus.digests[-1]) == shards[-1]
+        assert again(0, corpus.digests[0]) == shards[0]
+
+
+def test_dropped_rows_leave_the_others_their_ids(tmp_path: Path):
+    ids = list("tuvwxyz")
+    path = write_rows(tmp_path, "jsonl", (*EMPTY_TEXTS[:6], None), id=ids)
+    rows = read_corpus(CorpusConfig(path=path, id_column="id", empty="drop"), io.BytesIO())
+    assert (rows.texts, rows.ids) == (("a", "b", "c", "d"), ("t", "v", "x", "y"))
+
+
+def test_corpus_without_empty_rows_is_the_same_whatever_is_done_with_them(tmp_path: Path):
+    path = write_rows(tmp_path, "txt", "abc")
+    digests = set()
+    for empty in ("error", "drop", "zero"):
+        with open_corpus(CorpusConfig(path=path, empty=empty), io.BytesIO()) as corpus:
+            digests.add(corpus.digests)
+            assert corpus.notes == ()
+    assert len(digests) == 1
+
+
+def test_empty_rows_stay_where_they_get_zero_vectors(tmp_path: Path):
+    path = write_rows(tmp_path, "jsonl", ("a", None, " "))
+    with open_corpus(CorpusConfig(path=path, empty="zero"), io.BytesIO()) as corpus:
+        (rows,) = corpus.shards()
+        assert (rows.texts, rows.empty().tolist()) == (("a", "", " "), [False, True, True])
+        assert corpus.notes == ("2 of 3 rows without text get zero vectors",)
+
+
+def test_row_of_a_pair_is_empty_if_one_text_is(tmp_path: Path):
+    path = write_rows(tmp_path, "jsonl", ("a", "b", ""), other=["c", None, "d"])
+    config = CorpusConfig(path=path, column_pair="other", empty="drop")
+    rows = read_corpus(config, io.BytesIO())
+    assert (rows.texts, rows.pairs, rows.numbers.tolist()) == (("a",), ("c",), [0])
+
+
+@pytest.mark.parametrize("empty", ["drop", "zero"])
+def test_value_that_is_no_text_is_refused_all_the_same(tmp_path: Path, empty: str):
+    path = write_rows(tmp_path, "jsonl", ("a", "", 3))
+    with pytest.raises(DataError, match="1 row without text in column 'text': row 3 3"):
+        read_corpus(CorpusConfig(path=path, empty=empty), io.BytesIO())
+
+
+def test_corpus_of_nothing_but_dropped_rows_is_refused(tmp_path: Path):
+    path = write_rows(tmp_path, "txt", ("", " "))
+    with pytest.raises(DataError, match="no row with a text: 2 are empty"):
+        read_corpus(CorpusConfig(path=path, empty="drop"), io.BytesIO())
+
+
+def test_error_for_empty_rows_says_how_to_drop_them(tmp_path: Path):
+    fault = refused(tmp_path, "corpus.txt", b"a\n\nb\n")
+    assert "1 row empty or only spaces: row 2" in fault.what and "corpus.empty=drop" in fault.fix

@@ -17,7 +17,7 @@ from typing import BinaryIO, ClassVar
 
 from prefixbank.config.commands import CorpusConfig
 from prefixbank.config.schema import ColumnNames
-from prefixbank.data.corpus.texts import Texts
+from prefixbank.data.corpus.texts import Texts, is_empty
 from prefixbank.data.file_format import ENDINGS, LINES, FileFormat, format_of, listed
 from prefixbank.data.row_faults import RowFaults
 from prefixbank.data.rows import UNREADABLE, Row, read_rows
@@ -53,6 +53,28 @@ class _CorpusFile:
     where: str
     config: CorpusConfig
 
+    @property
+    def drops(self) -> bool:
+        """Whether rows without text are left out."""
+        return self.config.empty == "drop"
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns of texts."""
+        return tuple(filter(None, (self.config.column, self.config.column_pair)))
+
+    def is_empty(self, row: Row) -> bool:
+        """Whether a text of a row is missing or has no visible character."""
+        texts = row[: len(self.text_columns)]
+        return any(text is None or isinstance(text, str) and is_empty(text) for text in texts)
+
+    def kept(self, first: int) -> Iterator[tuple[int, Row]]:
+        """Yield number and values of the rows that are embedded, from row `first` on."""
+        numbered = enumerate(self.rows(RowFaults(self.where), first), first)
+        if not self.drops:
+            return numbered
+        return ((number, row) for number, row in numbered if not self.is_empty(row))
+
     def rows(self, faults: RowFaults, first: int = 0) -> Iterator[Row]:
         """Yield the rows, unchecked, from row `first` on."""
         columns = CorpusColumns(
@@ -66,19 +88,36 @@ class Corpus:
     """A corpus that was read once, without faults.
 
     Args:
-        rows: N, the number of all rows.
+        rows: N, the number of all rows that are embedded.
         digests: digest of each shard's texts.
         file: the file that they come from.
+        empty_rows: number of rows without text, which are dropped or get zero vectors.
     """
 
     rows: int
     digests: tuple[str, ...]
     file: _CorpusFile
+    empty_rows: int = 0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes for the user on its rows, a sentence each."""
+        empty = self.empty_rows
+        if not empty:
+            return ()
+        if self.file.drops:
+            return (f"{empty} rows without text left out of {self.rows + empty}",)
+        return (f"{empty} of {self.rows} rows without text get zero vectors",)
 
     @property
     def shard_rows(self) -> int:
         """Rows in every shard but the last."""
         return self.file.config.shard_rows
+
+    @property
+    def gives_zeros(self) -> bool:
+        """Whether rows without text get zero vectors."""
+        return self.file.config.empty == "zero"
 
     @property
     def is_copy(self) -> bool:
@@ -122,7 +161,7 @@ class Shards:
 
     def __init__(self, file: _CorpusFile) -> None:
         self._file = file
-        self._rows: Iterator[Row] = iter(())
+        self._rows: Iterator[tuple[int, Row]] = iter(())
         self._next: int | None = None
 
     def __call__(self, number: int, digest: str) -> Texts:
@@ -133,15 +172,14 @@ class Shards:
         """
         size = self._file.config.shard_rows
         if self._next is None or number < self._next:
-            self._rows, self._next = (
-                self._file.rows(RowFaults(self._file.where), number * size),
-                number,
-            )
+            # Which rows are dropped before a shard is known only when they are read.
+            self._next = 0 if self._file.drops else number
+            self._rows = self._file.kept(self._next * size)
         rows = list(
             islice(self._rows, (number - self._next) * size, (number - self._next + 1) * size)
         )
         self._next = number + 1
-        texts = _RowCheck(self._file, RowFaults(self._file.where)).texts(rows, number * size)
+        texts = _texts(self._file, rows)
         if texts.digest() != digest:
             raise DataError(
                 f"{self._file.where} changed while it was read",
@@ -188,18 +226,20 @@ def open_corpus(config: CorpusConfig, stdin: BinaryIO) -> Iterator[Corpus]:
 
 def _read_through(file: _CorpusFile) -> Corpus:
     faults = RowFaults(file.where)
+    check = _RowCheck(file, faults)
     rows, digests = 0, []
-    for texts in _shards(file, faults):
+    for texts in _shards(file, check, faults):
         rows += len(texts)
         digests.append(texts.digest())
     raise_faults(faults.faults())
     if rows == 0:
+        dropped = f"{file.where} has no row with a text: {check.empty} are empty"
         raise DataError(
-            f"{file.where} has no rows",
+            dropped if check.empty else f"{file.where} has no rows",
             expected="a text in each row",
             fix="name a file with rows",
         )
-    return Corpus(rows=rows, digests=tuple(digests), file=file)
+    return Corpus(rows=rows, digests=tuple(digests), file=file, empty_rows=check.empty)
 
 
 def _file(config: CorpusConfig) -> _CorpusFile:
@@ -249,70 +289,86 @@ def _refuse_columns(config: CorpusConfig, where: str) -> None:
             )
 
 
-def _shards(file: _CorpusFile, faults: RowFaults) -> Iterator[Texts]:
+def _shards(file: _CorpusFile, check: _RowCheck, faults: RowFaults) -> Iterator[Texts]:
     """Yield all rows in shards.
 
     Faulty rows are counted, too, so that row numbers are those of the file.
     """
-    check = _RowCheck(file, faults)
-    shard: list[Row] = []
-    first = 0
-    for row in file.rows(faults):
-        if row is not UNREADABLE:
-            check(first + len(shard) + 1, row)
+    shard: list[tuple[int, Row]] = []
+    begun = False
+    for number, row in enumerate(file.rows(faults)):
+        if row is not UNREADABLE and not check(number + 1, row):
+            continue
         if faults.enough:
             return
-        shard.append(row)
+        shard.append((number, row))
         if len(shard) == file.config.shard_rows:
-            yield check.texts(shard, first)
-            first, shard = first + len(shard), []
+            yield _texts(file, shard)
+            begun, shard = True, []
     # A file with one empty line has no rows.
-    if not file.form.has_columns and first == 0 and shard == [("",)]:
+    if not file.form.has_columns and not begun and shard == [(0, ("",))]:
         faults.clear()
+        check.empty = 0
         return
     if shard:
-        yield check.texts(shard, first)
+        yield _texts(file, shard)
 
 
 class _RowCheck:
-    """Checks rows, and turns readable ones into texts."""
+    """Checks rows.
+
+    Attributes:
+        empty: number of rows without text so far, where these are no faults.
+    """
 
     def __init__(self, file: _CorpusFile, faults: RowFaults) -> None:
-        self._faults = faults
-        self._config = file.config
-        self._pairs, self._ids = bool(file.config.column_pair), bool(file.config.id_column)
+        self.empty = 0
+        self._file, self._faults, self._config = file, faults, file.config
 
-    def __call__(self, number: int, row: Row) -> None:
-        """Add what is wrong with a row to the faults."""
-        names = (self._config.column, *([self._config.column_pair] if self._pairs else []))
-        for name, value in zip(names, row, strict=False):
-            if not isinstance(value, str):
-                problem = f"without text in column '{name}'"
-                self._faults.add(
-                    number,
-                    problem,
-                    value,
-                    expected="a text in every row",
-                    fix="fill or drop these rows",
-                )
-            elif not value or value.isspace():
-                self._faults.add(
-                    number,
-                    "empty or only spaces",
-                    value,
-                    expected="a text in every row",
-                    fix="drop these rows",
-                )
-        if self._ids and (row[-1] is None or row[-1] == ""):
+    def __call__(self, number: int, row: Row) -> bool:
+        """Add what is wrong with a row to the faults; return whether it is embedded."""
+        if self._config.empty != "error" and self._file.is_empty(row):
+            self.empty += 1
+            if self._file.drops:
+                return False
+        for name, value in zip(self._file.text_columns, row, strict=False):
+            self._check_text(number, name, value)
+        if self._config.id_column and (row[-1] is None or row[-1] == ""):
             problem = f"without an id in column '{self._config.id_column}'"
             fix = "fill these, or corpus.id_column='' to number rows"
             self._faults.add(number, problem, None, expected="an id in every row", fix=fix)
+        return True
 
-    def texts(self, rows: list[Row], first: int) -> Texts:
-        """Return rows as texts; the first one has the number `first`, counted from 0."""
-        columns = (
-            list(zip(*(row for row in rows if row is not UNREADABLE), strict=True)) or [()] * 3
-        )
-        pairs = tuple(map(str, columns[1])) if self._pairs else None
-        ids = tuple(map(str, columns[-1])) if self._ids else None
-        return Texts(texts=tuple(map(str, columns[0])), pairs=pairs, ids=ids, first_row=first)
+    def _check_text(self, number: int, name: str, value: object) -> None:
+        """Add a value that is no text, or an empty one where these are faults."""
+        if isinstance(value, str):
+            fault, problem = is_empty(value), "empty or only spaces"
+        else:
+            fault, problem = value is None, f"without text in column '{name}'"
+            if value is not None:
+                self._add(number, problem, value)
+        if fault and self._config.empty == "error":
+            self._add(number, problem, value)
+
+    def _add(self, number: int, problem: str, value: object) -> None:
+        fix = "fill in the text    or corpus.empty=drop where there is none"
+        self._faults.add(number, problem, value, expected="a text in every row", fix=fix)
+
+
+def _texts(file: _CorpusFile, rows: list[tuple[int, Row]]) -> Texts:
+    """Return rows as texts, with their numbers in the file; a missing text is empty."""
+    readable = [row for _, row in rows if row is not UNREADABLE]
+    columns = list(zip(*readable, strict=True)) or [()] * 3
+    texts, pairs = (
+        tuple("" if value is None else str(value) for value in columns[at])
+        if at < len(file.text_columns)
+        else None
+        for at in range(2)
+    )
+    return Texts(
+        texts=texts or (),
+        pairs=pairs,
+        ids=tuple(map(str, columns[-1])) if file.config.id_column else None,
+        first_row=rows[0][0] if rows else 0,
+        row_numbers=tuple(number for number, _ in rows) if file.drops else None,
+    )

@@ -11,6 +11,11 @@ from prefixbank.data.tasks.task import Examples
 from prefixbank.store.reasons import Described
 
 
+def is_empty(text: str | None) -> bool:
+    """Return whether a text is missing or has no visible character."""
+    return not text or text.isspace()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Texts:
     """Rows to embed.
@@ -20,6 +25,7 @@ class Texts:
         pairs: N second texts, for joint reading with the first; None for single texts.
         ids: N names of the rows; None: their numbers, from `first_row` on.
         first_row: number of the first row in the whole corpus.
+        row_numbers: N numbers in the whole corpus, ascending, if rows between them are left out.
         words: where they come from, for the reasons of misses.
     """
 
@@ -27,6 +33,7 @@ class Texts:
     pairs: tuple[str, ...] | None = None
     ids: tuple[str, ...] | None = None
     first_row: int = 0
+    row_numbers: tuple[int, ...] | None = None
     words: Described | None = None
 
     def __len__(self) -> int:
@@ -36,7 +43,21 @@ class Texts:
     @property
     def numbers(self) -> np.ndarray:
         """The numbers of the rows, int64 [N]."""
+        if self.row_numbers is not None:
+            return np.array(self.row_numbers, dtype=np.int64)
         return np.arange(self.first_row, self.first_row + len(self), dtype=np.int64)
+
+    def empty(self) -> np.ndarray:
+        """Return whether a text of each row is empty, bool [N]."""
+        columns = (self.texts,) if self.pairs is None else (self.texts, self.pairs)
+        rows = zip(*columns, strict=True)
+        return np.array([any(map(is_empty, row)) for row in rows], dtype=bool)
+
+    def take(self, rows: np.ndarray) -> Texts:
+        """Return the texts of rows with these indices, without ids and numbers."""
+        picked = rows.tolist()
+        pairs = None if self.pairs is None else tuple(self.pairs[row] for row in picked)
+        return Texts(texts=tuple(self.texts[row] for row in picked), pairs=pairs)
 
     def digest(self) -> str:
         """Return the SHA-256 (64 hexadecimal digits) of texts, pairs, names and numbers."""
@@ -55,4 +76,5 @@ class Texts:
             pairs=None if self.pairs is None else self.pairs[cut],
             ids=None if self.ids is None else self.ids[cut],
             first_row=self.first_row + start,
+            row_numbers=None if self.row_numbers is None else self.row_numbers[cut],
         )

@@ -18,7 +18,7 @@ from prefixbank.artifacts.embeddings import (
     read_layout,
 )
 from prefixbank.artifacts.json_files import read_json, write_json
-from prefixbank.artifacts.long_rows import facts_in
+from prefixbank.artifacts.row_facts import row_facts_in
 from prefixbank.config.schema import key_config
 from prefixbank.core.layout import side_by_side
 from prefixbank.runtime.context import Context
@@ -84,7 +84,8 @@ def unit(
                 link(entry.file(file), out / f"{block_prefix(index)}{file}")
         layout = side_by_side([read_layout(entry) for entry in blocks])
         write_json(out / FACTS, {**_facts(names, every), "layout": describe_layout(layout)})
-        return {**specs[0].info(), "bank": bank.key}
+        notes = blocks[0].info.get("notes", [])
+        return {**specs[0].info(), "bank": bank.key, "notes": notes}
 
     first = blocks[0].document["inputs"]
     inputs = {
@@ -115,7 +116,7 @@ def _facts(names: Sequence[str], every: Sequence[JSON]) -> JSON:
     reused = [facts["reused_rows"] for facts in every if "reused_rows" in facts]
     return {
         **{fact: every[0][fact] for fact in ("parts", "rows")},
-        **facts_in(every[0]),
+        **row_facts_in(every[0]),
         **({"reused_rows": min(reused)} if reused else {}),
         "vectors": {"type": every[0]["vectors"]["type"], "features": sum(features)},
         "blocks": [

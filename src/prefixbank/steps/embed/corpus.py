@@ -17,7 +17,7 @@ from pathlib import Path
 
 from prefixbank.artifacts.embeddings import CALIBRATION, FACTS, STEP
 from prefixbank.artifacts.json_files import read_json, write_json
-from prefixbank.artifacts.long_rows import summed_facts
+from prefixbank.artifacts.row_facts import summed_row_facts
 from prefixbank.config.schema import CALIBRATED, EmbedRecipe
 from prefixbank.data.corpus.corpus import Corpus, Shards
 from prefixbank.errors import UsageError
@@ -50,16 +50,20 @@ def units(
 
     Raises:
         UsageError: the spec compares pairs but the corpus has single texts, it reads pairs jointly
-            in windows, or it calibrates on more rows than a shard has.
+            in windows, it has no zero vectors for rows without text, or it calibrates on more rows
+            than a shard has.
     """
     check_pairs(specs[0].recipe, name, paired=corpus.is_paired)
+    _check_zeros(specs[0].recipe, corpus)
+    for note in corpus.notes:
+        context.emit(Event(kind="note", step=STEP, name=name, text=note))
     for spec in specs:
         check_workers(context, spec, corpus)
     if len(corpus.digests) == 1:
         (texts,) = corpus.shards()
         sought = [embed.Sought(spec=spec) for spec in specs]
         parts = {stem_of(0): replace(texts, words=corpus.words)}
-        return embed.units(context, sought, parts, name, ref=ref)
+        return embed.units(context, sought, parts, name, ref=ref, notes=corpus.notes)
     check_calibration(specs[0].recipe, corpus.shard_rows)
     digests = {stem_of(number): digest for number, digest in enumerate(corpus.digests)}
     documents = [spec.document(digests) for spec in specs]
@@ -84,7 +88,7 @@ def units(
                 name=name,
             )
             _make_corpus(shards, corpus, out)
-            return specs[index].info()
+            return {**specs[index].info(), "notes": list(corpus.notes)}
 
         return make
 
@@ -125,7 +129,7 @@ def _make_corpus(shards: _Shards, corpus: Corpus, out: Path) -> None:
         **every[-1],
         "parts": [stem_of(number) for number in range(len(corpus.digests))],
         "rows": corpus.rows,
-        **summed_facts(every),
+        **summed_row_facts(every),
     }
     if spec.reuse is not None:
         facts["reused_rows"] = corpus.rows - spec.reuse.texts_embedded
@@ -170,6 +174,16 @@ def check_calibration(recipe: EmbedRecipe, shard_rows: int) -> None:
             f"calibration_rows={recipe.calibration_rows} with shards of {shard_rows} rows",
             expected="a calibration on rows of the first shard",
             fix=f"corpus.shard_rows={recipe.calibration_rows}    or calibration_rows={shard_rows}",
+        )
+
+
+def _check_zeros(recipe: EmbedRecipe, corpus: Corpus) -> None:
+    """Refuse zero vectors in a type of vectors that cannot hold them."""
+    if corpus.gives_zeros and recipe.vectors in CALIBRATED:
+        raise UsageError(
+            f"corpus.empty=zero with vectors={recipe.vectors}, which cannot hold a zero vector",
+            expected="vectors=float32 or float16",
+            fix="corpus.empty=drop    or vectors=float16",
         )
 
 

@@ -23,7 +23,7 @@ from prefixbank.artifacts.embeddings import (
     read_layout,
 )
 from prefixbank.artifacts.json_files import write_json
-from prefixbank.artifacts.long_rows import long_facts
+from prefixbank.artifacts.row_facts import long_facts
 from prefixbank.artifacts.tensors import write_tensors
 from prefixbank.config.schema import effective
 from prefixbank.core.blocks import BlockBank
@@ -128,6 +128,8 @@ def make_parts(
         "vectors": {"type": recipe.vectors, "features": own.features},
         **_pooled(session, own),
     }
+    if empty := sum(int(rows.empty().sum()) for rows in parts.values()):
+        facts["empty_rows"] = empty
     if reuse is not None:
         facts["reused_rows"] = count - sum(reuse.embedded[own.part(stem)] for stem in parts)
     write_json(out / FACTS, facts)

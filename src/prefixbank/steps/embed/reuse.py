@@ -182,7 +182,7 @@ def write_part_reusing(
     on_rows(len(rows) - len(missing))
     if len(missing):
         reuse.embedded[path] += len(missing)
-        stored, cut = embed(_select(rows, first[missing]))
+        stored, cut = embed(rows.take(first[missing]))
         pieces.append(ReusedRows(rows=missing, stored=stored, cut=cut))
     stored, cut = _joined(pieces, len(first))
     columns = {
@@ -200,13 +200,6 @@ def _joined(pieces: list[ReusedRows], count: int) -> tuple[np.ndarray, np.ndarra
     for piece in pieces:
         stored[piece.rows], cut[piece.rows] = piece.stored, piece.cut
     return stored, cut
-
-
-def _select(rows: Texts, indices: np.ndarray) -> Texts:
-    """Return some rows, without ids."""
-    selected = indices.tolist()
-    pairs = None if rows.pairs is None else tuple(rows.pairs[row] for row in selected)
-    return Texts(texts=tuple(rows.texts[row] for row in selected), pairs=pairs)
 
 
 def _digests_in(table: pa.Table) -> np.ndarray:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from torch import nn
 
 from prefixbank.choices import PrefixKind
 from prefixbank.config.schema import EmbedRecipe
@@ -16,6 +18,7 @@ from prefixbank.core.pairs import pair_features
 from prefixbank.core.windows import WindowedVectors
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.batches import Tokens, budget_batches
+from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.encoders.long_texts import further_windows
 from prefixbank.errors import EncoderError
@@ -36,7 +39,8 @@ def embed_rows(
     """Return vectors, float32 [N, F] in row order, and which rows were truncated, bool [N].
 
     There is one array of vectors for each block of a bank of blocks, else a single one. With
-    `long=windows` the second array says which rows were read in several windows.
+    `long=windows` the second array says which rows were read in several windows. The vectors of a
+    row with an empty text are zero.
 
     Pairs that are embedded separately have vectors [N, 4F]: u, v, |u - v|, u * v. `pairs=both` puts
     the joint vector in front of them, [N, 5F].
@@ -53,66 +57,128 @@ def embed_rows(
     encoder = session.load(files, kind=_kind_of(bank))
     encoder.check_length(recipe.max_length_tokens)
     refuse_long(recipe, encoder.tokenizer, files, {"these texts": [rows]})
-    model = session.inference_model(files, recipe.precision)
-    budget = session.run.embed_tokens or device.embed_tokens
+    read = _Reader(
+        encoder=encoder,
+        model=session.inference_model(files, recipe.precision),
+        bank=bank,
+        recipe=recipe,
+        budget=session.run.embed_tokens or device.embed_tokens,
+        workers=device.embed_workers,
+    )
+    filled = np.flatnonzero(~rows.empty())
+    if len(filled) == len(rows):
+        return read.rows(rows, on_rows)
+    # Without any text, some text tells the size of the vectors.
+    some = rows.take(filled) if len(filled) else _any_text(paired=rows.pairs is not None)
+    vectors, cut = read.rows(some, on_rows)
+    return (
+        [_with_zeros(block[: len(filled)], filled, len(rows)) for block in vectors],
+        _with_zeros(cut[: len(filled)], filled, len(rows)),
+    )
 
-    def encode(
-        texts: Sequence[str], pairs: Sequence[str] | None, on_texts: Callable[[int], None] | None
+
+def _any_text(*, paired: bool) -> Texts:
+    return Texts(texts=("a",), pairs=("a",) if paired else None)
+
+
+def _with_zeros(values: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """Return values [M, ...] in their rows, int64 [M], of N = `count`; all others are zero."""
+    every = np.zeros((count, *values.shape[1:]), dtype=values.dtype)
+    every[rows] = values
+    return every
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reader:
+    """Turns texts into vectors.
+
+    Args:
+        encoder: the encoder.
+        model: its model for embedding.
+        bank: prefixes or read-outs.
+        recipe: settings of embedding.
+        budget: tokens in a batch.
+        workers: batches at a time.
+    """
+
+    encoder: Encoder
+    model: nn.Module
+    bank: Bank | BlockBank
+    recipe: EmbedRecipe
+    budget: int
+    workers: int
+
+    def rows(
+        self, rows: Texts, on_rows: Callable[[int], None] | None
     ) -> tuple[list[np.ndarray], np.ndarray]:
-        tokens = encoder.tokenize(texts, pairs, recipe.max_length_tokens)
-        vectors = run(tokens, on_texts)
-        if recipe.long == "windows" and tokens.truncated:
-            vectors = read_whole(vectors, texts, tokens.cut)
-        _check_finite(vectors, texts, files, recipe)
+        """Return what `embed_rows` returns, of rows without empty texts."""
+        if rows.pairs is None or self.recipe.pairs == "joint":
+            return self.inputs(rows.texts, rows.pairs, on_rows)
+        texts = dict.fromkeys((*rows.texts, *rows.pairs))
+        index = {text: number for number, text in enumerate(texts)}
+        total = len(index) + (len(rows) if self.recipe.pairs == "both" else 0)
+        on_texts = None if on_rows is None else _in_rows(on_rows, rows=len(rows), texts=total)
+        single, cut = self.inputs(list(index), None, on_texts)
+        first, second = ([index[text] for text in texts] for texts in (rows.texts, rows.pairs))
+        features, cut = (
+            [pair_features(block[first], block[second]) for block in single],
+            cut[first] | cut[second],
+        )
+        if self.recipe.pairs == "both":
+            joint, cut_joint = self.inputs(rows.texts, rows.pairs, on_texts)
+            features, cut = (
+                [np.concatenate(both, axis=1) for both in zip(joint, features, strict=True)],
+                cut | cut_joint,
+            )
+        return features, cut
+
+    def inputs(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None,
+        on_texts: Callable[[int], None] | None,
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """Return the vectors of texts, or of pairs read jointly, and which were too long."""
+        tokens = self.encoder.tokenize(texts, pairs, self.recipe.max_length_tokens)
+        vectors = self._run(tokens, on_texts)
+        if self.recipe.long == "windows" and tokens.truncated:
+            vectors = self._with_windows(vectors, texts, np.flatnonzero(tokens.cut))
+        _check_finite(vectors, texts, self.encoder.files, self.recipe)
         return vectors, tokens.cut
 
-    def run(tokens: Tokens, on_texts: Callable[[int], None] | None = None) -> list[np.ndarray]:
-        with memory_errors(f"run.embed_tokens={max(1, budget // 4)}"):
-            return embed_batches(
-                model,
-                budget_batches(tokens, budget),
-                bank,
-                count=len(tokens),
-                precision=recipe.precision,
-                workers=device.embed_workers,
-                on_rows=on_texts,
-            )
-
-    def read_whole(
-        first: list[np.ndarray], texts: Sequence[str], long: np.ndarray
+    def _with_windows(
+        self, first: Sequence[np.ndarray], texts: Sequence[str], long: np.ndarray
     ) -> list[np.ndarray]:
-        # Windows after the first are batches of their own, so that a text that fits has the same
-        # companions, and so the same bytes, as without windows.
+        """Add the further windows of long texts to the vectors of the first windows.
+
+        They are batches of their own, so that a text that fits has the same companions, and so the
+        same bytes, as without windows.
+        """
+        recipe = self.recipe
         blocks = [WindowedVectors(block, recipe.window_pooling) for block in first]
-        rows = np.flatnonzero(long)
         for windows in further_windows(
-            encoder.tokenizer,
-            [texts[row] for row in rows.tolist()],
+            self.encoder.tokenizer,
+            [texts[row] for row in long.tolist()],
             recipe.max_length_tokens,
             recipe.window_overlap,
         ):
-            for block, vectors in zip(blocks, run(windows.tokens), strict=True):
-                block.add(rows[windows.of_text], vectors)
+            for block, vectors in zip(blocks, self._run(windows.tokens), strict=True):
+                block.add(long[windows.of_text], vectors)
         return [block.vectors() for block in blocks]
 
-    if rows.pairs is None or recipe.pairs == "joint":
-        return encode(rows.texts, rows.pairs, on_rows)
-    index = {text: number for number, text in enumerate(dict.fromkeys((*rows.texts, *rows.pairs)))}
-    total = len(index) + (len(rows) if recipe.pairs == "both" else 0)
-    on_texts = None if on_rows is None else _in_rows(on_rows, rows=len(rows), texts=total)
-    single, cut = encode(list(index), None, on_texts)
-    first, second = ([index[text] for text in texts] for texts in (rows.texts, rows.pairs))
-    features, cut = (
-        [pair_features(block[first], block[second]) for block in single],
-        cut[first] | cut[second],
-    )
-    if recipe.pairs == "both":
-        joint, cut_joint = encode(rows.texts, rows.pairs, on_texts)
-        features, cut = (
-            [np.concatenate(both, axis=1) for both in zip(joint, features, strict=True)],
-            cut | cut_joint,
-        )
-    return features, cut
+    def _run(
+        self, tokens: Tokens, on_texts: Callable[[int], None] | None = None
+    ) -> list[np.ndarray]:
+        with memory_errors(f"run.embed_tokens={max(1, self.budget // 4)}"):
+            return embed_batches(
+                self.model,
+                budget_batches(tokens, self.budget),
+                self.bank,
+                count=len(tokens),
+                precision=self.recipe.precision,
+                workers=self.workers,
+                on_rows=on_texts,
+            )
 
 
 def _check_finite(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prefixbank.artifacts.embeddings import FACTS, STEP, block_features
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.artifacts.long_rows import describe_long
+from prefixbank.artifacts.row_facts import describe_rows
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.tasks.task import SPLITS, Task
 from prefixbank.runtime.context import Context
@@ -44,6 +44,7 @@ def units(
     name: str,
     *,
     ref: tuple[str, str] | None = None,
+    notes: Sequence[str] = (),
 ) -> list[Unit]:
     """Return the units that embed `parts`, one file each: one unit for each of `sought`.
 
@@ -56,6 +57,7 @@ def units(
         parts: file stem to its rows.
         name: what messages call the texts.
         ref: ref to set to the artifact; blocks have none.
+        notes: notes for the user on the texts.
 
     Raises:
         UsageError: `pairs` needs second texts, and a part has none; or `long=windows` has pairs.
@@ -81,7 +83,7 @@ def units(
                     if (folder := borrowed.enter_context(context.store.work_of(key))) is not None
                 ]
                 make_parts(context, target(index, work), others, parts, names[index], out)
-            return sought[index].spec.info()
+            return {**sought[index].spec.info(), "notes": list(notes)}
 
         return make
 
@@ -139,4 +141,4 @@ def describe(entry: Entry) -> str:
     reused = f", {facts['reused_rows']} reused" if "reused_rows" in facts else ""
     sizes = ", ".join(f"{name} {features}" for name, features in block_features(entry).items())
     blocks = f" of blocks {sizes}" if sizes else ""
-    return f"{facts['rows']} rows{stored}{blocks}{reused}{describe_long(facts)}"
+    return f"{facts['rows']} rows{stored}{blocks}{reused}{describe_rows(facts)}"

@@ -13,8 +13,8 @@ from prefixbank.artifacts.embeddings import FACTS as EMBEDDINGS
 from prefixbank.artifacts.embeddings import part_file, read_layout, read_vectors
 from prefixbank.artifacts.fitted_probe import describe_rule
 from prefixbank.artifacts.json_files import read_json, write_json
-from prefixbank.artifacts.long_rows import facts_in
 from prefixbank.artifacts.predictions import FACTS, STEP, write_rows
+from prefixbank.artifacts.row_facts import row_facts_in
 from prefixbank.config.schema import PredictConfig
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.runtime.events import Event
@@ -76,7 +76,7 @@ def predict(
         }
         for head in loaded
     ]
-    kept = {"parts": facts["parts"], "rows": facts["rows"], **facts_in(facts)}
+    kept = {"parts": facts["parts"], "rows": facts["rows"], **row_facts_in(facts)}
     write_json(out / FACTS, {**kept, "format": config.format, "heads": described})
 
 

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.artifacts.long_rows import describe_long
 from prefixbank.artifacts.predictions import FACTS, STEP
+from prefixbank.artifacts.row_facts import describe_rows
 from prefixbank.config.schema import PredictConfig
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.runtime.session import Session
@@ -82,5 +82,5 @@ def describe(entry: Entry) -> str:
     return (
         f"{facts['rows']} rows, heads {', '.join(head['name'] for head in facts['heads'])}"
         + (f", {abstained} labels left empty" if abstained else "")
-        + describe_long(facts)
+        + describe_rows(facts)
     )

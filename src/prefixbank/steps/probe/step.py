@@ -8,9 +8,9 @@ from pathlib import Path
 
 from prefixbank.artifacts.embeddings import FACTS, read_layout
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.artifacts.long_rows import describe_long, facts_in
 from prefixbank.artifacts.pooling import pooling_in
 from prefixbank.artifacts.probe import PROBE, choice_in, decision_in
+from prefixbank.artifacts.row_facts import describe_rows, row_facts_in
 from prefixbank.config.schema import PoolingConfig, ProbeConfig, effective
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
@@ -61,7 +61,7 @@ class Probed:
         bank = first["bank"] if self.bank is None else self.bank.key
         blocks = {"blocks": list(self.blocks)} if self.blocks else {}
         rows = read_json(self.embeddings[0], FACTS)
-        texts = {"rows": rows["rows"], **facts_in(rows)}
+        texts = {"rows": rows["rows"], **row_facts_in(rows)}
         return {"bank": bank, "encoder": first["encoder"], **blocks, "texts": texts}
 
 
@@ -248,4 +248,4 @@ def describe(entry: Entry) -> str:
     test = result["test"]
     score = f"{result['metric']} {test['score']:.3f} [{test['low']:.3f}, {test['high']:.3f}]"
     chosen = ", ".join(filter(None, (score, choice_in(result), decision_in(result))))
-    return chosen + (describe_long(entry.info["texts"]) if "texts" in entry.info else "")
+    return chosen + (describe_rows(entry.info["texts"]) if "texts" in entry.info else "")
