@@ -628,3 +628,18 @@ def test_corpus_of_nothing_but_dropped_rows_is_refused(tmp_path: Path):
 def test_error_for_empty_rows_says_how_to_drop_them(tmp_path: Path):
     fault = refused(tmp_path, "corpus.txt", b"a\n\nb\n")
     assert "1 row empty or only spaces: row 2" in fault.what and "corpus.empty=drop" in fault.fix
+
+
+@pytest.mark.parametrize(("ids", "repeated"), [(["x", "y", "z"], 0), (["x", "x", "x"], 2)])
+def test_rows_with_the_id_of_an_earlier_row_are_counted(tmp_path: Path, ids: list, repeated: int):
+    path = write_rows(tmp_path, "jsonl", "abc", id=ids)
+    with open_corpus(CorpusConfig(path=path, id_column="id"), io.BytesIO()) as corpus:
+        note = f"{repeated} of 3 rows have the id of an earlier row"
+        assert corpus.notes == ((note,) if repeated else ())
+
+
+def test_id_of_a_dropped_row_is_free(tmp_path: Path):
+    path = write_rows(tmp_path, "jsonl", ("a", "", "b"), id=["x", "y", "y"])
+    config = CorpusConfig(path=path, id_column="id", empty="drop")
+    with open_corpus(config, io.BytesIO()) as corpus:
+        assert corpus.repeated_ids == 0

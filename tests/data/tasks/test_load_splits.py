@@ -117,7 +117,8 @@ def test_train_too_small_to_split_is_refused(tmp_path: Path):
 
 
 def test_max_rows_samples_train_in_proportion(tmp_path: Path):
-    task = load(tmp_path, max_rows=10, train=rows(LABELS), validation=rows([0]), test=rows([1]))
+    validation, test = rows([0], word="other"), rows([1], word="last")
+    task = load(tmp_path, max_rows=10, train=rows(LABELS), validation=validation, test=test)
     assert (counts(task.train), task.notes) == (
         {0: 6, 1: 4},
         ("train: 10 of 100 rows (max_rows, seed 0, stratified)",),
@@ -152,7 +153,8 @@ def test_max_rows_too_few_for_two_labels_is_refused(tmp_path: Path):
 
 def test_label_that_train_lacks_is_said_in_notes(tmp_path: Path):
     header = {"kind": "classification", "labels": ["no", "yes", "maybe"], "metric": "accuracy"}
-    write_folder(tmp_path, header, train=rows([0, 1]), validation=rows([0]), test=rows([2]))
+    validation, test = rows([0], word="other"), rows([2], word="last")
+    write_folder(tmp_path, header, train=rows([0, 1]), validation=validation, test=test)
     assert load_task(TaskConfig(path=str(tmp_path))).notes == ("train: no row has the label maybe",)
 
 

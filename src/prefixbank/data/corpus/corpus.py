@@ -6,7 +6,9 @@ shard by shard, to embed it.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,6 +16,8 @@ from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import BinaryIO, ClassVar
+
+import numpy as np
 
 from prefixbank.config.commands import CorpusConfig
 from prefixbank.config.schema import ColumnNames
@@ -92,22 +96,26 @@ class Corpus:
         digests: digest of each shard's texts.
         file: the file that they come from.
         empty_rows: number of rows without text, which are dropped or get zero vectors.
+        repeated_ids: number of rows with the id of an earlier row.
     """
 
     rows: int
     digests: tuple[str, ...]
     file: _CorpusFile
     empty_rows: int = 0
+    repeated_ids: int = 0
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user on its rows, a sentence each."""
-        empty = self.empty_rows
-        if not empty:
-            return ()
-        if self.file.drops:
-            return (f"{empty} rows without text left out of {self.rows + empty}",)
-        return (f"{empty} of {self.rows} rows without text get zero vectors",)
+        empty, repeated, notes = self.empty_rows, self.repeated_ids, []
+        if empty and self.file.drops:
+            notes.append(f"{empty} rows without text left out of {self.rows + empty}")
+        elif empty:
+            notes.append(f"{empty} of {self.rows} rows without text get zero vectors")
+        if repeated:
+            notes.append(f"{repeated} of {self.rows} rows have the id of an earlier row")
+        return tuple(notes)
 
     @property
     def shard_rows(self) -> int:
@@ -239,7 +247,13 @@ def _read_through(file: _CorpusFile) -> Corpus:
             expected="a text in each row",
             fix="name a file with rows",
         )
-    return Corpus(rows=rows, digests=tuple(digests), file=file, empty_rows=check.empty)
+    return Corpus(
+        rows=rows,
+        digests=tuple(digests),
+        file=file,
+        empty_rows=check.empty,
+        repeated_ids=check.repeated_ids(),
+    )
 
 
 def _file(config: CorpusConfig) -> _CorpusFile:
@@ -323,6 +337,7 @@ class _RowCheck:
 
     def __init__(self, file: _CorpusFile, faults: RowFaults) -> None:
         self.empty = 0
+        self._ids = array("Q")
         self._file, self._faults, self._config = file, faults, file.config
 
     def __call__(self, number: int, row: Row) -> bool:
@@ -333,11 +348,25 @@ class _RowCheck:
                 return False
         for name, value in zip(self._file.text_columns, row, strict=False):
             self._check_text(number, name, value)
-        if self._config.id_column and (row[-1] is None or row[-1] == ""):
+        if self._config.id_column:
+            self._check_id(number, row[-1])
+        return True
+
+    def repeated_ids(self) -> int:
+        """Return the number of rows whose id an earlier row has.
+
+        8 bytes of the hash of each id are kept, so that a large corpus does not fill the memory.
+        """
+        return len(self._ids) - len(np.unique(np.frombuffer(self._ids, dtype=np.uint64)))
+
+    def _check_id(self, number: int, value: object) -> None:
+        if value is None or value == "":
             problem = f"without an id in column '{self._config.id_column}'"
             fix = "fill these, or corpus.id_column='' to number rows"
             self._faults.add(number, problem, None, expected="an id in every row", fix=fix)
-        return True
+            return
+        digest = hashlib.blake2b(str(value).encode("utf-8"), digest_size=8).digest()
+        self._ids.append(int.from_bytes(digest, "little"))
 
     def _check_text(self, number: int, name: str, value: object) -> None:
         """Add a value that is no text, or an empty one where these are faults."""

@@ -15,6 +15,7 @@ from prefixbank.data.file_format import stem_of
 from prefixbank.data.tasks.check import build_examples, plain
 from prefixbank.data.tasks.label_lists import refuse_columns, with_label_lists
 from prefixbank.data.tasks.labels import discover_labels
+from prefixbank.data.tasks.overlap import overlap_notes
 from prefixbank.data.tasks.raw import Column, FaultList, RawSplit, RawTask
 from prefixbank.data.tasks.read_files import find_file, read_split
 from prefixbank.data.tasks.read_folder import read_folder
@@ -312,9 +313,8 @@ def _finish(task: Task, config: TaskConfig) -> Task:
             else "check the label column, or add rows of another label",
         )
     notes += _absent(task, train)
-    return dataclasses.replace(
-        task, train=train, validation=validation, notes=notes, origin=_lasting(config)
-    )
+    task = dataclasses.replace(task, train=train, validation=validation, origin=_lasting(config))
+    return dataclasses.replace(task, notes=notes + overlap_notes(task))
 
 
 def _lasting(config: TaskConfig) -> TaskConfig:

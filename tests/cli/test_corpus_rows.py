@@ -1,4 +1,4 @@
-"""`corpus.empty=...`: rows without text are refused, dropped, or get zero vectors."""
+"""What is wrong with rows of a corpus: `corpus.empty=...`, and ids that come again."""
 
 from __future__ import annotations
 
@@ -127,3 +127,10 @@ def test_search_finds_rows_by_their_numbers_in_the_file(cli, gaps):
     assert (row["row"], row["text"]) == (4, "warm")
     fault = cli.expect_fault(2, "search", "embeddings=gaps", "queries.empty=zero")
     assert fault.fix == "queries.empty=drop"
+
+
+def test_ids_that_come_again_are_said(cli, tmp_path):
+    path = tmp_path / "ids.csv"
+    path.write_text("key,text\na,warm\na,cold\n", encoding="utf-8")
+    ran = embed(cli, path, "corpus.id_column=key")
+    assert "note  1 of 2 rows have the id of an earlier row" in ran.err
