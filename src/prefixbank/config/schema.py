@@ -554,6 +554,10 @@ class VectorRecipe(WindowSettings):
     """Texts of more than `max_length_tokens`: read their beginning; refuse them before any is
     embedded, with their numbers; or read them whole, in overlapping windows of that length. Pairs
     are read in windows with `pairs=separate` only."""
+    normalize: bool = later(False)
+    """Scale the vector of each text to length 1; in a bank of read-outs the plain vector and each
+    block by itself, so that a block stays the same beside any others. With `pairs=separate` u and v
+    are scaled before they are compared."""
     precision: Precision = "fp32"
     """Number format of the forward pass. Vectors are stored as `vectors` says."""
     vectors: VectorType = "float32"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
+from prefixbank.core.unit_length import unit_length
+
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbours:
@@ -96,12 +98,6 @@ def rescored(
         scores[query, rank] = (units[query] * picked).sum(axis=1)
         first += len(piece)
     return _none(len(queries), k).merged(Neighbours(rows=candidates.rows, scores=scores), k)
-
-
-def unit_length(vectors: np.ndarray) -> np.ndarray:
-    """Return vectors [N, F] scaled to length 1, float32; a vector of zeros stays as it is."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.ascontiguousarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
 
 
 def _none(queries: int, k: int) -> Neighbours:

@@ -198,7 +198,8 @@ def _row(head: Head) -> str:
     score = f"{result['metric']} {test['score']:.3f} [{test['low']:.3f}, {test['high']:.3f}]"
     score = ", ".join(filter(None, (score, decision_in(result))))
     labels = ", ".join(result["labels"]) or "a number"
+    windows = ", longer texts in windows" if read.get("long") == "windows" else ""
     return (
         f"| {head.name} | {head.entry.info['task']} | {labels} | {score} | {test['n']} | "
-        f"{read['max_length_tokens']} tokens |"
+        f"{read['max_length_tokens']} tokens{windows} |"
     )

@@ -154,7 +154,7 @@ class LoadedBank:
         """The heads that the sources of a bank of blocks were trained with, by block.
 
         A source that was trained on several tasks has one for each. They predict from the block,
-        with the score that the prefix has alone.
+        with the score that the prefix has alone, if the recipe does not say `normalize`.
         """
         return {} if is_encoder(self.entry) else read_heads(self.entry)
 

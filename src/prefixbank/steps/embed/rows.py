@@ -15,6 +15,7 @@ from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
 from prefixbank.core.embed import embed_batches
 from prefixbank.core.pairs import pair_features
+from prefixbank.core.unit_length import unit_length
 from prefixbank.core.windows import WindowedVectors
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.batches import Tokens, budget_batches
@@ -144,6 +145,8 @@ class _Reader:
         if self.recipe.long == "windows" and tokens.truncated:
             vectors = self._with_windows(vectors, texts, np.flatnonzero(tokens.cut))
         _check_finite(vectors, texts, self.encoder.files, self.recipe)
+        if self.recipe.normalize:
+            vectors = [unit_length(block) for block in vectors]
         return vectors, tokens.cut
 
     def _with_windows(

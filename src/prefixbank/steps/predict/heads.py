@@ -150,12 +150,15 @@ def resolve_heads(
         except UsageError as fault:
             faults.append(fault)
     faults += _unlike([(head, one, plain) for head, one, plain in found if one is not None])
+    faults += _scaled(found)
     faults += _clashes([head.name for head, _, _ in found])
     raise_faults(faults)
     recipe = next((one for _, one, _ in found if one is not None), recipe or EmbedRecipe())
     plain = next((one for _, recipe, one in found if recipe is not None), pooling)
     every = [head for head, _, _ in found]
     recipe = replace(recipe, pairs=_pairs_for(every))
+    if all(head.source is not None for head in every):
+        recipe = replace(recipe, normalize=False)  # they were trained on vectors as they are
     specs = specs_of(bank, files, recipe, plain)
     needed = sorted({index for head in every for index in head.needs})
     return Heads(
@@ -348,6 +351,25 @@ def _unlike(found: Sequence[tuple[Head, EmbedRecipe, PoolingConfig]]) -> list[Us
                 )
             )
     return faults
+
+
+def _scaled(
+    found: Sequence[tuple[Head, EmbedRecipe | None, PoolingConfig]],
+) -> list[UsageError]:
+    """Return a fault for each source beside a probe on scaled vectors.
+
+    Heads of sources were trained on vectors as they are.
+    """
+    scaled = [head.name for head, recipe, _ in found if recipe is not None and recipe.normalize]
+    return [
+        UsageError(
+            f"head {head.name} reads vectors as they are, and {scaled[0]} those of normalize=true",
+            expected="heads on vectors that were embedded alike",
+            fix="predict with them in two commands",
+        )
+        for head, recipe, _ in found
+        if scaled and recipe is None
+    ]
 
 
 def _clashes(names: Sequence[str]) -> list[UsageError]:
