@@ -79,7 +79,7 @@ def test_every_setting_has_a_description(command: Command):
 
 
 def test_example_of_a_group_is_its_first_setting():
-    assert example(CombineCommandConfig, ["pooling"]) == "pooling.position=mean"
+    assert example(CombineCommandConfig, ["pooling"]) == "pooling.position=auto"
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def conditional(config: Any) -> Iterator[tuple[type, Field[Any]]]:
     for one in fields(config):
         if is_dataclass(getattr(config, one.name)):
             yield from conditional(getattr(config, one.name))
-        elif one.metadata:
+        elif "only_with" in one.metadata:
             yield type(config), one
 
 
@@ -88,12 +88,17 @@ def test_setting_counts_only_with_those_that_it_needs(name: str):
     other = OTHERS[one.name] if one.name in OTHERS else one.default + 1
     assert getattr(effective(group(**needed, **{one.name: other})), one.name) == other
     idle = IDLE_BESIDE.get(one.name, {})
-    assert effective(group(**idle, **{one.name: other})) == group(**idle)
+    assert effective(group(**idle, **{one.name: other})) == effective(group(**idle))
 
 
 def test_setting_counts_inside_a_recipe():
-    given = PrefixRecipe(pooling=PoolingConfig(layers="mean_last", last_k=2, layer=1))
-    assert effective(given) == replace(given, pooling=PoolingConfig(layers="mean_last", last_k=2))
+    mean = PoolingConfig(position="mean", layers="mean_last", last_k=2)
+    given = PrefixRecipe(pooling=replace(mean, layer=1))
+    assert effective(given) == replace(given, pooling=mean)
+
+
+def test_auto_stands_for_the_mean():
+    assert effective(PoolingConfig()) == PoolingConfig(position="mean")
 
 
 @pytest.mark.parametrize("idle", IDLE)

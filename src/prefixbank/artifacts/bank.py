@@ -131,13 +131,14 @@ def _in_slots(prefixes: Sequence[AnyPrefix]) -> tuple[Prefix | SoftPrompt, ...]:
 
 def plain_bank(pooling: PoolingConfig) -> Bank:
     """Return the bank without prefixes, which is the plain encoder."""
-    return Bank(
-        prefixes=(), weights=(), rule="concat_prefixes", pooling=pooling_from(effective(pooling))
-    )
+    return Bank(prefixes=(), weights=(), rule="concat_prefixes", pooling=pooling_from(pooling))
 
 
 def pooling_from(config: PoolingConfig) -> Pooling:
     """Return pooling settings as `core` takes them."""
+    config = effective(config)
+    if config.position == "auto":
+        raise ValueError("effective settings have a position")
     return Pooling(
         position=config.position,
         layers=config.layers,

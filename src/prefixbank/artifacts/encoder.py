@@ -75,6 +75,10 @@ def write_encoder(out: Path, listing: Path, files: EncoderFiles, result: Multita
 
     out.mkdir()
     copy_without_weights(files.folder, out)
+    if files.lowercase:
+        from prefixbank.data.encoders.encoder import load_tokenizer
+
+        load_tokenizer(files).save_pretrained(out)
     if files.origin.layers:
         from prefixbank.data.encoders.layers import cut_config_file
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from prefixbank.commands.invocation import Invocation
 from prefixbank.config.commands import (
@@ -46,6 +46,7 @@ from prefixbank.errors import UsageError
 from prefixbank.names import as_name
 
 if TYPE_CHECKING:
+    from prefixbank.data.encoders.files import EncoderFiles
     from prefixbank.data.tasks.task import Task
     from prefixbank.runtime.context import Context
     from prefixbank.runtime.unit import Planned
@@ -54,6 +55,18 @@ if TYPE_CHECKING:
     from prefixbank.studies.graph import Experiment
 
 Row = dict[str, Any]
+
+C = TypeVar(
+    "C",
+    TrainPrefixConfig,
+    TrainMultitaskConfig,
+    TransferSimilarConfig,
+    TransferRetrieveConfig,
+    TransferCombineConfig,
+    RunExperimentConfig,
+    TransferMapConfig,
+)
+"""Settings of a command that trains on an encoder."""
 
 
 def train_prefix(
@@ -74,7 +87,7 @@ def train_prefix(
             examples = _mixture(context, config, invocation)
         else:
             examples = _task(context, config.task, task)
-        files = context.encoder_files(config.encoder)
+        files, config = _with_encoder(context, config)
         recipe = recipe_of(config, PrefixRecipe)
         return context.ensure(step.unit(context, examples, files, recipe, config.name))
 
@@ -87,7 +100,7 @@ def train_multitask(config: TrainMultitaskConfig, invocation: Invocation) -> Pla
     with invocation.context(config.run) as context:
         found = find_tasks(config.tasks, _task_finder(config.run, invocation))
         tasks = [context.task(task) for task in found]
-        files = context.encoder_files(config.encoder)
+        files, config = _with_encoder(context, config)
         recipe = recipe_of(config, MultitaskRecipe)
         return context.ensure(step.unit(context, tasks, files, recipe, config.name))
 
@@ -113,6 +126,7 @@ def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
     """Embed a corpus."""
     from prefixbank.artifacts.embeddings import STEP
     from prefixbank.data.corpus.corpus import open_corpus
+    from prefixbank.data.encoders.auto_pooling import scales_vectors
     from prefixbank.runtime.unit import Planned
     from prefixbank.runtime.worker import worker_shards
     from prefixbank.steps.embed import blocks
@@ -128,6 +142,8 @@ def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
         name = config.name or f"{_name_of_file(config.corpus.path)}@{name_of_bank(config.bank)}"
         new_reuse = partial(VectorReuse, context.store, force=context.force)
         recipe = recipe_of(config, EmbedRecipe)
+        if bank is None and scales_vectors(config.pooling, files):
+            recipe = replace(recipe, normalize=True)
         specs = specs_of(bank, files, recipe, pooling, new_reuse if config.reuse else None)
         specs = of_corpus(specs, config.corpus)
         if invocation.job is not None and invocation.job.shards:
@@ -276,6 +292,7 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
         invocation: where to run, and who listens.
         task: a task in memory, in place of `config.task`.
     """
+    from prefixbank.data.encoders.auto_pooling import scales_vectors
     from prefixbank.steps.embed import step as embed_step
     from prefixbank.steps.embed.source import resolve_bank_and_encoder
     from prefixbank.steps.embed.spec import chosen_blocks, specs_of
@@ -293,6 +310,8 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
         name = config.name or f"{target.name}@{name_of_bank(config.bank)}"
         parts = embed_step.parts_of_task(target, splits_of(config.probe))
         recipe = recipe_of(config, EmbedRecipe, pairs=pairs_for(config.pairs, target))
+        if bank is None and scales_vectors(config.pooling, files):
+            recipe = replace(recipe, normalize=True)
         specs = chosen_blocks(specs_of(bank, files, recipe, pooling), config.probe.blocks)
         sought = [embed_step.Sought(spec=spec) for spec in specs]
         made = context.ensure_together(embed_step.units(context, sought, parts, name))
@@ -331,6 +350,7 @@ def run_experiment(config: RunExperimentConfig, invocation: Invocation) -> Plann
     probe_step.check_settings(config.probe)
     probe_step.check_choices(config.probe, probe_pooling(config))
     with invocation.context(config.run) as context:
+        _, config = _with_encoder(context, config)
         return experiment.run_experiment(context, experiment_of(config, invocation))
 
 
@@ -340,7 +360,8 @@ def transfer_similar(config: TransferSimilarConfig, invocation: Invocation) -> l
     from prefixbank.transfer.task_embeddings import Comparison
 
     with invocation.context(config.run) as context:
-        task, files = context.task(config.task), context.encoder_files(config.encoder)
+        files, config = _with_encoder(context, config)
+        task = context.task(config.task)
         target = Target(task=task, files=files, recipe=recipe_of(config, PrefixRecipe))
         sources = find_sources(context, target, config.sources, config.compare)
         embedding = target.embedding(context)
@@ -353,7 +374,7 @@ def transfer_retrieve(config: TransferRetrieveConfig, invocation: Invocation) ->
     from prefixbank.transfer.retrieve import retrieve
 
     with invocation.context(config.run) as context:
-        return retrieve(context, config)
+        return retrieve(context, _with_encoder(context, config)[1])
 
 
 def transfer_combine(config: TransferCombineConfig, invocation: Invocation) -> Planned:
@@ -361,7 +382,7 @@ def transfer_combine(config: TransferCombineConfig, invocation: Invocation) -> P
     from prefixbank.transfer.select import combine_similar
 
     with invocation.context(config.run) as context:
-        return combine_similar(context, config)
+        return combine_similar(context, _with_encoder(context, config)[1])
 
 
 def transfer_map(config: TransferMapConfig, invocation: Invocation) -> Planned:
@@ -369,6 +390,7 @@ def transfer_map(config: TransferMapConfig, invocation: Invocation) -> Planned:
     from prefixbank.studies.transfer_map import run_map
 
     with invocation.context(config.run) as context:
+        _, config = _with_encoder(context, config)
         return run_map(context, experiment_of(config, invocation))
 
 
@@ -379,6 +401,14 @@ def experiment_of(config: RunExperimentConfig, invocation: Invocation) -> Experi
 
     find_task = _task_finder(config.run, invocation)
     return Experiment(config=config, find_task=find_task, change=override_recipe)
+
+
+def _with_encoder(context: Context, config: C) -> tuple[EncoderFiles, C]:
+    """Return the encoder of a command, and its settings with the pooling that the encoder says."""
+    from prefixbank.data.encoders.auto_pooling import encoder_pooling
+
+    files = context.encoder_files(config.encoder)
+    return files, replace(config, pooling=encoder_pooling(config.pooling, files))
 
 
 def _task_finder(run: RunConfig, invocation: Invocation) -> Callable[[str], TaskConfig]:

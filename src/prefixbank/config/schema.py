@@ -41,6 +41,7 @@ from prefixbank.choices import (
     Pairs,
     PoolingLayers,
     PoolingPosition,
+    PoolingPositionSetting,
     Precision,
     PredictionsFormat,
     PrefixKind,
@@ -374,9 +375,12 @@ class PoolingConfig:
     Lists give all combinations side by side: layer by layer, in each layer position by position.
     """
 
-    position: PoolingPosition | tuple[PoolingPosition, ...] = "mean"
+    position: PoolingPositionSetting | tuple[PoolingPosition, ...] = field(
+        default="auto", metadata={"stands_for": {"auto": "mean"}}
+    )
     """Which tokens become one vector: the first, the mean or the maximum over all, or the last; or
-    a list of these. Padding never counts."""
+    a list of these. Padding never counts. `auto`: the mean; of a sentence-transformers folder what
+    its Pooling says, and with `bank=none` its Normalize."""
     layers: PoolingLayers | tuple[Natural, ...] = "last"
     """Which layers: the last one, the mean of the last k, the last k side by side, or the one with
     index `layer`; or a list of indices. 0 is the embedding layer, L the last layer."""
@@ -623,7 +627,8 @@ Settings = TypeVar("Settings")
 def effective(config: Settings) -> Settings:
     """Return settings in which those without an effect have their defaults.
 
-    So a setting that has no effect enters no key and no file.
+    So a setting that has no effect enters no key and no file. What stands for another value is
+    replaced by it.
     """
     given: Any = config
     changed: dict[str, Any] = {}
@@ -636,6 +641,8 @@ def effective(config: Settings) -> Settings:
             for other, values in one.metadata.get("only_with", {}).items()
         ):
             changed[one.name] = one.default
+        elif isinstance(value, str) and value in one.metadata.get("stands_for", {}):
+            changed[one.name] = one.metadata["stands_for"][value]
     return cast(Settings, replace(given, **changed))
 
 

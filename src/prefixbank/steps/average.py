@@ -65,9 +65,10 @@ def unit(prefixes: Sequence[Entry], weights: Sequence[float], name: str) -> Unit
 
         mean = _mean([prefix_from(read_tensors(entry, TENSORS)) for entry in prefixes], rounded)
         write_tensors(out / TENSORS, prefix_tensors(mean))
+        of_encoder = ("encoder", "encoder_position")
         return {
             "task": "+".join(sorted(entry.info["task"] for entry in prefixes)),
-            "encoder": prefixes[0].info["encoder"],
+            **{name: prefixes[0].info[name] for name in of_encoder if name in prefixes[0].info},
         }
 
     inputs = {

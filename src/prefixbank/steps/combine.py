@@ -40,7 +40,7 @@ def unit(
             when one of them moves.
     """
     check_prefixes(prefixes)
-    recipe = resolved(recipe, prefix_kind(prefixes[0]))
+    recipe = resolved(_with_position(recipe, prefixes[0]), prefix_kind(prefixes[0]))
     all_refs = refs or [""] * len(prefixes)
     has_blocks = recipe.combine.rule == "blocks"
     blocks = block_names(prefixes, all_refs) if has_blocks else []
@@ -80,6 +80,15 @@ def unit(
     )
 
 
+def _with_position(recipe: BankRecipe, prefix: Entry) -> BankRecipe:
+    """Return a recipe with the position of a sentence-transformers folder for `auto`."""
+    position = prefix.info.get("encoder_position")
+    if position is None or recipe.pooling.position != "auto":
+        return recipe
+    position = tuple(position) if isinstance(position, list) else position
+    return replace(recipe, pooling=replace(recipe.pooling, position=position))
+
+
 def resolved(recipe: BankRecipe, kind: PrefixKind) -> BankRecipe:
     """Return a recipe with the rule for a kind of prefix, and defaults where nothing has an effect.
 
@@ -105,7 +114,7 @@ def resolved(recipe: BankRecipe, kind: PrefixKind) -> BankRecipe:
         )
     recipe = effective(replace(recipe, combine=combination))
     if combination.rule == "blocks" and not combination.plain:
-        return replace(recipe, pooling=PoolingConfig())
+        return replace(recipe, pooling=effective(PoolingConfig()))
     return recipe
 
 

@@ -28,6 +28,7 @@ from prefixbank.config.schema import (
     PrefixRecipe,
     TaskConfig,
     Trained,
+    effective,
     recipe_of,
 )
 from prefixbank.data.encoders.files import EncoderFiles
@@ -363,7 +364,7 @@ class Graph:
 def probe_pooling(config: RunExperimentConfig) -> PoolingConfig:
     """Return the pooling of the vectors that an experiment probes."""
     layers = config.experiment.probe_last_layers
-    return (
+    return effective(
         replace(config.pooling, layers="concat_last", last_k=layers) if layers else config.pooling
     )
 

@@ -21,6 +21,7 @@ from prefixbank.config.schema import (
     PrefixConfig,
     PrefixRecipe,
     TaskConfig,
+    effective,
 )
 from prefixbank.data.encoders.prompts import prompt_words
 from prefixbank.data.tasks.task import Task
@@ -77,10 +78,16 @@ def regression(task: Task) -> Task:
     return replace(task, name="values", kind="regression", metric="pearson", labels=(), **rows)
 
 
+def settings_of(recipe: PrefixRecipe) -> dict[str, object]:
+    """A recipe as it stands in a key document."""
+    settings: dict[str, object] = json.loads(json.dumps(asdict(effective(recipe))))
+    return settings
+
+
 def test_document_of_a_single_task_knows_of_no_mixture(context: Context, tasks: dict[str, Task]):
     found = document(context, tasks["alpha"])
     assert found == document(context, Mixture(tasks=(tasks["alpha"],), size_cap=5))
-    assert found["config"] == json.loads(json.dumps(asdict(QUICK))) and found["version"] == 6
+    assert found["config"] == settings_of(QUICK) and found["version"] == 6
     assert found["inputs"]["examples"] == tasks["alpha"].digest("train", "validation")
 
 
@@ -97,7 +104,10 @@ def test_document_of_a_mixture_lists_digests_in_the_order_given(
     assert found["inputs"]["examples"] == turned["inputs"]["examples"][::-1] and key_of(
         found
     ) != key_of(turned)
-    assert found["config"] == {**json.loads(json.dumps(asdict(QUICK))), "mixture": {"size_cap": 0}}
+    assert found["config"] == {
+        **settings_of(QUICK),
+        "mixture": {"size_cap": 0},
+    }
 
 
 @pytest.mark.parametrize(("size_cap", "in_key"), [(0, 0), (40, 0), (2**19, 0), (39, 39), (5, 5)])

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from tokenizers import Tokenizer, normalizers
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -110,7 +111,7 @@ def load_encoder(files: EncoderFiles, device: str) -> Encoder:
         model=model.to(device),
         tokenizer=tokenizer,
         shape=shape,
-        max_tokens=_max_tokens(model, tokenizer),
+        max_tokens=_max_tokens(model, tokenizer, files),
         files=files,
     )
 
@@ -143,7 +144,18 @@ def load_tokenizer(files: EncoderFiles) -> Any:
             expected="a tokenizer with a padding token",
             fix="set tokenizer.pad_token and save the tokenizer again",
         )
+    if files.lowercase:
+        _lowercase(tokenizer.backend_tokenizer)
     return tokenizer
+
+
+def _lowercase(tokenizer: Tokenizer) -> None:
+    """Let a tokenizer lowercase texts, unless it does already."""
+    normalizer = tokenizer.normalizer
+    if normalizer is None:
+        tokenizer.normalizer = normalizers.Lowercase()
+    elif normalizer.normalize_str("A") != normalizer.normalize_str("a"):
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizer])
 
 
 def _load_model(files: EncoderFiles) -> tuple[nn.Module, set[str]]:
@@ -291,10 +303,11 @@ def _check_prefix_and_padding(
         )
 
 
-def _max_tokens(model: nn.Module, tokenizer: Any) -> int:
-    """Return the longest input: the tokenizer's limit or the position table's size, if smaller."""
+def _max_tokens(model: nn.Module, tokenizer: Any, files: EncoderFiles) -> int:
+    """Return the longest input: the smallest of the limits of tokenizer, positions and folder."""
     positions = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
     embeddings = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
     if embeddings is not None and embeddings.padding_idx is not None:
         positions -= embeddings.padding_idx + 1
-    return int(min(positions, tokenizer.model_max_length))
+    meant = None if files.sentence is None else files.sentence.max_tokens
+    return int(min(positions, tokenizer.model_max_length, meant or positions))

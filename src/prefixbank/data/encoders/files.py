@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from prefixbank.config.schema import EncoderConfig
+from prefixbank.data.encoders.sentence_folder import SentenceFolder, sentence_folder
 from prefixbank.errors import EncoderError, HubError
 from prefixbank.store.reasons import Described
 
@@ -91,6 +92,7 @@ class EncoderFiles:
         label: its name in messages, for example `roberta-base@a1b2c3d4`.
         origin: the configuration that leads to the same files.
         gguf: the file that `folder` is still to be made of; None: the folder can be loaded.
+        sentence: the sentence-transformers folder that `folder` is in, or is; None: none.
     """
 
     folder: Path
@@ -98,6 +100,12 @@ class EncoderFiles:
     label: str
     origin: EncoderConfig
     gguf: GgufFile | None = None
+    sentence: SentenceFolder | None = None
+
+    @property
+    def lowercase(self) -> bool:
+        """Whether texts are lowercased before the tokenizer gets them."""
+        return self.sentence is not None and self.sentence.lowercase
 
     @property
     def words(self) -> list[Described]:
@@ -125,7 +133,13 @@ def locate_encoder(config: EncoderConfig) -> EncoderFiles:
             folder = _local_folder(config)
             # A bank leads to its encoder from every folder.
             lasting = dataclasses.replace(config, path=str(folder.absolute()))
-            return describe_folder(folder, lasting, config.name or folder.name)
+            sentence = sentence_folder(folder)
+            return describe_folder(
+                folder if sentence is None else sentence.encoder,
+                lasting,
+                config.name or folder.name,
+                sentence,
+            )
         case "hub":
             folder = _download(config)
             return describe_folder(folder, config, f"{config.hub_id}@{folder.name[:8]}")
@@ -137,13 +151,19 @@ def locate_encoder(config: EncoderConfig) -> EncoderFiles:
             )
 
 
-def describe_folder(folder: Path, config: EncoderConfig, label: str) -> EncoderFiles:
+def describe_folder(
+    folder: Path, config: EncoderConfig, label: str, sentence: SentenceFolder | None = None
+) -> EncoderFiles:
     """Return the encoder in `folder` with the digest of its files."""
+    listing = list_files(folder, config)
+    if sentence is not None and sentence.lowercase:
+        listing += b"lowercase\0true\n"
     return EncoderFiles(
         folder=folder,
-        digest=hashlib.sha256(list_files(folder, config)).hexdigest(),
+        digest=hashlib.sha256(listing).hexdigest(),
         label=label,
         origin=config,
+        sentence=sentence,
     )
 
 

@@ -25,7 +25,6 @@ from prefixbank.artifacts.embeddings import (
 from prefixbank.artifacts.json_files import write_json
 from prefixbank.artifacts.row_facts import long_facts
 from prefixbank.artifacts.tensors import write_tensors
-from prefixbank.config.schema import effective
 from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
 from prefixbank.core.layout import Layout, layout_of, layout_of_block
@@ -181,7 +180,7 @@ def bank_of(specs: Sequence[EmbeddingSpec]) -> Bank | BlockBank:
     if not sources:
         return plain_bank(first.pooling)
     readouts = tuple(read_readout(source.bank, source.file) for source in sources)
-    plain = pooling_from(effective(first.pooling)) if len(sources) < len(specs) else None
+    plain = pooling_from(first.pooling) if len(sources) < len(specs) else None
     return BlockBank(readouts=readouts, plain=plain)
 
 

@@ -11,6 +11,7 @@ from prefixbank.artifacts.prefix import ref_of
 from prefixbank.artifacts.staleness import refuse_stale
 from prefixbank.config.schema import EncoderConfig, PoolingConfig, effective
 from prefixbank.config.settings import written
+from prefixbank.data.encoders.auto_pooling import encoder_pooling
 from prefixbank.data.encoders.files import EncoderFiles, reading_settings
 from prefixbank.errors import UsageError
 from prefixbank.runtime.session import Session
@@ -40,14 +41,11 @@ def resolve_bank_and_encoder(
             fix="prefixbank cache ls    lists all banks",
         )
     if bank == PLAIN:
-        return (
-            None,
-            session.encoder_files(_plain(encoder)),
-            pooling,
-        )
+        files = session.encoder_files(_plain(encoder))
+        return None, files, encoder_pooling(pooling, files)
     entry = resolve_bank(session.store, bank)
     own = pooling_of(entry)
-    if effective(pooling) not in (own, PoolingConfig()):
+    if effective(pooling) not in (own, effective(PoolingConfig())):
         raise UsageError(
             f"pooling settings with bank={bank}, which has its own",
             expected=(

@@ -176,7 +176,7 @@ def specs_of(
     ]
 
 
-def of_corpus(specs: Iterable[EmbeddingSpec], corpus: CorpusConfig) -> list[EmbeddingSpec]:
+def of_corpus(specs: Sequence[EmbeddingSpec], corpus: CorpusConfig) -> list[EmbeddingSpec]:
     """Return specs whose embeddings remember where their texts are, if they are in a file."""
     if corpus.path == STDIN:
         return list(specs)

@@ -15,6 +15,7 @@ from prefixbank.artifacts.prefix import (
 )
 from prefixbank.choices import SourcePairs
 from prefixbank.config.schema import PrefixConfig, PrefixRecipe
+from prefixbank.data.encoders.auto_pooling import described_position
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
@@ -95,9 +96,11 @@ class TrainingRequest:
 
     def facts(self, files: EncoderFiles) -> JSON:
         """Return facts for the artifact."""
+        position = described_position(files)
         return {
             **self.mixture.facts,
             "encoder": asdict(files.origin),
+            **({} if position is None else {"encoder_position": position}),
             **(self.warm.facts if self.warm else {}),
         }
 
