@@ -84,6 +84,18 @@ def test_texts_come_from_the_file_that_was_embedded(cli, embedded, shard_rows):
     assert ran.err == ""
 
 
+@pytest.mark.parametrize("shard_rows", [1, 2, 50])
+def test_texts_behind_rows_that_were_left_out_keep_their_numbers(cli, tmp_path, shard_rows):
+    kept = {1: "warm", 4: "cold", 5: "bad and noisy"}
+    lines = [kept.get(number, "") for number in range(6)]
+    file = tmp_path / "gaps.txt"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    settings = ("corpus.empty=drop", f"corpus.shard_rows={shard_rows}")
+    cli.done("embed", "bank=demo", f"corpus.path={file}", *settings)
+    found = rows_of(cli.done("search", "warm", "embeddings=gaps@demo", "k=3"))
+    assert {row["row"]: row["text"] for row in found} == kept
+
+
 def test_texts_embedded_with_a_bank_of_blocks_are_known(cli, lines):
     cli.train("alpha", "prefix=readout", "prefix.readouts=2", "name=read")
     cli.done("combine", "prefixes=[read]", "name=blocks")
