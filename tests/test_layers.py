@@ -155,6 +155,7 @@ RULES = (
         who="*", banned=("scipy",), exempt=("core/probe/solution.py", "reports/charts/clusters.py")
     ),
     Rule(who="*", banned=("faiss",), exempt=("core/search.py",)),
+    Rule(who="*", banned=("onnxruntime",), exempt=("steps/export/onnx/make.py",)),
     Rule(who="*", banned=("submitit",), exempt=("drivers/slurm.py",)),
     Rule(who="*", banned=("ray",), exempt=("drivers/ray_cluster.py",)),
     Rule(who="*", banned=("hydra", "omegaconf"), exempt=("config/compose.py",)),

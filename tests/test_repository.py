@@ -254,7 +254,7 @@ def test_every_import_is_declared():
         REQUIRED,
         *(
             OPTIONAL[extra]
-            for extra in ("ray", "search", "slurm", "starter", "tensorboard", "wandb")
+            for extra in ("onnx", "ray", "search", "slurm", "starter", "tensorboard", "wandb")
         ),
     )
     undeclared = third_party_imports() - {
@@ -268,7 +268,7 @@ def test_every_required_package_is_imported():
     assert not unused
 
 
-@pytest.mark.parametrize("extra", ["", "smollm2", "starter", "test", "docs", "dev"])
+@pytest.mark.parametrize("extra", ["", "onnx", "smollm2", "starter", "test", "docs", "dev"])
 def test_constraints_pin_what_is_declared(extra: str):
     declared = [
         one for one in (OPTIONAL[extra] if extra else REQUIRED) if one.name != PROJECT["name"]

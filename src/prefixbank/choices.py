@@ -56,6 +56,9 @@ BankRule = Literal["auto", Rule, "blocks"]
 """The rules of deep prefixes and soft prompts; that of read-outs; and the default of either
 kind."""
 
+ExportFormat = Literal["bundle", "onnx"]
+"""What a bank is exported as."""
+
 # Probes.
 ProbeType = Literal["linear", "mlp"]
 ProbeProtocol = Literal["split", "nested_cv"]

@@ -20,7 +20,7 @@ def code() -> Code:
     return Code(package_modules())
 
 
-COPIES = "prefixbank.steps.export.units_of"
+COPIES = "prefixbank.steps.export.bundle.units_of"
 """Puts artifacts of a bundle into a store under the documents that they were made with."""
 
 

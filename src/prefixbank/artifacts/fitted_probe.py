@@ -73,16 +73,13 @@ class FittedProbe:
         """
         return self.rule.probabilities(self.decision(vectors))
 
-    def decision(self, vectors: np.ndarray, layout: Layout | None = None) -> np.ndarray:
+    def decision(self, vectors: np.ndarray) -> np.ndarray:
         """Return logits, or values of a regression, float64 [N, C].
 
         Args:
             vectors: float [N, F].
-            layout: of vectors that have the segments that the probe reads, and other ones than it
-                was fitted on; None: they are as those.
         """
-        layout = layout or self.layout
-        return self.model.decision(layout.take(vectors, self.reads.segments(layout)))
+        return self.model.decision(self.layout.take(vectors, self.reads.segments(self.layout)))
 
 
 def read_probe(entry: Entry, name: str) -> FittedProbe:

@@ -6,6 +6,7 @@ from typing import Any
 
 from prefixbank.artifacts.bundle import BUNDLE
 from prefixbank.artifacts.json_files import read_json
+from prefixbank.artifacts.onnx import DESCRIBED
 from prefixbank.artifacts.predictions import FACTS as PREDICTIONS
 from prefixbank.artifacts.probe import PROBE, choice_in
 from prefixbank.artifacts.row_facts import row_counts_in
@@ -44,10 +45,8 @@ def _facts(entry: Entry) -> dict[str, Any]:
             heads = {one["name"]: one["abstained"] for one in facts["heads"]}
             kept = {"rows": facts["rows"], **row_counts_in(facts), "format": facts["format"]}
             return {"name": entry.info["name"], **kept, "heads": list(heads), "abstained": heads}
-        case "export":
-            bundle = read_json(entry, BUNDLE)
-            heads_of = [one["name"] for one in bundle["heads"]]
-            return {"name": entry.info["name"], "bank": bundle["bank"]["key"], "heads": heads_of}
+        case "export" | "export_onnx":
+            return _export(entry)
         case "probe":
             return _probe(entry)
         case "report" | "map_report":
@@ -80,6 +79,12 @@ def _bank(entry: Entry) -> dict[str, Any]:
     if bank["rule"] == "blocks":
         return {**kept, "blocks": block_sizes(entry)}
     return {**kept, "weights": bank["weights"]}
+
+
+def _export(entry: Entry) -> dict[str, Any]:
+    described = read_json(entry, {"export": BUNDLE, "export_onnx": DESCRIBED}[entry.step])
+    heads = [head["name"] for head in described["heads"]]
+    return {"name": entry.info["name"], "bank": described["bank"]["key"], "heads": heads}
 
 
 def _multitask(entry: Entry) -> dict[str, Any]:

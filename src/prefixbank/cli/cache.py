@@ -38,6 +38,7 @@ STEPS = (
     "probe",
     "predict",
     "export",
+    "export-onnx",
     "report",
     "map-report",
     "average",

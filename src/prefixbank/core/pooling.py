@@ -95,7 +95,7 @@ def pool(hidden_states: Sequence[Tensor], mask: Tensor, pooling: Pooling) -> Ten
     """
     states, size = _layers(hidden_states, pooling), hidden_states[-1].shape[-1]
     pooled = [_at_position(states, mask, position) for position in pooling.positions]
-    by_layer = torch.stack([one.reshape(len(one), -1, size) for one in pooled], dim=2)
+    by_layer = torch.stack([one.reshape(one.shape[0], -1, size) for one in pooled], dim=2)
     if pooling.norm == "layer":
         by_layer = functional.layer_norm(by_layer, (size,))
     return by_layer.flatten(1)

@@ -176,4 +176,4 @@ def visible_to_all(mask: Tensor, count: int, *, causal: bool) -> Tensor:
     """
     in_prompt = torch.arange(mask.shape[-1], device=mask.device) < count
     visible = in_prompt if causal else mask.any(dim=-2, keepdim=True)
-    return torch.where(in_prompt[:, None], visible, mask) | in_prompt
+    return (in_prompt[:, None] & visible) | (~in_prompt[:, None] & mask) | in_prompt

@@ -179,7 +179,7 @@ class ReadoutPass:
             text: what `encode_text` recorded, of B texts.
             positions: [B] from `readout_positions`.
         """
-        rows, (tasks, count, _) = len(positions), self.vectors[0].shape
+        rows, (tasks, count, _) = positions.shape[0], self.vectors[0].shape
         behind = positions.repeat_interleave(tasks).repeat(len(self.groups))
         output = self.model(
             inputs_embeds=torch.cat([vectors.repeat(rows, 1, 1) for vectors in self.vectors]),

@@ -14,6 +14,7 @@ from prefixbank.artifacts.predictions import printed_lines, write_rows
 from prefixbank.choices import Kind
 from prefixbank.core.layout import Layout
 from prefixbank.core.probe.decision import DecisionRule
+from prefixbank.core.probe.solution import Solution
 from prefixbank.steps.predict.loaded_head import LoadedHead, Predictions, predictions_of
 from prefixbank.steps.predict.make import columns_of
 
@@ -27,12 +28,17 @@ def said(
     decision: np.ndarray = DECISION,
     rule: DecisionRule | None = None,
 ) -> Predictions:
-    def decide(vectors: Sequence[np.ndarray], layouts: Sequence[Layout]) -> np.ndarray:
+    def take(vectors: Sequence[np.ndarray], layouts: Sequence[Layout]) -> np.ndarray:
         return decision
 
     names = () if kind == "regression" else NAMES
+    outputs = decision.shape[1]
     head = LoadedHead(
-        name="head", rule=rule or DecisionRule(kind=kind), labels=names, decide=decide
+        name="head",
+        rule=rule or DecisionRule(kind=kind),
+        labels=names,
+        take=take,
+        solution=Solution(weights=np.eye(outputs), bias=np.zeros(outputs)),
     )
     return predictions_of(head, [], [], abstain_below)
 

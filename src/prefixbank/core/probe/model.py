@@ -65,15 +65,19 @@ class ProbeModel:
         }
         return {name: array for name, array in named.items() if array is not None}
 
-    def decision(self, vectors: np.ndarray) -> np.ndarray:
-        """Return the logits (for regression: the values) of vectors [N, F], float64 [N, C]."""
-        solution = Solution(
+    @property
+    def solution(self) -> Solution:
+        """The weights on standardised vectors."""
+        return Solution(
             weights=self.weights,
             bias=self.bias,
             hidden_weights=self.hidden_weights,
             hidden_bias=self.hidden_bias,
         )
-        return solution.decision(standardise(vectors, self.mean, self.scale))
+
+    def decision(self, vectors: np.ndarray) -> np.ndarray:
+        """Return the logits (for regression: the values) of vectors [N, F], float64 [N, C]."""
+        return self.solution.decision(standardise(vectors, self.mean, self.scale))
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
         """Return predictions for vectors [N, F].

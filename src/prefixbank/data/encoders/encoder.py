@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -85,6 +87,22 @@ class Encoder:
             max_length_tokens,
             separator=self.files.origin.pair_separator,
         )
+
+    def write_tokenizer(self, folder: Path, max_length_tokens: int) -> None:
+        """Write the tokenizer so that it truncates and pads by itself, as texts are embedded here.
+
+        It marks pairs by special tokens, whatever the encoder's settings say.
+        """
+        tokenizer = deepcopy(self.tokenizer)
+        tokenizer.model_max_length = max_length_tokens
+        tokenizer.padding_side = "right"
+        tokenizer.backend_tokenizer.enable_truncation(
+            max_length_tokens, direction=tokenizer.truncation_side
+        )
+        tokenizer.backend_tokenizer.enable_padding(
+            pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token
+        )
+        tokenizer.save_pretrained(folder)
 
 
 def load_encoder(files: EncoderFiles, device: str) -> Encoder:

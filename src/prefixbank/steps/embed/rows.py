@@ -55,7 +55,7 @@ def embed_rows(
     device = open_device(session.run)
     check_precision(device.name, recipe.precision, setting="precision")
     check_pairs(recipe, "these texts", paired=rows.pairs is not None)
-    encoder = session.load(files, kind=_kind_of(bank))
+    encoder = session.load(files, kind=kind_of(bank))
     encoder.check_length(recipe.max_length_tokens)
     refuse_long(recipe, encoder.tokenizer, files, {"these texts": [rows]})
     read = _Reader(
@@ -204,7 +204,7 @@ def _check_finite(
     )
 
 
-def _kind_of(bank: Bank | BlockBank) -> PrefixKind:
+def kind_of(bank: Bank | BlockBank) -> PrefixKind:
     """Return the kind of prefix that the encoder has to take."""
     if isinstance(bank, BlockBank):
         return "readout"

@@ -12,10 +12,11 @@ from prefixbank.artifacts.source_head import read_heads, source_names
 from prefixbank.choices import Kind
 from prefixbank.core.layout import Layout, side_by_side
 from prefixbank.core.probe.decision import DecisionRule
+from prefixbank.core.probe.solution import Solution, standardise
 from prefixbank.steps.predict.heads import Head
 
-Decide = Callable[[Sequence[np.ndarray], Sequence[Layout]], np.ndarray]
-"""Takes vectors and layouts of all embeddings; returns logits, or values, [N, C]."""
+Take = Callable[[Sequence[np.ndarray], Sequence[Layout]], np.ndarray]
+"""Takes vectors and layouts of all embeddings; returns the features that a head reads, [N, R]."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,13 +27,26 @@ class LoadedHead:
         name: of its columns.
         rule: what it predicts, and how logits become probabilities and predictions.
         labels: names of its C classes or labels; empty for a regression.
-        decide: see `Decide`.
+        take: see `Take`.
+        solution: weights on the features, standardised where there is a mean.
+        mean: float64 [R]; None: features are not standardised.
+        scale: float64 [R], beside a mean.
     """
 
     name: str
     rule: DecisionRule
     labels: tuple[str, ...]
-    decide: Decide
+    take: Take
+    solution: Solution
+    mean: np.ndarray | None = None
+    scale: np.ndarray | None = None
+
+    def decide(self, vectors: Sequence[np.ndarray], layouts: Sequence[Layout]) -> np.ndarray:
+        """Return logits, or values of a regression, float64 [N, C]."""
+        features = self.take(vectors, layouts)
+        if self.mean is not None and self.scale is not None:
+            features = standardise(features, self.mean, self.scale)
+        return self.solution.decision(features).astype(np.float64, copy=False)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,27 +91,42 @@ class Predictions:
 def load_head(head: Head) -> LoadedHead:
     """Read a head."""
     if head.source is None:
-        probe = read_probe(head.entry, head.name)
-
-        def decide(vectors: Sequence[np.ndarray], layouts: Sequence[Layout]) -> np.ndarray:
-            read = [vectors[index] for index in head.needs]
-            layout = side_by_side([layouts[index] for index in head.needs])
-            whole = read[0] if len(read) == 1 else np.concatenate(read, axis=1)
-            return probe.decision(whole, layout)
-
-        return LoadedHead(name=head.name, rule=probe.rule, labels=probe.labels, decide=decide)
+        return _of_probe(head)
     index, number = head.source
     source = read_heads(head.entry)[source_names(head.entry)[index]][number]
 
-    def outputs(vectors: Sequence[np.ndarray], layouts: Sequence[Layout]) -> np.ndarray:
+    def take(vectors: Sequence[np.ndarray], layouts: Sequence[Layout]) -> np.ndarray:
         (place,) = head.needs
         wanted = [one for one in layouts[place].segments if one.reading == source.pairs]
-        features = layouts[place].take(vectors[place], wanted)
-        values: np.ndarray = (features @ source.weight.T + source.bias).astype(np.float64)
-        return values
+        return layouts[place].take(vectors[place], wanted)
 
-    rule = DecisionRule(kind=source.kind)
-    return LoadedHead(name=head.name, rule=rule, labels=source.labels, decide=outputs)
+    return LoadedHead(
+        name=head.name,
+        rule=DecisionRule(kind=source.kind),
+        labels=source.labels,
+        take=take,
+        solution=Solution(weights=source.weight.T, bias=source.bias),
+    )
+
+
+def _of_probe(head: Head) -> LoadedHead:
+    probe = read_probe(head.entry, head.name)
+
+    def take(vectors: Sequence[np.ndarray], layouts: Sequence[Layout]) -> np.ndarray:
+        read = [vectors[index] for index in head.needs]
+        layout = side_by_side([layouts[index] for index in head.needs])
+        whole = read[0] if len(read) == 1 else np.concatenate(read, axis=1)
+        return layout.take(whole, probe.reads.segments(layout))
+
+    return LoadedHead(
+        name=head.name,
+        rule=probe.rule,
+        labels=probe.labels,
+        take=take,
+        solution=probe.model.solution,
+        mean=probe.model.mean,
+        scale=probe.model.scale,
+    )
 
 
 def predictions_of(

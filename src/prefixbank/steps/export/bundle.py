@@ -1,19 +1,18 @@
-"""Step `export`: a bank and heads on it as a bundle; and its way back into a store."""
+"""Step `export`: a bank and heads on it as a bundle, and its way back into a store."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from prefixbank.artifacts.bundle import BANK, BUNDLE, CARD, FORMAT, Bundle
-from prefixbank.artifacts.json_files import read_json, write_json
-from prefixbank.artifacts.probe import PROBE, decision_in
+from prefixbank.artifacts.json_files import write_json
 from prefixbank.artifacts.source_head import all_block_names
-from prefixbank.config.schema import EncoderConfig
 from prefixbank.errors import UsageError
 from prefixbank.runtime.unit import Unit
-from prefixbank.steps.predict.heads import SOURCE, Head
+from prefixbank.steps.export.card import model_card
+from prefixbank.steps.export.source import Export
+from prefixbank.steps.predict.heads import SOURCE
 from prefixbank.store.artifact import ENTRY_FILE, Entry
 from prefixbank.store.key import JSON, document
 from prefixbank.store.reasons import named
@@ -21,17 +20,22 @@ from prefixbank.store.store import Store
 
 STEP = "export"
 VERSION = 1  # 1: first
+USE = """\
+```console
+$ prefixbank predict bank=FOLDER corpus.path=new.csv --out {name}-predictions
+$ prefixbank import path=FOLDER name={name}
+```
+
+```python
+import prefixbank as pb
+
+pb.load_bank("FOLDER").predict(["a text"])
+```"""
 
 
-def unit(bank: Entry, heads: Sequence[Head], name: str, license: str) -> Unit:
-    """Return the unit that makes a bundle. Ref `export/<name>`.
-
-    Args:
-        bank: the bank.
-        heads: probes on it, and its own sources.
-        name: of the bank.
-        license: what the model card says; empty: nothing.
-    """
+def unit(export: Export) -> Unit:
+    """Return the unit that makes a bundle. Ref `export/<name>`."""
+    bank, heads, name = export.bank, export.heads, export.name
     probes = [head for head in heads if head.source is None]
 
     def make(out: Path, work: Path) -> JSON:
@@ -62,7 +66,8 @@ def unit(bank: Entry, heads: Sequence[Head], name: str, license: str) -> Unit:
                 "heads": described,
             },
         )
-        (out / CARD).write_text(model_card(bank, heads, name, license), encoding="utf-8")
+        use = USE.format(name=name)
+        (out / CARD).write_text(model_card(export, use), encoding="utf-8")
         return {"bank": bank.key}
 
     inputs = {
@@ -72,7 +77,7 @@ def unit(bank: Entry, heads: Sequence[Head], name: str, license: str) -> Unit:
     key_document = document(
         step="export",
         version=VERSION,
-        config={"name": name, "license": license, "heads": [head.name for head in heads]},
+        config={"name": name, "license": export.license, "heads": [head.name for head in heads]},
         inputs=inputs,
     )
     return Unit(
@@ -138,68 +143,3 @@ def _copy_files(entry: Entry, out: Path) -> None:
     for file in entry.files:
         (out / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(entry.file(file), out / file)
-
-
-def model_card(bank: Entry, heads: Sequence[Head], name: str, license: str) -> str:
-    """Return the README of a bundle, with the front matter that model hubs read."""
-    encoder = EncoderConfig(**bank.info["encoder"])
-    origin = {
-        "hub": f"hub: {encoder.hub_id}@{encoder.revision}",
-        "package": f"Python package {encoder.package}",
-        "folder": "a local folder; give its place here by encoder=folder encoder.path=FOLDER",
-    }.get(encoder.source, encoder.source)
-    front = ["---", *([f"license: {license}"] if license else []), "tags: [prefixbank]", "---"]
-    rows = [
-        "| head | predicts | labels | test score | rows | reads at most |",
-        "|---|---|---|---|---|---|",
-        *(_row(head) for head in heads),
-    ]
-    sources = ", ".join(bank.info["tasks"])
-    return "\n".join(
-        [
-            *front,
-            f"# {name}",
-            "",
-            "A bank of prefixes of one frozen encoder, with heads that predict from its vectors.",
-            "",
-            f"- encoder: {encoder.name} ({origin}), SHA-256 `{bank.document['inputs']['encoder']}`",
-            f"- sources: {sources}",
-            f"- bank: `{bank.key}`",
-            "",
-            "## Heads",
-            "",
-            *rows,
-            "",
-            "Test scores have 95 % intervals over test rows. Longer texts are truncated, and each "
-            "result says how many were. A source's own head was not scored on test rows.",
-            "",
-            "## Use",
-            "",
-            "```console",
-            f"$ prefixbank predict bank=FOLDER corpus.path=new.csv --out {name}-predictions",
-            f"$ prefixbank import path=FOLDER name={name}",
-            "```",
-            "",
-            "```python",
-            "import prefixbank as pb",
-            "",
-            'pb.load_bank("FOLDER").predict(["a text"])',
-            "```",
-            "",
-        ]
-    )
-
-
-def _row(head: Head) -> str:
-    if head.source is not None:
-        return f"| {head.name} | a source of the bank | | | | |"
-    result = read_json(head.entry, PROBE)
-    test, read = result["test"], result["vectors"][0]["config"]
-    score = f"{result['metric']} {test['score']:.3f} [{test['low']:.3f}, {test['high']:.3f}]"
-    score = ", ".join(filter(None, (score, decision_in(result))))
-    labels = ", ".join(result["labels"]) or "a number"
-    windows = ", longer texts in windows" if read.get("long") == "windows" else ""
-    return (
-        f"| {head.name} | {head.entry.info['task']} | {labels} | {score} | {test['n']} | "
-        f"{read['max_length_tokens']} tokens{windows} |"
-    )

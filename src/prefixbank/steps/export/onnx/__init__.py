@@ -1,0 +1,1 @@
+"""Export to ONNX: from token ids to vector and probabilities, in one file."""

@@ -1,0 +1,170 @@
+"""Step `export-onnx`: a bank and heads on it as one ONNX file with its tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from prefixbank.artifacts.bundle import CARD
+from prefixbank.artifacts.json_files import read_json, write_json
+from prefixbank.artifacts.onnx import DESCRIBED, VECTOR
+from prefixbank.artifacts.probe import PROBE
+from prefixbank.config.schema import EmbedRecipe
+from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.errors import UsageError, raise_faults
+from prefixbank.runtime.session import Session
+from prefixbank.runtime.unit import Unit
+from prefixbank.steps.export.card import model_card
+from prefixbank.steps.export.source import Export
+from prefixbank.steps.predict.heads import Head
+from prefixbank.store.key import JSON, document
+
+STEP = "export-onnx"
+VERSION = 1  # 1: first
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+USE = """\
+`model.onnx` takes token ids and returns the vector of each text and what each head says of it;
+`onnx.json` names inputs, outputs and labels. `tokenizer.json` truncates and pads. This needs
+onnxruntime, tokenizers and numpy, and neither prefixbank nor torch:
+
+```python
+import json
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+described = json.load(open("FOLDER/onnx.json", encoding="utf-8"))
+tokenizer = Tokenizer.from_file("FOLDER/tokenizer.json")
+session = onnxruntime.InferenceSession("FOLDER/model.onnx")
+
+encodings = tokenizer.encode_batch(["a text", "another, somewhat longer text"])
+ids = {
+    "input_ids": [one.ids for one in encodings],
+    "attention_mask": [one.attention_mask for one in encodings],
+    "token_type_ids": [one.type_ids for one in encodings],
+}
+inputs = {name: np.array(ids[name], dtype=np.int64) for name in described["inputs"]}
+(vectors,) = session.run(["vector"], inputs)
+for head in described["heads"]:
+    (probabilities,) = session.run([head["name"]], inputs)
+    print(head["name"], head["labels"], probabilities)
+```
+
+A pair of texts is one tuple: `tokenizer.encode_batch([("a text", "its pair")])`."""
+
+
+def unit(export: Export, session: Session) -> Unit:
+    """Return the unit that makes an ONNX export. Ref `export/<name>.onnx`.
+
+    Args:
+        export: what is exported.
+        session: loads the encoder.
+
+    Raises:
+        UsageError: one for each head that cannot be exported.
+    """
+    bank, files, recipe, heads = export.bank, export.files, export.recipe, export.heads
+    raise_faults([*_faults(heads, files), *_precision_faults(recipe)])
+
+    def make(out: Path, work: Path) -> JSON:
+        from prefixbank.steps.export.onnx.make import write_model
+
+        described, differences = write_model(session, export.specs, _on_whole_vector(export), out)
+        of_bank = {"key": bank.key, "digest": bank.digest}
+        whole = {"name": export.name, "bank": of_bank, "encoder": files.digest, **described}
+        write_json(out / DESCRIBED, whole)
+        (out / CARD).write_text(model_card(export, USE), encoding="utf-8")
+        return {"bank": bank.key, "differences": differences}
+
+    key_document = document(
+        step="export_onnx",
+        version=VERSION,
+        config={
+            "name": export.name,
+            "license": export.license,
+            "heads": [head.name for head in heads],
+            "max_length_tokens": recipe.max_length_tokens,
+        },
+        inputs={
+            "bank": bank.digest,
+            "encoder": files.digest,
+            "heads": {head.name: head.identity for head in heads},
+        },
+    )
+    return Unit(
+        step=STEP,
+        name=export.name,
+        document=key_document,
+        make=make,
+        ref=("export", f"{export.name}.onnx"),
+        note=lambda entry: f"bank {bank.short_key}, {len(heads)} heads",
+    )
+
+
+def _on_whole_vector(export: Export) -> tuple[Head, ...]:
+    """Return heads that count all blocks of the bank, not only those that one of them reads."""
+    if export.found is None:
+        return ()
+    blocks = [spec.block_name for spec in export.specs]
+    needed = [blocks.index(spec.block_name) for spec in export.found.specs]
+    return tuple(
+        replace(head, needs=tuple(needed[index] for index in head.needs)) for head in export.heads
+    )
+
+
+def _faults(heads: Sequence[Head], files: EncoderFiles) -> list[UsageError]:
+    """Return a fault for each head that needs more than one pass over one input, or a name."""
+    faults = []
+    for head in heads:
+        if any(reading != "joint" for reading in head.readings):
+            faults.append(
+                UsageError(
+                    f"head {head.name} reads the texts of a pair apart, and an ONNX file takes "
+                    "one input",
+                    expected="heads that read single texts, or both texts of a pair jointly",
+                    fix="fit it on joint pairs: prefixbank probe ... pairs=joint    or "
+                    "format=bundle",
+                )
+            )
+        elif head.paired and files.origin.pair_separator:
+            faults.append(
+                UsageError(
+                    f"head {head.name} reads pairs that encoder.pair_separator joins, which "
+                    "tokenizer.json cannot do",
+                    expected="single texts, or an encoder whose tokenizer joins pairs",
+                    fix="format=bundle",
+                )
+            )
+        if head.source is None and read_json(head.entry, PROBE).get("calibration") == "isotonic":
+            faults.append(
+                UsageError(
+                    f"head {head.name} has probe.calibration=isotonic, whose steps float32 does "
+                    "not hold",
+                    expected="calibration by a temperature, or none",
+                    fix="prefixbank probe ... probe.calibration=temperature    or format=bundle",
+                )
+            )
+        if head.name in (VECTOR, *INPUTS):
+            faults.append(
+                UsageError(
+                    f"head {head.name} has the name of an input or output of the model",
+                    expected=f"names other than {', '.join((VECTOR, *INPUTS))}",
+                    fix=f"prefixbank probe ... name={head.name}-head",
+                )
+            )
+    return faults
+
+
+def _precision_faults(recipe: EmbedRecipe) -> list[UsageError]:
+    if recipe.precision == "fp32":
+        return []
+    return [
+        UsageError(
+            f"the heads read vectors of precision={recipe.precision}, and an ONNX file computes "
+            "in fp32",
+            expected="heads that were fitted on vectors of precision=fp32",
+            fix="prefixbank probe ... precision=fp32    or format=bundle",
+        )
+    ]

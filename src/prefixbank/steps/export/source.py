@@ -1,0 +1,47 @@
+"""What is exported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefixbank.config.schema import EmbedRecipe, PoolingConfig
+from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.steps.embed.spec import EmbeddingSpec, specs_of
+from prefixbank.steps.predict.heads import Head, Heads
+from prefixbank.store.artifact import Entry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """A bank with heads on it, as it is exported.
+
+    Args:
+        bank: the bank.
+        files: its encoder.
+        pooling: of the bank.
+        found: what predicts from its vectors; None: nothing does.
+        name: of the bank in the export.
+        license: what the model card says; empty: nothing.
+    """
+
+    bank: Entry
+    files: EncoderFiles
+    pooling: PoolingConfig
+    found: Heads | None
+    name: str
+    license: str
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The heads, in order."""
+        return () if self.found is None else self.found.heads
+
+    @property
+    def recipe(self) -> EmbedRecipe:
+        """How texts are embedded: as the heads were fitted, or by default."""
+        return EmbedRecipe() if self.found is None else self.found.specs[0].recipe
+
+    @property
+    def specs(self) -> list[EmbeddingSpec]:
+        """How texts are embedded, for each block of the whole bank."""
+        return specs_of(self.bank, self.files, self.recipe, self.pooling)

@@ -1,0 +1,126 @@
+"""`prefixbank export format=onnx`: what other programs make of the folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from tokenizers import Tokenizer
+
+import prefixbank as pb
+from prefixbank.store.store import Store
+from tests.cli.test_predict import PAIRS
+from tests.prepared import copy_store
+
+QUICK = ("probe.bootstrap_samples=50", "probe.Cs=[1]")
+TEXTS = ["the food was good", "a bad and noisy place, " * 60, "warm"]
+
+
+@pytest.fixture(scope="module")
+def exported(prepared, tmp_path_factory) -> tuple[Path, Path]:
+    """A store with a bank that has a probe, and the folder of its export."""
+    from prefixbank.commands.invocation import Invocation
+    from tests.commands import call
+
+    folder = tmp_path_factory.mktemp("exported")
+    invocation = Invocation(store=copy_store(prepared.store, folder / "store"))
+    gamma = ("task=folder", f"task.path={prepared.tasks / 'gamma'}")
+    call("probe", "bank=demo", *gamma, *QUICK, "name=tone", invocation=invocation)
+    made = call("export", "bank=demo", "heads=[tone]", "format=onnx", invocation=invocation)
+    out = folder / "out"
+    shutil.copytree(made.entry.path, out)
+    return folder / "store", out
+
+
+def described(out: Path) -> dict:
+    return json.loads((out / "onnx.json").read_text(encoding="utf-8"))
+
+
+def inputs_of(out: Path, encodings: list) -> dict[str, np.ndarray]:
+    ids = {
+        "input_ids": [one.ids for one in encodings],
+        "attention_mask": [one.attention_mask for one in encodings],
+        "token_type_ids": [one.type_ids for one in encodings],
+    }
+    return {name: np.array(ids[name], dtype=np.int64) for name in described(out)["inputs"]}
+
+
+def test_onnxruntime_says_what_the_bank_says(exported):
+    store, out = exported
+    encodings = Tokenizer.from_file(str(out / "tokenizer.json")).encode_batch(TEXTS)
+    session = onnxruntime.InferenceSession(out / "model.onnx")
+    vectors, odds = session.run(["vector", "tone"], inputs_of(out, encodings))
+    bank = pb.load_bank("demo", store=store)
+    expected = bank.predict(TEXTS, heads=["tone"])["tone"].probabilities
+    assert np.allclose(vectors, bank.embed(TEXTS), rtol=0, atol=1e-5)
+    assert np.allclose(odds, expected, rtol=0, atol=1e-5)
+
+
+def test_description_has_axes_labels_and_length(exported):
+    store, out = exported
+    found = described(out)
+    assert found["inputs"]["input_ids"] == ["batch", "tokens"]
+    assert found["outputs"] == {"vector": ["batch", 64], "tone": ["batch", 2]}
+    assert found["heads"] == [{"name": "tone", "kind": "classification", "labels": ["no", "yes"]}]
+    assert found["max_length_tokens"] == 128
+    assert found["bank"]["key"] == Store(store).resolve("bank", "demo").key
+    session = onnxruntime.InferenceSession(out / "model.onnx")
+    assert [one.shape for one in session.get_inputs()] == [["batch", "tokens"]] * 3
+
+
+def test_code_in_the_card_runs_without_prefixbank(exported):
+    _, out = exported
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (out / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    block = "import sys; sys.modules['prefixbank'] = sys.modules['torch'] = None\n"
+    code = block + code.replace("FOLDER", str(out))
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith("tone ['no', 'yes'] [[")
+
+
+def test_file_names_no_path_of_this_machine(exported):
+    _, out = exported
+    content = (out / "model.onnx").read_bytes()
+    assert b".py" not in content and str(Path(pb.__file__).parent).encode() not in content
+
+
+def test_same_export_has_the_same_bytes(exported, cli):
+    store, _ = exported
+    command = ("export", "bank=demo", "heads=[tone]", "format=onnx", f"--store={store}")
+    before = Store(store).resolve("export", "demo.onnx")
+    again = cli.done(*command, "--force")
+    assert again.steps[-1] == ("export-onnx", "demo", "done")
+    assert Store(store).resolve("export", "demo.onnx").digest == before.digest
+    assert again.result["heads"] == ["tone"]
+
+
+def test_heads_that_one_pass_cannot_serve_are_refused_together(cli, tmp_path):
+    (tmp_path / "pairs.csv").write_text(PAIRS, encoding="utf-8")
+    task = (f"task.path={tmp_path / 'pairs.csv'}", "task.columns.text_pair=more", "bank=demo")
+    cli.done("probe", *task, *QUICK, "pairs=separate", "precision=bf16", "name=apart")
+    cli.done("probe", *task, *QUICK, "pairs=joint", "precision=bf16", "name=vector")
+    found = cli.expect_refusal(2, "export", "bank=demo", "heads=[apart,vector]", "format=onnx")
+    assert [fault.what.split(",")[0] for fault in found] == [
+        "head apart reads the texts of a pair apart",
+        "head vector has the name of an input or output of the model",
+        "the heads read vectors of precision=bf16",
+    ]
+
+
+def test_pairs_joined_by_a_separator_are_refused(cli, tmp_path):
+    read = ("encoder=tiny", "encoder.pair_separator= | ")
+    cli.train("alpha", *read, "name=marked")
+    cli.done("combine", "prefixes=[marked]", "name=marked")
+    (tmp_path / "pairs.csv").write_text(PAIRS, encoding="utf-8")
+    task = (f"task.path={tmp_path / 'pairs.csv'}", "task.columns.text_pair=more")
+    cli.done("probe", "bank=marked", *task, *QUICK, "pairs=joint", "name=two")
+    fault = cli.expect_fault(2, "export", "bank=marked", "heads=[two]", "format=onnx")
+    assert "encoder.pair_separator" in fault.what
