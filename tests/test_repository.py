@@ -23,6 +23,16 @@ OPTIONAL = {
     extra: [Requirement(text) for text in texts]
     for extra, texts in PROJECT["optional-dependencies"].items()
 }
+IMPORTED_EXTRAS = (
+    "onnx",
+    "ray",
+    "search",
+    "sentence-transformers",
+    "slurm",
+    "starter",
+    "tensorboard",
+    "wandb",
+)
 TEXT_SUFFIXES = {
     "",
     ".cfg",
@@ -252,10 +262,7 @@ def third_party_imports() -> set[str]:
 def test_every_import_is_declared():
     groups = (
         REQUIRED,
-        *(
-            OPTIONAL[extra]
-            for extra in ("onnx", "ray", "search", "slurm", "starter", "tensorboard", "wandb")
-        ),
+        *(OPTIONAL[extra] for extra in IMPORTED_EXTRAS),
     )
     undeclared = third_party_imports() - {
         canonicalize_name(one.name) for group in groups for one in group
@@ -268,7 +275,10 @@ def test_every_required_package_is_imported():
     assert not unused
 
 
-@pytest.mark.parametrize("extra", ["", "onnx", "smollm2", "starter", "test", "docs", "dev"])
+@pytest.mark.parametrize(
+    "extra",
+    ["", "onnx", "sentence-transformers", "smollm2", "starter", "test", "docs", "dev"],
+)
 def test_constraints_pin_what_is_declared(extra: str):
     declared = [
         one for one in (OPTIONAL[extra] if extra else REQUIRED) if one.name != PROJECT["name"]

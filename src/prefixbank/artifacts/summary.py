@@ -45,7 +45,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
             heads = {one["name"]: one["abstained"] for one in facts["heads"]}
             kept = {"rows": facts["rows"], **row_counts_in(facts), "format": facts["format"]}
             return {"name": entry.info["name"], **kept, "heads": list(heads), "abstained": heads}
-        case "export" | "export_onnx":
+        case "export" | "export_onnx" | "export_sentence_transformers":
             return _export(entry)
         case "probe":
             return _probe(entry)
@@ -82,7 +82,7 @@ def _bank(entry: Entry) -> dict[str, Any]:
 
 
 def _export(entry: Entry) -> dict[str, Any]:
-    described = read_json(entry, {"export": BUNDLE, "export_onnx": DESCRIBED}[entry.step])
+    described = read_json(entry, DESCRIBED if DESCRIBED in entry.files else BUNDLE)
     heads = [head["name"] for head in described["heads"]]
     return {"name": entry.info["name"], "bank": described["bank"]["key"], "heads": heads}
 

@@ -39,6 +39,7 @@ STEPS = (
     "predict",
     "export",
     "export-onnx",
+    "export-sentence-transformers",
     "report",
     "map-report",
     "average",

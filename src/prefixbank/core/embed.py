@@ -73,7 +73,7 @@ def embed_batches(
         [N, F] float32, one for each block; a bank without blocks has a single one.
     """
     device, dtype = next(model.parameters()).device, DTYPES[precision]
-    vectors_of = _encoder_of(bank, model, device, dtype)
+    vectors_of = batch_encoder(bank, model, dtype)
 
     def run(batch: Batch) -> tuple[np.ndarray, list[np.ndarray]]:
         with (
@@ -94,26 +94,26 @@ def embed_batches(
     return vectors
 
 
-def _encoder_of(
-    bank: Bank | BlockBank, model: nn.Module, device: torch.device, dtype: torch.dtype
+def batch_encoder(
+    bank: Bank | BlockBank, model: nn.Module, dtype: torch.dtype
 ) -> Callable[[Mapping[str, Tensor]], Sequence[Tensor]]:
-    """Return a function from the inputs of a batch to its vectors, one for each block."""
+    """Return a function from the inputs of a batch to its vectors [B, F], one for each block.
+
+    Args:
+        bank: prefixes, and how they turn texts into vectors.
+        model: encoder loaded with our attention, on its device.
+        dtype: type of slots.
+    """
     if isinstance(bank, BlockBank):
-        return bank.to(device, dtype).on(model)
-    return merged_encoder(bank, model, device, dtype)
+        return bank.to(next(model.parameters()).device, dtype).on(model)
+    return merged_encoder(bank, model, dtype)
 
 
 def merged_encoder(
-    bank: Bank, model: nn.Module, device: torch.device, dtype: torch.dtype
+    bank: Bank, model: nn.Module, dtype: torch.dtype
 ) -> Callable[[Mapping[str, Tensor]], list[Tensor]]:
-    """Return a function from the inputs of a batch to its vectors, those of all passes merged.
-
-    Args:
-        bank: prefixes.
-        model: encoder loaded with our attention.
-        device: where the prefixes go.
-        dtype: their type.
-    """
+    """Return the same for a bank without blocks: the vectors of all passes merged into one."""
+    device = next(model.parameters()).device
     passes = [None if slots is None else slots.to(device, dtype) for slots in bank.passes()]
     return lambda inputs: [
         bank.merge([encode(model, inputs, slots, bank.pooling) for slots in passes])

@@ -105,7 +105,7 @@ class Predictor(nn.Module):
         self.encode = (
             BlockEncoder(model, bank, apart=False)
             if isinstance(bank, BlockBank)
-            else merged_encoder(bank, model, torch.device("cpu"), torch.float32)
+            else merged_encoder(bank, model, torch.float32)
         )
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:

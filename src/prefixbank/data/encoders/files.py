@@ -219,6 +219,13 @@ def copy_without_weights(source: Path, target: Path) -> None:
             shutil.copyfile(source / name, target / name)
 
 
+def copy_encoder(source: Path, target: Path) -> None:
+    """Copy all files that an encoder is loaded from; the copy has the same digest."""
+    target.mkdir(parents=True)
+    for name in _files_read(source):
+        shutil.copyfile(source / name, target / name)
+
+
 def _files_read(folder: Path) -> list[str]:
     """Return the names of the configuration, weight and tokenizer files in `folder`."""
     if not (folder / "config.json").is_file():

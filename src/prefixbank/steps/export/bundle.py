@@ -36,38 +36,9 @@ pb.load_bank("FOLDER").predict(["a text"])
 def unit(export: Export) -> Unit:
     """Return the unit that makes a bundle. Ref `export/<name>`."""
     bank, heads, name = export.bank, export.heads, export.name
-    probes = [head for head in heads if head.source is None]
 
     def make(out: Path, work: Path) -> JSON:
-        folders = {head.name: f"head-{index}" for index, head in enumerate(probes)}
-        _copy(bank, out / BANK)
-        for head in probes:
-            _copy(head.entry, out / folders[head.name])
-        described = [
-            {"name": head.name}
-            | (
-                {"folder": folders[head.name]}
-                if head.source is None
-                else {"source": f"{SOURCE}{head.name}"}
-            )
-            for head in heads
-        ]
-        write_json(
-            out / BUNDLE,
-            {
-                "format": FORMAT,
-                "name": name,
-                "bank": {"key": bank.key, "digest": bank.digest},
-                "encoder": {
-                    "digest": bank.document["inputs"]["encoder"],
-                    **bank.info["encoder"],
-                },
-                "blocks": all_block_names(bank),
-                "heads": described,
-            },
-        )
-        use = USE.format(name=name)
-        (out / CARD).write_text(model_card(export, use), encoding="utf-8")
+        write_bundle(export, out, USE.format(name=name))
         return {"bank": bank.key}
 
     inputs = {
@@ -90,6 +61,46 @@ def unit(export: Export) -> Unit:
         cheap=True,
         words={"bank": named("bank", [bank])},
     )
+
+
+def write_bundle(export: Export, out: Path, use: str) -> None:
+    """Write the files of a bundle.
+
+    Args:
+        export: what is exported.
+        out: the folder.
+        use: how the model card says that it is used, in Markdown.
+    """
+    bank, heads = export.bank, export.heads
+    probes = [head for head in heads if head.source is None]
+    folders = {head.name: f"head-{index}" for index, head in enumerate(probes)}
+    _copy(bank, out / BANK)
+    for head in probes:
+        _copy(head.entry, out / folders[head.name])
+    described = [
+        {"name": head.name}
+        | (
+            {"folder": folders[head.name]}
+            if head.source is None
+            else {"source": f"{SOURCE}{head.name}"}
+        )
+        for head in heads
+    ]
+    write_json(
+        out / BUNDLE,
+        {
+            "format": FORMAT,
+            "name": export.name,
+            "bank": {"key": bank.key, "digest": bank.digest},
+            "encoder": {
+                "digest": bank.document["inputs"]["encoder"],
+                **bank.info["encoder"],
+            },
+            "blocks": all_block_names(bank),
+            "heads": described,
+        },
+    )
+    (out / CARD).write_text(model_card(export, use), encoding="utf-8")
 
 
 def units_of(store: Store, bundle: Bundle, name: str) -> list[Unit]:
