@@ -56,7 +56,7 @@ BankRule = Literal["auto", Rule, "blocks"]
 """The rules of deep prefixes and soft prompts; that of read-outs; and the default of either
 kind."""
 
-ExportFormat = Literal["bundle", "onnx", "sentence_transformers"]
+ExportFormat = Literal["bundle", "onnx", "peft", "sentence_transformers"]
 """What a bank is exported as."""
 
 # Probes.

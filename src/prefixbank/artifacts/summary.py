@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefixbank.artifacts.bundle import BUNDLE
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.artifacts.onnx import DESCRIBED
 from prefixbank.artifacts.predictions import FACTS as PREDICTIONS
 from prefixbank.artifacts.probe import PROBE, choice_in
 from prefixbank.artifacts.row_facts import row_counts_in
@@ -45,8 +43,9 @@ def _facts(entry: Entry) -> dict[str, Any]:
             heads = {one["name"]: one["abstained"] for one in facts["heads"]}
             kept = {"rows": facts["rows"], **row_counts_in(facts), "format": facts["format"]}
             return {"name": entry.info["name"], **kept, "heads": list(heads), "abstained": heads}
-        case "export" | "export_onnx" | "export_sentence_transformers":
-            return _export(entry)
+        case "export" | "export_onnx" | "export_peft" | "export_sentence_transformers":
+            heads = entry.document["config"].get("heads", [])
+            return {"name": entry.info["name"], "bank": entry.info["bank"], "heads": heads}
         case "probe":
             return _probe(entry)
         case "report" | "map_report":
@@ -79,12 +78,6 @@ def _bank(entry: Entry) -> dict[str, Any]:
     if bank["rule"] == "blocks":
         return {**kept, "blocks": block_sizes(entry)}
     return {**kept, "weights": bank["weights"]}
-
-
-def _export(entry: Entry) -> dict[str, Any]:
-    described = read_json(entry, DESCRIBED if DESCRIBED in entry.files else BUNDLE)
-    heads = [head["name"] for head in described["heads"]]
-    return {"name": entry.info["name"], "bank": described["bank"]["key"], "heads": heads}
 
 
 def _multitask(entry: Entry) -> dict[str, Any]:

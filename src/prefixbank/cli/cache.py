@@ -39,6 +39,7 @@ STEPS = (
     "predict",
     "export",
     "export-onnx",
+    "export-peft",
     "export-sentence-transformers",
     "report",
     "map-report",

@@ -254,6 +254,10 @@ def _export_unit(format: ExportFormat, exported: Export, session: Session) -> Un
             from prefixbank.steps.export.onnx import step as onnx
 
             return onnx.unit(exported, session)
+        case "peft":
+            from prefixbank.steps.export.peft import step as peft
+
+            return peft.unit(exported, session)
         case "sentence_transformers":
             from prefixbank.steps.export import sentence_transformers
 

@@ -265,7 +265,7 @@ class ExportConfig(CommandConfig):
     format: ExportFormat = "bundle"
     """`bundle`: a folder that prefixbank reads; `onnx`: one file from token ids to vector and
     probabilities, with its tokenizer; `sentence_transformers`: a bundle with its encoder, which
-    that library loads."""
+    that library loads; `peft`: a bank of one deep prefix as a prefix-tuning adapter."""
     name: RefName = ""
     """Name of the bank in the export; empty: its name here."""
     license: str = ""

@@ -1,0 +1,3 @@
+"""Files of a PEFT adapter."""
+
+CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"

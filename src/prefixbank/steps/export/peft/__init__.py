@@ -1,0 +1,1 @@
+"""Export to PEFT: one deep prefix as a prefix-tuning adapter."""
