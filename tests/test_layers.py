@@ -157,6 +157,7 @@ RULES = (
     Rule(who="*", banned=("faiss",), exempt=("core/search.py",)),
     Rule(who="*", banned=("onnxruntime",), exempt=("steps/export/onnx/make.py",)),
     Rule(who="*", banned=("sentence_transformers",), exempt=("sentence_transformers.py",)),
+    Rule(who="*", banned=("fsspec",), exempt=("data/remote.py",)),
     Rule(who="*", banned=("submitit",), exempt=("drivers/slurm.py",)),
     Rule(who="*", banned=("ray",), exempt=("drivers/ray_cluster.py",)),
     Rule(who="*", banned=("hydra", "omegaconf"), exempt=("config/compose.py",)),

@@ -44,7 +44,7 @@ class EncoderError(UsageError):
 
 
 class HubError(PrefixbankError):
-    """A hub repository that cannot be reached or read."""
+    """A hub repository, or a folder elsewhere, that cannot be reached, read or written."""
 
 
 class DeviceError(PrefixbankError):

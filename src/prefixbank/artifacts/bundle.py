@@ -21,6 +21,8 @@ from prefixbank.store.artifact import Entry, read_entry
 from prefixbank.store.key import JSON
 
 BUNDLE, CARD, BANK = "bundle.json", "README.md", "bank"
+HEAD = "head-"
+"""What the folders of probes begin with."""
 FORMAT = 1
 WHOLE = "copy the whole folder again    or export it again"
 
@@ -48,6 +50,34 @@ def is_bundle(text: str) -> bool:
     """Whether a text is the path of a bundle's folder, with a slash: `demo` alone is a ref."""
     is_ref = "/" not in text or text.startswith(("bank/", "multitask/"))
     return not is_ref and (Path(text).expanduser() / BUNDLE).is_file()
+
+
+def is_part(name: str) -> bool:
+    """Whether a file below a bundle is the bundle's own; there may be others beside them."""
+    folder = name.partition("/")[0]
+    return name in (BUNDLE, CARD) or folder == BANK or folder.startswith(HEAD)
+
+
+def files_of(bundle: Bundle) -> list[str]:
+    """Return the names of all files in a bundle's folder but hidden ones, after a check.
+
+    `bundle.json` comes last: a folder without it is no bundle, so neither is half of a copy.
+
+    Raises:
+        DamagedError: a file differs from what was exported.
+    """
+    check_files(bundle)
+    paths = sorted(path for path in bundle.path.rglob("*") if path.is_file())
+    names = [path.relative_to(bundle.path) for path in paths]
+    shown = [name.as_posix() for name in names if not any(part[0] == "." for part in name.parts)]
+    return [*(name for name in shown if name != BUNDLE), BUNDLE]
+
+
+def check_files(bundle: Bundle) -> None:
+    """Raise DamagedError if a file of an artifact in a bundle was altered."""
+    for entry in (bundle.bank, *bundle.probes.values()):
+        for name in entry.files:
+            entry.file(name)
 
 
 def read_bundle(text: str) -> Bundle:

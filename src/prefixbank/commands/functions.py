@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, assert_never
 
 from prefixbank.choices import ExportFormat
@@ -23,6 +24,8 @@ from prefixbank.config.commands import (
     ImportConfig,
     PredictCommandConfig,
     ProbeCommandConfig,
+    PullConfig,
+    PushConfig,
     RunExperimentConfig,
     SearchConfig,
     TrainMultitaskConfig,
@@ -47,6 +50,7 @@ from prefixbank.errors import UsageError
 from prefixbank.names import as_name
 
 if TYPE_CHECKING:
+    from prefixbank.artifacts.bundle import Bundle
     from prefixbank.data.encoders.files import EncoderFiles
     from prefixbank.data.tasks.task import Task
     from prefixbank.runtime.context import Context
@@ -268,7 +272,6 @@ def _export_unit(format: ExportFormat, exported: Export, session: Session) -> Un
 def import_bundle(config: ImportConfig, invocation: Invocation) -> list[Row]:
     """Put a bank and its heads from a folder into the store, and return a row for each."""
     from prefixbank.artifacts.bundle import read_bundle
-    from prefixbank.steps.export import bundle as step
 
     if not config.path:
         raise UsageError(
@@ -276,14 +279,62 @@ def import_bundle(config: ImportConfig, invocation: Invocation) -> list[Row]:
             expected="path=FOLDER, which `prefixbank export` wrote",
             fix="prefixbank import path=FOLDER",
         )
-    with invocation.context(config.run) as context:
-        bundle = read_bundle(config.path)
-        units = step.units_of(context.store, bundle, config.name or bundle.name)
+    return _import(read_bundle(config.path), config.name, invocation.context(config.run))
+
+
+def _import(bundle: Bundle, name: str, context: Context, **origin: str) -> list[Row]:
+    """Put what is in a bundle into the store, and return a row for each artifact."""
+    from prefixbank.steps.export import bundle as step
+
+    with context:
+        units = step.units_of(context.store, bundle, name or bundle.name, origin)
         made = [context.ensure(unit).entry for unit in units]
         return [
-            {"ref": "/".join(unit.ref or ()), "key": entry.key, "step": entry.step}
+            {"ref": "/".join(unit.ref or ()), "key": entry.key, "step": entry.step, **origin}
             for unit, entry in zip(units, made, strict=True)
         ]
+
+
+def push(config: PushConfig, invocation: Invocation) -> list[Row]:
+    """Copy a bundle to an address, and return a row that says where it is."""
+    from prefixbank.artifacts.bundle import files_of, read_bundle
+    from prefixbank.data.remote import upload
+
+    example = "prefixbank push path=FOLDER address=hf://OWNER/NAME"
+    if not (config.path and config.address):
+        raise UsageError(
+            "no bundle or no address given",
+            expected="path=FOLDER, which `prefixbank export` wrote, and address=...",
+            fix=example,
+        )
+    bundle = read_bundle(config.path)
+    files = files_of(bundle)
+    commit = upload(
+        bundle.path, files, config.address, message=config.message, private=config.private
+    )
+    return [{"address": config.address, "commit": commit, "files": len(files)}]
+
+
+def pull(config: PullConfig, invocation: Invocation) -> list[Row]:
+    """Put a bank and its heads from an address into the store, and return a row for each."""
+    from prefixbank.artifacts.bundle import BUNDLE, is_part, read_bundle
+    from prefixbank.data.remote import download
+
+    if not config.address:
+        raise UsageError(
+            "no address given",
+            expected="address=..., which `prefixbank push` wrote to",
+            fix="prefixbank pull address=hf://OWNER/NAME",
+        )
+    with TemporaryDirectory() as folder:
+        commit = download(config.address, config.revision, is_part, BUNDLE, Path(folder))
+        return _import(
+            read_bundle(folder),
+            config.name,
+            invocation.context(config.run),
+            address=config.address,
+            commit=commit,
+        )
 
 
 def search(config: SearchConfig, invocation: Invocation) -> list[Row]:

@@ -22,6 +22,8 @@ from prefixbank.config.commands import (
     ImportConfig,
     PredictCommandConfig,
     ProbeCommandConfig,
+    PullConfig,
+    PushConfig,
     RunExperimentConfig,
     SearchConfig,
     TrainMultitaskConfig,
@@ -159,6 +161,20 @@ IMPORT = Command(
     examples=("path=demo", "path=demo name=theirs"),
     makes="rows",
 )
+PUSH = Command(
+    settings=PushConfig,
+    function=functions.push,
+    summary="Copy a bundle to a hub repository, or to a folder here or elsewhere.",
+    examples=("path=demo address=hf://you/demo", "path=demo address=s3://bucket/demo"),
+    makes="rows",
+)
+PULL = Command(
+    settings=PullConfig,
+    function=functions.pull,
+    summary="Put a bank and its heads from where `prefixbank push` put them into the store.",
+    examples=("address=hf://you/demo revision=main", "address=/shared/demo name=theirs"),
+    makes="rows",
+)
 SEARCH = Command(
     settings=SearchConfig,
     function=functions.search,
@@ -249,6 +265,8 @@ COMMANDS: tuple[Command[Any], ...] = (
     PREDICT,
     EXPORT,
     IMPORT,
+    PUSH,
+    PULL,
     SEARCH,
     PROBE,
     RUN,

@@ -288,6 +288,36 @@ class ImportConfig(CommandConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class PushConfig(CommandConfig):
+    """`prefixbank push`."""
+
+    command = "push"
+    path: str = ""
+    """Folder of a bundle that `prefixbank export` wrote."""
+    address: str = ""
+    """Where to: `hf://OWNER/NAME`, a URL of fsspec such as `s3://BUCKET/FOLDER`, or a path."""
+    message: str = "Upload a bank with prefixbank"
+    """Message of the commit in a hub repository."""
+    private: bool = True
+    """Whether a hub repository that is made is private."""
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PullConfig(CommandConfig):
+    """`prefixbank pull`."""
+
+    command = "pull"
+    address: str = ""
+    """Where from, as for `push`."""
+    revision: str = ""
+    """Branch, tag or commit of a hub repository; empty: its main branch."""
+    name: RefName = ""
+    """Refs to set, as for `import`."""
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class UpdateConfig:
     """Changes of the source tasks whose cost is measured. Each is left out when empty."""
 

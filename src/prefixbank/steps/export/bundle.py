@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
-from prefixbank.artifacts.bundle import BANK, BUNDLE, CARD, FORMAT, Bundle
+from prefixbank.artifacts.bundle import BANK, BUNDLE, CARD, FORMAT, HEAD, Bundle, check_files
 from prefixbank.artifacts.json_files import write_json
 from prefixbank.artifacts.source_head import all_block_names
 from prefixbank.errors import UsageError
@@ -73,7 +74,7 @@ def write_bundle(export: Export, out: Path, use: str) -> None:
     """
     bank, heads = export.bank, export.heads
     probes = [head for head in heads if head.source is None]
-    folders = {head.name: f"head-{index}" for index, head in enumerate(probes)}
+    folders = {head.name: f"{HEAD}{index}" for index, head in enumerate(probes)}
     _copy(bank, out / BANK)
     for head in probes:
         _copy(head.entry, out / folders[head.name])
@@ -103,24 +104,24 @@ def write_bundle(export: Export, out: Path, use: str) -> None:
     (out / CARD).write_text(model_card(export, use), encoding="utf-8")
 
 
-def units_of(store: Store, bundle: Bundle, name: str) -> list[Unit]:
+def units_of(store: Store, bundle: Bundle, name: str, origin: Mapping[str, str]) -> list[Unit]:
     """Return the units that put the artifacts of a bundle into a store, the bank first.
 
     Args:
         store: where to.
         bundle: what.
         name: of the bank there; probes are `<head>@<name>`.
+        origin: where the bundle comes from, for the artifacts' facts; empty: a folder here.
 
     Raises:
         DamagedError: a file differs from what was exported.
         UsageError: the store has another artifact of the same key.
     """
+    check_files(bundle)
     refs = {("bank", name): bundle.bank} | {
         ("probe", f"{head}@{name}"): probe for head, probe in bundle.probes.items()
     }
     for entry in refs.values():
-        for file in entry.files:
-            entry.file(file)
         ours = store.get(entry.key)
         if ours is not None and ours.digest != entry.digest:
             raise UsageError(
@@ -134,7 +135,9 @@ def units_of(store: Store, bundle: Bundle, name: str) -> list[Unit]:
         def make(out: Path, work: Path) -> JSON:
             _copy_files(entry, out)
             # The prefixes of this store are others, also where they have the same names.
-            return {**entry.info, **({"from": {}} if "from" in entry.info else {})}
+            own: JSON = {"from": {}} if "from" in entry.info else {}
+            pulled = {"pulled": dict(origin)} if origin else {}
+            return {**entry.info, **own, **pulled}
 
         return Unit(
             step=entry.step, name=ref[1], document=entry.document, make=make, ref=ref, cheap=True
