@@ -33,7 +33,9 @@ def exported(prepared, tmp_path_factory) -> tuple[Path, Path]:
     invocation = Invocation(store=copy_store(prepared.store, folder / "store"))
     gamma = ("task=folder", f"task.path={prepared.tasks / 'gamma'}")
     call("probe", "bank=demo", *gamma, *QUICK, "name=tone", invocation=invocation)
-    made = call("export", "bank=demo", "heads=[tone]", "format=onnx", invocation=invocation)
+    warm = ("probe.calibration=temperature", "probe.threshold=f1", "name=warm")
+    call("probe", "bank=demo", *gamma, *QUICK, *warm, invocation=invocation)
+    made = call("export", "bank=demo", "heads=[tone,warm]", "format=onnx", invocation=invocation)
     out = folder / "out"
     shutil.copytree(made.entry.path, out)
     return folder / "store", out
@@ -56,19 +58,24 @@ def test_onnxruntime_says_what_the_bank_says(exported):
     store, out = exported
     encodings = Tokenizer.from_file(str(out / "tokenizer.json")).encode_batch(TEXTS)
     session = onnxruntime.InferenceSession(out / "model.onnx")
-    vectors, odds = session.run(["vector", "tone"], inputs_of(out, encodings))
+    names = ["tone", "warm"]
+    vectors, *odds = session.run(["vector", *names], inputs_of(out, encodings))
     bank = pb.load_bank("demo", store=store)
-    expected = bank.predict(TEXTS, heads=["tone"])["tone"].probabilities
     assert np.allclose(vectors, bank.embed(TEXTS), rtol=0, atol=1e-5)
-    assert np.allclose(odds, expected, rtol=0, atol=1e-5)
+    for name, found in zip(names, odds, strict=True):
+        expected = bank.predict(TEXTS, heads=[name])[name].probabilities
+        assert np.allclose(found, expected, rtol=0, atol=1e-5)
 
 
 def test_description_has_axes_labels_and_length(exported):
     store, out = exported
     found = described(out)
     assert found["inputs"]["input_ids"] == ["batch", "tokens"]
-    assert found["outputs"] == {"vector": ["batch", 64], "tone": ["batch", 2]}
-    assert found["heads"] == [{"name": "tone", "kind": "classification", "labels": ["no", "yes"]}]
+    two = ["batch", 2]
+    assert found["outputs"] == {"vector": ["batch", 64], "tone": two, "warm": two}
+    tone, warm = found["heads"]
+    assert tone == {"name": "tone", "kind": "classification", "labels": ["no", "yes"]}
+    assert warm["calibration"] == "temperature" and list(warm["thresholds"]) == ["yes"]
     assert found["max_length_tokens"] == 128
     assert found["bank"]["key"] == Store(store).resolve("bank", "demo").key
     session = onnxruntime.InferenceSession(out / "model.onnx")
@@ -94,22 +101,24 @@ def test_file_names_no_path_of_this_machine(exported):
 
 def test_same_export_has_the_same_bytes(exported, cli):
     store, _ = exported
-    command = ("export", "bank=demo", "heads=[tone]", "format=onnx", f"--store={store}")
+    command = ("export", "bank=demo", "heads=[tone,warm]", "format=onnx", f"--store={store}")
     before = Store(store).resolve("export", "demo.onnx")
     again = cli.done(*command, "--force")
     assert again.steps[-1] == ("export-onnx", "demo", "done")
     assert Store(store).resolve("export", "demo.onnx").digest == before.digest
-    assert again.result["heads"] == ["tone"]
+    assert again.result["heads"] == ["tone", "warm"]
 
 
 def test_heads_that_one_pass_cannot_serve_are_refused_together(cli, tmp_path):
     (tmp_path / "pairs.csv").write_text(PAIRS, encoding="utf-8")
     task = (f"task.path={tmp_path / 'pairs.csv'}", "task.columns.text_pair=more", "bank=demo")
     cli.done("probe", *task, *QUICK, "pairs=separate", "precision=bf16", "name=apart")
-    cli.done("probe", *task, *QUICK, "pairs=joint", "precision=bf16", "name=vector")
+    steps = ("probe.calibration=isotonic", "name=vector")
+    cli.done("probe", *task, *QUICK, "pairs=joint", "precision=bf16", *steps)
     found = cli.expect_refusal(2, "export", "bank=demo", "heads=[apart,vector]", "format=onnx")
     assert [fault.what.split(",")[0] for fault in found] == [
         "head apart reads the texts of a pair apart",
+        "head vector has probe.calibration=isotonic",
         "head vector has the name of an input or output of the model",
         "the heads read vectors of precision=bf16",
     ]

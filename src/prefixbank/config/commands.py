@@ -10,8 +10,8 @@ from pydantic.dataclasses import dataclass
 from prefixbank.choices import (
     Compare,
     EmptyTexts,
-    HeadLongTexts,
     ExportFormat,
+    HeadLongTexts,
     Joint,
     Method,
     Precision,

@@ -12,6 +12,7 @@ from prefixbank.runtime.unit import Unit
 from prefixbank.steps.export.bundle import write_bundle
 from prefixbank.steps.export.source import Export
 from prefixbank.store.key import JSON, document
+from prefixbank.store.reasons import named
 
 STEP = "export-sentence-transformers"
 VERSION = 1  # 1: first
@@ -50,17 +51,8 @@ def unit(export: Export) -> Unit:
     key_document = document(
         step="export_sentence_transformers",
         version=VERSION,
-        config={
-            "name": export.name,
-            "license": export.license,
-            "heads": [head.name for head in heads],
-            "max_length_tokens": export.recipe.max_length_tokens,
-        },
-        inputs={
-            "bank": bank.digest,
-            "encoder": files.digest,
-            "heads": {head.name: head.identity for head in heads},
-        },
+        config=export.config,
+        inputs=export.inputs,
     )
     return Unit(
         step=STEP,
@@ -70,4 +62,5 @@ def unit(export: Export) -> Unit:
         ref=("export", f"{export.name}.sentence_transformers"),
         note=lambda entry: f"bank {bank.short_key}, {len(heads)} heads",
         cheap=True,
+        words={"bank": named("bank", [bank])},
     )

@@ -9,6 +9,7 @@ from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.steps.embed.spec import EmbeddingSpec, specs_of
 from prefixbank.steps.predict.heads import Head, Heads
 from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,25 @@ class Export:
     def recipe(self) -> EmbedRecipe:
         """How texts are embedded: as the heads were fitted, or by default."""
         return EmbedRecipe() if self.found is None else self.found.specs[0].recipe
+
+    @property
+    def config(self) -> JSON:
+        """What of the settings enters a key."""
+        return {
+            "name": self.name,
+            "license": self.license,
+            "heads": [head.name for head in self.heads],
+            "max_length_tokens": self.recipe.max_length_tokens,
+        }
+
+    @property
+    def inputs(self) -> JSON:
+        """Digests of what is exported, for a key."""
+        return {
+            "bank": self.bank.digest,
+            "encoder": self.files.digest,
+            "heads": {head.name: head.identity for head in self.heads},
+        }
 
     @property
     def specs(self) -> list[EmbeddingSpec]:

@@ -106,9 +106,10 @@ HEADS = {
 }
 
 
+@pytest.mark.parametrize("temperature", [None, np.array([1.7]), np.array([0.4, 3.0])])
 @pytest.mark.parametrize("hidden", [False, True])
 @pytest.mark.parametrize("kind", HEADS)
-def test_head_is_the_formula_of_its_kind(kind, hidden):
+def test_head_is_the_formula_of_its_kind(kind, hidden, temperature):
     vectors, columns = normal(5, 6, seed=0).numpy(), np.array([4, 0, 3])
     mean, scale = normal(3, seed=1).double().numpy(), np.array([0.5, 2.0, 1.0])
     x = (vectors[:, columns] - mean) / scale
@@ -123,10 +124,12 @@ def test_head_is_the_formula_of_its_kind(kind, hidden):
         solution=Solution(weights=weights, bias=bias, **inside),
         mean=mean,
         scale=scale,
+        temperature=temperature,
     )
     found = HeadModule(head)(torch.from_numpy(vectors)).numpy()
+    decision = (x @ weights + bias) / (1 if temperature is None else temperature)
     with np.errstate(over="ignore"):
-        assert np.allclose(found, HEADS[kind](x @ weights + bias), rtol=1e-5, atol=1e-6)
+        assert np.allclose(found, HEADS[kind](decision), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("difference", [2e-4, float("nan")])

@@ -19,6 +19,7 @@ from prefixbank.steps.export.card import model_card
 from prefixbank.steps.export.source import Export
 from prefixbank.steps.predict.heads import Head
 from prefixbank.store.key import JSON, document
+from prefixbank.store.reasons import named
 
 STEP = "export-onnx"
 VERSION = 1  # 1: first
@@ -81,17 +82,8 @@ def unit(export: Export, session: Session) -> Unit:
     key_document = document(
         step="export_onnx",
         version=VERSION,
-        config={
-            "name": export.name,
-            "license": export.license,
-            "heads": [head.name for head in heads],
-            "max_length_tokens": recipe.max_length_tokens,
-        },
-        inputs={
-            "bank": bank.digest,
-            "encoder": files.digest,
-            "heads": {head.name: head.identity for head in heads},
-        },
+        config=export.config,
+        inputs=export.inputs,
     )
     return Unit(
         step=STEP,
@@ -100,6 +92,7 @@ def unit(export: Export, session: Session) -> Unit:
         make=make,
         ref=("export", f"{export.name}.onnx"),
         note=lambda entry: f"bank {bank.short_key}, {len(heads)} heads",
+        words={"bank": named("bank", [bank])},
     )
 
 

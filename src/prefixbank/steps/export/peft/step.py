@@ -13,6 +13,7 @@ from prefixbank.runtime.unit import Unit
 from prefixbank.steps.export.card import model_card
 from prefixbank.steps.export.source import Export
 from prefixbank.store.key import JSON, document
+from prefixbank.store.reasons import named
 
 STEP = "export-peft"
 VERSION = 1  # 1: first
@@ -60,6 +61,7 @@ def unit(export: Export, session: Session) -> Unit:
         make=make,
         ref=("export", f"{export.name}.peft"),
         note=lambda entry: f"bank {bank.short_key}",
+        words={"bank": named("bank", [bank])},
     )
 
 
