@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 import prefixbank as pb
 from prefixbank.store.store import Store
 from tests.cli.test_predict import PAIRS
+from tests.data.encoders.sentence_models import write_model
 from tests.prepared import copy_store
 
 QUICK = ("probe.bootstrap_samples=50", "probe.Cs=[1]")
@@ -112,15 +113,19 @@ def test_same_export_has_the_same_bytes(exported, cli):
 def test_heads_that_one_pass_cannot_serve_are_refused_together(cli, tmp_path):
     (tmp_path / "pairs.csv").write_text(PAIRS, encoding="utf-8")
     task = (f"task.path={tmp_path / 'pairs.csv'}", "task.columns.text_pair=more", "bank=demo")
-    cli.done("probe", *task, *QUICK, "pairs=separate", "precision=bf16", "name=apart")
+    read = ("precision=bf16", "normalize=true", "long=windows")
+    cli.done("probe", *task, *QUICK, "pairs=separate", *read, "name=apart")
     steps = ("probe.calibration=isotonic", "name=vector")
-    cli.done("probe", *task, *QUICK, "pairs=joint", "precision=bf16", *steps)
+    cli.done("probe", *task, *QUICK, "pairs=separate", *read, *steps)
     found = cli.expect_refusal(2, "export", "bank=demo", "heads=[apart,vector]", "format=onnx")
     assert [fault.what.split(",")[0] for fault in found] == [
         "head apart reads the texts of a pair apart",
+        "head vector reads the texts of a pair apart",
         "head vector has probe.calibration=isotonic",
         "head vector has the name of an input or output of the model",
         "the heads read vectors of precision=bf16",
+        "the heads read vectors of normalize=true",
+        "the heads read vectors of long=windows",
     ]
 
 
@@ -133,3 +138,15 @@ def test_pairs_joined_by_a_separator_are_refused(cli, tmp_path):
     cli.done("probe", "bank=marked", *task, *QUICK, "pairs=joint", "name=two")
     fault = cli.expect_fault(2, "export", "bank=marked", "heads=[two]", "format=onnx")
     assert "encoder.pair_separator" in fault.what
+
+
+@pytest.mark.parametrize("format", ["onnx", "sentence_transformers"])
+def test_encoder_whose_folder_lowercases_texts_is_refused(cli, tmp_path, format):
+    modules = ("Transformer", "Pooling")
+    folder = write_model(
+        tmp_path / "m", {"pooling_mode": "cls"}, modules=modules, read={"do_lower_case": True}
+    )
+    cli.train("alpha", "encoder=folder", f"encoder.path={folder}", "name=lower")
+    cli.done("combine", "prefixes=[lower]", "name=lower")
+    fault = cli.expect_fault(2, "export", "bank=lower", f"format={format}")
+    assert "lowercases texts" in fault.what and fault.fix == "format=bundle"

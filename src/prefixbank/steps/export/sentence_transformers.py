@@ -8,6 +8,7 @@ from pathlib import Path
 from prefixbank.artifacts.json_files import write_json
 from prefixbank.artifacts.sentence_transformers import ENCODER, MODULE, MODULES, SETTINGS
 from prefixbank.data.encoders.files import copy_encoder, describe_folder, reading_settings
+from prefixbank.errors import raise_faults
 from prefixbank.runtime.unit import Unit
 from prefixbank.steps.export.bundle import write_bundle
 from prefixbank.steps.export.source import Export
@@ -32,7 +33,12 @@ in this folder. The folder is a bundle of prefixbank, too: `pb.load_bank("FOLDER
 
 
 def unit(export: Export) -> Unit:
-    """Return the unit that makes the folder. Ref `export/<name>.sentence_transformers`."""
+    """Return the unit that makes the folder. Ref `export/<name>.sentence_transformers`.
+
+    Raises:
+        UsageError: the encoder changes texts before its tokenizer gets them.
+    """
+    raise_faults(export.text_faults())
     bank, files, heads = export.bank, export.files, export.heads
 
     def make(out: Path, work: Path) -> JSON:

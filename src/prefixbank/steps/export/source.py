@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from prefixbank.config.schema import EmbedRecipe, PoolingConfig
 from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.errors import UsageError
 from prefixbank.steps.embed.spec import EmbeddingSpec, specs_of
 from prefixbank.steps.predict.heads import Head, Heads
 from prefixbank.store.artifact import Entry
@@ -41,6 +42,19 @@ class Export:
     def recipe(self) -> EmbedRecipe:
         """How texts are embedded: as the heads were fitted, or by default."""
         return EmbedRecipe() if self.found is None else self.found.specs[0].recipe
+
+    def text_faults(self) -> list[UsageError]:
+        """Return a fault if the encoder changes texts, which its tokenizer's files do not say."""
+        if not self.files.lowercase:
+            return []
+        return [
+            UsageError(
+                f"{self.files.label} lowercases texts (do_lower_case), and the files of its "
+                "tokenizer do not",
+                expected="an encoder whose tokenizer gets texts as they are",
+                fix="format=bundle",
+            )
+        ]
 
     @property
     def config(self) -> JSON:

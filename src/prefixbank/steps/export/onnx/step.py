@@ -64,10 +64,11 @@ def unit(export: Export, session: Session) -> Unit:
         session: loads the encoder.
 
     Raises:
-        UsageError: one for each head that cannot be exported.
+        UsageError: one for each head that cannot be exported, and each way of reading texts that an
+            ONNX file does not have.
     """
     bank, files, recipe, heads = export.bank, export.files, export.recipe, export.heads
-    raise_faults([*_faults(heads, files), *_precision_faults(recipe)])
+    raise_faults([*export.text_faults(), *_faults(heads, files), *_recipe_faults(recipe)])
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.export.onnx.make import write_model
@@ -150,14 +151,19 @@ def _faults(heads: Sequence[Head], files: EncoderFiles) -> list[UsageError]:
     return faults
 
 
-def _precision_faults(recipe: EmbedRecipe) -> list[UsageError]:
-    if recipe.precision == "fp32":
-        return []
+def _recipe_faults(recipe: EmbedRecipe) -> list[UsageError]:
+    """Return a fault for each way of embedding that an ONNX file does not have."""
+    others = (
+        (recipe.precision != "fp32", f"precision={recipe.precision}", "precision=fp32"),
+        (recipe.normalize, "normalize=true", "normalize=false"),
+        (recipe.long == "windows", "long=windows", "long=truncate"),
+    )
     return [
         UsageError(
-            f"the heads read vectors of precision={recipe.precision}, and an ONNX file computes "
-            "in fp32",
-            expected="heads that were fitted on vectors of precision=fp32",
-            fix="prefixbank probe ... precision=fp32    or format=bundle",
+            f"the heads read vectors of {theirs}, and an ONNX file makes those of {ours}",
+            expected=f"heads that were fitted on vectors of {ours}",
+            fix=f"prefixbank probe ... {ours}    or format=bundle",
         )
+        for is_other, theirs, ours in others
+        if is_other
     ]
