@@ -8,7 +8,7 @@ from typing import assert_never
 
 from prefixbank.choices import ProbePairs
 from prefixbank.config.schema import PrefixRecipe, ProbeConfig, effective
-from prefixbank.config.settings import full_names, written
+from prefixbank.config.settings import written
 from prefixbank.data.tasks.task import Task
 from prefixbank.reports.study import Facts
 from prefixbank.studies.checks import has_update
@@ -23,6 +23,18 @@ PAIRS: Mapping[ProbePairs, str] = {
         "chosen by cross-validation on train"
     ),
 }
+
+TRAINING = (
+    "prefix.kind",
+    "prefix.readouts",
+    "prefix.length",
+    "prefix.pairs",
+    "optim.epochs",
+    "optim.batch_size",
+    "optim.lr",
+)
+"""Settings of a training that reports state. Others, such as the patience, may leave the bytes of a
+prefix and so its report as they are."""
 
 SCALED = "scaled to mean 0 and variance 1"
 """What `pooling.norm=layer` does to each pooled layer."""
@@ -107,15 +119,15 @@ def _trainings(sources: Sequence[str], recipe_for: Callable[[str], PrefixRecipe]
 
 
 def _differing(recipe: PrefixRecipe, other: PrefixRecipe) -> list[str]:
-    """Return the settings in which a recipe differs from another; seeds are those of the study."""
+    """Return the stated settings in which a recipe differs from another."""
 
     def value(of: PrefixRecipe, name: str) -> object:
         return reduce(getattr, name.split("."), of)
 
     return [
         f"{name}={written(value(recipe, name))}"
-        for name in full_names(PrefixRecipe)
-        if name != "seed" and value(recipe, name) != value(other, name)
+        for name in TRAINING
+        if value(recipe, name) != value(other, name)
     ]
 
 
