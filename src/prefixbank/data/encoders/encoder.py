@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from tokenizers import Tokenizer, normalizers
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -167,13 +167,19 @@ def load_tokenizer(files: EncoderFiles) -> Any:
     return tokenizer
 
 
-def _lowercase(tokenizer: Tokenizer) -> None:
-    """Let a tokenizer lowercase texts, unless it does already."""
-    normalizer = tokenizer.normalizer
-    if normalizer is None:
-        tokenizer.normalizer = normalizers.Lowercase()
-    elif normalizer.normalize_str("A") != normalizer.normalize_str("a"):
-        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizer])
+def _lowercase(tokenizer: Any) -> None:
+    """Let a tokenizer of the tokenizers library lowercase texts, unless it does already."""
+    own = tokenizer.normalizer
+    if own is not None and own.normalize_str("A") == own.normalize_str("a"):
+        return
+    described = json.loads(tokenizer.to_str())
+    lower = {"type": "Lowercase"}
+    described["normalizer"] = (
+        lower
+        if own is None
+        else {"type": "Sequence", "normalizers": [lower, described["normalizer"]]}
+    )
+    tokenizer.normalizer = type(tokenizer).from_str(json.dumps(described)).normalizer
 
 
 def _load_model(files: EncoderFiles) -> tuple[nn.Module, set[str]]:
