@@ -178,7 +178,8 @@ def combine(
         name: name of the bank. The ref `bank/<name>` is set.
         combine: rule and weights; None: side by side in every layer, with weights 1/K. Read-outs
             have a block each, behind the vector of the plain encoder.
-        pooling: how hidden states become one vector; None: the mean over tokens of the last layer.
+        pooling: how hidden states become one vector; None: the last layer, pooled as a
+            sentence-transformers folder says, else the mean over tokens.
         store: folder of the store; None: that of the command line.
         force: make the bank again even if the store has it.
         on_event: called with each event.
@@ -414,7 +415,7 @@ def search(
         k: neighbours of each text.
         rescore: with binary vectors, how many times k rows are ranked again exactly.
         corpus: what was embedded, to read its texts; None: the file that the embeddings remember.
-        store: folder of the store; None: `PREFIXBANK_STORE`, or else the user's cache folder.
+        store: folder of the store; None: that of the command line.
         run: device, threads and the like; None: the defaults.
         on_event: called with each event; a note says why texts are not known.
 

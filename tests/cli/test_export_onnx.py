@@ -150,3 +150,11 @@ def test_encoder_whose_folder_lowercases_texts_is_refused(cli, tmp_path, format)
     cli.done("combine", "prefixes=[lower]", "name=lower")
     fault = cli.expect_fault(2, "export", "bank=lower", f"format={format}")
     assert "lowercases texts" in fault.what and fault.fix == "format=bundle"
+
+
+def test_model_of_sentence_transformers_makes_vectors_as_they_are(cli):
+    task = ("task=folder", f"task.path={cli.tasks / 'gamma'}")
+    cli.done("probe", "bank=demo", *task, *QUICK, "normalize=true", "name=unit")
+    form = "format=sentence_transformers"
+    fault = cli.expect_fault(2, "export", "bank=demo", "heads=[unit]", form)
+    assert "the heads read vectors of normalize=true" in fault.what

@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 
+import prefixbank as pb
 from prefixbank.artifacts.embeddings import read_vectors
+from prefixbank.errors import UsageError
 from prefixbank.store.store import Store
 from tests.cli.test_predict import columns_of, gamma, predict, probe
 
@@ -132,3 +134,19 @@ def test_pairs_in_windows_are_refused_before_any_work(cli, tmp_path):
     assert fault.fix.startswith("pairs=separate")
     ran = cli.done("embed", "bank=demo", *settings, "long=windows", "pairs=separate")
     assert ran.result["rows"] == 2
+
+
+def test_source_beside_a_probe_on_windows_is_refused(cli, tmp_path):
+    cli.train("alpha", "prefix=readout", "prefix.readouts=1", "name=a")
+    cli.done("combine", "prefixes=[a]", "name=blocks")
+    windows = ("long=windows", "max_length_tokens=6")
+    probe(cli, "wide", *gamma(cli), *windows, bank="blocks")
+    path = tmp_path / "new.txt"
+    path.write_text("a bad and noisy place, and a warm one\n", encoding="utf-8")
+    settings = ("bank=blocks", "heads=[a,wide]", f"corpus.path={path}")
+    fault = cli.expect_fault(2, "predict", *settings)
+    assert fault.what.startswith("head a reads the beginning of long texts, and wide")
+    with pytest.raises(UsageError, match="head a reads the beginning"):
+        pb.load_bank("blocks").predict(["a text"], heads=["a", "wide"])
+    cli.done("predict", *settings, "long=windows")
+    pb.load_bank("blocks").predict(["a text"], heads=["a", "wide"], long="windows")

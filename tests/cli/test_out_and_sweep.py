@@ -186,7 +186,16 @@ def test_sweep_keeps_the_best_on_validation_under_the_name(cli):
     scores = [row["validation"] for row in ran.result]
     best = scores.index(max(scores))
     assert Store(cli.store).ref("prefix", "gamma").key == ran.result[best]["key"]
-    assert f"the best of 3 on validation, {max(scores):.3f}: optim.lr=" in ran.err.splitlines()[-1]
+    assert f" of 3 on validation, {max(scores):.3f}: optim.lr=" in ran.err.splitlines()[-1]
+
+
+def test_sweep_whose_runs_validation_does_not_tell_apart_says_so(cli):
+    settings = ("probe", "bank=demo", "task=folder", f"task.path={cli.tasks / 'gamma'}")
+    swept = ("--sweep", "probe.threshold=default,f1", "probe.Cs=[1]", "name=tone")
+    ran = cli.done(*settings, *swept)
+    first = ran.result[0]["key"]
+    assert Store(cli.store).ref("probe", "tone").key == first
+    assert f"probe/tone is {first[:8]}, the first of 2 equally good ones of 2 on" in ran.err
 
 
 def test_sweep_over_tasks_of_one_name_says_that_the_last_has_it(cli):

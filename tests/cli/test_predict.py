@@ -555,3 +555,11 @@ def test_probe_of_an_earlier_version_is_refused(cli, texts, monkeypatch):
     assert fault.what == "an earlier version of prefixbank fitted probe tone"
     with pytest.raises(pb.UsageError, match="an earlier version"):
         pb.load_probe("tone")
+
+
+def test_nothing_is_predicted_from_no_text(cli, texts):
+    _, path = texts
+    probe(cli, "tone", *gamma(cli))
+    settings = ("bank=demo", "heads=[tone]", f"corpus.path={path}", "corpus.empty=zero")
+    fault = cli.expect_fault(2, "predict", *settings)
+    assert "corpus.empty=zero" in fault.what and fault.fix.startswith("corpus.empty=drop")

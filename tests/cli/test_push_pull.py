@@ -185,3 +185,13 @@ def test_only_files_of_a_bundle_are_copied_and_none_leads_out():
         "bundle.json",
         "bank/entry.json",
     ]
+
+
+def test_files_that_were_not_exported_stay_where_they_are(cli, bundle, tmp_path):  # noqa: F811
+    (bundle / "customers.csv").write_text("name\n", encoding="utf-8")
+    (bundle / "encoder").mkdir()
+    (bundle / "encoder" / "config.json").write_text("{}", encoding="utf-8")
+    cli.done("push", f"path={bundle}", f"address={tmp_path / 'there'}")
+    pushed = {path.relative_to(tmp_path / "there").as_posix() for path in tmp_path.rglob("there/*")}
+    assert "customers.csv" not in pushed and "bundle.json" in pushed
+    assert (tmp_path / "there/encoder/config.json").is_file()

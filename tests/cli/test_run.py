@@ -274,7 +274,9 @@ def test_choice_of_a_position_is_refused_before_any_work_where_there_is_one(cli,
 
 
 def test_unknown_task_of_an_experiment_is_refused_with_a_similar_name(cli):
-    fault = cli.expect_fault(2, "run", *SETTINGS, "experiment.sources=[polrity]")
+    fault = cli.expect_fault(
+        2, "run", *SETTINGS, "experiment.sources=[polrity]", "experiment.targets=[emotion]"
+    )
     assert "did you mean 'polarity'?" in fault.what
 
 
@@ -304,7 +306,7 @@ def test_update_study_counts_what_each_change_makes_anew(cli, args):
     )
     ran = cli.done(
         *args,
-        "experiment.targets=[]",
+        "experiment.targets=[emotion]",
         "experiment.representations=[]",
         "finetune.epochs=1",
         "finetune.batch_size=20",

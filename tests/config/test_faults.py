@@ -121,7 +121,8 @@ def only_fault(
             "pooling.position=men",
             (
                 "pooling.position = 'men'",
-                "one of: cls, mean, max, last; or a list, each item one of: cls, mean, max, last",
+                "one of: auto, cls, mean, max, last; "
+                "or a list, each item one of: cls, mean, max, last",
                 "pooling.position=mean",
             ),
         ),
@@ -276,7 +277,7 @@ def test_unknown_setting_in_braces_is_reported_with_what_exists(conf_dir: Path):
             "pooling=meen",
             (
                 "pooling has no option 'meen'; did you mean 'mean'?",
-                "one of: cls, last, max, mean",
+                "one of: auto, cls, last, max, mean",
                 "pooling=mean",
             ),
         ),
@@ -284,21 +285,24 @@ def test_unknown_setting_in_braces_is_reported_with_what_exists(conf_dir: Path):
             "pooling=mean.yaml",
             (
                 "pooling has no option 'mean.yaml'; did you mean 'mean'?",
-                "one of: cls, last, max, mean",
+                "one of: auto, cls, last, max, mean",
                 "pooling=mean",
             ),
         ),
-        ("pooling=", ("pooling has no option ''", "one of: cls, last, max, mean", "pooling=cls")),
+        (
+            "pooling=",
+            ("pooling has no option ''", "one of: auto, cls, last, max, mean", "pooling=auto"),
+        ),
         (
             "pooling=null",
-            ("pooling has no option 'null'", "one of: cls, last, max, mean", "pooling=cls"),
+            ("pooling has no option 'null'", "one of: auto, cls, last, max, mean", "pooling=auto"),
         ),
         (
             "pooling={position: cls}",
             (
                 "pooling has no option '{position: cls}'",
-                "one of: cls, last, max, mean",
-                "set single values by their full name: pooling.position=mean",
+                "one of: auto, cls, last, max, mean",
+                "set single values by their full name: pooling.position=auto",
             ),
         ),
     ],

@@ -131,7 +131,7 @@ def small_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "experiment/smoke",
         "task/polarity",
         "combine/auto",
-        "pooling/mean",
+        "pooling/auto",
     }
     for file in sorted(conf_root().rglob("*.yaml")):
         option = file.relative_to(conf_root()).with_suffix("").as_posix()

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from prefixbank.artifacts.sentence_transformers import ENCODER, MODULES, SETTINGS
 from prefixbank.errors import DamagedError, UsageError
 from prefixbank.names import check_name
 from prefixbank.store.artifact import Entry, read_entry
@@ -58,8 +59,13 @@ def is_part(name: str) -> bool:
     return name in (BUNDLE, CARD) or folder == BANK or folder.startswith(HEAD)
 
 
+def is_exported(name: str) -> bool:
+    """Whether a file is a bundle's own, or makes it a model of sentence-transformers."""
+    return is_part(name) or name in (MODULES, SETTINGS) or name.startswith(f"{ENCODER}/")
+
+
 def files_of(bundle: Bundle) -> list[str]:
-    """Return the names of all files in a bundle's folder but hidden ones, after a check.
+    """Return the names of all files in a bundle's folder that were exported, after a check.
 
     `bundle.json` comes last: a folder without it is no bundle, so neither is half of a copy.
 
@@ -68,9 +74,8 @@ def files_of(bundle: Bundle) -> list[str]:
     """
     check_files(bundle)
     paths = sorted(path for path in bundle.path.rglob("*") if path.is_file())
-    names = [path.relative_to(bundle.path) for path in paths]
-    shown = [name.as_posix() for name in names if not any(part[0] == "." for part in name.parts)]
-    return [*(name for name in shown if name != BUNDLE), BUNDLE]
+    names = [path.relative_to(bundle.path).as_posix() for path in paths]
+    return [*(name for name in names if is_exported(name) and name != BUNDLE), BUNDLE]
 
 
 def check_files(bundle: Bundle) -> None:
@@ -98,7 +103,7 @@ def read_bundle(text: str) -> Bundle:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{path / BUNDLE} cannot be read: {type(error).__name__} {error}",
-            expected="a folder that `prefixbank export` wrote",
+            expected="a folder of `prefixbank export`, format=bundle or sentence_transformers",
             fix=WHOLE,
         ) from error
     if found != FORMAT:

@@ -248,11 +248,11 @@ def remove(
         for ref in plan.refs:
             typer.echo(f"{'ref':>13}  {ref}")
         for item in plan.items:
-            typer.echo(f"{item.size_bytes / 1e6:10.1f} MB  {item.reason}")
+            typer.echo(f"{size_text(item.size_bytes):>13}  {item.reason}")
         for kept in plan.kept:
             typer.echo(f"{'stays':>13}  {kept}")
-        total = sum(item.size_bytes for item in plan.items) / 1e6
-        what = f"{len(plan.refs)} refs, {len(plan.items)} artifacts, {total:.1f} MB"
+        total = size_text(sum(item.size_bytes for item in plan.items))
+        what = f"{len(plan.refs)} refs, {len(plan.items)} artifacts, {total}"
         if yes or (sys.stdin.isatty() and typer.confirm(f"remove {what}?")):
             opened.remove(plan)
             typer.echo(f"removed {what}")

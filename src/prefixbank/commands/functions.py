@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from prefixbank.steps.export.source import Export
     from prefixbank.steps.search import Hit
     from prefixbank.steps.train_prefix.mixture import Mixture
+    from prefixbank.store.artifact import Entry
     from prefixbank.studies.graph import Experiment
 
 Row = dict[str, Any]
@@ -133,7 +134,6 @@ def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
     """Embed a corpus."""
     from prefixbank.artifacts.embeddings import STEP
     from prefixbank.data.corpus.corpus import open_corpus
-    from prefixbank.data.encoders.auto_pooling import scales_vectors
     from prefixbank.runtime.unit import Planned
     from prefixbank.runtime.worker import worker_shards
     from prefixbank.steps.embed import blocks
@@ -148,9 +148,7 @@ def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
         )
         name = config.name or f"{_name_of_file(config.corpus.path)}@{name_of_bank(config.bank)}"
         new_reuse = partial(VectorReuse, context.store, force=context.force)
-        recipe = recipe_of(config, EmbedRecipe)
-        if bank is None and scales_vectors(config.pooling, files):
-            recipe = replace(recipe, normalize=True)
+        recipe = _scaled(recipe_of(config, EmbedRecipe), bank, config.pooling, files)
         specs = specs_of(bank, files, recipe, pooling, new_reuse if config.reuse else None)
         specs = of_corpus(specs, config.corpus)
         if invocation.job is not None and invocation.job.shards:
@@ -176,6 +174,12 @@ def predict(config: PredictCommandConfig, invocation: Invocation) -> Planned:
     from prefixbank.steps.predict import step
     from prefixbank.steps.predict.heads import resolve_heads
 
+    if config.corpus.empty == "zero":
+        raise UsageError(
+            "corpus.empty=zero, and nothing can be predicted from no text",
+            expected="rows with a text each",
+            fix="corpus.empty=drop    leaves out those without, and counts them",
+        )
     with invocation.context(config.run) as context:
         bank, files, pooling = resolve_bank_and_encoder(
             context, config.bank, config.encoder, PoolingConfig()
@@ -189,7 +193,7 @@ def predict(config: PredictCommandConfig, invocation: Invocation) -> Planned:
             config.heads or (bundle.heads if bundle else ()),
             bank_name=name_of_bank(config.bank),
             probes=bundle.probes if bundle else {},
-        ).reading_long(config)
+        ).reading_long(config.long, config)
         specs = of_corpus(found.specs, config.corpus)
         name = config.name or f"{_name_of_file(config.corpus.path)}@{name_of_bank(config.bank)}"
         if invocation.job is not None and invocation.job.shards:
@@ -374,7 +378,6 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
         invocation: where to run, and who listens.
         task: a task in memory, in place of `config.task`.
     """
-    from prefixbank.data.encoders.auto_pooling import scales_vectors
     from prefixbank.steps.embed import step as embed_step
     from prefixbank.steps.embed.source import resolve_bank_and_encoder
     from prefixbank.steps.embed.spec import chosen_blocks, specs_of
@@ -392,8 +395,7 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
         name = config.name or f"{target.name}@{name_of_bank(config.bank)}"
         parts = embed_step.parts_of_task(target, splits_of(config.probe))
         recipe = recipe_of(config, EmbedRecipe, pairs=pairs_for(config.pairs, target))
-        if bank is None and scales_vectors(config.pooling, files):
-            recipe = replace(recipe, normalize=True)
+        recipe = _scaled(recipe, bank, config.pooling, files)
         specs = chosen_blocks(specs_of(bank, files, recipe, pooling), config.probe.blocks)
         sought = [embed_step.Sought(spec=spec) for spec in specs]
         made = context.ensure_together(embed_step.units(context, sought, parts, name))
@@ -430,9 +432,9 @@ def run_experiment(config: RunExperimentConfig, invocation: Invocation) -> Plann
     from prefixbank.studies.graph import probe_pooling
 
     probe_step.check_settings(config.probe)
-    probe_step.check_choices(config.probe, probe_pooling(config))
     with invocation.context(config.run) as context:
         _, config = _with_encoder(context, config)
+        probe_step.check_choices(config.probe, probe_pooling(config))
         return experiment.run_experiment(context, experiment_of(config, invocation))
 
 
@@ -483,6 +485,17 @@ def experiment_of(config: RunExperimentConfig, invocation: Invocation) -> Experi
 
     find_task = _task_finder(config.run, invocation)
     return Experiment(config=config, find_task=find_task, change=override_recipe)
+
+
+def _scaled(
+    recipe: EmbedRecipe, bank: Entry | None, pooling: PoolingConfig, files: EncoderFiles
+) -> EmbedRecipe:
+    """Return a recipe that scales vectors of the plain encoder if its own folder says so."""
+    from prefixbank.data.encoders.auto_pooling import scales_vectors
+
+    if bank is None and scales_vectors(pooling, files):
+        return replace(recipe, normalize=True)
+    return recipe
 
 
 def _with_encoder(context: Context, config: C) -> tuple[EncoderFiles, C]:

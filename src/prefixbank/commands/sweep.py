@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from prefixbank.commands.results import Artifact
+from prefixbank.errors import StoreError
 from prefixbank.runtime.events import Event
 from prefixbank.store.key import shorten
 from prefixbank.store.store import Store
@@ -24,7 +25,8 @@ class SweepRun(NamedTuple):
 def keep_best(store: Store, runs: Sequence[SweepRun]) -> Iterator[Event]:
     """Point each name that several artifacts have to the best of them on validation rows.
 
-    Where they cannot be compared, the name stays with the last one. In both cases there is a note.
+    Of several that are equally good it is the first. Where they cannot be compared, the name stays
+    with the last one. There is a note in each case.
     """
     by_name: dict[tuple[str, str], dict[str, SweepRun]] = {}
     for run in runs:
@@ -39,16 +41,25 @@ def keep_best(store: Store, runs: Sequence[SweepRun]) -> Iterator[Event]:
 def _settle(store: Store, runs: Sequence[SweepRun]) -> str:
     """Set the ref of runs of one name, and return what it leads to."""
     kind = SCORED.get(runs[0].artifact.step)
-    scores = [run.artifact.facts.get("validation") for run in runs]
+    scores: list[float] = [
+        run.artifact.facts["validation"]
+        for run in runs
+        if run.artifact.facts.get("validation") is not None
+    ]
     compared = {_measured(run.artifact.facts) for run in runs}
-    if kind is None or None in scores or len(compared) > 1:
+    if kind is None or len(scores) < len(runs) or len(compared) > 1:
         last = shorten(runs[-1].artifact.key)
         return f"{len(runs)} results of one name: it is that of the last, {last}"
-    best = max(zip(scores, range(len(runs)), strict=True), key=lambda one: (one[0], -one[1]))[1]
+    best = scores.index(max(scores))
     artifact = runs[best].artifact
-    ref = store.set_ref(kind, artifact.name, artifact.key)
+    try:
+        ref = store.set_ref(kind, artifact.name, artifact.key)
+    except StoreError as error:  # all of them were hits
+        return f"{kind}/{artifact.name} is not set to {shorten(artifact.key)}: {error.what}"
+    equal = scores.count(scores[best])  # calibration and thresholds, for one, leave it as it is
+    rank = "the best" if equal == 1 else f"the first of {equal} equally good ones"
     return (
-        f"{ref} is {shorten(ref.key)}, the best of {len(runs)} on validation, "
+        f"{ref} is {shorten(ref.key)}, {rank} of {len(runs)} on validation, "
         f"{scores[best]:.3f}: {_difference(runs, best)}"
     )
 

@@ -604,7 +604,7 @@ class PredictConfig:
     classes: bool = False
     """Give the probability of each class or label a column of its own, `HEAD:LABEL`."""
     abstain_below: Annotated[float, Ge(0), Le(1)] = 0.0
-    """Leave the label of a classification empty where the most probable class is less probable;
+    """Leave the label of a classification empty where the class that is named is less probable;
     column `HEAD.abstained` says where."""
 
 

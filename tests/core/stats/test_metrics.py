@@ -269,6 +269,22 @@ def test_constant_score_of_classes_is_that_of_a_dummy_classifier(metric):
     )
 
 
+@pytest.mark.parametrize("metric", RANKING)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_constant_score_of_a_ranking_is_that_of_one_probability_for_all_rows(metric, classes):
+    train, labels = np.arange(12) % classes, np.arange(9) % classes
+    of_class = {"roc_auc": 0.5, "average_precision": 1 / classes}
+    if metric == "average_precision" and classes == 2:
+        of_class[metric] = labels.mean()  # of the second class alone
+    assert constant_score(metric, train, labels, classes) == pytest.approx(of_class[metric])
+
+
+def test_constant_score_of_a_ranking_of_labels():
+    labels = np.array([[1, 0], [0, 1], [0, 1], [0, 0]], dtype=np.uint8)
+    assert constant_score("roc_auc", labels, labels, 2) == pytest.approx(0.5)
+    assert constant_score("average_precision", labels, labels, 2) == pytest.approx(0.375)
+
+
 @pytest.mark.parametrize("metric", ["r2", "pearson", "spearman"])
 def test_constant_score_of_numbers_is_that_of_their_mean(metric):
     train, labels = np.array([1.0, 2.0, 6.0]), np.array([0.0, 4.0])

@@ -74,6 +74,13 @@ def test_class_that_is_named_by_its_threshold_has_its_own_probability():
     assert probability == pytest.approx([odds[0], 1 - odds[1]])
 
 
+def test_class_that_is_named_by_its_threshold_is_left_out_below_the_limit():
+    rule = DecisionRule(kind="classification", thresholds=np.array([0.2]))
+    decision = np.array([[1.0, 0.0], [3.0, 0.0]])
+    found = said("classification", abstain_below=0.5, decision=decision, rule=rule)
+    assert found.labels == [None, "red"] and found.abstained.tolist() == [True, False]
+
+
 def test_labels_are_those_that_are_more_probable_than_not():
     found = said("multilabel", abstain_below=0.9)
     assert np.allclose(found.probabilities, 1 / (1 + np.exp(-DECISION)))

@@ -343,7 +343,12 @@ def test_row_names_what_was_chosen(probed):
     [
         ({"layers": "best"}, {"layers": "mean_last"}, "pooling.layers=mean_last", "concat_last"),
         ({"layers": "last"}, {}, "probe.layers=last on vectors pooled", "concat_last"),
-        ({"positions": "best"}, {}, "pooling.position=mean", "'pooling.position=[mean,cls]'"),
+        (
+            {"positions": "best"},
+            {"position": "max"},
+            "pooling.position=max",
+            "'pooling.position=[mean,cls]'",
+        ),
     ],
 )
 def test_choice_is_refused_when_there_is_one_thing_to_choose(

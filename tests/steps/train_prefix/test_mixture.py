@@ -200,12 +200,13 @@ def test_result_lists_the_tasks_without_their_names(context: Context, tasks: dic
         f"{name} {task['validation']:.3f}"
         for name, task in zip(tasks, result["tasks"], strict=True)
     )
-    assert train_prefix.describe(entry) == f"validation mean {result['validation']:.3f}: {each}"
+    described = train_prefix.describe(entry)
+    assert described.startswith(f"validation mean {result['validation']:.3f}: {each}")
 
 
 def test_truncation_is_that_of_all_tasks(context: Context, tasks: dict[str, Task]):
     entry = trained(context, mixture_of(tasks), replace(QUICK, max_length_tokens=6))
-    assert train_prefix.describe(entry).endswith(", 100.0% of rows truncated")
+    assert ", 100.0% of rows truncated" in train_prefix.describe(entry)
 
 
 def test_tasks_of_several_kinds_are_refused_by_name(context: Context, tasks: dict[str, Task]):

@@ -85,7 +85,8 @@ def constant_score(
     """Return the score of one answer for all rows, which needs no text.
 
     It is the most frequent class of the train rows, of each label of a multilabel task whether more
-    than half of them have it, or the mean of a regression.
+    than half of them have it, or the mean of a regression. A metric of `RANKING` scores
+    probabilities: the share of each class or label among the train rows.
 
     Args:
         metric: the metric to compute.
@@ -94,6 +95,10 @@ def constant_score(
         num_classes: C; ignored for regression.
     """
     answer: np.ndarray
+    if metric in RANKING:
+        several = train if train.ndim == 2 else np.eye(num_classes)[train]
+        odds = np.broadcast_to(several.mean(axis=0), (len(labels), num_classes))
+        return score(metric, odds, labels, num_classes)
     if train.ndim == 2:
         answer = (train.mean(axis=0) > 0.5).astype(train.dtype)
     elif metric in METRICS_OF["regression"]:

@@ -10,6 +10,7 @@ from prefixbank.artifacts.bundle import Bundle
 from prefixbank.artifacts.encoder import is_encoder, load_plain
 from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.source_head import SourceHead, all_block_names, read_heads
+from prefixbank.choices import HeadLongTexts
 from prefixbank.config.schema import EmbedRecipe
 from prefixbank.data.columns import as_list, refuse_other_texts
 from prefixbank.data.corpus.texts import Texts
@@ -56,9 +57,10 @@ class LoadedBank:
         A bank of blocks has them side by side: see `blocks`.
 
         Raises:
-            UsageError: no texts, a different number of second texts, or a string in place of a
-                list.
-            DataError: no column of texts, or a row that is not a text with a visible character.
+            UsageError: no texts, a different number of second texts, a string in place of a list,
+                or pairs that are read jointly in windows.
+            DataError: no column of texts, a row that is not a text with a visible character, or
+                with `long="error"` one that is too long.
         """
         import numpy as np
 
@@ -91,6 +93,7 @@ class LoadedBank:
         *,
         heads: Sequence[str] | None = None,
         abstain_below: float = 0.0,
+        long: HeadLongTexts = "as_fitted",
     ) -> dict[str, Predictions]:
         """Embed texts once, and return what each head says of them, by its name.
 
@@ -101,6 +104,7 @@ class LoadedBank:
                 their blocks. None: those of the bundle, or else all sources. Probes say how texts
                 are embedded, the recipe of the bank only where there is none.
             abstain_below: name no class that is less probable.
+            long: what becomes of texts that are too long, as `long` of the command says.
 
         Raises:
             UsageError: as `embed`; no such head, one of another bank, or single texts for a head
@@ -131,7 +135,7 @@ class LoadedBank:
             bank_name=self._name,
             recipe=self._recipe,
             probes=bundle.probes if bundle else {},
-        )
+        ).reading_long(long, self._recipe)
         found.check_texts(paired=pairs is not None)
         bank, recipe = bank_of(found.specs), found.specs[0].recipe
         vectors, _ = embed_rows(self._context, bank, self._files, rows, recipe)

@@ -16,7 +16,6 @@ from prefixbank.steps.export.source import Export
 from prefixbank.steps.predict.heads import SOURCE
 from prefixbank.store.artifact import ENTRY_FILE, Entry
 from prefixbank.store.key import JSON, document
-from prefixbank.store.reasons import named
 from prefixbank.store.store import Store
 
 STEP = "export"
@@ -60,7 +59,7 @@ def unit(export: Export) -> Unit:
         ref=("export", name),
         note=lambda entry: f"bank {bank.short_key}, {len(heads)} heads",
         cheap=True,
-        words={"bank": named("bank", [bank])},
+        words=export.words,
     )
 
 

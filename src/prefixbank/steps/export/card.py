@@ -50,8 +50,9 @@ def model_card(export: Export, use: str) -> str:
             "",
             *rows,
             "",
-            "Test scores have 95 % intervals over test rows. Longer texts are truncated, and each "
-            "result says how many were. A source's own head was not scored on test rows.",
+            "Test scores have 95 % intervals over test rows. Of longer texts only the beginning is "
+            "read, unless the table says otherwise. A source's own head was not scored on test "
+            "rows.",
             "",
             "## Use",
             "",
@@ -70,7 +71,8 @@ def _row(head: Head) -> str:
     score = ", ".join(filter(None, (score, decision_in(result))))
     labels = ", ".join(result["labels"]) or "a number"
     windows = ", longer texts in windows" if read.get("long") == "windows" else ""
+    scaled = "; vectors of length 1" if read.get("normalize") else ""
     return (
         f"| {head.name} | {head.entry.info['task']} | {labels} | {score} | {test['n']} | "
-        f"{read['max_length_tokens']} tokens{windows} |"
+        f"{read['max_length_tokens']} tokens{windows}{scaled} |"
     )

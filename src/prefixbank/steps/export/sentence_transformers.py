@@ -13,7 +13,6 @@ from prefixbank.runtime.unit import Unit
 from prefixbank.steps.export.bundle import write_bundle
 from prefixbank.steps.export.source import Export
 from prefixbank.store.key import JSON, document
-from prefixbank.store.reasons import named
 
 STEP = "export-sentence-transformers"
 VERSION = 1  # 1: first
@@ -36,9 +35,10 @@ def unit(export: Export) -> Unit:
     """Return the unit that makes the folder. Ref `export/<name>.sentence_transformers`.
 
     Raises:
-        UsageError: the encoder changes texts before its tokenizer gets them.
+        UsageError: the encoder changes texts before its tokenizer gets them, or the heads read
+            other vectors than the model makes.
     """
-    raise_faults(export.text_faults())
+    raise_faults([*export.text_faults(), *export.recipe_faults("a model of sentence-transformers")])
     bank, files, heads = export.bank, export.files, export.heads
 
     def make(out: Path, work: Path) -> JSON:
@@ -68,5 +68,5 @@ def unit(export: Export) -> Unit:
         ref=("export", f"{export.name}.sentence_transformers"),
         note=lambda entry: f"bank {bank.short_key}, {len(heads)} heads",
         cheap=True,
-        words={"bank": named("bank", [bank])},
+        words=export.words,
     )

@@ -11,6 +11,7 @@ from prefixbank.steps.embed.spec import EmbeddingSpec, specs_of
 from prefixbank.steps.predict.heads import Head, Heads
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
+from prefixbank.store.reasons import Words, named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,33 @@ class Export:
     def recipe(self) -> EmbedRecipe:
         """How texts are embedded: as the heads were fitted, or by default."""
         return EmbedRecipe() if self.found is None else self.found.specs[0].recipe
+
+    @property
+    def words(self) -> Words:
+        """What is exported in words, for the reasons of misses."""
+        return {"bank": named("bank", [self.bank]), "encoder": self.files.words}
+
+    def recipe_faults(self, made: str) -> list[UsageError]:
+        """Return a fault for each way of embedding of the heads that a format does not have.
+
+        Args:
+            made: what the format is, with an article.
+        """
+        recipe = self.recipe
+        others = (
+            (recipe.precision != "fp32", f"precision={recipe.precision}", "precision=fp32"),
+            (recipe.normalize, "normalize=true", "normalize=false"),
+            (recipe.long == "windows", "long=windows", "long=truncate"),
+        )
+        return [
+            UsageError(
+                f"the heads read vectors of {theirs}, and {made} makes those of {ours}",
+                expected=f"heads that were fitted on vectors of {ours}",
+                fix=f"prefixbank probe ... {ours}    or format=bundle",
+            )
+            for is_other, theirs, ours in others
+            if is_other
+        ]
 
     def text_faults(self) -> list[UsageError]:
         """Return a fault if the encoder changes texts, which its tokenizer's files do not say."""

@@ -12,9 +12,14 @@ from prefixbank.artifacts.json_files import read_json
 from prefixbank.artifacts.pooling import pooling_in
 from prefixbank.artifacts.probe import PROBE, refuse_unusable
 from prefixbank.artifacts.source_head import BANK, HEAD, HEADS, source_names
-from prefixbank.choices import Pairs, Reading
-from prefixbank.config.commands import PredictCommandConfig
-from prefixbank.config.schema import CALIBRATED, EmbedRecipe, PoolingConfig, effective
+from prefixbank.choices import HeadLongTexts, Pairs, Reading
+from prefixbank.config.schema import (
+    CALIBRATED,
+    EmbedRecipe,
+    PoolingConfig,
+    WindowSettings,
+    effective,
+)
 from prefixbank.config.settings import written
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import PrefixbankError, UsageError, did_you_mean, raise_faults
@@ -73,17 +78,44 @@ class Heads:
     heads: tuple[Head, ...]
     specs: tuple[EmbeddingSpec, ...]
 
-    def reading_long(self, config: PredictCommandConfig) -> Heads:
-        """Return the same heads on texts of which long ones are read as the command says."""
-        if config.long == "as_fitted":
+    def reading_long(self, long: HeadLongTexts, windows: WindowSettings) -> Heads:
+        """Return the same heads on texts of which long ones are read in another way.
+
+        Args:
+            long: what becomes of texts that are too long.
+            windows: how windows are read; for `long=windows`.
+
+        Raises:
+            UsageError: one for each source beside a probe that was fitted on windows, which no
+                source was, if `long` leaves it at that.
+        """
+        if long == "as_fitted":
+            self._check_sources()
             return self
         recipe = replace(
             self.specs[0].recipe,
-            long=config.long,
-            window_overlap=config.window_overlap,
-            window_pooling=config.window_pooling,
+            long=long,
+            window_overlap=windows.window_overlap,
+            window_pooling=windows.window_pooling,
         )
         return replace(self, specs=tuple(replace(spec, recipe=recipe) for spec in self.specs))
+
+    def _check_sources(self) -> None:
+        probes = [head.name for head in self.heads if head.source is None]
+        if not probes or self.specs[0].recipe.long != "windows":
+            return
+        raise_faults(
+            [
+                UsageError(
+                    f"head {head.name} reads the beginning of long texts, and {probes[0]} their "
+                    "windows",
+                    expected="heads that read long texts alike",
+                    fix="long=windows    or predict with them in two commands",
+                )
+                for head in self.heads
+                if head.source is not None
+            ]
+        )
 
     def check_texts(self, *, paired: bool) -> None:
         """Refuse single texts for a head that reads pairs, and pairs for one that does not.

@@ -144,14 +144,16 @@ def predictions_of(
         abstain_below: least probability of a class that is named.
     """
     decision, kind = head.decide(vectors, layouts), head.rule.kind
+    values = head.rule.predictions(decision)
     abstained = np.zeros(len(decision), dtype=bool)
     probabilities = None if kind == "regression" else head.rule.probabilities(decision)
     if kind == "classification" and probabilities is not None:
-        abstained = probabilities.max(axis=1) < abstain_below
+        # With a threshold, the class that is named may not be the most probable one.
+        abstained = probabilities[np.arange(len(values)), values] < abstain_below
     return Predictions(
         kind=kind,
         names=head.labels,
-        values=head.rule.predictions(decision),
+        values=values,
         probabilities=probabilities,
         abstained=abstained,
     )

@@ -10,7 +10,6 @@ from prefixbank.artifacts.bundle import CARD
 from prefixbank.artifacts.json_files import read_json, write_json
 from prefixbank.artifacts.onnx import DESCRIBED, VECTOR
 from prefixbank.artifacts.probe import PROBE
-from prefixbank.config.schema import EmbedRecipe
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import UsageError, raise_faults
 from prefixbank.runtime.session import Session
@@ -19,7 +18,6 @@ from prefixbank.steps.export.card import model_card
 from prefixbank.steps.export.source import Export
 from prefixbank.steps.predict.heads import Head
 from prefixbank.store.key import JSON, document
-from prefixbank.store.reasons import named
 
 STEP = "export-onnx"
 VERSION = 1  # 1: first
@@ -67,8 +65,10 @@ def unit(export: Export, session: Session) -> Unit:
         UsageError: one for each head that cannot be exported, and each way of reading texts that an
             ONNX file does not have.
     """
-    bank, files, recipe, heads = export.bank, export.files, export.recipe, export.heads
-    raise_faults([*export.text_faults(), *_faults(heads, files), *_recipe_faults(recipe)])
+    bank, files, heads = export.bank, export.files, export.heads
+    raise_faults(
+        [*export.text_faults(), *_faults(heads, files), *export.recipe_faults("an ONNX file")]
+    )
 
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.steps.export.onnx.make import write_model
@@ -93,7 +93,7 @@ def unit(export: Export, session: Session) -> Unit:
         make=make,
         ref=("export", f"{export.name}.onnx"),
         note=lambda entry: f"bank {bank.short_key}, {len(heads)} heads",
-        words={"bank": named("bank", [bank])},
+        words=export.words,
     )
 
 
@@ -149,21 +149,3 @@ def _faults(heads: Sequence[Head], files: EncoderFiles) -> list[UsageError]:
                 )
             )
     return faults
-
-
-def _recipe_faults(recipe: EmbedRecipe) -> list[UsageError]:
-    """Return a fault for each way of embedding that an ONNX file does not have."""
-    others = (
-        (recipe.precision != "fp32", f"precision={recipe.precision}", "precision=fp32"),
-        (recipe.normalize, "normalize=true", "normalize=false"),
-        (recipe.long == "windows", "long=windows", "long=truncate"),
-    )
-    return [
-        UsageError(
-            f"the heads read vectors of {theirs}, and an ONNX file makes those of {ours}",
-            expected=f"heads that were fitted on vectors of {ours}",
-            fix=f"prefixbank probe ... {ours}    or format=bundle",
-        )
-        for is_other, theirs, ours in others
-        if is_other
-    ]

@@ -13,7 +13,6 @@ from prefixbank.runtime.unit import Unit
 from prefixbank.steps.export.card import model_card
 from prefixbank.steps.export.source import Export
 from prefixbank.store.key import JSON, document
-from prefixbank.store.reasons import named
 
 STEP = "export-peft"
 VERSION = 1  # 1: first
@@ -61,12 +60,12 @@ def unit(export: Export, session: Session) -> Unit:
         make=make,
         ref=("export", f"{export.name}.peft"),
         note=lambda entry: f"bank {bank.short_key}",
-        words={"bank": named("bank", [bank])},
+        words=export.words,
     )
 
 
 def _faults(export: Export) -> list[UsageError]:
-    faults = []
+    faults = export.text_faults()
     if export.heads:
         faults.append(
             UsageError(
