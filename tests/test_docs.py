@@ -287,7 +287,7 @@ def test_site_builds_strictly_and_loads_nothing_from_another_host(tmp_path: Path
 def test_flags_that_pages_quote_exist():
     helped = [
         CliRunner().invoke(app, [*words, "--help"]).output
-        for words in (["train-prefix"], ["cache", "gc"], ["config", "show"])
+        for words in (["train-prefix"], ["cache", "gc"], ["cache", "rm"], ["config", "show"])
     ]
     quoted = {
         flag

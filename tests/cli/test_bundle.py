@@ -203,3 +203,15 @@ def test_bundle_may_be_moved(cli, bundle, lines, tmp_path):
     moved = shutil.move(bundle, tmp_path / "there")
     assert read_bundle(str(moved)).bank.digest == before
     assert predicted(cli, moved, tmp_path / "other", lines)
+
+
+def test_export_can_be_removed_and_nothing_was_made_from_it(cli, bundle):
+    removed = cli.done("cache", "rm", "export/support", "--yes")
+    assert "1 refs, 1 artifacts" in removed.out
+    assert Store(cli.store).resolve("probe", "tone")
+
+
+def test_prefix_goes_with_all_that_was_made_from_it_when_an_export_holds_copies(cli, bundle):
+    cli.done("cache", "rm", "--dependents", "prefix/mood", "--yes")
+    left = {entry.step for entry in Store(cli.store).entries()}
+    assert not left & {"export", "probe"} and Store(cli.store).ref("bank", "support") is None

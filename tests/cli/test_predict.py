@@ -346,7 +346,7 @@ def test_heads_that_embed_otherwise_are_refused_together(cli, texts):
     ("heads", "what"),
     [
         ("", "no heads given"),
-        ("tone,tone", "head tone has the name of another column"),
+        ("tone,tone", "head tone is given twice"),
         ("tune", "no probe or key 'tune'"),
         ("source/alpha", "no source 'alpha' in the bank"),
         ("fold", "probe fold holds 2 models"),
@@ -563,3 +563,18 @@ def test_nothing_is_predicted_from_no_text(cli, texts):
     settings = ("bank=demo", "heads=[tone]", f"corpus.path={path}", "corpus.empty=zero")
     fault = cli.expect_fault(2, "predict", *settings)
     assert "corpus.empty=zero" in fault.what and fault.fix.startswith("corpus.empty=drop")
+
+
+def test_python_wants_a_list_of_heads(cli, texts):
+    probe(cli, "tone", *gamma(cli))
+    with pytest.raises(pb.UsageError, match="a text instead of a list of names"):
+        pb.load_bank("demo").predict(["a text"], heads="tone")
+
+
+def test_source_of_a_similar_name_is_suggested(cli, texts):
+    _, path = texts
+    cli.train("alpha", *READOUT, "name=mood")
+    cli.done("combine", "prefixes=[mood]", "name=blocks")
+    settings = ("bank=blocks", "heads=[moood]", f"corpus.path={path}")
+    fault = cli.expect_fault(2, "predict", *settings)
+    assert "did you mean the source 'mood'" in fault.what

@@ -195,3 +195,10 @@ def test_files_that_were_not_exported_stay_where_they_are(cli, bundle, tmp_path)
     pushed = {path.relative_to(tmp_path / "there").as_posix() for path in tmp_path.rglob("there/*")}
     assert "customers.csv" not in pushed and "bundle.json" in pushed
     assert (tmp_path / "there/encoder/config.json").is_file()
+
+
+@pytest.mark.parametrize("address", ["hf:/me/x", "s3:bucket/x", "memory:/x"])
+def test_address_that_is_almost_a_url_is_refused(cli, bundle, address):  # noqa: F811
+    fault = cli.expect_fault(2, "push", f"path={bundle}", f"address={address}")
+    assert "neither a URL nor a path" in fault.what and "://" in fault.fix
+    assert not Path(address.partition(":")[0] + ":").exists()

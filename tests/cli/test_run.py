@@ -306,7 +306,7 @@ def test_update_study_counts_what_each_change_makes_anew(cli, args):
     )
     ran = cli.done(
         *args,
-        "experiment.targets=[emotion]",
+        "experiment.targets=[]",
         "experiment.representations=[]",
         "finetune.epochs=1",
         "finetune.batch_size=20",

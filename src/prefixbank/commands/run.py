@@ -11,6 +11,7 @@ from prefixbank.commands.functions import Row
 from prefixbank.commands.invocation import Invocation
 from prefixbank.commands.table import Command, command_named
 from prefixbank.config.running import RunConfig
+from prefixbank.config.unused import without_effect
 from prefixbank.env import read_roots
 from prefixbank.errors import PrefixbankError
 from prefixbank.project import store_root
@@ -48,6 +49,11 @@ def run_command(
         conf_dir=invocation.conf_dir,
         defaults=invocation.defaults,
     )
+    if invocation.job is None:
+        given = [setting.partition("=")[0] for setting in overrides]
+        for name, wanted in without_effect(config, given):
+            text = f"{name} has no effect without {wanted}"
+            invocation.emit(Event(kind="note", step=command.name, name="settings", text=text))
     if command.shares_units and invocation.job is None:
         job = _job(command, overrides, invocation)
         invocation = replace(invocation, open_workers=lambda run: WorkerPool(job, run, work))

@@ -68,8 +68,14 @@ def _path_of(config: type, reported: SettingPath, value: Any) -> SettingPath | N
     return reported
 
 
-def unknown_setting(config: type[CommandConfig], name: str) -> UsageError:
-    """Return the error for a name on the command line that is no setting of the command."""
+def unknown_setting(config: type[CommandConfig], name: str, text: str) -> UsageError:
+    """Return the error for a name on the command line that is no setting of the command.
+
+    Args:
+        config: settings of the command.
+        name: as given.
+        text: the value as given, which the fix keeps.
+    """
     suggestion = suggested_setting(config, name)
     path = _known_part(config, name.split("."))
     owner = ".".join(path) or f"prefixbank {config.command}"
@@ -77,11 +83,14 @@ def unknown_setting(config: type[CommandConfig], name: str) -> UsageError:
         expected = f"a setting of {owner}: {', '.join(names)}"
     else:
         expected = f"{owner}={describe(hint_at(config, path))}, which has no settings of its own"
-    fix = (
-        example(config, suggestion.split("."))
-        if suggestion
-        else f"leave '{name}' out, or use one of these names"
-    )
+    fix = f"leave '{name}' out, or use one of these names"
+    if suggestion:
+        is_group = bool(names_at(config, suggestion.split(".")))
+        fix = (
+            example(config, suggestion.split("."))
+            if is_group or not text
+            else shlex.quote(f"{suggestion}={text}")
+        )
     return UsageError(
         f"unknown setting '{name}'" + _did_you_mean(suggestion), expected=expected, fix=fix
     )

@@ -88,7 +88,7 @@ def _add(
         return None
     hint = hint_at(config, path)
     if hint is None:
-        return unknown_setting(config, key)
+        return unknown_setting(config, key, override.text.strip())
     value, readable = _as_typed(hint, override)
     if not readable:
         return (

@@ -34,6 +34,7 @@ def upload(folder: Path, files: Sequence[str], address: str, *, message: str, pr
         UsageError: the address cannot be used, or there is something already.
         HubError: it cannot be reached or written.
     """
+    _check_address(address)
     if address.startswith(HUB):
         with _hub(address) as (api, repository):
             api.create_repo(repository, private=private, exist_ok=True)
@@ -77,6 +78,7 @@ def download(
         UsageError: the address cannot be used, or has no such files.
         HubError: it cannot be reached or read.
     """
+    _check_address(address)
     if address.startswith(HUB):
         with _hub(address) as (api, repository):
             info = api.repo_info(repository, revision=revision or None)
@@ -99,6 +101,18 @@ def download(
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             system.get_file(f"{root}/{name}", str(folder / name))
     return ""
+
+
+def _check_address(address: str) -> None:
+    """Refuse what looks like a URL and would be a folder."""
+    scheme, colon, rest = address.partition(":")
+    # One letter is a drive, and two colons chain file systems of fsspec.
+    if colon and len(scheme) > 1 and scheme.isalnum() and not rest.startswith(("//", ":")):
+        raise UsageError(
+            f"address={address}, which is neither a URL nor a path",
+            expected="hf://OWNER/NAME, a URL of fsspec such as s3://BUCKET/FOLDER, or a path",
+            fix=f"address={scheme}://{rest.lstrip('/')}    or, as a path, address=./{address}",
+        )
 
 
 def chosen(

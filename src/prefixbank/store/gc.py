@@ -17,6 +17,8 @@ from prefixbank.store.layout import Layout
 from prefixbank.store.locks import is_locked, lock_if_free
 from prefixbank.store.refs import all_refs
 
+EXPORTS = "export"
+"""What the names of steps begin with that copy artifacts for other programs."""
 _HEX_RUN = re.compile(r"[0-9a-f]{32,}")
 _DAY_NS = 86_400 * 10**9
 
@@ -82,9 +84,14 @@ def live_keys(entries: Sequence[Entry], roots: Iterable[str]) -> set[str]:
 
 
 def inputs_of(entries: Sequence[Entry]) -> dict[str, set[str]]:
-    """Return, by key, the keys of the entries that the document of each names."""
+    """Return, by key, the keys of the entries that the document of each names.
+
+    Nothing is made from an export, whose files are copies of those of others.
+    """
     named: dict[str, set[str]] = {}
     for entry in entries:
+        if entry.step.startswith(EXPORTS):
+            continue
         for name in (entry.key, entry.digest, *(record.sha256 for record in entry.files.values())):
             named.setdefault(name, set()).add(entry.key)
     found = {

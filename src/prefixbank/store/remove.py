@@ -58,9 +58,11 @@ class _Graph:
     def users_first(self, keys: Set[str]) -> list[str]:
         """Return keys in an order in which each stands behind what was made from it."""
         ordered: list[str] = []
+        seen: set[str] = set()
 
         def visit(key: str) -> None:
-            if key not in ordered:
+            if key not in seen:
+                seen.add(key)
                 for user in sorted(self.users[key] & keys):
                     visit(user)
                 ordered.append(key)

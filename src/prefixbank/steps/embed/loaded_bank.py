@@ -116,6 +116,12 @@ class LoadedBank:
         from prefixbank.steps.predict.heads import SOURCE, resolve_heads
         from prefixbank.steps.predict.loaded_head import load_head, predictions_of
 
+        if isinstance(heads, str):
+            raise UsageError(
+                f"heads={heads!r}, a text instead of a list of names",
+                expected="a list, also for one head",
+                fix=f'bank.predict(texts, heads=["{heads}"])',
+            )
         bundle = self._bundle
         if heads is None:
             heads = bundle.heads if bundle else [f"{SOURCE}{name}" for name in self.heads]

@@ -20,7 +20,7 @@ from prefixbank.config.schema import (
     WindowSettings,
     effective,
 )
-from prefixbank.config.settings import written
+from prefixbank.config.settings import close_match, written
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import PrefixbankError, UsageError, did_you_mean, raise_faults
 from prefixbank.steps.embed.spec import EmbeddingSpec, specs_of
@@ -171,12 +171,21 @@ def resolve_heads(
             expected="probes, or sources of a bank of read-outs: heads=[NAME,NAME]",
             fix="prefixbank cache ls probe    lists all probes",
         )
-    faults: list[PrefixbankError] = []
+    once = tuple(dict.fromkeys(names))
+    faults: list[PrefixbankError] = [
+        UsageError(
+            f"head {name} is given twice",
+            expected="each head once",
+            fix=f"heads=[{','.join(once)}]",
+        )
+        for name in once
+        if list(names).count(name) > 1
+    ]
     bank_of_heads = _Bank(
         store=store, entry=bank, name=bank_name, files=files, pooling=pooling, probes=probes
     )
     found: list[tuple[Head, EmbedRecipe | None, PoolingConfig]] = []
-    for name in names:
+    for name in once:
         try:
             found += bank_of_heads.find(name)
         except UsageError as fault:
@@ -239,6 +248,12 @@ class _Bank:
                 if sources
                 else "a bank of read-outs, prefix.kind=readout, whose sources have heads",
                 fix=f"heads=[{SOURCE}{sources[0]}]" if sources else "a probe: heads=[NAME]",
+            )
+        if sources and (meant := close_match(name, sources)):
+            raise UsageError(
+                f"no probe and no source '{name}'; did you mean the source '{meant}'?",
+                expected=f"a probe, or one of {', '.join(sources)}",
+                fix=f"heads=[{meant}]    in place of {name}",
             )
         entry = self.store.resolve("probe", name)  # refuses a name, and lists those that there are
         raise UsageError(
