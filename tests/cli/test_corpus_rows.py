@@ -112,11 +112,10 @@ def test_predictions_leave_dropped_rows_out(cli, gaps):
     assert "2 rows without text left out of 5" in ran.err
 
 
-def test_predictions_from_zero_vectors_are_counted(cli, gaps):
+def test_nothing_is_predicted_for_rows_that_are_left_out(cli, gaps):
     probe(cli, "tone", *gamma(cli))
-    ran = predict(cli, "tone", f"corpus.path={gaps}", "corpus.empty=zero")
-    facts = json.loads((Path(ran.result["path"]) / "predictions.json").read_text("utf-8"))
-    assert (ran.result["empty_rows"], facts["empty_rows"]) == (2, 2)
+    found = columns_of(predict(cli, "tone", f"corpus.path={gaps}", "corpus.empty=drop"))
+    assert found["row"] == [0, 2, 4] and set(found["tone"]) <= {"no", "yes"}
 
 
 def test_search_finds_rows_by_their_numbers_in_the_file(cli, gaps):
