@@ -97,7 +97,7 @@ def test_misread_leaves_others_alone(text: str):
     assert misread(text) == []
 
 
-def refuse_wrong_options(commands: Sequence[Command]) -> None:
+def check_options(commands: Sequence[Command]) -> None:
     """Assert that every option of the commands is there, and valid."""
     findings = check([command.settings for command in commands])
     assert {finding.what: str(finding.error) for finding in findings if finding.error} == {}
@@ -110,7 +110,7 @@ def refuse_wrong_options(commands: Sequence[Command]) -> None:
 
 def test_every_option_is_valid_for_some_command():
     some = [command for command in COMMANDS if command.name in ("train-prefix", "run", "probe")]
-    refuse_wrong_options(some)
+    check_options(some)
     assert {option.partition("=")[0] for option in OPTIONS} == {
         option.partition("=")[0] for command in some for option in options_of(command)
     }
@@ -118,7 +118,7 @@ def test_every_option_is_valid_for_some_command():
 
 @pytest.mark.slow
 def test_every_option_of_every_command_is_valid():
-    refuse_wrong_options(COMMANDS)
+    check_options(COMMANDS)
 
 
 def options_of(command: Command) -> set[str]:
