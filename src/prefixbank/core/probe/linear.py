@@ -31,6 +31,7 @@ from prefixbank.core.probe.solution import (
     ridge_path,
     spread_classes,
 )
+from prefixbank.errors import DataError
 
 MAX_ITERATIONS = 5000
 """Limit of one logistic fit. Well-scaled vectors need tens to hundreds."""
@@ -109,11 +110,23 @@ def fit_quietly(
 ) -> int:
     """Fit a scikit-learn model in place; return 1 if it does not converge, instead of warning.
 
-    Other warnings pass through.
+    Other warnings pass through, but for that of numpy for invalid values: products of small float32
+    matrices have raised it now and then with finite factors and results. So the weights are looked
+    at instead.
+
+    Raises:
+        DataError: some weight is not a finite number.
     """
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, np.errstate(invalid="ignore"):
         warnings.simplefilter("always")
         model.fit(x, labels, sample_weight=row_weights)
+    weights = model.coefs_ if hasattr(model, "coefs_") else [model.coef_]
+    if not all(np.isfinite(one).all() for one in weights):
+        raise DataError(
+            "a probe whose weights are not finite numbers",
+            expected="vectors that a probe can be fitted on",
+            fix="normalize=true    or smaller strengths: 'probe.Cs=[0.01,0.1,1]'",
+        )
     for warning in caught:
         if not issubclass(warning.category, ConvergenceWarning):
             warnings.warn_explicit(
