@@ -75,6 +75,17 @@ def test_out_that_exists_is_refused_before_any_work(cli, tmp_path, name):
     )
 
 
+def test_other_path_that_is_suggested_keeps_its_ending(cli, tmp_path, lines):
+    out = tmp_path / "vectors.parquet"
+    out.write_text("mine", encoding="utf-8")
+    command = ("embed", "bank=demo", f"corpus.path={lines}")
+    fault = cli.expect_fault(2, *command, f"--out={out}")
+    suggested = Path(fault.fix.removeprefix("--out ").partition("    ")[0])
+    assert suggested == tmp_path / "vectors-2.parquet"
+    cli.done(*command, f"--out={suggested}")
+    assert suggested.is_file() and out.read_text(encoding="utf-8") == "mine"
+
+
 def test_out_below_a_file_is_refused_before_any_work(cli, tmp_path):
     (tmp_path / "file").touch()
     assert (

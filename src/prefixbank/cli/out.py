@@ -62,7 +62,7 @@ def taken(out: Path) -> PrefixbankError:
     return UsageError(
         f"--out {out} exists already",
         expected="a path that does not exist, an empty folder, or a copy of this very result",
-        fix=f"--out {out}-2    or remove it first",
+        fix=f"--out {out.with_stem(f'{out.stem}-2')}    or remove it first",
     )
 
 
