@@ -16,7 +16,7 @@ from typing import get_args
 import numpy as np
 
 from benchmarks.measure import save
-from prefixbank.artifacts.embeddings import read_layout, read_vectors
+from prefixbank.artifacts.embeddings import read_layout
 from prefixbank.choices import VectorType
 from prefixbank.commands.invocation import Invocation
 from prefixbank.config.commands import RunExperimentConfig
@@ -32,8 +32,9 @@ from prefixbank.core.quantize import (
     quantize,
 )
 from prefixbank.core.stats.metrics import score
-from prefixbank.data.tasks.task import Task
+from prefixbank.data.tasks.task import SPLITS, Task
 from prefixbank.steps.embed.spec import VERSION
+from prefixbank.steps.probe.texts import read_splits
 from prefixbank.store.artifact import Entry
 from prefixbank.studies.graph import Experiment, Graph
 
@@ -41,11 +42,14 @@ REPRESENTATIONS = ("plain encoder", "bank")
 KINDS = get_args(VectorType)
 
 
-def last_layer(entry: Entry, split: str) -> np.ndarray:
-    """Return the vectors of one split, of the last layer alone."""
+def last_layer(entry: Entry, task: Task) -> dict[str, np.ndarray]:
+    """Return the vectors of each split, of the last layer alone."""
     layout = read_layout(entry)
     (last,) = candidates_in(layout, choose_reading=False, layers="last", positions="joined")
-    return layout.take(read_vectors(entry, split), last.segments(layout))
+    return {
+        split: np.ascontiguousarray(layout.take(vectors, last.segments(layout)))
+        for split, vectors in read_splits([entry], task, SPLITS).items()
+    }
 
 
 def is_of_the_study(entry: Entry) -> bool:
@@ -55,7 +59,8 @@ def is_of_the_study(entry: Entry) -> bool:
 
 def scores_of(entry: Entry, task: Task) -> dict[str, float]:
     """Return the test score of a probe on each type."""
-    train, test = (np.ascontiguousarray(last_layer(entry, split)) for split in ("train", "test"))
+    vectors = last_layer(entry, task)
+    train, test = vectors["train"], vectors["test"]
     calibration, features = calibrate(train), train.shape[1]
     found = {}
     for kind in KINDS:

@@ -350,6 +350,7 @@ def probe(
     recipe: ProbeRecipe | None = None,
     pooling: PoolingConfig | None = None,
     probe: ProbeConfig | None = None,
+    reuse: bool = False,
     name: str = "",
     store: str | Path | None = None,
     run: RunConfig | None = None,
@@ -367,6 +368,7 @@ def probe(
         recipe: how pairs are read, length, precision and type of the vectors; None: the defaults.
         pooling: with `bank="none"`, how hidden states become one vector.
         probe: model, protocol and scoring; None: the defaults.
+        reuse: copy the vectors of texts that earlier probes with `reuse` embedded.
         name: name of the probe; empty: `<task>@<bank>`. The ref `probe/<name>` is set.
         store: folder of the store; None: that of the command line.
         run: device, threads and the like; None: the defaults.
@@ -388,6 +390,7 @@ def probe(
         encoder=_encoder_config(encoder),
         pooling=_or_default("pooling", pooling, PoolingConfig),
         probe=_or_default("probe", probe, ProbeConfig),
+        reuse=reuse,
         run=_in_this_process(run),
     )
     raise_faults(mixture_faults(config))

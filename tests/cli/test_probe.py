@@ -20,6 +20,10 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from prefixbank.config.schema import TaskConfig
+from prefixbank.data.tasks.load import load_task
+from prefixbank.data.tasks.task import SPLITS
+from prefixbank.steps.probe.texts import read_splits
 from prefixbank.store.store import Store
 from tests.prepared import SMALL, rows_of
 
@@ -114,10 +118,8 @@ def test_labels_are_those_of_the_test_split(cli):
 
 def test_predictions_follow_from_the_stored_model_and_vectors(cli):
     path = Path(probe_gamma(cli).result["path"])
-    from prefixbank.artifacts.embeddings import read_vectors
-
-    store = Store(cli.store)
-    (vectors,) = (read_vectors(entry, "test") for entry in store.entries("embed"))
+    task = load_task(TaskConfig(name="gamma", path=str(cli.tasks / "gamma")))
+    vectors = read_splits(Store(cli.store).entries("embed"), task, SPLITS)["test"]
     model = load_file(path / "probe.safetensors")
     scores = ((vectors - model["0.mean"]) / model["0.scale"]) @ model["0.weights"] + model["0.bias"]
     predicted = (

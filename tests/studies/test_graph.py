@@ -15,6 +15,7 @@ from prefixbank.config.schema import TaskConfig
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event
 from prefixbank.runtime.unit import Planned
+from prefixbank.steps.probe.texts import PART
 from prefixbank.store.store import Store
 from prefixbank.studies.graph import Experiment, Graph, shuffled
 from prefixbank.studies.protocol import study_facts
@@ -58,8 +59,12 @@ def only(vectors) -> Planned:
     return planned
 
 
-def of_test(vectors) -> np.ndarray:
-    return np.hstack([read_vectors(one.entry, "test") for one in vectors.embeddings])
+def of_texts(vectors) -> np.ndarray:
+    return of_part(vectors, PART)
+
+
+def of_part(vectors, stem: str) -> np.ndarray:
+    return np.hstack([read_vectors(one.entry, stem) for one in vectors.embeddings])
 
 
 def test_rows_are_limited_apart_for_sources_and_targets(graph):
@@ -85,7 +90,7 @@ def test_same_unit_is_made_once(graph):
 def test_plain_and_bank_are_side_by_side(graph):
     made, _ = graph()
     plain, bank, both = (
-        of_test(vectors(made, name, "gamma", 0)) for name in ("plain", "bank", "plain_and_bank")
+        of_texts(vectors(made, name, "gamma", 0)) for name in ("plain", "bank", "plain_and_bank")
     )
     assert np.array_equal(both, np.hstack([plain, bank]))
 
@@ -93,7 +98,7 @@ def test_plain_and_bank_are_side_by_side(graph):
 def test_rules_of_one_pass_for_each_prefix_share_their_passes(graph):
     made, events = graph()
     joined, mean = (
-        of_test(vectors(made, name, "gamma", 0)) for name in ("concat_vectors", "mean_vectors")
+        of_texts(vectors(made, name, "gamma", 0)) for name in ("concat_vectors", "mean_vectors")
     )
     halves = np.split(joined, 2, axis=1)
     np.testing.assert_allclose(mean, (halves[0] + halves[1]) / 2, atol=1e-6)
@@ -103,12 +108,12 @@ def test_rules_of_one_pass_for_each_prefix_share_their_passes(graph):
 def test_bank_without_a_source_is_the_bank_of_the_others(graph):
     made, _ = graph()
     alone = vectors(graph("experiment.sources=[beta]")[0], "concat_vectors", "gamma", 0)
-    assert np.array_equal(of_test(without(made, "alpha", "gamma", 0)), of_test(alone))
+    assert np.array_equal(of_texts(without(made, "alpha", "gamma", 0)), of_texts(alone))
 
 
 def test_fine_tuned_encoder_gives_other_vectors_than_the_plain_one(graph):
     made, _ = graph()
-    plain, tuned = (of_test(vectors(made, name, "gamma", 0)) for name in ("plain", "multitask"))
+    plain, tuned = (of_texts(vectors(made, name, "gamma", 0)) for name in ("plain", "multitask"))
     assert plain.shape == tuned.shape and not np.allclose(plain, tuned, atol=1e-4)
 
 
@@ -168,8 +173,8 @@ def test_control_prefixes_get_no_ref(graph):
 def test_kept_layers_are_read_side_by_side_whatever_training_pools(graph):
     made, _ = graph("experiment.probe_last_layers=3")
     kept, trained = (
-        of_test(vectors(made, "bank", "gamma", 0)),
-        of_test(vectors(graph()[0], "bank", "gamma", 0)),
+        of_texts(vectors(made, "bank", "gamma", 0)),
+        of_texts(vectors(graph()[0], "bank", "gamma", 0)),
     )
     assert (
         np.array_equal(kept[:, -trained.shape[1] :], trained)
@@ -181,7 +186,7 @@ def test_targets_vectors_are_stored_as_asked(graph):
     made, _ = graph("vectors=binary")
     planned = made.vectors("beta", None, "plain encoder")
     assert (
-        set(np.unique(of_test(planned))) == {-1.0, 1.0}
+        set(np.unique(of_part(planned, "test"))) == {-1.0, 1.0}
         and (only(planned).entry.path / "calibration.safetensors").is_file()
     )
 
@@ -207,13 +212,13 @@ READOUTS = (
 def test_bank_of_read_outs_is_the_plain_vector_and_a_block_of_each_source(graph):
     made, _ = graph(*READOUTS)
     plain, bank, blocks = (
-        of_test(vectors(made, name, "gamma", 3)) for name in ("plain", "bank", "blocks")
+        of_texts(vectors(made, name, "gamma", 3)) for name in ("plain", "bank", "blocks")
     )
     assert np.array_equal(bank, np.hstack([plain, blocks]))
     parts = vectors(made, "bank", "gamma", 3)
     assert parts.blocks == ("plain", "alpha", "beta")
     alone = vectors(graph(*READOUTS, "experiment.sources=[beta]")[0], "blocks", "gamma", 3)
-    assert np.array_equal(of_test(alone), of_test(vectors(made, "bank", "gamma", 3))[:, -64:])
+    assert np.array_equal(of_texts(alone), of_texts(vectors(made, "bank", "gamma", 3))[:, -64:])
 
 
 def test_source_that_changes_has_its_block_embedded_again_and_no_other(graph):

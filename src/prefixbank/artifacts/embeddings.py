@@ -219,10 +219,14 @@ def layout_in(described: list[JSON]) -> Layout:
 
 
 def origin_in(document: JSON) -> JSON:
-    """Return the part of a key document that is the same for all texts: how they are embedded."""
-    kept = {name: document[name] for name in ("step", "version", "config")}
+    """Return the part of a key document that is the same for all texts: how they are embedded.
+
+    Whether vectors were copied is no part of it.
+    """
+    kept = {name: document[name] for name in ("step", "version")}
+    config = {name: value for name, value in document["config"].items() if name != "reuse"}
     inputs = {name: one for name, one in document["inputs"].items() if name != "texts"}
-    return {**kept, "inputs": inputs}
+    return {**kept, "config": config, "inputs": inputs}
 
 
 def read_calibration(path: Path) -> Calibration:

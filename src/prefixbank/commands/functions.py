@@ -379,10 +379,12 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
         task: a task in memory, in place of `config.task`.
     """
     from prefixbank.steps.embed import step as embed_step
+    from prefixbank.steps.embed.reuse import VectorReuse
     from prefixbank.steps.embed.source import resolve_bank_and_encoder
     from prefixbank.steps.embed.spec import chosen_blocks, specs_of
     from prefixbank.steps.probe import step
     from prefixbank.steps.probe.splits import pairs_for, splits_of
+    from prefixbank.steps.probe.texts import probe_parts
 
     step.check_settings(config.probe)
     with invocation.context(config.run) as context:
@@ -393,10 +395,14 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
         target = _task(context, config.task, task)
         step.check_tasks(config.probe, target)
         name = config.name or f"{target.name}@{name_of_bank(config.bank)}"
-        parts = embed_step.parts_of_task(target, splits_of(config.probe))
         recipe = recipe_of(config, EmbedRecipe, pairs=pairs_for(config.pairs, target))
         recipe = _scaled(recipe, bank, config.pooling, files)
-        specs = chosen_blocks(specs_of(bank, files, recipe, pooling), config.probe.blocks)
+        parts = probe_parts(target, splits_of(config.probe), recipe.vectors)
+        new_reuse = partial(VectorReuse, context.store, force=context.force)
+        specs = chosen_blocks(
+            specs_of(bank, files, recipe, pooling, new_reuse if config.reuse else None),
+            config.probe.blocks,
+        )
         sought = [embed_step.Sought(spec=spec) for spec in specs]
         made = context.ensure_together(embed_step.units(context, sought, parts, name))
         planned = context.ensure_from(

@@ -226,6 +226,9 @@ class ProbeCommandConfig(ProbeRecipe, CommandConfig):
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
     """Used with `bank=none`; a bank and a multi-task encoder bring their own."""
     probe: ProbeConfig = field(default_factory=ProbeConfig)
+    reuse: bool = False
+    """Copy the vectors of texts that earlier probes with `reuse=true` embedded, and embed the
+    others only. Tasks whose texts are all the same share their vectors without it."""
     run: RunConfig = field(default_factory=RunConfig)
 
 

@@ -42,6 +42,7 @@ from prefixbank.steps.join import step as join
 from prefixbank.steps.probe import step as probe
 from prefixbank.steps.probe.splits import pairs_for, splits_of
 from prefixbank.steps.probe.step import Probed
+from prefixbank.steps.probe.texts import probe_parts
 from prefixbank.steps.train_multitask import step as train_multitask
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.steps.train_prefix.mixture import Mixture
@@ -326,7 +327,7 @@ class Graph:
         self, target: str, bank: Entry | None, files: EncoderFiles, name: str
     ) -> list[Unit]:
         task = self.target(target)
-        parts = embed.parts_of_task(task, splits_of(self.config.probe))
+        parts = probe_parts(task, splits_of(self.config.probe), self.config.vectors)
         recipe = EmbedRecipe(
             max_length_tokens=self.config.max_length_tokens,
             precision=self.config.precision,

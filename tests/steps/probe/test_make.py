@@ -394,7 +394,7 @@ def test_vectors_that_are_not_numbers_are_refused(store, put, task):
         layout = layout_of(pooling_from(TWO_LAYERS), pairs="joint", layers=2, hidden_size=SIZE)
         facts = {"pooling": asdict(TWO_LAYERS), "layout": describe_layout(layout)}
         counts = {"rows": sum(ROWS.values()), "truncated_share": 0.0}
-        write_json(out / "embeddings.json", {**counts, **facts})
+        write_json(out / "embeddings.json", {"parts": list(ROWS), **counts, **facts})
 
     unit = probe.unit(
         put("embed", write, bank=None, encoder={"name": "toy"}), task, ProbeConfig(**QUICK), "toy"

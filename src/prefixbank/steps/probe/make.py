@@ -14,12 +14,7 @@ from typing import Any, assert_never
 import numpy as np
 import torch
 
-from prefixbank.artifacts.embeddings import (
-    describe_layout,
-    origin_in,
-    read_layout,
-    read_vectors,
-)
+from prefixbank.artifacts.embeddings import describe_layout, origin_in, read_layout
 from prefixbank.artifacts.fitted_probe import describe_rule
 from prefixbank.artifacts.json_files import write_json
 from prefixbank.artifacts.probe import PREDICTIONS, PROBE, RULE, TENSORS
@@ -29,7 +24,7 @@ from prefixbank.core.layout import side_by_side
 from prefixbank.core.probe.choice import Candidate, ChosenProbe, candidates_in, fit_best
 from prefixbank.core.probe.decision import DecisionRule, fit_rule
 from prefixbank.core.probe.fit import fit_probe
-from prefixbank.core.probe.model import Evaluation, check_vectors, evaluate_predictions
+from prefixbank.core.probe.model import Evaluation, evaluate_predictions
 from prefixbank.core.probe.nested import nested_decisions
 from prefixbank.core.probe.rows import sample_shots
 from prefixbank.core.probe.solution import scorable_from
@@ -39,6 +34,7 @@ from prefixbank.core.stats.probabilities import probability_metrics
 from prefixbank.data.tasks.task import SPLITS, Examples, Task
 from prefixbank.errors import UsageError
 from prefixbank.steps.probe.splits import splits_of
+from prefixbank.steps.probe.texts import read_splits
 from prefixbank.store.artifact import Entry
 
 Fit = Callable[[np.ndarray, np.ndarray], ChosenProbe]
@@ -76,9 +72,7 @@ def probe(
     They hold the scores, the models, and predictions on held-out rows with their probabilities and
     labels. Names of arrays begin with the number of the draw or, for models, of the outer fold.
     """
-    vectors = {split: _side_by_side(embeddings, split) for split in splits_of(config)}
-    for split, of_split in vectors.items():
-        check_vectors(of_split, len(task.split(split)))
+    vectors = read_splits(embeddings, task, splits_of(config))
     fit = _fitter(embeddings, task, config, choose_reading)
     match config.protocol:
         case "split":
@@ -112,12 +106,6 @@ def probe(
         {name: torch.from_numpy(array) for name, array in scored.arrays.items()},
     )
     write_tensors(out / TENSORS, _model_tensors(scored.probes, scored.rules))
-
-
-def _side_by_side(embeddings: Sequence[Entry], split: str) -> np.ndarray:
-    """Return the vectors of a split, float32 [N, F]."""
-    parts = [read_vectors(entry, split) for entry in embeddings]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 def _fitter(

@@ -24,8 +24,9 @@ STEP = "probe"
 # 1: first; 2: MLP, nested cross-validation, choice of layer; 3: choice of reading and position,
 # candidates in probe.json; 4: logistic fits on more features than rows in the space of the rows,
 # different last digits; 5: probe.json says how the vectors were embedded; 6: class weights,
-# calibration, thresholds, probabilities of test rows, scores of classes and more metrics.
-VERSION = 6
+# calibration, thresholds, probabilities of test rows, scores of classes and more metrics; 7: the
+# splits of a task are embedded together, which changes the last digits of vectors.
+VERSION = 7
 
 
 @dataclass(frozen=True, kw_only=True)
