@@ -14,7 +14,8 @@ from prefixbank.core.packed import PackedLinear, multiplies_bf16, packable
 from prefixbank.data.encoders import encoder as encoder_module
 from prefixbank.data.encoders import prompts as prompts_module
 from prefixbank.data.tasks import load as load_module
-from prefixbank.errors import EncoderError
+from prefixbank.errors import DeviceError, EncoderError
+from prefixbank.runtime import device as device_module
 from prefixbank.runtime.events import Event
 from prefixbank.runtime.session import Session
 from prefixbank.store.store import Store
@@ -53,6 +54,26 @@ def test_task_without_a_name_is_called_after_its_folder(session, prepared):
         session.task(TaskConfig(path=str(prepared.tasks / name))).name for name in ("alpha", "beta")
     ]
     assert names == ["alpha", "beta"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("supported", [True, False])
+def test_emulated_precision_is_said_once(session, monkeypatch, precision, supported):
+    monkeypatch.setattr(device_module, "multiplies_bf16", lambda: supported)
+    events = list[Event]()
+    session = replace(session, emit=events.append)
+    for _ in range(2):
+        assert session.open_device(precision, setting="optim.precision").name == "cpu"
+    notes = [event.text for event in events]
+    if precision == "bf16" and not supported:
+        assert len(notes) == 1 and notes[0].startswith("optim.precision=bf16 on a CPU without")
+    else:
+        assert not notes
+
+
+def test_precision_that_the_device_lacks_is_refused(session):
+    with pytest.raises(DeviceError, match="precision=fp16 on device cpu"):
+        session.open_device("fp16", setting="precision")
 
 
 def test_encoder_is_loaded_once(session, monkeypatch):

@@ -13,6 +13,7 @@ import torch
 
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import PrefixRecipe
+from prefixbank.core.packed import multiplies_bf16
 from prefixbank.core.shapes import EncoderShape
 from prefixbank.errors import DeviceError
 
@@ -186,6 +187,11 @@ def check_precision(device: str, precision: str, *, setting: str) -> None:
             expected="fp32, or bf16 where the device has it; fp16 needs a GPU",
             fix=f"{setting}=fp32",
         )
+
+
+def emulates(device: str, precision: str) -> bool:
+    """Return whether a device has a precision, but no instructions for it."""
+    return device == "cpu" and precision == "bf16" and not multiplies_bf16()
 
 
 def processors() -> dict[str, str]:

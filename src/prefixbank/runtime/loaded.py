@@ -48,6 +48,7 @@ class Loaded:
         self._checked: set[tuple[str, PrefixKind]] = set()
         """Digests of encoders that passed the check for a kind of prefix."""
         self._inference_models: LruCache[tuple[str, str], nn.Module] = LruCache(ENCODERS_KEPT)
+        self._precisions: set[str] = set()
 
     def task(self, config: TaskConfig, data_root: str, on_load: Callable[[Task], None]) -> Task:
         """Return a task's checked examples.
@@ -89,6 +90,12 @@ class Loaded:
             _check(encoder, kind)
             self._checked.add((files.digest, kind))
         return encoder
+
+    def is_first_use(self, precision: str) -> bool:
+        """Return whether the session computes in a precision for the first time."""
+        first = precision not in self._precisions
+        self._precisions.add(precision)
+        return first
 
     def inference_model(self, files: EncoderFiles, device: str, precision: str) -> nn.Module:
         """Return the model of an encoder for embedding; on a CPU its linear layers are packed."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from prefixbank.data.encoders.encoder import Encoder
+    from prefixbank.runtime.device import Device
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +134,24 @@ class Session:
                 fix=f"drop the encoder options, or train and combine again with encoder={name}",
             )
         return files
+
+    def open_device(self, precision: str, *, setting: str) -> Device:
+        """Return the run's device, which has the precision; a note says if that will be slow.
+
+        Raises:
+            DeviceError: this machine has no such device, or the device has no such precision.
+        """
+        from prefixbank.runtime.device import check_precision, emulates, open_device
+
+        device = open_device(self.run)
+        check_precision(device.name, precision, setting=setting)
+        if emulates(device.name, precision) and self.loaded.is_first_use(precision):
+            text = (
+                f"{setting}={precision} on a CPU without instructions for it: many times slower "
+                f"than {setting}=fp32"
+            )
+            self.emit(Event(kind="note", step="device", name=device.name, text=text))
+        return device
 
     def load(self, files: EncoderFiles, *, kind: PrefixKind = "deep") -> Encoder:
         """Return an encoder on the run's device.

@@ -23,7 +23,7 @@ from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.encoders.long_texts import further_windows
 from prefixbank.errors import EncoderError
-from prefixbank.runtime.device import check_precision, memory_errors, open_device
+from prefixbank.runtime.device import memory_errors
 from prefixbank.runtime.session import Session
 from prefixbank.steps.embed.long_texts import refuse_long
 from prefixbank.steps.embed.spec import check_pairs
@@ -52,8 +52,7 @@ def embed_rows(
         DeviceError: the device does not have the precision, or its memory is too small.
         EncoderError: a vector is not finite.
     """
-    device = open_device(session.run)
-    check_precision(device.name, recipe.precision, setting="precision")
+    device = session.open_device(recipe.precision, setting="precision")
     check_pairs(recipe, "these texts", paired=rows.pairs is not None)
     encoder = session.load(files, kind=kind_of(bank))
     encoder.check_length(recipe.max_length_tokens)

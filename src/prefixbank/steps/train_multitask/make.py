@@ -13,7 +13,7 @@ from prefixbank.core.training.settings import FitEvent, MultitaskResult, Trainin
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.task import Task
 from prefixbank.runtime.checkpoint import FolderCheckpoint
-from prefixbank.runtime.device import check_precision, memory_errors, open_device
+from prefixbank.runtime.device import memory_errors
 from prefixbank.runtime.session import Session
 from prefixbank.runtime.tracking import tracked
 from prefixbank.steps.flops import finetuning_flops
@@ -33,8 +33,7 @@ def fit(
 ) -> tuple[MultitaskResult, dict[str, Any]]:
     """Train; return the result, and facts for result.json."""
     optim = recipe.optim
-    device = open_device(session.run)
-    check_precision(device.name, optim.precision, setting="optim.precision")
+    session.open_device(optim.precision, setting="optim.precision")
     encoder = session.load(files)
     encoder.check_length(recipe.max_length_tokens)
     multitask, settings = recipe.multitask, fit_settings(tasks, recipe)

@@ -33,10 +33,8 @@ from prefixbank.data.tasks.task import Task
 from prefixbank.runtime.checkpoint import FolderCheckpoint
 from prefixbank.runtime.device import (
     check_memory,
-    check_precision,
     free_bytes,
     memory_errors,
-    open_device,
 )
 from prefixbank.runtime.events import Event
 from prefixbank.runtime.session import Session
@@ -159,8 +157,7 @@ def prepare(
 
     The states of texts that are kept are computed here.
     """
-    device = open_device(session.run)
-    check_precision(device.name, recipe.optim.precision, setting="optim.precision")
+    device = session.open_device(recipe.optim.precision, setting="optim.precision")
     encoder = session.load(files, kind=recipe.prefix.kind)
     encoder.check_length(recipe.max_length_tokens)
     rows = TokenizedTasks.of(encoder, mixture.tasks, recipe.max_length_tokens, recipe.prefix.pairs)
