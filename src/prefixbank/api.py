@@ -239,7 +239,7 @@ def load_bank(
         PrefixbankError: the bank does not exist, one of its prefixes was trained again since, or
             its encoder is not the same any more.
     """
-    from prefixbank.artifacts.bundle import is_bundle, read_bundle
+    from prefixbank.artifacts.bundle import is_path, read_bundle
     from prefixbank.artifacts.encoder import encoder_of, is_encoder
     from prefixbank.steps.embed.source import resolve_bank
 
@@ -254,7 +254,7 @@ def load_bank(
         files,
         _or_default("recipe", recipe, EmbedRecipe),
         name=functions.name_of_bank(text),
-        bundle=read_bundle(text) if is_bundle(text) else None,
+        bundle=read_bundle(text) if is_path(text) else None,
     )
 
 

@@ -190,7 +190,38 @@ def test_bundle_of_a_newer_version_is_refused(cli, bundle):
 
 def test_import_of_something_else_is_refused(cli, tmp_path):
     assert cli.expect_fault(2, "import").what == "no bundle given"
+    assert "there is no bundle.json" in cli.expect_fault(2, "import", f"path={tmp_path}").what
+    missing = cli.expect_fault(2, "import", f"path={tmp_path / 'no'}")
+    assert missing.what == f"there is no folder {tmp_path / 'no'}"
+    (tmp_path / "bundle.json").write_text("{", encoding="utf-8")
     assert "cannot be read" in cli.expect_fault(2, "import", f"path={tmp_path}").what
+
+
+@pytest.mark.parametrize(
+    ("file", "what"),
+    [
+        ("onnx.json", "is an ONNX export, which onnxruntime runs"),
+        ("adapter_config.json", "is an adapter, which PEFT loads"),
+        ("anything", "is no bundle: there is no bundle.json in it"),
+    ],
+)
+def test_folder_of_another_export_is_named_for_what_it_is(cli, lines, tmp_path, file, what):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / file).write_text("{}", encoding="utf-8")
+    push = ("push", f"path={folder}", f"address={tmp_path / 'there'}")
+    for typed in (("embed", f"bank={folder}/", f"corpus.path={lines}"), push):
+        fault = cli.expect_fault(2, *typed)
+        assert fault.what == f"{folder} {what}"
+
+
+def test_bank_named_as_a_folder_without_a_slash_is_explained(cli, lines, tmp_path, monkeypatch):
+    (tmp_path / "shipped").mkdir()
+    monkeypatch.chdir(tmp_path)
+    fault = cli.expect_fault(2, "embed", "bank=shipped", f"corpus.path={lines}")
+    assert fault.fix.startswith("bank=shipped/ ")
+    missing = cli.expect_fault(2, "embed", "bank=shiped/", f"corpus.path={lines}")
+    assert missing.what == f"there is no folder {tmp_path / 'shiped'}"
 
 
 def test_encoder_is_not_a_bank_to_export(cli):

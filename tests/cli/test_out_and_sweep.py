@@ -229,6 +229,17 @@ def test_sweep_of_one_combination_is_a_list(cli):
     assert isinstance(cli.done(*train_gamma(cli, "--sweep")).result, list)
 
 
+@pytest.mark.parametrize("flags", [(), ("--dry-run",), ("run.workers=2",)])
+def test_sweep_with_a_wrong_setting_in_one_run_is_refused_before_any_run(cli, flags):
+    before = contents(cli.store)
+    swept = ("--sweep", "prefix.length=1,3", "optim.lr=0.1,-1", "task.missing=drop,drp", *flags)
+    ran = cli(*train_gamma(cli, *swept))
+    whats = [fault.what for fault in faults_in(ran.err)]
+    assert (ran.code, ran.out, len(whats)) == (2, "", 2)
+    assert "optim.lr" in " ".join(whats) and "task.missing" in " ".join(whats)
+    assert contents(cli.store) == before
+
+
 def test_sweep_goes_on_after_a_run_that_fails(cli):
     ran = cli(
         "train-prefix",

@@ -357,33 +357,33 @@ def test_line_that_breaks_a_rule_is_refused(conf_dir: Path, override: str, what:
         (
             "seed=1,2,3",
             "seed=1,2,3 asks for several runs",
-            "prefixbank train-prefix --sweep seed=1,2,3",
+            "prefixbank train-prefix ... --sweep seed=1,2,3",
         ),
         (
             "seed=range(1,4)",
             "seed=range(1,4) asks for several runs",
-            "prefixbank train-prefix --sweep 'seed=range(1,4)'",
+            "prefixbank train-prefix ... --sweep 'seed=range(1,4)'",
         ),
         (
             "seed=choice(1,2)",
             "seed=choice(1,2) asks for several runs",
-            "prefixbank train-prefix --sweep 'seed=choice(1,2)'",
+            "prefixbank train-prefix ... --sweep 'seed=choice(1,2)'",
         ),
         (
             "task=sst2,qqp",
             "task=sst2,qqp asks for several runs",
-            "prefixbank train-prefix --sweep task=sst2,qqp",
+            "prefixbank train-prefix ... --sweep task=sst2,qqp",
         ),
         (
             "name=a,b",
             "name=a,b asks for several runs",
-            "prefixbank train-prefix --sweep name=a,b    or, as one text: 'name=\"a,b\"'",
+            "prefixbank train-prefix ... --sweep name=a,b    or, as one text: 'name=\"a,b\"'",
         ),
         ("task.labels=a,b", "task.labels=a,b is not a list", "'task.labels=[a,b]'"),
         (
             "task.labels=[a],[b]",
             "task.labels=[a],[b] asks for several runs",
-            "prefixbank train-prefix --sweep 'task.labels=[a],[b]'",
+            "prefixbank train-prefix ... --sweep 'task.labels=[a],[b]'",
         ),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prefixbank.errors import StoreError
+from prefixbank.errors import StoreError, UsageError
 from prefixbank.store.store import Store
 
 
@@ -105,7 +105,7 @@ def test_layout_version_is_written_first(store, put, doc):
 
 def test_a_folder_of_something_else_does_not_become_a_store(tmp_path, doc):
     (tmp_path / "tmp").mkdir()
-    with pytest.raises(StoreError, match="is not a store"):
+    with pytest.raises(UsageError, match="is not a store"):
         Store(tmp_path).build(doc(), write)
 
 
@@ -113,7 +113,7 @@ def test_an_empty_folder_becomes_a_store(tmp_path, doc):
     assert Store(tmp_path).build(doc(), write)[1] is False
 
 
-def test_a_store_path_that_is_a_file_is_a_store_error(tmp_path, doc):
+def test_a_store_path_that_is_a_file_is_a_usage_error(tmp_path, doc):
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError):
+    with pytest.raises(UsageError, match="which is a file"):
         Store(tmp_path / "file").build(doc(), write)

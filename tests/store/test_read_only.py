@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from prefixbank.errors import StoreError, UsageError
+from prefixbank.errors import UsageError
 from prefixbank.store.store import Store
 from tests.prepared import contents
 
@@ -102,7 +102,7 @@ def test_damage_in_another_store_is_told_when_it_is_opened(own, shared, doc):
 
 
 def test_folder_without_a_store_is_refused(tmp_path):
-    with pytest.raises(StoreError, match="PREFIXBANK_STORE_READ"):
+    with pytest.raises(UsageError, match="PREFIXBANK_STORE_READ"):
         Store(tmp_path / "own", [tmp_path / "mistyped"])
 
 

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from prefixbank.artifacts.onnx import DESCRIBED as ONNX
+from prefixbank.artifacts.peft import CONFIG as PEFT
 from prefixbank.artifacts.sentence_transformers import ENCODER, MODULES, SETTINGS
 from prefixbank.errors import DamagedError, UsageError
 from prefixbank.names import check_name
@@ -25,7 +27,10 @@ BUNDLE, CARD, BANK = "bundle.json", "README.md", "bank"
 HEAD = "head-"
 """What the folders of probes begin with."""
 FORMAT = 1
+EXPECTED = "a folder of `prefixbank export`, format=bundle or sentence_transformers"
 WHOLE = "copy the whole folder again    or export it again"
+OTHERS = {ONNX: "an ONNX export, which onnxruntime runs", PEFT: "an adapter, which PEFT loads"}
+"""What a folder is that has one of these files and no bundle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +52,12 @@ class Bundle:
     heads: tuple[str, ...]
 
 
-def is_bundle(text: str) -> bool:
-    """Whether a text is the path of a bundle's folder, with a slash: `demo` alone is a ref."""
-    is_ref = "/" not in text or text.startswith(("bank/", "multitask/"))
-    return not is_ref and (Path(text).expanduser() / BUNDLE).is_file()
+def is_path(text: str) -> bool:
+    """Whether a bank's name is the path of a folder: `./demo` or `demo/`, while `demo` is a ref."""
+    if "/" not in text or text.startswith(("bank/", "multitask/")):
+        return False
+    is_written_as_path = text.endswith("/") or text.startswith((".", "/", "~"))
+    return is_written_as_path or Path(text).expanduser().is_dir()
 
 
 def is_part(name: str) -> bool:
@@ -89,10 +96,12 @@ def read_bundle(text: str) -> Bundle:
     """Read a bundle.
 
     Raises:
-        UsageError: `bundle.json` cannot be read, or a newer version of prefixbank wrote it.
+        UsageError: there is no bundle, `bundle.json` cannot be read, or a newer version of
+            prefixbank wrote it.
         DamagedError: an artifact in it is damaged.
     """
     path = Path(text).expanduser().absolute()
+    _refuse_other(path)
     try:
         described: JSON = json.loads((path / BUNDLE).read_text(encoding="utf-8"))
         found, name, heads = described["format"], described["name"], described["heads"]
@@ -103,7 +112,7 @@ def read_bundle(text: str) -> Bundle:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{path / BUNDLE} cannot be read: {type(error).__name__} {error}",
-            expected="a folder of `prefixbank export`, format=bundle or sentence_transformers",
+            expected=EXPECTED,
             fix=WHOLE,
         ) from error
     if found != FORMAT:
@@ -118,3 +127,22 @@ def read_bundle(text: str) -> Bundle:
     except DamagedError as error:
         raise DamagedError(error.what, expected=error.expected, fix=WHOLE) from error
     return Bundle(path=path, name=name, bank=bank, probes=probes, heads=names)
+
+
+def _refuse_other(path: Path) -> None:
+    """Refuse a folder that is not there, or holds something else."""
+    if (path / BUNDLE).exists():
+        return
+    if not path.exists():
+        raise UsageError(
+            f"there is no folder {path}",
+            expected=EXPECTED,
+            fix="correct the path    or, for a name in the store, write it without slashes",
+        )
+    found = [what for file, what in OTHERS.items() if (path / file).exists()]
+    what = found[0] if found else f"no bundle: there is no {BUNDLE} in it"
+    raise UsageError(
+        f"{path} is {what}",
+        expected=EXPECTED,
+        fix="prefixbank export bank=NAME --out FOLDER    writes one",
+    )

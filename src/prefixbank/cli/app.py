@@ -15,10 +15,12 @@ from prefixbank.cli.config import config
 from prefixbank.cli.console import Format
 from prefixbank.cli.doctor import doctor
 from prefixbank.cli.run import Flags, list_rows, run_command
+from prefixbank.cli.usage import CommandGroup
 from prefixbank.commands.table import COMMANDS, Command
 
 app = typer.Typer(
     name="prefixbank",
+    cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -163,7 +163,7 @@ def embed(config: EmbedConfig, invocation: Invocation) -> Planned:
 
 def predict(config: PredictCommandConfig, invocation: Invocation) -> Planned:
     """Embed a corpus once, and apply probes and source heads to the vectors."""
-    from prefixbank.artifacts.bundle import is_bundle, read_bundle
+    from prefixbank.artifacts.bundle import is_path, read_bundle
     from prefixbank.artifacts.predictions import STEP
     from prefixbank.data.corpus.corpus import open_corpus
     from prefixbank.runtime.unit import Planned
@@ -184,7 +184,7 @@ def predict(config: PredictCommandConfig, invocation: Invocation) -> Planned:
         bank, files, pooling = resolve_bank_and_encoder(
             context, config.bank, config.encoder, PoolingConfig()
         )
-        bundle = read_bundle(config.bank) if is_bundle(config.bank) else None
+        bundle = read_bundle(config.bank) if is_path(config.bank) else None
         found = resolve_heads(
             context.store,
             bank,
@@ -567,9 +567,9 @@ def _name_of_file(path: str) -> str:
 
 def name_of_bank(bank: str) -> str:
     """Return a bank's name as part of a ref: `bank/demo` is `demo`, `none` is `plain`."""
-    from prefixbank.artifacts.bundle import is_bundle, read_bundle
+    from prefixbank.artifacts.bundle import is_path, read_bundle
     from prefixbank.steps.embed.source import PLAIN
 
-    if is_bundle(bank):
+    if is_path(bank):
         return read_bundle(bank).name
     return bank.removeprefix("bank/").replace("/", "-") if bank != PLAIN else "plain"

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from prefixbank.commands.functions import Row
 from prefixbank.commands.invocation import Invocation
 from prefixbank.commands.table import Command, command_named
-from prefixbank.config.running import RunConfig
 from prefixbank.config.unused import without_effect
 from prefixbank.env import read_roots
-from prefixbank.errors import PrefixbankError
+from prefixbank.errors import Faults, PrefixbankError, raise_faults
 from prefixbank.project import store_root
 from prefixbank.runtime.events import Event
 from prefixbank.runtime.jobs import Job, error_in, event_collector, events_in, run_job
@@ -22,6 +21,7 @@ from prefixbank.runtime.workers import WorkerPool
 from prefixbank.store.key import JSON
 
 if TYPE_CHECKING:
+    from prefixbank.config.commands import CommandConfig
     from prefixbank.runtime.unit import Planned
 
 
@@ -73,12 +73,15 @@ def run_sweep(
     Returns:
         The indices of the runs that workers went through, each with the error that ended it, if
         any. Empty if there are no workers, or the command does not sweep by workers.
+
+    Raises:
+        UsageError: settings of some runs are wrong; none is run.
     """
     invocation = invocation.with_defaults()
-    if not command.sweeps_by_workers or len(runs) < 2 or invocation.dry_run:
+    if len(runs) < 2:
         return {}
-    run = _first_run_config(command, runs, invocation)
-    if run is None:
+    run = _settings_of(command, runs, invocation)[0].run
+    if not command.sweeps_by_workers or invocation.dry_run:
         return {}
     jobs = [_job(command, overrides, invocation) for overrides in runs]
     indices = {id(job): index for index, job in enumerate(jobs)}
@@ -132,24 +135,30 @@ def _job(command: Command[Any], overrides: Sequence[str], invocation: Invocation
     )
 
 
-def _first_run_config(
+def _settings_of(
     command: Command[Any], runs: Sequence[Sequence[str]], invocation: Invocation
-) -> RunConfig | None:
-    """Return the `run` settings of the first run whose settings are valid.
+) -> list[CommandConfig]:
+    """Return the settings of each run.
 
-    The errors of the others are reported when these are run.
+    Raises:
+        UsageError: some are wrong; those of all runs are named, each once.
     """
     from prefixbank.config.compose import compose
 
+    found = []
+    faults: dict[str, PrefixbankError] = {}
     for overrides in runs:
         try:
-            run: RunConfig = compose(
-                command.settings,
-                overrides,
-                conf_dir=invocation.conf_dir,
-                defaults=invocation.defaults,
-            ).run
-        except PrefixbankError:
-            continue
-        return run
-    return None
+            found.append(
+                compose(
+                    command.settings,
+                    overrides,
+                    conf_dir=invocation.conf_dir,
+                    defaults=invocation.defaults,
+                )
+            )
+        except PrefixbankError as error:
+            every = error.faults if isinstance(error, Faults) else (error,)
+            faults |= {str(fault): fault for fault in every}
+    raise_faults([*faults.values()])
+    return found

@@ -187,7 +187,7 @@ def unreadable_value(config: type, path: SettingPath, text: str) -> UsageError:
 def list_of_runs(config: type[CommandConfig], key: str, text: str) -> UsageError:
     """Return the error for a comma list, range() or choice() without `--sweep`."""
     hint = hint_at(config, key.split("."))
-    fix = f"prefixbank {config.command} --sweep {shlex.quote(f'{key}={text}')}"
+    fix = f"prefixbank {config.command} ... --sweep {shlex.quote(f'{key}={text}')}"
     bare = "(" not in text and "[" not in text
     if get_origin(hint) is tuple and bare:
         return UsageError(

@@ -7,13 +7,11 @@ import platform
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from errno import ENOTDIR
-from os import strerror
 from pathlib import Path
 from typing import Literal
 
-from prefixbank.env import READ_VARIABLE
-from prefixbank.errors import StoreError
+from prefixbank.env import READ_VARIABLE, STORE_VARIABLE
+from prefixbank.errors import StoreError, UsageError
 from prefixbank.names import check_key, check_name, check_utf8, is_key, is_name
 from prefixbank.store.faults import storage_errors
 from prefixbank.store.files import fresh_token, is_there, write_at_once
@@ -100,13 +98,17 @@ class Layout:
         """Refuse a path that is no folder or not UTF-8, and a store of another layout.
 
         Raises:
-            StoreError: it is not a folder, or has another layout.
-            UsageError: the path is not UTF-8.
+            StoreError: it has another layout.
+            UsageError: it is not a folder, or the path is not UTF-8.
         """
         check_utf8("the path of the store", str(self.root))
         with storage_errors(self.root):
             if is_there(self.root) and not self.root.is_dir():
-                raise NotADirectoryError(ENOTDIR, strerror(ENOTDIR), str(self.root))
+                raise UsageError(
+                    f"the store is to be at {self.root}, which is a file",
+                    expected="a folder that is a store, or is empty or new",
+                    fix=f"use another folder: --store PATH    or set {STORE_VARIABLE}",
+                )
             if not is_there(self.root / "LAYOUT"):
                 return
             text = (self.root / "LAYOUT").read_text(encoding="utf-8", errors="replace").strip()
@@ -121,10 +123,10 @@ class Layout:
         """Refuse a folder without a store, in which a mistyped path would find nothing.
 
         Raises:
-            StoreError: there is no store.
+            UsageError: there is no store.
         """
         if not is_there(self.root / "LAYOUT"):
-            raise StoreError(
+            raise UsageError(
                 f"there is no store at {self.root}, which {READ_VARIABLE} names",
                 expected="folders of stores, separated as in PATH",
                 fix=f"correct {READ_VARIABLE}    or unset it",
@@ -135,8 +137,8 @@ class Layout:
         """Create the store's folders where they are missing, after LAYOUT.
 
         Raises:
-            StoreError: the folder cannot be written, or holds other files, which gc could then
-                delete.
+            StoreError: the folder cannot be written.
+            UsageError: it holds other files, which gc could then delete.
         """
         with storage_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
@@ -164,7 +166,7 @@ class Layout:
 
     def _refuse_foreign(self, names: set[str]) -> None:
         if names:
-            raise StoreError(
+            raise UsageError(
                 f"the folder {self.root} is not a store: it holds {', '.join(sorted(names)[:3])}",
                 expected="a store, an empty folder or a new one",
                 fix=f"--store {self.root / 'store'}",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-from prefixbank.artifacts.bundle import is_bundle, read_bundle
+from prefixbank.artifacts.bundle import is_path, read_bundle
 from prefixbank.artifacts.encoder import encoder_of, is_encoder
 from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.prefix import ref_of
@@ -81,7 +82,7 @@ def resolve_bank(store: Store, text: str) -> Entry:
     Raises:
         UsageError: there is none, it is another artifact, or a bank given by name is stale.
     """
-    if is_bundle(text):
+    if is_path(text):
         return read_bundle(text).bank
     if text.startswith(f"{MULTITASK}/"):
         return store.resolve(MULTITASK, text)
@@ -92,7 +93,7 @@ def resolve_bank(store: Store, text: str) -> Entry:
             expected="the name of a bank",
             fix=f"bank={MULTITASK}/{text}",
         )
-    entry = store.resolve("bank", text)
+    entry = _in_store(store, text)
     if entry.step != COMBINE and not is_encoder(entry):
         raise UsageError(
             f"{text} is the result of {entry.step.replace('_', '-')}, not a bank",
@@ -102,3 +103,14 @@ def resolve_bank(store: Store, text: str) -> Entry:
     if ref:
         refuse_stale(store, ref, entry)
     return entry
+
+
+def _in_store(store: Store, text: str) -> Entry:
+    """Return a bank of the store; for a folder of its name, the error says how to write that."""
+    try:
+        return store.resolve("bank", text)
+    except UsageError as error:
+        if not text or not Path(text).is_dir():
+            raise
+        fix = f"bank={text}/    if the folder is meant"
+        raise UsageError(error.what, expected=error.expected, fix=fix) from error
