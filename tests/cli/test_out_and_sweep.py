@@ -234,9 +234,9 @@ def test_sweep_with_a_wrong_setting_in_one_run_is_refused_before_any_run(cli, fl
     before = contents(cli.store)
     swept = ("--sweep", "prefix.length=1,3", "optim.lr=0.1,-1", "task.missing=drop,drp", *flags)
     ran = cli(*train_gamma(cli, *swept))
-    whats = [fault.what for fault in faults_in(ran.err)]
-    assert (ran.code, ran.out, len(whats)) == (2, "", 2)
-    assert "optim.lr" in " ".join(whats) and "task.missing" in " ".join(whats)
+    found = [fault.what for fault in faults_in(ran.err)]
+    assert (ran.code, ran.out, len(found)) == (2, "", 2)
+    assert "optim.lr" in " ".join(found) and "task.missing" in " ".join(found)
     assert contents(cli.store) == before
 
 
