@@ -220,8 +220,8 @@ def test_bank_named_as_a_folder_without_a_slash_is_explained(cli, lines, tmp_pat
     monkeypatch.chdir(tmp_path)
     fault = cli.expect_fault(2, "embed", "bank=shipped", f"corpus.path={lines}")
     assert fault.fix.startswith("bank=shipped/ ")
-    missing = cli.expect_fault(2, "embed", "bank=shiped/", f"corpus.path={lines}")
-    assert missing.what == f"there is no folder {tmp_path / 'shiped'}"
+    missing = cli.expect_fault(2, "embed", "bank=elsewhere/", f"corpus.path={lines}")
+    assert missing.what == f"there is no folder {tmp_path / 'elsewhere'}"
 
 
 def test_encoder_is_not_a_bank_to_export(cli):
