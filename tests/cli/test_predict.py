@@ -164,6 +164,10 @@ def test_predictions_are_calibrated_and_cut_as_the_probe_was_scored(cli, texts, 
     recipe = pb.EmbedRecipe(max_length_tokens=4)
     bank, loaded = pb.load_bank("demo", recipe=recipe), pb.load_probe("tone")
     vectors = bank.embed(wanted)
+    assert loaded.embedded == ("max_length_tokens=4",) and "max_length_tokens=4" in repr(loaded)
+    for wrong in (vectors[:, :-1], vectors[0], np.full_like(vectors, np.nan)):
+        with pytest.raises(pb.DataError):
+            loaded.probabilities(wrong)
     assert np.allclose(loaded.probabilities(vectors)[:, 1], found["tone:yes"])
     assert [loaded.labels[index] for index in loaded.predict(vectors)] == found["tone"]
     assert bank.predict(wanted, heads=["tone"])["tone"].labels == found["tone"]

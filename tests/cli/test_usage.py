@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import typer
+from typer.testing import CliRunner
+
+from prefixbank.cli.usage import CommandGroup
 
 
 @pytest.mark.parametrize(
@@ -29,3 +33,19 @@ def test_group_without_a_command_prints_its_help(cli, typed):
     assert ran.code == 2
     assert ran.err.startswith("Usage: ")
     assert "-h, --help" in ran.err and "error:" not in ran.err
+
+
+def test_question_that_is_not_answered_ends_with_code_1():
+    app = typer.Typer(cls=CommandGroup)
+
+    @app.command()
+    def ask() -> None:
+        typer.confirm("sure?", abort=True)
+
+    @app.command()
+    def other() -> None:
+        raise typer.Exit(3)
+
+    asked, ended = (CliRunner().invoke(app, [name], input="") for name in ("ask", "other"))
+    assert (asked.exit_code, ended.exit_code) == (1, 3)
+    assert "aborted" in asked.stderr and "Traceback" not in asked.stderr

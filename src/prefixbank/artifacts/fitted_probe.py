@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -12,10 +12,12 @@ from prefixbank.artifacts.embeddings import layout_in
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.artifacts.probe import PROBE, RULE, TENSORS, refuse_unusable
 from prefixbank.choices import Kind, Metric
+from prefixbank.config.schema import EmbedRecipe
+from prefixbank.config.settings import written
 from prefixbank.core.layout import Layout
 from prefixbank.core.probe.choice import Candidate
 from prefixbank.core.probe.decision import DecisionRule, rule_from
-from prefixbank.core.probe.model import ProbeModel
+from prefixbank.core.probe.model import ProbeModel, check_vectors
 from prefixbank.core.probe.thresholds import NEVER
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
@@ -30,6 +32,8 @@ class FittedProbe:
         kind: what it predicts.
         metric: how it was scored.
         labels: names of its C classes or labels; empty for a regression.
+        embedded: the settings `NAME=VALUE` that are not at their defaults with which its vectors
+            were embedded. Vectors embedded otherwise have the same size, and mean something else.
         layout: of the vectors [N, F] that it was fitted on.
         reads: the segments of them that it reads.
         model: the weights.
@@ -40,14 +44,18 @@ class FittedProbe:
     kind: Kind
     metric: Metric
     labels: tuple[str, ...]
+    embedded: tuple[str, ...]
     layout: Layout
     reads: Candidate
     model: ProbeModel
     rule: DecisionRule
 
     def __repr__(self) -> str:
-        """Return the task and its labels."""
-        return f"FittedProbe(task={self.task!r}, kind={self.kind!r}, labels={self.labels!r})"
+        """Return the task, its labels, and how vectors have to be embedded."""
+        return (
+            f"FittedProbe(task={self.task!r}, kind={self.kind!r}, labels={self.labels!r}, "
+            f"features={self.layout.size}, embedded={self.embedded!r})"
+        )
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
         """Return classes int64 [N], flags uint8 [N, C] or values float64 [N].
@@ -58,7 +66,7 @@ class FittedProbe:
             vectors: float [N, F], as the probe's bank embeds the texts.
 
         Raises:
-            DataError: vectors of another size.
+            DataError: vectors of another size, or with numbers that are not finite.
         """
         return self.rule.predictions(self.decision(vectors))
 
@@ -68,7 +76,7 @@ class FittedProbe:
         They are calibrated if the probe is.
 
         Raises:
-            DataError: vectors of another size.
+            DataError: vectors of another size, or with numbers that are not finite.
             UsageError: a regression has none.
         """
         return self.rule.probabilities(self.decision(vectors))
@@ -78,7 +86,11 @@ class FittedProbe:
 
         Args:
             vectors: float [N, F].
+
+        Raises:
+            DataError: vectors of another size, or with numbers that are not finite.
         """
+        check_vectors(vectors, len(vectors))
         return self.model.decision(self.layout.take(vectors, self.reads.segments(self.layout)))
 
 
@@ -109,10 +121,21 @@ def read_probe(entry: Entry, name: str) -> FittedProbe:
         kind=result["kind"],
         metric=result["metric"],
         labels=tuple(result["labels"]),
+        embedded=_settings_in(result["vectors"][0]["config"]),
         layout=layout_in(result["layout"]),
         reads=Candidate(**{axis: tuple(values) for axis, values in fit["reads"].items()}),
         model=model,
         rule=rule_from(result["kind"], of_rule),
+    )
+
+
+def _settings_in(config: JSON) -> tuple[str, ...]:
+    """Return the settings of embedding that are not at their defaults, as they are typed."""
+    defaults = asdict(EmbedRecipe())
+    return tuple(
+        f"{name}={written(value)}"
+        for name, value in config.items()
+        if name in defaults and value != defaults[name]
     )
 
 

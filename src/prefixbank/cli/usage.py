@@ -26,6 +26,11 @@ class CommandGroup(TyperGroup):
                 raise
             typer.echo(_text_of(error), err=True)
             sys.exit(error.exit_code)
+        except typer.Abort:
+            if not reports:
+                raise
+            typer.echo("aborted", err=True)  # at a question
+            sys.exit(1)
         if not reports:
             return code
         sys.exit(code if isinstance(code, int) else 0)

@@ -454,8 +454,8 @@ def test_class_with_the_largest_decision_is_predicted():
     ("change", "error", "what"),
     [
         ({"vectors": np.full((4, 2), np.nan)}, DataError, "4 of 4 vectors"),
-        ({"vectors": np.zeros((3, 2))}, DataError, "for 4 labels"),
-        ({"vectors": np.zeros(4)}, DataError, "for 4 labels"),
+        ({"vectors": np.zeros((3, 2))}, DataError, "for 4 rows"),
+        ({"vectors": np.zeros(4)}, DataError, "for 4 rows"),
         ({"labels": np.array([0, 1, 2, 1])}, DataError, "labels of shape"),
         ({"metric": "pearson"}, UsageError, "'pearson' is not defined for classification"),
         ({"Cs": ()}, UsageError, "Cs"),

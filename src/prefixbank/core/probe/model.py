@@ -142,11 +142,11 @@ def evaluate_predictions(
 def check_vectors(vectors: np.ndarray, rows: int) -> None:
     """Raise DataError unless there are `rows` finite vectors with one or more features."""
     if vectors.ndim != 2 or len(vectors) != rows or not vectors.shape[1]:
-        what = f"vectors of shape {list(vectors.shape)} for {rows} labels"
+        what = f"vectors of shape {list(vectors.shape)} for {rows} rows"
         raise DataError(
             what,
-            expected="one vector for each label, shape [N, F]",
-            fix="embed the texts that the labels belong to",
+            expected="one vector for each row, shape [N, F]",
+            fix="embed the texts of these rows",
         )
     if not np.isfinite(vectors).all():
         bad_rows = int((~np.isfinite(vectors)).any(axis=1).sum())
