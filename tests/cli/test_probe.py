@@ -367,3 +367,10 @@ def test_table_of_a_sweep_over_kinds_has_every_column(cli):
     )
     header, *rows = ran.out.splitlines()
     assert {"macro_f1", "pearson"} <= set(header.split()) and len(rows) == 2
+
+
+@pytest.mark.parametrize("method", ["temperature", "isotonic"])
+def test_calibration_that_few_rows_cannot_carry_is_said(cli, method):
+    ran = probe_gamma(cli, f"probe.calibration={method}")
+    said = "probe.calibration=isotonic on 12 validation rows" in ran.err
+    assert said == (method == "isotonic")

@@ -82,8 +82,11 @@ def test_gc_verify_pin_and_rm_leave_another_store_alone(own, shared, doc, age, n
     for refused in (own.pin, lambda key: list(own.verify([key]))):
         with pytest.raises(UsageError, match="which is only read"):
             refused(entry.key)
+    for name in ("prefix/sst2", entry.key[:10]):
+        with pytest.raises(UsageError, match=f"^error: {name} is in .*, which is only read"):
+            own.removal_plan([name])
     with pytest.raises(UsageError, match="no ref or key"):
-        own.removal_plan([entry.key])
+        own.removal_plan(["prefix/nobody"])
 
 
 def test_own_gc_keeps_nothing_for_refs_to_another_store(own, shared, now):

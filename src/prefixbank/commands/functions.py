@@ -394,6 +394,7 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
         step.check_choices(config.probe, pooling)
         target = _task(context, config.task, task)
         step.check_tasks(config.probe, target)
+        _emit_notes(context, step.STEP, target.name, step.notes_on(config.probe, target))
         name = config.name or f"{target.name}@{name_of_bank(config.bank)}"
         recipe = recipe_of(config, EmbedRecipe, pairs=pairs_for(config.pairs, target))
         recipe = _scaled(recipe, bank, config.pooling, files)

@@ -51,6 +51,15 @@ def find(layouts: Sequence[Layout], kind: str, text: str) -> Ref | Entry:
     _refuse_unknown(layouts, kind, text)
 
 
+def knows(layout: Layout, text: str) -> bool:
+    """Return whether a store has something that `text` refers to, of any kind."""
+    try:
+        find([layout], "", text)
+    except UsageError:
+        return False
+    return True
+
+
 def _named(layouts: Sequence[Layout], kind: str, text: str) -> list[Ref]:
     """Return the refs that `text` may refer to.
 

@@ -234,7 +234,17 @@ class Store:
                 or another was made from it.
             DamagedError: an entry.json or ref is damaged, so that what it needs is unknown.
         """
+        for name in names:
+            self._refuse_only_read(name)
         return remove.plan(self._layout, names, dependents=dependents)
+
+    def _refuse_only_read(self, name: str) -> None:
+        """Raise UsageError for a name that this store does not have, but one that is only read."""
+        if resolve.knows(self._layout, name):
+            return
+        for layout in self._read_only:
+            if resolve.knows(layout, name):
+                raise self._only_read(name, layout.root)
 
     def remove(self, removal: Removal) -> int:
         """Remove what a plan says and return the bytes freed.
@@ -271,15 +281,17 @@ class Store:
         is_own = path is None or path.is_relative_to(self.root)
         return None if path is None or is_own else entry_if_there(path)
 
+    def _only_read(self, name: str, other: Path) -> UsageError:
+        return UsageError(
+            f"{name} is in the store at {other}, which is only read",
+            expected=f"an entry of the store at {self.root}",
+            fix=f"--store {other}    if it is yours",
+        )
+
     def _present(self, key: str) -> Path:
         path = self._find(key)
         if path is not None and not path.is_relative_to(self.root):
-            other = path.parents[2]
-            raise UsageError(
-                f"entry {shorten(key)} is in the store at {other}, which is only read",
-                expected=f"an entry of the store at {self.root}",
-                fix=f"--store {other}",
-            )
+            raise self._only_read(f"entry {shorten(key)}", path.parents[2])
         if path is None:
             raise UsageError(
                 f"no entry {shorten(key)} in the store at {self.root}",

@@ -27,6 +27,8 @@ STEP = "probe"
 # calibration, thresholds, probabilities of test rows, scores of classes and more metrics; 7: the
 # splits of a task are embedded together, which changes the last digits of vectors.
 VERSION = 7
+ISOTONIC_ROWS = 1000
+"""Fewest rows for an isotonic calibration, as scikit-learn advises."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +206,17 @@ def _task_faults(config: ProbeConfig, task: Task) -> Iterator[UsageError]:
                 "is predicted",
                 fix="probe.threshold=default",
             )
+
+
+def notes_on(config: ProbeConfig, task: Task) -> list[str]:
+    """Return what the user should know of settings on this task."""
+    rows = len(task.validation)
+    if config.calibration != "isotonic" or rows >= ISOTONIC_ROWS:
+        return []
+    return [
+        f"probe.calibration=isotonic on {rows:,} validation rows: with fewer than "
+        f"{ISOTONIC_ROWS:,} it tends to follow single rows, and temperature is safer"
+    ]
 
 
 def check_choices(config: ProbeConfig, pooling: PoolingConfig) -> None:
