@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 import numpy as np
 from safetensors.numpy import save_file
+from sklearn.metrics import precision_recall_fscore_support
 
 from prefixbank.artifacts.json_files import write_json
 from prefixbank.reports.study import Facts, ReportColumn, Study, UpdateCost
@@ -125,7 +126,14 @@ def put_probe(
         }
         write_json(
             out / "probe.json",
-            {"metric": metric, "labels": [] if metric == "pearson" else ["no", "yes"], **facts},
+            {
+                "metric": metric,
+                "labels": [] if metric == "pearson" else ["no", "yes"],
+                **facts,
+                "test": {
+                    "classes": [] if metric == "pearson" else classes_of(labels, *predictions)
+                },
+            },
         )
         save_file(arrays, out / "predictions.safetensors")
 
@@ -134,6 +142,23 @@ def put_probe(
         write,
         inputs={"of": [labels.tolist(), [one.tolist() for one in predictions], folds, name]},
     )
+
+
+def classes_of(labels: np.ndarray, *predictions: np.ndarray) -> list[JSON]:
+    """Return what `probe.json` says of each class, means over draws."""
+    draws = [
+        precision_recall_fscore_support(labels, one, labels=[0, 1], zero_division=0)
+        for one in predictions
+    ]
+    names = ("precision", "recall", "f1", "support")
+    return [
+        {"label": label}
+        | {
+            name: float(np.mean([draw[row][index] for draw in draws]))
+            for row, name in enumerate(names)
+        }
+        for index, label in enumerate(("no", "yes"))
+    ]
 
 
 def put_curve(put: Put, name: str, validations: Sequence[float]) -> Entry:

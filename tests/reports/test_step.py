@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import asdict, replace
 
@@ -17,6 +18,8 @@ from tests.reports.studies import (
     RIGHT,
     ROWS,
     UPDATE,
+    answers,
+    labels_of,
     put_curve,
     put_probes,
     table_of,
@@ -92,12 +95,42 @@ def test_unit_publishes_the_table_under_the_experiments_name(store, put):
         "report.json",
         "report.md",
         "report.html",
+        "classes.csv",
         "report.png",
         "heatmap.png",
         "update.png",
         "curves.png",
     }
     assert store.ref("report", "study").key == entry.key
+
+
+def test_each_class_has_a_line_for_each_probe(store, put):
+    study = whole_study(put)
+    entry = run_unit(store, report.unit(study, bootstrap_samples=10), silent)
+    with entry.file("classes.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    probes = [
+        (target, column, seed)
+        for target in ROWS
+        for column, by_seed in RIGHT.items()
+        for seed in by_seed
+    ]
+    assert [
+        (line["target"], line["representation"], int(line["seed"]), line["label"]) for line in lines
+    ] == [(*probe, label) for probe in probes for label in ("no", "yes")]
+    for line in lines:
+        labels = labels_of(line["target"])
+        found = answers(
+            line["target"],
+            line["representation"],
+            int(line["seed"]),
+            RIGHT[line["representation"]][int(line["seed"])],
+        )
+        number = ("no", "yes").index(line["label"])
+        right = ((found == number) & (labels == number)).sum()
+        assert float(line["recall"]) == pytest.approx(right / (labels == number).sum())
+        assert float(line["precision"]) == pytest.approx(right / (found == number).sum())
+        assert float(line["support"]) == (labels == number).sum()
 
 
 def test_report_is_flattened_to_its_cells(store, put):

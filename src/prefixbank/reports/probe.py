@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from prefixbank.core.stats.classes import confusion_matrix
 from prefixbank.data.tasks.task import SPLITS, Task
 from prefixbank.reports.charts.confusion import confusion_chart
 from prefixbank.reports.charts.style import save, styled
+from prefixbank.reports.csv_file import write_csv
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
 
@@ -51,7 +51,7 @@ def write_probe_report(out: Path, probe: Entry, task: Task) -> None:
     labels = arrays["labels"]
     columns = ("label", "precision", "recall", "f1", "support")
     classes = [{name: one[name] for name in columns} for one in result["test"]["classes"]]
-    _write_csv(out / CLASSES, classes)
+    write_csv(out / CLASSES, classes)
     if task.kind == "classification":
         counts = sum(confusion_matrix(one, labels, task.num_outputs) for one in predictions)
         with styled():
@@ -65,7 +65,7 @@ def write_probe_report(out: Path, probe: Entry, task: Task) -> None:
         for line in _errors(*draw, labels, task, _places(task, result["split"]))
     ]
     wrong.sort(key=lambda line: -line["probability"])
-    _write_csv(out / ERRORS, wrong[:MOST_ERRORS])
+    write_csv(out / ERRORS, wrong[:MOST_ERRORS])
 
 
 def _title(task: Task, result: JSON) -> str:
@@ -107,12 +107,3 @@ def _errors(
         if examples.pairs is not None:
             line["text_pair"] = examples.pairs[number]
         yield line
-
-
-def _write_csv(path: Path, lines: Sequence[JSON]) -> None:
-    """Write a line for each dict, below their keys; nothing but an empty file without any."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]) if lines else [], lineterminator="\n")
-        if lines:
-            writer.writeheader()
-        writer.writerows(lines)

@@ -13,8 +13,9 @@ from prefixbank.store.key import JSON, document
 
 STEP = "report"
 # 1: first; 2: seeds in the intervals, Holm's correction, single prefixes, left-out sources, update
-# cost, learning curves; 3: report.html, charts by seaborn, text from templates.
-VERSION = 3
+# cost, learning curves; 3: report.html, charts by seaborn, text from templates; 4: classes.csv.
+VERSION = 4
+CLASSES = "classes.csv"
 
 
 def unit(study: Study, *, bootstrap_samples: int) -> Unit:
@@ -27,10 +28,14 @@ def unit(study: Study, *, bootstrap_samples: int) -> Unit:
     """
 
     def make(out: Path, work: Path) -> JSON:
+        from prefixbank.reports.classes import class_lines
+        from prefixbank.reports.csv_file import write_csv
         from prefixbank.reports.make import write_report
         from prefixbank.reports.table import tabulate
 
         write_report(out, tabulate(study, bootstrap_samples))
+        if lines := list(class_lines(study)):
+            write_csv(out / CLASSES, lines)
         return {"experiment": study.facts.experiment}
 
     key_document = document(
