@@ -155,7 +155,11 @@ RULES = (
         who="*", banned=("scipy",), exempt=("core/probe/solution.py", "reports/charts/clusters.py")
     ),
     Rule(who="*", banned=("faiss",), exempt=("core/search.py",)),
-    Rule(who="*", banned=("onnxruntime",), exempt=("steps/export/onnx/make.py",)),
+    Rule(
+        who="*",
+        banned=("onnx", "onnxruntime"),
+        exempt=("steps/export/onnx/make.py", "steps/export/onnx/quantize.py"),
+    ),
     Rule(who="*", banned=("sentence_transformers",), exempt=("sentence_transformers.py",)),
     Rule(who="*", banned=("fsspec",), exempt=("data/remote.py",)),
     Rule(who="*", banned=("submitit",), exempt=("drivers/slurm.py",)),

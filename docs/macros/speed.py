@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
-from docs.macros.tables import read, table
+from docs.macros.tables import difference, read, table
 
 KINDS = ("float32", "float16", "int8", "binary")
 
@@ -195,6 +195,36 @@ def precision_scores() -> str:
     return table(["target", *(f"{name}, {kind}" for name, kind in columns)], [*rows, means])
 
 
+def int8_scores() -> str:
+    """Return the table of test scores of each head in ONNX files of float32 and int8."""
+    rows = [
+        [
+            name,
+            of["metric"],
+            f"{of['fp32']:.3f}",
+            f"{of['int8']:.3f}",
+            difference(of["difference"]),
+            "" if of["same_predictions"] is None else f"{100 * of['same_predictions']:.0f} %",
+        ]
+        for name, of in measured("onnx_int8")["heads"].items()
+    ]
+    head = ["head", "metric", "fp32", "int8", "int8 - fp32", "same predictions"]
+    return table(head, rows)
+
+
+def int8_loss() -> str:
+    """Return the mean difference of all heads between int8 and float32."""
+    found = measured("onnx_int8")["heads"].values()
+    return f"{mean(of['difference']['value'] for of in found):+.3f}"
+
+
+def int8_changed() -> str:
+    """Return the share of predicted classes that int8 changes, over all heads that have classes."""
+    found = measured("onnx_int8")["heads"].values()
+    kept = [of["same_predictions"] for of in found if of["same_predictions"] is not None]
+    return f"{100 * (1 - mean(kept)):.0f} %"
+
+
 MACROS = (
     measured,
     spread,
@@ -215,4 +245,7 @@ MACROS = (
     vector_targets,
     largest_float16_move,
     precision_scores,
+    int8_scores,
+    int8_loss,
+    int8_changed,
 )

@@ -59,6 +59,9 @@ kind."""
 ExportFormat = Literal["bundle", "onnx", "peft", "sentence_transformers"]
 """What a bank is exported as."""
 
+OnnxPrecision = Literal["fp32", "int8"]
+"""Number format of the encoder's weights in an ONNX file."""
+
 # Probes.
 ProbeType = Literal["linear", "mlp"]
 ProbeProtocol = Literal["split", "nested_cv"]

@@ -15,7 +15,10 @@ import pytest
 from tokenizers import Tokenizer
 
 import prefixbank as pb
+from prefixbank.steps.export.onnx.make import TRIED
+from prefixbank.store.artifact import Entry
 from prefixbank.store.store import Store
+from tests.cli.command import CommandLine, Ran
 from tests.cli.test_predict import PAIRS
 from tests.data.encoders.sentence_models import write_model
 from tests.prepared import copy_store
@@ -138,6 +141,102 @@ def test_pairs_joined_by_a_separator_are_refused(cli, tmp_path):
     cli.done("probe", "bank=marked", *task, *QUICK, "pairs=joint", "name=two")
     fault = cli.expect_fault(2, "export", "bank=marked", "heads=[two]", "format=onnx")
     assert "encoder.pair_separator" in fault.what
+
+
+INT8 = ("export", "bank=demo", "heads=[tone,warm]", "format=onnx", "precision=int8")
+
+
+@pytest.fixture(scope="module")
+def rounded(exported, tmp_path_factory) -> tuple[Path, Entry, Ran]:
+    """The store of `exported`, its int8 export, and what the command printed."""
+    store, _ = exported
+    ran = CommandLine(store=store, tasks=Path()).done(*INT8, f"--store={store}")
+    return store, Store(store).resolve("export", "demo.int8.onnx"), ran
+
+
+def test_bank_has_both_a_float32_and_an_int8_export(rounded):
+    store, int8, _ = rounded
+    fp32 = Store(store).resolve("export", "demo.onnx")
+    assert set(fp32.document["config"]) == {"name", "license", "heads", "max_length_tokens"}
+    changed = {**fp32.document, "config": {**fp32.document["config"], "precision": "int8"}}
+    assert int8.document == changed and int8.key != fp32.key
+    assert int8.file("model.onnx").stat().st_size < fp32.file("model.onnx").stat().st_size
+    assert set(int8.files) == set(fp32.files)
+
+
+def test_int8_result_says_how_close_the_file_is(rounded):
+    store, entry, ran = rounded
+    tokenizer = Tokenizer.from_file(str(entry.file("tokenizer.json")))
+    session = onnxruntime.InferenceSession(entry.file("model.onnx"))
+    bank, found = pb.load_bank("demo", store=store), ran.result
+    ours, theirs = {}, {}
+    for texts in TRIED:
+        said = bank.predict(texts, heads=["tone", "warm"])
+        one = [bank.embed(texts), *(said[name].probabilities for name in ("tone", "warm"))]
+        encodings = tokenizer.encode_batch(list(texts))
+        other = session.run(None, inputs_of(entry.path, encodings))
+        for name, expected, got in zip(("vector", "tone", "warm"), one, other, strict=True):
+            ours.setdefault(name, []).append(expected)
+            theirs.setdefault(name, []).append(got)
+    largest = {
+        name: max(
+            np.abs(a - b).max() / max(1, np.abs(a).max())
+            for a, b in zip(ours[name], theirs[name], strict=True)
+        )
+        for name in ours
+    }
+    assert found["differences"] == pytest.approx(largest, abs=1e-5)
+    assert largest["vector"] > 1e-4  # it is another computation
+    one, other = np.concatenate(ours["vector"]), np.concatenate(theirs["vector"])
+    cosines = [a @ b / np.sqrt((a @ a) * (b @ b)) for a, b in zip(one, other, strict=True)]
+    assert found["mean_cosine"] == pytest.approx(np.mean(cosines), abs=1e-6)
+    assert found["least_cosine"] == pytest.approx(min(cosines), abs=1e-6)
+    pairs = zip(one - one.mean(axis=0), other - one.mean(axis=0), strict=True)
+    centred = np.mean([a @ b / np.sqrt((a @ a) * (b @ b)) for a, b in pairs])
+    assert found["centred_cosine"] == pytest.approx(centred, abs=1e-3)
+    least = described(entry.path)["heads"][1]["thresholds"]["yes"]
+    names = {"tone": lambda x: x.argmax(axis=1), "warm": lambda x: x[:, 1] >= least}
+    for head, name in names.items():
+        same = name(np.concatenate(ours[head])) == name(np.concatenate(theirs[head]))
+        assert found["same_predictions"][head] == pytest.approx(same.mean())
+    assert found["texts"] == len(one) and found["precision"] == "int8"
+
+
+def test_int8_is_told_in_card_description_and_on_stderr(rounded):
+    _, entry, ran = rounded
+    found, card = ran.result, entry.file("README.md").read_text(encoding="utf-8")
+    assert "weights are integers of 8 bits" in card and "are those of float32," in card
+    for name, difference in found["differences"].items():
+        assert f"| {name} | {difference:.4f} |" in card
+    assert f"{found['mean_cosine']:.4f} on average" in card
+    kept = described(entry.path)
+    assert kept["differences"] == found["differences"]
+    assert kept["int8"]["same_predictions"] == found["same_predictions"]
+    assert f"int8: mean cosine {found['mean_cosine']:.4f}, predicts the same: tone 100 %" in ran.err
+
+
+def test_float32_export_says_nothing_of_int8(exported):
+    _, out = exported
+    assert "int8" not in described(out) and "differences" not in described(out)
+    assert "## Precision" not in (out / "README.md").read_text(encoding="utf-8")
+
+
+def test_same_int8_export_has_the_same_bytes(rounded, cli):
+    store, before, _ = rounded
+    cli.done(*INT8, f"--store={store}", "--force")
+    assert Store(store).resolve("export", "demo.int8.onnx").digest == before.digest
+
+
+def test_precision_of_another_format_has_no_effect_and_is_noted(cli):
+    plain = cli.done("export", "bank=demo")
+    ran = cli.done("export", "bank=demo", "precision=int8")
+    assert "precision has no effect without format=onnx" in ran.err
+    assert ran.result["key"] == plain.result["key"]
+
+
+def test_precision_that_onnx_files_do_not_have_is_refused(cli):
+    fault = cli.expect_fault(2, "export", "bank=demo", "format=onnx", "precision=bf16")
+    assert "precision" in fault.what and "fp32" in fault.expected and "int8" in fault.expected
 
 
 @pytest.mark.parametrize("format", ["onnx", "sentence_transformers"])

@@ -44,8 +44,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
             kept = {"rows": facts["rows"], **row_counts_in(facts), "format": facts["format"]}
             return {"name": entry.info["name"], **kept, "heads": list(heads), "abstained": heads}
         case "export" | "export_onnx" | "export_peft" | "export_sentence_transformers":
-            heads = entry.document["config"].get("heads", [])
-            return {"name": entry.info["name"], "bank": entry.info["bank"], "heads": heads}
+            return _export(entry)
         case "probe":
             return _probe(entry)
         case "report" | "map_report":
@@ -78,6 +77,16 @@ def _bank(entry: Entry) -> dict[str, Any]:
     if bank["rule"] == "blocks":
         return {**kept, "blocks": block_sizes(entry)}
     return {**kept, "weights": bank["weights"]}
+
+
+def _export(entry: Entry) -> dict[str, Any]:
+    """Return what was exported, and how close a file is that computes something else on purpose."""
+    heads = entry.document["config"].get("heads", [])
+    made = {"name": entry.info["name"], "bank": entry.info["bank"], "heads": heads}
+    if "int8" not in entry.info:
+        return made
+    differences = {"differences": entry.info["differences"]}
+    return {**made, "precision": "int8", **differences, **entry.info["int8"]}
 
 
 def _multitask(entry: Entry) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, assert_never
 
-from prefixbank.choices import ExportFormat
 from prefixbank.commands.invocation import Invocation
 from prefixbank.config.commands import (
     CombineCommandConfig,
@@ -249,11 +248,11 @@ def export(config: ExportConfig, invocation: Invocation) -> Planned:
             name=config.name or given,
             license=config.license,
         )
-        return context.ensure(_export_unit(config.format, exported, context))
+        return context.ensure(_export_unit(config, exported, context))
 
 
-def _export_unit(format: ExportFormat, exported: Export, session: Session) -> Unit:
-    match format:
+def _export_unit(config: ExportConfig, exported: Export, session: Session) -> Unit:
+    match config.format:
         case "bundle":
             from prefixbank.steps.export import bundle
 
@@ -261,7 +260,7 @@ def _export_unit(format: ExportFormat, exported: Export, session: Session) -> Un
         case "onnx":
             from prefixbank.steps.export.onnx import step as onnx
 
-            return onnx.unit(exported, session)
+            return onnx.unit(exported, session, config.precision)
         case "peft":
             from prefixbank.steps.export.peft import step as peft
 
@@ -270,7 +269,7 @@ def _export_unit(format: ExportFormat, exported: Export, session: Session) -> Un
             from prefixbank.steps.export import sentence_transformers
 
             return sentence_transformers.unit(exported)
-    assert_never(format)
+    assert_never(config.format)
 
 
 def import_bundle(config: ImportConfig, invocation: Invocation) -> list[Row]:

@@ -152,6 +152,7 @@ EXPORT = Command(
     examples=(
         "bank=demo 'heads=[emotion,topic]' --out demo",
         "bank=demo 'heads=[emotion,topic]' format=onnx --out demo-onnx",
+        "bank=demo 'heads=[emotion,topic]' format=onnx precision=int8 --out demo-int8",
     ),
 )
 IMPORT = Command(

@@ -14,6 +14,7 @@ from prefixbank.choices import (
     HeadLongTexts,
     Joint,
     Method,
+    OnnxPrecision,
     Precision,
     ProbePairs,
     Representation,
@@ -41,6 +42,7 @@ from prefixbank.config.schema import (
     RefName,
     TaskConfig,
     WindowSettings,
+    later,
 )
 
 
@@ -269,6 +271,10 @@ class ExportConfig(CommandConfig):
     """`bundle`: a folder that prefixbank reads; `onnx`: one file from token ids to vector and
     probabilities, with its tokenizer; `sentence_transformers`: a bundle with its encoder, which
     that library loads; `peft`: a bank of one deep prefix as a prefix-tuning adapter."""
+    precision: OnnxPrecision = later("fp32", format="onnx")
+    """Number format of the encoder's weights in an ONNX file. `int8`: rounded to integers of 8
+    bits, for a smaller and faster file, whose vectors and predictions are others than prefixbank's;
+    the result says how close they are."""
     name: RefName = ""
     """Name of the bank in the export; empty: its name here."""
     license: str = ""

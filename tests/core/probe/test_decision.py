@@ -43,6 +43,13 @@ def test_isotonic_predicts_what_is_most_probable_after_it(kind):
     assert np.array_equal(rule.predictions(LOGITS), expected)
 
 
+@pytest.mark.parametrize("calibration", ["none", "temperature", "isotonic"])
+@both
+def test_probabilities_name_what_their_logits_predict(kind, calibration):
+    rule = fit_rule(kind, LOGITS, LABELS[kind], **NOTHING | {"calibration": calibration})
+    assert np.array_equal(rule.named(rule.probabilities(LOGITS)), rule.predictions(LOGITS))
+
+
 def test_label_is_predicted_from_its_threshold_on():
     thresholds = np.array([0.25, NEVER, 0.9])
     rule = DecisionRule(kind="multilabel", thresholds=thresholds)

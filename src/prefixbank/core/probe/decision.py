@@ -42,7 +42,10 @@ class DecisionRule:
         """Return classes int64 [N], labels uint8 [N, C] or values float64 [N]."""
         if self.thresholds is None and not isinstance(self.calibration, Isotonic):
             return predictions_from(self.kind, decision)  # a temperature keeps the order
-        probabilities = self.probabilities(decision)
+        return self.named(self.probabilities(decision))
+
+    def named(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return the classes int64 [N], or labels uint8 [N, C], that probabilities [N, C] name."""
         if self.kind == "multilabel":
             least = np.nextafter(0.5, 1) if self.thresholds is None else self.thresholds
             flags: np.ndarray = (probabilities >= least).astype(np.uint8)

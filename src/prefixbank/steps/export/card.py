@@ -9,12 +9,13 @@ from prefixbank.steps.export.source import Export
 from prefixbank.steps.predict.heads import Head
 
 
-def model_card(export: Export, use: str) -> str:
+def model_card(export: Export, use: str, precision: str = "") -> str:
     """Return the README of an export, with the front matter that model hubs read.
 
     Args:
         export: what is exported.
         use: how to use the folder, in Markdown.
+        precision: what there is to say of its number format, in Markdown.
     """
     bank = export.bank
     encoder = EncoderConfig(**bank.info["encoder"])
@@ -54,6 +55,7 @@ def model_card(export: Export, use: str) -> str:
             "read, unless the table says otherwise. A source's own head was not scored on test "
             "rows.",
             "",
+            *(["## Precision", "", precision, ""] if precision else []),
             "## Use",
             "",
             use,

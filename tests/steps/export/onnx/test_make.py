@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -137,6 +139,13 @@ def test_file_that_computes_something_else_is_refused(difference):
     with pytest.raises(EncoderError, match="differs from prefixbank by .* in tone"):
         make.check({"vector": 1e-6, "tone": difference}, "toy")
     make.check({"vector": 1e-6, "tone": 1e-5}, "toy")
+
+
+def test_module_is_imported_without_the_extra():
+    missing = "".join(f"sys.modules['{name}'] = " for name in make.PACKAGES)
+    code = f"import sys; {missing}None; import prefixbank.steps.export.onnx.make"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_missing_package_is_named_with_the_extra_that_brings_it(monkeypatch):
