@@ -36,7 +36,6 @@ from typing import Any, get_args
 import numpy as np
 
 from benchmarks.measure import RESULTS
-from prefixbank.artifacts.embeddings import read_vectors
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.choices import Compare, Similarity
 from prefixbank.commands.invocation import Invocation
@@ -57,11 +56,12 @@ from prefixbank.core.stats.bootstrap import percentile_interval
 from prefixbank.core.stats.metrics import score
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.splits import sample, strata_of
-from prefixbank.data.tasks.task import Task
+from prefixbank.data.tasks.task import SPLITS, Task
 from prefixbank.runtime.context import Context
 from prefixbank.steps import combine
 from prefixbank.steps.embed import step as embed
 from prefixbank.steps.embed.spec import EmbeddingSpec
+from prefixbank.steps.probe.texts import probe_parts, read_splits
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.store.artifact import Entry
 from prefixbank.transfer.select import DIGITS
@@ -126,13 +126,10 @@ class Study:
             reading = EmbeddingSpec(
                 bank=bank, files=self.files, recipe=recipe, pooling=self.recipe.pooling
             )
-            made = self.context.ensure(
-                embed.unit(
-                    self.context, reading, embed.parts_of_task(self.task, ("train", "test")), name
-                )
-            )
-            entry = made.entry
-            self.seen[name] = (read_vectors(entry, "train"), read_vectors(entry, "test"))
+            parts = probe_parts(self.task, SPLITS, recipe.vectors)
+            made = self.context.ensure(embed.unit(self.context, reading, parts, name))
+            vectors = read_splits([made.entry], self.task, SPLITS)
+            self.seen[name] = (vectors["train"], vectors["test"])
         return self.seen[name]
 
     def _bank(self, members: Sequence[int], weights: tuple[float, ...], name: str) -> Entry:

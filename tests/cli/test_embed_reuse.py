@@ -213,7 +213,7 @@ def test_vectors_of_a_calibration_are_refused(embed_texts, cli, kind):
     assert f"reuse=true with vectors={kind}" in fault.what and "vectors=float16" in fault.fix
 
 
-@pytest.mark.parametrize("command", ["probe", "run", "search"])
+@pytest.mark.parametrize("command", ["predict", "run", "search"])
 def test_other_commands_have_no_such_setting(cli, command):
     assert "unknown setting 'reuse'" in cli.expect_refusal(2, command, "reuse=true")[0].what
 

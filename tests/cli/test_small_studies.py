@@ -24,6 +24,7 @@ STUDY = (
 def test_transfer_study_makes_every_part(cli):
     result = cli.done("run", *STUDY, f"run.data_root={cli.tasks}").result
     assert {path.name for path in Path(result["path"]).iterdir()} == {
+        "classes.csv",
         "report.html",
         "report.json",
         "report.md",
