@@ -103,5 +103,5 @@ def test_altered_encoder_is_refused(folder):
 
 
 def test_another_folder_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="there is no bundle.json"):
         BankModule.load(str(tmp_path))

@@ -176,7 +176,7 @@ def test_address_without_a_bundle_is_refused(cli, tmp_path, settings, what):
 def test_push_needs_a_bundle_and_an_address(cli, tmp_path):
     assert "no address given" in cli.expect_fault(2, "push", f"path={tmp_path}").what
     push = ("push", f"path={tmp_path}", f"address={tmp_path / 'there'}")
-    assert "cannot be read" in cli.expect_fault(2, *push).what
+    assert "there is no bundle.json" in cli.expect_fault(2, *push).what
 
 
 def test_only_files_of_a_bundle_are_copied_and_none_leads_out():

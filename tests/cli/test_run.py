@@ -57,6 +57,7 @@ def test_experiment_ends_with_a_report(cli, args):
         "report.json",
         "report.md",
         "report.html",
+        "classes.csv",
         "report.png",
         "curves.png",
         "entry.json",
