@@ -291,6 +291,7 @@ def test_transfer_study_makes_every_part(cli):
         "report.json",
         "report.md",
         "report.html",
+        "classes.csv",
         "report.png",
         "heatmap.png",
         "curves.png",
