@@ -19,7 +19,7 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint type test-all test-wheel smollm2 bench study spot docs clean
+.PHONY: help demo test check lint type test-slow test-all test-wheel smollm2 bench study spot docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,7 +47,10 @@ demo: $(STARTER) ## train, combine, probe and report on the bundled data; again;
 	$(BIN)/prefixbank probe --format table bank=blocks task=emotion
 
 test: $(INSTALLED) ## run the default tests
-	$(PYTEST) -q -n $(WORKERS)
+	$(PYTEST) -q -n $(WORKERS) --dist loadfile
+
+test-slow: $(INSTALLED) ## run the tests that take long, each of which has a quicker one beside it
+	$(PYTEST) -q -n $(WORKERS) -m "slow and not gpu and not network and not wheel"
 
 check: lint type test ## lint, type and test: what has to pass before a commit
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,27 @@ def merge_once() -> Callable[..., DictConfig]:
 def shared_settings(monkeypatch: pytest.MonkeyPatch, merge_once: Callable[..., DictConfig]) -> None:
     """Share what Hydra makes of the YAML files; values of the command line come on top as ever."""
     monkeypatch.setattr(compose_module, "compose_with_hydra", merge_once)
+
+
+@pytest.fixture(scope="session")
+def encoders_loaded_once() -> dict[str, Callable[..., Any]]:
+    """Loading and packing of frozen encoders, done once for each as long as its files stay."""
+    from prefixbank.core.packed import pack_linear_layers
+    from prefixbank.data.encoders.encoder import load_encoder
+
+    return {
+        "prefixbank.data.encoders.encoder.load_encoder": lru_cache(8)(load_encoder),
+        "prefixbank.core.packed.pack_linear_layers": lru_cache(8)(pack_linear_layers),
+    }
+
+
+@pytest.fixture(autouse=True)
+def shared_encoders(
+    monkeypatch: pytest.MonkeyPatch, encoders_loaded_once: dict[str, Callable[..., Any]]
+) -> None:
+    """Share loaded encoders between commands, each of which has a session of its own."""
+    for name, function in encoders_loaded_once.items():
+        monkeypatch.setattr(name, function)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import ast
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -22,9 +23,13 @@ class Module:
     path: str
     text: str
 
-    @property
+    @cached_property
     def tree(self) -> ast.Module:
         return ast.parse(self.text, filename=self.path)
+
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        return tuple(ast.walk(self.tree))
 
     @property
     def name(self) -> str:
@@ -32,6 +37,7 @@ class Module:
         return self.path.removesuffix(".py").removesuffix("__init__").rstrip("/").replace("/", ".")
 
 
+@cache
 def package_modules() -> tuple[Module, ...]:
     """Every module of the package, in order of path."""
     return tuple(
@@ -48,7 +54,7 @@ def imported_names(module: Module) -> Iterator[tuple[int, str]]:
     a literal counts as well.
     """
     folders = ("prefixbank", *module.path.split("/")[:-1])
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         match node:
             case ast.Import(names=names):
                 yield from ((node.lineno, alias.name) for alias in names)

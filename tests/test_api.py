@@ -26,7 +26,12 @@ from prefixbank.data.encoders.files import describe_folder
 from prefixbank.data.tasks.task import SPLITS
 from prefixbank.errors import PrefixbankError, UsageError
 from prefixbank.store.store import Store
-from tests.fixtures import merge_once, shared_settings  # noqa: F401
+from tests.fixtures import (  # noqa: F401
+    encoders_loaded_once,
+    merge_once,
+    shared_encoders,
+    shared_settings,
+)
 from tests.prepared import SMALL, Prepared, copy_store, prepare, rows_of
 
 TEXTS = ["the food was good", "a bad and noisy place, with a cold bath", "warm"]
@@ -542,7 +547,7 @@ def test_module_runs_as_the_command_line(user_store):
     }
 
 
-@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", [pytest.param(">&-", marks=pytest.mark.slow), "<&- >&- 2>&-"])
 def test_command_works_without_standard_streams(user_store, tmp_path, closed):
     (tmp_path / "lines.txt").write_text("a text\n", encoding="utf-8")
     typed = f'"$0" -m prefixbank embed bank=demo corpus.path=lines.txt --out vectors {closed}'

@@ -22,7 +22,12 @@ from prefixbank.commands import table
 from prefixbank.config import compose
 from prefixbank.config.descriptions import Setting
 from prefixbank.errors import PrefixbankError
-from tests.fixtures import merge_once, shared_settings  # noqa: F401
+from tests.fixtures import (  # noqa: F401
+    encoders_loaded_once,
+    merge_once,
+    shared_encoders,
+    shared_settings,
+)
 from tests.prepared import rows_of
 from tests.source import ROOT
 

@@ -211,7 +211,7 @@ def calls(modules: Iterable[Module], who: str, function: str) -> list[str]:
         f"{module.path}:{node.lineno} calls {function}()"
         for module in modules
         if fnmatchcase(module.path, who)
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id == function
@@ -223,7 +223,7 @@ def environment_reads(modules: Iterable[Module]) -> list[str]:
     return [
         f"{module.path}:{node.lineno} reads os.{node.attr}"
         for module in modules
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.getenv")
     ]
 

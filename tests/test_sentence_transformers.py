@@ -16,7 +16,14 @@ from prefixbank.sentence_transformers import BankModule
 from tests.cli.command import CommandLine
 
 # pytest finds fixtures by name.
-from tests.fixtures import merge_once, prepared, quick_flush, shared_settings  # noqa: F401
+from tests.fixtures import (  # noqa: F401
+    encoders_loaded_once,
+    merge_once,
+    prepared,
+    quick_flush,
+    shared_encoders,
+    shared_settings,
+)
 from tests.prepared import Prepared, copy_store
 
 TEXTS = ["the food was good", "a bad and noisy place, " * 60, "warm"]

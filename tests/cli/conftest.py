@@ -9,7 +9,14 @@ import pytest
 from tests.cli.command import CommandLine
 
 # pytest finds fixtures by name.
-from tests.fixtures import merge_once, prepared, quick_flush, shared_settings  # noqa: F401
+from tests.fixtures import (  # noqa: F401
+    encoders_loaded_once,
+    merge_once,
+    prepared,
+    quick_flush,
+    shared_encoders,
+    shared_settings,
+)
 from tests.prepared import Prepared, copy_store
 
 

@@ -439,7 +439,14 @@ def test_ended_run_resumes_to_the_same_bytes(
     assert len(passes) == whole + 1 and passes[1] == (passes[0][0], 5 - number)
 
 
-@pytest.mark.parametrize("ways", [["killed_in_embedding"], ["killed_at_random"] * 4], ids=len)
+@pytest.mark.parametrize(
+    "ways",
+    [
+        ["killed_in_embedding"],
+        pytest.param(["killed_at_random"] * 4, marks=pytest.mark.slow),
+    ],
+    ids=len,
+)
 def test_killed_run_resumes_to_the_same_bytes(cli, corpus, tmp_path, ways):
     combine(cli, "abc")
     other = copy_store(cli.store, tmp_path / "other")

@@ -135,6 +135,7 @@ def test_a_ray_cluster_gives_the_same(cli, request, tmp_path, dying_workers, com
     )
 
 
+@pytest.mark.slow
 def test_sweep_is_made_by_workers_and_one_that_fails_stops_no_other(cli, tmp_path):
     args = (
         "train-prefix",

@@ -103,6 +103,7 @@ def test_file_names_no_path_of_this_machine(exported):
     assert b".py" not in content and str(Path(pb.__file__).parent).encode() not in content
 
 
+@pytest.mark.slow
 def test_same_export_has_the_same_bytes(exported, cli):
     store, _ = exported
     command = ("export", "bank=demo", "heads=[tone,warm]", "format=onnx", f"--store={store}")
@@ -221,6 +222,7 @@ def test_float32_export_says_nothing_of_int8(exported):
     assert "## Precision" not in (out / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_same_int8_export_has_the_same_bytes(rounded, cli):
     store, before, _ = rounded
     cli.done(*INT8, f"--store={store}", "--force")

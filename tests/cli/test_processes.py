@@ -145,7 +145,7 @@ def test_kill_in_embedding_neither_loses_nor_doubles_a_row(cli, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_embedding_killed_at_random_points_ends_in_the_same_bytes(cli, tmp_path, kills: int):
     args = corpus_of(tmp_path, [f"{text} {number}" for number in range(12) for text in TEXTS])
     shutil.copytree(cli.store, tmp_path / "other")

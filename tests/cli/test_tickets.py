@@ -57,6 +57,7 @@ def test_tickets_are_the_same_for_the_same_seed_and_balanced(tmp_path: Path):
         assert len(counts) > 1 and min(counts) > 12
 
 
+@pytest.mark.slow
 def test_job_of_the_page_predicts_the_same_from_the_exported_folder(
     cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

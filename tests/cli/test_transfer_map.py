@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from prefixbank.store.artifact import Entry
 from prefixbank.store.store import Store
 from tests.cli.command import CommandLine, Ran
-from tests.prepared import SMALL, copy_store
+from tests.prepared import SMALL, Prepared, copy_store
 from tests.runtime.inline import Inline
 
 ASKED = (
@@ -62,7 +62,22 @@ def scored(cli: CommandLine, trained: Entry) -> float:
     return float((tensors["predictions"] == tensors["labels"]).mean())
 
 
-def test_gain_is_the_mean_over_seeds_of_a_warm_start_minus_a_cold_one(cli):
+@pytest.fixture(scope="module")
+def mapped(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the whole map."""
+    store = copy_store(prepared.store, tmp_path_factory.mktemp("mapped") / "store")
+    cli = CommandLine(store=store, tasks=prepared.tasks)
+    cli.done(*args_of(cli), "--store", str(store))
+    return store
+
+
+@pytest.fixture
+def with_map(mapped: Path, prepared: Prepared, user_store: Path) -> CommandLine:
+    return CommandLine(store=copy_store(mapped, user_store), tasks=prepared.tasks)
+
+
+def test_gain_is_the_mean_over_seeds_of_a_warm_start_minus_a_cold_one(with_map):
+    cli = with_map
     gains = cli.done(*args_of(cli)).result["gains"]
     before = len(Store(cli.store).entries("train_prefix"))
     for source in ("alpha", "beta"):
@@ -100,8 +115,8 @@ def test_whole_map_is_planned_made_and_then_there(cli):
     assert made(second) == [] and first.result == second.result
 
 
-def test_report_names_every_way_to_choose(cli):
-    result = cli.done(*args_of(cli)).result
+def test_report_names_every_way_to_choose(with_map):
+    result = with_map.done(*args_of(with_map)).result
     (held_out, same) = (result["regimes"][name]["rows"] for name in ("held-out seeds", "same seed"))
     ways = {
         "cold start",
@@ -144,9 +159,9 @@ def test_weighted_start_is_the_mean_of_the_seeds_own_sources(cli):
         assert sum(average.document["config"]["weights"]) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_change_of_one_target_trains_that_one_again(cli):
-    cli.done(*args_of(cli))
-    ran = cli.done(*args_of(cli, 'experiment.overrides.gamma=["optim.lr=0.01"]'))
+@pytest.mark.slow
+def test_change_of_one_target_trains_that_one_again(with_map):
+    ran = with_map.done(*args_of(with_map, 'experiment.overrides.gamma=["optim.lr=0.01"]'))
     assert {
         name.split("-")[0]
         for step, name, kind in ran.steps
@@ -154,8 +169,8 @@ def test_change_of_one_target_trains_that_one_again(cli):
     } == {"gamma"}
 
 
-def test_terminal_shows_the_report_and_where_its_charts_are(cli):
-    out = cli.done(*args_of(cli, "--format", "table")).out
+def test_terminal_shows_the_report_and_where_its_charts_are(with_map):
+    out = with_map.done(*args_of(with_map, "--format", "table")).out
     assert (
         out.startswith("# Transfer map transfer_map_smoke")
         and out.count("chart:") == 3
@@ -163,11 +178,12 @@ def test_terminal_shows_the_report_and_where_its_charts_are(cli):
     )
 
 
-def test_csv_has_a_row_for_each_way_to_choose(cli):
-    lines = cli.done(*args_of(cli, "--format", "csv")).out.splitlines()
+def test_csv_has_a_row_for_each_way_to_choose(with_map):
+    lines = with_map.done(*args_of(with_map, "--format", "csv")).out.splitlines()
     assert len(lines) == 1 + 2 * 9
 
 
+@pytest.mark.slow
 def test_workers_make_the_same_map(cli, monkeypatch, tmp_path: Path):
     workers = CommandLine(store=copy_store(cli.store, tmp_path / "elsewhere"), tasks=cli.tasks)
     driver = Inline()

@@ -9,7 +9,13 @@ import pytest
 from prefixbank.commands.table import COMMANDS
 from prefixbank.config import folders
 from prefixbank.config.checking import check
-from prefixbank.config.commands import CombineCommandConfig, TrainPrefixConfig
+from prefixbank.config.commands import (
+    CombineCommandConfig,
+    EmbedConfig,
+    ProbeCommandConfig,
+    RunExperimentConfig,
+    TrainPrefixConfig,
+)
 from prefixbank.config.compose import compose, conf_root, groups
 from prefixbank.errors import Faults, PrefixbankError, UsageError
 from tests.config.conftest import Write
@@ -147,7 +153,8 @@ def small_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("small_root")
 def test_check_composes_every_command_with_every_option(write: Write, conf_dir: Path):
     write("optim/mine", "lr: 0.5\n")
-    found = {finding.what for finding in check(SETTINGS, conf_dir)}
+    commands = [TrainPrefixConfig, RunExperimentConfig, ProbeCommandConfig, EmbedConfig]
+    found = {finding.what for finding in check(commands, conf_dir)}
     assert {
         "train-prefix optim=mine",
         "run optim=mine",
@@ -181,7 +188,8 @@ def test_check_tells_each_fault_where_it_is(write: Write, conf_dir: Path):
 @pytest.mark.usefixtures("small_root")
 def test_check_looks_up_the_tasks_of_a_mixture(write: Write, conf_dir: Path):
     write("task/several", "mixture: [sample, nothing]\n")
-    wrong = {finding.what: finding.error for finding in check(SETTINGS, conf_dir) if finding.error}
+    found = check([TrainPrefixConfig], conf_dir)
+    wrong = {finding.what: finding.error for finding in found if finding.error}
     fault = wrong["train-prefix task=several"]
     assert fault.what == "task has no option 'nothing'" and fault.fix.endswith(
         " in place of nothing"

@@ -273,6 +273,7 @@ def test_each_unit_that_a_worker_made_is_told_once(prepared, invocation, monkeyp
     ]
 
 
+@pytest.mark.slow
 def test_force_makes_everything_again_once(prepared, invocation, monkeypatch):
     driver = Inline().instead(monkeypatch)
     before = call("run", *study(prepared), DRIVER, invocation=invocation).entry

@@ -22,7 +22,7 @@ from tests.versions.reach import Code
 from tests.versions.record import Recorded, changed, current
 from tests.versions.tracing import Function, Trace
 
-SAMPLE, SEED = 40, 15
+SAMPLE, SEED = 8, 15
 ALWAYS = {"dequantize", "plain_bank"}
 VERSION_OF = {"task_embedding": "train_prefix"}
 """Steps, as keys have them, that have no version of their own."""
@@ -117,7 +117,10 @@ def recorded() -> Mapping[str, Recorded]:
 
 def mutated(module: Module, functions: Iterable[Function]) -> Module:
     """A module in which some functions have other bodies."""
-    tree, lines = module.tree, {(one.line, one.name.endswith("<lambda>")) for one in functions}
+    tree, lines = (
+        ast.parse(module.text),
+        {(one.line, one.name.endswith("<lambda>")) for one in functions},
+    )
     for node in list(ast.walk(tree)):
         match node:
             case ast.Lambda() if (begins_at(node), True) in lines:

@@ -63,7 +63,8 @@ class Completion:
     def names(self) -> list[str]:
         """Return the names of all groups and settings, each with an equals sign."""
         settings: type = self.command.settings
-        chosen = [name for name in names_at(settings, ()) if name in groups(self.conf_dir)]
+        options = groups(self.conf_dir)
+        chosen = [name for name in names_at(settings, ()) if name in options]
         return [f"{name}=" for name in sorted({*chosen, *full_names(settings)})]
 
     def _with_values(self, name: str, value: str) -> list[str]:

