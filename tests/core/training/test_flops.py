@@ -21,7 +21,13 @@ from prefixbank.core.prefix import PrefixStart, trainable
 from prefixbank.core.readout import encode_text, read_out, readout_positions
 from prefixbank.core.shapes import EncoderShape
 from prefixbank.core.training import flops
-from prefixbank.core.training.flops import finetune_flops, prefix_flops, shapes_of
+from prefixbank.core.training.flops import (
+    FEW_SIZES,
+    StepCost,
+    finetune_flops,
+    prefix_flops,
+    shapes_of,
+)
 from prefixbank.core.training.heads import loss_of, new_head
 from tests.core.toys import (
     MEAN,
@@ -336,6 +342,30 @@ def test_each_shape_is_counted_once_for_all_models_of_one_build(monkeypatch: pyt
     assert prefix_flops(new_bert(), SHAPE, other_start, MEAN, shapes) == first and len(seen) == 2
     longer = replace(START, length=START.length + 1)
     assert prefix_flops(model, SHAPE, longer, MEAN, shapes) > first and len(seen) == 4
+
+
+def test_of_many_sizes_few_are_observed():
+    seen = []
+
+    def observe(size: tuple[int, int]) -> int:
+        seen.append(size)
+        rows, tokens = size
+        return 7 + rows * (3 + 5 * tokens + 2 * tokens**2)
+
+    sizes = {(rows, tokens) for rows in (3, 8) for tokens in range(4, 90, 3)}
+    costs = StepCost(observe)(sizes)
+    assert costs == {(b, t): 7 + b * (3 + 5 * t + 2 * t * t) for b, t in sizes}
+    assert len(seen) <= FEW_SIZES < len(sizes)
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [lambda b, t: b * t**3, lambda b, t: b * -(-t // 64) * 64, lambda b, t: b * b * t],
+    ids=["cubic", "in steps", "of pairs of rows"],
+)
+def test_sizes_that_follow_another_law_are_all_observed(cost):
+    sizes = {(rows, tokens) for rows in (3, 8) for tokens in range(4, 90, 3)}
+    assert StepCost(lambda size: cost(*size))(sizes) == {size: cost(*size) for size in sizes}
 
 
 def test_shapes_are_those_of_the_padded_batches():

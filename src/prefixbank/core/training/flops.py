@@ -1,19 +1,23 @@
 """The number of floating-point operations of a training, counted without running it.
 
 torch's counter observes one step for each shape of batch, on tensors that have a shape but no
-numbers. So counting needs neither the device nor the memory of the training. Only matrix products
-count, two operations for each multiplication with its addition. Element-wise operations (softmax,
-norms, losses, the optimiser) are left out, as is usual. So are validation, and what a kernel or
-gradient checkpointing computes twice to save memory.
+numbers. So counting needs neither the device nor the memory of the training. Of many shapes only a
+few are observed: a step of B texts of T tokens takes n + B (a + b T + c T^2) operations. Where that
+law fails a check, every shape is observed. Only matrix products count, two operations for each
+multiplication with its addition. Element-wise operations (softmax, norms, losses, the optimiser)
+are left out, as is usual. So are validation, and what a kernel or gradient checkpointing computes
+twice to save memory.
 """
 
 from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
+from fractions import Fraction
 from functools import cache
+from math import prod
 from typing import TypeVar
 
 import torch
@@ -32,10 +36,14 @@ BatchShapes = Mapping[tuple[int, int], int]
 """(B, T) of batches, with padding, to the number of such batches."""
 
 _Module = TypeVar("_Module", bound=nn.Module)
-_Cost = Callable[[int, int], int]
-"""From B and T to the operations of one step, without those of the head."""
+_Size = tuple[int, int]
+"""(B, T)."""
+_Costs = Mapping[_Size, int]
+"""Operations of one step of each size, without those of the head."""
+FEW_SIZES = 6
+"""So many are observed one by one: as many as it takes to find the law and to check it."""
 
-_COUNTED: dict[tuple[str, PrefixStart | None, Pooling], _Cost] = {}
+_COUNTED: dict[tuple[str, PrefixStart | None, Pooling], StepCost] = {}
 """By build of the model, form of the prefix and pooling; small, since a cost holds no numbers."""
 
 
@@ -75,19 +83,18 @@ def prefix_flops(
     Raises:
         RuntimeError: the encoder's code branches on numbers that are not known before it runs.
     """
+    sizes = set().union(*batches.values())
+    costs = _step_cost(model, shape, start, pooling)(sizes)
     if start.kind != "readout":
-        cost = _step_cost(model, shape, start, pooling)
-        return _with_heads(cost, pooling.output_size(shape.hidden_size), batches)
-    alone = replace(start, readouts=0, initial=None, summary="mean", size=0)
-    of_text, with_readouts = (_step_cost(model, shape, form, pooling) for form in (alone, start))
+        return _with_heads(costs, pooling.output_size(shape.hidden_size), batches)
     features = start.size or shape.hidden_size
     if encoded_once is None:
-        return _with_heads(with_readouts, features, batches)
-    of_readouts = _with_heads(
-        lambda rows, tokens: with_readouts(rows, tokens) - of_text(rows, tokens), features, batches
-    )
-    return of_readouts + sum(
-        times * of_text(rows, tokens) for (rows, tokens), times in encoded_once.items()
+        return _with_heads(costs, features, batches)
+    alone = replace(start, readouts=0, initial=None, summary="mean", size=0)
+    of_text = _step_cost(model, shape, alone, pooling)({*sizes, *encoded_once})
+    of_readouts = {size: cost - of_text[size] for size, cost in costs.items()}
+    return _with_heads(of_readouts, features, batches) + sum(
+        times * of_text[size] for size, times in encoded_once.items()
     )
 
 
@@ -106,17 +113,16 @@ def finetune_flops(
     Raises:
         RuntimeError: as `prefix_flops`.
     """
-    return _with_heads(
-        _step_cost(model, shape, None, pooling), pooling.output_size(shape.hidden_size), batches
-    )
+    costs = _step_cost(model, shape, None, pooling)(set().union(*batches.values()))
+    return _with_heads(costs, pooling.output_size(shape.hidden_size), batches)
 
 
-def _with_heads(cost: _Cost, features: int, batches: Mapping[int, BatchShapes]) -> int:
-    """Add up the cost of all batches, with heads on vectors of size `features`."""
+def _with_heads(costs: _Costs, features: int, batches: Mapping[int, BatchShapes]) -> int:
+    """Add up the costs of all batches, with heads on vectors of size `features`."""
     return sum(
-        times * cost(rows, tokens) + times * _head_flops(rows, features, outputs)
+        times * (costs[size] + _head_flops(size[0], features, outputs))
         for outputs, shapes in batches.items()
-        for (rows, tokens), times in shapes.items()
+        for size, times in shapes.items()
     )
 
 
@@ -130,8 +136,8 @@ def _head_flops(rows: int, features: int, outputs: int) -> int:
 
 def _step_cost(
     model: nn.Module, shape: EncoderShape, start: PrefixStart | None, pooling: Pooling
-) -> _Cost:
-    """Return the cost of a step up to the pooled vectors.
+) -> StepCost:
+    """Return the cost of steps up to the pooled vectors.
 
     Without a prefix, all weights of the model are trained. Counts are cached for models of the same
     build, since a study trains hundreds of prefixes of one form.
@@ -151,9 +157,8 @@ def _step_cost(
     )
     key = (_build_of(model), form, pooling)
     if key not in _COUNTED:
-        _COUNTED[key] = _new_cost(
-            model, None if form is None else trainable(model, shape, form, 0), pooling
-        )
+        prefix = None if form is None else trainable(model, shape, form, 0)
+        _COUNTED[key] = StepCost(_observer(model, prefix, pooling))
     return _COUNTED[key]
 
 
@@ -168,18 +173,58 @@ def _build_of(model: nn.Module) -> str:
     return f"{type(model).__module__} {model!r} {getattr(model, 'config', '')} {weights}"
 
 
-def _new_cost(model: nn.Module, prefix: Trainable | None, pooling: Pooling) -> _Cost:
-    """Return a function that counts the operations for a shape and caches them."""
+class StepCost:
+    """Operations of steps of any size.
+
+    Args:
+        observe: counts the operations of one step of a size.
+    """
+
+    def __init__(self, observe: Callable[[_Size], int]) -> None:
+        self._observe = cache(observe)
+
+    def __call__(self, sizes: Set[_Size]) -> _Costs:
+        """Return the operations of a step of each size."""
+        lengths = sorted({tokens for _, tokens in sizes})
+        if len(sizes) > FEW_SIZES and len(lengths) >= 3:
+            law = self._law(lengths[0], lengths[len(lengths) // 2], lengths[-1])
+            by_length = sorted(sizes, key=lambda size: (size[1], size[0]))
+            checked = (by_length[len(sizes) * 3 // 4], by_length[-1])
+            if all(law(size) == self._observe(size) for size in checked):
+                return {size: int(law(size)) for size in sizes}
+        return {size: self._observe(size) for size in sizes}
+
+    def _law(self, *lengths: int) -> Callable[[_Size], Fraction]:
+        """Return n + B (a + b T + c T^2), found on one text of three lengths and on two texts."""
+        first = self._observe((1, lengths[0]))
+        fixed = 2 * first - self._observe((2, lengths[0]))
+        of_text = {tokens: self._observe((1, tokens)) - fixed for tokens in lengths}
+
+        def law(size: _Size) -> Fraction:
+            rows, tokens = size
+            of_one = (
+                of_text[one]
+                * prod(Fraction(tokens - other, one - other) for other in lengths if other != one)
+                for one in lengths
+            )
+            return Fraction(fixed + rows * sum(of_one))
+
+        return law
+
+
+def _observer(
+    model: nn.Module, prefix: Trainable | None, pooling: Pooling
+) -> Callable[[_Size], int]:
+    """Return a function that counts the operations of a step of one size."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     encoder = _without_numbers(mode, model, trained=prefix is None)
     trained = None if prefix is None else _without_numbers(mode, prefix, trained=True)
 
-    @cache
-    def count(rows: int, tokens: int) -> int:
+    def observe(size: _Size) -> int:
         # The counter does not know the CPU's fused attention; the plain one consists of products.
         with mode, sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             inputs = {
-                name: torch.ones(rows, tokens, dtype=torch.int64)
+                name: torch.ones(size, dtype=torch.int64)
                 for name in ("input_ids", "attention_mask")
             }
             if isinstance(trained, TrainableReadout):
@@ -189,7 +234,7 @@ def _new_cost(model: nn.Module, prefix: Trainable | None, pooling: Pooling) -> _
                 torch.autograd.backward(encode(encoder, inputs, slots, pooling).sum())
         return int(counter.get_total_flops())
 
-    return count
+    return observe
 
 
 def _run_readouts(encoder: nn.Module, trained: TrainableReadout, inputs: dict[str, Tensor]) -> None:
