@@ -225,6 +225,21 @@ def int8_changed() -> str:
     return f"{100 * (1 - mean(kept)):.0f} %"
 
 
+def waiting_threads() -> str:
+    """Return the table of commands whose idle threads sleep or spin."""
+    rows = [
+        [
+            name,
+            f"{median(of['spin']):.0f}",
+            f"{median(of['sleep']):.0f}",
+            spread(of["sleep is faster"]),
+        ]
+        for name, of in measured("waiting")["seconds"].items()
+    ]
+    head = ["command, machine", "s, spinning", "s, sleeping", "sleeping is so many times as fast"]
+    return table(head, rows)
+
+
 MACROS = (
     measured,
     spread,
@@ -248,4 +263,5 @@ MACROS = (
     int8_scores,
     int8_loss,
     int8_changed,
+    waiting_threads,
 )
