@@ -7,6 +7,7 @@ import pty
 import re
 import select
 from dataclasses import dataclass, replace
+from math import nan
 
 import pytest
 
@@ -120,6 +121,14 @@ def test_whole_command_goes_on_while_its_steps_come_and_go(capsys):
     ]
     assert [line for line in lines_of(capsys, events) if "of" in line.split()] == [
         "run small 5 of 23 units, about 7 min left"
+    ]
+
+
+def test_work_that_is_left_decides_where_it_is_known(capsys):
+    events = [(0, unit(0)), (60, replace(unit(1), to_do=3.0)), (100, replace(unit(2), to_do=nan))]
+    assert lines_of(capsys, events) == [
+        "run small 1 of 23 units, about 3 min left",
+        "run small 2 of 23 units",
     ]
 
 

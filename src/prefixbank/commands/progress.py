@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isnan
 from types import TracebackType
 from typing import Literal
 
@@ -47,7 +48,8 @@ class _Pace:
         passed, moved = now - self.started, event.done - self.first
         if passed < MEASURED_S or moved <= 0 or event.done >= event.total:
             return ""
-        return f"{estimate_text(passed / moved * (event.total - event.done))} left"
+        to_do = (event.total - event.done) / moved if event.to_do is None else event.to_do
+        return "" if isnan(to_do) else f"{estimate_text(passed * to_do)} left"
 
 
 class StepLines:

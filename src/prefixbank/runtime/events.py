@@ -24,6 +24,8 @@ class Event:
         done: for `progress`, how many are done so far.
         total: for `progress`, how many there are.
         unit: for `progress`, what is counted: `steps`, `rows`, `texts`, `units`.
+        to_do: for `progress`, the work that is left over the work done since the first such event;
+            None: as many of what is counted, NaN: not known yet.
     """
 
     kind: Literal["hit", "miss", "waits", "done", "progress", "note"]
@@ -36,6 +38,7 @@ class Event:
     done: int = 0
     total: int = 0
     unit: str = ""
+    to_do: float | None = None
 
 
 Emit = Callable[[Event], None]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from math import nan
+from statistics import mean
 
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Emit, Event, silent
@@ -42,35 +45,65 @@ def plan_and_run(context: Context, name: str, ensure_all: EnsureAll) -> Planned:
             context.emit(event)
         return last
     if context.emit is not silent:
-        context = context.with_listener(_counted(context.emit, name, len(units) - hits))
+        steps = [event.step for event in units if event.kind != "hit"]
+        context = context.with_listener(_counted(context.emit, name, steps))
     if context.workers is not None:
         _make_in_waves(context, context.workers, ensure_all, missing)
     return ensure_all(context)
 
 
-def _counted(emit: Emit, name: str, total: int) -> Emit:
+def _counted(emit: Emit, name: str, steps: Sequence[str]) -> Emit:
     """Return a listener that passes events on, and reports how many units are made.
 
     Args:
         emit: gets every event.
         name: what messages call the command.
-        total: units to make.
+        steps: of each unit to make.
     """
-    done = 0
+    left, seconds = Counter(steps), defaultdict[str, list[float]](list)
 
     def listen(event: Event) -> None:
-        nonlocal done
         emit(event)
         if event.kind == "done":
-            done += 1
+            left[event.step] -= 1
+            seconds[event.step].append(event.seconds)
             report()
 
     def report() -> None:
-        emit(Event(kind="progress", step="run", name=name, done=done, total=total, unit="units"))
+        emit(
+            Event(
+                kind="progress",
+                step="run",
+                name=name,
+                done=sum(map(len, seconds.values())),
+                total=len(steps),
+                unit="units",
+                to_do=work_to_do(left, seconds),
+            )
+        )
 
-    if total:
+    if steps:
         report()
     return listen
+
+
+def work_to_do(left: Mapping[str, int], seconds: Mapping[str, Sequence[float]]) -> float:
+    """Return how much work is left, over that which is done.
+
+    A unit takes as long as those of its step did. One of a step that was not met yet counts nothing
+    beside a training; if it is a training itself, nothing can be said.
+
+    Args:
+        left: units left, by step.
+        seconds: what each finished unit took, by step.
+    Returns:
+        The ratio; NaN if it is not known.
+    """
+    unmet = {step for step, number in left.items() if number > 0 and not seconds.get(step)}
+    done = sum(map(sum, seconds.values()))
+    if done <= 0 or any(step.startswith("train-") for step in unmet):
+        return nan
+    return sum(max(left.get(step, 0), 0) * mean(of) for step, of in seconds.items() if of) / done
 
 
 def _make_in_waves(
