@@ -323,6 +323,7 @@ def test_probe_of_a_block_stays_valid_while_another_is_refreshed(cli, blocks, te
     assert columns_of(predict(cli, "one", f"corpus.path={path}", bank="blocks")) == before
     fault = cli.expect_fault(2, "predict", "bank=blocks", "heads=[both]", f"corpus.path={path}")
     assert "reads a block that the bank does not have, or not any more" in fault.what
+    assert fault.fix.startswith("prefixbank probe bank=") and "name=NEW" in fault.fix
 
 
 def test_head_of_another_bank_is_refused_by_name(cli, texts):

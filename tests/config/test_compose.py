@@ -148,6 +148,12 @@ def test_text_is_taken_as_typed(typed: str, text: str):
     assert compose(EmbedConfig, [f"corpus.path={typed}"]).corpus.path == text
 
 
+@pytest.mark.parametrize("mark", [";", "/", "; ", "';'"])
+def test_mark_between_labels_is_taken_as_typed(mark: str):
+    typed = ["task=files", "task.path=x.csv", f"task.label_separator={mark}"]
+    assert compose(TrainPrefixConfig, typed).task.label_separator == mark.strip("' ")
+
+
 def test_later_override_counts(conf_dir: Path):
     config = compose(
         TrainPrefixConfig, ["task=polarity", "seed=1", "task=sample", "seed=2"], conf_dir=conf_dir

@@ -159,6 +159,6 @@ def _settings_of(
             )
         except PrefixbankError as error:
             every = error.faults if isinstance(error, Faults) else (error,)
-            faults |= {str(fault): fault for fault in every}
+            faults = {fault.what: fault for fault in every} | faults
     raise_faults([*faults.values()])
     return found

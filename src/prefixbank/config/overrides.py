@@ -8,10 +8,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from prefixbank.config.commands import CommandConfig
 from prefixbank.config.faults import list_of_runs, unknown_option, unknown_setting, unreadable_value
+from prefixbank.config.schema import RefName
 from prefixbank.config.settings import hint_at, names_at
 from prefixbank.errors import UsageError
 
@@ -108,7 +109,7 @@ def _as_typed(hint: Any, override: Override) -> tuple[Any, bool]:
     """
     value, text = override.value, override.text.strip()
     if (
-        hint is str
+        _is_text(hint)
         and override.form == "unreadable"
         and text[:1] not in {'"', "'", "[", "{"}
         and "," not in text
@@ -122,6 +123,12 @@ def _as_typed(hint: Any, override: Override) -> tuple[Any, bool]:
         if items is not None:
             return items, True
     return value, override.form == "value"
+
+
+def _is_text(hint: Any) -> bool:
+    """Return whether a setting is text of any characters, which the name of a ref is not."""
+    limited = get_origin(hint) is Annotated and get_args(hint)[0] is str and hint != RefName
+    return hint is str or limited
 
 
 def _bare_items(text: str) -> list[str] | None:

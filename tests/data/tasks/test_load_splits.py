@@ -112,8 +112,9 @@ def test_missing_split_has_the_rarest_label_of_a_multilabel_task(tmp_path: Path)
 
 
 def test_train_too_small_to_split_is_refused(tmp_path: Path):
-    with pytest.raises(DataError, match="2 train rows are too few for a test"):
+    with pytest.raises(DataError, match="2 train rows are too few for a test") as caught:
         load(tmp_path, train=rows([0, 1]))
+    assert "task.kind=regression task.metric=pearson" in caught.value.fix
 
 
 def test_max_rows_samples_train_in_proportion(tmp_path: Path):

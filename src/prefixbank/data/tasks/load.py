@@ -276,11 +276,16 @@ def _fill(raw: RawTask, built: dict[str, Examples]) -> tuple[Examples, tuple[str
             continue
         taken = hold_out(strata_of(train.labels, raw.kind), SHARES[split] * total / len(train))
         if not len(taken):
+            of_numbers = (
+                ""
+                if raw.kind == "regression"
+                else "    or, if labels are numbers: task.kind=regression task.metric=pearson"
+            )
             what = f"task '{raw.name}': {total} train rows are too few for a {split} split"
             raise DataError(
                 what,
                 expected="two or more rows of some label",
-                fix=f"add rows, or give the task a {split} split",
+                fix=f"add rows, or give the task a {split} split" + of_numbers,
             )
         built[split] = train.take(taken)
         train = train.take(np.setdiff1d(np.arange(len(train)), taken))

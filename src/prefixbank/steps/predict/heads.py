@@ -331,11 +331,12 @@ class _Bank:
         else:
             reason = "the probe was fitted on another one"
         given = "the plain encoder" if self.entry is None else f"bank {self.name}"
-        bank = probe.info["bank"]
+        bank, made = probe.info["bank"], "none" if self.entry is None else self.name
         return UsageError(
             f"probe {name} with {given}: {reason}",
             expected=f"the bank of the probe: {bank[:8] if bank else 'none, the plain encoder'}",
-            fix=f"prefixbank probe bank=... task={probe.info['task']} name={name}    fits it again",
+            fix=f"prefixbank probe bank={made} ... name=NEW    with the settings of "
+            f"{probe.info['task']} fits one for these vectors",
         )
 
     def _of_source(
