@@ -241,8 +241,8 @@ def test_sweep_with_a_wrong_setting_in_one_run_is_refused_before_any_run(cli, fl
 
 
 def test_sweep_over_an_unknown_setting_is_one_fault(cli):
-    fault = cli.expect_fault(2, *train_gamma(cli, "--sweep", "prefix.lenght=1,2,3"))
-    assert fault.what == "unknown setting 'prefix.lenght'; did you mean 'prefix.length'?"
+    fault = cli.expect_fault(2, *train_gamma(cli, "--sweep", "prefix.lengthy=1,2,3"))
+    assert fault.what == "unknown setting 'prefix.lengthy'; did you mean 'prefix.length'?"
 
 
 def test_sweep_goes_on_after_a_run_that_fails(cli):
