@@ -149,7 +149,7 @@ def small_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("small_root")
-def test_check_composes_every_command_with_every_option(write: Write, conf_dir: Path):
+def test_check_composes_each_command_with_every_option(write: Write, conf_dir: Path):
     write("optim/mine", "lr: 0.5\n")
     commands = [TrainPrefixConfig, RunExperimentConfig, ProbeCommandConfig, EmbedConfig]
     found = {finding.what for finding in check(commands, conf_dir)}

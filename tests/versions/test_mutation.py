@@ -123,10 +123,8 @@ def recorded() -> Mapping[str, Recorded]:
 
 def mutated(module: Module, functions: Iterable[Function]) -> Module:
     """A module in which some functions have other bodies."""
-    tree, lines = (
-        ast.parse(module.text),
-        {(one.line, one.name.endswith("<lambda>")) for one in functions},
-    )
+    tree = ast.parse(module.text)  # a tree of its own, since `module.tree` is shared
+    lines = {(one.line, one.name.endswith("<lambda>")) for one in functions}
     for node in list(ast.walk(tree)):
         match node:
             case ast.Lambda() if (begins_at(node), True) in lines:
