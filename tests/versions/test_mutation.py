@@ -55,7 +55,8 @@ class Traced:
         """What ran in the steps that have a version."""
         found: dict[str, set[Function]] = {}
         for step, ran in self.trace.ran.items():
-            found.setdefault(VERSION_OF.get(step, step), set()).update(ran)
+            code = {one for one in ran if one.path.endswith(".py")}  # not the reports' templates
+            found.setdefault(VERSION_OF.get(step, step), set()).update(code)
         return found
 
 
