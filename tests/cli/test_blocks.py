@@ -28,7 +28,7 @@ from prefixbank.steps.embed import rows as embedding
 from prefixbank.store.artifact import Entry
 from prefixbank.store.store import Store
 from tests.cli import forks
-from tests.cli.command import CommandLine, Ran, faults_in
+from tests.cli.command import CommandLine, Ran
 from tests.prepared import Prepared, contents, copy_store
 from tests.runtime.inline import Inline
 
@@ -740,14 +740,20 @@ def test_out_may_be_a_folder_of_several_shards(cli, embed, tmp_path, kind):
     ]
 
 
-def test_out_of_several_shards_is_no_single_file(cli, corpus, tmp_path):
+def test_out_of_several_shards_is_one_file_if_its_name_says_so(cli, corpus, tmp_path):
     combine(cli, "ac")
+    settings = ("bank=bank", f"corpus.path={corpus}", "corpus.shard_rows=2")
+    cli.done("embed", *settings, "--out", str(tmp_path / "folder"))
     out = tmp_path / "vectors.parquet"
-    settings = (f"corpus.path={corpus}", "corpus.shard_rows=2", "--out", str(out))
-    ran = cli("embed", "bank=bank", *settings)
-    (fault,) = faults_in(ran.err)
-    assert (ran.code, fault.expected, out.exists()) == (2, "a folder", False)
-    assert "the result has 3 Parquet files" in fault.what
+    cli.done("embed", *settings, "--out", str(out))
+    parts = sorted((tmp_path / "folder").glob("part-*.parquet"))
+    assert len(parts) == 3
+    whole = parquet.read_table(out)
+    assert whole.equals(pa.concat_tables(parquet.read_table(part) for part in parts))
+    metadata = parquet.read_schema(parts[0]).metadata
+    metadata.pop(b"truncated_rows")  # of a part
+    assert parquet.read_schema(out).metadata == metadata
+    cli.done("embed", *settings, "--out", str(out))  # the same again is no error
 
 
 # Heads.

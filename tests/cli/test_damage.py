@@ -122,3 +122,13 @@ def test_list_shows_the_good_ones_and_reports_the_damaged_one(cli):
 def test_gc_deletes_nothing_while_an_entry_cannot_be_read(cli):
     (path_of(cli, "prefix", "alpha") / "entry.json").write_text("{", encoding="utf-8")
     assert "entry.json" in cli.expect_fault(3, "cache", "gc", "--yes", "--grace-days", "0").what
+
+
+def test_altered_predictions_are_neither_printed_nor_copied(cli, lines, tmp_path):
+    gamma = ("task=folder", f"task.path={cli.tasks / 'gamma'}")
+    cli.done("probe", "bank=demo", *gamma, "probe.bootstrap_samples=50", "name=tone")
+    asked = ("predict", "bank=demo", "heads=[tone]", f"corpus.path={lines}", "predict.format=csv")
+    flip(Path(cli.done(*asked).result["path"]) / "part-00000.csv")
+    out = tmp_path / "labels.csv"
+    assert "part-00000.csv was altered" in cli.expect_fault(3, *asked, f"--out={out}").what
+    assert not out.exists()

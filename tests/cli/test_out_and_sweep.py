@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
@@ -46,21 +48,13 @@ def test_out_may_be_one_parquet_file(cli, tmp_path, lines):
     assert parquet.read_table(tmp_path / "vectors.parquet").num_rows == 3
 
 
-def test_out_of_several_shards_is_no_single_file(cli, tmp_path, lines):
-    ran = cli(
-        "embed",
-        "bank=demo",
-        f"corpus.path={lines}",
-        "corpus.shard_rows=2",
-        "--out",
-        str(tmp_path / "vectors.parquet"),
-    )
-    (fault,) = faults_in(ran.err)
-    assert (ran.code, fault.expected, (tmp_path / "vectors.parquet").exists()) == (
-        2,
-        "a folder",
-        False,
-    )
+def test_out_of_several_shards_is_one_file_if_its_name_says_so(cli, tmp_path, lines):
+    out, settings = tmp_path / "vectors.parquet", (f"corpus.path={lines}", "corpus.shard_rows=2")
+    ran = cli.done("embed", "bank=demo", *settings, "--out", str(out))
+    parts = sorted(Path(ran.result["path"]).glob("part-*.parquet"))
+    assert len(parts) == 2
+    assert parquet.read_table(out).equals(pa.concat_tables(map(parquet.read_table, parts)))
+    cli.done("embed", "bank=demo", *settings, "--out", str(out))  # the same again is no error
 
 
 @pytest.mark.parametrize("name", ["file", "folder"])
@@ -303,3 +297,21 @@ def test_sweep_as_a_dry_run_makes_nothing(cli):
     before = contents(cli.store)
     ran = cli.done(*train_gamma(cli, "--sweep", "seed=1,2", "--dry-run"))
     assert (contents(cli.store), [kind for *_, kind in ran.steps]) == (before, ["MISS", "MISS"])
+
+
+def test_copy_that_stops_half_way_leaves_nothing_at_its_target(cli, tmp_path, monkeypatch):
+    copy, left = shutil.copyfile, [3]
+
+    def copy_some(source: object, target: object, **options: object) -> object:
+        left[0] -= 1
+        if not left[0]:
+            raise OSError("no space left on device")
+        return copy(source, target, **options)
+
+    monkeypatch.setattr(shutil, "copyfile", copy_some)
+    out = tmp_path / "copy"
+    assert cli(*train_gamma(cli, f"--out={out}")).code != 0
+    assert not out.exists() and not list(tmp_path.glob(".prefixbank-*"))
+    monkeypatch.undo()
+    cli.done(*train_gamma(cli, f"--out={out}"))
+    assert (out / "entry.json").is_file()

@@ -6,8 +6,9 @@ select the columns they need, since a file may have more (`steps/embed/reuse.py`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -92,6 +93,21 @@ def write_table(path: Path, table: pa.Table) -> None:
     fresh = path.with_suffix(".new")
     parquet.write_table(table, fresh, compression="none", use_dictionary=False)
     fresh.replace(path)
+
+
+def join_tables(tables: Iterable[pa.Table], path: Path) -> None:
+    """Write parts of one table to one Parquet file, with a part in memory at a time.
+
+    Its metadata are those of the first part less the number of truncated rows, which is of a part.
+    """
+    tables = iter(tables)
+    first = next(tables)
+    metadata = {**(first.schema.metadata or {})}
+    metadata.pop(TRUNCATED, None)
+    schema = first.schema.with_metadata(metadata)
+    with parquet.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:
+        for table in chain([first], tables):
+            writer.write_table(table.replace_schema_metadata(metadata))
 
 
 def finished_part(path: Path) -> tuple[int, int] | None:

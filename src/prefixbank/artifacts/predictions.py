@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import assert_never
@@ -13,6 +13,7 @@ import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
 from prefixbank.choices import PredictionsFormat
+from prefixbank.store.artifact import Entry
 
 STEP, FACTS = "predict", "predictions.json"
 JOINED = "|"
@@ -35,9 +36,14 @@ def write_rows(table: pa.Table, path: Path, form: PredictionsFormat) -> None:
             assert_never(form)
 
 
-def printed_lines(folder: Path) -> Iterator[str]:
-    """Yield the rows of an artifact of step `predict` in order: lines of CSV, or else of JSON."""
-    for number, path in enumerate(sorted(folder.glob("part-*"))):
+def parts_of(entry: Entry) -> list[Path]:
+    """Return the files with the rows of predictions, in order, each after a check."""
+    return [entry.file(name) for name in sorted(entry.files) if name.startswith("part-")]
+
+
+def printed_lines(parts: Iterable[Path]) -> Iterator[str]:
+    """Yield the rows of predictions in order: lines of CSV, or else of JSON."""
+    for number, path in enumerate(parts):
         if path.suffix == ".parquet":
             for row in parquet.read_table(path).to_pylist():
                 yield json.dumps(row, ensure_ascii=False)

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as parquet
 from safetensors.numpy import save_file
 
@@ -21,6 +22,7 @@ from prefixbank.artifacts.embeddings import (
     FEATURES,
     STEP,
     block_features,
+    join_tables,
     part_file,
     prefixes_in,
     read_calibration,
@@ -51,7 +53,7 @@ def copy_whole(entry: Entry, out: Path) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     for stem in parts_of(entry):
-        copy_whole_part(entry, stem, out / f"{stem}.parquet")
+        write_table(out / f"{stem}.parquet", whole_part(entry, stem))
     calibrations = [f"{start}{CALIBRATION}" for start in prefixes_in(entry)]
     if calibrations[0] in entry.files:
         each = [vars(read_calibration(entry.file(name))) for name in calibrations]
@@ -61,8 +63,13 @@ def copy_whole(entry: Entry, out: Path) -> None:
     shutil.copyfile(entry.path / ENTRY_FILE, out / ENTRY_FILE)
 
 
-def copy_whole_part(entry: Entry, stem: str, path: Path) -> None:
-    """Write one part with whole vectors, as they are stored.
+def copy_whole_table(entry: Entry, path: Path) -> None:
+    """Write one Parquet file with the whole vectors of all parts."""
+    join_tables((whole_part(entry, stem) for stem in parts_of(entry)), path)
+
+
+def whole_part(entry: Entry, stem: str) -> pa.Table:
+    """Return one part with whole vectors, as they are stored.
 
     Its metadata have `features`, the number of all features, and `blocks`, a JSON list with the
     name and the number of features of each block, in the order of the vector.
@@ -77,7 +84,7 @@ def copy_whole_part(entry: Entry, stem: str, path: Path) -> None:
         FEATURES: str(sum(blocks.values())).encode(),
         BLOCKS: json.dumps(described).encode(),
     }
-    write_table(path, table.replace_schema_metadata(metadata))
+    return table.replace_schema_metadata(metadata)
 
 
 def _whole(entry: Entry, stem: str) -> np.ndarray:

@@ -70,16 +70,25 @@ def copy_out(source: Path, out: Path, report: Report | None = None) -> None:
     """Copy the artifact in folder `source` to the folder `out`, or its rows to that file.
 
     Embeddings of a bank of blocks are copied as whole vectors. The files of a report stand beside
-    those of the artifact.
+    those of the artifact. The target is there when all of it is.
+
+    Raises:
+        DamagedError: a file of the artifact is not what was stored.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.parent, prefix=".prefixbank-") as scratch:
-        for target, file in _files(read_entry(source), out, Path(scratch), report).items():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if file.is_relative_to(scratch):
-                shutil.move(file, target)
+        made, whole = Path(scratch) / "made", Path(scratch) / "whole"
+        for target, file in _files(read_entry(source), out, made, report).items():
+            copy = whole / target.relative_to(out.parent)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if file.is_relative_to(made):
+                file.replace(copy)
             else:
-                shutil.copyfile(file, target)
+                shutil.copyfile(file, copy)
+        try:
+            (whole / out.name).replace(out)
+        except OSError:  # a mounted folder, or the one that the command runs in, stays in place
+            shutil.copytree(whole / out.name, out, dirs_exist_ok=True)
 
 
 def is_copy(source: Path, out: Path, report: Report | None = None) -> bool:
@@ -136,43 +145,39 @@ def _files(entry: Entry, out: Path, scratch: Path, report: Report | None) -> dic
     """
     from prefixbank.artifacts import whole_vectors
 
+    scratch.mkdir(exist_ok=True)
     if out.suffix.lower() in TABLES and not out.is_dir():
         return {out: _table(entry, out, scratch)}
-    stored = [*entry.files, ENTRY_FILE]
+    stored = list(entry.files)
     if whole_vectors.is_in_blocks(entry):
         whole_vectors.copy_whole(entry, scratch)
         stored = []
+    else:
+        shutil.copyfile(entry.path / ENTRY_FILE, scratch / ENTRY_FILE)
     if report is not None:
         report(scratch)
     made = {out / path.relative_to(scratch): path for path in scratch.rglob("*") if path.is_file()}
-    return {out / name: entry.path / name for name in stored} | made
+    return {out / name: entry.file(name) for name in stored} | made
 
 
 def _table(entry: Entry, out: Path, scratch: Path) -> Path:
     """Return a file with all rows of embeddings or predictions."""
+    from pyarrow.parquet import read_table
+
     from prefixbank.artifacts import whole_vectors
+    from prefixbank.artifacts.embeddings import join_tables
     from prefixbank.artifacts.predictions import printed_lines
 
     made, ending = scratch / out.name, out.suffix.lower()
     if whole_vectors.is_in_blocks(entry):
-        stems = whole_vectors.parts_of(entry)
-        _check_single(out, len(stems))
-        whole_vectors.copy_whole_part(entry, stems[0], made)
+        whole_vectors.copy_whole_table(entry, made)
         return made
-    shards = sorted(name for name in entry.files if name.endswith(ending))
-    if ending == ".parquet" or len(shards) == 1:
-        _check_single(out, len(shards))
-        return entry.path / shards[0]
+    parts = [entry.file(name) for name in sorted(entry.files) if name.endswith(ending)]
+    if len(parts) == 1:
+        return parts[0]
+    if ending == ".parquet":
+        join_tables(map(read_table, parts), made)
+        return made
     with made.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(f"{line}\n" for line in printed_lines(entry.path))
+        file.writelines(f"{line}\n" for line in printed_lines(parts))
     return made
-
-
-def _check_single(out: Path, files: int) -> None:
-    """Refuse to copy several Parquet files to one path."""
-    if files != 1:
-        raise UsageError(
-            f"--out {out} names one file, the result has {files} Parquet files",
-            expected="a folder",
-            fix=f"--out {out.with_suffix('')}",
-        )

@@ -16,6 +16,7 @@ from prefixbank.commands.progress import StepLines
 from prefixbank.commands.table import Command
 from prefixbank.errors import PrefixbankError, UsageError
 from prefixbank.runtime.events import silent
+from prefixbank.store.artifact import read_entry
 from prefixbank.store.store import Store
 
 if TYPE_CHECKING:
@@ -71,10 +72,10 @@ def run_command(command: Command[Any], overrides: list[str], flags: Flags) -> No
             for row in rows:
                 print_report(copied or Path(row["path"]))
         elif rows and command.name == "predict" and _pipes(overrides, flags):
-            from prefixbank.artifacts.predictions import printed_lines
+            from prefixbank.artifacts.predictions import parts_of, printed_lines
 
             for row in rows:
-                for line in printed_lines(Path(row["path"])):
+                for line in printed_lines(parts_of(read_entry(Path(row["path"])))):
                     typer.echo(line)
         elif rows:
             from prefixbank.artifacts.summary import flat_rows
