@@ -374,3 +374,9 @@ def test_calibration_that_few_rows_cannot_carry_is_said(cli, method):
     ran = probe_gamma(cli, f"probe.calibration={method}")
     said = "probe.calibration=isotonic on 12 validation rows" in ran.err
     assert said == (method == "isotonic")
+
+
+def test_samples_of_no_shots_are_refused(cli):
+    asked = ("probe", "bank=demo", "task=folder", f"task.path={cli.tasks / 'gamma'}")
+    fault = cli.expect_fault(2, *asked, "probe.few_shot_samples=5")
+    assert fault.what == "probe.few_shot_samples=5 without probe.shots"

@@ -106,7 +106,8 @@ def stem_of(path: str) -> str:
 def names_to_try(name: str) -> list[str]:
     """Return the file names that a name without a known ending may stand for."""
     known = Path(name.removesuffix(PACKED)).suffix.lower() in ENDINGS
-    return [name] if known else [name + ending for ending in ENDINGS]
+    endings = [ending + packed for packed in ("", PACKED) for ending in ENDINGS]
+    return [name] if known else [name + ending for ending in endings]
 
 
 def listed(endings: Iterable[str] = ENDINGS) -> str:

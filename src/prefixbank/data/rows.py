@@ -346,6 +346,8 @@ def _json_rows(
             yield UNREADABLE
             continue
         yield row
+        if faults.enough:
+            break
     if present:
         raise_faults(missing_columns(where, columns, list(present)))
 
@@ -353,7 +355,7 @@ def _json_rows(
 def _is_unicode(value: Any) -> bool:
     """Return whether a value can be written as UTF-8; JSON's escapes can spell text that cannot."""
     try:
-        str(value).encode("utf-8")
+        json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
     except UnicodeEncodeError:
         return False
     return True

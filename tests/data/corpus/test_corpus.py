@@ -643,3 +643,21 @@ def test_id_of_a_dropped_row_is_free(tmp_path: Path):
     config = CorpusConfig(path=path, id_column="id", empty="drop")
     with open_corpus(config, io.BytesIO()) as corpus:
         assert corpus.repeated_ids == 0
+
+
+@pytest.mark.parametrize("empty", ["error", "drop"])
+def test_row_of_another_width_is_named_for_what_it_is(tmp_path: Path, empty: str):
+    with pytest.raises(DataError, match="1 row with another number of fields.*: row 2"):
+        read(tmp_path, "t.csv", b"text\na\nb,c\nd\n", empty=empty)
+
+
+def test_missing_column_is_named_however_many_rows_lack_it(tmp_path: Path):
+    lines = b'{"body": "a"}\n' * (ENOUGH + 1)
+    with pytest.raises(DataError, match="no column 'text'"):
+        read(tmp_path, "t.jsonl", lines)
+
+
+def test_value_that_is_no_text_is_not_to_be_dropped(tmp_path: Path):
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, "t.jsonl", b'{"text": "a"}\n{"text": 5}\n', empty="drop")
+    assert "corpus.empty" not in caught.value.fix

@@ -216,6 +216,46 @@ def test_file_name_without_ending_finds_the_file(tmp_path: Path):
     assert load(tmp_path, "train").train.texts == ("a", "b")
 
 
+def test_file_name_without_ending_finds_a_packed_file(tmp_path: Path):
+    (tmp_path / "train.csv.gz").write_bytes(gzip.compress(b"text,label\na,x\nb,y\n"))
+    assert load(tmp_path, "train").train.texts == ("a", "b")
+
+
+def test_label_of_a_row_that_is_dropped_is_no_label(tmp_path: Path):
+    write_lines(tmp_path / "t.csv", "text,label", "a,x", "b,y", ",z")
+    assert load(tmp_path, "t.csv", missing="drop", metric="f1").labels == ("x", "y")
+    write_lines(tmp_path / "sets.csv", "text,label", "a,x", "b,y|x", ",z")
+    assert load(tmp_path, "sets.csv", missing="drop", **SETS).labels == ("x", "y")
+
+
+@pytest.mark.parametrize("value", ["nan", "NaN", " NAN ", " "])
+def test_text_that_programs_write_for_a_missing_label_is_none(tmp_path: Path, value: str):
+    write_lines(tmp_path / "t.csv", "text,label", "a,x", "b,NA", f"c,{value}", "d,None")
+    train = load(tmp_path, "t.csv", missing="drop")
+    assert train.labels == ("NA", "None", "x") and train.train.texts == ("a", "b", "d")
+    assert "1 row without label in column 'label': row 3" in faults(tmp_path, "t.csv")
+
+
+def test_declared_label_may_be_called_nan(tmp_path: Path):
+    write_lines(tmp_path / "t.csv", "text,label", "a,naan", "b,nan", "c,nan")
+    assert "list all names: task.labels='[...]'" in faults(tmp_path, "t.csv")
+    task = load(tmp_path, "t.csv", labels=("naan", "nan"))
+    assert task.train.labels.tolist() == [0, 1, 1]
+
+
+def test_spaces_around_a_label_are_no_part_of_it(tmp_path: Path):
+    write_lines(tmp_path / "t.csv", "text,label", "a, x", "b,x", "c,y ")
+    task = load(tmp_path, "t.csv")
+    assert (task.labels, task.train.labels.tolist()) == (("x", "y"), [0, 0, 1])
+    assert load(tmp_path, "t.csv", labels=(" x", "x", "y")).train.labels.tolist() == [0, 1, 2]
+
+
+def test_half_of_a_surrogate_pair_in_a_list_is_named(tmp_path: Path):
+    lines = ('{"text": "a", "label": ["x"]}', '{"text": "b", "label": ["\\ud83d"]}')
+    write_lines(tmp_path / "t.jsonl", *lines)
+    assert "1 row with half of a surrogate pair: row 2" in faults(tmp_path, "t.jsonl", **SETS)
+
+
 @pytest.mark.parametrize(
     ("labels", "declared", "expected"),
     [
@@ -294,14 +334,14 @@ def test_a_column_for_each_label_names_it(tmp_path: Path, rows: tuple[str, ...])
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (SETS, "1 row with a value that is neither 0 nor 1 in column 'food': row 2 'yes'"),
+        (SETS, "2 rows with a value that is neither 0 nor 1 in column 'food': row 2 'yes'"),
         ({**SETS, "labels": ("a", "b")}, "both task.columns.labels and task.labels"),
         ({}, "fix: task.kind=multilabel"),
     ],
     ids=["values", "labels", "kind"],
 )
 def test_wrong_column_for_each_label_is_named(tmp_path: Path, settings: dict[str, Any], said: str):
-    write_lines(tmp_path / "t.csv", "text,food,room", "x,1,0", "y,yes,0", "z,,1")
+    write_lines(tmp_path / "t.csv", "text,food,room", "x,1,0", "y,yes,0", "z,,1", "w,none,1")
     found = faults(tmp_path, "t.csv", columns=ColumnNames(labels=("food", "room")), **settings)
     assert said in found
 

@@ -144,3 +144,12 @@ def test_starter_task_is_returned_as_it_is():
         load_task(TaskConfig(name="polarity", source="starter")).digest()
         == starter_task("polarity").digest()
     )
+
+
+def test_task_under_a_root_is_loaded_again_as_it_was(tmp_path: Path):
+    split = rows([0, 1, 1, 0])
+    split["text"][2] = ""
+    write_folder(tmp_path / "mood", train=split, validation=split, test=split)
+    task = load_task(TaskConfig(name="mood", missing="drop"), data_root=str(tmp_path))
+    assert task.origin is not None
+    assert load_task(task.origin).train.texts == task.train.texts == ("text 0", "text 1", "text 3")

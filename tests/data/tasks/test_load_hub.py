@@ -14,7 +14,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from prefixbank.config.schema import ColumnNames, SplitNames, TaskConfig
-from prefixbank.data.tasks.check import build_examples
+from prefixbank.data.tasks.check import build_examples, kept_rows
 from prefixbank.data.tasks.load import load_task
 from prefixbank.data.tasks.raw import RawSplit
 from prefixbank.errors import DataError, Faults, HubError
@@ -135,8 +135,9 @@ def test_hub_labels_without_names_are_found_in_train(config: Callable[..., TaskC
 def test_rows_are_numbered_as_in_the_source_when_some_are_left_out():
     table = pa.table({"text": ["a", "b", ""], "label": [-1, 0, 1]})
     raw = RawSplit(where="here", table=table, columns=ColumnNames(), skip_unlabelled=True)
+    kept = kept_rows(raw, "classification", ("no", "yes"), "error")
     with pytest.raises(DataError, match="here: 1 row without text in column 'text': row 3"):
-        build_examples(raw, "classification", ("no", "yes"))
+        build_examples(kept, "classification", ("no", "yes"))
 
 
 def test_hub_label_names_can_be_replaced(config: Callable[..., TaskConfig]):

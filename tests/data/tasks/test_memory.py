@@ -14,7 +14,7 @@ import pytest
 from prefixbank.config.schema import ColumnNames, SplitNames, TaskConfig
 from prefixbank.data.tasks.load import load_task
 from prefixbank.data.tasks.memory import Rows, Task
-from prefixbank.errors import DataError, Faults
+from prefixbank.errors import DataError, Faults, PrefixbankError
 
 TEXTS = [f"text {row}" for row in range(40)]
 NAMES = [("no", "yes", "maybe")[row % 3] for row in range(40)]
@@ -250,3 +250,14 @@ def test_unknown_kind_or_metric_is_refused_with_the_nearest_one(argument, sugges
 def test_multilabel_rows_without_any_label_are_refused():
     with pytest.raises(DataError, match="no train row has a label"):
         Task.from_rows(TEXTS, [[] for _ in TEXTS], kind="multilabel", metric="macro_f1")
+
+
+def test_rows_that_lack_something_are_dropped_if_asked():
+    texts, labels = [*TEXTS, "", "z"], [*NAMES, "x", None]
+    with pytest.raises(PrefixbankError, match="without text"):
+        Task.from_rows(texts, labels)
+    task = Task.from_rows(texts, labels, missing="drop")
+    assert task.digest() == Task.from_rows(TEXTS, NAMES).digest()
+    assert "train: 1 rows without text left out of 42" in task.notes
+    table = {"text": texts, "label": labels}
+    assert Task.from_table(table, missing="drop").digest() == task.digest()

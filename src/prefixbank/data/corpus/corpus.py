@@ -311,10 +311,10 @@ def _shards(file: _CorpusFile, check: _RowCheck, faults: RowFaults) -> Iterator[
     shard: list[tuple[int, Row]] = []
     begun = False
     for number, row in enumerate(file.rows(faults)):
-        if row is not UNREADABLE and not check(number + 1, row):
-            continue
         if faults.enough:
             return
+        if row is not UNREADABLE and not check(number + 1, row):
+            continue
         shard.append((number, row))
         if len(shard) == file.config.shard_rows:
             yield _texts(file, shard)
@@ -375,12 +375,12 @@ class _RowCheck:
         else:
             fault, problem = value is None, f"without text in column '{name}'"
             if value is not None:
-                self._add(number, problem, value)
+                self._add(number, problem, value, fix="write the text, or name another column")
         if fault and self._config.empty == "error":
-            self._add(number, problem, value)
+            fix = "fill in the text    or corpus.empty=drop where there is none"
+            self._add(number, problem, value, fix=fix)
 
-    def _add(self, number: int, problem: str, value: object) -> None:
-        fix = "fill in the text    or corpus.empty=drop where there is none"
+    def _add(self, number: int, problem: str, value: object, *, fix: str) -> None:
         self._faults.add(number, problem, value, expected="a text in every row", fix=fix)
 
 
@@ -399,5 +399,7 @@ def _texts(file: _CorpusFile, rows: list[tuple[int, Row]]) -> Texts:
         pairs=pairs,
         ids=tuple(map(str, columns[-1])) if file.config.id_column else None,
         first_row=rows[0][0] if rows else 0,
-        row_numbers=tuple(number for number, _ in rows) if file.drops else None,
+        row_numbers=tuple(number for number, row in rows if row is not UNREADABLE)
+        if file.drops
+        else None,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -22,42 +23,53 @@ from prefixbank.data.tasks.task import Examples
 from prefixbank.errors import DataError, raise_faults
 
 
-def build_examples(
-    raw: RawSplit, kind: Kind, labels: tuple[str, ...], missing: IncompleteRows = "error"
-) -> tuple[Examples, tuple[str, ...]]:
+@dataclass(frozen=True, kw_only=True)
+class KeptRows:
+    """The rows of a split that are used, as they were read.
+
+    Args:
+        raw: the split with these rows alone, N of them.
+        rows: int64 [N], their numbers in what was read, from 1.
+        notes: one for each reason for which rows were left out.
+    """
+
+    raw: RawSplit
+    rows: NDArray[np.int64]
+    notes: tuple[str, ...]
+
+    def column(self, name: str) -> Column:
+        """Return one column of them."""
+        return Column(
+            where=self.raw.where, name=name, values=plain(self.raw.table[name]), rows=self.rows
+        )
+
+
+def build_examples(kept: KeptRows, kind: Kind, labels: tuple[str, ...]) -> Examples:
     """Check texts and labels of a split.
 
     Args:
-        raw: the split as it was read.
+        kept: its rows.
         kind: kind of the labels.
         labels: label names in order; empty for a regression.
-        missing: what to do with rows that lack something.
-
-    Returns:
-        The checked rows, and a note for each reason for which rows were left out.
 
     Raises:
         DataError: a row lacks its text, pair or label, a value has the wrong type, or a label is
             not listed.
         Faults: several of these.
     """
-    table, rows, notes = _kept(raw, kind, missing)
-
-    def column(name: str) -> Column:
-        return Column(where=raw.where, name=name, values=plain(table[name]), rows=rows)
-
+    columns = kept.raw.columns
     texts: tuple[str, ...] = ()
     pairs: tuple[str, ...] | None = None
     targets: NDArray[np.generic] = np.empty(0)
     faults = FaultList()
     with faults:
-        texts = _texts(column(raw.columns.text))
+        texts = _texts(kept.column(columns.text))
     with faults:
-        pairs = _texts(column(raw.columns.text_pair)) if raw.columns.text_pair else None
+        pairs = _texts(kept.column(columns.text_pair)) if columns.text_pair else None
     with faults:
-        targets = read_labels(column(raw.columns.label), kind, labels)
+        targets = read_labels(kept.column(columns.label), kind, labels)
     raise_faults(faults.collected)
-    return Examples(texts=texts, pairs=pairs, labels=targets), notes
+    return Examples(texts=texts, pairs=pairs, labels=targets)
 
 
 def plain(column: pa.ChunkedArray) -> pa.Array:
@@ -70,10 +82,20 @@ def plain(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(joined.chunks) if isinstance(joined, pa.ChunkedArray) else joined
 
 
-def _kept(
-    raw: RawSplit, kind: Kind, missing: IncompleteRows
-) -> tuple[pa.Table, NDArray[np.int64], tuple[str, ...]]:
-    """Return the rows to use, their numbers in the file, and notes about the others."""
+def kept_rows(
+    raw: RawSplit, kind: Kind, declared: tuple[str, ...], missing: IncompleteRows
+) -> KeptRows:
+    """Return the rows of a split to use.
+
+    Args:
+        raw: the split as it was read.
+        kind: kind of the labels.
+        declared: label names that are known before any row is read.
+        missing: what to do with rows that lack something.
+
+    Raises:
+        DataError: there is none.
+    """
     table, rows, notes = raw.table, np.arange(1, raw.table.num_rows + 1), []
 
     def leave_out(mask: NDArray[np.bool_], what: str) -> None:
@@ -102,14 +124,14 @@ def _kept(
                 refuse_undecodable(Column(where=raw.where, name=name, values=values, rows=rows))
                 without_text |= _empty(values)
         leave_out(without_text, "without text")
-        leave_out(missing_labels(plain(table[raw.columns.label]), kind), "without label")
+        leave_out(missing_labels(plain(table[raw.columns.label]), kind, declared), "without label")
         if not len(rows):
             raise DataError(
                 f"{raw.where}: no row has both text and label",
                 expected="at least one row that is complete",
                 fix="name the columns that hold them: task.columns.text, task.columns.label",
             )
-    return table, rows, tuple(notes)
+    return KeptRows(raw=dataclasses.replace(raw, table=table), rows=rows, notes=tuple(notes))
 
 
 def _empty(texts: pa.Array) -> NDArray[np.bool_]:

@@ -16,14 +16,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from prefixbank.data.tasks.check import plain, refuse_undecodable
-from prefixbank.data.tasks.labels import MISSING, is_text
+from prefixbank.data.tasks.labels import MISSING, is_missing, is_text
 from prefixbank.data.tasks.raw import Column, FaultList, RawSplit
 from prefixbank.errors import DataError, raise_faults
 
 FLAGS = {
     **dict.fromkeys(("1", "1.0", "true"), 1),
     **dict.fromkeys(("0", "0.0", "false"), 0),
-    **dict.fromkeys(("", "none", "nan"), MISSING),
 }
 """What a column for one label may hold, as lower-case text."""
 
@@ -87,7 +86,10 @@ def _from_columns(split: RawSplit, names: Sequence[str]) -> pa.Array:
 
 def _flags(column: Column) -> NDArray[np.int8]:
     """Return int8 [N]: 1 where a row has the label, 0 where it has not, `MISSING`."""
-    found = [FLAGS.get(str(value).strip().lower()) for value in column.values.to_pylist()]
+    found = [
+        MISSING if is_missing(value) else FLAGS.get(str(value).strip().lower())
+        for value in column.values.to_pylist()
+    ]
     wrong = np.array([flag is None for flag in found], dtype=bool)
     if wrong.any():
         raise column.fault(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Collection
 from typing import Any, Final, assert_never
 
 import numpy as np
@@ -27,6 +28,8 @@ NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 MISSING, UNKNOWN = -1, -2
 DROP: Final = "remove these rows (task.missing=drop leaves them out)"
 """How a user has rows left out that lack something."""
+NAN: Final = "nan"
+"""How programs write a missing value as text, in any case."""
 
 
 def read_labels(column: Column, kind: Kind, labels: tuple[str, ...]) -> NDArray[np.generic]:
@@ -49,7 +52,8 @@ def read_labels(column: Column, kind: Kind, labels: tuple[str, ...]) -> NDArray[
         case "classification":
             _refuse_nested(column)
             codes = _codes(column.values, labels)
-            raise_faults(_label_faults(column, codes, labels))
+            if_missing = "a label in every row", f"{DROP}    or fill in the label"
+            raise_faults(_label_faults(column, codes, labels, if_missing))
             return codes
         case "multilabel":
             return _sets(column, labels)
@@ -67,7 +71,7 @@ def discover_labels(column: Column, kind: Kind) -> tuple[str, ...]:
     if kind == "classification":
         _refuse_nested(column)
     single = _flatten(column)[0] if kind == "multilabel" else column.values
-    values = [value for value in single.unique().to_pylist() if not _is_missing(value)]
+    values = [value for value in single.unique().to_pylist() if not is_missing(value)]
     fractions = [value for value in values if isinstance(value, float) and not value.is_integer()]
     if fractions:
         raise DataError(
@@ -111,37 +115,40 @@ def unlabelled_rows(values: pa.Array, kind: Kind) -> NDArray[np.bool_]:
     return marked if kind == "classification" or (kind == "regression" and marked.all()) else none
 
 
-def missing_labels(values: pa.Array, kind: Kind) -> NDArray[np.bool_]:
+def missing_labels(
+    values: pa.Array, kind: Kind, declared: Collection[str] = ()
+) -> NDArray[np.bool_]:
     """Return bool [N], whether a row has no label.
 
     Args:
         values: N labels; lists of a multilabel task may be empty.
         kind: kind of the labels.
+        declared: label names that are known.
     """
     if kind == "multilabel":
         return np.asarray(values.is_null().to_numpy(zero_copy_only=False), dtype=bool)
-    blank = {"nan"} if kind == "regression" else set()
-    return np.array(
-        [
-            _is_missing(value) or (isinstance(value, str) and value.strip().lower() in blank)
-            for value in values.to_pylist()
-        ],
-        dtype=bool,
-    )
+    return np.array([is_missing(value, declared) for value in values.to_pylist()], dtype=bool)
 
 
-def _is_missing(value: Any) -> bool:
-    return value is None or value != value or (isinstance(value, str) and not value.strip())
+def is_missing(value: Any, declared: Collection[str] = ()) -> bool:
+    """Whether a label is missing: null, NaN, blank, or the text `nan` unless that is a name."""
+    if isinstance(value, str):
+        text = value.strip()
+        return not text or (text.lower() == NAN and not {text, value} & set(declared))
+    return value is None or value != value
 
 
 def _name(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if whole else str(value).strip()
 
 
 def _code(value: Any, index_of: dict[str, int], whole_are_names: bool) -> int:
     """Return the class index of one value, `MISSING` or `UNKNOWN`."""
-    if _is_missing(value):
+    if is_missing(value, index_of):
         return MISSING
+    if isinstance(value, str) and value in index_of:
+        return index_of[value]
     if isinstance(value, bool):
         named = index_of.get(str(value), int(value))
         return named if named < len(index_of) else UNKNOWN
@@ -163,12 +170,16 @@ def _codes(column: pa.Array, labels: tuple[str, ...]) -> NDArray[np.int64]:
 
 
 def _label_faults(
-    column: Column, codes: NDArray[np.int64], labels: tuple[str, ...]
+    column: Column, codes: NDArray[np.int64], labels: tuple[str, ...], if_missing: tuple[str, str]
 ) -> list[PrefixbankError]:
+    """Return the faults of labels; `if_missing` is what was expected of missing ones, and a fix."""
     faults: list[PrefixbankError] = []
     missing, unknown = codes == MISSING, codes == UNKNOWN
     if missing.any():
-        expected, fix = "a label in every row", f"{DROP}    or fill in the label"
+        expected, fix = if_missing
+        without = column.values.filter(pa.array(missing)).to_pylist()
+        if any(isinstance(value, str) and value.strip() for value in without):
+            fix += f"    or, if {NAN} is a name, list all names: task.labels='[...]'"
         faults.append(column.fault("without label", missing, expected=expected, fix=fix))
     if unknown.any():
         first = column.values.filter(pa.array(unknown))[0].as_py()
@@ -214,14 +225,14 @@ def _flatten(column: Column) -> tuple[pa.Array, NDArray[np.int64]]:
 def _sets(column: Column, labels: tuple[str, ...]) -> NDArray[np.uint8]:
     values, parents = _flatten(column)
     codes = _codes(values, labels)
-    faults = _label_faults(
-        dataclasses.replace(column, values=values, rows=column.rows[parents]), codes, labels
-    )
+    items = dataclasses.replace(column, values=values, rows=column.rows[parents])
+    if_missing = "a name in each item of a list", "leave the item out of the list"
+    faults = _label_faults(items, codes, labels, if_missing)
     absent = missing_labels(column.values, "multilabel")
     if absent.any():
         expected, fix = (
-            "a list of labels in every row; an empty list for none",
-            f"write an empty list    or {DROP}",
+            "labels in every row: a list, empty for none, or 0 or 1 for each label",
+            f"write an empty list, or zeros    or {DROP}",
         )
         faults.append(column.fault("without label", absent, expected=expected, fix=fix))
     raise_faults(faults)

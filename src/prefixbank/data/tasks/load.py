@@ -12,11 +12,11 @@ from prefixbank.choices import Kind
 from prefixbank.config.schema import TaskConfig
 from prefixbank.core.stats.metrics import METRICS_OF
 from prefixbank.data.file_format import stem_of
-from prefixbank.data.tasks.check import build_examples, plain
+from prefixbank.data.tasks.check import KeptRows, build_examples, kept_rows
 from prefixbank.data.tasks.label_lists import refuse_columns, with_label_lists
 from prefixbank.data.tasks.labels import discover_labels
 from prefixbank.data.tasks.overlap import overlap_notes
-from prefixbank.data.tasks.raw import Column, FaultList, RawSplit, RawTask
+from prefixbank.data.tasks.raw import FaultList, RawSplit, RawTask
 from prefixbank.data.tasks.read_files import find_file, read_split
 from prefixbank.data.tasks.read_folder import read_folder
 from prefixbank.data.tasks.read_hub import read_hub
@@ -53,6 +53,8 @@ def load_task(config: TaskConfig, *, data_root: str = "") -> Task:
             name=name,
             source="folder",
             path=str(folder.absolute()),
+            label_separator=config.label_separator,
+            missing=config.missing,
             max_rows=config.max_rows,
             max_validation_rows=config.max_validation_rows,
         )
@@ -168,14 +170,18 @@ def build_task(raw: RawTask, config: TaskConfig) -> Task:
             fix="task.splits.train=NAME",
         )
     raw = _with_label_lists(raw, config)
-    labels, notes = _labels(raw)
-    faults, built = FaultList(), {}
-    with faults:
-        _refuse_labels(raw, labels)
+    faults, kept, built = FaultList(), {}, {}
     for split, rows in raw.splits.items():
         with faults:
-            built[split], found = build_examples(rows, raw.kind, labels, config.missing)
-            notes += tuple(f"{split}: {note}" for note in found)
+            kept[split] = kept_rows(rows, raw.kind, raw.labels, config.missing)
+    raise_faults(faults.collected)
+    labels, notes = _labels(raw, kept["train"])
+    with faults:
+        _refuse_labels(raw, labels)
+    for split, of_split in kept.items():
+        with faults:
+            built[split] = build_examples(of_split, raw.kind, labels)
+            notes += tuple(f"{split}: {note}" for note in of_split.notes)
     raise_faults(faults.collected)
     train, added = _fill(raw, built)
     task = Task(
@@ -204,20 +210,12 @@ def _with_label_lists(raw: RawTask, config: TaskConfig) -> RawTask:
     return dataclasses.replace(raw, splits=splits, labels=raw.labels or config.columns.labels)
 
 
-def _labels(raw: RawTask) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _labels(raw: RawTask, train: KeptRows) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the label names, declared or from the train split, and in that case a note."""
     if raw.kind == "regression" or raw.labels:
         return (() if raw.kind == "regression" else raw.labels), ()
-    train = raw.splits["train"]
-    values = plain(train.table[train.columns.label])
-    column = Column(
-        where=train.where,
-        name=train.columns.label,
-        values=values,
-        rows=np.arange(1, len(values) + 1),
-    )
-    names = discover_labels(column, raw.kind)
-    names = tuple(name for name in names if not (train.skip_unlabelled and name == "-1"))
+    names = discover_labels(train.column(train.raw.columns.label), raw.kind)
+    names = tuple(name for name in names if not (train.raw.skip_unlabelled and name == "-1"))
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     return names, (f"labels: {len(names)} found in train, sorted: {shown}",)
 

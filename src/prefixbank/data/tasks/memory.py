@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple, get_args
 
 import pyarrow as pa
 
-from prefixbank.choices import Kind, Metric
+from prefixbank.choices import IncompleteRows, Kind, Metric
 from prefixbank.config.schema import ColumnNames, TaskConfig
 from prefixbank.data.columns import as_list, refuse_surrogates
 from prefixbank.data.row_faults import missing_columns
@@ -60,6 +60,7 @@ class Task(task.Task):
         label_names: Sequence[str] = (),
         validation: Rows | None = None,
         test: Rows | None = None,
+        missing: IncompleteRows = "error",
     ) -> Task:
         """Return a task from its train rows.
 
@@ -76,6 +77,8 @@ class Task(task.Task):
             validation: rows to choose epochs and settings by. None: 10 % of the train rows, seeded
                 and stratified.
             test: rows to score once. None: 20 % of the train rows, in the same way.
+            missing: refuse rows without text, second text or label, or `drop` them; `Task.notes`
+                says how many.
 
         Raises:
             DataError: rows without text or label, labels that are not listed, a metric that does
@@ -91,7 +94,8 @@ class Task(task.Task):
                 with faults:
                     tables[split] = _table_of_rows(rows, f"{split} rows", paired=paired)
         raise_faults(faults.collected)
-        return cls._of(tables, "rows", columns, (name, kind, metric, tuple(label_names)))
+        config = _config(name, kind, metric, tuple(label_names), missing)
+        return cls._of(tables, "rows", columns, config)
 
     @classmethod
     def from_table(
@@ -107,6 +111,7 @@ class Task(task.Task):
         label_names: Sequence[str] = (),
         validation: Any = None,
         test: Any = None,
+        missing: IncompleteRows = "error",
     ) -> Task:
         """Return a task from a table of train rows.
 
@@ -122,6 +127,7 @@ class Task(task.Task):
                 the labels of the train rows, sorted.
             validation: a table of validation rows; None: as in `from_rows`.
             test: a table of test rows; None: as in `from_rows`.
+            missing: as in `from_rows`.
 
         Raises:
             DataError: as `from_rows`, and a column that does not exist.
@@ -136,7 +142,8 @@ class Task(task.Task):
                     tables[split] = _table_of_columns(given, f"{split} table", columns)
         raise_faults(faults.collected)
         names = tuple(label_names) or _declared_names(table, label)
-        return cls._of(tables, "table", columns, (name, kind, metric, names))
+        config = _config(name, kind, metric, names, missing)
+        return cls._of(tables, "table", columns, config)
 
     @classmethod
     def _of(
@@ -144,23 +151,36 @@ class Task(task.Task):
         tables: Mapping[str, pa.Table],
         noun: str,
         columns: ColumnNames,
-        described: tuple[str, Kind, Metric, tuple[str, ...]],
+        config: TaskConfig,
     ) -> Task:
-        name, kind, metric, labels = described
-        raise_faults(
-            [
-                *_unknown_choice("kind", kind, get_args(Kind)),
-                *_unknown_choice("metric", metric, get_args(Metric)),
-            ]
-        )
         splits = {
             split: RawSplit(where=f"{split} {noun}", table=table, columns=columns)
             for split, table in tables.items()
         }
-        raw = RawTask(name=name, kind=kind, metric=metric, labels=labels, splits=splits)
-        built = build_task(raw, TaskConfig(name=name, kind=kind, metric=metric, labels=labels))
+        raw = RawTask(
+            name=config.name,
+            kind=config.kind,
+            metric=config.metric,
+            labels=config.labels,
+            splits=splits,
+        )
+        built = build_task(raw, config)
         values = {field.name: getattr(built, field.name) for field in dataclasses.fields(built)}
         return cls(**{**values, "origin": None})
+
+
+def _config(
+    name: str, kind: Kind, metric: Metric, labels: tuple[str, ...], missing: IncompleteRows
+) -> TaskConfig:
+    """Return the arguments as settings; raise the faults of all that are none of the choices."""
+    raise_faults(
+        [
+            *_unknown_choice("kind", kind, get_args(Kind)),
+            *_unknown_choice("metric", metric, get_args(Metric)),
+            *_unknown_choice("missing", missing, get_args(IncompleteRows)),
+        ]
+    )
+    return TaskConfig(name=name, kind=kind, metric=metric, labels=labels, missing=missing)
 
 
 def _table_of_rows(rows: Rows, where: str, *, paired: bool) -> pa.Table:

@@ -132,8 +132,8 @@ def check_settings(config: ProbeConfig) -> None:
     It needs no embeddings, so that it can be called before any work.
 
     Raises:
-        UsageError: `shots` or `score_on` together with `nested_cv`; `calibration` or `threshold`
-            without validation rows that are not scored.
+        UsageError: `shots` or `score_on` together with `nested_cv`; several samples of no `shots`;
+            `calibration` or `threshold` without validation rows that are not scored.
     """
     if config.score_on != "test" and config.protocol == "nested_cv":
         raise UsageError(
@@ -147,6 +147,12 @@ def check_settings(config: ProbeConfig) -> None:
             f"probe.shots={config.shots} with probe.protocol=nested_cv",
             expected="one of them: nested cross-validation fits all rows but those of one fold",
             fix="probe.shots=0, or probe.protocol=split",
+        )
+    if config.few_shot_samples > 1 and not config.shots:
+        raise UsageError(
+            f"probe.few_shot_samples={config.few_shot_samples} without probe.shots",
+            expected="how many rows of each class a sample has",
+            fix="probe.shots=8    or probe.few_shot_samples=1",
         )
     on_validation = _fitted_on_validation(config)
     scored = next(
