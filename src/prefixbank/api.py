@@ -218,6 +218,7 @@ def combine(
 def load_bank(
     name: str | BankResult,
     *,
+    encoder: str | EncoderConfig = "bank",
     recipe: EmbedRecipe | None = None,
     store: str | Path | None = None,
     run: RunConfig | None = None,
@@ -227,6 +228,7 @@ def load_bank(
     Args:
         name: a bank by name, ref or key, or as `combine` returned it; `multitask/NAME` is a
             multi-task encoder. Or the folder of a bundle that `export` wrote.
+        encoder: where the bank's encoder is, if not where it was when the bank was made.
         recipe: length, precision and the like; None: the defaults.
         store: folder of the store; None: that of the command line.
         run: device, threads and the like; None: the defaults.
@@ -240,19 +242,18 @@ def load_bank(
             its encoder is not the same any more.
     """
     from prefixbank.artifacts.bundle import is_path, read_bundle
-    from prefixbank.artifacts.encoder import encoder_of, is_encoder
-    from prefixbank.steps.embed.source import resolve_bank
+    from prefixbank.steps.embed.source import resolve_bank, resolve_bank_and_encoder
 
     context = Invocation(store=store).context(_in_this_process(run))
     text = _text_for(context.store, "bank", name)
     entry = resolve_bank(context.store, text)
-    own = EncoderConfig(source="bank")
-    files = encoder_of(entry) if is_encoder(entry) else context.encoder_of_bank(entry, own)
+    where, own = _encoder_config(encoder), PoolingConfig()
+    _, files, _ = resolve_bank_and_encoder(context, text, where, own)
     return LoadedBank(
         context,
         entry,
         files,
-        _or_default("recipe", recipe, EmbedRecipe),
+        None if recipe is None else _or_default("recipe", recipe, EmbedRecipe),
         name=functions.name_of_bank(text),
         bundle=read_bundle(text) if is_path(text) else None,
     )

@@ -11,7 +11,7 @@ import pytest
 
 import prefixbank as pb
 from prefixbank.artifacts.bundle import read_bundle
-from prefixbank.errors import DamagedError
+from prefixbank.errors import DamagedError, EncoderError
 from prefixbank.store.store import Store
 
 QUICK = ("probe.bootstrap_samples=50", "probe.Cs=[1]")
@@ -89,6 +89,28 @@ def test_python_reads_a_bundle(cli, bundle, tmp_path):
     assert {name: one.labels for name, one in found.items()} == {
         name: one.labels for name, one in expected.items()
     }
+
+
+def test_python_is_told_where_the_encoder_of_a_bundle_is_now(cli, tmp_path):
+    (entry,) = Store(cli.store).entries("tiny_encoder")
+    folder = Path(shutil.copytree(entry.path, tmp_path / "there"))
+    place = ("encoder=folder", f"encoder.path={folder}")
+    cli.train("alpha", *READOUT, *place, "name=moved")
+    cli.done("combine", "prefixes=[moved]", "name=moved")
+    out = tmp_path / "bundle"
+    cli.done("export", "bank=moved", f"--out={out}")
+    expected = pb.load_bank("moved").embed(["a text"])
+    here = folder.rename(tmp_path / "here")
+    with pytest.raises(EncoderError):
+        pb.load_bank(str(out))
+    encoder = pb.EncoderConfig(source="folder", path=str(here))
+    assert np.array_equal(pb.load_bank(str(out), encoder=encoder).embed(["a text"]), expected)
+
+
+def test_bundle_of_a_bank_with_another_encoder_is_another(cli, bundle):
+    entry = Store(cli.store).resolve("export", "support")
+    encoder = read_bundle(str(bundle)).bank.document["inputs"]["encoder"]
+    assert entry.document["inputs"]["encoder"] == encoder
 
 
 def test_card_says_what_the_heads_are_worth(cli, bundle):

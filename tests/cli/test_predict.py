@@ -196,16 +196,18 @@ def test_improbable_class_is_left_empty_and_counted(cli, texts):
     assert bank.predict(wanted, heads=["tone"], abstain_below=least)["tone"].labels == found["tone"]
 
 
-def test_ids_texts_and_shards_are_those_of_the_corpus(cli, texts):
+def test_ids_texts_and_shards_are_those_of_the_corpus(cli, texts, tmp_path):
     wanted, path = texts
     probe(cli, "tone", *gamma(cli))
     corpus = (f"corpus.path={path}", "corpus.id_column=key")
     whole = columns_of(predict(cli, "tone", *corpus, "predict.text=true"))
-    ran = predict(cli, "tone", *corpus, "predict.text=true", "corpus.shard_rows=8", "name=small")
+    out = tmp_path / "labels.parquet"
+    shards = ("corpus.shard_rows=8", "name=small", f"--out={out}")
+    ran = predict(cli, "tone", *corpus, "predict.text=true", *shards)
     assert sorted(path.name for path in Path(ran.result["path"]).glob("*.parquet")) == [
         f"part-0000{number}.parquet" for number in range(3)
     ]
-    assert columns_of(ran) == whole
+    assert columns_of(ran) == whole == parquet.read_table(out).to_pydict()
     assert whole["id"] == [f"n{number}" for number in range(20)] and whole["text"] == wanted
 
 
@@ -583,3 +585,44 @@ def test_source_of_a_similar_name_is_suggested(cli, texts):
     settings = ("bank=blocks", "heads=[moood]", f"corpus.path={path}")
     fault = cli.expect_fault(2, "predict", *settings)
     assert "did you mean the source 'mood'" in fault.what
+
+
+def test_source_reads_as_much_of_a_text_as_in_training(cli, texts):
+    wanted, path = texts
+    length = "max_length_tokens=4"
+    cli.train("alpha", *READOUT, length, "name=short")
+    cli.done("combine", "prefixes=[short]", "name=brief")
+    found = columns_of(predict(cli, "short", f"corpus.path={path}", bank="brief"))
+    block = pb.load_bank("brief", recipe=pb.EmbedRecipe(max_length_tokens=4)).blocks(wanted)
+    (head,) = pb.load_bank("brief").heads["short"]
+    assert found["short"] == [head.labels[index] for index in head.predict(block["short"])]
+    assert pb.load_bank("brief").predict(wanted)["short"].labels == found["short"]
+    probe(cli, "tone", *gamma(cli), bank="brief")
+    asked = ("predict", "bank=brief", "heads=[tone,short]", f"corpus.path={path}")
+    fault = cli.expect_fault(2, *asked)
+    assert fault.what == "head short reads 4 tokens of a text, and the others 128"
+    probe(cli, "tone", *gamma(cli), length, bank="brief")
+    cli.done(*asked)
+
+
+def test_sources_may_have_dots_in_their_names(cli, texts):
+    _, path = texts
+    cli.train("alpha", *READOUT, "name=mood")
+    cli.train("alpha", *READOUT, "name=mood.v2", "seed=1")
+    cli.done("combine", "prefixes=[mood,mood.v2]", "name=dotted")
+    heads = "mood,mood.v2"
+    found = columns_of(predict(cli, heads, f"corpus.path={path}", bank="dotted"))
+    assert {"mood", "mood.v2", "mood.v2.probability"} < set(found)
+    assert set(pb.load_bank("dotted").predict(["a text"])) == {"mood", "mood.v2"}
+
+
+def test_python_rounds_vectors_as_those_that_a_probe_was_fitted_on(cli, texts):
+    wanted, path = texts
+    probe(cli, "tone", *gamma(cli), "vectors=float16")
+    found = columns_of(predict(cli, "tone", f"corpus.path={path}", "predict.classes=true"))
+    names = [name for name in found if ":" in name]
+    shares = pb.load_bank("demo").predict(wanted, heads=["tone"])["tone"].probabilities
+    # Texts that are embedded one by one or in batches differ in their last digits.
+    np.testing.assert_allclose(np.array([found[name] for name in names]).T, shares, atol=1e-3)
+    vectors = pb.load_bank("demo").embed(wanted).astype(np.float16).astype(np.float32)
+    np.testing.assert_allclose(pb.load_probe("tone").probabilities(vectors), shares, atol=1e-9)

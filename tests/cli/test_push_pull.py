@@ -202,3 +202,17 @@ def test_address_that_is_almost_a_url_is_refused(cli, bundle, address):  # noqa:
     fault = cli.expect_fault(2, "push", f"path={bundle}", f"address={address}")
     assert "neither a URL nor a path" in fault.what and "://" in fault.fix
     assert not Path(address.partition(":")[0] + ":").exists()
+
+
+def test_push_that_stopped_half_way_is_finished_by_the_same_command(
+    cli,
+    bundle,  # noqa: F811
+    tmp_path,
+):
+    there = tmp_path / "there"
+    (there / "bank").mkdir(parents=True)
+    (there / "bank" / "bank.json").write_text("{", encoding="utf-8")
+    push = ("push", f"path={bundle}", f"address={there}")
+    cli.done(*push)
+    assert (there / "bank" / "bank.json").read_text(encoding="utf-8") != "{"
+    assert "exists already" in cli.expect_fault(2, *push).what

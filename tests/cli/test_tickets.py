@@ -19,6 +19,7 @@ from tests.source import ROOT
 PAGE = (ROOT / "docs/how-to/tickets.md").read_text(encoding="utf-8")
 SCRIPT = ROOT / "docs/examples/support_desk.py"
 HEADS = ("intent", "product", "tone", "urgent", "queue")
+READ_TONE = ("tone", "urgent")
 QUICK = {
     "train-prefix": ("encoder=tiny", "optim.epochs=1", "prefix.readouts=1"),
     "probe": ("probe.bootstrap_samples=50", "probe.Cs=[1]"),
@@ -57,22 +58,30 @@ def test_tickets_are_the_same_for_the_same_seed_and_balanced(tmp_path: Path):
         assert len(counts) > 1 and min(counts) > 12
 
 
+def run(cli, words: list[list[str]]) -> None:
+    for command, *settings in words:
+        cli.done(command, *settings, *QUICK.get(command, ()))
+
+
 @pytest.mark.slow
 def test_job_of_the_page_predicts_the_same_from_the_exported_folder(
     cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     write_tickets(tmp_path / "desk")
     monkeypatch.chdir(tmp_path / "desk")
-    *job, elsewhere = commands()
-    assert [words[0] for words in job] == [
+    words = commands()
+    steps = [command for command, *_ in words]
+    assert steps == [
         *["train-prefix"] * 3,
         "combine",
         *["probe"] * 2,
         "predict",
         "export",
+        "predict",
+        *("train-prefix", "combine", "probe", "predict"),
     ]
-    for command, *settings in job:
-        cli.done(command, *settings, *QUICK.get(command, ()))
+    job, elsewhere, refresh = words[:8], words[8], words[9:]
+    run(cli, job)
     here = predicted(Path("predictions"))
     assert here["id"] == [f"T{n:05d}" for n in range(1, 61)]
     for head in HEADS:
@@ -81,6 +90,12 @@ def test_job_of_the_page_predicts_the_same_from_the_exported_folder(
         np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
         named = [classes[index].removeprefix(f"{head}:") for index in shares.argmax(axis=1)]
         assert named == here[head]
+
+    run(cli, refresh)
+    after = predicted(Path("predictions-2"))
+    of_tone = {name for name in here if name.partition(":")[0].partition(".")[0] in READ_TONE}
+    assert {name for name in here if after[name] != here[name]} <= of_tone
+    assert after["tone.probability"] != here["tone.probability"]
 
     Path("predictions").rename("here")
     monkeypatch.setenv("PREFIXBANK_STORE", str(tmp_path / "empty"))

@@ -54,7 +54,7 @@ class Command(Generic[C]):
         summary: what `--help` says.
         examples: what follows `prefixbank <name>`, for `--help`.
         makes: `artifact`: it makes one and prints a row of facts. `report`: an artifact that is
-            printed as text. `rows`: it prints rows and makes nothing that has a name.
+            printed as text. `rows`: it prints rows; what it puts into the store was made elsewhere.
         shares_units: workers can make its units.
         takes_texts: words that are not `KEY=VALUE` are texts.
         sweeps_by_workers: workers can make the runs of a sweep, one job for each. Other commands

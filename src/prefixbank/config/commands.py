@@ -151,7 +151,7 @@ class CombineCommandConfig(BankRecipe, CommandConfig):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CorpusConfig(FileSettings):
-    """Texts to embed (a source). `path=-` reads lines from standard input."""
+    """Texts to embed (an origin). `path=-` reads lines from standard input."""
 
     path: str = ""
     """File with the texts: txt, CSV, TSV, JSONL, JSON or Parquet; `-`: standard input, a text in

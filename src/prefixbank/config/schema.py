@@ -171,7 +171,7 @@ class TaskConfig(FileSettings):
     """Where the rows are: in the starter suite, in a data set on the hub, in CSV, TSV, JSONL or
     Parquet files, or in a task folder."""
     path: str = ""
-    """Task folder, or the folder that the file names of `splits` are relative to."""
+    """A task folder, one file of rows, or the folder of the files that `splits` names."""
     hub_id: str = ""
     """Data set on the hub: `OWNER/NAME`."""
     hub_config: str = ""

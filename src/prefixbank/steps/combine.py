@@ -57,7 +57,7 @@ def unit(
         return {
             "encoder": prefixes[0].info["encoder"],
             "tasks": [entry.info["task"] for entry in prefixes],
-            **({"head_tasks": [_tasks_of(entry) for entry in prefixes]} if has_blocks else {}),
+            **(_of_heads(prefixes) if has_blocks else {}),
             "from": keys,
             "named": named,
         }
@@ -143,6 +143,14 @@ def block_names(prefixes: Sequence[Entry], refs: Sequence[str]) -> list[str]:
         faults.append(_name_taken(PLAIN_BLOCK, "the vector of the plain encoder is called so"))
     raise_faults(faults)
     return names
+
+
+def _of_heads(prefixes: Sequence[Entry]) -> JSON:
+    """Return of the heads of each source the names of tasks, and the tokens of a text read."""
+    return {
+        "head_tasks": [_tasks_of(entry) for entry in prefixes],
+        "head_lengths": [entry.document["config"]["max_length_tokens"] for entry in prefixes],
+    }
 
 
 def _tasks_of(prefix: Entry) -> list[str]:

@@ -34,14 +34,15 @@ class LoadedBank:
         session: Session,
         entry: Entry,
         files: EncoderFiles,
-        recipe: EmbedRecipe,
+        recipe: EmbedRecipe | None,
         *,
         name: str = "",
         bundle: Bundle | None = None,
     ) -> None:
         self.entry, self._bundle = entry, bundle
         self._name = name or str(entry.info.get("name", ""))
-        self._context, self._files, self._recipe = session, files, recipe
+        self._context, self._files = session, files
+        self._given, self._recipe = recipe, recipe or EmbedRecipe()
         self._bank = load_plain(entry) if is_encoder(entry) else combine.load_bank(entry)
 
     def __repr__(self) -> str:
@@ -102,7 +103,8 @@ class LoadedBank:
             pairs: N second texts; None: single texts.
             heads: probes by name, ref or key, and sources of a bank of read-outs by the names of
                 their blocks. None: those of the bundle, or else all sources. Probes say how texts
-                are embedded, the recipe of the bank only where there is none.
+                are embedded; where there is none, the recipe of the bank, or without one the
+                length of text that the sources were trained on.
             abstain_below: name no class that is less probable.
             long: what becomes of texts that are too long, as `long` of the command says.
 
@@ -111,6 +113,8 @@ class LoadedBank:
                 that compares two.
             DataError: as `embed`.
         """
+        import numpy as np
+
         from prefixbank.steps.embed.make import bank_of, layout_for
         from prefixbank.steps.embed.rows import embed_rows
         from prefixbank.steps.predict.heads import SOURCE, resolve_heads
@@ -139,12 +143,14 @@ class LoadedBank:
             pooling_of(self.entry),
             heads,
             bank_name=self._name,
-            recipe=self._recipe,
+            recipe=self._given,
             probes=bundle.probes if bundle else {},
         ).reading_long(long, self._recipe)
         found.check_texts(paired=pairs is not None)
         bank, recipe = bank_of(found.specs), found.specs[0].recipe
         vectors, _ = embed_rows(self._context, bank, self._files, rows, recipe)
+        if recipe.vectors == "float16":  # as a probe on stored vectors was fitted
+            vectors = [one.astype(np.float16).astype(np.float32) for one in vectors]
         layouts = [
             layout_for(self._context, spec, one.shape[1])
             for spec, one in zip(found.specs, vectors, strict=True)

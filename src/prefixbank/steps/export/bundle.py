@@ -19,7 +19,7 @@ from prefixbank.store.key import JSON, document
 from prefixbank.store.store import Store
 
 STEP = "export"
-VERSION = 1  # 1: first
+VERSION = 2  # 1: first; 2: the encoder is in the key
 USE = """\
 ```console
 $ prefixbank predict bank=FOLDER corpus.path=new.csv --out {name}-predictions
@@ -41,15 +41,11 @@ def unit(export: Export) -> Unit:
         write_bundle(export, out, USE.format(name=name))
         return {"bank": bank.key}
 
-    inputs = {
-        "bank": bank.digest,
-        "heads": {head.name: head.identity for head in heads},
-    }
     key_document = document(
         step="export",
         version=VERSION,
         config={"name": name, "license": export.license, "heads": [head.name for head in heads]},
-        inputs=inputs,
+        inputs=export.inputs,
     )
     return Unit(
         step=STEP,

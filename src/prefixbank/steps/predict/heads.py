@@ -45,6 +45,8 @@ class Head:
         source: of a source's head: the index of its block in the bank, and its number among the
             heads of that block. None: a probe.
         paired: whether it was fitted on pairs of texts; None: not known of the head of a source.
+        max_length_tokens: tokens of a text that a source was trained on; None: not known, or a
+            probe, which says more than that of how its texts were read.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Head:
     readings: tuple[Reading, ...]
     source: tuple[int, int] | None = None
     paired: bool | None = None
+    max_length_tokens: int | None = None
 
     @property
     def identity(self) -> JSON:
@@ -128,9 +131,9 @@ class Heads:
                 UsageError(
                     f"head {head.name} reads {'pairs of' if head.paired else 'single'} texts",
                     expected="texts as those that it was fitted on",
-                    fix="corpus.column_pair=NAME    names the second texts"
+                    fix="corpus.column_pair=NAME names the second texts    (in Python: pairs=)"
                     if head.paired
-                    else "corpus.column_pair=''",
+                    else "corpus.column_pair=''    (in Python: pairs=None)",
                 )
                 for head in self.heads
                 if head.paired is not None and head.paired != paired
@@ -159,7 +162,8 @@ def resolve_heads(
         names: probes and sources, as `heads=` lists them.
         bank_name: name of the bank, `plain` without one.
         probes: those of a bundle by name, which come before those of the store.
-        recipe: how to embed for heads of sources alone; probes say it themselves.
+        recipe: how to embed for heads of sources alone; probes say it themselves. None: as the
+            sources were trained.
 
     Raises:
         UsageError: one for each head that is not there, is on another bank, or embeds texts
@@ -192,9 +196,10 @@ def resolve_heads(
             faults.append(fault)
     faults += _unlike([(head, one, plain) for head, one, plain in found if one is not None])
     faults += _scaled(found)
+    faults += _of_other_lengths(found, recipe)
     faults += _clashes([head.name for head, _, _ in found])
     raise_faults(faults)
-    recipe = next((one for _, one, _ in found if one is not None), recipe or EmbedRecipe())
+    recipe = _read_by(found, recipe)
     plain = next((one for _, recipe, one in found if recipe is not None), pooling)
     every = [head for head, _, _ in found]
     recipe = replace(recipe, pairs=_pairs_for(every))
@@ -225,9 +230,7 @@ class _Bank:
     def find(self, name: str) -> list[tuple[Head, EmbedRecipe | None, PoolingConfig]]:
         """Return the heads of a name, with how their vectors are embedded if a probe says so."""
         sources = [] if self.entry is None else source_names(self.entry)
-        block, _, task = name.removeprefix(SOURCE).partition(".")
-        if block not in sources:
-            block, task = name.removeprefix(SOURCE), ""
+        block, task = _source_and_task(name.removeprefix(SOURCE), sources)
         probe = None if name.startswith(SOURCE) else self._probe(name)
         if probe is not None and name in sources:
             raise UsageError(
@@ -346,6 +349,7 @@ class _Bank:
         plain = bank.document["config"]["combine"]["plain"]
         described = read_json(bank, BANK)["blocks"][index]["heads"]
         tasks = bank.info["head_tasks"][index]
+        lengths = bank.info.get("head_lengths")  # banks of older versions have none
         return [
             (
                 Head(
@@ -354,12 +358,22 @@ class _Bank:
                     needs=(index + bool(plain),),
                     readings=(one["pairs"],),
                     source=(index, number),
+                    max_length_tokens=lengths and lengths[index],
                 ),
                 None,
                 self.pooling,
             )
             for number, (one, task) in enumerate(zip(described, tasks, strict=True))
         ]
+
+
+def _source_and_task(name: str, sources: Sequence[str]) -> tuple[str, str]:
+    """Return the source that a name begins with, and its task; names may have dots themselves."""
+    if name in sources:
+        return name, ""
+    begins = [source for source in sources if name.startswith(f"{source}.")]
+    source = max(begins, key=len, default=name)
+    return source, name.removeprefix(source).removeprefix(".")
 
 
 def _pairs_for(heads: Sequence[Head]) -> Pairs:
@@ -417,6 +431,42 @@ def _scaled(
         )
         for head, recipe, _ in found
         if scaled and recipe is None
+    ]
+
+
+def _read_by(
+    found: Sequence[tuple[Head, EmbedRecipe | None, PoolingConfig]], given: EmbedRecipe | None
+) -> EmbedRecipe:
+    """Return how texts are embedded: as the first probe says, as given, or as for the sources."""
+    for _, recipe, _ in found:
+        if recipe is not None:
+            return recipe
+    lengths = [head.max_length_tokens for head, _, _ in found if head.max_length_tokens]
+    own = EmbedRecipe(max_length_tokens=lengths[0]) if lengths else EmbedRecipe()
+    return given or own
+
+
+def _of_other_lengths(
+    found: Sequence[tuple[Head, EmbedRecipe | None, PoolingConfig]], given: EmbedRecipe | None
+) -> list[UsageError]:
+    """Return a fault for each source that was trained on more or less of a text than is read.
+
+    What the caller gives is meant.
+    """
+    has_probe = any(recipe is not None for _, recipe, _ in found)
+    if given is not None and not has_probe:
+        return []
+    read = _read_by(found, given).max_length_tokens
+    return [
+        UsageError(
+            f"head {head.name} reads {head.max_length_tokens} tokens of a text, and the others "
+            f"{read}",
+            expected="heads that were fitted on as many tokens of a text",
+            fix="predict with them in two commands    or fit one again with "
+            f"max_length_tokens={read}",
+        )
+        for head, recipe, _ in found
+        if recipe is None and head.max_length_tokens not in (None, read)
     ]
 
 
