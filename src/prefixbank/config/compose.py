@@ -235,8 +235,11 @@ def resolve(
     faults = request.faults
     choices: dict[str, str | None] = {**request.choices}
     must = _mandatory_group(_file_name(settings))
-    if must == "task" and must not in choices and request.values.get(("task", "path")):
-        choices[must] = "folder"
+    if must == "task" and must not in choices:
+        for setting, choice in (("path", "folder"), ("hub_id", "hub")):
+            if request.values.get(("task", setting)):
+                choices[must] = choice
+                break
     if must and must not in choices:
         choices[must] = None
         if complete and request.lacks(must) and must not in request.misnamed:

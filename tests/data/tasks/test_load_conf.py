@@ -12,13 +12,17 @@ import yaml
 from pydantic import TypeAdapter
 
 from prefixbank.choices import Kind
-from prefixbank.config.compose import compose_task
+from prefixbank.config.commands import TrainPrefixConfig
+from prefixbank.config.compose import compose, compose_task
 from prefixbank.config.schema import TaskConfig
 from prefixbank.core.stats.metrics import METRICS_OF
+from prefixbank.errors import UsageError
 
 FOLDER = Path(__file__).parents[3] / "conf" / "task"
 HUB = sorted(
-    path.stem for path in FOLDER.glob("*.yaml") if "source: hub" in path.read_text(encoding="utf-8")
+    path.stem
+    for path in FOLDER.glob("*.yaml")
+    if path.stem != "hub" and "source: hub" in path.read_text(encoding="utf-8")
 )
 NAMES = [*HUB, "files", "folder"]
 GLUE = {"cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"}
@@ -65,7 +69,7 @@ def test_conf_task_holds_only_what_differs_from_the_defaults(name: str):
     assert same == ({"source"} if name == "folder" else set())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "hub"])
 def test_conf_task_begins_with_the_command_that_uses_it(name: str):
     first = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
     assert first.split()[:4] == ["#", "prefixbank", "train-prefix", f"task={name}"]
@@ -74,6 +78,15 @@ def test_conf_task_begins_with_the_command_that_uses_it(name: str):
 @pytest.mark.parametrize("name", NAMES)
 def test_conf_task_composes_to_what_the_file_says(name: str):
     assert compose_task(name) == config_of(name)
+
+
+def test_data_set_of_the_hub_needs_its_id_alone():
+    settings = ("task.hub_id=me/mood", "encoder=tiny")
+    named = compose(TrainPrefixConfig, [*settings, "task=hub"])
+    assert named.task == TaskConfig(source="hub", hub_id="me/mood")
+    assert compose(TrainPrefixConfig, settings) == named
+    with pytest.raises(UsageError, match="task.hub_id is not given"):
+        compose(TrainPrefixConfig, ["task=hub", "encoder=tiny"])
 
 
 @pytest.mark.parametrize("name", HUB)
