@@ -83,6 +83,7 @@ bench: $(INSTALLED) ## measure speed, beside sentence-transformers and PEFT: ben
 	$(BIN)/python -m benchmarks.readouts
 	$(BIN)/python -m benchmarks.predicting
 	$(BIN)/python -m benchmarks.onnx_int8
+	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.waiting
 	$(BIN)/python -m benchmarks.scaling
 

@@ -30,6 +30,7 @@ from prefixbank.commands.invocation import Invocation
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, TaskConfig
 from prefixbank.core.attention.prefix_attention import ATTENTION, Slots, prefix_attention
+from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
 from prefixbank.core.embed import embed_batches
 from prefixbank.core.stats.metrics import score
@@ -88,7 +89,7 @@ def vectors_of(encoder: Encoder, bank: Bank, task: Task) -> tuple[np.ndarray, li
     rows = task.validation
     tokens = tokenize(encoder.tokenizer, rows.texts, rows.pairs, MAX_LENGTH_TOKENS)
     with attention_shares() as shares:
-        vectors = embed_batches(
+        (vectors,) = embed_batches(
             encoder.model, budget_batches(tokens, TOKENS), bank, count=len(rows), precision="fp32"
         )
     return vectors, [round(float(np.mean(shares[layer])), DIGITS) for layer in sorted(shares)]
@@ -115,10 +116,10 @@ def measure(context: Context, name: str, rows: int) -> dict[str, Any]:
     Attention is the share of it that the text has in each layer.
     """
     entry = context.store.resolve("bank", name)
-    bank, encoder = (
-        read_bank(entry),
-        context.load(context.encoder_of_bank(entry, EncoderConfig(source="bank"))),
-    )
+    bank = read_bank(entry)
+    if isinstance(bank, BlockBank):
+        raise ValueError("in a bank of blocks every source keeps all that it has alone")
+    encoder = context.load(context.encoder_of_bank(entry, EncoderConfig(source="bank")))
     sources: dict[str, Any] = {}
     for place, name_of_prefix in enumerate(entry.info["named"]):
         prefix = context.store.resolve(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -73,7 +74,8 @@ def curve(
             batches_of(length, batch_tokens, workers),
         )
         flops[name] = operations(encoder, bank, batches)
-        functions[name] = lambda bank=bank, batches=batches: embed_batches(
+        functions[name] = partial(
+            embed_batches,
             model,
             batches,
             bank,

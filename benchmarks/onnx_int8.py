@@ -14,9 +14,10 @@ import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -25,7 +26,6 @@ from tokenizers import Tokenizer
 
 import prefixbank as pb
 from benchmarks.measure import in_turns, mixed_texts, ratio, save
-from prefixbank.choices import Metric
 from prefixbank.core.stats.bootstrap import percentile_interval, resampled_scores
 from prefixbank.core.stats.metrics import score
 from prefixbank.data.starter.suite import STARTER_TARGETS, starter_task
@@ -107,7 +107,7 @@ def cosines(first: Outputs, second: Outputs) -> np.ndarray:
 def compared(task: Task, fp32: Outputs, int8: Outputs) -> dict[str, Any]:
     """Return what a head scores on test rows by both files, and how alike they are."""
     labels, said = np.asarray(task.test.labels), [predictions(task, one) for one in (fp32, int8)]
-    metric = cast(Metric, task.metric)
+    metric = task.metric
     scores = [score(metric, one, labels, task.num_outputs) for one in said]
     drawn = resampled_scores(metric, tuple(said), labels, task.num_outputs, SAMPLES, 0)
     low, high = percentile_interval(drawn[1] - drawn[0])
@@ -164,9 +164,7 @@ def measure(
     alike = np.concatenate([cosines(*of.values()) for of in said.values()])
     first = tasks[STARTER_TARGETS[0]]
     together, alone = said[first.name]["int8"], files["int8"](rows_of(first.test), batch=1)
-    seconds = in_turns(
-        {name: lambda file=file: file(texts) for name, file in files.items()}, rounds
-    )
+    seconds = in_turns({name: partial(file, texts) for name, file in files.items()}, rounds)
     return {
         "encoder": encoder,
         "sources": list(SOURCES),

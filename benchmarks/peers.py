@@ -33,6 +33,7 @@ from benchmarks.measure import (
     ratio,
     save,
 )
+from prefixbank.choices import Precision
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig
 from prefixbank.data.corpus.texts import Texts
@@ -46,7 +47,7 @@ MAX_TOKENS, SLOTS, PEER_BATCH = 256, 16, 32
 
 
 def ours(
-    session: Session, prefixes: int, texts: Sequence[str], precision: str
+    session: Session, prefixes: int, texts: Sequence[str], precision: Precision
 ) -> Callable[[], np.ndarray]:
     """Return what embeds texts with a bank, as `prefixbank embed` does."""
     files = session.encoder_files(EncoderConfig())
@@ -54,7 +55,7 @@ def ours(
         random_bank(session.load(files), prefixes, SLOTS),
         EmbedRecipe(max_length_tokens=MAX_TOKENS, precision=precision),
     )
-    return lambda: embed_rows(session, bank, files, Texts(texts=tuple(texts)), recipe)[0]
+    return lambda: embed_rows(session, bank, files, Texts(texts=tuple(texts)), recipe)[0][0]
 
 
 def theirs(model: SentenceTransformer, texts: Sequence[str]) -> np.ndarray:
@@ -143,7 +144,7 @@ def main() -> None:
             )
             for name, count in ((plain, 0), (bank, asked.tasks))
         }
-        vectors = {name: methods[name]() for name in list(methods)[:5]}
+        vectors = {name: np.asarray(methods[name]()) for name in list(methods)[:5]}
     first = next(iter(methods))
     rate = [products / one for one in seconds["matrix products alone"]]
     lengths = tokenize(encoder.tokenizer, texts, None, MAX_TOKENS).lengths

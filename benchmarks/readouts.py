@@ -101,13 +101,14 @@ def copied(batch: Batch, times: int) -> Batch:
 
 def closed_form(encoder: Encoder, lengths: Sequence[int], sources: int, count: int) -> float:
     """Return the products of one pass with read-outs over those of the bare encoder."""
-    size, inner = encoder.model.config.hidden_size, encoder.model.config.intermediate_size
+    config: Any = encoder.model.config
+    size, inner = config.hidden_size, config.intermediate_size
     layer = 4 * size * size + 2 * size * inner  # of one token; attention to n keys is 2·size·n
     bare = sum(tokens * (layer + 2 * size * tokens) for tokens in lengths)
     read = sum(
         sources * count * (layer + 2 * size * (tokens + SLOTS + count)) for tokens in lengths
     )
-    return 1.0 + read / bare
+    return 1.0 + float(read / bare)
 
 
 def embedding(
@@ -254,8 +255,9 @@ def _steps(learner: PrefixLearner, batches: list[Batch]) -> Callable[[], None]:
 
     def step() -> None:
         for draw, batch in enumerate(batches):
+            assert batch.labels is not None
             loss = functional.cross_entropy(learner.outputs(batch, draw), batch.labels)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             optimizer.zero_grad()

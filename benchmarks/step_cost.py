@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -46,7 +47,7 @@ START = PrefixStart(
 )
 
 
-def measure(encoder: Encoder, model: nn.Module, tokens: int, repeats: int) -> dict[str, float]:
+def measure(encoder: Encoder, model: nn.Module, tokens: int, repeats: int) -> dict[str, Any]:
     """Return median times of forward pass and step of a model, and their ratio.
 
     The batch has ROWS texts of about `tokens` tokens.
@@ -70,7 +71,7 @@ def measure(encoder: Encoder, model: nn.Module, tokens: int, repeats: int) -> di
         loss = functional.cross_entropy(
             head(encode(model, inputs, prefix().slots(), POOLING)), labels
         )
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_([*prefix.parameters(), *head.parameters()], 1.0)
         optimizer.step()
         optimizer.zero_grad()

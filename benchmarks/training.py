@@ -11,6 +11,7 @@ itself.
 from __future__ import annotations
 
 import argparse
+import copy
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -88,11 +89,11 @@ def theirs(folder: Path, encoder: Encoder, task: Task, out: str) -> Callable[[],
         dataloader_pin_memory=False,
     )
 
+    settings = PrefixTuningConfig(task_type=TaskType.SEQ_CLS, num_virtual_tokens=SLOTS)
+    plain = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
+
     def train() -> object:
-        model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
-        model = get_peft_model(
-            model, PrefixTuningConfig(task_type=TaskType.SEQ_CLS, num_virtual_tokens=SLOTS)
-        )
+        model = get_peft_model(copy.deepcopy(plain), settings)
         return Trainer(
             model=model,
             args=arguments,

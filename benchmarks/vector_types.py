@@ -17,11 +17,11 @@ import numpy as np
 
 from benchmarks.measure import save
 from prefixbank.artifacts.embeddings import read_layout
-from prefixbank.choices import VectorType
+from prefixbank.choices import SharedRepresentation, VectorType
+from prefixbank.commands.functions import experiment_of
 from prefixbank.commands.invocation import Invocation
 from prefixbank.config.commands import RunExperimentConfig
 from prefixbank.config.compose import compose
-from prefixbank.config.schema import PrefixRecipe, TaskConfig, recipe_of
 from prefixbank.core.probe.choice import candidates_in
 from prefixbank.core.probe.fit import fit_probe
 from prefixbank.core.quantize import (
@@ -33,12 +33,11 @@ from prefixbank.core.quantize import (
 )
 from prefixbank.core.stats.metrics import score
 from prefixbank.data.tasks.task import SPLITS, Task
-from prefixbank.steps.embed.spec import VERSION
 from prefixbank.steps.probe.texts import read_splits
 from prefixbank.store.artifact import Entry
-from prefixbank.studies.graph import Experiment, Graph
+from prefixbank.studies.graph import Graph
+from prefixbank.studies.representations import TITLES, vectors
 
-REPRESENTATIONS = ("plain encoder", "bank")
 KINDS = get_args(VectorType)
 
 
@@ -52,19 +51,14 @@ def last_layer(entry: Entry, task: Task) -> dict[str, np.ndarray]:
     }
 
 
-def is_of_the_study(entry: Entry) -> bool:
-    """Tell whether vectors are of this version, and were read in fp32."""
-    return entry.document["version"] == VERSION and entry.document["config"]["precision"] == "fp32"
-
-
 def scores_of(entry: Entry, task: Task) -> dict[str, float]:
     """Return the test score of a probe on each type."""
-    vectors = last_layer(entry, task)
-    train, test = vectors["train"], vectors["test"]
+    of_splits = last_layer(entry, task)
+    train, test = of_splits["train"], of_splits["test"]
     calibration, features = calibrate(train), train.shape[1]
     found = {}
     for kind in KINDS:
-        stored = [quantize(vectors, kind, calibration, "median") for vectors in (train, test)]
+        stored = [quantize(one, kind, calibration, "median") for one in (train, test)]
         fitted, held_out = (dequantize(one, kind, calibration, features) for one in stored)
         probe = fit_probe(
             fitted,
@@ -93,27 +87,24 @@ def main() -> None:
     config = compose(
         RunExperimentConfig, ["experiment=transfer", f"run.data_root={asked.data_root}"]
     )
-    context, recipe = (
-        Invocation(store=asked.store).context(config.run),
-        recipe_of(config, PrefixRecipe),
-    )
-    experiment = Experiment(
-        config=config,
-        find_task=lambda name: TaskConfig(name=name, source="folder"),
-        recipe_for=lambda _: recipe,
-    )
-    graph = Graph(context=context, experiment=experiment)
-    entries = context.store.entries("embed")
-    table: dict[str, dict[str, list[dict[str, float]]]] = {name: {} for name in REPRESENTATIONS}
-    for name in REPRESENTATIONS:
-        for target in config.experiment.targets:
-            made = [
-                entry
-                for entry in entries
-                if entry.info["name"].split("-seed")[0] == f"{target} {name}"
-                and is_of_the_study(entry)
+    invocation = Invocation(store=asked.store)
+    context = invocation.context(config.run)
+    graph = Graph(context=context, experiment=experiment_of(config, invocation))
+    seeds_of: dict[SharedRepresentation, tuple[int, ...]] = {
+        "plain": graph.seeds[:1],
+        "bank": graph.seeds,
+    }
+    table: dict[str, dict[str, list[dict[str, float]]]] = {
+        TITLES[name]: {
+            target: [
+                scores_of(one.entry, graph.target(target))
+                for seed in seeds
+                for one in vectors(graph, name, target, seed).embeddings
             ]
-            table[name][target] = [scores_of(entry, graph.target(target)) for entry in made]
+            for target in config.experiment.targets
+        }
+        for name, seeds in seeds_of.items()
+    }
     features = 384
     save(
         "vector_types",

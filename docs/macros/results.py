@@ -14,7 +14,7 @@ HEADLINE = {
     "bank": "bank of eight prefixes",
     "plain + bank": "plain encoder and bank",
     "random prefixes": "random prefixes (control)",
-    "fine-tuned on target": "fine-tuned on the target (ceiling, one seed)",
+    "fine-tuned on target": "fine-tuned on the target (one seed)",
 }
 """Rows of the headline table: names in the report, and what a reader is told."""
 
