@@ -125,3 +125,12 @@ DriverName = Literal["local", "slurm", "ray"]
 SlurmCluster = Literal["slurm", "local"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Tracker = Literal["none", "tensorboard", "wandb"]
+
+TOKEN_INITS = ("vocabulary", "labels")
+"""Values of `prefix.init` with which vectors start as input embeddings of tokens."""
+
+TEXTS_INIT = "texts"
+"""Value of `prefix.init` with which slots start as keys and values of the task's own texts."""
+
+UNTRAINED_INITS = ("random", *TOKEN_INITS, TEXTS_INIT)
+"""Values of `prefix.init` that do not name a prefix."""

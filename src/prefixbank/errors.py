@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
 
 
 class PrefixbankError(Exception):
@@ -16,7 +15,7 @@ class PrefixbankError(Exception):
         fix: what to try next, a command if there is one.
     """
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
     def __init__(self, what: str, *, expected: str, fix: str) -> None:
         super().__init__(what)
@@ -72,6 +71,8 @@ class Faults(UsageError):
         first = faults[0]
         super().__init__(first.what, expected=first.expected, fix=first.fix)
         self.faults = tuple(faults)
+        codes = {fault.exit_code for fault in faults}
+        self.exit_code = codes.pop() if len(codes) == 1 else max(codes - {UsageError.exit_code})
 
     def __str__(self) -> str:
         """Return three lines for each fault, in order."""

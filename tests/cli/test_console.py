@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import typer
 
 from prefixbank.cli import console
 from prefixbank.cli.console import chosen_format, print_rows, reported
-from prefixbank.errors import DamagedError, PrefixbankError, UsageError
+from prefixbank.errors import (
+    DamagedError,
+    DeviceError,
+    Faults,
+    PrefixbankError,
+    TrainingError,
+    UsageError,
+)
 from tests.cli.command import faults_in
 
 ROWS = [{"name": "a", "score": 0.12345, "list": [1, 2]}, {"name": "b", "other": None}]
@@ -77,3 +86,17 @@ def test_reader_that_went_away_is_no_error_to_report(capsys):
 def test_errors_of_the_program_itself_are_not_hidden():
     with pytest.raises(ZeroDivisionError), reported(debug=False):
         _ = 1 / 0
+
+
+@pytest.mark.parametrize(
+    ("kinds", "code"),
+    [
+        ((UsageError, UsageError), 2),
+        ((TrainingError, DeviceError), 1),
+        ((UsageError, TrainingError), 1),
+        ((UsageError, TrainingError, DamagedError), 3),
+    ],
+)
+def test_several_faults_end_as_the_worst_of_them_does(kinds: tuple[Any, ...], code: int):
+    made = [kind(f"fault {number}", expected="", fix="") for number, kind in enumerate(kinds)]
+    assert Faults(made).exit_code == code

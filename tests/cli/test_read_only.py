@@ -64,3 +64,16 @@ def test_other_store_gives_hits_and_stays_as_it_is(cli, commands, tmp_path, monk
     rows = cli.done("cache", "ls", *own).result
     assert {row["store"] for row in rows if row["refs"] == ["bank/demo"]} == {str(cli.store)}
     assert {row["store"] for row in rows if row["refs"] == ["probe/new"]} == {own[1]}
+
+
+def test_bank_of_another_store_is_not_stale_for_a_prefix_of_ones_own(
+    cli, lines, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PREFIXBANK_STORE_READ", str(cli.store))
+    own = ("--store", str(tmp_path / "own"))
+    cli.train("alpha", "seed=5", *own)
+    cli.done("embed", "bank=demo", f"corpus.path={lines}", *own)
+    cli.done("combine", "prefixes=[alpha,beta]", "name=demo", *own)
+    cli.train("alpha", "seed=6", *own)
+    fault = cli.expect_fault(2, "embed", "bank=demo", f"corpus.path={lines}", *own)
+    assert "bank/demo is stale" in fault.what

@@ -299,3 +299,7 @@ def test_each_task_of_a_mixture_is_judged_alone(cli, monkeypatch):
     )
     (warned,) = [line for line in ran.err.splitlines() if "warning:" in line]
     assert warned.endswith("nothing learned of beta (the same answer to every text scores 1.000)")
+
+
+def test_seed_may_be_as_large_as_a_date(cli):
+    cli.train("gamma", "prefix.dropout=0.1", "seed=20240131123000")

@@ -416,3 +416,12 @@ def test_separator_may_be_a_line_break_as_a_shell_passes_it(text: str, separator
 def test_smollm2_is_read_through_its_lower_half_with_a_line_break_between_pairs():
     found = compose_encoder("smollm2")
     assert (found.layers, found.pair_separator) == (16, "\n")
+
+
+def test_group_that_is_chosen_beside_an_experiment_goes_before_its_values():
+    of_smoke = compose(RunExperimentConfig, ["experiment=smoke"]).prefix
+    chosen = compose(RunExperimentConfig, ["experiment=smoke", "prefix=soft", "optim=spot"])
+    assert (of_smoke.kind, chosen.prefix.kind, chosen.prefix.init) == ("deep", "soft", "vocabulary")
+    assert chosen.prefix.length == of_smoke.length and chosen.optim.optimizer == "adafactor"
+    typed = ["experiment=smoke", "prefix=soft", "prefix.init=labels"]
+    assert compose(RunExperimentConfig, typed).prefix.init == "labels"

@@ -30,6 +30,12 @@ from prefixbank.config.unused import without_effect
             ],
         ),
         (TrainPrefixConfig, ["task=polarity", "pooling=mean", "optim.lr=0.1"], []),
+        (TrainPrefixConfig, ["task=polarity", "prefix.init=mnli", "prefix.init_fit=tile"], []),
+        (
+            TrainPrefixConfig,
+            ["task=polarity", "prefix.init_fit=tile"],
+            [("prefix.init_fit", "prefix.init=prefix")],
+        ),
     ],
 )
 def test_settings_are_named_with_what_would_give_them_an_effect(config, settings, found):

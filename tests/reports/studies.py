@@ -201,7 +201,7 @@ def whole_study(put: Put, **changes: Any) -> Study:
     parts: dict[str, Any] = {
         "facts": FACTS,
         "columns": {
-            "plain encoder": ReportColumn(title="plain encoder", passes=1),
+            "plain encoder": ReportColumn(title="plain encoder", passes=1, trained=False),
             "bank": ReportColumn(title="the bank", passes=1),
             "multi-task encoder": ReportColumn(title="multi-task encoder", passes=1),
         },
@@ -221,9 +221,13 @@ def whole_study(put: Put, **changes: Any) -> Study:
 
 
 def small_study(by_target: Mapping[str, Mapping[str, Mapping[int, Entry]]]) -> Study:
-    """A study of given probes, compared with the first column."""
-    names = list(next(iter(by_target.values())))
-    columns = {name: ReportColumn(title=name, passes=1) for name in names}
+    """A study of given probes, compared with the first column, untrained if it has one seed."""
+    seeds = next(iter(by_target.values()))
+    names = list(seeds)
+    columns = {
+        name: ReportColumn(title=name, passes=1, trained=name != names[0] or len(seeds[name]) > 1)
+        for name in names
+    }
     return Study(facts=FACTS, columns=columns, probes=by_target, baselines=(names[0],))
 
 

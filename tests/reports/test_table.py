@@ -280,3 +280,13 @@ def test_report_states_its_facts(table):
 def test_report_on_update_cost_alone_has_no_scores(put):
     table = table_of(update_study(put))
     assert (table.rows, table.columns, table.targets, table.singles.sources) == ({}, (), (), ())
+
+
+def test_one_training_is_not_paired_with_every_seed_of_the_others(put):
+    shares = {"first": {0: 0.5}, "second": {0: 0.5, 1: 0.9}}
+    study = small_study(put_probes(put, shares))
+    untrained = table_of(study, 10).rows["mood"].differences["first"]["second"]
+    columns = {name: replace(column, trained=True) for name, column in study.columns.items()}
+    trained = table_of(replace(study, columns=columns), 10).rows["mood"].differences
+    assert (untrained.seeds, trained["first"]["second"].seeds) == ((0, 1), (0,))
+    assert untrained.value > trained["first"]["second"].value

@@ -171,3 +171,11 @@ def test_states_of_texts_beyond_the_free_memory_are_told_the_disk(monkeypatch):
 def test_read_outs_are_not_measured_by_their_slots():
     long = PrefixRecipe(prefix=PrefixConfig(kind="readout", length=4096))
     assert check_memory(SHAPE, 10, long, 1) is None
+
+
+def test_checkpointed_layers_need_the_room_of_one():
+    saved = OptimConfig(batch_size=32, gradient_checkpointing=True)
+    asked = PrefixRecipe(prefix=PrefixConfig(length=9), optim=saved)
+    assert check_memory(SHAPE, 10, asked, PER_SLOT * 19 // SHAPE.layers) is None
+    with pytest.raises(DeviceError):
+        check_memory(SHAPE, 10, asked, PER_SLOT * 18 // SHAPE.layers)

@@ -263,3 +263,20 @@ def test_gc_plans_nothing_while_a_ref_is_unreadable(store, old, doc, now):
     (store.root / "refs" / "prefix" / "sst2.json").write_text("{", encoding="utf-8")
     with pytest.raises(DamagedError):
         store.gc_plan(now)
+
+
+def test_gc_counts_the_days_of_grace_from_the_last_use(store, old, doc, now):
+    entry = old(doc())
+    assert store.use(entry.key) == entry and store.gc_plan(now) == []
+    assert store.use("0" * 32) is None
+
+
+def test_gc_frees_the_bytes_of_a_file_once_however_many_names_it_has(store, old, doc, now):
+    first, second = old(doc(), {"a.bin": b"a" * 1000}), old(doc("embed"), {"a.bin": b"a" * 1000})
+    (second.path / "a.bin").unlink()
+    os.link(first.path / "a.bin", second.path / "a.bin")
+    for entry in (first, second):
+        os.utime(entry.path / "a.bin", (0, 0))
+        os.utime(entry.path, (0, 0))
+    plan = store.gc_plan(now)
+    assert store.gc_run(plan) == sum(item.size_bytes for item in plan) - 1000

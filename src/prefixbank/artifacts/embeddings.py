@@ -6,6 +6,7 @@ select the columns they need, since a file may have more (`steps/embed/reuse.py`
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import chain
@@ -91,7 +92,10 @@ def vector_column(stored: np.ndarray) -> pa.Array:
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a Parquet file. It gets its name when it is complete."""
     fresh = path.with_suffix(".new")
-    parquet.write_table(table, fresh, compression="none", use_dictionary=False)
+    with fresh.open("wb") as file:
+        parquet.write_table(table, file, compression="none", use_dictionary=False)
+        file.flush()
+        os.fsync(file.fileno())  # else the name may outlive a loss of power, and the bytes not
     fresh.replace(path)
 
 
@@ -112,9 +116,10 @@ def join_tables(tables: Iterable[pa.Table], path: Path) -> None:
 
 def finished_part(path: Path) -> tuple[int, int] | None:
     """Return the number of truncated rows and F of a finished part, None if there is none."""
-    if not path.is_file():
+    try:
+        facts = parquet.read_schema(path).metadata
+    except (FileNotFoundError, pa.ArrowInvalid):  # or its bytes were lost with the power
         return None
-    facts = parquet.read_schema(path).metadata
     return int(facts[TRUNCATED]), int(facts[FEATURES])
 
 

@@ -66,8 +66,10 @@ def refuse_stale(store: Store, ref: str, entry: Entry) -> None:
     Raises:
         UsageError: names the command that combines it again.
     """
+    # In the store that has the bank's name, since others may have prefixes of the same names.
+    home = store.home_of(*ref.split("/", 1))
     moved = [
-        f"{name} was {old[:8]} and is now {new[:8]}" for name, old, new in moved_refs(store, entry)
+        f"{name} was {old[:8]} and is now {new[:8]}" for name, old, new in moved_refs(home, entry)
     ]
     if moved:
         raise UsageError(

@@ -75,7 +75,7 @@ def _add_producing(group: typer.Typer, name: str, command: Command[Any]) -> None
             force=force,
             quiet=quiet,
             form=form,
-            out=out,
+            out=None if out is None else out.expanduser(),
             sweep=sweep,
             debug=debug,
         )

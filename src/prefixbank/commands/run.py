@@ -129,7 +129,7 @@ def _job(command: Command[Any], overrides: Sequence[str], invocation: Invocation
         store=str(store_root(invocation.store)),
         read_stores=tuple(map(str, read_roots())),
         folder=str(Path.cwd()),
-        conf_dir=str(invocation.conf_dir.absolute()) if invocation.conf_dir else "",
+        conf_dir=str(invocation.conf_dir.expanduser().absolute()) if invocation.conf_dir else "",
         defaults=invocation.defaults,
         force=invocation.force,
     )

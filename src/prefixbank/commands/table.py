@@ -108,7 +108,7 @@ TRAIN_MULTITASK = Command(
     examples=(
         "'tasks=[polarity,topic]' name=both",
         "'tasks=[polarity,topic]' multitask.sampling=uniform optim.epochs=3",
-        "'tasks=[emotion]' name=ceiling",
+        "'tasks=[emotion]' name=emotion-only",
     ),
     shares_units=True,
     sweeps_by_workers=True,

@@ -251,7 +251,8 @@ def resolve(
     except UsageError as fault:
         raise_faults([*faults, fault])
         raise
-    assign(node, settings, _unset(defaults, files) | request.values)
+    chosen = _chosen_values(request, conf_dir)
+    assign(node, settings, _unset(defaults, files) | chosen | request.values)
     origin = origin_in(files, set(request.values), _load)
     opened, references = take_out_open(node, settings, origin)
     config, wrong = validate(settings, node, origin)
@@ -300,6 +301,36 @@ def _chooses_encoder(experiment: Path, conf_dir: Path | None) -> bool:
         return True
     above = [option_file("experiment", item, conf_dir) for item in listed if isinstance(item, str)]
     return any(_chooses_encoder(file, conf_dir) for file in above if file is not None)
+
+
+def _chosen_values(request: Request, conf_dir: Path | None) -> dict[tuple[str, ...], Any]:
+    """Return what the files of groups that the user chose beside an experiment set.
+
+    An experiment's own values replace those of the groups that it is made of; what is asked for on
+    the command line goes before both.
+    """
+    if "experiment" not in request.choices:
+        return {}
+    files = {
+        group: option_file(group, option, conf_dir)
+        for group, option in request.choices.items()
+        if option and group not in ("task", "experiment")
+    }
+    return {
+        (group, *path): value
+        for group, file in files.items()
+        if file is not None
+        for path, value in _leaves(_load(file))
+    }
+
+
+def _leaves(values: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the settings of a group's file by their paths."""
+    for name, value in (values or {}).items():
+        if isinstance(value, dict):
+            yield from (((str(name), *path), leaf) for path, leaf in _leaves(value))
+        elif name != "defaults" and value != OPEN:
+            yield (str(name),), value
 
 
 def _unset(defaults: Mapping[str, str], files: Sequence[Path]) -> dict[tuple[str, ...], Any]:

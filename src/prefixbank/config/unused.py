@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from prefixbank.choices import UNTRAINED_INITS
 from prefixbank.config.settings import written
 
 
@@ -26,6 +27,9 @@ def without_effect(config: Any, names: Sequence[str]) -> Iterator[tuple[str, str
             for field in (fields(group) if is_dataclass(group) else ())
         }.get(last, {})
         for other, values in conditions.items():
-            if getattr(group, other) not in values:
+            given = getattr(group, other)
+            # `prefix.init` may name a prefix, for which `prefix` stands in these conditions.
+            names_one = other == "init" and given not in UNTRAINED_INITS
+            if ("prefix" if names_one else given) not in values:
                 wanted = " or ".join(".".join([*path, f"{other}={written(one)}"]) for one in values)
                 yield name, wanted

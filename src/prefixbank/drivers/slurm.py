@@ -49,7 +49,7 @@ class SlurmDriver:
                 ),
             )
         self._executor = self._submitit.AutoExecutor(
-            folder=Path(self._config.folder).absolute(), cluster=self._config.cluster
+            folder=Path(self._config.folder).expanduser().absolute(), cluster=self._config.cluster
         )
         self._executor.update_parameters(**self._parameters())
         self._running: dict[int, Any] = {}

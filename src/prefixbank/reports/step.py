@@ -14,7 +14,7 @@ from prefixbank.store.key import JSON, document
 STEP = "report"
 # 1: first; 2: seeds in the intervals, Holm's correction, single prefixes, left-out sources, update
 # cost, learning curves; 3: report.html, charts by seaborn, text from templates; 4: classes.csv.
-VERSION = 4
+VERSION = 5
 CLASSES = "classes.csv"
 
 

@@ -36,10 +36,13 @@ class ReportColumn:
     Args:
         title: how reports and charts show it.
         passes: forward passes that one text costs.
+        trained: whether seeds of trainings stand behind it. The plain encoder is not trained: it
+            has one entry, which is paired with every seed of the others.
     """
 
     title: str
     passes: int
+    trained: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +82,7 @@ class Study:
 
     Args:
         facts: what to state about the experiment.
-        columns: the representations, in order. The first is the plain encoder; if it has one seed
-            it counts as having none of its own, and is paired with every seed of the others.
+        columns: the representations, in order.
         probes: target to column to seed to the probe; every target has the same columns and seeds.
         baselines: columns that the others are compared with.
         singles: target to source to seed to the probe on a bank of that prefix alone.

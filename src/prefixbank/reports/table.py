@@ -111,7 +111,7 @@ class ExperimentReport(Facts):
     Args:
         columns: names of the representations, in order; empty without targets.
         column_facts: column to title and passes.
-        baseline: the first column, the plain encoder; None without columns.
+        baseline: the first column; None without columns.
         baselines: columns that the others are compared with.
         targets: in order.
         rows: target, and `MEAN`, to scores.
@@ -160,6 +160,7 @@ def tabulate(study: Study, bootstrap_samples: int) -> ExperimentReport:
     pairs = _pairs(study)
     bootstrap_samples = max(bootstrap_samples, RESAMPLES_PER_TEST * len(pairs) * len(study.probes))
     first = next(iter(study.columns), None)
+    untrained = {name for name, column in study.columns.items() if not column.trained}
     columns: Rows = {}
     singles: Rows = {}
     without: Rows = {}
@@ -177,7 +178,7 @@ def tabulate(study: Study, bootstrap_samples: int) -> ExperimentReport:
                 name: Sampled.of(
                     {seed: entry.digest for seed, entry in by_seed.items()},
                     scored,
-                    seedless=name == first and len(by_seed) == 1,
+                    seedless=name in untrained,
                 )
                 for name, by_seed in group.items()
             }

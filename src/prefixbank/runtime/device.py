@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 import torch
@@ -86,11 +86,10 @@ def choose_device(name: str) -> str:
 
 def free_bytes(device: str) -> int:
     """Return the free memory of a device."""
-    return (
-        int(torch.cuda.mem_get_info()[0])
-        if device == "cuda"
-        else int(psutil.virtual_memory().available)
-    )
+    if device == "cuda":
+        cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return int(torch.cuda.mem_get_info()[0]) + cached
+    return int(psutil.virtual_memory().available)
 
 
 def check_memory(
@@ -104,6 +103,8 @@ def check_memory(
     Raises:
         DeviceError: names the longest prefix that fits.
     """
+    if recipe.optim.gradient_checkpointing:
+        shape = replace(shape, layers=1)  # those of one layer at a time
     size, length = recipe.optim.batch_size, recipe.prefix.length
     rows = size * texts_per_row
     text_only, with_one = (

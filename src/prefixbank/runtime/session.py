@@ -83,7 +83,7 @@ class Session:
         from prefixbank.runtime import converted_encoder
 
         unit = converted_encoder.unit(gguf, files.label)
-        entry = self.store.get(key_of(unit.document))
+        entry = self.store.use(key_of(unit.document))
         if entry is None:
             if self.dry_run:
                 return files

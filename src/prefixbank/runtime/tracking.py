@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import MultitaskRecipe, PrefixRecipe
@@ -42,7 +43,7 @@ def tracked(
     from accelerate.tracking import TensorBoardTracker, WandBTracker
 
     tracker = (
-        TensorBoardTracker(name, run.tracker_dir)
+        TensorBoardTracker(name, Path(run.tracker_dir).expanduser())
         if run.tracker == "tensorboard"
         else WandBTracker(name)
     )

@@ -155,7 +155,7 @@ def run_unit(
     """
     started = time.monotonic()
     key = key_of(unit.document)
-    present = None if force else store.get(key)
+    present = None if force else store.use(key)
     if present is None:
         emit(
             Event(

@@ -105,6 +105,15 @@ def tree_size_bytes(path: Path) -> int:
     return sum(status.st_size for status in _statuses(path) if not stat.S_ISDIR(status.st_mode))
 
 
+def sole_size_bytes(path: Path) -> int:
+    """Return the bytes that deleting a tree frees: those of files that have no other name."""
+    return sum(
+        status.st_size
+        for status in _statuses(path)
+        if not stat.S_ISDIR(status.st_mode) and status.st_nlink == 1
+    )
+
+
 def last_change_ns(path: Path) -> int:
     """Return the latest modification time in a tree, in ns since 1970; 0 if it does not exist."""
     return max((status.st_mtime_ns for status in _statuses(path)), default=0)

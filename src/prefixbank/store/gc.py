@@ -11,7 +11,13 @@ from pathlib import Path
 from prefixbank.names import is_key
 from prefixbank.store.artifact import Entry, entry_if_there
 from prefixbank.store.faults import storage_errors
-from prefixbank.store.files import discard, is_there, last_change_ns, tree_size_bytes
+from prefixbank.store.files import (
+    discard,
+    is_there,
+    last_change_ns,
+    sole_size_bytes,
+    tree_size_bytes,
+)
 from prefixbank.store.key import canonical_json
 from prefixbank.store.layout import Layout
 from prefixbank.store.locks import is_locked, lock_if_free
@@ -61,8 +67,8 @@ def run(layout: Layout, items: Sequence[GcItem]) -> int:
             with lock_if_free(layout.lock(key), root=layout.root) as is_free:
                 is_named = item.path.parent != layout.tmp and key in named
                 if is_free and not is_named and _is_unchanged(item):
+                    freed_bytes += sole_size_bytes(item.path)
                     _remove(layout, key, item.path)
-                    freed_bytes += item.size_bytes
     return freed_bytes
 
 

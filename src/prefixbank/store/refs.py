@@ -10,7 +10,7 @@ from pathlib import Path
 from prefixbank.errors import DamagedError, UsageError
 from prefixbank.names import is_key
 from prefixbank.store.faults import storage_errors
-from prefixbank.store.files import flush, fresh_token, touch, write_at_once
+from prefixbank.store.files import flush, fresh_token, is_there, touch, write_at_once
 from prefixbank.store.key import shorten
 from prefixbank.store.layout import Layout
 
@@ -55,6 +55,7 @@ def set_ref(
         if own := layout.find(key):
             touch(own)
         path.parent.mkdir(exist_ok=True)
+        _refuse_other_case(path, kind, name)
         write_at_once(
             path,
             json.dumps({"key": key}).encode("utf-8") + b"\n",
@@ -64,6 +65,20 @@ def set_ref(
             path.unlink(missing_ok=True)
             raise _no_entry(kind, name, key)
     return Ref(kind=kind, name=name, key=key)
+
+
+def _refuse_other_case(path: Path, kind: str, name: str) -> None:
+    """Refuse a name that this file system does not tell from another: `SST2` beside `sst2`."""
+    if not is_there(path):
+        return
+    present = [other.stem for other in path.parent.iterdir()]
+    same = [other for other in present if other.lower() == name.lower()]
+    if name not in present and same:
+        raise UsageError(
+            f"{kind}/{name} and {kind}/{same[0]} are one name on this file system",
+            expected="names that differ in more than capital letters",
+            fix=f"name={same[0]}    or another name",
+        )
 
 
 def read_ref(layout: Layout, kind: str, name: str) -> Ref | None:

@@ -80,6 +80,13 @@ class Store:
         path = self._find(key)
         return None if path is None else entry_if_there(path)
 
+    def use(self, key: str) -> Entry | None:
+        """Return the entry with this full key as `get` does; its days of grace start again."""
+        entry = self.get(key)
+        if entry is not None and entry.path.is_relative_to(self.root):
+            touch(entry.path)
+        return entry
+
     def build(
         self,
         document: JSON,
@@ -159,6 +166,15 @@ class Store:
         """Return a ref, or None if it is not set."""
         return resolve.first_ref(self._layouts, kind, name)
 
+    def home_of(self, kind: str, name: str) -> Store:
+        """Return the store that a ref is found in: this one, or one that is only read, alone."""
+        for layout in self._read_only:
+            if refs.read_ref(self._layout, kind, name) is None and refs.read_ref(
+                layout, kind, name
+            ):
+                return Store(layout.root)
+        return self
+
     def refs(self, kind: str | None = None) -> list[Ref]:
         """Return the refs of a kind, or all of them with the pins, sorted."""
         own = refs.all_refs(self._layout, kind)
@@ -202,10 +218,10 @@ class Store:
     def gc_plan(self, now: datetime, grace_days: float = GRACE_DAYS) -> list[GcItem]:
         """Return what may be deleted; nothing is written.
 
-        An entry is kept if a ref or pin points to it; if it was made, or used by `build`, in the
-        last `grace_days`; if the document of a kept entry names its key, its digest or the SHA-256
-        of one of its files; or if it is locked. In tmp/, half-made folders of dead processes may be
-        deleted at once, checkpoints after the days of grace.
+        An entry is kept if a ref or pin points to it; if it was made, or used by `use` or `build`,
+        in the last `grace_days`; if the document of a kept entry names its key, its digest or the
+        SHA-256 of one of its files; or if it is locked. In tmp/, half-made folders of dead
+        processes may be deleted at once, checkpoints after the days of grace.
 
         Raises:
             DamagedError: an entry.json or ref is damaged, so that what it keeps is unknown.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from prefixbank.choices import BankRule
+from prefixbank.choices import UNTRAINED_INITS, BankRule
 from prefixbank.config.commands import ExperimentConfig, TransferConfig
 from prefixbank.config.schema import PrefixConfig, effective
 from prefixbank.errors import UsageError, raise_faults
-from prefixbank.steps.train_prefix.start import UNTRAINED_INITS
 from prefixbank.studies.representations import TITLES, whole_bank
 from prefixbank.transfer.task_embeddings import START
 

@@ -94,7 +94,9 @@ def _study(context: Context, experiment: Experiment) -> Planned:
             facts=study_facts(graph),
             columns={
                 TITLES[column]: ReportColumn(
-                    title=TITLES[column], passes=passes(column, len(settings.sources))
+                    title=TITLES[column],
+                    passes=passes(column, len(settings.sources)),
+                    trained=column != "plain",
                 )
                 for column in columns
             },

@@ -16,7 +16,7 @@ from prefixbank.artifacts.embeddings import STEP as EMBED_STEP
 from prefixbank.artifacts.embeddings import Join
 from prefixbank.artifacts.encoder import encoder_of
 from prefixbank.artifacts.source_head import all_block_names
-from prefixbank.choices import BankRule
+from prefixbank.choices import UNTRAINED_INITS, BankRule
 from prefixbank.config.commands import RunExperimentConfig, finetuned_recipe
 from prefixbank.config.schema import (
     BankRecipe,
@@ -46,7 +46,6 @@ from prefixbank.steps.probe.texts import probe_parts
 from prefixbank.steps.train_multitask import step as train_multitask
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.steps.train_prefix.mixture import Mixture
-from prefixbank.steps.train_prefix.start import UNTRAINED_INITS
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
 from prefixbank.transfer.source_tasks import SIZE_CAP

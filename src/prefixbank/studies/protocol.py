@@ -40,18 +40,22 @@ SCALED = "scaled to mean 0 and variance 1"
 """What `pooling.norm=layer` does to each pooled layer."""
 
 
+OTHERS = frozenset({"plain", "multitask", "finetuned", "deep", "plain_and_deep"})
+"""Representations without prefixes of the experiment's own settings."""
+
+
 def study_facts(graph: Graph) -> Facts:
     """Return facts about an experiment for its report."""
     config, experiment = graph.config, graph.config.experiment
     encoders = graph.finetuned_recipe
     tuned = encoders.optim
-    protocol = [
-        f"Train rows: {_rows(graph.source(name) for name in experiment.sources)}.",
-        (
-            f"Prefixes: {_trainings(experiment.sources, graph.experiment.recipe_for)}; the epoch "
-            "with the best validation score of the source task is kept."
-        ),
-    ]
+    protocol = [f"Train rows: {_rows(graph.source(name) for name in experiment.sources)}."]
+    if has_update(experiment) or set(experiment.representations) - OTHERS:
+        prefixes = _trainings(experiment.sources, graph.experiment.recipe_for)
+        protocol.append(
+            f"Prefixes: {prefixes}; the epoch with the best validation score of the source task is "
+            "kept."
+        )
     if {"deep", "plain_and_deep"} & set(experiment.representations):
         deep = _trainings(experiment.sources, graph.deep_recipe)
         protocol.append(f"Deep prefixes: {deep}.")
@@ -67,10 +71,7 @@ def study_facts(graph: Graph) -> Facts:
             "validation scores is kept."
         )
     if experiment.targets:
-        protocol.append(
-            "Target train rows for the probes: "
-            f"{_rows(graph.target(name) for name in experiment.targets)}."
-        )
+        protocol.append(f"Target train rows for the probes: {_rows_of_probes(graph)}.")
         protocol += [f"Vectors: {_describe_vectors(graph)}.", *_describe_pairs(graph)]
         fitted = f"strength by {config.probe.folds}-fold cross-validation on train"
         decided = _describe_decision(config.probe)
@@ -153,6 +154,17 @@ def _describe_decision(probe: ProbeConfig) -> str:
         wanted = f" of {probe.precision:g}" if probe.threshold == "precision" else ""
         said += f", thresholds by {probe.threshold}{wanted} on validation"
     return said
+
+
+def _rows_of_probes(graph: Graph) -> str:
+    """Describe the rows that probes are fitted on."""
+    probe = graph.config.probe
+    if probe.protocol == "nested_cv":
+        return "all rows of the three splits but those of one fold"
+    if probe.shots:
+        drawn = f", drawn {probe.few_shot_samples} times" if probe.few_shot_samples > 1 else ""
+        return f"{probe.shots} of each class{drawn}"
+    return _rows(graph.target(name) for name in graph.config.experiment.targets)
 
 
 def _describe_score(probe: ProbeConfig) -> str:

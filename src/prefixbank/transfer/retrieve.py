@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from prefixbank.artifacts.json_files import read_json
+from prefixbank.choices import UNTRAINED_INITS
 from prefixbank.config.commands import TransferRetrieveConfig
 from prefixbank.config.schema import PrefixRecipe, recipe_of
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
@@ -18,7 +19,6 @@ from prefixbank.runtime.unit import Planned, Unit
 from prefixbank.runtime.waves import plan_and_run
 from prefixbank.steps import average
 from prefixbank.steps.train_prefix import step as train_prefix
-from prefixbank.steps.train_prefix.start import UNTRAINED_INITS
 from prefixbank.store.artifact import Entry
 from prefixbank.transfer.source_tasks import (
     kind_of,

@@ -401,3 +401,10 @@ def test_trace_leaves_a_repeated_layer_without_number():
 def test_trace_reports_heads_and_sizes():
     (call,) = trace_attention(Stack(Layer(0)), {"x": normal(1, 4, 3, 8, seed=0)})
     assert (call.heads, call.kv_heads, call.head_size) == (4, 2, 8)
+
+
+@pytest.mark.parametrize("name", ["softcap", "s_aux", "position_bias"])
+def test_what_would_change_the_result_is_not_passed_over(name: str):
+    with pytest.raises(TypeError, match=f"Layer passes {name} to attention"):
+        prefix_attention(Layer(), *tensors(), None, **{name: 1.0})
+    prefix_attention(Layer(), *tensors(), None, **{name: None})

@@ -207,3 +207,14 @@ def test_kernel_that_fails_its_check_is_not_used(
 def test_kernel_of_this_torch_passes_its_check(dtype: torch.dtype):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert two_parts.kernel_agrees.__wrapped__(dtype)
+
+
+def test_rotated_queries_and_keys_may_be_fp32_beside_values_in_bf16():
+    query, key, value = text()
+    slots = Slots(
+        keys=normal(1, HEADS, SLOTS, SIZE, seed=4), values=normal(1, HEADS, SLOTS, SIZE, seed=5)
+    )
+    with torch.inference_mode():
+        whole, _ = prefix_attention(Layer(), query, key, value, None, prefix_slots=slots)
+        mixed, _ = prefix_attention(Layer(), query, key, value.bfloat16(), None, prefix_slots=slots)
+    assert mixed.dtype == torch.bfloat16 and distance(mixed.float(), whole) < 0.05

@@ -21,6 +21,8 @@ from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
     AutoModel,
+    BartConfig,
+    BartModel,
     BertForMaskedLM,
     BertModel,
     PreTrainedTokenizerFast,
@@ -624,3 +626,15 @@ def test_copies_of_a_prefix_equal_it_in_the_bundled_encoder(bundled: Encoder, ru
 def test_prefix_changes_every_vector_of_the_bundled_encoder(bundled: Encoder):
     change = vectors_of(bundled, bank_of(bundled, 0)) - vectors_of(bundled, bank_of(bundled))
     assert float(change.abs().amax(dim=1).min()) > 1e-2
+
+
+def test_encoder_with_a_decoder_is_refused(tmp_path: Path):
+    small = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    config = BartConfig(
+        vocab_size=len(WORDS), d_model=16, max_position_embeddings=64, **small, **heads
+    )
+    BartModel(config).save_pretrained(tmp_path)
+    new_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(EncoderError, match="BartModel .* is an encoder with a decoder"):
+        load_encoder(files_in(tmp_path), "cpu")

@@ -66,6 +66,10 @@ class Slots:
         return self.keys[number].to(dtype), self.values[number].to(dtype), bias
 
 
+UNKNOWN = ("softcap", "s_aux", "sinks", "position_bias")
+"""What some families pass to attention that changes its result, and that is not computed here."""
+
+
 def prefix_attention(
     module: nn.Module,
     query: Tensor,
@@ -80,7 +84,7 @@ def prefix_attention(
     prompt: PromptVectors | None = None,
     text_states: TextStates | None = None,
     readout_slots: ReadoutSlots | Sequence[ReadoutSlots] | None = None,
-    **_: Any,
+    **others: Any,
 ) -> tuple[Tensor, None]:
     """Attend to a prefix and to the text in one softmax.
 
@@ -103,9 +107,15 @@ def prefix_attention(
         text_states: gets the keys and values of the text, without prefix.
         readout_slots: what the tokens attend to beside themselves, if they are read-outs, of one
             group of tasks or of several; the mask is then that of the texts.
+        others: what else a model passes; without effect here.
     Returns:
         [B, T, heads, D] and no weights.
+
+    Raises:
+        TypeError: one of `others` would change the result.
     """
+    if missed := [name for name in UNKNOWN if others.get(name) is not None]:
+        raise TypeError(f"{type(module).__name__} passes {', '.join(missed)} to attention")
     if attention_calls is not None:
         attention_calls.append(
             AttentionCall(
@@ -129,6 +139,8 @@ def prefix_attention(
         attention_mask = _with_prompt(attention_mask, prompt, query, causal=causal)
     if prefix_slots is not None and prefix_slots.keys.shape[2] > 0:
         if two_parts_apply(query, key, prefix_slots.keys.shape[2], dropout):
+            # Autocast has no rule for the kernel, and rotated keys are fp32 beside values in bf16.
+            query, key = query.to(value.dtype), key.to(value.dtype)
             text_mask = (
                 None
                 if attention_mask is None

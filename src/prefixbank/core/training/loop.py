@@ -226,7 +226,7 @@ class Training:
     def batch_loss(self, batch: Batch, part: int) -> Tensor:
         """Return the mean loss of one batch, the `part`-th of its step."""
         task = self.settings.tasks[batch.task]
-        draw = (self.settings.seed * 1_000_003 + self.progress.step) * 1_009 + part
+        draw = ((self.settings.seed * 1_000_003 + self.progress.step) * 1_009 + part) % 2**63
         with self.precision.autocast():
             outputs = self.learner.outputs(batch, draw)
         # Only batches that are embedded have no labels.

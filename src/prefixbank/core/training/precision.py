@@ -89,11 +89,22 @@ def checkpointed_layers(model: nn.Module, *, enabled: bool) -> Iterator[None]:
     layers = [
         module for module in model.modules() if getattr(module, "gradient_checkpointing", False)
     ]
+    # Some families call dropout in the layer itself, with a share that the layer holds.
+    shares = [
+        (layer, name, value)
+        for layer in layers
+        for name, value in vars(layer).items()
+        if "dropout" in name and isinstance(value, float)
+    ]
     for layer in layers:
         layer.training = True
+    for layer, name, _ in shares:
+        setattr(layer, name, 0.0)
     try:
         yield
     finally:
         for layer in layers:
             layer.training = False
+        for layer, name, value in shares:
+            setattr(layer, name, value)
         getattr(model, f"{switch}_checkpointing_disable")()

@@ -267,13 +267,19 @@ def _trace(model: nn.Module, tokenizer: Any, files: EncoderFiles) -> list[Attent
         f"{type(model).__name__} ({files.label}) does not use transformers' attention interface",
         expected=(
             f"an encoder of one of {FAMILIES}; MPNet, DeBERTa, ConvBERT and the like have "
-            "attention code of their own"
+            "attention code of their own, Gemma 2 and others cap or add to their logits"
         ),
         fix="encoder=minilm, encoder=roberta_base, or encoder=folder encoder.path=FOLDER",
     )
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise EncoderError(
+            f"{type(model).__name__} ({files.label}) is an encoder with a decoder",
+            expected=f"an encoder alone, or a causal model, of one of {FAMILIES}",
+            fix="save its encoder: model.get_encoder().save_pretrained(FOLDER)    and name FOLDER",
+        )
     try:
         calls = trace_attention(model, check_inputs(tokenizer, CHECK_TEXTS))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise refusal from error
     if not calls or len({(call.heads, call.kv_heads, call.head_size) for call in calls}) > 1:
         raise refusal

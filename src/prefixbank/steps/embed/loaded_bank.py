@@ -115,6 +115,7 @@ class LoadedBank:
         """
         import numpy as np
 
+        from prefixbank.core.quantize import quantize
         from prefixbank.steps.embed.make import bank_of, layout_for
         from prefixbank.steps.embed.rows import embed_rows
         from prefixbank.steps.predict.heads import SOURCE, resolve_heads
@@ -150,7 +151,8 @@ class LoadedBank:
         bank, recipe = bank_of(found.specs), found.specs[0].recipe
         vectors, _ = embed_rows(self._context, bank, self._files, rows, recipe)
         if recipe.vectors == "float16":  # as a probe on stored vectors was fitted
-            vectors = [one.astype(np.float16).astype(np.float32) for one in vectors]
+            halves = [quantize(one, "float16", None, recipe.binary_threshold) for one in vectors]
+            vectors = [one.astype(np.float32) for one in halves]
         layouts = [
             layout_for(self._context, spec, one.shape[1])
             for spec, one in zip(found.specs, vectors, strict=True)

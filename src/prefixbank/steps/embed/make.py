@@ -105,9 +105,20 @@ def make_parts(
     """
     recipe, reuse = own.spec.recipe, own.spec.reuse
     _refuse_long(session, own.spec, parts, name)
+    first = next(iter(parts))
     for stem, rows in parts.items():
         if finished_part(own.part(stem)) is None:
-            targets = [one for one in (own, *others) if finished_part(one.part(stem)) is None]
+            # Blocks are calibrated on the first part, however much of it another run has made.
+            targets = [own] + [
+                one
+                for one in others
+                if finished_part(one.part(stem)) is None
+                and (
+                    stem == first
+                    or one.calibrated is not None
+                    or not needs_calibration(recipe.vectors)
+                )
+            ]
             on_rows = _progress_listener(session, name, stem, len(rows))
             _make_part(session, targets, stem, rows, on_rows)
         truncated, own.features = finished_part(own.part(stem)) or (0, 0)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.prefix import TENSORS, label_of, length_of, ref_of, setting_in
-from prefixbank.choices import InitFit
+from prefixbank.choices import TOKEN_INITS, UNTRAINED_INITS, InitFit
 from prefixbank.config.schema import (
     OptimConfig,
     PoolingConfig,
@@ -28,15 +28,6 @@ from prefixbank.store.store import Store
 if TYPE_CHECKING:
     from prefixbank.core.prefix import AnyPrefix
 
-
-TOKEN_INITS = ("vocabulary", "labels")
-"""Values of `prefix.init` with which vectors start as input embeddings of tokens."""
-
-TEXTS_INIT = "texts"
-"""Value of `prefix.init` with which slots start as keys and values of the task's own texts."""
-
-UNTRAINED_INITS = ("random", *TOKEN_INITS, TEXTS_INIT)
-"""Values of `prefix.init` that do not name a prefix."""
 
 FROM_PREFIX = "prefix"
 """Value of `prefix.init` in a key document if it names a prefix: keys contain no names."""

@@ -13,7 +13,7 @@ from prefixbank.artifacts.prefix import (
     describe_truncation,
     warn_nothing_learned,
 )
-from prefixbank.choices import SourcePairs
+from prefixbank.choices import TEXTS_INIT, TOKEN_INITS, SourcePairs
 from prefixbank.config.schema import PrefixConfig, PrefixRecipe
 from prefixbank.data.encoders.auto_pooling import described_position
 from prefixbank.data.encoders.files import EncoderFiles
@@ -22,7 +22,7 @@ from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.session import Session
 from prefixbank.runtime.unit import Unit
 from prefixbank.steps.train_prefix.mixture import Mixture, pairs_read
-from prefixbank.steps.train_prefix.start import TEXTS_INIT, TOKEN_INITS, WarmStart, start_of
+from prefixbank.steps.train_prefix.start import WarmStart, start_of
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, document
 from prefixbank.store.reasons import Words, named
