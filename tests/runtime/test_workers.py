@@ -13,6 +13,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from prefixbank.commands.invocation import Invocation
+from prefixbank.commands.run import _faults_of_rest
 from prefixbank.config.running import RunConfig
 from prefixbank.errors import DataError, DeviceError, Faults, PrefixbankError, UsageError
 from prefixbank.runtime.events import Event, silent
@@ -20,7 +21,7 @@ from prefixbank.runtime.jobs import Job, error_in, event_collector, events_in, f
 from prefixbank.runtime.unit import Unit, grouped
 from prefixbank.runtime.worker import worker_context
 from prefixbank.runtime.workers import ATTEMPTS, WorkerPool
-from prefixbank.store.key import key_of
+from prefixbank.store.key import document, key_of
 from prefixbank.store.store import Store
 from tests.commands import call
 from tests.prepared import SMALL, copy_store
@@ -67,7 +68,7 @@ def test_job_is_the_same_after_a_journey_through_json():
         folder="/f",
         conf_dir="/c",
         force=True,
-        keys=("k",),
+        groups=(("k",),),
         shards={3: "d"},
     )
     assert Job.from_json(json.loads(json.dumps(job.to_json()))) == job
@@ -168,9 +169,9 @@ def test_shards_of_a_job_are_neighbours_and_the_first_one_comes_along(monkeypatc
 
 def test_job_whose_worker_dies_is_begun_again(monkeypatch):
     driver = Inline(deaths=ATTEMPTS - 1)
-    workers = pool_with(driver, monkeypatch, lambda job: {"events": [], "keys": job["keys"]})
+    workers = pool_with(driver, monkeypatch, lambda job: {"events": [], "keys": job["groups"][0]})
     notes: list[Event] = []
-    done = list(workers.outcomes(workers.jobs_for_keys("a"), notes.append))
+    done = list(workers.outcomes(workers.jobs_for_keys([("a",)]), notes.append))
     assert [(job.keys, outcome["keys"]) for job, outcome in done] == [(("a",), ["a"])]
     assert [note.text for note in notes] == [
         f"a worker died: killed by SIGKILL; attempt {number} of 3" for number in (1, 2)
@@ -180,14 +181,44 @@ def test_job_whose_worker_dies_is_begun_again(monkeypatch):
 def test_job_whose_worker_always_dies_fails_and_the_others_are_done(monkeypatch):
     driver = Inline()
     workers = pool_with(
-        driver, monkeypatch, lambda job: {"died": "no memory"} if job["keys"] == ["a"] else {}
+        driver, monkeypatch, lambda job: {"died": "no memory"} if job["groups"] == [["a"]] else {}
     )
     outcomes = {
         job.keys: error_in(outcome)
-        for job, outcome in workers.outcomes(workers.jobs_for_keys("ab"), silent)
+        for job, outcome in workers.outcomes(workers.jobs_for_keys([("a",), ("b",)]), silent)
     }
     assert outcomes[("b",)] is None and [len(call) for call in driver.calls] == [2, 1, 1]
     assert re.match("workers died 3 times .* no memory", outcomes[("a",)].what)
+
+
+def test_worker_that_dies_after_some_units_is_begun_again_with_the_others(monkeypatch, tmp_path):
+    documents = [document(step="some", version=1, config={"n": n}, inputs={}) for n in range(5)]
+    groups = [(key_of(one),) for one in documents]
+
+    def make_one(job: Any) -> Any:
+        (first,), *rest = job["groups"]
+        Store(tmp_path).build(documents[groups.index((first,))], lambda out, work: {})
+        return {"died": "out of time"} if rest else {}
+
+    driver = Inline(num_workers=1, batches_units=True).instead(monkeypatch)
+    workers = WorkerPool(replace(JOB, store=str(tmp_path)), RunConfig(driver="slurm"), make_one)
+    ((_, outcome),) = workers.outcomes(workers.jobs_for_keys(groups), silent)
+    assert outcome == {} and len(driver.calls) == len(groups) > ATTEMPTS
+    assert [len(job["groups"]) for job in driver.jobs] == [5, 4, 3, 2, 1]
+
+
+def test_unit_that_fails_stops_no_other_of_its_job(tmp_path):
+    keys = [str(number) * 32 for number in range(3)]
+    job = replace(JOB, store=str(tmp_path), groups=tuple((key,) for key in keys))
+    asked = []
+
+    def run(part: Job) -> None:
+        asked.append(part.keys)
+        if keys[0] in part.keys:
+            raise DataError("wrong", expected="right", fix="mend")
+
+    (fault,) = _faults_of_rest(job, DataError("wrong", expected="right", fix="mend"), run)
+    assert fault.what == "wrong" and asked == [(key,) for key in keys]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +267,10 @@ def test_experiment_goes_to_workers_in_waves_of_what_can_be_made(prepared, invoc
     driver = Inline().instead(monkeypatch)
     call("run", *study(prepared), DRIVER, invocation=invocation)
     steps = {entry.key: entry.step for entry in Store(Path(invocation.store)).entries()}
-    waves = [sorted(steps[key] for job in call for key in job["keys"]) for call in driver.calls]
+    waves = [
+        sorted(steps[key] for job in call for group in job["groups"] for key in group)
+        for call in driver.calls
+    ]
     assert waves == [
         ["embed", "embed", "train_prefix", "train_prefix"],
         ["embed", "embed", "probe", "probe"],
@@ -329,7 +363,7 @@ def test_single_command_sends_its_units(
     driver = Inline().instead(monkeypatch)
     found = call(command, *given, DRIVER, invocation=invocation).entry
     assert (found.key, found.digest) == (expected.key, expected.digest)
-    assert [job["keys"] for job in driver.jobs][-1] == (found.key,)
+    assert [job["groups"] for job in driver.jobs][-1] == ((found.key,),)
 
 
 @pytest.fixture

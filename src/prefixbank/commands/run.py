@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from prefixbank.runtime.jobs import Job, error_in, event_collector, events_in, r
 from prefixbank.runtime.worker import working_folder
 from prefixbank.runtime.workers import WorkerPool
 from prefixbank.store.key import JSON
+from prefixbank.store.store import Store
 
 if TYPE_CHECKING:
     from prefixbank.config.commands import CommandConfig
@@ -114,11 +115,33 @@ def work(job: JSON) -> JSON:
         job=share,
     )
 
+    def run(part: Job) -> None:
+        run_command(command_named(share.command), share.overrides, replace(invocation, job=part))
+
     def make() -> None:
         with working_folder(share):
-            run_command(command_named(share.command), share.overrides, invocation)
+            try:
+                run(share)
+            except PrefixbankError as first:
+                raise_faults(_faults_of_rest(share, first, run))
 
     return run_job(make, events)
+
+
+def _faults_of_rest(
+    job: Job, first: PrefixbankError, run: Callable[[Job], None]
+) -> list[PrefixbankError]:
+    """Make the other units of a job of which one failed, and return all faults."""
+    faults = {str(first): first}
+    if len(job.groups) > 1:
+        store = Store(Path(job.store), map(Path, job.read_stores))
+        for group in job.groups:
+            if any(store.get(key) is None for key in group):
+                try:
+                    run(replace(job, groups=(group,)))
+                except PrefixbankError as fault:
+                    faults[str(fault)] = fault
+    return list(faults.values())
 
 
 def _job(command: Command[Any], overrides: Sequence[str], invocation: Invocation) -> Job:

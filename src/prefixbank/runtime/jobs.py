@@ -27,7 +27,7 @@ class Job:
         conf_dir: folder of further YAML files.
         defaults: settings by name that come before what is built in.
         force: make again what the store has.
-        keys: keys of the units to make; empty: all of them.
+        groups: keys of the units to make, those together that are made together; empty: all units.
         shards: shards of a corpus to make instead of units, number to digest. The first shard is
             included if the others need its calibration.
         threads: CPU threads of torch; 0: torch chooses.
@@ -41,9 +41,14 @@ class Job:
     conf_dir: str = ""
     defaults: Mapping[str, str] = field(default_factory=dict)
     force: bool = False
-    keys: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
     shards: Mapping[int, str] = field(default_factory=dict)
     threads: int = 0
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the units to make; empty: all of them."""
+        return tuple(key for group in self.groups for key in group)
 
     @property
     def only(self) -> tuple[str, ...] | None:
@@ -65,7 +70,7 @@ class Job:
             **{
                 **values,
                 "overrides": tuple(values["overrides"]),
-                "keys": tuple(values["keys"]),
+                "groups": tuple(map(tuple, values["groups"])),
                 "read_stores": tuple(values["read_stores"]),
                 "shards": shards,
             }

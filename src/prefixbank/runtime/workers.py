@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from prefixbank.config.running import RunConfig
@@ -65,10 +66,7 @@ class WorkerPool:
 
     def jobs_for_keys(self, groups: Sequence[tuple[str, ...]]) -> list[Job]:
         """Return the jobs that make units, given by their keys; a group is never divided."""
-        return [
-            replace(self._job, keys=tuple(key for group in batch for key in group))
-            for batch in self._batches(tuple(groups))
-        ]
+        return [replace(self._job, groups=batch) for batch in self._batches(tuple(groups))]
 
     def jobs_for_shards(
         self, shards: Mapping[int, str], *, always: Mapping[int, str], settings: Sequence[str]
@@ -89,31 +87,39 @@ class WorkerPool:
     def outcomes(self, jobs: Sequence[Job], emit: Emit) -> Iterator[tuple[Job, JSON]]:
         """Run jobs and yield each with its outcome as it ends.
 
-        A job whose worker dies is retried; after `ATTEMPTS` attempts its outcome is an error.
+        A job whose worker dies is retried without the units that it finished; after `ATTEMPTS`
+        attempts that finished none its outcome is an error.
         """
-        left = list(jobs)
-        for attempt in range(1, ATTEMPTS + 1):
-            died: list[tuple[Job, str]] = []
-            for index, outcome in self.driver.outcomes([job.to_json() for job in left]):
-                if DIED in outcome:
-                    died.append((left[index], outcome[DIED]))
-                    text = f"a worker died: {outcome[DIED]}; attempt {attempt} of {ATTEMPTS}"
-                    emit(Event(kind="note", step="run", name=self._run.driver, text=text))
+        left = [(job, 1) for job in jobs]
+        while left:
+            again: list[tuple[Job, int]] = []
+            for index, outcome in self.driver.outcomes([job.to_json() for job, _ in left]):
+                job, attempt = left[index]
+                if DIED not in outcome:
+                    yield job, outcome
+                    continue
+                text = f"a worker died: {outcome[DIED]}; attempt {attempt} of {ATTEMPTS}"
+                emit(Event(kind="note", step="run", name=self._run.driver, text=text))
+                rest = _unfinished(job)
+                if rest is not job:
+                    again.append((rest, 1))
+                elif attempt < ATTEMPTS:
+                    again.append((job, attempt + 1))
                 else:
-                    yield left[index], outcome
-            if not died:
-                return
-            left = [job for job, _ in died]
-        for job, how in died:
-            error = DeviceError(
-                f"workers died {ATTEMPTS} times on the same unit, the last one: {how}",
-                expected=(
-                    "workers with enough memory and time for one unit; finished units are kept, "
-                    "training resumes"
-                ),
-                fix="fewer workers at a time (run.workers=1), or more memory or time for each",
-            )
-            yield job, failure(error)
+                    yield job, failure(self._death(outcome[DIED]))
+            left = again
+
+    def _death(self, how: str) -> DeviceError:
+        slurm = "run.slurm.minutes and run.slurm.memory_gb, or more workers (run.workers)"
+        here = "fewer workers at a time (run.workers=1), or more memory for each"
+        return DeviceError(
+            f"workers died {ATTEMPTS} times on the same unit, the last one: {how}",
+            expected=(
+                "workers with enough memory and time for one unit; finished units are kept, "
+                "training resumes"
+            ),
+            fix=slurm if self._run.driver == "slurm" else here,
+        )
 
     def new_events(self, outcome: JSON) -> Iterator[Event]:
         """Yield the events of a worker without notes that another worker has sent already.
@@ -133,6 +139,15 @@ class WorkerPool:
         count = min(len(items), self.driver.num_workers)
         bounds = [len(items) * number // count for number in range(count + 1)]
         return [items[begin:end] for begin, end in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def _unfinished(job: Job) -> Job:
+    """Return a job without the units that its store has; the same if that is none, or all."""
+    if job.force or len(job.groups) < 2:
+        return job
+    store = Store(Path(job.store), map(Path, job.read_stores))
+    missing = tuple(group for group in job.groups if any(store.get(key) is None for key in group))
+    return replace(job, groups=missing) if 0 < len(missing) < len(job.groups) else job
 
 
 def make_units(
