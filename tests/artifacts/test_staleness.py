@@ -51,35 +51,35 @@ def bank(store, put, prefix):
 
 
 def test_bank_of_what_its_refs_stand_for_is_not_stale(store, bank):
-    assert list(moved_refs(store, bank())) == []
+    assert list(moved_refs(store, bank().info)) == []
 
 
 def test_ref_that_stands_for_other_bytes_makes_it_stale(store, bank, prefix):
     entry, then = bank(), store.ref("prefix", "y").key
     now = prefix("y", seed=1, text="b").key
-    assert list(moved_refs(store, entry)) == [("prefix/y", then, now)]
+    assert list(moved_refs(store, entry.info)) == [("prefix/y", then, now)]
 
 
 def test_ref_that_stands_for_the_same_bytes_under_another_key_does_not(store, bank, prefix):
     entry = bank()
     prefix("y", seed=1)
-    assert list(moved_refs(store, entry)) == []
+    assert list(moved_refs(store, entry.info)) == []
 
 
 def test_ref_that_is_gone_does_not(store, bank):
     entry = bank()
     store.remove_ref("prefix", "y")
-    assert list(moved_refs(store, entry)) == []
+    assert list(moved_refs(store, entry.info)) == []
 
 
 def test_damaged_prefix_counts_as_moved(store, bank, prefix):
     entry = bank()
     (prefix("y", seed=1).path / "entry.json").write_text("{", encoding="utf-8")
-    assert [ref for ref, _, _ in moved_refs(store, entry)] == ["prefix/y"]
+    assert [ref for ref, _, _ in moved_refs(store, entry.info)] == ["prefix/y"]
 
 
 def test_artifact_made_of_no_refs_is_never_stale(store, put):
-    assert list(moved_refs(store, put("probe", {"probe.json": 1}))) == []
+    assert list(moved_refs(store, put("probe", {"probe.json": 1}).info)) == []
 
 
 def test_refusal_names_bank_prefix_and_both_keys(store, bank, prefix):
@@ -123,7 +123,7 @@ def test_current_bank_is_not_refused(store, bank):
     ],
 )
 def test_command_composes_to_the_same_recipe(bank, recipe):
-    words = shlex.split(refresh_command("bank/demo", bank(recipe)))
+    words = shlex.split(refresh_command("bank/demo", made := bank(recipe), made.info))
     config = compose(CombineCommandConfig, words[2:])
     assert words[:2] == ["prefixbank", "combine"] and (config.name, config.prefixes) == (
         "demo",

@@ -210,6 +210,18 @@ def test_prefix_whose_name_begins_its_key_is_still_followed(cli, lines, digits):
     assert "is stale" in cli.expect_fault(2, "embed", "bank=short", f"corpus.path={lines}").what
 
 
+def test_each_name_of_one_bank_is_stale_for_what_it_was_combined_by(cli, lines):
+    key = prefix_key(cli, "alpha")
+    by_key = cli.done("combine", f"prefixes=[{key}]", "name=fixed").result["key"]
+    assert cli.done("combine", "prefixes=[alpha]", "name=moving").result["key"] == by_key
+    cli.train("alpha", "seed=9")
+    fault = cli.expect_fault(2, "embed", "bank=moving", f"corpus.path={lines}")
+    assert "bank/moving is stale: prefix/alpha was" in fault.what
+    cli.done("embed", "bank=fixed", f"corpus.path={lines}")
+    (row,) = [row for row in cli.done("cache", "ls", "combine").result if row["key"] in by_key]
+    assert row["state"].count("stale") == 1 and "name=moving" in row["state"]
+
+
 def test_unknown_bank_is_refused_with_a_similar_name(cli, lines):
     fault = cli.expect_fault(2, "embed", "bank=demi", f"corpus.path={lines}")
     assert "did you mean 'demo'?" in fault.what and "bank/demo" in fault.expected

@@ -9,12 +9,22 @@ from typing import Any
 from prefixbank.config.settings import written
 from prefixbank.errors import DamagedError, UsageError
 from prefixbank.store.artifact import Entry
+from prefixbank.store.key import JSON
 from prefixbank.store.store import Store
 
 
-def moved_refs(store: Store, entry: Entry) -> Iterator[tuple[str, str, str]]:
-    """Yield (ref, old key, new key) for each input of `entry` whose ref now has other bytes."""
-    for ref, old in entry.info.get("from", {}).items():
+def origin_of(store: Store, ref: str, entry: Entry) -> JSON:
+    """Return what a bank under a name was made `from`: refs and keys, and what they were `named`.
+
+    Names that older versions set do not say it; the bank then has it of whoever made it first.
+    """
+    named = store.ref(*ref.split("/", 1))
+    return (named.facts if named is not None else {}) or entry.info
+
+
+def moved_refs(store: Store, origin: JSON) -> Iterator[tuple[str, str, str]]:
+    """Yield (ref, old key, new key) for each input of a bank whose ref now has other bytes."""
+    for ref, old in origin.get("from", {}).items():
         kind, name = ref.split("/", 1)
         now = store.ref(kind, name)
         if now is not None and now.key != old and not _same_bytes(store, old, now.key):
@@ -29,9 +39,9 @@ def _same_bytes(store: Store, one: str, other: str) -> bool:
     return first is not None and second is not None and first.digest == second.digest
 
 
-def refresh_command(ref: str, entry: Entry) -> str:
+def refresh_command(ref: str, entry: Entry, origin: JSON) -> str:
     """Return the command that combines the bank again from its current prefixes."""
-    names = ",".join(entry.info["named"])
+    names = ",".join(origin["named"])
     combine, pooling = entry.document["config"]["combine"], entry.document["config"]["pooling"]
     setting = "plain" if combine["rule"] == "blocks" else "normalize_weights"
     settings = [
@@ -68,12 +78,14 @@ def refuse_stale(store: Store, ref: str, entry: Entry) -> None:
     """
     # In the store that has the bank's name, since others may have prefixes of the same names.
     home = store.home_of(*ref.split("/", 1))
+    origin = origin_of(home, ref, entry)
     moved = [
-        f"{name} was {old[:8]} and is now {new[:8]}" for name, old, new in moved_refs(home, entry)
+        f"{name} was {old[:8]} and is now {new[:8]}" for name, old, new in moved_refs(home, origin)
     ]
     if moved:
+        refresh = refresh_command(ref, entry, origin)
         raise UsageError(
             f"{ref} is stale: {', '.join(moved)}",
             expected="a bank of the current prefixes",
-            fix=f"{refresh_command(ref, entry)}    or use it as it is: bank={entry.key[:8]}",
+            fix=f"{refresh}    or use it as it is: bank={entry.key[:8]}",
         )

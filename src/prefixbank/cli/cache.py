@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from prefixbank.artifacts.staleness import moved_refs, refresh_command
+from prefixbank.artifacts.staleness import moved_refs, origin_of, refresh_command
 from prefixbank.cli import options as flag
 from prefixbank.cli.console import Format, Row, chosen_format, print_rows, report, reported
 from prefixbank.commands.amounts import size_text
@@ -94,23 +94,22 @@ def list_entries(
 def _listed(store: Store, entry: Entry, names: dict[str, list[str]]) -> Row:
     """Return the row of an artifact.
 
-    A bank is stale if a ref that it was made from leads to another prefix now.
+    A bank is stale under a name if a ref that it was made from leads to another prefix now.
     """
-    moved = [ref for ref, _, _ in moved_refs(store, entry)]
     refs = names.get(entry.key, [])
-    bank = next((ref for ref in refs if ref.startswith("bank/")), "")
-    state = (
-        f"stale ({', '.join(moved)} moved): {refresh_command(bank, entry)}"
-        if moved and bank
-        else ""
-    )
+    states = []
+    for bank in (ref for ref in refs if ref.startswith("bank/")):
+        origin = origin_of(store, bank, entry)
+        if moved := [ref for ref, _, _ in moved_refs(store, origin)]:
+            refresh = refresh_command(bank, entry, origin)
+            states.append(f"stale ({', '.join(moved)} moved): {refresh}")
     return {
         "step": entry.step.replace("_", "-"),
         "key": entry.short_key,
         "size_bytes": entry.size_bytes,
         "created": entry.info.get("created", ""),
         "refs": refs,
-        "state": state,
+        "state": "; ".join(states),
         **({"store": str(store.root_of(entry))} if store.read_only else {}),
     }
 

@@ -29,6 +29,7 @@ class Unit:
         make: writes the artifact's files into its first argument, may keep checkpoints in its
             second, and returns facts for entry.json that are not part of the key.
         ref: (kind, name) of the ref to set to the artifact, if any.
+        ref_facts: facts about the artifact under that name.
         note: summary of the finished artifact, for its event.
         cheap: whether making it is too quick to be worth a worker.
         group: units of one group share their work, so that one worker makes them; empty: it shares
@@ -41,6 +42,7 @@ class Unit:
     document: JSON
     make: Callable[[Path, Path], JSON]
     ref: tuple[str, str] | None = None
+    ref_facts: JSON | None = None
     note: Callable[[Entry], str] = lambda entry: ""
     cheap: bool = False
     group: str = ""
@@ -195,7 +197,7 @@ def _set_ref(
     """
     before = store.ref(*ref)
     try:
-        after = store.set_ref(*ref, entry.key)
+        after = store.set_ref(*ref, entry.key, unit.ref_facts)
     except StoreError as error:
         if must:
             raise

@@ -45,21 +45,24 @@ def unit(
     has_blocks = recipe.combine.rule == "blocks"
     blocks = block_names(prefixes, all_refs) if has_blocks else []
 
+    # The same bank may be combined by other names, so its name keeps these, too.
+    origin: JSON = {
+        "from": {ref: entry.key for ref, entry in zip(all_refs, prefixes, strict=True) if ref},
+        "named": [
+            ref.removeprefix("prefix/") or entry.key
+            for ref, entry in zip(all_refs, prefixes, strict=True)
+        ],
+    }
+
     def make(out: Path, work: Path) -> JSON:
         from prefixbank.artifacts.bank import write_bank
 
         write_bank(out, prefixes, recipe, blocks)
-        keys = {ref: entry.key for ref, entry in zip(all_refs, prefixes, strict=True) if ref}
-        named = [
-            ref.removeprefix("prefix/") or entry.key
-            for ref, entry in zip(all_refs, prefixes, strict=True)
-        ]
         return {
             "encoder": prefixes[0].info["encoder"],
             "tasks": [entry.info["task"] for entry in prefixes],
             **(_of_heads(prefixes) if has_blocks else {}),
-            "from": keys,
-            "named": named,
+            **origin,
         }
 
     inputs = {
@@ -73,6 +76,7 @@ def unit(
         name=name,
         document=key_document,
         make=make,
+        ref_facts=origin,
         ref=("bank", name),
         note=lambda entry: f"{describe(entry)}{warn_nothing_learned(prefixes)}",
         cheap=True,

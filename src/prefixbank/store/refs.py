@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prefixbank.errors import DamagedError, UsageError
 from prefixbank.names import is_key
 from prefixbank.store.faults import storage_errors
 from prefixbank.store.files import flush, fresh_token, is_there, touch, write_at_once
-from prefixbank.store.key import shorten
+from prefixbank.store.key import JSON, shorten
 from prefixbank.store.layout import Layout
 
 PIN = "pin"
@@ -20,11 +20,15 @@ PIN = "pin"
 
 @dataclass(frozen=True, kw_only=True)
 class Ref:
-    """A name, `<kind>/<name>`, and the key of the entry that it points to."""
+    """A name, `<kind>/<name>`, and the key of the entry that it points to.
+
+    Facts belong to the name, not to the entry: what one was made of can be named in several ways.
+    """
 
     kind: str
     name: str
     key: str
+    facts: JSON = field(default_factory=dict, hash=False)
 
     def __str__(self) -> str:
         """Return `kind/name`, as a user writes it."""
@@ -32,7 +36,12 @@ class Ref:
 
 
 def set_ref(
-    layout: Layout, kind: str, name: str, key: str, find: Callable[[str], Path | None]
+    layout: Layout,
+    kind: str,
+    name: str,
+    key: str,
+    find: Callable[[str], Path | None],
+    facts: JSON | None = None,
 ) -> Ref:
     """Point `kind/name` to the entry `key`, atomically.
 
@@ -42,6 +51,7 @@ def set_ref(
         name: of the ref.
         key: of the entry.
         find: returns the folder of an entry, which may be in another store.
+        facts: about the entry under this name, if there are any.
 
     Raises:
         UsageError: a bad name, or no such entry.
@@ -58,13 +68,13 @@ def set_ref(
         _refuse_other_case(path, kind, name)
         write_at_once(
             path,
-            json.dumps({"key": key}).encode("utf-8") + b"\n",
+            json.dumps({"key": key, **({"facts": facts} if facts else {})}).encode("utf-8") + b"\n",
             scratch=layout.scratch(fresh_token(), "ref"),
         )
         if find(key) is None:  # removed since, by a process that did not see the ref
             path.unlink(missing_ok=True)
             raise _no_entry(kind, name, key)
-    return Ref(kind=kind, name=name, key=key)
+    return Ref(kind=kind, name=name, key=key, facts=facts or {})
 
 
 def _refuse_other_case(path: Path, kind: str, name: str) -> None:
@@ -93,12 +103,13 @@ def read_ref(layout: Layout, kind: str, name: str) -> Ref | None:
             data = _bytes_of(path)
         if data is None:
             return None
-        key = json.loads(data)["key"]
+        content = json.loads(data)
+        key, facts = content["key"], content.get("facts", {})
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise _damaged_ref(kind, name, path) from error
-    if not isinstance(key, str) or not is_key(key):
+    if not isinstance(key, str) or not is_key(key) or not isinstance(facts, dict):
         raise _damaged_ref(kind, name, path)
-    return Ref(kind=kind, name=name, key=key)
+    return Ref(kind=kind, name=name, key=key, facts=facts)
 
 
 def all_refs(layout: Layout, kind: str | None = None) -> list[Ref]:

@@ -149,18 +149,25 @@ class Store:
             if isinstance(error, DamagedError) and path.is_relative_to(self.root)
         ]
 
-    def set_ref(self, kind: str, name: str, key: str) -> Ref:
+    def set_ref(self, kind: str, name: str, key: str, facts: JSON | None = None) -> Ref:
         """Point `kind/name` to an entry. Nothing is written if it does so already.
+
+        Args:
+            kind: of the ref.
+            name: of the ref.
+            key: of the entry.
+            facts: about the entry under this name; None: those that the ref has.
 
         Raises:
             UsageError: a name that cannot be used, or no such entry.
         """
         current = self.ref(kind, name)
-        if current is not None and current.key == key and self._find(key) is not None:
+        is_same = current is not None and current.key == key and facts in (None, current.facts)
+        if current is not None and is_same and self._find(key) is not None:
             if own := self._layout.find(key):
                 touch(own)
             return current
-        return refs.set_ref(self._layout, kind, name, key, self._find)
+        return refs.set_ref(self._layout, kind, name, key, self._find, facts)
 
     def ref(self, kind: str, name: str) -> Ref | None:
         """Return a ref, or None if it is not set."""

@@ -135,7 +135,13 @@ def units_of(store: Store, bundle: Bundle, name: str, origin: Mapping[str, str])
             return {**entry.info, **own, **pulled}
 
         return Unit(
-            step=entry.step, name=ref[1], document=entry.document, make=make, ref=ref, cheap=True
+            step=entry.step,
+            name=ref[1],
+            document=entry.document,
+            make=make,
+            ref=ref,
+            ref_facts={"from": {}, "named": entry.info["named"]} if ref[0] == "bank" else None,
+            cheap=True,
         )
 
     return [unit_of(ref, entry) for ref, entry in refs.items()]
