@@ -3,7 +3,8 @@
 Run: python -m benchmarks.own_heads experiment=families_smollm2 run.data_root=FOLDER --out FILE.json
 
 The settings and the store are those of `prefixbank run`, whose trainings are hits. Heads are those
-of read-outs, each trained alone, and those of the encoder that was fine-tuned on all sources.
+of read-outs, each trained alone, and if `multitask` is one of the experiment's representations,
+those of the encoder that was fine-tuned on all sources.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ def own_heads(context: Context, experiment: Experiment) -> dict[str, Any]:
             name: round(result["validation"], DIGITS)
             for name, result in zip(names, results, strict=True)
         }
+        if "multitask" not in graph.config.experiment.representations:
+            continue
         label = graph.named(graph.config.experiment.name, seed)
         fitted = read_json(graph.multitask(tasks, label, seed).entry, "result.json")["tasks"]
         together[f"multi-task encoder, seed {seed}"] = {

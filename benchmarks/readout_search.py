@@ -52,15 +52,10 @@ CHANGES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
     "families_smollm2": (
         (),
-        ("optim.vector_lr=0.003",),
-        ("optim.lr=0.015",),
-        ("optim.lr=0.015", "optim.vector_lr=0.003"),
-        ("optim.batch_size=8",),
-        ("optim.epochs=10",),
-        ("prefix.init=random", "optim.lr=0.03", "optim.vector_lr=0.01"),
-        ("prefix.length=64",),
-        ("prefix.readouts=8",),
-        ("optim.head_lr=0.001",),
+        ("optim.lr=0.03", "optim.vector_lr=0.006"),
+        ("optim.lr=0.005", "optim.vector_lr=0.0005"),
+        ("optim.lr=0.005", "optim.vector_lr=0.0005", "optim.batch_size=8"),
+        ("optim.lr=0.005", "optim.vector_lr=0.0005", "prefix.readouts=8"),
     ),
 }
 """What is changed in an experiment, each for itself; first nothing."""

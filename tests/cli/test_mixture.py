@@ -131,7 +131,7 @@ def test_worker_makes_the_same(cli, tmp_path, monkeypatch):
     driver = Inline().instead(monkeypatch)
     options = Invocation(store=cli.store)
     there = call("train-prefix", *settings, "run.driver=slurm", invocation=options).entry
-    assert [job["keys"] for job in driver.jobs] == [(here.key,)]
+    assert [job["groups"] for job in driver.jobs] == [((here.key,),)]
     assert (there.key, there.digest, there.info["tasks"]) == (
         here.key,
         here.digest,

@@ -302,4 +302,6 @@ def test_each_task_of_a_mixture_is_judged_alone(cli, monkeypatch):
 
 
 def test_seed_may_be_as_large_as_a_date(cli):
-    cli.train("gamma", "prefix.dropout=0.1", "seed=20240131123000")
+    ran = cli.train("gamma", "prefix.dropout=0.1", "seed=20240131123000")
+    entry = Store(cli.store).resolve("prefix", "gamma")
+    assert ran.result["key"] == entry.key and entry.document["config"]["seed"] == 20240131123000

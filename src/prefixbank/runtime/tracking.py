@@ -43,7 +43,7 @@ def tracked(
     from accelerate.tracking import TensorBoardTracker, WandBTracker
 
     tracker = (
-        TensorBoardTracker(name, Path(run.tracker_dir).expanduser())
+        TensorBoardTracker(name, str(Path(run.tracker_dir).expanduser()))
         if run.tracker == "tensorboard"
         else WandBTracker(name)
     )

@@ -46,8 +46,8 @@ def test_missing_part_is_not_finished(tmp_path):
 
 
 def test_part_that_failed_has_no_name(tmp_path, monkeypatch):
-    def half(table: pa.Table, path, **options: object) -> None:
-        path.write_bytes(b"PAR1")
+    def half(table: pa.Table, file, **options: object) -> None:
+        file.write(b"PAR1")
         raise OSError("disk")
 
     monkeypatch.setattr(parquet, "write_table", half)

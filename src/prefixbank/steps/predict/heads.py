@@ -456,7 +456,10 @@ def _of_other_lengths(
     has_probe = any(recipe is not None for _, recipe, _ in found)
     if given is not None and not has_probe:
         return []
-    read = _read_by(found, given).max_length_tokens
+    recipe = _read_by(found, given)
+    if recipe.long == "windows":
+        return []  # texts are read whole
+    read = recipe.max_length_tokens
     return [
         UsageError(
             f"head {head.name} reads {head.max_length_tokens} tokens of a text, and the others "
@@ -465,8 +468,8 @@ def _of_other_lengths(
             fix="predict with them in two commands    or fit one again with "
             f"max_length_tokens={read}",
         )
-        for head, recipe, _ in found
-        if recipe is None and head.max_length_tokens not in (None, read)
+        for head, own, _ in found
+        if own is None and head.max_length_tokens not in (None, read)
     ]
 
 
