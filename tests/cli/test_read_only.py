@@ -73,6 +73,8 @@ def test_bank_of_another_store_is_not_stale_for_a_prefix_of_ones_own(
     own = ("--store", str(tmp_path / "own"))
     cli.train("alpha", "seed=5", *own)
     cli.done("embed", "bank=demo", f"corpus.path={lines}", *own)
+    rows = cli.done("cache", "ls", "combine", *own).result
+    assert rows and not [row["state"] for row in rows if row["state"]]
     cli.done("combine", "prefixes=[alpha,beta]", "name=demo", *own)
     cli.train("alpha", "seed=6", *own)
     fault = cli.expect_fault(2, "embed", "bank=demo", f"corpus.path={lines}", *own)

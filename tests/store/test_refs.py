@@ -147,3 +147,12 @@ def test_unpinned_key_is_no_longer_pinned(store, put, doc):
     key = put(doc()).key
     store.pin(key)
     assert (store.unpin(key), store.pins()) == (True, [])
+
+
+def test_name_that_the_file_system_takes_for_another_is_refused(store, put, doc, monkeypatch):
+    key = put(doc()).key
+    store.set_ref("prefix", "sst2", key)
+    monkeypatch.setattr("prefixbank.store.refs.is_there", lambda path: True)
+    with pytest.raises(UsageError, match="prefix/SST2 and prefix/sst2 are one name"):
+        store.set_ref("prefix", "SST2", key)
+    assert [str(ref) for ref in store.refs()] == ["prefix/sst2"]

@@ -266,6 +266,14 @@ def test_protocol_says_how_each_kind_of_prefix_is_trained(graph):
     assert "Deep prefixes: 3 slots" in text
 
 
+def test_protocol_names_no_prefixes_where_none_was_trained_and_the_rows_of_samples(graph):
+    samples = ("probe.shots=2", "probe.few_shot_samples=3")
+    made, _ = graph(*READOUTS, "experiment.representations=[plain]", *samples)
+    protocol = study_facts(made).protocol
+    assert not [line for line in protocol if line.startswith("Prefixes")]
+    assert "Target train rows for the probes: 2 of each class, drawn 3 times." in protocol
+
+
 def protocol_of(made, start: str) -> str:
     (line,) = [line for line in study_facts(made).protocol if line.startswith(start)]
     return line

@@ -31,6 +31,17 @@ def moved_refs(store: Store, origin: JSON) -> Iterator[tuple[str, str, str]]:
             yield ref, old, now.key
 
 
+def moved_since(store: Store, ref: str, entry: Entry) -> tuple[JSON, list[tuple[str, str, str]]]:
+    """Return what a bank under a name was made of, and what of it has moved: see `moved_refs`.
+
+    Looked up in the store that has the bank's name, since others may have prefixes of the same
+    names.
+    """
+    home = store.home_of(*ref.split("/", 1))
+    origin = origin_of(home, ref, entry)
+    return origin, list(moved_refs(home, origin))
+
+
 def _same_bytes(store: Store, one: str, other: str) -> bool:
     try:
         first, second = store.get(one), store.get(other)
@@ -76,12 +87,8 @@ def refuse_stale(store: Store, ref: str, entry: Entry) -> None:
     Raises:
         UsageError: names the command that combines it again.
     """
-    # In the store that has the bank's name, since others may have prefixes of the same names.
-    home = store.home_of(*ref.split("/", 1))
-    origin = origin_of(home, ref, entry)
-    moved = [
-        f"{name} was {old[:8]} and is now {new[:8]}" for name, old, new in moved_refs(home, origin)
-    ]
+    origin, refs = moved_since(store, ref, entry)
+    moved = [f"{name} was {old[:8]} and is now {new[:8]}" for name, old, new in refs]
     if moved:
         refresh = refresh_command(ref, entry, origin)
         raise UsageError(

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from prefixbank.artifacts.staleness import moved_refs, origin_of, refresh_command
+from prefixbank.artifacts.staleness import moved_since, refresh_command
 from prefixbank.cli import options as flag
 from prefixbank.cli.console import Format, Row, chosen_format, print_rows, report, reported
 from prefixbank.commands.amounts import size_text
@@ -99,10 +99,11 @@ def _listed(store: Store, entry: Entry, names: dict[str, list[str]]) -> Row:
     refs = names.get(entry.key, [])
     states = []
     for bank in (ref for ref in refs if ref.startswith("bank/")):
-        origin = origin_of(store, bank, entry)
-        if moved := [ref for ref, _, _ in moved_refs(store, origin)]:
+        origin, moved = moved_since(store, bank, entry)
+        if moved:
+            names_moved = ", ".join(ref for ref, _, _ in moved)
             refresh = refresh_command(bank, entry, origin)
-            states.append(f"stale ({', '.join(moved)} moved): {refresh}")
+            states.append(f"stale ({names_moved} moved): {refresh}")
     return {
         "step": entry.step.replace("_", "-"),
         "key": entry.short_key,

@@ -109,8 +109,8 @@ def dequantize(
         case "float32" | "float16":
             return stored.astype(np.float32)
         case "int8":
-            low, _ = _steps(_required(calibration))
-            step = (_required(calibration).high - low) / LEVELS  # 0 of a constant feature
+            low, high = _required(calibration).low, _required(calibration).high
+            step = (high - low) / LEVELS  # 0 of a constant feature
             levels = stored.astype(np.float32) + (LEVELS // 2 + 0.5)
             values: np.ndarray = (low + levels * step).astype(np.float32)
             return values

@@ -25,6 +25,8 @@ from transformers import (
     BartModel,
     BertForMaskedLM,
     BertModel,
+    OPTConfig,
+    OPTModel,
     PreTrainedTokenizerFast,
 )
 from transformers.masking_utils import eager_mask
@@ -638,3 +640,23 @@ def test_encoder_with_a_decoder_is_refused(tmp_path: Path):
     new_tokenizer().save_pretrained(tmp_path)
     with pytest.raises(EncoderError, match="BartModel .* is an encoder with a decoder"):
         load_encoder(files_in(tmp_path), "cpu")
+
+
+def test_layers_that_call_dropout_themselves_do_not_when_checkpointed():
+    config = OPTConfig(
+        vocab_size=20,
+        hidden_size=16,
+        word_embed_proj_dim=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        ffn_dim=16,
+        max_position_embeddings=32,
+        dropout=0.5,
+    )
+    model = OPTModel(config).eval()
+    ids = torch.arange(3, 9)[None]
+    with torch.no_grad():
+        plain = model(ids).last_hidden_state
+        with checkpointed_layers(model, enabled=True):
+            assert torch.equal(model(ids, use_cache=False).last_hidden_state, plain)
+    assert {layer.dropout for layer in model.decoder.layers} == {0.5}

@@ -43,6 +43,8 @@ def test_finished_part_remembers_how_many_rows_were_cut(tmp_path):
 
 def test_missing_part_is_not_finished(tmp_path):
     assert finished_part(tmp_path / "part.parquet") is None
+    (tmp_path / "part.parquet").touch()  # its bytes were lost
+    assert finished_part(tmp_path / "part.parquet") is None
 
 
 def test_part_that_failed_has_no_name(tmp_path, monkeypatch):
