@@ -613,6 +613,20 @@ def probed(cli: CommandLine, *settings: str) -> Ran:
     )
 
 
+@pytest.mark.parametrize("number", [2, 3])
+def test_blocks_of_an_ended_probe_are_calibrated_on_train_rows(cli, tmp_path, monkeypatch, number):
+    combine(cli, "abc")
+    other = copy_store(cli.store, tmp_path / "other")
+    probed(cli, "vectors=int8", "--store", str(other))
+    task = ("task=folder", f"task.path={cli.tasks / 'omega'}")
+    with monkeypatch.context() as patched:
+        end_at(patched, number)
+        with pytest.raises(KeyboardInterrupt):
+            pb.run("probe", "bank=bank", *task, *PROBE, "vectors=int8")
+    probed(cli, "vectors=int8")
+    assert digests(cli.store) == digests(other)
+
+
 def test_probe_of_some_blocks_makes_no_other_and_outlives_a_change_of_the_others(cli, passes):
     combine(cli, "abc")
     some = probed(cli, "probe.blocks=[plain,a]")
