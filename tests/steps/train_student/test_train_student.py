@@ -376,8 +376,8 @@ def test_tasks_that_the_teacher_does_not_know_are_refused_together(teacher, task
     omega = context.task(TaskConfig(name="omega"))
     with pytest.raises(Faults) as caught:
         heads_for(teacher, [tasks["values"], tasks["alpha"], omega])
-    whats = [fault.what for fault in caught.value.faults]
-    assert len(whats) == 2 and all(f"multitask/both@{teacher.short_key}" in what for what in whats)
+    said = [fault.what for fault in caught.value.faults]
+    assert len(said) == 2 and all(f"multitask/both@{teacher.short_key}" in what for what in said)
     assert caught.value.faults[1].expected.endswith("alpha, beta")
 
 
