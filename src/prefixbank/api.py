@@ -227,7 +227,8 @@ def load_bank(
 
     Args:
         name: a bank by name, ref or key, or as `combine` returned it; `multitask/NAME` is a
-            multi-task encoder. Or the folder of a bundle that `export` wrote.
+            multi-task encoder, `student/NAME` a student. Or the folder of a bundle that `export`
+            wrote.
         encoder: where the bank's encoder is, if not where it was when the bank was made.
         recipe: length, precision and the like; None: the defaults.
         store: folder of the store; None: that of the command line.
@@ -302,7 +303,7 @@ def embed(
 
     Args:
         bank: a bank by name, ref or key, or as a function returned it; `multitask/NAME` is a
-            multi-task encoder, `none` the plain encoder.
+            multi-task encoder, `student/NAME` a student, `none` the plain encoder.
         corpus: a txt, CSV, TSV, JSONL or Parquet file, or a description with columns.
         encoder: with `bank="none"`, the encoder by name, or where it is.
         recipe: length, precision and type of the stored vectors; None: the defaults.
@@ -363,7 +364,7 @@ def probe(
 
     Args:
         bank: a bank by name, ref or key, or as a function returned it; `multitask/NAME` is a
-            multi-task encoder, `none` the plain encoder.
+            multi-task encoder, `student/NAME` a student, `none` the plain encoder.
         task: as in `train_prefix`.
         encoder: with `bank="none"`, the encoder by name, or where it is.
         recipe: how pairs are read, length, precision and type of the vectors; None: the defaults.

@@ -254,3 +254,20 @@ def test_bank_file_holds_what_each_member_learned(cli):
         own = load_file(prefix.file("pooling.safetensors"))
         assert torch.equal(tensors[f"{index}.pooling.queries"], own["queries"])
     assert json.loads((bank.path / "bank.json").read_text())["pooling"]["heads"] == 2
+
+
+def test_student_begins_with_what_its_teacher_learned(cli, lines):
+    learned = ("pooling=attention", "pooling.layers=mix", "pooling.size=6")
+    trained(cli, *learned)
+    student = ("train-student", "teacher=multitask/both", f"run.data_root={cli.tasks}")
+    cli.done(*student, "student.layers=2", "optim.epochs=0", "name=whole")
+    vectors = embedded(cli, "multitask/both", lines)
+    np.testing.assert_allclose(embedded(cli, "student/whole", lines), vectors, atol=1e-6)
+    ran = cli.done(*student, "student.layers=1", "optim.epochs=0", "name=half")
+    teacher, half = (
+        load_file(Store(cli.store).resolve(kind, name).path / "encoder" / "pooling.safetensors")
+        for kind, name in (("multitask", "both"), ("student", "half"))
+    )
+    assert ran.result["tasks"] == ["alpha", "beta"]
+    assert torch.equal(half["mix"], teacher["mix"][:2]) and len(teacher["mix"]) == 3
+    assert torch.equal(half["queries"], teacher["queries"])

@@ -129,6 +129,7 @@ def test_conf_dir_that_is_no_folder_is_refused(cli, tmp_path):
     [
         ("train-prefix", "task=polarity", "encoder=tiny"),
         ("train-multitask", "tasks=[polarity]", "encoder=tiny"),
+        ("train-student", "teacher=multitask/both"),
         ("combine", "prefixes=[alpha]"),
         ("embed", "bank=demo", "corpus.path=none.txt"),
         ("probe", "bank=demo", "task=polarity"),

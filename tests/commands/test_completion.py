@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prefixbank.choices import VectorType
-from prefixbank.commands.completion import PATHS, REFS, TASKS, Completion
+from prefixbank.commands.completion import ENCODERS, PATHS, REFS, TASKS, Completion
 from prefixbank.commands.table import COMMANDS, command_named
 from prefixbank.config.folders import groups
 from prefixbank.config.schema import PrefixRecipe
@@ -22,7 +22,8 @@ def complete(tmp_path: Path):
     store = Store(tmp_path / "store")
     made = document(step="train_prefix", version=1, config={}, inputs={})
     entry, _ = store.build(made, lambda out, work: {})
-    for ref in ("prefix/polarity", "prefix/topic", "bank/two", "multitask/both", "probe/tone@two"):
+    encoders = ("multitask/both", "student/small")
+    for ref in ("prefix/polarity", "prefix/topic", "bank/two", "probe/tone@two", *encoders):
         store.set_ref(*ref.split("/"), entry.key)
 
     def words(command: str, word: str, conf_dir: Path | None = None) -> list[str]:
@@ -68,7 +69,9 @@ def test_group_has_the_choices_of_its_folder_and_of_the_users(complete, tmp_path
 @pytest.mark.parametrize(
     ("command", "word", "found"),
     [
-        ("embed", "bank=", ["bank=two", "bank=none", "bank=multitask/both"]),
+        ("embed", "bank=", ["bank=two", "bank=none", "bank=multitask/both", "bank=student/small"]),
+        ("train-student", "teacher=", ["teacher=multitask/both", "teacher=student/small"]),
+        ("train-student", "tasks=[pola", ["tasks=[polarity"]),
         ("combine", "prefixes=[", ["prefixes=[polarity", "prefixes=[topic"]),
         ("combine", "prefixes=[polarity,t", ["prefixes=[polarity,topic"]),
         ("combine", "prefixes=", ["prefixes=[polarity", "prefixes=[topic"]),
@@ -98,6 +101,6 @@ def test_unknown_names_become_nothing(complete):
 
 def test_settings_that_are_named_exist():
     known = {name for command in COMMANDS for name in full_names(command.settings)}
-    assert {*REFS, *TASKS} <= known
+    assert {*REFS, *ENCODERS, *TASKS} <= known
     assert set(PATHS) <= {name.rpartition(".")[2] for name in known}
     assert "task" in groups()

@@ -21,6 +21,7 @@ from prefixbank.config.schema import (
     PrefixConfig,
     PrefixRecipe,
     ProbeConfig,
+    StudentRecipe,
     TaskConfig,
     effective,
 )
@@ -71,7 +72,7 @@ def conditional(config: Any) -> Iterator[tuple[type, Field[Any]]]:
 
 SETTINGS = {
     f"{group.__name__}.{one.name}": (group, one)
-    for made in (PrefixRecipe, MultitaskRecipe, BankRecipe, ProbeConfig)
+    for made in (PrefixRecipe, MultitaskRecipe, StudentRecipe, BankRecipe, ProbeConfig)
     for group, one in conditional(made())
 }
 

@@ -96,6 +96,7 @@ def make_everything(run: Traced) -> None:
     run("train-prefix", *beta, *SMALL, *of_labels)
     run("train-prefix", "task.mixture=[alpha,beta]", run.tasks, *SMALL, "name=mixed")
     run("train-multitask", "tasks=[alpha,beta]", run.tasks, "encoder=tiny", "optim.epochs=1")
+    run("train-student", "teacher=alpha-beta", run.tasks, "student.layers=1", "optim.epochs=1")
     run("combine", "prefixes=[alpha,beta]", "name=demo")
     run("combine", "prefixes=[soft]", "name=soft")
     run("probe", *gamma, "bank=multitask/alpha-beta", "probe=nested_cv", "vectors=binary", few)

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from prefixbank.artifacts.encoder import kind_of
 from prefixbank.artifacts.onnx import DESCRIBED as ONNX
 from prefixbank.artifacts.peft import CONFIG as PEFT
 from prefixbank.artifacts.sentence_transformers import ENCODER, MODULES, SETTINGS
@@ -54,7 +55,7 @@ class Bundle:
 
 def is_path(text: str) -> bool:
     """Whether a bank's name is the path of a folder: `./demo` or `demo/`, while `demo` is a ref."""
-    if "/" not in text or text.startswith(("bank/", "multitask/")):
+    if "/" not in text or text.startswith("bank/") or kind_of(text):
         return False
     is_written_as_path = text.endswith("/") or text.startswith((".", "/", "~"))
     return is_written_as_path or Path(text).expanduser().is_dir()

@@ -23,21 +23,40 @@ if TYPE_CHECKING:
     from prefixbank.core.training.settings import MultitaskResult
 
 
+KINDS = {"train_multitask": "multitask", "train_student": "student"}
+"""Steps that make encoders, with the kind of the refs of each."""
+
+
 def is_encoder(entry: Entry) -> bool:
-    """Whether an artifact is a multi-task encoder, not a bank."""
-    return entry.step == "train_multitask"
+    """Whether an artifact is a multi-task encoder or a student, not a bank."""
+    return entry.step in KINDS
+
+
+def kind_of(text: str) -> str:
+    """Return the kind of encoder that `multitask/NAME` and `student/NAME` are; else nothing."""
+    kind, slash, _ = text.partition("/")
+    return kind if slash and kind in KINDS.values() else ""
 
 
 FOLDER, LISTING = "encoder", "encoder.files"
 
 
 def listing_of(entry: Entry) -> str:
-    """Return the digest of the encoder in a multi-task artifact, as key documents have it."""
+    """Return the digest of the encoder in an artifact, as key documents have it."""
     return entry.files[LISTING].sha256
 
 
+def label_of(entry: Entry) -> str:
+    """Return how messages name the encoder in an artifact: `multitask/both@3f9c21ab`."""
+    return f"{_name_of(entry)}@{entry.short_key}"
+
+
+def _name_of(entry: Entry) -> str:
+    return f"{KINDS[entry.step]}/{entry.info['name']}"
+
+
 def encoder_of(entry: Entry) -> EncoderFiles:
-    """Return the encoder in a multi-task artifact, after checking all of its files.
+    """Return the encoder in an artifact, after checking all of its files.
 
     It is read as the encoder that it was trained from: with the same layers and pair separator.
     Its digest is the SHA-256 of the artifact's list of these files. Embeddings made with the
@@ -49,12 +68,12 @@ def encoder_of(entry: Entry) -> EncoderFiles:
     for name in entry.files:
         if name.startswith(f"{FOLDER}/"):
             entry.file(name)
-    name, folder = f"multitask/{entry.info['name']}", entry.path / FOLDER
+    name, folder = _name_of(entry), entry.path / FOLDER
     origin = EncoderConfig(name=name, source="folder", path=str(folder))
     return EncoderFiles(
         folder=folder,
         digest=listing_of(entry),
-        label=f"{name}@{entry.short_key}",
+        label=label_of(entry),
         origin=replace(origin, **reading_settings(EncoderConfig(**entry.info["encoder"]))),
     )
 

@@ -8,7 +8,7 @@ from prefixbank.store.key import JSON
 
 
 def pooling_of(entry: Entry) -> PoolingConfig:
-    """Return the pooling of a prefix, a multi-task encoder or a bank."""
+    """Return the pooling of a prefix, a multi-task encoder, a student or a bank."""
     return pooling_in(entry.document["config"]["pooling"])
 
 

@@ -55,13 +55,18 @@ def setting_in(facts: JSON) -> str:
 
 
 def describe_scores(names: Sequence[str], result: JSON) -> str:
-    """Return the validation scores, mean and of each task, and the truncation if there was any."""
-    each = [
-        f"{name} {task['validation']:.3f}"
-        for name, task in zip(names, result["tasks"], strict=True)
-    ]
-    mean = f"validation mean {result['validation']:.3f}"
-    return f"{mean}: {', '.join(each)}{describe_truncation(result)}"
+    """Return the validation scores, mean and of each task, and the truncation if there was any.
+
+    Those of a student's teacher stand beside its own.
+    """
+    each = [f"{name} {_score(task)}" for name, task in zip(names, result["tasks"], strict=True)]
+    return f"validation mean {_score(result)}: {', '.join(each)}{describe_truncation(result)}"
+
+
+def _score(result: JSON) -> str:
+    of_teacher = result.get("teacher_validation")
+    beside = "" if of_teacher is None else f" (teacher {of_teacher:.3f})"
+    return f"{result['validation']:.3f}{beside}"
 
 
 def warn_nothing_learned(prefixes: Iterable[Entry]) -> str:

@@ -27,7 +27,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
     match entry.step:
         case "train_prefix":
             return _prefix(entry)
-        case "train_multitask":
+        case "train_multitask" | "train_student":
             return _multitask(entry)
         case "combine":
             return _bank(entry)
@@ -91,7 +91,9 @@ def _export(entry: Entry) -> dict[str, Any]:
 
 def _multitask(entry: Entry) -> dict[str, Any]:
     result = read_json(entry, "result.json")
-    scores = [task["validation"] for task in result["tasks"]]
+    scores = {"scores": [task["validation"] for task in result["tasks"]]}
+    if "teacher_validation" in result:
+        scores["teacher_scores"] = [task["teacher_validation"] for task in result["tasks"]]
     kept = {
         name: result[name]
         for name in ("best_epoch", "steps", "examples", "train_rows", "truncated_share")
@@ -100,7 +102,7 @@ def _multitask(entry: Entry) -> dict[str, Any]:
         "name": entry.info["name"],
         "tasks": entry.info["tasks"],
         "validation": result["validation"],
-        "scores": scores,
+        **scores,
         **kept,
     }
 

@@ -32,6 +32,14 @@ def write_heads(path: Path, heads: Sequence[Head]) -> None:
     )
 
 
+def read_heads(entry: Entry) -> list[Head]:
+    """Return the heads of an artifact of several tasks: see `write_heads`."""
+    tensors = read_tensors(entry, "heads.safetensors")
+    return [
+        (tensors[f"{index}.weight"], tensors[f"{index}.bias"]) for index in range(len(tensors) // 2)
+    ]
+
+
 def read_tensors(entry: Entry, name: str) -> dict[str, Tensor]:
     """Read tensors of an artifact, checked against their digest."""
     return load_file(entry.file(name))

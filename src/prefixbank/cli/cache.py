@@ -33,6 +33,7 @@ Name = Annotated[
 STEPS = (
     "train-prefix",
     "train-multitask",
+    "train-student",
     "combine",
     "embed",
     "probe",

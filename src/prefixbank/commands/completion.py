@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from prefixbank.artifacts.encoder import KINDS
 from prefixbank.commands.table import Command
 from prefixbank.config.folders import groups
 from prefixbank.config.settings import alternatives, full_names, hint_at, names_at, written
@@ -24,6 +25,8 @@ REFS = {
     "prefix.init": "prefix",
 }
 """Kind of the refs that a setting may name."""
+ENCODERS = ("bank", "teacher")
+"""Settings that may name a fine-tuned encoder, by its whole ref."""
 TASKS = ("tasks", "task.mixture", "experiment.sources", "experiment.targets")
 """Settings that name tasks of the task group."""
 PATHS = ("path", "data_root", "folder", "tracker_dir")
@@ -91,15 +94,17 @@ class Completion:
         if name in TASKS:
             return choices["task"]
         listed = _choices(hint)
-        if (kind := REFS.get(name)) is not None:
-            return [*listed, *self._refs(name, kind)]
+        if name in (*REFS, *ENCODERS):
+            return [*listed, *self._refs(name)]
         return listed or self._default(name)
 
-    def _refs(self, name: str, kind: str) -> list[str]:
-        refs = self.store.refs()
+    def _refs(self, name: str) -> list[str]:
+        refs, kind = self.store.refs(), REFS.get(name)
         names = [ref.name for ref in refs if ref.kind == kind]
         if name == "bank":
-            names += ["none", *(str(ref) for ref in refs if ref.kind == "multitask")]
+            names.append("none")
+        if name in ENCODERS:
+            names += [str(ref) for ref in refs if ref.kind in KINDS.values()]
         return [f"{kind}/{one}" for one in names] if name == "prefix.init" else names
 
     def _default(self, name: str) -> list[str]:

@@ -29,6 +29,7 @@ from prefixbank.config.commands import (
     SearchConfig,
     TrainMultitaskConfig,
     TrainPrefixConfig,
+    TrainStudentConfig,
     TransferCombineConfig,
     TransferMapConfig,
     TransferRetrieveConfig,
@@ -42,6 +43,7 @@ from prefixbank.config.schema import (
     MultitaskRecipe,
     PoolingConfig,
     PrefixRecipe,
+    StudentRecipe,
     TaskConfig,
     recipe_of,
 )
@@ -110,6 +112,27 @@ def train_multitask(config: TrainMultitaskConfig, invocation: Invocation) -> Pla
         files, config = _with_encoder(context, config)
         recipe = recipe_of(config, MultitaskRecipe)
         return context.ensure(step.unit(context, tasks, files, recipe, config.name))
+
+
+def train_student(config: TrainStudentConfig, invocation: Invocation) -> Planned:
+    """Distil a multi-task encoder into a student with its lower layers."""
+    from prefixbank.steps.train_student import step
+
+    has_task = config.task != TaskConfig()
+    if has_task and config.tasks:
+        raise UsageError(
+            f"a single task beside tasks=[{','.join(config.tasks)}]",
+            expected="task= or tasks=; without both, all tasks of the teacher",
+            fix="drop task= and its settings    or tasks=",
+        )
+    with invocation.context(config.run) as context:
+        teacher = step.resolve_teacher(context.store, config.teacher)
+        names = config.tasks or teacher.info["tasks"]
+        find_task = _task_finder(config.run, invocation)
+        found = [config.task] if has_task else find_tasks(names, find_task)
+        tasks = [context.task(task) for task in found]
+        recipe = recipe_of(config, StudentRecipe)
+        return context.ensure(step.unit(context, tasks, teacher, recipe, config.name))
 
 
 def combine(config: CombineCommandConfig, invocation: Invocation) -> Planned:

@@ -11,7 +11,12 @@ from prefixbank.runtime.events import Event
 from prefixbank.store.key import shorten
 from prefixbank.store.store import Store
 
-SCORED = {"train-prefix": "prefix", "train-multitask": "multitask", "probe": "probe"}
+SCORED = {
+    "train-prefix": "prefix",
+    "train-multitask": "multitask",
+    "train-student": "student",
+    "probe": "probe",
+}
 """Steps whose results have a score on validation rows, and the kind of their refs."""
 
 

@@ -28,6 +28,7 @@ from prefixbank.config.commands import (
     SearchConfig,
     TrainMultitaskConfig,
     TrainPrefixConfig,
+    TrainStudentConfig,
     TransferCombineConfig,
     TransferMapConfig,
     TransferRetrieveConfig,
@@ -109,6 +110,19 @@ TRAIN_MULTITASK = Command(
         "'tasks=[polarity,topic]' name=both",
         "'tasks=[polarity,topic]' multitask.sampling=uniform optim.epochs=3",
         "'tasks=[emotion]' name=emotion-only",
+    ),
+    shares_units=True,
+    sweeps_by_workers=True,
+)
+TRAIN_STUDENT = Command(
+    settings=TrainStudentConfig,
+    function=functions.train_student,
+    summary="Distil a multi-task encoder into a student: an encoder with its lower layers, which "
+    "learns its outputs beside the labels.",
+    examples=(
+        "task=polarity teacher=multitask/both student.layers=2",
+        "teacher=multitask/both student.layers=2 name=both-2",
+        "--sweep teacher=multitask/both task=polarity,topic student.layers=1,2",
     ),
     shares_units=True,
     sweeps_by_workers=True,
@@ -261,6 +275,7 @@ TRANSFER_MAP = Command(
 COMMANDS: tuple[Command[Any], ...] = (
     TRAIN_PREFIX,
     TRAIN_MULTITASK,
+    TRAIN_STUDENT,
     COMBINE,
     EMBED,
     PREDICT,

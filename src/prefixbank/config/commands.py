@@ -40,6 +40,7 @@ from prefixbank.config.schema import (
     ProbeConfig,
     ProbeRecipe,
     RefName,
+    StudentRecipe,
     TaskConfig,
     WindowSettings,
     later,
@@ -138,6 +139,24 @@ class TrainMultitaskConfig(MultitaskRecipe, CommandConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrainStudentConfig(StudentRecipe, CommandConfig):
+    """`prefixbank train-student`."""
+
+    command = "train-student"
+    name: RefName = ""
+    """Ref to set: `student/<name>`; empty: the names of the tasks, joined."""
+    teacher: str = ""
+    """Multi-task encoder by ref (`multitask/both`), name (`both`) or key; or `student/NAME`,
+    another student. Texts are read and pooled as it does."""
+    task: TaskConfig = field(default_factory=TaskConfig)
+    """The task, if it is one."""
+    tasks: tuple[str, ...] = ()
+    """Several tasks by name, as in `train-multitask`. Without these and `task`: all tasks of the
+    teacher."""
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class CombineCommandConfig(BankRecipe, CommandConfig):
     """`prefixbank combine`."""
 
@@ -177,8 +196,8 @@ class EmbedConfig(EmbedRecipe, CommandConfig):
 
     command = "embed"
     bank: str = ""
-    """Bank by ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder, `none`
-    the plain encoder."""
+    """Bank by ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder,
+    `student/NAME` a student, `none` the plain encoder."""
     name: RefName = ""
     """Ref to set: `embeddings/<name>`; empty: the name of the corpus file, `@`, the name of the
     bank."""
@@ -219,8 +238,8 @@ class ProbeCommandConfig(ProbeRecipe, CommandConfig):
 
     command = "probe"
     bank: str = ""
-    """Bank by ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder, `none`
-    the plain encoder."""
+    """Bank by ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder,
+    `student/NAME` a student, `none` the plain encoder."""
     name: RefName = ""
     """Ref to set: `probe/<name>`; empty: the name of the task, `@`, the name of the bank."""
     task: TaskConfig = field(default_factory=TaskConfig)
@@ -240,8 +259,8 @@ class PredictCommandConfig(WindowSettings, CommandConfig):
 
     command = "predict"
     bank: str = ""
-    """Bank by ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder, `none`
-    the plain encoder."""
+    """Bank by ref (`demo` or `bank/demo`) or key; `multitask/NAME` is a multi-task encoder,
+    `student/NAME` a student, `none` the plain encoder."""
     heads: tuple[str, ...] = ()
     """What to predict: probes by ref (`probe/tone`), name (`tone`, or `emotion` for
     `emotion@demo`) or key, and the sources of a bank of read-outs, by the names of their blocks

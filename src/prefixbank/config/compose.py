@@ -235,10 +235,10 @@ def resolve(
     faults = request.faults
     choices: dict[str, str | None] = {**request.choices}
     must = _mandatory_group(_file_name(settings))
-    if must == "task" and must not in choices:
+    if "task" in _command_choices(_file_name(settings)) and "task" not in choices:
         for setting, choice in (("path", "folder"), ("hub_id", "hub")):
             if request.values.get(("task", setting)):
-                choices[must] = choice
+                choices["task"] = choice
                 break
     if must and must not in choices:
         choices[must] = None
@@ -429,8 +429,8 @@ def _mandatory_group(name: str) -> str | None:
 
 
 @cache
-def _command_choices(name: str) -> dict[str, str]:
-    """Return the option of each group that the YAML file of a command chooses."""
+def _command_choices(name: str) -> dict[str, str | None]:
+    """Return the option of each group that the YAML file of a command chooses; None: no option."""
     defaults = _load(conf_root() / f"{name}.yaml")["defaults"]
     return {
         group: option

@@ -353,8 +353,8 @@ class FineTuneConfig(TrainingConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class MultitaskConfig:
-    """How often examples of each task are shown, and how. Source: Du et al. 2020 (2004.14287)."""
+class SamplingConfig:
+    """How often examples of each task are shown. Source: Du et al. 2020 (2004.14287)."""
 
     sampling: Sampling = "proportional"
     """Share of a task in all examples shown: in proportion to its number of rows n; the same for
@@ -363,9 +363,30 @@ class MultitaskConfig:
     """1 is proportional sampling; larger values are more uniform."""
     size_cap: Natural = 0
     """Rows of a task count at most this; 0: no cap."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class MultitaskConfig(SamplingConfig):
+    """How often examples of each task are shown, and how. Source: Du et al. 2020 (2004.14287)."""
+
     pairs: SourcePairs = "joint"
     """How the encoder reads the texts of a pair in training: together; or `separate`, each alone to
     a vector u or v, with the head on u, v, |u - v| and u * v."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class StudentConfig:
+    """What a student keeps of its teacher, and how it learns from it."""
+
+    layers: Count = 2
+    """Number of layers of the student. These, from the lowest, the embeddings and the heads start
+    as the teacher's. As many as the teacher has: the whole of it."""
+    temperature: Positive = 2.0
+    """T: the outputs of both are divided by it before their probabilities are compared. Larger
+    values let the small probabilities of the teacher count. A regression has none. Source: Hinton
+    et al. 2015 (1503.02531)."""
+    soft_weight: Annotated[float, Ge(0), Le(1)] = 0.5
+    """Share of the teacher in the loss; the rest is the loss against the labels."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -561,6 +582,17 @@ class MultitaskRecipe:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class StudentRecipe:
+    """Determines a student, together with its teacher and examples."""
+
+    student: StudentConfig = field(default_factory=StudentConfig)
+    multitask: SamplingConfig = field(default_factory=SamplingConfig)
+    optim: FineTuneConfig = field(default_factory=FineTuneConfig)
+    seed: Natural = 0
+    """Seed of the order of rows and of dropout."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class BankRecipe:
     """Determines a bank, together with its prefixes."""
 
@@ -640,7 +672,7 @@ class PredictConfig:
     column `HEAD.abstained` says where."""
 
 
-Recipe = TypeVar("Recipe", PrefixRecipe, MultitaskRecipe, BankRecipe, EmbedRecipe)
+Recipe = TypeVar("Recipe", PrefixRecipe, MultitaskRecipe, StudentRecipe, BankRecipe, EmbedRecipe)
 
 
 Trained = TypeVar("Trained", PrefixRecipe, MultitaskRecipe)

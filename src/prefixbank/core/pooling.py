@@ -43,6 +43,10 @@ class PoolingWeights:
         every = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: tensor for name, tensor in every.items() if tensor is not None}
 
+    def of_lowest(self, layers: int) -> PoolingWeights:
+        """Return the weights for the lowest layers alone: of a mix, their logits."""
+        return self if self.mix is None else replace(self, mix=self.mix[: layers + 1])
+
     def to(self, device: torch.device) -> PoolingWeights:
         """Return the weights on another device."""
         return self.of({name: tensor.to(device) for name, tensor in self.tensors().items()})

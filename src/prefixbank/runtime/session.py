@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,6 +52,29 @@ class Session:
     emit: Emit = silent
     dry_run: bool = False
     loaded: Loaded = field(default_factory=Loaded)
+
+    def row_counter(
+        self, step: str, name: str, total: int, *, unit: str, text: str
+    ) -> Callable[[int], None]:
+        """Return a listener to numbers of rows that are done, which emits their sum as progress."""
+        done = 0
+
+        def on_rows(count: int) -> None:
+            nonlocal done
+            done += count
+            self.emit(
+                Event(
+                    kind="progress",
+                    step=step,
+                    name=name,
+                    done=done,
+                    total=total,
+                    unit=unit,
+                    text=text,
+                )
+            )
+
+        return on_rows
 
     def task(self, config: TaskConfig) -> Task:
         """Return a task's checked examples; its notes are emitted when it is loaded."""

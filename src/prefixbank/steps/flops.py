@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 
 from prefixbank.core.shapes import Batch
-from prefixbank.core.training.flops import BatchShapes, finetune_flops, prefix_flops, shapes_of
+from prefixbank.core.training.flops import (
+    BatchShapes,
+    finetune_flops,
+    forward_flops,
+    prefix_flops,
+    shapes_of,
+)
 from prefixbank.core.training.settings import FitSettings, TrainingSettings
 from prefixbank.data.encoders.encoder import Encoder
 
@@ -59,15 +65,39 @@ def finetuning_flops(
         return None
 
 
+def outputs_flops(
+    encoder: Encoder, settings: TrainingSettings, batches: Iterable[Batch]
+) -> int | None:
+    """Return the operations behind the outputs of a fine-tuned encoder and its heads for batches.
+
+    None as in `prefix_training_flops`.
+    """
+    try:
+        return forward_flops(
+            encoder.model, encoder.shape, settings.pooling, shapes_by_outputs(settings, batches)
+        )
+    except RuntimeError:
+        return None
+
+
 def shapes_seen(
     settings: TrainingSettings, train: Callable[[int], Sequence[Batch]], steps: int
 ) -> dict[int, Counter[tuple[int, int]]]:
-    """Return the shapes of all batches trained on, by the outputs C of their task's head.
+    """Return the shapes of all batches trained on, as `shapes_by_outputs` does."""
+    return shapes_by_outputs(
+        settings, batches_seen(train, steps, settings.gradient_accumulation_steps)
+    )
+
+
+def shapes_by_outputs(
+    settings: TrainingSettings, batches: Iterable[Batch]
+) -> dict[int, Counter[tuple[int, int]]]:
+    """Return the shapes of batches, by the outputs C of their task's head.
 
     A head on u, v, |u - v| and u * v of B pairs costs what one with 2C outputs costs for 2B texts.
     """
     shapes: dict[int, Counter[tuple[int, int]]] = {}
-    for batch in batches_seen(train, steps, settings.gradient_accumulation_steps):
+    for batch in batches:
         task = settings.tasks[batch.task]
         outputs = task.num_outputs * (2 if task.separate else 1)
         shapes.setdefault(outputs, Counter()).update(shapes_of([batch]))

@@ -19,7 +19,7 @@ from prefixbank.artifacts.embeddings import (
     read_stored,
     read_vectors,
 )
-from prefixbank.artifacts.encoder import encoder_of, listing_of
+from prefixbank.artifacts.encoder import KINDS, encoder_of, listing_of
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.artifacts.pooling import pooling_in
 from prefixbank.config.commands import CorpusConfig, SearchConfig
@@ -326,11 +326,12 @@ def _bank_of(session: Session, entry: Entry) -> Bank | BlockBank:
 
 
 def _encoder_of(session: Session, entry: Entry) -> EncoderFiles:
-    """Return the encoder of embeddings: that of a multi-task artifact, or from its settings."""
+    """Return the encoder of embeddings: that of an artifact, or from its settings."""
     digest = entry.document["inputs"]["encoder"]
-    for multitask in session.store.entries("train_multitask"):
-        if listing_of(multitask) == digest:
-            return encoder_of(multitask)
+    for step in KINDS:
+        for made in session.store.entries(step):
+            if listing_of(made) == digest:
+                return encoder_of(made)
     files = session.encoder_files(EncoderConfig(**entry.info["encoder"]))
     if files.digest != digest:
         raise PrefixbankError(

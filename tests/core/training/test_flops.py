@@ -25,6 +25,7 @@ from prefixbank.core.training.flops import (
     FEW_SIZES,
     StepCost,
     finetune_flops,
+    forward_flops,
     prefix_flops,
     shapes_of,
 )
@@ -119,6 +120,12 @@ def test_finetuning_step_is_the_hand_count(bert: BertModel, rows: int, tokens: i
     assert finetune_flops(bert, SHAPE, MEAN, {2: {(rows, tokens): 1}}) == finetune_by_hand(
         rows, tokens
     ) + head(rows, 2)
+
+
+@pytest.mark.parametrize(("rows", "tokens"), SIZES)
+def test_forward_pass_is_the_hand_count(bert: BertModel, rows: int, tokens: int):
+    found = forward_flops(bert, SHAPE, MEAN, {2: {(rows, tokens): 1}})
+    assert found == finetune_by_hand(rows, tokens) // 3 + head(rows, 2) // 3
 
 
 def prompt_by_hand(rows: int, tokens: int, length: int) -> int:

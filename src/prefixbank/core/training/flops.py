@@ -44,8 +44,9 @@ _Costs = Mapping[_Size, int]
 FEW_SIZES = 6
 """So many are observed one by one: as many as it takes to find the law and to check it."""
 
-_COUNTED: dict[tuple[str, PrefixStart | None, Pooling], StepCost] = {}
-"""By build of the model, form of the prefix and pooling; small, since a cost holds no numbers."""
+_COUNTED: dict[tuple[str, PrefixStart | None, Pooling, bool], StepCost] = {}
+"""By build of the model, form of the prefix, pooling, and whether anything is trained; small, since
+a cost holds no numbers."""
 
 
 def shapes_of(batches: Iterable[Batch]) -> Counter[tuple[int, int]]:
@@ -118,30 +119,44 @@ def finetune_flops(
     return _with_heads(costs, pooling.output_size(shape.hidden_size), batches)
 
 
-def _with_heads(costs: _Costs, features: int, batches: Mapping[int, BatchShapes]) -> int:
-    """Add up the costs of all batches, with heads on vectors of size `features`."""
+def forward_flops(
+    model: nn.Module, shape: EncoderShape, pooling: Pooling, batches: Mapping[int, BatchShapes]
+) -> int:
+    """Count the operations of running an encoder and the heads of tasks, without training.
+
+    Arguments, result and errors are those of `finetune_flops`.
+    """
+    costs = _step_cost(model, shape, None, pooling, trained=False)(set().union(*batches.values()))
+    return _with_heads(costs, pooling.output_size(shape.hidden_size), batches, products=1)
+
+
+def _with_heads(
+    costs: _Costs, features: int, batches: Mapping[int, BatchShapes], *, products: int = 3
+) -> int:
+    """Add up the costs of all batches, with linear heads on vectors of size `features`.
+
+    A head takes products of B · F · C each: its outputs and, where it is trained, the gradient of
+    its weights and the gradient of the vectors.
+    """
     return sum(
-        times * (costs[size] + _head_flops(size[0], features, outputs))
+        times * (costs[size] + products * 2 * size[0] * features * outputs)
         for outputs, shapes in batches.items()
         for size, times in shapes.items()
     )
 
 
-def _head_flops(rows: int, features: int, outputs: int) -> int:
-    """Count the three products of a linear head, B · F · C each.
-
-    They are its outputs, the gradient of its weights and the gradient of the vectors.
-    """
-    return 3 * 2 * rows * features * outputs
-
-
 def _step_cost(
-    model: nn.Module, shape: EncoderShape, start: PrefixStart | None, pooling: Pooling
+    model: nn.Module,
+    shape: EncoderShape,
+    start: PrefixStart | None,
+    pooling: Pooling,
+    *,
+    trained: bool = True,
 ) -> StepCost:
     """Return the cost of steps up to the pooled vectors.
 
-    Without a prefix, all weights of the model are trained. Counts are cached for models of the same
-    build, since a study trains hundreds of prefixes of one form.
+    Without a prefix, all weights of the model are trained, or none. Counts are cached for models of
+    the same build, since a study trains hundreds of prefixes of one form.
     """
     form = (
         None
@@ -156,11 +171,11 @@ def _step_cost(
             dropout=0.0,
         )
     )
-    key = (_build_of(model), form, pooling)
+    key = (_build_of(model), form, pooling, trained)
     if key not in _COUNTED:
         prefix = None if form is None else trainable(model, shape, form, 0)
         learned = TrainablePooling(pooling, shape, 0)
-        _COUNTED[key] = StepCost(_observer(model, prefix, learned))
+        _COUNTED[key] = StepCost(_observer(model, prefix, learned, trained=trained))
     return _COUNTED[key]
 
 
@@ -215,13 +230,13 @@ class StepCost:
 
 
 def _observer(
-    model: nn.Module, prefix: Trainable | None, pooling: TrainablePooling
+    model: nn.Module, prefix: Trainable | None, pooling: TrainablePooling, *, trained: bool
 ) -> Callable[[_Size], int]:
     """Return a function that counts the operations of a step of one size."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    encoder = _without_numbers(mode, model, trained=prefix is None)
-    trained = None if prefix is None else _without_numbers(mode, prefix, trained=True)
-    pooled = _without_numbers(mode, pooling, trained=True)
+    encoder = _without_numbers(mode, model, trained=trained and prefix is None)
+    fitted = None if prefix is None else _without_numbers(mode, prefix, trained=True)
+    pooled = _without_numbers(mode, pooling, trained=trained)
 
     def observe(size: _Size) -> int:
         # The counter does not know the CPU's fused attention; the plain one consists of products.
@@ -230,11 +245,13 @@ def _observer(
                 name: torch.ones(size, dtype=torch.int64)
                 for name in ("input_ids", "attention_mask")
             }
-            if isinstance(trained, TrainableReadout):
-                _run_readouts(encoder, trained, inputs)
+            if isinstance(fitted, TrainableReadout):
+                _run_readouts(encoder, fitted, inputs)
             else:
-                slots = None if trained is None else trained().slots()
-                torch.autograd.backward(encode(encoder, inputs, slots, pooled()).sum())
+                slots = None if fitted is None else fitted().slots()
+                vectors = encode(encoder, inputs, slots, pooled())
+                if trained:
+                    torch.autograd.backward(vectors.sum())
         return int(counter.get_total_flops())
 
     return observe

@@ -92,6 +92,19 @@ class Learner(Protocol):
         """Return copies of the tensors of the result, fp32, on the CPU."""
 
 
+BatchLoss = Callable[[TaskSettings, Tensor, Batch], Tensor]
+"""Returns the mean loss of a batch, from the outputs [B, C] of the head of its task."""
+
+
+def label_loss(task: TaskSettings, outputs: Tensor, batch: Batch) -> Tensor:
+    """Return the mean loss of a batch against its labels, those of a regression standardised."""
+    # Only batches that are embedded have no labels.
+    labels: Tensor = batch.labels.to(outputs.device)  # type: ignore[union-attr]
+    if task.kind == "regression":
+        labels = (labels - task.label_mean) / task.label_scale
+    return loss_of(task.kind, outputs, labels)
+
+
 class Training:
     """One training run.
 
@@ -102,6 +115,7 @@ class Training:
         validation: batches with labels of each task.
         checkpoint: where to save and resume.
         on_event: called after each optimiser step and each epoch, and during validation.
+        loss: what is minimised.
         list_scores: put the score of each task into the curve, beside their mean.
         early_share: share of the schedule's steps after which a snapshot is kept as
             `early_snapshot`; 0 keeps none.
@@ -117,6 +131,7 @@ class Training:
         *,
         checkpoint: Checkpoint | None,
         on_event: Callable[[FitEvent], None],
+        loss: BatchLoss = label_loss,
         list_scores: bool = False,
         early_share: float = 0.0,
         only_early: bool = False,
@@ -127,6 +142,7 @@ class Training:
             for task, batches in enumerate(validation)
         ]
         self.checkpoint, self.on_event, self.list_scores = checkpoint, on_event, list_scores
+        self.loss = loss
         self.early_share, self.only_early = early_share, only_early
         groups = [group for part in learner.parts.values() for group in part.groups()]
         device = next(next(iter(learner.parts.values())).module.parameters()).device
@@ -229,11 +245,7 @@ class Training:
         draw = ((self.settings.seed * 1_000_003 + self.progress.step) * 1_009 + part) % 2**63
         with self.precision.autocast():
             outputs = self.learner.outputs(batch, draw)
-        # Only batches that are embedded have no labels.
-        labels: Tensor = batch.labels.to(outputs.device)  # type: ignore[union-attr]
-        if task.kind == "regression":
-            labels = (labels - task.label_mean) / task.label_scale
-        return loss_of(task.kind, outputs, labels)
+        return self.loss(task, outputs, batch)
 
     def check_finite(self, value: float, what: str) -> None:
         """Raise TrainingError unless `value` is finite."""
@@ -249,11 +261,7 @@ class Training:
 
     def finish_epoch(self, loss: float) -> None:
         """Validate, and keep a snapshot if the score is the best so far."""
-        self.validated = 0
-        scores = [
-            self.validate(task, batches)
-            for task, batches in zip(self.settings.tasks, self.validation, strict=True)
-        ]
+        scores = self.scores()
         value, progress = sum(scores) / len(scores), self.progress
         event = FitEvent(
             step=progress.step,
@@ -282,6 +290,14 @@ class Training:
                 self.learner.snapshot(),
                 self.progress.step,
             )
+
+    def scores(self) -> list[float]:
+        """Return the validation score of each task, of what the learner is now."""
+        self.validated = 0
+        return [
+            self.validate(task, batches)
+            for task, batches in zip(self.settings.tasks, self.validation, strict=True)
+        ]
 
     def validate(self, task: TaskSettings, batches: Sequence[Batch]) -> float:
         """Return the score of a task on its validation rows."""

@@ -14,17 +14,19 @@ from torch import Tensor, nn
 
 from prefixbank.core.embed import encode
 from prefixbank.core.pairs import side_by_side
+from prefixbank.core.pooling import PoolingWeights
 from prefixbank.core.shapes import Batch, EncoderShape
-from prefixbank.core.training.loop import Part, Training, under
+from prefixbank.core.training.loop import BatchLoss, Part, Training, label_loss, under
 from prefixbank.core.training.pooling import TrainablePooling, pooling_part
 from prefixbank.core.training.precision import checkpointed_layers
 from prefixbank.core.training.settings import (
     Checkpoint,
     FitEvent,
+    Head,
     MultitaskResult,
     TrainingSettings,
 )
-from prefixbank.core.training.task_heads import heads_snapshot, new_heads, outcome
+from prefixbank.core.training.task_heads import heads_snapshot, new_heads, outcome, set_heads
 
 
 def fit_multitask(
@@ -34,6 +36,9 @@ def fit_multitask(
     validation: Sequence[Sequence[Batch]],
     settings: TrainingSettings,
     *,
+    heads: Sequence[Head] | None = None,
+    pooling: PoolingWeights | None = None,
+    loss: BatchLoss = label_loss,
     checkpoint: Checkpoint | None = None,
     on_event: Callable[[FitEvent], None] = lambda event: None,
 ) -> MultitaskResult:
@@ -52,12 +57,17 @@ def fit_multitask(
         validation: batches with labels of each task.
         settings: what to train on and how, with the encoder's rate as `lr`; `epochs=0` returns the
             encoder as it was.
+        heads: weight [C, F] and bias [C] that each head starts from, in the labels' units; None:
+            random ones.
+        pooling: what learned pooling starts from; None: as `TrainablePooling` begins.
+        loss: what is minimised.
         checkpoint: where to save and resume.
         on_event: called after each optimiser step and each epoch, and during validation.
     Raises:
         TrainingError: the loss or a validation output is not finite.
     """
-    learner = _MultitaskLearner(copy.deepcopy(model).requires_grad_(True), shape, settings)
+    copied = copy.deepcopy(model).requires_grad_(True)
+    learner = MultitaskLearner(copied, shape, settings, heads, pooling)
     training = Training(
         learner,
         settings,
@@ -65,6 +75,7 @@ def fit_multitask(
         validation,
         checkpoint=checkpoint,
         on_event=on_event,
+        loss=loss,
         list_scores=True,
     )
     with checkpointed_layers(learner.model, enabled=settings.gradient_checkpointing):
@@ -72,17 +83,30 @@ def fit_multitask(
     return MultitaskResult(encoder=under("encoder", best), **outcome(progress, best))
 
 
-class _MultitaskLearner:
-    """An encoder whose weights are all trained, and its heads."""
+class MultitaskLearner:
+    """An encoder whose weights are all trained, and its heads.
+
+    The arguments are those of `fit_multitask`; here the model itself is trained.
+    """
 
     rate_hint: str = "optim.head_lr"
 
-    def __init__(self, model: nn.Module, shape: EncoderShape, settings: TrainingSettings) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        shape: EncoderShape,
+        settings: TrainingSettings,
+        heads: Sequence[Head] | None = None,
+        pooling: PoolingWeights | None = None,
+    ) -> None:
         self.model, self.settings = model, settings
         self.device = next(model.parameters()).device
-        self.pooling = TrainablePooling(settings.pooling, shape, settings.seed).to(self.device)
+        pooled = TrainablePooling(settings.pooling, shape, settings.seed, pooling)
+        self.pooling = pooled.to(self.device)
         features = settings.pooling.output_size(shape.hidden_size)
         self.heads = new_heads(settings, features, self.device)
+        if heads is not None:
+            set_heads(self.heads, heads, settings.tasks)
         self.parts: Mapping[str, Part] = {
             "encoder": Part(module=model, rate=settings.lr),
             "head": Part(module=self.heads, rate=settings.head_lr),

@@ -27,12 +27,19 @@ class TrainablePooling(nn.Module):
         pooling: its settings. Of one that is not learned there are no parameters.
         shape: sizes of the encoder.
         seed: of the training.
+        start: weights to begin with, in place of these.
 
     Raises:
         ShapeError: the heads of attention do not divide the features.
     """
 
-    def __init__(self, pooling: Pooling, shape: EncoderShape, seed: int) -> None:
+    def __init__(
+        self,
+        pooling: Pooling,
+        shape: EncoderShape,
+        seed: int,
+        start: PoolingWeights | None = None,
+    ) -> None:
         super().__init__()
         self.pooling = pooling
         size = shape.hidden_size
@@ -46,6 +53,8 @@ class TrainablePooling(nn.Module):
         if pooling.size:
             linear = new_head(pooling.joined_size(size), pooling.size, seed + PROJECTION_SEED)
             self.weight, self.bias = linear.weight, linear.bias
+        if start is not None:
+            self.load_state_dict(start.tensors())
 
     def forward(self) -> Pooling:
         """Return the pooling."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from prefixbank.core.training.heads import new_head
 from prefixbank.core.training.loop import Progress, under
-from prefixbank.core.training.settings import TaskSettings, TrainingSettings
+from prefixbank.core.training.settings import Head, TaskSettings, TrainingSettings
 
 
 def new_heads(settings: TrainingSettings, features: int, device: torch.device) -> nn.ModuleList:
@@ -20,6 +20,15 @@ def new_heads(settings: TrainingSettings, features: int, device: torch.device) -
         for index, task in enumerate(settings.tasks)
     ]
     return nn.ModuleList(heads).to(device)
+
+
+def set_heads(heads: nn.ModuleList, values: Sequence[Head], tasks: Sequence[TaskSettings]) -> None:
+    """Give heads the weights [C, F] and biases [C] that `heads_snapshot` would return of them."""
+    with torch.no_grad():
+        for head, (weight, bias), task in zip(heads, values, tasks, strict=True):
+            parameters = head.parameters()
+            next(parameters).copy_(weight / task.label_scale)
+            next(parameters).copy_((bias - task.label_mean) / task.label_scale)
 
 
 def heads_snapshot(heads: nn.ModuleList, tasks: Sequence[TaskSettings]) -> dict[str, Tensor]:

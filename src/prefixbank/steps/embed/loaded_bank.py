@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class LoadedBank:
-    """A bank, or a multi-task encoder, in memory. Made by `prefixbank.load_bank`."""
+    """A bank or a fine-tuned encoder in memory. Made by `prefixbank.load_bank`."""
 
     def __init__(
         self,

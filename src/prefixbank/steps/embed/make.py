@@ -33,7 +33,6 @@ from prefixbank.core.layout import Layout, layout_of, layout_of_block
 from prefixbank.core.quantize import Calibration, calibrate, needs_calibration, quantize
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.encoder import load_tokenizer
-from prefixbank.runtime.events import Event
 from prefixbank.runtime.session import Session
 from prefixbank.steps.embed.long_texts import refuse_long
 from prefixbank.steps.embed.reuse import write_part_reusing
@@ -121,7 +120,7 @@ def make_parts(
                     or not needs_calibration(recipe.vectors)
                 )
             ]
-            on_rows = _progress_listener(session, name, stem, len(rows))
+            on_rows = session.row_counter(STEP, name, len(rows), unit="rows", text=stem)
             _make_part(session, targets, stem, rows, on_rows)
         truncated, own.features = finished_part(own.part(stem)) or (0, 0)
         own.truncated += truncated
@@ -248,28 +247,6 @@ def _whole_bank(spec: EmbeddingSpec) -> Bank:
     if isinstance(bank, BlockBank):
         raise ValueError("a bank of blocks is embedded block by block")
     return bank
-
-
-def _progress_listener(session: Session, name: str, stem: str, total: int) -> Callable[[int], None]:
-    """Return a listener that counts rows and reports progress."""
-    done = 0
-
-    def on_rows(count: int) -> None:
-        nonlocal done
-        done += count
-        session.emit(
-            Event(
-                kind="progress",
-                step=STEP,
-                name=name,
-                done=done,
-                total=total,
-                unit="rows",
-                text=stem,
-            )
-        )
-
-    return on_rows
 
 
 def _calibrated(path: Path, sample: np.ndarray) -> Calibration:

@@ -1,4 +1,4 @@
-"""Resolve `bank=`: a bank, a multi-task encoder or the plain encoder, with its pooling."""
+"""Resolve `bank=`: a bank, a fine-tuned encoder or the plain encoder, with its pooling."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from prefixbank.artifacts.bundle import is_path, read_bundle
-from prefixbank.artifacts.encoder import encoder_of, is_encoder
+from prefixbank.artifacts.encoder import KINDS, encoder_of, is_encoder, kind_of
 from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.prefix import ref_of
 from prefixbank.artifacts.staleness import refuse_stale
@@ -20,7 +20,7 @@ from prefixbank.steps.combine import STEP as COMBINE
 from prefixbank.store.artifact import Entry
 from prefixbank.store.store import Store
 
-PLAIN, MULTITASK = "none", "multitask"
+PLAIN = "none"
 
 
 def resolve_bank_and_encoder(
@@ -28,8 +28,8 @@ def resolve_bank_and_encoder(
 ) -> tuple[Entry | None, EncoderFiles, PoolingConfig]:
     """Return the bank of the settings `bank`, `encoder` and `pooling`, its encoder and its pooling.
 
-    The bank is None for `bank=none`, the plain encoder of `encoder=`, and for a multi-task encoder.
-    A bank and a multi-task encoder have their own encoder and pooling.
+    The bank is None for `bank=none`, the plain encoder of `encoder=`, for a multi-task encoder and
+    for a student. A bank and these have their own encoder and pooling.
 
     Raises:
         UsageError: no bank, or settings that contradict it.
@@ -71,7 +71,7 @@ def resolve_bank_and_encoder(
     if encoder.source != "bank" or reading_settings(encoder):
         raise UsageError(
             f"encoder={encoder.name} with bank={bank}, which is an encoder itself",
-            expected="no encoder= and no encoder.* beside a multi-task encoder",
+            expected="no encoder= and no encoder.* beside a multi-task encoder or a student",
             fix="drop the encoder options    or use that encoder alone: bank=none",
         )
     return None, encoder_of(entry), own
@@ -85,27 +85,28 @@ def _plain(encoder: EncoderConfig) -> EncoderConfig:
 
 
 def resolve_bank(store: Store, text: str) -> Entry:
-    """Return a bank or a multi-task encoder by name or key, or the bank of a bundle's folder.
+    """Return a bank, a multi-task encoder or a student by name or key, or the bank of a bundle.
 
     Raises:
         UsageError: there is none, it is another artifact, or a bank given by name is stale.
     """
     if is_path(text):
         return read_bundle(text).bank
-    if text.startswith(f"{MULTITASK}/"):
-        return store.resolve(MULTITASK, text)
+    if kind := kind_of(text):
+        return store.resolve(kind, text)
     ref = ref_of(store, "bank", text)
-    if not ref and ref_of(store, MULTITASK, text):
+    others = [other for kind in KINDS.values() if (other := ref_of(store, kind, text))]
+    if not ref and others:
         raise UsageError(
-            f"no bank '{text}', but there is a multi-task encoder of this name",
-            expected="the name of a bank",
-            fix=f"bank={MULTITASK}/{text}",
+            f"no bank '{text}', but there is {' and '.join(others)}",
+            expected="the name of a bank, or the whole ref of an encoder",
+            fix="    or ".join(f"bank={other}" for other in others),
         )
     entry = _in_store(store, text)
     if entry.step != COMBINE and not is_encoder(entry):
         raise UsageError(
             f"{text} is the result of {entry.step.replace('_', '-')}, not a bank",
-            expected="the ref, name or key of a bank or of a multi-task encoder",
+            expected="the ref, name or key of a bank, of a multi-task encoder or of a student",
             fix="prefixbank cache ls combine    lists all banks",
         )
     if ref:

@@ -42,10 +42,9 @@ def unit(
 
     Ref `multitask/<name, or the tasks' names joined>`.
     """
-    recipe, names = effective(recipe), [task.name for task in tasks]
+    names = [task.name for task in tasks]
     check_tasks(names)
-    if all(task.train.pairs is None for task in tasks):
-        recipe = replace(recipe, multitask=replace(recipe.multitask, pairs="joint"))
+    recipe = effective_for(tasks, recipe)
     name = name or "-".join(names)
 
     def make(out: Path, work: Path) -> JSON:
@@ -55,7 +54,7 @@ def unit(
         result, facts = fit(
             session, tasks, files, recipe, work, name, progress_of(session, STEP, name)
         )
-        _write(out, tasks, files, result, facts)
+        write(out, tasks, files, result, facts)
         notes = [note for task in tasks for note in task.notes]
         return {
             "tasks": names,
@@ -85,6 +84,14 @@ def unit(
     )
 
 
+def effective_for(tasks: Sequence[Task], recipe: MultitaskRecipe) -> MultitaskRecipe:
+    """Return a recipe in which settings without an effect on these tasks have their defaults."""
+    recipe = effective(recipe)
+    if all(task.train.pairs is None for task in tasks):
+        return replace(recipe, multitask=replace(recipe.multitask, pairs="joint"))
+    return recipe
+
+
 def check_tasks(names: Sequence[str]) -> None:
     """Refuse an empty list of tasks, and duplicates.
 
@@ -111,14 +118,24 @@ def describe(entry: Entry) -> str:
     return describe_scores(entry.info["tasks"], read_json(entry, "result.json"))
 
 
-def _write(
+def write(
     out: Path,
     tasks: Sequence[Task],
     files: EncoderFiles,
     result: MultitaskResult,
     facts: dict[str, Any],
+    teacher_scores: Sequence[float] = (),
 ) -> None:
-    """Write the artifact: encoder, heads, learning curve and result."""
+    """Write the artifact: encoder, heads, learning curve and result.
+
+    Args:
+        out: its folder.
+        tasks: what was trained on.
+        files: the encoder that training began with.
+        result: of the training.
+        facts: further facts for result.json.
+        teacher_scores: of a student, the validation score of its teacher on each task.
+    """
     from prefixbank.artifacts.encoder import write_encoder
     from prefixbank.artifacts.tensors import write_heads
     from prefixbank.steps.train_prefix.batches import task_results
@@ -126,16 +143,21 @@ def _write(
     write_encoder(out / FOLDER, out / LISTING, files, result)
     write_heads(out / "heads.safetensors", result.heads)
     write_json_lines(out / "curve.jsonl", result.curve)
-    training = {
+    described = task_results(tasks, result)
+    training: dict[str, Any] = {
         "validation": result.score,
         "best_epoch": result.epoch,
         "steps": result.steps,
         "examples": sum(result.examples),
     }
+    if teacher_scores:
+        training["teacher_validation"] = sum(teacher_scores) / len(teacher_scores)
+        for task, score in zip(described, teacher_scores, strict=True):
+            task["teacher_validation"] = score
     write_json(
         out / "result.json",
         {
-            "tasks": task_results(tasks, result),
+            "tasks": described,
             **training,
             "train_rows": sum(len(task.train) for task in tasks),
             **facts,

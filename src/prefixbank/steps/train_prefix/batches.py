@@ -16,8 +16,8 @@ from prefixbank.data.encoders.batches import PairTokens, Tokens, budget_batches
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.tasks.task import Task
 
-VALIDATION_TOKENS = 4096
-"""Tokens in a batch of validation rows."""
+FORWARD_TOKENS = 4096
+"""Tokens in a batch of rows of which no gradients are needed, such as those of validation."""
 
 TEXT_TOKENS = 1024
 """Tokens in a batch of texts whose states are kept."""
@@ -30,9 +30,9 @@ class Rows:
     tokens: Tokens | PairTokens
     labels: np.ndarray
 
-    def validation_batches(self) -> list[Batch]:
-        """Return the rows as batches for validation."""
-        return list(budget_batches(self.tokens, VALIDATION_TOKENS, self.labels))
+    def forward_batches(self) -> list[Batch]:
+        """Return all rows, each once, in batches for passes without gradients."""
+        return list(budget_batches(self.tokens, FORWARD_TOKENS, self.labels))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -173,7 +173,7 @@ def prepare(
         model=session.inference_model(encoder.files, recipe.optim.precision),
         rows=rows,
         batches=_batches_of(rows, recipe, mixture.cap),
-        validation=[one.validation_batches() for one in rows.validation],
+        validation=[one.forward_batches() for one in rows.validation],
         settings=fit_settings(
             mixture.tasks,
             recipe,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -14,7 +13,6 @@ from prefixbank.core.training.precision import MixedPrecision
 from prefixbank.core.training.text_cache import TextCache, in_memory
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.runtime.device import check_text_states
-from prefixbank.runtime.events import Event
 from prefixbank.runtime.scratch import in_file
 from prefixbank.runtime.session import Session
 from prefixbank.steps.train_prefix.batches import TokenizedTasks
@@ -53,27 +51,8 @@ def text_encoder(
     cache = TextCache(batches, encoder.shape, dtype, allocate)
     total = sum(len(batch.rows) for batch in batches)
     with MixedPrecision(recipe.optim.precision, device).autocast(), torch.no_grad():
-        cache.fill(model, _encoding_listener(session, name, total))
-    return lambda inputs: cache.states(inputs, device)
-
-
-def _encoding_listener(session: Session, name: str, total: int) -> Callable[[int], None]:
-    """Return a listener that emits the number of encoded texts as progress."""
-    done = 0
-
-    def on_rows(count: int) -> None:
-        nonlocal done
-        done += count
-        session.emit(
-            Event(
-                kind="progress",
-                step="train-prefix",
-                name=name,
-                done=done,
-                total=total,
-                unit="texts",
-                text="encoding",
-            )
+        cache.fill(
+            model,
+            session.row_counter("train-prefix", name, total, unit="texts", text="encoding"),
         )
-
-    return on_rows
+    return lambda inputs: cache.states(inputs, device)

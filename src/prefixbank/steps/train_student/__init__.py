@@ -1,0 +1,1 @@
+"""Distil a fine-tuned encoder into one with fewer layers."""
