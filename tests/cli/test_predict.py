@@ -357,7 +357,7 @@ def test_heads_that_embed_otherwise_are_refused_together(cli, texts):
         ("tune", "no probe or key 'tune'"),
         ("source/alpha", "no source 'alpha' in the bank"),
         ("fold", "probe fold holds 2 models"),
-        ("coarse", "probe coarse reads int8"),
+        ("coarse", "probe coarse reads vectors calibrated by vectors=int8"),
     ],
 )
 def test_head_that_cannot_be_used_is_refused_before_any_text_is_read(cli, texts, heads, what):

@@ -11,7 +11,7 @@ from prefixbank.artifacts.json_files import read_json
 from prefixbank.artifacts.pooling import pooling_in
 from prefixbank.artifacts.probe import PROBE, choice_in, decision_in
 from prefixbank.artifacts.row_facts import describe_rows, row_facts_in
-from prefixbank.config.schema import PoolingConfig, ProbeConfig, effective
+from prefixbank.config.schema import PoolingConfig, ProbeConfig, VectorRecipe, effective
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.unit import Unit
@@ -260,6 +260,28 @@ def check_choices(config: ProbeConfig, pooling: PoolingConfig) -> None:
             )
         )
     raise_faults(faults)
+
+
+def check_transform(config: ProbeConfig, recipe: VectorRecipe) -> None:
+    """Refuse a choice among layers or positions of vectors whose features are made of all of them.
+
+    Raises:
+        UsageError: one for each choice.
+    """
+    if recipe.transform == "none":
+        return
+    chosen = {"layers": config.layers, "positions": config.positions}
+    raise_faults(
+        [
+            UsageError(
+                f"probe.{name}={value} with transform={recipe.transform}, which mixes all {name}",
+                expected=f"probe.{name}=joined, or vectors as the encoder gives them",
+                fix=f"probe.{name}=joined    or transform=none",
+            )
+            for name, value in chosen.items()
+            if value != "joined"
+        ]
+    )
 
 
 def describe(entry: Entry) -> str:
