@@ -182,7 +182,7 @@ def autoencoder(centred: np.ndarray, size: int, seed: int) -> np.ndarray:
 def straight_through_sign(values: Tensor) -> Tensor:
     """Return 1 above zero and -1 elsewhere, with the gradient of values clipped to [-1, 1].
 
-    Source: Hubara et al. 2016 (1602.02830), equation 4; Du et al. 2020 (2004.14287), section 5.
+    Sources: Courbariaux et al. 2016 (1602.02830), equation 4; Du et al. 2020 (2004.14287).
     """
     clipped = values.clamp(-1, 1)
     signs = torch.where(values > 0, 1.0, -1.0).to(values.dtype)

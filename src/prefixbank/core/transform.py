@@ -1,4 +1,4 @@
-"""Linear transforms of vectors: what is left of them when they get other features. numpy only."""
+"""Linear transforms of vectors, applied; `core/fit_transform.py` fits them. numpy only."""
 
 from __future__ import annotations
 
