@@ -81,6 +81,7 @@ bench: $(INSTALLED) ## measure speed, beside sentence-transformers and PEFT: ben
 	$(BIN)/python -m benchmarks.curves
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.readouts
+	$(BIN)/python -m benchmarks.pooling
 	$(BIN)/python -m benchmarks.predicting
 	$(BIN)/python -m benchmarks.onnx_int8
 	$(BIN)/python -m benchmarks.memory

@@ -34,8 +34,6 @@ from safetensors.numpy import load_file
 from benchmarks.studies import run_study
 from prefixbank.artifacts.bank import bank_of_one, pooling_from, read_bank
 from prefixbank.artifacts.encoder import encoder_of, load_plain
-from prefixbank.artifacts.prefix import TENSORS
-from prefixbank.artifacts.tensors import prefix_from, read_tensors
 from prefixbank.choices import SourcePairs
 from prefixbank.config.schema import EmbedRecipe
 from prefixbank.core.blocks import BlockBank
@@ -145,7 +143,7 @@ class Ways:
 
     def _by_prefix(self, prefix: Entry, source: str) -> np.ndarray:
         """Predict with a prefix alone, as it was trained."""
-        bank = bank_of_one(prefix_from(read_tensors(prefix, TENSORS)), self.pooling)
+        bank = bank_of_one(prefix)
         return self._by_head(bank, _head_of(prefix), source)
 
     def _by_encoder(self, multitask: Entry, index: int, source: str) -> np.ndarray:

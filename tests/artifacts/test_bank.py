@@ -36,7 +36,7 @@ def prefixes(put):
         put(
             "train_prefix",
             lambda out, one=one: write_tensors(out / "prefix.safetensors", prefix_tensors(one)),
-            config={"place": place},
+            config={"place": place, "pooling": asdict(PoolingConfig())},
             inputs={"encoder": "ab" * 32},
             task=f"t{place}",
             encoder={"name": "tiny"},

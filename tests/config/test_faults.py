@@ -121,8 +121,8 @@ def only_fault(
             "pooling.position=men",
             (
                 "pooling.position = 'men'",
-                "one of: auto, cls, mean, max, last; "
-                "or a list, each item one of: cls, mean, max, last",
+                "one of: auto, cls, mean, max, last, attention; "
+                "or a list, each item one of: cls, mean, max, last, attention",
                 "pooling.position=mean",
             ),
         ),
@@ -130,7 +130,7 @@ def only_fault(
             "pooling.position=[cls,men]",
             (
                 "pooling.position[1] = 'men'",
-                "one of: cls, mean, max, last",
+                "one of: cls, mean, max, last, attention",
                 "'pooling.position=[mean]'",
             ),
         ),
@@ -138,8 +138,8 @@ def only_fault(
             "pooling.layers=3",
             (
                 "pooling.layers = 3",
-                "one of: last, mean_last, concat_last, single; or a list, each item a whole number "
-                "of at least 0",
+                "one of: last, mean_last, concat_last, single, mix; or a list, each item a whole "
+                "number of at least 0",
                 "'pooling.layers=[3]'",
             ),
         ),
@@ -277,7 +277,7 @@ def test_unknown_setting_in_braces_is_reported_with_what_exists(conf_dir: Path):
             "pooling=meen",
             (
                 "pooling has no option 'meen'; did you mean 'mean'?",
-                "one of: auto, cls, last, max, mean",
+                "one of: attention, auto, cls, last, max, mean",
                 "pooling=mean",
             ),
         ),
@@ -285,23 +285,31 @@ def test_unknown_setting_in_braces_is_reported_with_what_exists(conf_dir: Path):
             "pooling=mean.yaml",
             (
                 "pooling has no option 'mean.yaml'; did you mean 'mean'?",
-                "one of: auto, cls, last, max, mean",
+                "one of: attention, auto, cls, last, max, mean",
                 "pooling=mean",
             ),
         ),
         (
             "pooling=",
-            ("pooling has no option ''", "one of: auto, cls, last, max, mean", "pooling=auto"),
+            (
+                "pooling has no option ''",
+                "one of: attention, auto, cls, last, max, mean",
+                "pooling=attention",
+            ),
         ),
         (
             "pooling=null",
-            ("pooling has no option 'null'", "one of: auto, cls, last, max, mean", "pooling=auto"),
+            (
+                "pooling has no option 'null'",
+                "one of: attention, auto, cls, last, max, mean",
+                "pooling=attention",
+            ),
         ),
         (
             "pooling={position: cls}",
             (
                 "pooling has no option '{position: cls}'",
-                "one of: auto, cls, last, max, mean",
+                "one of: attention, auto, cls, last, max, mean",
                 "set single values by their full name: pooling.position=auto",
             ),
         ),

@@ -6,24 +6,26 @@ A bank can be used without the artifacts of its prefixes.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from safetensors.torch import load_file
 from torch import Tensor
 
 from prefixbank.artifacts.json_files import read_json, write_json
-from prefixbank.artifacts.pooling import pooling_in
+from prefixbank.artifacts.pooling import pooling_in, pooling_of
 from prefixbank.artifacts.prefix import TENSORS, block_file
 from prefixbank.artifacts.source_head import BANK, HEAD, HEADS
 from prefixbank.artifacts.tensors import prefix_from, prefix_tensors, read_tensors, write_tensors
-from prefixbank.config.schema import BankRecipe, PoolingConfig, effective
+from prefixbank.config.schema import BankRecipe, PoolingConfig, effective, key_config
 from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank, default_weights
-from prefixbank.core.pooling import Pooling
+from prefixbank.core.pooling import Pooling, PoolingWeights
 from prefixbank.core.prefix import AnyPrefix, Prefix
 from prefixbank.core.prompt import SoftPrompt
 from prefixbank.core.readout import Readout
+from prefixbank.core.training.loop import under
+from prefixbank.data.encoders.files import POOLING, EncoderFiles
 from prefixbank.store.artifact import Entry
 
 
@@ -52,15 +54,18 @@ def write_bank(
         weights=weights,
         rule=recipe.combine.rule,
         pooling=pooling_from(recipe.pooling),
+        learned=tuple(one for entry in entries if (one := learned_pooling(entry)) is not None),
     )
     tensors: dict[str, Tensor] = {}
     for index, prefix in enumerate(bank.prefixes):
         tensors |= prefix_tensors(prefix, f"{index}.")
+    for index, learned in enumerate(bank.learned):
+        tensors |= {f"{index}.pooling.{name}": one for name, one in learned.tensors().items()}
     write_tensors(out / "bank.safetensors", tensors)
     described = {
         "weights": list(bank.weights),
         "rule": bank.rule,
-        "pooling": asdict(bank.pooling),
+        "pooling": key_config(recipe.pooling),
     }
     write_json(out / BANK, described)
 
@@ -85,7 +90,7 @@ def _write_blocks(
     described = {
         "rule": "blocks",
         "weights": [],
-        "pooling": asdict(pooling_from(recipe.pooling)),
+        "pooling": key_config(recipe.pooling),
         "plain": recipe.combine.plain,
         "blocks": blocks,
     }
@@ -104,8 +109,17 @@ def read_bank(entry: Entry) -> Bank | BlockBank:
         return BlockBank(readouts=tuple(readouts), plain=plain)
     tensors, weights = read_tensors(entry, "bank.safetensors"), tuple(described["weights"])
     prefixes = tuple(prefix_from(tensors, f"{index}.") for index in range(len(weights)))
+    learned = tuple(
+        PoolingWeights.of(under(f"{index}.pooling", tensors))
+        for index in range(len(weights))
+        if pooling.is_learned
+    )
     return Bank(
-        prefixes=_in_slots(prefixes), weights=weights, rule=described["rule"], pooling=pooling
+        prefixes=_in_slots(prefixes),
+        weights=weights,
+        rule=described["rule"],
+        pooling=pooling,
+        learned=learned,
     )
 
 
@@ -117,11 +131,18 @@ def read_readout(entry: Entry, name: str) -> Readout:
     return prefix
 
 
-def bank_of_one(prefix: AnyPrefix, pooling: Pooling) -> Bank | BlockBank:
+def bank_of_one(entry: Entry) -> Bank | BlockBank:
     """Return the bank of a prefix alone, as it was in training."""
+    prefix, learned = prefix_from(read_tensors(entry, TENSORS)), learned_pooling(entry)
     if isinstance(prefix, Readout):
         return BlockBank(readouts=(prefix,), plain=None)
-    return Bank(prefixes=(prefix,), weights=(1.0,), rule="concat_prefixes", pooling=pooling)
+    return Bank(
+        prefixes=(prefix,),
+        weights=(1.0,),
+        rule="concat_prefixes",
+        pooling=pooling_from(pooling_of(entry)),
+        learned=() if learned is None else (learned,),
+    )
 
 
 def _in_slots(prefixes: Sequence[AnyPrefix]) -> tuple[Prefix | SoftPrompt, ...]:
@@ -129,13 +150,27 @@ def _in_slots(prefixes: Sequence[AnyPrefix]) -> tuple[Prefix | SoftPrompt, ...]:
     return tuple(prefix for prefix in prefixes if not isinstance(prefix, Readout))
 
 
-def plain_bank(pooling: PoolingConfig) -> Bank:
-    """Return the bank without prefixes, which is the plain encoder."""
-    return Bank(prefixes=(), weights=(), rule="concat_prefixes", pooling=pooling_from(pooling))
+def plain_bank(pooling: PoolingConfig, files: EncoderFiles | None = None) -> Bank:
+    """Return the bank without prefixes, which is the plain encoder.
+
+    Args:
+        pooling: how its states become a vector.
+        files: the encoder, whose folder has what was learned of the pooling. It is needed only if
+            something was.
+    """
+    learned = load_file(files.folder / POOLING) if files and pooling.is_learned else None
+    return Bank(
+        prefixes=(), weights=(), rule="concat_prefixes", pooling=pooling_from(pooling, learned)
+    )
 
 
-def pooling_from(config: PoolingConfig) -> Pooling:
-    """Return pooling settings as `core` takes them."""
+def pooling_from(config: PoolingConfig, learned: Mapping[str, Tensor] | None = None) -> Pooling:
+    """Return pooling settings as `core` takes them.
+
+    Args:
+        config: the settings.
+        learned: tensors of `PoolingWeights`; None: what is learned is still to come.
+    """
     config = effective(config)
     if config.position == "auto":
         raise ValueError("effective settings have a position")
@@ -145,4 +180,15 @@ def pooling_from(config: PoolingConfig) -> Pooling:
         last_k=config.last_k,
         layer=config.layer,
         norm=config.norm,
+        heads=config.heads,
+        size=config.size,
+        skip_first=config.skip_first,
+        weights=None if learned is None else PoolingWeights.of(learned),
     )
+
+
+def learned_pooling(entry: Entry) -> PoolingWeights | None:
+    """Return what the training of a prefix learned of its pooling; None if nothing was learned."""
+    if POOLING not in entry.files:
+        return None
+    return PoolingWeights.of(read_tensors(entry, POOLING))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.config.schema import EncoderConfig
 from prefixbank.data.encoders.files import (
+    POOLING,
     SINGLE_WEIGHTS,
     EncoderFiles,
     copy_without_weights,
@@ -62,14 +63,14 @@ def load_plain(entry: Entry) -> Bank:
     """Return the bank without prefixes, with the pooling that the encoder was trained with."""
     from prefixbank.artifacts.bank import plain_bank
 
-    return plain_bank(pooling_of(entry))
+    return plain_bank(pooling_of(entry), encoder_of(entry))
 
 
 def write_encoder(out: Path, listing: Path, files: EncoderFiles, result: MultitaskResult) -> None:
     """Write the fine-tuned encoder as a folder, and the list of its files.
 
-    The hash of the list is the encoder's digest. Of an encoder with some of its layers, the folder
-    holds these and no others.
+    What was learned of the pooling is one of the files. The hash of the list is the encoder's
+    digest. Of an encoder with some of its layers, the folder holds these and no others.
     """
     from prefixbank.artifacts.tensors import write_tensors
 
@@ -84,4 +85,6 @@ def write_encoder(out: Path, listing: Path, files: EncoderFiles, result: Multita
 
         cut_config_file(out, files.origin.layers)
     write_tensors(out / SINGLE_WEIGHTS, result.encoder)
+    if result.pooling:
+        write_tensors(out / POOLING, result.pooling)
     listing.write_bytes(list_files(out, files.origin))

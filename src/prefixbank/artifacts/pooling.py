@@ -1,4 +1,4 @@
-"""The pooling that an artifact was made with."""
+"""The pooling that an artifact was made with, and what was learned of it."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from prefixbank.artifacts.pooling import pooling_in
 from prefixbank.config.settings import written
 from prefixbank.errors import DamagedError, UsageError
 from prefixbank.store.artifact import Entry
@@ -58,12 +59,24 @@ def refresh_command(ref: str, entry: Entry, origin: JSON) -> str:
     settings = [
         f"combine={combine['rule']}",
         f"combine.{setting}={str(combine[setting]).lower()}",
-        _setting("pooling.position", pooling["position"])
-        if isinstance(pooling["position"], list)
-        else f"pooling={pooling['position']}",
     ]
     if combine["weights"]:
         settings.append(f"'combine.weights={list(combine['weights'])}'")
+    if not pooling_in(pooling).is_learned:  # which is then that of the prefixes
+        settings += _pooling_settings(pooling)
+    return (
+        f"prefixbank combine 'prefixes=[{names}]' name={ref.split('/', 1)[1]} {' '.join(settings)}"
+    )
+
+
+def _pooling_settings(pooling: JSON) -> list[str]:
+    """Return the settings of a pooling that is not learned."""
+    position = pooling["position"]
+    settings = [
+        _setting("pooling.position", position)
+        if isinstance(position, list)
+        else f"pooling={position}"
+    ]
     settings += [
         _setting(f"pooling.{name}", pooling[name])
         for name in ("layers", "last_k", "layer")
@@ -71,9 +84,9 @@ def refresh_command(ref: str, entry: Entry, origin: JSON) -> str:
     ]
     if pooling["norm"] != "none":
         settings.append(f"pooling.norm={pooling['norm']}")
-    return (
-        f"prefixbank combine 'prefixes=[{names}]' name={ref.split('/', 1)[1]} {' '.join(settings)}"
-    )
+    if pooling.get("skip_first"):
+        settings.append("pooling.skip_first=true")
+    return settings
 
 
 def _setting(name: str, value: Any) -> str:

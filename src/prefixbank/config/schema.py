@@ -385,22 +385,32 @@ class PoolingConfig:
     position: PoolingPositionSetting | tuple[PoolingPosition, ...] = field(
         default="auto", metadata={"stands_for": {"auto": "mean"}}
     )
-    """Which tokens become one vector: the first, the mean or the maximum over all, or the last; or
-    a list of these. Padding never counts. `auto`: the mean; of a sentence-transformers folder what
-    its Pooling says, and with `bank=none` its Normalize."""
+    """Which tokens become one vector: the first, the mean or the maximum over all, the last, or a
+    mean with weights that are learned with the source tasks; or a list of these. Padding never
+    counts. `auto`: the mean; of a sentence-transformers folder what its Pooling says, and with
+    `bank=none` its Normalize."""
     layers: PoolingLayers | tuple[Natural, ...] = "last"
-    """Which layers: the last one, the mean of the last k, the last k side by side, or the one with
-    index `layer`; or a list of indices. 0 is the embedding layer, L the last layer."""
+    """Which layers: the last one, the mean of the last k, the last k side by side, the one with
+    index `layer`, or a weighted mean of all that is learned with the source tasks; or a list of
+    indices. 0 is the embedding layer, L the last layer."""
     last_k: Count = only_with(4, layers=("mean_last", "concat_last"))
     """k for `mean_last` and `concat_last`."""
     layer: Natural = only_with(0, layers="single")
     """Index for `single`."""
+    heads: Count = later(1)
+    """Number of queries of `position=attention`. Each weighs the tokens for its share of the
+    features, so it has to divide their number."""
+    size: Natural = later(0)
+    """Number of features of a learned projection of the whole vector; 0: none."""
+    skip_first: bool = later(False)
+    """Leave out the first token of each text that has others, but for `cls`. In raw language models
+    its states can be a thousand times as large as those of all others."""
     norm: Norm = "none"
     """`layer`: scale each layer at each position to mean 0 and variance 1 over its features. For
     encoders whose states have no norm behind them, such as the lower layers of a language model."""
 
     def __post_init__(self) -> None:
-        """Refuse lists without an item, or with one twice.
+        """Refuse lists without an item, or with one twice, and heads without attention.
 
         Raises:
             UsageError: one for each fault.
@@ -412,7 +422,29 @@ class PoolingConfig:
                 for name, values in lists.items()
                 if isinstance(values, tuple) and (not values or len(set(values)) < len(values))
             ]
+            + ([] if self.heads == 1 or self.has_attention else [_heads_fault(self.heads)])
         )
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether tokens are weighted by learned queries."""
+        return "attention" in (
+            self.position if isinstance(self.position, tuple) else (self.position,)
+        )
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether some of it is learned with source tasks."""
+        return self.has_attention or self.layers == "mix" or self.size > 0
+
+
+def _heads_fault(heads: int) -> UsageError:
+    """Return the error for heads without attention."""
+    return UsageError(
+        f"pooling.heads={heads} without attention",
+        expected="pooling.position=attention, or a list that names it",
+        fix="drop pooling.heads    or pooling=attention",
+    )
 
 
 def _list_fault(setting: str, values: tuple[str | int, ...]) -> UsageError:
@@ -690,8 +722,17 @@ def effective(config: Settings) -> Settings:
 
 def key_config(recipe: Any) -> dict[str, Any]:
     """Return a recipe as it enters a key: effective, without `later` settings at their defaults."""
-    described = asdict(effective(recipe))
-    for one in fields(recipe):
-        if one.metadata.get("later") and described[one.name] == one.default:
-            del described[one.name]
+    settings = effective(recipe)
+    described = asdict(settings)
+    _drop_later(settings, described)
     return described
+
+
+def _drop_later(settings: Any, described: dict[str, Any]) -> None:
+    """Drop the `later` settings at their defaults, those of groups in it, too."""
+    for one in fields(settings):
+        value = getattr(settings, one.name)
+        if one.metadata.get("later") and value == one.default:
+            del described[one.name]
+        elif is_dataclass(value):
+            _drop_later(value, described[one.name])

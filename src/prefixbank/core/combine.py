@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from prefixbank.choices import Rule
 from prefixbank.core.attention.prefix_attention import Slots
-from prefixbank.core.pooling import Pooling
+from prefixbank.core.pooling import Pooling, PoolingWeights
 from prefixbank.core.prefix import Prefix
 from prefixbank.core.prompt import PromptVectors, SoftPrompt
 from prefixbank.core.shapes import ShapeError
@@ -32,7 +32,11 @@ class Bank:
             prefix's slots. `mean_prefixes`: one pass with their weighted mean. `mean_vectors`: one
             pass for each prefix, then the weighted mean of the vectors. `concat_vectors`: one pass
             for each prefix, vectors side by side (weights can only leave prefixes out).
-        pooling: how hidden states become a vector.
+        pooling: how hidden states become a vector. Without prefixes it has the weights of learned
+            pooling itself.
+        learned: of each prefix, what its training learned of the pooling; empty: nothing. Each
+            prefix's vector is pooled with its own weights. `concat_prefixes` has one pass, whose
+            states are pooled with those of each prefix in turn, side by side.
 
     All prefixes are deep, or all are soft prompts. Soft prompts attend to each other, so their
     states in a bank differ from those of each alone. A weight w adds log w to the logits of the
@@ -48,9 +52,12 @@ class Bank:
     weights: tuple[float, ...]
     rule: Rule
     pooling: Pooling
+    learned: tuple[PoolingWeights, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that prefixes, weights and rule fit together."""
+        """Check that prefixes, weights, rule and pooling fit together."""
+        if self.learned:
+            check_learned(self.rule, self.weights, self.pooling.size)
         check_weights(self.rule, self.weights, len(self.prefixes))
         check_shapes(self.rule, [tuple(prefix.tensor.shape) for prefix in self.prefixes])
 
@@ -78,6 +85,23 @@ class Bank:
             case "concat_vectors" | "mean_vectors":
                 return [prefix.slots() for prefix, _ in used]
         assert_never(self.rule)
+
+    def poolings(self) -> list[list[Pooling]]:
+        """Return how each pass is pooled, in one way or in several side by side."""
+        if not self.learned:
+            return [[self.pooling] for _ in self.passes()]
+        own = [
+            replace(self.pooling, weights=learned)
+            for learned, weight in zip(self.learned, self.weights, strict=True)
+            if weight > 0
+        ]
+        return [own] if self.rule == "concat_prefixes" else [[one] for one in own]
+
+    @property
+    def views(self) -> int:
+        """Number of vectors that lie side by side in the bank's."""
+        poolings = self.poolings()
+        return len(poolings) if self.rule == "concat_vectors" else len(poolings[0])
 
     def merge(self, vectors: Sequence[Tensor]) -> Tensor:
         """Merge the vectors [B, F] of all passes into one, [B, F] or [B, K·F]."""
@@ -112,6 +136,39 @@ def check_weights(rule: Rule, weights: Sequence[float], count: int) -> None:
                 "equal weights (or 0 to leave a prefix out): vectors side by side are not weighted"
             ),
             fix="drop combine.weights, or use combine=mean_vectors",
+        )
+
+
+def check_learned(rule: Rule, weights: Sequence[float], size: int) -> None:
+    """Refuse what means nothing for prefixes that learned how to pool.
+
+    Args:
+        rule: of the bank.
+        weights: of the prefixes.
+        size: features of the learned projection; 0: none.
+
+    Raises:
+        UsageError: the mean of prefixes, whose poolings have no mean; the mean of vectors that were
+            projected, each to features of its own; or no prefix that counts.
+    """
+    if rule == "mean_prefixes":
+        raise UsageError(
+            "combine.rule=mean_prefixes with learned pooling, of which there is no mean",
+            expected="a rule under which each prefix's pooling is used as it is",
+            fix="combine=concat_prefixes    or train the prefixes with pooling=mean",
+        )
+    if rule == "mean_vectors" and size:
+        raise UsageError(
+            f"combine.rule=mean_vectors with pooling.size={size}: each prefix projects to "
+            "features of its own",
+            expected="a rule that puts them side by side",
+            fix="combine=concat_vectors    or train the prefixes with pooling.size=0",
+        )
+    if not any(weights):
+        raise UsageError(
+            f"weights {list(weights)} with learned pooling",
+            expected="a weight above 0: the plain encoder has not learned how to pool",
+            fix="combine.weights=[...]",
         )
 
 

@@ -23,7 +23,7 @@ def encode(
     model: nn.Module,
     inputs: Mapping[str, Tensor],
     slots: Slots | PromptVectors | None,
-    pooling: Pooling,
+    *poolings: Pooling,
 ) -> Tensor:
     """Run one forward pass and pool its hidden states.
 
@@ -32,20 +32,22 @@ def encode(
         inputs: keyword arguments of the model, [B, T] each.
         slots: slots in front of the text, or a soft prompt, which is stripped before pooling; None
             is the plain encoder.
-        pooling: how to reduce hidden states.
+        poolings: how to reduce hidden states, in one way or in several.
     Returns:
-        [B, F].
+        [B, F], the vectors of all ways side by side.
     """
+    all_layers = any(pooling.needs_all_layers for pooling in poolings)
     arguments = (
         prompted(model, inputs, slots)
         if isinstance(slots, PromptVectors)
         else {**inputs, "prefix_slots": slots}
     )
-    output = model(**arguments, attention_calls=[], output_hidden_states=pooling.needs_all_layers)
-    states = output.hidden_states if pooling.needs_all_layers else (output.last_hidden_state,)
+    output = model(**arguments, attention_calls=[], output_hidden_states=all_layers)
+    states = output.hidden_states if all_layers else (output.last_hidden_state,)
     if isinstance(slots, PromptVectors):
         states = [layer[:, slots.vectors.shape[0] :] for layer in states]
-    return pool(states, inputs["attention_mask"], pooling)
+    vectors = [pool(states, inputs["attention_mask"], pooling) for pooling in poolings]
+    return vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=-1)
 
 
 def embed_batches(
@@ -114,7 +116,9 @@ def merged_encoder(
 ) -> Callable[[Mapping[str, Tensor]], list[Tensor]]:
     """Return the same for a bank without blocks: the vectors of all passes merged into one."""
     device = next(model.parameters()).device
-    passes = [None if slots is None else slots.to(device, dtype) for slots in bank.passes()]
+    slots = [None if one is None else one.to(device, dtype) for one in bank.passes()]
+    poolings = [[one.to(device) for one in of_pass] for of_pass in bank.poolings()]
+    passes = list(zip(slots, poolings, strict=True))
     return lambda inputs: [
-        bank.merge([encode(model, inputs, slots, bank.pooling) for slots in passes])
+        bank.merge([encode(model, inputs, one, *of_pass) for one, of_pass in passes])
     ]

@@ -115,8 +115,10 @@ def layout_of(
         pairs: how pairs of texts are read; `joint` for single texts.
         layers: L of the encoder.
         hidden_size: E of the encoder.
-        passes: number of passes whose vectors lie side by side.
+        passes: number of vectors of single passes or prefixes that lie side by side.
     """
+    if pooling.size:
+        return _projected(pooling, READINGS[pairs], passes)
     origins = [
         (reading, layer, position)
         for reading in READINGS[pairs]
@@ -133,6 +135,21 @@ def layout_of(
             size=hidden_size,
         )
         for number, (reading, layer, position) in enumerate(origins)
+    ]
+    return Layout(segments=tuple(segments))
+
+
+def _projected(pooling: Pooling, readings: Sequence[Reading], passes: int) -> Layout:
+    """Return the layout of vectors after a projection, which leaves no layer and position apart."""
+    segments = [
+        Segment(
+            reading=reading,
+            layer=None,
+            position=pooling.positions[0],
+            start=number * pooling.size,
+            size=pooling.size,
+        )
+        for number, reading in enumerate(reading for reading in readings for _ in range(passes))
     ]
     return Layout(segments=tuple(segments))
 

@@ -8,10 +8,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.prefix import TENSORS, setting_in, warn_nothing_learned
 from prefixbank.artifacts.source_head import PLAIN_BLOCK, block_sizes
 from prefixbank.choices import BankRule, PrefixKind
-from prefixbank.config.schema import WEIGHTED, BankRecipe, PoolingConfig, effective
+from prefixbank.config.schema import WEIGHTED, BankRecipe, PoolingConfig, effective, key_config
+from prefixbank.config.settings import written
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.unit import Unit
 from prefixbank.store.artifact import Entry
@@ -40,7 +42,8 @@ def unit(
             when one of them moves.
     """
     check_prefixes(prefixes)
-    recipe = resolved(_with_position(recipe, prefixes[0]), prefix_kind(prefixes[0]))
+    recipe = _with_position(_with_learned(recipe, prefixes), prefixes[0])
+    recipe = resolved(recipe, prefix_kind(prefixes[0]))
     all_refs = refs or [""] * len(prefixes)
     has_blocks = recipe.combine.rule == "blocks"
     blocks = block_names(prefixes, all_refs) if has_blocks else []
@@ -69,7 +72,7 @@ def unit(
         "encoder": prefixes[0].document["inputs"]["encoder"],
         "prefixes": [entry.digest for entry in prefixes],
     }
-    config = {**asdict(recipe), **({"blocks": blocks} if has_blocks else {})}
+    config = {**key_config(recipe), **({"blocks": blocks} if has_blocks else {})}
     key_document = document(step="combine", version=VERSION, config=config, inputs=inputs)
     return Unit(
         step=STEP,
@@ -82,6 +85,51 @@ def unit(
         cheap=True,
         words={"prefixes": named("prefix", prefixes), **words_in(prefixes[0], "encoder")},
     )
+
+
+def _with_learned(recipe: BankRecipe, prefixes: Sequence[Entry]) -> BankRecipe:
+    """Return a recipe with the pooling that the prefixes were trained with, if it was learned.
+
+    Raises:
+        UsageError: some learned it and some did not, or not in the same way, or `pooling` says
+            something else.
+    """
+    own = [pooling_of(entry) for entry in prefixes]
+    if recipe.pooling.is_learned and recipe.pooling not in own:
+        raise UsageError(
+            f"combine with learned pooling, {_pooling_words(recipe.pooling)}, which no prefix of "
+            "the bank was trained with",
+            expected="prefixes that learned it, or fixed pooling",
+            fix=f"prefixbank train-prefix {setting_in(prefixes[0].info)} pooling=...    or drop "
+            "the pooling settings",
+        )
+    if not any(pooling.is_learned for pooling in own):
+        return recipe
+    for entry, pooling in zip(prefixes, own, strict=True):
+        if pooling != own[0]:
+            raise UsageError(
+                f"prefix '{entry.info['task']}' was trained with pooling {_pooling_words(pooling)},"
+                f" prefix '{prefixes[0].info['task']}' with {_pooling_words(own[0])}",
+                expected="where pooling is learned, the same settings in all prefixes of a bank",
+                fix=f"prefixbank train-prefix {setting_in(entry.info)} pooling=...    or leave it "
+                "out",
+            )
+    if effective(recipe.pooling) not in (own[0], effective(PoolingConfig())):
+        raise UsageError(
+            f"pooling {_pooling_words(recipe.pooling)} for prefixes that learned their own",
+            expected=f"no pooling settings, or those of the prefixes: {_pooling_words(own[0])}",
+            fix="drop the pooling settings    or train the prefixes with them",
+        )
+    return replace(recipe, pooling=own[0])
+
+
+def _pooling_words(pooling: PoolingConfig) -> str:
+    """Return the settings of a pooling that are not at their defaults, `mean` if all are."""
+    default = asdict(effective(PoolingConfig()))
+    described = {
+        name: value for name, value in asdict(effective(pooling)).items() if value != default[name]
+    }
+    return " ".join(f"{name}={written(value)}" for name, value in described.items()) or "mean"
 
 
 def _with_position(recipe: BankRecipe, prefix: Entry) -> BankRecipe:

@@ -88,8 +88,9 @@ class Embeddings:
                 expected="embeddings of texts",
                 fix="embed with pairs=joint",
             )
+        files = _encoder_of(session, entry)
         bank = (
-            plain_bank(pooling_in(pooling))
+            plain_bank(pooling_in(pooling), files)
             if entry.info["bank"] is None
             else _bank_of(session, entry)
         )
@@ -97,7 +98,7 @@ class Embeddings:
             session=session,
             entry=entry,
             bank=bank,
-            files=_encoder_of(session, entry),
+            files=files,
             recipe=recipe,
         )
 

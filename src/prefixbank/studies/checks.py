@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from prefixbank.choices import UNTRAINED_INITS, BankRule
 from prefixbank.config.commands import ExperimentConfig, TransferConfig
-from prefixbank.config.schema import PrefixConfig, effective
+from prefixbank.config.schema import PoolingConfig, PrefixConfig, effective
 from prefixbank.errors import UsageError, raise_faults
 from prefixbank.studies.representations import TITLES, whole_bank
 from prefixbank.transfer.task_embeddings import START
@@ -19,7 +19,10 @@ Prefixes = Mapping[str, PrefixConfig]
 
 
 def check_experiment(
-    experiment: ExperimentConfig, rule: BankRule, starts: Iterable[str] = ()
+    experiment: ExperimentConfig,
+    rule: BankRule,
+    starts: Iterable[str] = (),
+    pooling: PoolingConfig | None = None,
 ) -> None:
     """Check what an experiment trains, probes and compares.
 
@@ -27,6 +30,7 @@ def check_experiment(
         experiment: the experiment.
         rule: combination rule of its bank.
         starts: `prefix.init` of each source.
+        pooling: of all that is not overridden; None: by default.
 
     Raises:
         UsageError: one for each fault.
@@ -37,8 +41,20 @@ def check_experiment(
             *_representations(experiment, rule),
             *_update(experiment),
             *check_starts(experiment, starts),
+            *_learned(pooling),
         ]
     )
+
+
+def _learned(pooling: PoolingConfig | None) -> Iterator[UsageError]:
+    """Yield a fault if all representations are to learn how to pool: the plain encoder cannot."""
+    if pooling is not None and pooling.is_learned:
+        yield UsageError(
+            "an experiment with learned pooling, which the plain encoder does not have",
+            expected="fixed pooling, and learned pooling for what is trained",
+            fix="'experiment.finetuned=[\"pooling.position=attention\"]'    or the same in "
+            "experiment.overrides of every source",
+        )
 
 
 def check_lists(experiment: ExperimentConfig) -> Iterator[UsageError]:

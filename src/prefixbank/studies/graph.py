@@ -15,6 +15,7 @@ import numpy as np
 from prefixbank.artifacts.embeddings import STEP as EMBED_STEP
 from prefixbank.artifacts.embeddings import Join
 from prefixbank.artifacts.encoder import encoder_of
+from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.source_head import all_block_names
 from prefixbank.choices import UNTRAINED_INITS, BankRule
 from prefixbank.config.commands import RunExperimentConfig, finetuned_recipe
@@ -270,10 +271,11 @@ class Graph:
         refs: Sequence[str] = (),
     ) -> Planned:
         """Combine prefixes. Only a bank whose prefixes have refs gets one."""
-        recipe = BankRecipe(combine=combination, pooling=self.probe_pooling)
 
         def build() -> Unit:
             made = [prefix.entry for prefix in prefixes.values()]
+            pooling = self._pooling_of(next(iter(prefixes.values())))
+            recipe = BankRecipe(combine=combination, pooling=pooling)
             unit = combine.unit(made, recipe, name, refs)
             return unit if refs else replace(unit, ref=None)
 
@@ -290,23 +292,37 @@ class Graph:
     def vectors(self, target: str, bank: Planned | None, name: str) -> Vectors:
         """Embed a target's texts with a bank; None is the plain encoder."""
         return self._embedded(
-            target, name, lambda: (bank.entry if bank else None, self.files), bank
+            target,
+            name,
+            lambda: (bank.entry if bank else None, self.files, self.probe_pooling),
+            bank,
         )
 
     def vectors_of_encoder(self, target: str, encoder: Planned, name: str) -> Vectors:
         """Embed a target's texts with a fine-tuned encoder."""
-        return self._embedded(target, name, lambda: (None, encoder_of(encoder.entry)))
+        return self._embedded(
+            target, name, lambda: (None, encoder_of(encoder.entry), self._pooling_of(encoder))
+        )
+
+    def _pooling_of(self, trained: Planned) -> PoolingConfig:
+        """Return how the vectors of something trained are pooled, to be probed.
+
+        As it was trained, if that was learned with it.
+        """
+        own = pooling_of(trained.entry)
+        return own if own.is_learned else self.probe_pooling
 
     def _embedded(
         self,
         target: str,
         name: str,
-        embedder: Callable[[], tuple[Entry | None, EncoderFiles]],
+        embedder: Callable[[], tuple[Entry | None, EncoderFiles, PoolingConfig]],
         bank: Planned | None = None,
     ) -> Vectors:
         """Embed a target's texts, with all blocks of a bank in one pass.
 
-        `embedder` returns bank and encoder; it raises `NotMade` if one does not exist yet.
+        `embedder` returns bank, encoder and pooling of the plain encoder; it raises `NotMade` if
+        one does not exist yet.
         """
         name = f"{target} {name}"
         units: list[Unit] = []
@@ -323,7 +339,12 @@ class Graph:
         return Vectors(embeddings=made, bank=bank if blocks else None, blocks=blocks)
 
     def _embed_units(
-        self, target: str, bank: Entry | None, files: EncoderFiles, name: str
+        self,
+        target: str,
+        bank: Entry | None,
+        files: EncoderFiles,
+        pooling: PoolingConfig,
+        name: str,
     ) -> list[Unit]:
         task = self.target(target)
         recipe = EmbedRecipe(
@@ -333,7 +354,7 @@ class Graph:
             vectors=self.config.vectors,
         )
         parts = probe_parts(task, splits_of(self.config.probe), recipe)
-        specs = specs_of(bank, files, recipe, self.probe_pooling)
+        specs = specs_of(bank, files, recipe, pooling)
         sought = [embed.Sought(spec=spec) for spec in specs]
         return embed.units(self.context, sought, parts, name)
 

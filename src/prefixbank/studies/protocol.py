@@ -213,6 +213,8 @@ def _describe_layers(graph: Graph) -> str:
             return f"layer {pooling.layer}"
         case "last":
             return "the last layer"
+        case "mix":
+            return "a learned mix of all layers"
     assert_never(pooling.layers)
 
 

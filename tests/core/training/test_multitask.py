@@ -122,7 +122,7 @@ def fit(
     ]
     return fit_multitask(
         model,
-        SHAPE.hidden_size,
+        SHAPE,
         train or mixed(tasks=settings.tasks),
         validation,
         settings,
@@ -140,6 +140,7 @@ def everything(result: MultitaskResult) -> dict[str, Any]:
             for place, pair in enumerate(result.heads)
             for part in (0, 1)
         },
+        **{f"pooling {name}": tensor for name, tensor in result.pooling.items()},
     }
     as_bytes = {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
     told = (result.score, result.scores, result.epoch, result.steps, result.examples, result.curve)
@@ -423,6 +424,27 @@ def test_killed_run_resumes_to_the_same_bytes(
         everything(fit(bert, checkpoint=checkpoint, **INTERRUPTED)) == uninterrupted
         and checkpoint.saves == 8
     )
+
+
+LEARNED = Pooling(position=("mean", "attention"), layers="mix", last_k=1, layer=0, heads=2, size=5)
+
+
+@pytest.mark.parametrize("kill_after", [1, 4, 6])
+def test_killed_run_resumes_learned_pooling_to_the_same_bytes(bert: BertModel, kill_after: int):
+    settings = {**INTERRUPTED, "pooling": LEARNED}
+    whole, checkpoint = fit(bert, **settings), MemoryCheckpoint(kill_after)
+    with pytest.raises(Killed):
+        fit(bert, checkpoint=checkpoint, **settings)
+    resumed = fit(bert, checkpoint=checkpoint, **settings)
+    assert everything(resumed) == everything(whole)
+
+
+def test_pooling_is_learned_with_the_encoder(bert: BertModel):
+    start, end = (fit(bert, pooling=LEARNED, epochs=epochs).pooling for epochs in (0, 2))
+    assert set(start) == set(end) == {"queries", "mix", "scale", "weight", "bias"}
+    assert not start["queries"].any() and not start["mix"].any() and start["scale"] == 1
+    assert all(distance(start[name], end[name]) > 1e-4 for name in start)
+    assert fit(bert, epochs=0).pooling == {}
 
 
 def test_recomputed_layers_drop_out_the_same(bert: BertModel):

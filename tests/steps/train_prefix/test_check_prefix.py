@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prefixbank.config.schema import PrefixConfig
+from prefixbank.config.schema import PoolingConfig, PrefixConfig
 from prefixbank.data.tasks.task import Examples, Task
 from prefixbank.errors import Faults, PrefixbankError, UsageError
 from prefixbank.steps.train_prefix.mixture import Mixture
@@ -104,7 +104,7 @@ ALLOWED: list[dict[str, Any]] = [
 
 def refusal(task: Task | Mixture = TASK, **settings: Any) -> PrefixbankError:
     with pytest.raises(PrefixbankError) as caught:
-        check_prefix(Mixture.of(task), PrefixConfig(**settings))
+        check_prefix(Mixture.of(task), PrefixConfig(**settings), PoolingConfig())
     return caught.value
 
 
@@ -119,7 +119,7 @@ def test_settings_that_contradict_each_other_are_refused_with_a_fix(
 
 @pytest.mark.parametrize("settings", ALLOWED, ids=str)
 def test_settings_that_go_together_are_let_pass(settings: dict[str, Any]):
-    assert check_prefix(Mixture.of(TASK), PrefixConfig(**settings)) is None
+    assert check_prefix(Mixture.of(TASK), PrefixConfig(**settings), PoolingConfig()) is None
 
 
 @pytest.mark.parametrize("kind", ["soft", "readout"])

@@ -31,6 +31,7 @@ from prefixbank.core.pooling import Pooling
 from prefixbank.core.prefix import PrefixStart, Trainable, trainable
 from prefixbank.core.readout import TrainableReadout, encode_text, read_out
 from prefixbank.core.shapes import Batch, EncoderShape
+from prefixbank.core.training.pooling import TrainablePooling
 
 BatchShapes = Mapping[tuple[int, int], int]
 """(B, T) of batches, with padding, to the number of such batches."""
@@ -158,7 +159,8 @@ def _step_cost(
     key = (_build_of(model), form, pooling)
     if key not in _COUNTED:
         prefix = None if form is None else trainable(model, shape, form, 0)
-        _COUNTED[key] = StepCost(_observer(model, prefix, pooling))
+        learned = TrainablePooling(pooling, shape, 0)
+        _COUNTED[key] = StepCost(_observer(model, prefix, learned))
     return _COUNTED[key]
 
 
@@ -213,12 +215,13 @@ class StepCost:
 
 
 def _observer(
-    model: nn.Module, prefix: Trainable | None, pooling: Pooling
+    model: nn.Module, prefix: Trainable | None, pooling: TrainablePooling
 ) -> Callable[[_Size], int]:
     """Return a function that counts the operations of a step of one size."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     encoder = _without_numbers(mode, model, trained=prefix is None)
     trained = None if prefix is None else _without_numbers(mode, prefix, trained=True)
+    pooled = _without_numbers(mode, pooling, trained=True)
 
     def observe(size: _Size) -> int:
         # The counter does not know the CPU's fused attention; the plain one consists of products.
@@ -231,7 +234,7 @@ def _observer(
                 _run_readouts(encoder, trained, inputs)
             else:
                 slots = None if trained is None else trained().slots()
-                torch.autograd.backward(encode(encoder, inputs, slots, pooling).sum())
+                torch.autograd.backward(encode(encoder, inputs, slots, pooled()).sum())
         return int(counter.get_total_flops())
 
     return observe

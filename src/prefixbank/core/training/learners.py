@@ -18,6 +18,7 @@ from prefixbank.core.readout import (
 )
 from prefixbank.core.shapes import Batch, EncoderShape
 from prefixbank.core.training.loop import Part
+from prefixbank.core.training.pooling import TrainablePooling, pooling_part
 from prefixbank.core.training.settings import FitSettings
 from prefixbank.core.training.task_heads import heads_snapshot, new_heads
 
@@ -34,10 +35,12 @@ class PrefixLearner:
         self.model, self.settings = model, settings
         self.device = next(model.parameters()).device
         self.prefix = trainable(model, shape, settings.start, settings.seed).to(self.device)
+        self.pooling = TrainablePooling(settings.pooling, shape, settings.seed).to(self.device)
         self.heads = new_heads(settings, self.features(shape), self.device)
         self.parts: Mapping[str, Part] = {
             "prefix": Part(module=self.prefix, rate=settings.lr, rates=self.rates()),
             "head": Part(module=self.heads, rate=settings.head_lr),
+            **pooling_part(self.pooling, settings.head_lr),
         }
 
     def features(self, shape: EncoderShape) -> int:
@@ -59,7 +62,7 @@ class PrefixLearner:
     def vectors(self, batch: Batch, draw: int | None) -> Tensor:
         """Return the vectors of the batch's texts, [B, F], or [2B, F] of pairs read apart."""
         slots = self.prefix(self.dropout(draw)).slots()
-        return encode(self.model, self.inputs(batch), slots, self.settings.pooling)
+        return encode(self.model, self.inputs(batch), slots, self.pooling())
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return the inputs of a batch on the encoder's device."""
@@ -84,6 +87,7 @@ class PrefixLearner:
         """Return the tensors of the artifact: the prefix, and the heads in the labels' units."""
         return {
             **tensors_of(self.prefix.snapshot()),
+            **self.pooling.snapshot(),
             **heads_snapshot(self.heads, self.settings.tasks),
         }
 

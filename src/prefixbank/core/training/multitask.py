@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from prefixbank.core.embed import encode
 from prefixbank.core.pairs import side_by_side
-from prefixbank.core.shapes import Batch
+from prefixbank.core.shapes import Batch, EncoderShape
 from prefixbank.core.training.loop import Part, Training, under
+from prefixbank.core.training.pooling import TrainablePooling, pooling_part
 from prefixbank.core.training.precision import checkpointed_layers
 from prefixbank.core.training.settings import (
     Checkpoint,
@@ -28,7 +29,7 @@ from prefixbank.core.training.task_heads import heads_snapshot, new_heads, outco
 
 def fit_multitask(
     model: nn.Module,
-    hidden_size: int,
+    shape: EncoderShape,
     train: Callable[[int], Sequence[Batch]],
     validation: Sequence[Sequence[Batch]],
     settings: TrainingSettings,
@@ -45,7 +46,7 @@ def fit_multitask(
 
     Args:
         model: encoder, on its device; it is not changed.
-        hidden_size: E.
+        shape: its sizes.
         train: returns the batches of an epoch, each of one task (`Batch.task`); the same ones at
             every call.
         validation: batches with labels of each task.
@@ -56,7 +57,7 @@ def fit_multitask(
     Raises:
         TrainingError: the loss or a validation output is not finite.
     """
-    learner = _MultitaskLearner(copy.deepcopy(model).requires_grad_(True), hidden_size, settings)
+    learner = _MultitaskLearner(copy.deepcopy(model).requires_grad_(True), shape, settings)
     training = Training(
         learner,
         settings,
@@ -76,32 +77,36 @@ class _MultitaskLearner:
 
     rate_hint: str = "optim.head_lr"
 
-    def __init__(self, model: nn.Module, hidden_size: int, settings: TrainingSettings) -> None:
+    def __init__(self, model: nn.Module, shape: EncoderShape, settings: TrainingSettings) -> None:
         self.model, self.settings = model, settings
         self.device = next(model.parameters()).device
-        self.heads = new_heads(settings, settings.pooling.output_size(hidden_size), self.device)
+        self.pooling = TrainablePooling(settings.pooling, shape, settings.seed).to(self.device)
+        features = settings.pooling.output_size(shape.hidden_size)
+        self.heads = new_heads(settings, features, self.device)
         self.parts: Mapping[str, Part] = {
             "encoder": Part(module=model, rate=settings.lr),
             "head": Part(module=self.heads, rate=settings.head_lr),
+            **pooling_part(self.pooling, settings.head_lr),
         }
 
     def outputs(self, batch: Batch, draw: int | None) -> Tensor:
         """Return the outputs [B, C] of the head of the batch's task."""
         inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs.items()}
         with _dropout(self.model, draw, self.device):
-            vectors = encode(self.model, inputs, None, self.settings.pooling)
+            vectors = encode(self.model, inputs, None, self.pooling())
         if self.settings.tasks[batch.task].separate:
             vectors = side_by_side(vectors)
         outputs: Tensor = self.heads[batch.task](vectors)
         return outputs
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Return a copy of the encoder, and the heads in the labels' units."""
+        """Return copies of encoder and pooling, and the heads in the labels' units."""
         tensors = {
             f"encoder.{name}": tensor.detach().to("cpu", copy=True)
             for name, tensor in self.model.state_dict().items()
         }
-        return {**tensors, **heads_snapshot(self.heads, self.settings.tasks)}
+        heads = heads_snapshot(self.heads, self.settings.tasks)
+        return {**tensors, **self.pooling.snapshot(), **heads}
 
 
 @contextmanager

@@ -135,6 +135,7 @@ class TrainingResult:
 
     Args:
         heads: weight [C, F] and bias [C] of each head, fp32, on the CPU.
+        pooling: the tensors of `PoolingWeights`, if something of the pooling was learned.
         score: mean of `scores`.
         scores: validation score of each task in the best epoch.
         epoch: number of epochs trained before the best validation; 0 is the start.
@@ -145,6 +146,7 @@ class TrainingResult:
     """
 
     heads: tuple[Head, ...]
+    pooling: dict[str, Tensor]
     score: float
     scores: tuple[float, ...]
     epoch: int

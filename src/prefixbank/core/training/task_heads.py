@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from prefixbank.core.training.heads import new_head
-from prefixbank.core.training.loop import Progress
+from prefixbank.core.training.loop import Progress, under
 from prefixbank.core.training.settings import TaskSettings, TrainingSettings
 
 
@@ -36,12 +36,13 @@ def heads_snapshot(heads: nn.ModuleList, tasks: Sequence[TaskSettings]) -> dict[
 
 
 def outcome(progress: Progress, best: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the fields of a `TrainingResult`, with the heads of the best epoch's snapshot."""
+    """Return the fields of a `TrainingResult`, with heads and pooling of the best snapshot."""
     return {
         "heads": tuple(
             (best[f"head.{index}.weight"], best[f"head.{index}.bias"])
             for index in range(len(progress.examples))
         ),
+        "pooling": under("pooling", best),
         "score": progress.best_score,
         "scores": tuple(progress.best_scores),
         "epoch": progress.best_epoch,

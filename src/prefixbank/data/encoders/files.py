@@ -31,6 +31,8 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
     "tokenizer.model",
 )
+POOLING = "pooling.safetensors"
+"""File of what was learned of the pooling, in a prefix's artifact and in an encoder's folder."""
 READING = ("layers", "pair_separator")
 """Settings of an encoder that change what it makes of a text, beside its files."""
 
@@ -241,7 +243,8 @@ def _files_read(folder: Path) -> list[str]:
             expected=f"one of {', '.join(TOKENIZER_FILES[:6])} ...",
             fix="tokenizer.save_pretrained(FOLDER)",
         )
-    return ["config.json", *_weights(folder), *tokenizer]
+    pooling = [POOLING] if (folder / POOLING).is_file() else []
+    return ["config.json", *_weights(folder), *tokenizer, *pooling]
 
 
 def _weights(folder: Path) -> Sequence[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -24,9 +24,10 @@ from prefixbank.artifacts.embeddings import (
     read_layout,
 )
 from prefixbank.artifacts.json_files import write_json
+from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.row_facts import long_facts
 from prefixbank.artifacts.tensors import write_tensors
-from prefixbank.config.schema import EmbedRecipe
+from prefixbank.config.schema import EmbedRecipe, key_config
 from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
 from prefixbank.core.fit_transform import check_size, fit_transform
@@ -196,7 +197,7 @@ def bank_of(specs: Sequence[EmbeddingSpec]) -> Bank | BlockBank:
         return read_bank(first.bank)
     sources = [spec.block for spec in specs if spec.block is not None]
     if not sources:
-        return plain_bank(first.pooling)
+        return plain_bank(first.pooling, first.files)
     readouts = tuple(read_readout(source.bank, source.file) for source in sources)
     plain = pooling_from(first.pooling) if len(sources) < len(specs) else None
     return BlockBank(readouts=readouts, plain=plain)
@@ -263,8 +264,14 @@ def _pooled(session: Session, target: Target) -> JSON:
         layout = layout_of_transformed(sizes, target.spec.recipe.pairs)
     else:
         layout = layout_for(session, target.spec, target.features)
-    pooling = None if target.spec.block is not None else asdict(_whole_bank(target.spec).pooling)
-    return {"pooling": pooling, "layout": describe_layout(layout)}
+    return {"pooling": _pooling(target.spec), "layout": describe_layout(layout)}
+
+
+def _pooling(spec: EmbeddingSpec) -> JSON | None:
+    """Return the pooling of vectors that are no block of a source; None of those that are."""
+    if spec.block is not None:
+        return None
+    return key_config(spec.pooling if spec.bank is None else pooling_of(spec.bank))
 
 
 def layout_for(session: Session, spec: EmbeddingSpec, features: int) -> Layout:
@@ -276,7 +283,7 @@ def layout_for(session: Session, spec: EmbeddingSpec, features: int) -> Layout:
 
 def _whole_bank(spec: EmbeddingSpec) -> Bank:
     """Return the bank of vectors that are no block of a source."""
-    bank = plain_bank(spec.pooling) if spec.bank is None else read_bank(spec.bank)
+    bank = plain_bank(spec.pooling, spec.files) if spec.bank is None else read_bank(spec.bank)
     if isinstance(bank, BlockBank):
         raise ValueError("a bank of blocks is embedded block by block")
     return bank
@@ -338,5 +345,5 @@ def _layout(session: Session, spec: EmbeddingSpec, bank: Bank) -> Layout:
         pairs=spec.recipe.pairs,
         layers=shape.layers,
         hidden_size=shape.hidden_size,
-        passes=len(bank.passes()) if bank.rule == "concat_vectors" else 1,
+        passes=bank.views,
     )

@@ -42,6 +42,14 @@ def resolve_bank_and_encoder(
             fix="prefixbank cache ls    lists all banks",
         )
     if bank == PLAIN:
+        if pooling.is_learned:
+            raise UsageError(
+                "learned pooling with bank=none: the plain encoder has learned nothing",
+                expected="a bank or a multi-task encoder that was trained with it, or fixed "
+                "pooling",
+                fix="pooling=mean pooling.layers=last pooling.size=0    or prefixbank "
+                "train-multitask 'tasks=[...]' pooling=attention",
+            )
         files = session.encoder_files(_plain(encoder))
         return None, files, encoder_pooling(pooling, files)
     entry = resolve_bank(session.store, bank)

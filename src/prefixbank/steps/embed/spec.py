@@ -12,7 +12,7 @@ from prefixbank.artifacts.prefix import block_file
 from prefixbank.artifacts.source_head import PLAIN_BLOCK, has_blocks, source_names
 from prefixbank.choices import AllBlocks
 from prefixbank.config.commands import CorpusConfig
-from prefixbank.config.schema import EmbedRecipe, PoolingConfig, effective, key_config
+from prefixbank.config.schema import EmbedRecipe, PoolingConfig, key_config
 from prefixbank.data.corpus.corpus import STDIN
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import UsageError, did_you_mean
@@ -105,7 +105,7 @@ class EmbeddingSpec:
         """
         config = key_config(self.recipe)
         if self.bank is None and self.block is None:
-            config["pooling"] = asdict(effective(self.pooling))
+            config["pooling"] = key_config(self.pooling)
         # The last digits of a vector depend on the other texts of its batch, and so on which texts
         # were embedded before.
         if self.reuse is not None:

@@ -234,7 +234,14 @@ def check_choices(config: ProbeConfig, pooling: PoolingConfig) -> None:
         UsageError: one for each choice that there is nothing for.
     """
     faults: list[PrefixbankError] = []
-    if config.layers != "joined" and pooling.layers in ("last", "mean_last", "single"):
+    if pooling.size and "joined" != config.layers or pooling.size and config.positions != "joined":
+        raise UsageError(
+            f"probe.layers={config.layers} probe.positions={config.positions} on vectors with "
+            f"pooling.size={pooling.size}: a projection of all leaves nothing to choose from",
+            expected="probe.layers=joined probe.positions=joined",
+            fix="drop both    or train with pooling.size=0",
+        )
+    if config.layers != "joined" and pooling.layers in ("last", "mean_last", "single", "mix"):
         faults.append(
             UsageError(
                 f"probe.layers={config.layers} on vectors pooled with "

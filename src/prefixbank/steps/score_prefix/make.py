@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prefixbank.artifacts.bank import bank_of_one, pooling_from
+from prefixbank.artifacts.bank import bank_of_one
 from prefixbank.artifacts.json_files import write_json
-from prefixbank.artifacts.pooling import pooling_of
-from prefixbank.artifacts.prefix import PREDICTIONS, SCORE, TENSORS
-from prefixbank.artifacts.tensors import prefix_from, read_tensors, write_tensors
+from prefixbank.artifacts.prefix import PREDICTIONS, SCORE
+from prefixbank.artifacts.tensors import read_tensors, write_tensors
 from prefixbank.config.schema import EmbedRecipe
 from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
@@ -48,8 +47,7 @@ def score_prefix(
     pooled vector, predicts in the units of the labels. Pairs are read as in training, too.
     """
     recipe = trained.document["config"]
-    pooling = pooling_from(pooling_of(trained))
-    bank = bank_of_one(prefix_from(read_tensors(trained, TENSORS)), pooling)
+    bank = bank_of_one(trained)
     texts = parts_of_task(task, (split,))[split]
     embed = EmbedRecipe(max_length_tokens=recipe["max_length_tokens"])
     vectors, cut = (

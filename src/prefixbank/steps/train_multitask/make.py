@@ -51,7 +51,7 @@ def fit(
     ):
         result = fit_multitask(
             encoder.model,
-            encoder.shape.hidden_size,
+            encoder.shape,
             batches,
             [one.validation_batches() for one in rows.validation],
             settings,

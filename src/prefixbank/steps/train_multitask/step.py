@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from prefixbank.artifacts.encoder import FOLDER, LISTING
 from prefixbank.artifacts.json_files import read_json, write_json, write_json_lines
 from prefixbank.artifacts.prefix import describe_scores
-from prefixbank.config.schema import MultitaskRecipe, effective
+from prefixbank.config.schema import MultitaskRecipe, effective, key_config
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import UsageError
@@ -69,7 +69,7 @@ def unit(
         "examples": [task.digest("train", "validation") for task in tasks],
     }
     key_document = document(
-        step="train_multitask", version=VERSION, config=asdict(recipe), inputs=inputs
+        step="train_multitask", version=VERSION, config=key_config(recipe), inputs=inputs
     )
     return Unit(
         step=STEP,

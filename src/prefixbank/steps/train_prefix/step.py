@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,9 @@ from prefixbank.artifacts.prefix import (
     warn_nothing_learned,
 )
 from prefixbank.choices import TEXTS_INIT, TOKEN_INITS, SourcePairs
-from prefixbank.config.schema import PrefixConfig, PrefixRecipe
+from prefixbank.config.schema import PoolingConfig, PrefixConfig, PrefixRecipe, key_config
 from prefixbank.data.encoders.auto_pooling import described_position
-from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.data.encoders.files import POOLING, EncoderFiles
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.session import Session
@@ -65,7 +66,7 @@ class TrainingRequest:
             UsageError: tasks or settings that contradict each other, or `prefix.init` names a
                 prefix from which training cannot start.
         """
-        check_prefix(mixture, recipe.prefix)
+        check_prefix(mixture, recipe.prefix, recipe.pooling)
         if all(pairs_read(task, recipe.prefix.pairs) == "joint" for task in mixture.tasks):
             recipe = replace(recipe, prefix=replace(recipe.prefix, pairs="joint"))
         recipe, warm = start_of(session.store, files, recipe, name)
@@ -81,7 +82,7 @@ class TrainingRequest:
         return document(
             step=step,
             version=VERSION,
-            config={**asdict(self.recipe), **self.mixture.settings},
+            config={**key_config(self.recipe), **self.mixture.settings},
             inputs=self.inputs,
         )
 
@@ -189,13 +190,14 @@ def task_embedding_unit(
     )
 
 
-def check_prefix(mixture: Mixture, prefix: PrefixConfig) -> None:
+def check_prefix(mixture: Mixture, prefix: PrefixConfig, pooling: PoolingConfig) -> None:
     """Refuse tasks and settings that contradict each other, with all faults at once.
 
     Tasks must be of one kind. Only deep prefixes have a gate and a projection network. Only vectors
-    can start from input embeddings of tokens, only slots from a task's texts.
+    can start from input embeddings of tokens, only slots from a task's texts. Read-outs are not
+    pooled, so that there is no pooling to learn.
     """
-    faults: list[PrefixbankError] = [*mixture.faults()]
+    faults: list[PrefixbankError] = [*mixture.faults(), *_pooling_faults(prefix, pooling)]
     deep_only = {"gate": (prefix.gate, "none"), "projection": (prefix.projection, "none")}
     for name, (value, off) in deep_only.items():
         if prefix.kind != "deep" and value != off:
@@ -258,6 +260,16 @@ def check_prefix(mixture: Mixture, prefix: PrefixConfig) -> None:
     raise_faults(faults)
 
 
+def _pooling_faults(prefix: PrefixConfig, pooling: PoolingConfig) -> Iterator[UsageError]:
+    """Yield a fault if read-outs are to learn how to pool."""
+    if prefix.kind == "readout" and pooling.is_learned:
+        yield UsageError(
+            "learned pooling with prefix.kind=readout, whose blocks are not pooled",
+            expected="prefix.kind=deep or soft; of read-outs prefix.size is the learned projection",
+            fix="drop the pooling settings    or prefix.kind=deep",
+        )
+
+
 def describe(entry: Entry) -> str:
     """Return a summary: the validation scores, truncation, and that nothing was learned."""
     result = read_json(entry, "result.json")
@@ -282,6 +294,8 @@ def _write(
 
     write_tensors(out / "prefix.safetensors", prefix_tensors(result.prefix))
     write_tensors(out / EMBEDDING, prefix_tensors(result.task_embedding))
+    if result.pooling:
+        write_tensors(out / POOLING, result.pooling)
     tasks: JSON = {
         "tasks": [
             {**facts_of_task, "pairs": pairs_read(task, pairs)}

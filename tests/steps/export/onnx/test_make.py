@@ -15,12 +15,13 @@ from torch import Tensor
 from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
 from prefixbank.core.embed import embed_batches
-from prefixbank.core.pooling import Pooling
+from prefixbank.core.pooling import Pooling, PoolingWeights
 from prefixbank.core.predictor import HeadModule, LinearHead, Predictor
 from prefixbank.core.prefix import Prefix
 from prefixbank.core.probe.solution import Solution
 from prefixbank.core.prompt import SoftPrompt, word_table
 from prefixbank.core.readout import Readout
+from prefixbank.core.training.pooling import TrainablePooling
 from prefixbank.data.encoders.batches import budget_batches
 from prefixbank.data.encoders.encoder import CHECK_TEXTS, Encoder, load_encoder
 from prefixbank.errors import EncoderError, UsageError
@@ -30,6 +31,15 @@ from tests.data.encoders.models import FAMILIES, MAX_TOKENS, files_in, write_enc
 MEAN = Pooling(position="mean", layers="last", last_k=1, layer=0)
 SEVERAL = Pooling(
     position=("cls", "last", "max"), layers="concat_last", last_k=2, layer=0, norm="layer"
+)
+LEARNED = Pooling(
+    position=("attention", "max"),
+    layers="mix",
+    last_k=1,
+    layer=0,
+    heads=2,
+    size=6,
+    skip_first=True,
 )
 BATCHES = (
     ["good"],
@@ -59,6 +69,16 @@ def bank_of(kind: str, encoder: Encoder) -> Bank | BlockBank:
         for seed in (1, 2)
     )
     passes = kind == "passes"
+    if kind == "learned":
+        parameters = TrainablePooling(LEARNED, encoder.shape, 0)
+        weights = {name: normal(*one.shape, seed=3) for name, one in parameters.named_parameters()}
+        return Bank(
+            prefixes=prefixes,
+            weights=(1.0, 1.0),
+            rule="concat_prefixes",
+            pooling=LEARNED,
+            learned=(PoolingWeights.of(weights),) * 2,
+        )
     return Bank(
         prefixes=prefixes,
         weights=(1.0, 1.0) if passes else (0.7, 0.2),
@@ -75,6 +95,7 @@ def bank_of(kind: str, encoder: Encoder) -> Bank | BlockBank:
         ("BERT", "deep"),
         ("BERT", "soft"),
         ("BERT", "passes"),
+        ("BERT", "learned"),
         ("Llama", "deep"),
         ("Llama", "readout"),
     ],

@@ -66,6 +66,14 @@ def unit(export: Export, session: Session) -> Unit:
 
 def _faults(export: Export) -> list[UsageError]:
     faults = export.text_faults()
+    if export.pooling.is_learned:
+        faults.append(
+            UsageError(
+                "a bank with learned pooling with format=peft, whose adapters hold a prefix alone",
+                expected="a prefix that was trained with fixed pooling",
+                fix="format=bundle",
+            )
+        )
     if export.heads:
         faults.append(
             UsageError(
