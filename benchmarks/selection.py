@@ -126,7 +126,7 @@ class Study:
             reading = EmbeddingSpec(
                 bank=bank, files=self.files, recipe=recipe, pooling=self.recipe.pooling
             )
-            parts = probe_parts(self.task, SPLITS, recipe.vectors)
+            parts = probe_parts(self.task, SPLITS, recipe)
             made = self.context.ensure(embed.unit(self.context, reading, parts, name))
             vectors = read_splits([made.entry], self.task, SPLITS)
             self.seen[name] = (vectors["train"], vectors["test"])

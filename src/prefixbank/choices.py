@@ -35,6 +35,9 @@ Reading = Literal["joint", "separate"]
 Pairs = Literal[Reading, "both"]
 VectorType = Literal["float32", "float16", "int8", "binary"]
 BinaryThreshold = Literal["median", "zero"]
+CodeTransform = Literal["itq", "autoencoder"]
+Transform = Literal["pca", "rotation", CodeTransform]
+TransformSetting = Literal["none", Transform]
 
 # Prefixes and their training.
 PrefixKind = Literal["deep", "soft", "readout"]

@@ -21,8 +21,10 @@ from transformers import AutoModel, AutoTokenizer
 
 import prefixbank as pb
 from prefixbank.artifacts.embeddings import read_calibration, read_vectors
+from prefixbank.core.fit_transform import fit_transform
 from prefixbank.core.pairs import pair_features
 from prefixbank.core.quantize import calibrate, dequantize, quantize
+from prefixbank.core.transform import transformed
 from prefixbank.steps.embed import make as embed_parts
 from prefixbank.steps.embed import rows as embedding
 from prefixbank.store.artifact import Entry
@@ -348,6 +350,28 @@ def test_every_block_is_stored_as_asked(cli, embed, kind, shard_rows):
     found, allowed = vectors_of(cli, ran), np.hstack(tolerance)
     assert found.shape == (5, 64 + 64 + 5) and (allowed < 1).mean() > 0.9
     assert (np.abs(found - np.hstack(expected)) <= allowed + 1e-6).all()
+
+
+ITQ = ("transform=itq", "vectors=binary", "transform_size=3", "transform_rows=4")
+
+
+def test_every_block_has_a_transform_of_its_own(cli, embed):
+    ran, more = embed("a", *ITQ), embed("ac", *ITQ)
+    assert ran.result["vectors"]["features"] == 6
+    assert more.result["blocks"] == {"plain": 3, "a": 3, "c": 3}
+    described = more.result["vectors"]
+    assert (described["features"], described["bytes"], described["transform"]) == (9, 3, "itq")
+    # A block does not follow what stands beside it.
+    entry = Store(cli.store).get(more.result["key"])
+    first = Store(cli.store).get(ran.result["key"])
+    for block in ("block-0", "block-1"):
+        name = f"{block}.calibration.safetensors"
+        assert entry.files[name].sha256 == first.files[name].sha256
+    expected = []
+    for block in pb.load_bank("bank").blocks(TEXTS).values():
+        transform = fit_transform("itq", block[:4], 3, 0)
+        expected.append(np.where(transform(block) > 0, 1.0, -1.0))
+    assert np.array_equal(vectors_of(cli, more), np.hstack(expected))
 
 
 @SHARDS
@@ -752,6 +776,20 @@ def test_out_may_be_a_folder_of_several_shards(cli, embed, tmp_path, kind):
         ("a", 64),
         ("c", 5),
     ]
+
+
+def test_out_has_the_transforms_of_all_blocks_side_by_side(cli, embed, tmp_path):
+    ran = embed("ac", *ITQ, "--out", str(tmp_path / "out"))
+    whole = read_calibration(tmp_path / "out" / "calibration.safetensors")
+    made = transformed(pb.load_bank("bank").embed(TEXTS), whole.transforms)
+    assert np.array_equal(np.where(made > 0, 1.0, -1.0), vectors_of(cli, ran))
+    assert whole.near_zero == pytest.approx(ran.result["vectors"]["near_threshold"])
+
+
+def test_transformed_blocks_can_be_searched(cli, embed):
+    embed("ac", "transform=rotation", "vectors=binary", "transform_size=100", "transform_rows=4")
+    (first,) = cli.done("search", TEXTS[3], "embeddings=lines@bank", "k=1").result
+    assert first["row"] == 3
 
 
 def test_out_of_several_shards_is_one_file_if_its_name_says_so(cli, corpus, tmp_path):

@@ -97,11 +97,11 @@ def test_blocks_have_zero_vectors_too(cli, gaps):
         assert vectors.any(axis=1).tolist() == [True, False] * 2 + [True]
 
 
-@pytest.mark.parametrize("vectors", ["int8", "binary"])
-def test_zero_vectors_are_refused_where_they_cannot_be_stored(cli, gaps, vectors):
-    settings = (f"corpus.path={gaps}", "corpus.empty=zero", f"vectors={vectors}")
+@pytest.mark.parametrize("setting", ["vectors=int8", "vectors=binary", "transform=pca"])
+def test_zero_vectors_are_refused_where_they_cannot_be_stored(cli, gaps, setting):
+    settings = (f"corpus.path={gaps}", "corpus.empty=zero", setting)
     fault = cli.expect_fault(2, "embed", "bank=demo", *settings)
-    assert fault.fix.startswith("corpus.empty=drop")
+    assert setting in fault.what and fault.fix.startswith("corpus.empty=drop")
 
 
 def test_predictions_leave_dropped_rows_out(cli, gaps):

@@ -357,7 +357,8 @@ def test_heads_that_embed_otherwise_are_refused_together(cli, texts):
         ("tune", "no probe or key 'tune'"),
         ("source/alpha", "no source 'alpha' in the bank"),
         ("fold", "probe fold holds 2 models"),
-        ("coarse", "probe coarse reads int8"),
+        ("coarse", "probe coarse reads vectors calibrated by vectors=int8"),
+        ("turned", "probe turned reads vectors calibrated by transform=rotation"),
     ],
 )
 def test_head_that_cannot_be_used_is_refused_before_any_text_is_read(cli, texts, heads, what):
@@ -367,6 +368,8 @@ def test_head_that_cannot_be_used_is_refused_before_any_text_is_read(cli, texts,
         probe(cli, "fold", *gamma(cli), "probe.shots=4", "probe.few_shot_samples=2")
     if heads == "coarse":
         probe(cli, "coarse", *gamma(cli), "vectors=int8", "calibration_rows=12")
+    if heads == "turned":
+        probe(cli, "turned", *gamma(cli), "transform=rotation", "transform_size=8")
     fault = cli.expect_fault(
         2, "predict", "bank=demo", f"heads=[{heads}]", f"corpus.path={path}", "--dry-run"
     )

@@ -66,7 +66,7 @@ def conditional(config: Any) -> Iterator[tuple[type, Field[Any]]]:
     for one in fields(config):
         if is_dataclass(getattr(config, one.name)):
             yield from conditional(getattr(config, one.name))
-        elif "only_with" in one.metadata:
+        elif one.metadata.get("only_with"):
             yield type(config), one
 
 

@@ -102,6 +102,8 @@ def make_everything(run: Traced) -> None:
     run("probe", *gamma, "bank=multitask/alpha-beta", "probe=nested_cv", "vectors=binary", few)
     run("probe", *gamma, "bank=soft", "probe=mlp", few)
     run("embed", "bank=none", "encoder=tiny", corpus, "vectors=int8", "calibration_rows=4")
+    itq = ("vectors=binary", "transform=itq", "transform_size=2", "transform_rows=4")
+    run("embed", "bank=none", "encoder=tiny", corpus, *itq)
     run("embed", "bank=demo", corpus, "corpus.shard_rows=4", "reuse=true")
     columns = "experiment.representations=[plain,multitask,bank,mean_vectors,random]"
     run("run", "experiment=smoke", *SMALL, *study, columns)

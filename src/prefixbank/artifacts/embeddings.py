@@ -7,7 +7,7 @@ select the columns they need, since a file may have more (`steps/embed/reuse.py`
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -22,6 +22,7 @@ from prefixbank.artifacts.json_files import read_json
 from prefixbank.choices import BinaryThreshold, VectorType
 from prefixbank.core.layout import Layout, Segment
 from prefixbank.core.quantize import Calibration, dequantize, needs_calibration, quantize
+from prefixbank.core.transform import LinearTransform, transformed
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
@@ -186,8 +187,24 @@ def stored_types(entry: Entry) -> list[tuple[VectorType, int]]:
     return [(whole["type"], each) for each in features]
 
 
+def transform_as(entry: Entry, blocks: Sequence[np.ndarray]) -> np.ndarray:
+    """Return vectors of each block as the encoder gives them, with the features of embeddings.
+
+    Args:
+        entry: the embeddings, whose transforms are applied, if they have any.
+        blocks: [N, F] for each block; a single one if there are no blocks.
+    """
+    return np.concatenate(
+        [
+            block if one is None else transformed(block, one.transforms)
+            for block, one in zip(blocks, _calibrations(entry), strict=True)
+        ],
+        axis=1,
+    )
+
+
 def quantize_as(entry: Entry, vectors: np.ndarray, threshold: BinaryThreshold) -> np.ndarray:
-    """Return vectors [N, F] as those of these embeddings are stored, [N, S]."""
+    """Return vectors [N, F], transformed, as those of these embeddings are stored, [N, S]."""
     return np.concatenate(
         [
             quantize(block, kind, calibration, threshold)
@@ -198,7 +215,7 @@ def quantize_as(entry: Entry, vectors: np.ndarray, threshold: BinaryThreshold) -
 
 
 def centre_as(entry: Entry, vectors: np.ndarray, threshold: BinaryThreshold) -> np.ndarray:
-    """Return vectors [N, F] minus what bits of these embeddings were compared with."""
+    """Return vectors [N, F], transformed, minus what the bits of embeddings were compared with."""
     return np.concatenate(
         [
             block if calibration is None else block - calibration.threshold(threshold)
@@ -214,17 +231,21 @@ def _by_block(
     """Yield the columns of each block, how it is stored, and its calibration if it has one."""
     types = stored_types(entry)
     ends = np.cumsum([features for _, features in types])[:-1]
-    for start, block, (kind, _) in zip(
-        prefixes_in(entry), np.split(vectors, ends, axis=1), types, strict=True
-    ):
-        file = f"{start}{CALIBRATION}"
-        yield block, kind, read_calibration(entry.file(file)) if file in entry.files else None
+    blocks = np.split(vectors, ends, axis=1)
+    for block, (kind, _), calibration in zip(blocks, types, _calibrations(entry), strict=True):
+        yield block, kind, calibration
+
+
+def _calibrations(entry: Entry) -> list[Calibration | None]:
+    """Return the calibration of each block, or the only one; None where there is none."""
+    files = [f"{start}{CALIBRATION}" for start in prefixes_in(entry)]
+    return [read_calibration(entry.file(one)) if one in entry.files else None for one in files]
 
 
 def describe_layout(layout: Layout) -> list[JSON]:
     """Return the segments of a vector as `embeddings.json` lists them under `layout`."""
     return [
-        {name: value for name, value in asdict(segment).items() if name != "readouts" or value}
+        {name: value for name, value in asdict(segment).items() if value is not False}
         for segment in layout.segments
     ]
 
@@ -250,6 +271,43 @@ def origin_in(document: JSON) -> JSON:
     return {**kept, "config": config, "inputs": inputs}
 
 
+STATISTICS = ("low", "high", "median")
+NEAR_ZERO = "near_zero"
+
+
+def calibration_arrays(calibration: Calibration) -> dict[str, np.ndarray]:
+    """Return a calibration as the arrays of its file.
+
+    Those of transforms are `<number>.mean` and `<number>.matrix`.
+    """
+    arrays = {name: getattr(calibration, name) for name in STATISTICS}
+    for number, one in enumerate(calibration.transforms):
+        arrays |= {f"{number}.mean": one.mean, f"{number}.matrix": one.matrix}
+    if calibration.transforms:
+        arrays[NEAR_ZERO] = np.array([calibration.near_zero])
+    return arrays
+
+
 def read_calibration(path: Path) -> Calibration:
     """Read a calibration."""
-    return Calibration(**load_file(path))
+    arrays = load_file(path)
+    count = sum(name.endswith(".matrix") for name in arrays)
+    return Calibration(
+        **{name: arrays[name] for name in STATISTICS},
+        transforms=tuple(
+            LinearTransform(mean=arrays[f"{number}.mean"], matrix=arrays[f"{number}.matrix"])
+            for number in range(count)
+        ),
+        near_zero=float(arrays[NEAR_ZERO][0]) if count else 0.0,
+    )
+
+
+def side_by_side_calibrations(every: Sequence[Calibration]) -> Calibration:
+    """Return the calibration of whole vectors, from those of their blocks, in order."""
+    return Calibration(
+        **{name: np.concatenate([getattr(one, name) for one in every]) for name in STATISTICS},
+        transforms=tuple(transform for one in every for transform in one.transforms),
+        near_zero=float(
+            np.average([one.near_zero for one in every], weights=[len(one.low) for one in every])
+        ),
+    )

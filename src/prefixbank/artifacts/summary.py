@@ -32,12 +32,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
         case "combine":
             return _bank(entry)
         case "embed":
-            facts = read_json(entry, "embeddings.json")
-            made = {name: facts[name] for name in ("rows", "reused_rows") if name in facts}
-            made |= row_counts_in(facts)
-            if "blocks" in facts:
-                made["blocks"] = {one["name"]: one["features"] for one in facts["blocks"]}
-            return {"name": entry.info["name"], "encoder": entry.info["encoder"]["name"], **made}
+            return _embeddings(entry)
         case "predict":
             facts = read_json(entry, PREDICTIONS)
             heads = {one["name"]: one["abstained"] for one in facts["heads"]}
@@ -50,6 +45,17 @@ def _facts(entry: Entry) -> dict[str, Any]:
         case "report" | "map_report":
             return {"name": entry.info["experiment"], **read_json(entry, "report.json")}
     return {}
+
+
+def _embeddings(entry: Entry) -> dict[str, Any]:
+    facts = read_json(entry, "embeddings.json")
+    made = {name: facts[name] for name in ("rows", "reused_rows") if name in facts}
+    made |= row_counts_in(facts)
+    if "transform" in facts.get("vectors", {}):
+        made["vectors"] = facts["vectors"]
+    if "blocks" in facts:
+        made["blocks"] = {one["name"]: one["features"] for one in facts["blocks"]}
+    return {"name": entry.info["name"], "encoder": entry.info["encoder"]["name"], **made}
 
 
 def _prefix(entry: Entry) -> dict[str, Any]:

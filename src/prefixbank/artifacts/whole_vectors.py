@@ -22,11 +22,13 @@ from prefixbank.artifacts.embeddings import (
     FEATURES,
     STEP,
     block_features,
+    calibration_arrays,
     join_tables,
     part_file,
     prefixes_in,
     read_calibration,
     read_part,
+    side_by_side_calibrations,
     stored_types,
     vector_column,
     write_table,
@@ -56,9 +58,8 @@ def copy_whole(entry: Entry, out: Path) -> None:
         write_table(out / f"{stem}.parquet", whole_part(entry, stem))
     calibrations = [f"{start}{CALIBRATION}" for start in prefixes_in(entry)]
     if calibrations[0] in entry.files:
-        each = [vars(read_calibration(entry.file(name))) for name in calibrations]
-        whole = {name: np.concatenate([one[name] for one in each]) for name in each[0]}
-        save_file(whole, out / CALIBRATION)
+        each = [read_calibration(entry.file(name)) for name in calibrations]
+        save_file(calibration_arrays(side_by_side_calibrations(each)), out / CALIBRATION)
     shutil.copyfile(entry.file(FACTS), out / FACTS)
     shutil.copyfile(entry.path / ENTRY_FILE, out / ENTRY_FILE)
 

@@ -409,6 +409,7 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
     from prefixbank.steps.probe.texts import probe_parts
 
     step.check_settings(config.probe)
+    step.check_transform(config.probe, config)
     with invocation.context(config.run) as context:
         bank, files, pooling = resolve_bank_and_encoder(
             context, config.bank, config.encoder, config.pooling
@@ -420,7 +421,7 @@ def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None 
         name = config.name or f"{target.name}@{name_of_bank(config.bank)}"
         recipe = recipe_of(config, EmbedRecipe, pairs=pairs_for(config.pairs, target))
         recipe = _scaled(recipe, bank, config.pooling, files)
-        parts = probe_parts(target, splits_of(config.probe), recipe.vectors)
+        parts = probe_parts(target, splits_of(config.probe), recipe)
         new_reuse = partial(VectorReuse, context.store, force=context.force)
         specs = chosen_blocks(
             specs_of(bank, files, recipe, pooling, new_reuse if config.reuse else None),

@@ -28,6 +28,7 @@ from prefixbank.choices import (
     BinaryThreshold,
     CalibrationMethod,
     ClassWeight,
+    CodeTransform,
     EncoderLoader,
     FileFormatSetting,
     Gate,
@@ -61,6 +62,8 @@ from prefixbank.choices import (
     TaskLoader,
     TextStatesMode,
     ThresholdRule,
+    Transform,
+    TransformSetting,
     VectorType,
     WindowPooling,
 )
@@ -76,6 +79,10 @@ Share = Annotated[float, Ge(0), Lt(1)]
 
 CALIBRATED: tuple[VectorType, ...] = ("int8", "binary")
 """Types of stored vectors that depend on the range of each feature."""
+
+TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
+FOR_BITS: tuple[CodeTransform, ...] = get_args(CodeTransform)
+"""Transforms that are fitted to the signs of what they give."""
 
 WEIGHTED: tuple[Rule, ...] = get_args(Rule)
 """Rules under which prefixes have weights."""
@@ -633,8 +640,43 @@ class VectorRecipe(WindowSettings):
     calibration_rows: Count = only_with(4096, vectors=CALIBRATED)
     """Number of first rows that determine the range of each `int8` feature, and the median of each
     `binary` one."""
-    binary_threshold: BinaryThreshold = only_with("median", vectors="binary")
-    """A bit is 1 where the feature is above its median, or above zero."""
+    binary_threshold: BinaryThreshold = only_with("median", vectors="binary", transform="none")
+    """A bit is 1 where the feature is above its median, or above zero. After a transform it is 1
+    above zero, which is the mean of the rows that the transform was fitted on."""
+    transform: TransformSetting = later("none")
+    """A linear map of each vector, less the mean of the first `transform_rows` rows, before it is
+    stored. `pca`: the directions of the largest variance. `rotation`: a random rotation. `itq`: PCA
+    and the rotation that brings the result nearest to its signs. `autoencoder`: the map from whose
+    signs another linear map finds the vectors again best. The last two are for `vectors=binary`.
+    Each block of a bank of read-outs has a transform of its own, and so have the joint vector of a
+    pair and what is made of two. Sources: Gong & Lazebnik 2011; Du et al. 2020 (2004.14287)."""
+    transform_size: Natural = later(0, transform=TRANSFORMS)
+    """Number of features, or of bits, that a transform gives; 0: as many as there were. `rotation`
+    and `autoencoder` can give more."""
+    transform_rows: Count = later(4096, transform=TRANSFORMS)
+    """Number of first rows that a transform is fitted on."""
+    transform_seed: Natural = later(0, transform=("rotation", *FOR_BITS))
+    """Seed of random rotations, and of the order of rows in which an autoencoder sees them."""
+
+    def __post_init__(self) -> None:
+        """Refuse a transform that is fitted to signs where vectors keep more than these.
+
+        Raises:
+            UsageError: `itq` or `autoencoder` without `vectors=binary`.
+        """
+        if self.transform in FOR_BITS and self.vectors != "binary":
+            raise UsageError(
+                f"transform={self.transform} with vectors={self.vectors}",
+                expected="vectors=binary: the transform is fitted to the signs of what it gives",
+                fix=f"vectors=binary    or transform=pca vectors={self.vectors}",
+            )
+
+    @property
+    def calibrated_by(self) -> str:
+        """The setting, as it is typed, that makes vectors depend on the first ones; "": none."""
+        if self.transform != "none":
+            return f"transform={self.transform}"
+        return f"vectors={self.vectors}" if self.vectors in CALIBRATED else ""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

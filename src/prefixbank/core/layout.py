@@ -26,8 +26,8 @@ class Segment:
         position: of the tokens.
         start: index of the first feature.
         size: number of features.
-        readouts: whether it is the block of a source, whose read-outs have neither layers nor
-            positions to choose from.
+        readouts: whether it is the block of a source.
+        transformed: whether its features are made of all those of the reading.
     """
 
     reading: Reading
@@ -36,6 +36,12 @@ class Segment:
     start: int
     size: int
     readouts: bool = False
+    transformed: bool = False
+
+    @property
+    def undivided(self) -> bool:
+        """Whether it has neither layers nor positions to choose from."""
+        return self.readouts or self.transformed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +66,13 @@ class Layout:
 
     @property
     def layers(self) -> tuple[int | None, ...]:
-        """The layers that occur outside the blocks of sources, in order."""
-        return tuple(dict.fromkeys(one.layer for one in self.segments if not one.readouts))
+        """The layers to choose from, in order."""
+        return tuple(dict.fromkeys(one.layer for one in self.segments if not one.undivided))
 
     @property
     def positions(self) -> tuple[PoolingPosition, ...]:
-        """The positions that occur outside the blocks of sources, in order."""
-        return tuple(dict.fromkeys(one.position for one in self.segments if not one.readouts))
+        """The positions to choose from, in order."""
+        return tuple(dict.fromkeys(one.position for one in self.segments if not one.undivided))
 
     def take(self, vectors: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
         """Return some segments of vectors [N, F], side by side; all of them: the vectors as given.
@@ -142,6 +148,7 @@ def _projected(pooling: Pooling, readings: Sequence[Reading], passes: int) -> La
             position=pooling.positions[0],
             start=number * pooling.size,
             size=pooling.size,
+            transformed=True,
         )
         for number, reading in enumerate(reading for reading in readings for _ in range(passes))
     ]
@@ -169,6 +176,34 @@ def layout_of_block(features: int, pairs: Pairs) -> Layout:
         for number, reading in enumerate(readings)
     ]
     return Layout(segments=tuple(segments))
+
+
+def layout_of_transformed(sizes: Sequence[int], pairs: Pairs) -> Layout:
+    """Return the layout of vectors of which each reading was transformed by itself.
+
+    Args:
+        sizes: number of features of each reading.
+        pairs: how pairs of texts are read; `joint` for single texts.
+    """
+    ends = np.cumsum(sizes).tolist()
+    segments = [
+        Segment(
+            reading=reading,
+            layer=None,
+            position="mean",
+            start=end - size,
+            size=size,
+            transformed=True,
+        )
+        for reading, size, end in zip(dict.fromkeys(READINGS[pairs]), sizes, ends, strict=True)
+    ]
+    return Layout(segments=tuple(segments))
+
+
+def features_of_readings(features: int, pairs: Pairs) -> list[int]:
+    """Return how many of the features of a vector, F in all, are of each reading, in order."""
+    parts = READINGS[pairs]
+    return [features // len(parts) * parts.count(one) for one in dict.fromkeys(parts)]
 
 
 def side_by_side(layouts: Sequence[Layout]) -> Layout:

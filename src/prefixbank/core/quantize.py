@@ -15,36 +15,62 @@ from typing import assert_never
 import numpy as np
 
 from prefixbank.choices import BinaryThreshold, VectorType
+from prefixbank.core.transform import LinearTransform
 
 LEVELS = 256
+NEAR = 1e-4
+"""Margin, relative to the spread of all features, below which rounding may flip a bit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Statistics of each feature in a sample of vectors.
+    """Statistics of each feature in a sample of vectors, and how vectors got their features.
 
     Args:
         low: [F] least value.
         high: [F] greatest value.
         median: [F].
+        transforms: of consecutive features, before anything else; none: vectors as they are.
+        near_zero: share of the sample's values that are near zero, see `share_near`; 0 without
+            transforms.
     """
 
     low: np.ndarray
     high: np.ndarray
     median: np.ndarray
+    transforms: tuple[LinearTransform, ...] = ()
+    near_zero: float = 0.0
 
     def threshold(self, threshold: BinaryThreshold) -> np.ndarray:
-        """Return [F], the value above which a feature's bit is one."""
-        return self.median if threshold == "median" else np.zeros_like(self.median)
+        """Return [F], the value above which a feature's bit is one; zero after a transform."""
+        if threshold == "median" and not self.transforms:
+            return self.median
+        return np.zeros_like(self.median)
 
 
-def calibrate(sample: np.ndarray) -> Calibration:
-    """Return the calibration of a sample of vectors [M, F] float32."""
+def calibrate(sample: np.ndarray, transforms: tuple[LinearTransform, ...] = ()) -> Calibration:
+    """Return the calibration of a sample of vectors [M, F] float32, which are transformed."""
     return Calibration(
         low=sample.min(axis=0),
         high=sample.max(axis=0),
         median=np.median(sample, axis=0).astype(np.float32),
+        transforms=transforms,
+        near_zero=share_near(sample, np.zeros_like(sample[0])) if transforms else 0.0,
     )
+
+
+def share_near(sample: np.ndarray, threshold: np.ndarray) -> float:
+    """Return the share of values that lie so near to a threshold that rounding may flip their bit.
+
+    That is nearer than 1e-4 of the root mean square, over features, of their standard deviations:
+    the rounding of a product depends on the size of whole vectors, not on that of a feature.
+
+    Args:
+        sample: [M, F].
+        threshold: [F].
+    """
+    spread = np.sqrt(sample.var(axis=0, dtype=np.float64).mean())
+    return float((np.abs(sample - threshold) <= NEAR * spread).mean())
 
 
 def needs_calibration(kind: VectorType) -> bool:
@@ -71,11 +97,11 @@ def quantize(
     """Convert vectors to the type that is stored.
 
     Args:
-        vectors: [N, F] float32.
+        vectors: [N, F] float32, transformed.
         kind: type to store them as.
         calibration: for `int8` and `binary`.
         threshold: for `binary`: a bit is one where the feature exceeds its median in the sample, or
-            zero.
+            zero, which it is after a transform.
     Returns:
         [N, F] float32, float16 or int8; or [N, ceil(F / 8)] uint8 with eight features in a byte,
         the first one in the highest bit.

@@ -18,6 +18,7 @@ from prefixbank.artifacts.embeddings import (
     quantize_as,
     read_stored,
     read_vectors,
+    transform_as,
 )
 from prefixbank.artifacts.encoder import KINDS, encoder_of, listing_of
 from prefixbank.artifacts.json_files import read_json
@@ -116,11 +117,11 @@ class Embeddings:
         return (read_stored(self.entry, stem) for stem in self.parts)
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """Embed queries in the same way, float32 [Q, F]."""
+        """Embed queries in the same way, with the same transform, float32 [Q, F]."""
         blocks, _ = embed_rows(
             self.session, self.bank, self.files, Texts(texts=tuple(texts)), self.recipe
         )
-        return np.concatenate(blocks, axis=1)
+        return transform_as(self.entry, blocks)
 
     def names(self, indices: np.ndarray) -> dict[int, tuple[str, int]]:
         """Return id and row number of rows, by their index among all rows."""

@@ -347,13 +347,13 @@ class Graph:
         name: str,
     ) -> list[Unit]:
         task = self.target(target)
-        parts = probe_parts(task, splits_of(self.config.probe), self.config.vectors)
         recipe = EmbedRecipe(
             max_length_tokens=self.config.max_length_tokens,
             precision=self.config.precision,
             pairs=pairs_for(self.config.pairs, task),
             vectors=self.config.vectors,
         )
+        parts = probe_parts(task, splits_of(self.config.probe), recipe)
         specs = specs_of(bank, files, recipe, pooling)
         sought = [embed.Sought(spec=spec) for spec in specs]
         return embed.units(self.context, sought, parts, name)

@@ -10,6 +10,7 @@ import pytest
 
 from prefixbank.artifacts.embeddings import write_part
 from prefixbank.artifacts.json_files import write_json
+from prefixbank.config.schema import EmbedRecipe
 from prefixbank.data.tasks.task import SPLITS, Examples, Task
 from prefixbank.errors import DataError
 from prefixbank.steps.probe.texts import PART, probe_parts, read_splits
@@ -59,7 +60,7 @@ def publish(put, parts: dict) -> list:
 
 @pytest.mark.parametrize("paired", [False, True])
 def test_each_distinct_row_is_embedded_once(paired: bool):
-    (rows,) = probe_parts(task(paired=paired), SPLITS, "float32").values()
+    (rows,) = probe_parts(task(paired=paired), SPLITS, EmbedRecipe()).values()
     pairs = rows.pairs or [None] * len(rows)
     found = sorted(zip(rows.texts, pairs, strict=True))
     seconds = [f"second {row // 2}" if paired else None for row in range(8)]
@@ -70,7 +71,7 @@ def test_rows_with_equal_first_texts_and_different_second_ones_are_different():
     one = examples((0, 0), paired=True)
     one = replace(one, pairs=("left", "right"))
     toy = replace(task(paired=True), train=one)
-    (rows,) = probe_parts(toy, ("train",), "float32").values()
+    (rows,) = probe_parts(toy, ("train",), EmbedRecipe()).values()
     assert sorted(rows.pairs or ()) == ["left", "right"]
 
 
@@ -80,18 +81,18 @@ def test_texts_are_the_same_whatever_the_splits_and_labels():
         other, train=examples((0, 1, 2, 3, 4), paired=False, label_of=lambda row: row // 4)
     )
     digests = {
-        probe_parts(one, SPLITS, "float32")[PART].digest() for one in (task(), other, opposite)
+        probe_parts(one, SPLITS, EmbedRecipe())[PART].digest() for one in (task(), other, opposite)
     }
     assert len(digests) == 1
     without_one = task(train=(0, 1, 2, 3, 4), validation=(5, 6), test=(6,))
-    assert probe_parts(without_one, SPLITS, "float32")[PART].digest() not in digests
+    assert probe_parts(without_one, SPLITS, EmbedRecipe())[PART].digest() not in digests
 
 
 @pytest.mark.parametrize("vectors", ["float32", "binary"])
 @pytest.mark.parametrize("splits", [SPLITS, ("train", "validation")])
 def test_rows_of_each_split_have_the_vectors_of_their_texts(put, vectors, splits):
     toy = task(paired=True)
-    parts = probe_parts(toy, splits, vectors)
+    parts = probe_parts(toy, splits, EmbedRecipe(vectors=vectors))
     assert list(parts) == ([PART] if vectors == "float32" else list(splits))
     found = read_splits(publish(put, parts), toy, splits)
     assert list(found) == list(splits)
@@ -102,6 +103,6 @@ def test_rows_of_each_split_have_the_vectors_of_their_texts(put, vectors, splits
 
 
 def test_vectors_of_other_texts_are_refused(put):
-    few = probe_parts(task(train=(0, 1), validation=(2,), test=(3,)), SPLITS, "float32")
+    few = probe_parts(task(train=(0, 1), validation=(2,), test=(3,)), SPLITS, EmbedRecipe())
     with pytest.raises(DataError, match="4"):
         read_splits(publish(put, few), task(), SPLITS)

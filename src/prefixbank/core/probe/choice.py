@@ -17,7 +17,7 @@ from prefixbank.core.probe.model import ProbeModel
 class Candidate:
     """The segments that a probe reads: those of these readings, layers and positions.
 
-    The blocks of sources are read at every layer and position.
+    Segments that have neither, as the blocks of sources, are read at every layer and position.
 
     Args:
         readings: one, or both side by side.
@@ -35,7 +35,7 @@ class Candidate:
             one
             for one in layout.segments
             if one.reading in self.readings
-            and (one.readouts or (one.layer in self.layers and one.position in self.positions))
+            and (one.undivided or (one.layer in self.layers and one.position in self.positions))
         )
 
 
@@ -46,7 +46,7 @@ def candidates_in(
 
     They are all combinations of the three axes. The joint reading comes before the separate one and
     both side by side, a later layer before an earlier one, and positions are in their order.
-    Vectors of nothing but blocks have readings only.
+    Vectors of nothing but blocks, and transformed ones, have readings only.
 
     Args:
         layout: of the vectors.

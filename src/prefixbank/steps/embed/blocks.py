@@ -118,8 +118,19 @@ def _facts(names: Sequence[str], every: Sequence[JSON]) -> JSON:
         **{fact: every[0][fact] for fact in ("parts", "rows")},
         **row_facts_in(every[0]),
         **({"reused_rows": min(reused)} if reused else {}),
-        "vectors": {"type": every[0]["vectors"]["type"], "features": sum(features)},
+        "vectors": _stored([facts["vectors"] for facts in every]),
         "blocks": [
             {"name": name, "features": count} for name, count in zip(names, features, strict=True)
         ],
     }
+
+
+def _stored(every: Sequence[JSON]) -> JSON:
+    """Return how whole vectors are stored, from how those of each block are."""
+    summed: JSON = {
+        name: sum(one[name] for one in every) for name in ("features", "bytes") if name in every[0]
+    }
+    if "near_threshold" in every[0]:
+        bits = sum(one["near_threshold"] * one["features"] for one in every)
+        summed["near_threshold"] = bits / summed["features"]
+    return {**every[0], **summed}

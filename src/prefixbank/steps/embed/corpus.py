@@ -27,7 +27,7 @@ from prefixbank.runtime.jobs import Job
 from prefixbank.runtime.unit import Unit
 from prefixbank.runtime.workers import WorkerPool, run_jobs
 from prefixbank.steps.embed import step as embed
-from prefixbank.steps.embed.spec import EmbeddingSpec, are_blocks, check_pairs
+from prefixbank.steps.embed.spec import UNCALIBRATED, EmbeddingSpec, are_blocks, check_pairs
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON, key_of
 
@@ -168,22 +168,27 @@ def make_shards(
 
 
 def check_calibration(recipe: EmbedRecipe, shard_rows: int) -> None:
-    """Refuse a calibration on more rows than the first shard has."""
-    if recipe.vectors in CALIBRATED and recipe.calibration_rows > shard_rows:
-        raise UsageError(
-            f"calibration_rows={recipe.calibration_rows} with shards of {shard_rows} rows",
-            expected="a calibration on rows of the first shard",
-            fix=f"corpus.shard_rows={recipe.calibration_rows}    or calibration_rows={shard_rows}",
-        )
+    """Refuse a calibration, or a transform, of more rows than the first shard has."""
+    wanted = {
+        "calibration_rows": recipe.calibration_rows if recipe.vectors in CALIBRATED else 0,
+        "transform_rows": recipe.transform_rows if recipe.transform != "none" else 0,
+    }
+    for name, rows in wanted.items():
+        if rows > shard_rows:
+            raise UsageError(
+                f"{name}={rows} with shards of {shard_rows} rows",
+                expected="a calibration on rows of the first shard",
+                fix=f"corpus.shard_rows={rows}    or {name}={shard_rows}",
+            )
 
 
 def _check_zeros(recipe: EmbedRecipe, corpus: Corpus) -> None:
-    """Refuse zero vectors in a type of vectors that cannot hold them."""
-    if corpus.gives_zeros and recipe.vectors in CALIBRATED:
+    """Refuse zero vectors in a type of vectors, or after a transform, that cannot hold them."""
+    if corpus.gives_zeros and recipe.calibrated_by:
         raise UsageError(
-            f"corpus.empty=zero with vectors={recipe.vectors}, which cannot hold a zero vector",
-            expected="vectors=float32 or float16",
-            fix="corpus.empty=drop    or vectors=float16",
+            f"corpus.empty=zero with {recipe.calibrated_by}, which cannot hold a zero vector",
+            expected="vectors=float32 or float16, without a transform",
+            fix=f"corpus.empty=drop    or {UNCALIBRATED}",
         )
 
 
@@ -268,7 +273,7 @@ class _Shards:
     @property
     def calibrated(self) -> bool:
         """Whether the first shard is an input of the others."""
-        return self.specs[0].recipe.vectors in CALIBRATED
+        return bool(self.specs[0].recipe.calibrated_by)
 
     @property
     def are_calibrated(self) -> bool:

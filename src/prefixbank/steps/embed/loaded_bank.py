@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 
 class LoadedBank:
-    """A bank or a fine-tuned encoder in memory. Made by `prefixbank.load_bank`."""
+    """A bank or a fine-tuned encoder in memory. Made by `prefixbank.load_bank`.
+
+    Raises:
+        UsageError: a recipe with a transform, which is fitted to a corpus.
+    """
 
     def __init__(
         self,
@@ -39,6 +43,12 @@ class LoadedBank:
         name: str = "",
         bundle: Bundle | None = None,
     ) -> None:
+        if recipe is not None and recipe.transform != "none":
+            raise UsageError(
+                f"a bank in memory with transform={recipe.transform}, which is fitted to a corpus",
+                expected="a recipe without a transform",
+                fix="pb.embed(bank, 'texts.txt', recipe=recipe)    or transform='none'",
+            )
         self.entry, self._bundle = entry, bundle
         self._name = name or str(entry.info.get("name", ""))
         self._context, self._files = session, files

@@ -16,6 +16,7 @@ from prefixbank.artifacts.embeddings import (
     CALIBRATION,
     FACTS,
     STEP,
+    calibration_arrays,
     describe_layout,
     finished_part,
     publish_part,
@@ -26,11 +27,19 @@ from prefixbank.artifacts.json_files import write_json
 from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.row_facts import long_facts
 from prefixbank.artifacts.tensors import write_tensors
-from prefixbank.config.schema import key_config
+from prefixbank.config.schema import EmbedRecipe, key_config
 from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
-from prefixbank.core.layout import Layout, layout_of, layout_of_block
-from prefixbank.core.quantize import Calibration, calibrate, needs_calibration, quantize
+from prefixbank.core.fit_transform import check_size, fit_transform
+from prefixbank.core.layout import (
+    Layout,
+    features_of_readings,
+    layout_of,
+    layout_of_block,
+    layout_of_transformed,
+)
+from prefixbank.core.quantize import Calibration, bytes_per_vector, calibrate, quantize
+from prefixbank.core.transform import LinearTransform, transformed
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.encoder import load_tokenizer
 from prefixbank.runtime.session import Session
@@ -53,7 +62,7 @@ class Target:
         work: folder that keeps finished parts, also if the run is killed.
         calibrated: the calibration, once it is known.
         truncated: rows in the finished parts that are longer than the encoder reads at once.
-        features: F of the vectors.
+        features: F of the vectors, transformed.
     """
 
     spec: EmbeddingSpec
@@ -68,21 +77,22 @@ class Target:
         kept = self.work / CALIBRATION
         if self.calibration is not None:
             self.calibrated = read_calibration(self.calibration.file(CALIBRATION))
-        elif needs_calibration(self.spec.recipe.vectors) and kept.is_file():
+        elif self.spec.recipe.calibrated_by and kept.is_file():
             self.calibrated = read_calibration(kept)
 
     def part(self, stem: str) -> Path:
         """Return the file of a part."""
         return self.work / f"{stem}.parquet"
 
-    def stored(self, vectors: np.ndarray) -> np.ndarray:
-        """Return vectors [N, F] as they are stored, after calibrating on the first ones."""
+    def publish(self, stem: str, rows: Texts, vectors: np.ndarray, truncated: int) -> None:
+        """Write vectors [N, F] as a part, after calibrating on the first ones."""
         recipe = self.spec.recipe
-        if self.calibrated is None and needs_calibration(recipe.vectors):
-            self.calibrated = _calibrated(
-                self.work / CALIBRATION, vectors[: recipe.calibration_rows]
-            )
-        return quantize(vectors, recipe.vectors, self.calibrated, recipe.binary_threshold)
+        if recipe.calibrated_by and self.calibrated is None:
+            self.calibrated = _calibrated(self.work / CALIBRATION, vectors, recipe)
+        if self.calibrated is not None:
+            vectors = transformed(vectors, self.calibrated.transforms)
+        stored = quantize(vectors, recipe.vectors, self.calibrated, recipe.binary_threshold)
+        publish_part(self.part(stem), rows, stored, truncated, vectors.shape[1])
 
 
 def make_parts(
@@ -107,6 +117,8 @@ def make_parts(
     recipe, reuse = own.spec.recipe, own.spec.reuse
     _refuse_long(session, own.spec, parts, name)
     first = next(iter(parts))
+    if own.calibrated is None:
+        _check_transform(session, own.spec, parts[first])
     for stem, rows in parts.items():
         if finished_part(own.part(stem)) is None:
             # Blocks are calibrated on the first part, however much of it another run has made.
@@ -114,18 +126,14 @@ def make_parts(
                 one
                 for one in others
                 if finished_part(one.part(stem)) is None
-                and (
-                    stem == first
-                    or one.calibrated is not None
-                    or not needs_calibration(recipe.vectors)
-                )
+                and (stem == first or one.calibrated is not None or not recipe.calibrated_by)
             ]
             on_rows = session.row_counter(STEP, name, len(rows), unit="rows", text=stem)
             _make_part(session, targets, stem, rows, on_rows)
         truncated, own.features = finished_part(own.part(stem)) or (0, 0)
         own.truncated += truncated
         shutil.copyfile(own.part(stem), out / own.part(stem).name)
-    if needs_calibration(recipe.vectors):
+    if recipe.calibrated_by:
         kept = own.work / CALIBRATION
         calibration = own.calibration
         shutil.copyfile(
@@ -136,7 +144,7 @@ def make_parts(
         "parts": list(parts),
         "rows": count,
         **long_facts(recipe.long, own.truncated, count),
-        "vectors": {"type": recipe.vectors, "features": own.features},
+        "vectors": _stored(own),
         **_pooled(session, own),
     }
     if empty := sum(int(rows.empty().sum()) for rows in parts.values()):
@@ -169,9 +177,7 @@ def _make_part(
     if spec.reuse is None:
         blocks, cut = embed_rows(session, bank, spec.files, rows, spec.recipe, on_rows)
         for target, vectors in zip(targets, blocks, strict=True):
-            publish_part(
-                target.part(stem), rows, target.stored(vectors), int(cut.sum()), vectors.shape[1]
-            )
+            target.publish(stem, rows, vectors, int(cut.sum()))
         return
     embed = _EmbedOnce(session=session, bank=bank, spec=spec, on_rows=on_rows)
     for index, target in enumerate(targets):
@@ -221,9 +227,42 @@ def _uncounted(rows: int) -> None:
     """Report nothing: the rows of the first block stand for those of all."""
 
 
+def _check_transform(session: Session, spec: EmbeddingSpec, rows: Texts) -> None:
+    """Refuse a transform that a vector or the first rows are too small for, before all are read."""
+    recipe = spec.recipe
+    if recipe.transform == "none":
+        return
+    (vectors,), _ = embed_rows(
+        session, bank_of([spec]), spec.files, rows.take(np.array([0])), recipe
+    )
+    for features in features_of_readings(vectors.shape[1], recipe.pairs):
+        check_size(
+            recipe.transform,
+            recipe.transform_size,
+            features=features,
+            rows=min(len(rows), recipe.transform_rows),
+        )
+
+
+def _stored(target: Target) -> JSON:
+    """Return how vectors are stored; after a transform, also how many bytes they have."""
+    recipe, features = target.spec.recipe, target.features
+    described: JSON = {"type": recipe.vectors, "features": features}
+    if recipe.transform != "none" and target.calibrated is not None:
+        described["transform"] = recipe.transform
+        described["bytes"] = bytes_per_vector(recipe.vectors, features)
+        if recipe.vectors == "binary":
+            described["near_threshold"] = target.calibrated.near_zero
+    return described
+
+
 def _pooled(session: Session, target: Target) -> JSON:
     """Return how vectors were pooled, and where each feature comes from."""
-    layout = layout_for(session, target.spec, target.features)
+    if target.calibrated is not None and target.calibrated.transforms:
+        sizes = [one.matrix.shape[1] for one in target.calibrated.transforms]
+        layout = layout_of_transformed(sizes, target.spec.recipe.pairs)
+    else:
+        layout = layout_for(session, target.spec, target.features)
     return {"pooling": _pooling(target.spec), "layout": describe_layout(layout)}
 
 
@@ -235,7 +274,7 @@ def _pooling(spec: EmbeddingSpec) -> JSON | None:
 
 
 def layout_for(session: Session, spec: EmbeddingSpec, features: int) -> Layout:
-    """Return which reading, layer and position each of the features of a vector comes from."""
+    """Return which reading, layer and position each feature of an untransformed vector is from."""
     if spec.block is not None:
         return layout_of_block(features, spec.recipe.pairs)
     return _layout(session, spec, _whole_bank(spec))
@@ -249,15 +288,27 @@ def _whole_bank(spec: EmbeddingSpec) -> Bank:
     return bank
 
 
-def _calibrated(path: Path, sample: np.ndarray) -> Calibration:
-    """Calibrate on a sample of vectors [M, F], and save it beside the finished parts."""
-    calibration = calibrate(sample)
+def _calibrated(path: Path, vectors: np.ndarray, recipe: EmbedRecipe) -> Calibration:
+    """Calibrate on the first of vectors [N, F], and save it beside the finished parts."""
+    transforms = _transforms(vectors[: recipe.transform_rows], recipe)
+    sample = transformed(vectors[: recipe.calibration_rows], transforms)
+    calibration = calibrate(sample, transforms)
     fresh = path.with_suffix(".new")
-    write_tensors(
-        fresh, {name: torch.from_numpy(values) for name, values in vars(calibration).items()}
-    )
+    arrays = calibration_arrays(calibration)
+    write_tensors(fresh, {name: torch.from_numpy(values) for name, values in arrays.items()})
     fresh.replace(path)
     return calibration
+
+
+def _transforms(sample: np.ndarray, recipe: EmbedRecipe) -> tuple[LinearTransform, ...]:
+    """Return a transform for each reading, fitted to a sample of vectors [M, F]."""
+    if recipe.transform == "none":
+        return ()
+    ends = np.cumsum(features_of_readings(sample.shape[1], recipe.pairs))[:-1]
+    return tuple(
+        fit_transform(recipe.transform, piece, recipe.transform_size, recipe.transform_seed)
+        for piece in np.split(sample, ends, axis=1)
+    )
 
 
 def _layout(session: Session, spec: EmbeddingSpec, bank: Bank) -> Layout:

@@ -12,7 +12,7 @@ from prefixbank.artifacts.prefix import block_file
 from prefixbank.artifacts.source_head import PLAIN_BLOCK, has_blocks, source_names
 from prefixbank.choices import AllBlocks
 from prefixbank.config.commands import CorpusConfig
-from prefixbank.config.schema import CALIBRATED, EmbedRecipe, PoolingConfig, key_config
+from prefixbank.config.schema import EmbedRecipe, PoolingConfig, key_config
 from prefixbank.data.corpus.corpus import STDIN
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import UsageError, did_you_mean
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # vector; 5: vectors of pairs that are embedded separately hold u and v, too.
 VERSION = 5
 
+
+UNCALIBRATED = "transform=none vectors=float16"
+"""Settings with which no vector depends on others."""
 
 NO_BANK = Described(kind="bank", name="none")
 """The plain encoder among banks."""
@@ -85,11 +88,12 @@ class EmbeddingSpec:
 
     def __post_init__(self) -> None:
         """Refuse to copy vectors that another corpus calibrated."""
-        if self.reuse is not None and self.recipe.vectors in CALIBRATED:
+        if self.reuse is not None and self.recipe.calibrated_by:
             raise UsageError(
-                f"reuse=true with vectors={self.recipe.vectors}, which one corpus calibrates",
-                expected="vectors that mean the same in every corpus: float32 or float16",
-                fix="vectors=float16    or drop reuse=true",
+                f"reuse=true with {self.recipe.calibrated_by}, which one corpus calibrates",
+                expected="vectors that mean the same in every corpus: float32 or float16, without "
+                "a transform",
+                fix=f"{UNCALIBRATED}    or drop reuse=true",
             )
 
     def document(self, digests: Mapping[str, str], calibration: Entry | None = None) -> JSON:

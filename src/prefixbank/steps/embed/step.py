@@ -137,8 +137,20 @@ def parts_of_task(task: Task, splits: Sequence[str] = SPLITS) -> dict[str, Texts
 def describe(entry: Entry) -> str:
     """Return a summary of finished embeddings."""
     facts = read_json(entry, FACTS)
-    stored = f" as {facts['vectors']['type']}" if facts["vectors"]["type"] != "float32" else ""
+    stored = _describe_stored(facts["vectors"])
     reused = f", {facts['reused_rows']} reused" if "reused_rows" in facts else ""
     sizes = ", ".join(f"{name} {features}" for name, features in block_features(entry).items())
     blocks = f" of blocks {sizes}" if sizes else ""
     return f"{facts['rows']} rows{stored}{blocks}{reused}{describe_rows(facts)}"
+
+
+def _describe_stored(vectors: JSON) -> str:
+    """Return how vectors are stored, in words; empty for float32 as the encoder gives them."""
+    kind = vectors["type"]
+    if "transform" not in vectors:
+        return f" as {kind}" if kind != "float32" else ""
+    unit = "bits" if kind == "binary" else "features"
+    size = f"{vectors['features']} {unit}, {vectors['bytes']:,} bytes each"
+    near = vectors.get("near_threshold")
+    margins = "" if near is None else f", {near:.2%} of bits near the threshold"
+    return f" as {kind} after {vectors['transform']} ({size}{margins})"

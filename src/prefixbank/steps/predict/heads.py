@@ -14,7 +14,6 @@ from prefixbank.artifacts.probe import PROBE, refuse_unusable
 from prefixbank.artifacts.source_head import BANK, HEAD, HEADS, source_names
 from prefixbank.choices import HeadLongTexts, Pairs, Reading
 from prefixbank.config.schema import (
-    CALIBRATED,
     EmbedRecipe,
     PoolingConfig,
     WindowSettings,
@@ -23,7 +22,7 @@ from prefixbank.config.schema import (
 from prefixbank.config.settings import close_match, written
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.errors import PrefixbankError, UsageError, did_you_mean, raise_faults
-from prefixbank.steps.embed.spec import EmbeddingSpec, specs_of
+from prefixbank.steps.embed.spec import UNCALIBRATED, EmbeddingSpec, specs_of
 from prefixbank.steps.probe.step import STEP as PROBE_STEP
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
@@ -309,15 +308,20 @@ class _Bank:
     def _recipe(self, name: str, origin: JSON) -> tuple[EmbedRecipe, PoolingConfig]:
         """Return how a probe's vectors were embedded."""
         config: dict[str, Any] = dict(origin["config"])
-        if origin["step"] != "embed" or config.get("vectors") in CALIBRATED:
-            kind = config.get("vectors", "several representations side by side")
+        pooling = config.pop("pooling", None)
+        recipe = EmbedRecipe(**config) if origin["step"] == "embed" else None
+        if recipe is None or recipe.calibrated_by:
+            kind = (
+                "several representations side by side"
+                if recipe is None
+                else f"vectors calibrated by {recipe.calibrated_by}"
+            )
             raise UsageError(
                 f"probe {name} reads {kind}, which belong to the texts that it was fitted on",
-                expected="a probe on the vectors of one bank, as float32 or float16",
-                fix="prefixbank probe ... vectors=float16",
+                expected="a probe on the vectors of one bank, as float32 or float16 and without a "
+                "transform",
+                fix=f"prefixbank probe ... {UNCALIBRATED}",
             )
-        pooling = config.pop("pooling", None)
-        recipe = EmbedRecipe(**config)
         return recipe, self.pooling if pooling is None else pooling_in(pooling)
 
     def _other_vectors(

@@ -11,7 +11,7 @@ from prefixbank.artifacts.json_files import read_json
 from prefixbank.artifacts.pooling import pooling_in
 from prefixbank.artifacts.probe import PROBE, choice_in, decision_in
 from prefixbank.artifacts.row_facts import describe_rows, row_facts_in
-from prefixbank.config.schema import PoolingConfig, ProbeConfig, effective
+from prefixbank.config.schema import PoolingConfig, ProbeConfig, VectorRecipe, effective
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.unit import Unit
@@ -234,7 +234,7 @@ def check_choices(config: ProbeConfig, pooling: PoolingConfig) -> None:
         UsageError: one for each choice that there is nothing for.
     """
     faults: list[PrefixbankError] = []
-    if pooling.size and "joined" != config.layers or pooling.size and config.positions != "joined":
+    if pooling.size and (config.layers, config.positions) != ("joined", "joined"):
         raise UsageError(
             f"probe.layers={config.layers} probe.positions={config.positions} on vectors with "
             f"pooling.size={pooling.size}: a projection of all leaves nothing to choose from",
@@ -267,6 +267,28 @@ def check_choices(config: ProbeConfig, pooling: PoolingConfig) -> None:
             )
         )
     raise_faults(faults)
+
+
+def check_transform(config: ProbeConfig, recipe: VectorRecipe) -> None:
+    """Refuse a choice among layers or positions of vectors whose features are made of all of them.
+
+    Raises:
+        UsageError: one for each choice.
+    """
+    if recipe.transform == "none":
+        return
+    chosen = {"layers": config.layers, "positions": config.positions}
+    raise_faults(
+        [
+            UsageError(
+                f"probe.{name}={value} with transform={recipe.transform}, which mixes all {name}",
+                expected=f"probe.{name}=joined, or vectors as the encoder gives them",
+                fix=f"probe.{name}=joined    or transform=none",
+            )
+            for name, value in chosen.items()
+            if value != "joined"
+        ]
+    )
 
 
 def describe(entry: Entry) -> str:

@@ -2,7 +2,8 @@
 
 Their order depends on the texts alone. So tasks with the same texts share vectors however each of
 them is split, as columns of labels of one file do, which are stratified by different labels.
-Calibrated vectors, int8 and binary ones, lie by split instead: train rows calibrate them.
+Calibrated vectors, int8, binary and transformed ones, lie by split instead: train rows calibrate
+them.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ import numpy as np
 
 from prefixbank.artifacts.embeddings import FACTS, read_vectors
 from prefixbank.artifacts.json_files import read_json
-from prefixbank.choices import VectorType
-from prefixbank.config.schema import CALIBRATED
+from prefixbank.config.schema import VectorRecipe
 from prefixbank.core.probe.model import check_vectors
 from prefixbank.data.corpus.row_digests import row_digests
 from prefixbank.data.corpus.texts import Texts
@@ -40,15 +40,15 @@ class _Distinct:
     rows: dict[str, np.ndarray]
 
 
-def probe_parts(task: Task, splits: Sequence[str], vectors: VectorType) -> dict[str, Texts]:
+def probe_parts(task: Task, splits: Sequence[str], recipe: VectorRecipe) -> dict[str, Texts]:
     """Return the texts that a probe of a task needs, as parts to embed.
 
     Args:
         task: the task.
         splits: names of the splits that the probe reads.
-        vectors: how vectors are stored.
+        recipe: how they are embedded.
     """
-    if vectors in CALIBRATED:
+    if recipe.calibrated_by:
         return parts_of_task(task, splits)
     return {PART: _distinct(task, splits).texts}
 
