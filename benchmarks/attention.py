@@ -15,9 +15,10 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure import in_turns, save
+from benchmarks.measure import save
 from prefixbank.core.attention.prefix_attention import Slots, prefix_attention
 from prefixbank.core.attention.two_parts import attend_in_two_parts, lowest
+from prefixbank.core.timing import in_turns
 
 HEADS, HEAD_SIZE, TOKENS = 12, 32, 1024
 SLOTS, LENGTHS = (8, 16, 32, 64, 128, 512), (8, 16, 32, 64, 128, 256)

@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.measure import RESULTS, in_turns, matrix_work, operations, random_bank, save
+from benchmarks.measure import RESULTS, matrix_work, operations, random_bank, save
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig
 from prefixbank.core.embed import embed_batches
 from prefixbank.core.shapes import Batch
+from prefixbank.core.timing import in_turns
 from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.runtime.device import open_device
 from prefixbank.runtime.session import Session

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import platform
 import statistics
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,30 +56,6 @@ def mixed_texts(count: int, seed: int = 0) -> list[str]:
             words += sentences[rng.integers(len(sentences))].split()
         texts.append(" ".join(words[:wanted]))
     return texts
-
-
-def in_turns(
-    functions: Mapping[str, Callable[[], object]],
-    rounds: int,
-    clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, list[float]]:
-    """Return the seconds of each function in each round, after one round that does not count.
-
-    All take their turn in every round, so that a noisy machine disturbs them alike.
-
-    Args:
-        functions: what to time.
-        rounds: how often.
-        clock: seconds that passed, or those that the processor worked for this process.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for number in range(rounds + 1):
-        for name, function in functions.items():
-            started = clock()
-            function()
-            if number:
-                seconds[name].append(clock() - started)
-    return seconds
 
 
 def ratio(seconds: Mapping[str, list[float]], of: str, to: str) -> dict[str, float]:

@@ -25,9 +25,10 @@ import torch
 from tokenizers import Tokenizer
 
 import prefixbank as pb
-from benchmarks.measure import in_turns, mixed_texts, ratio, save
+from benchmarks.measure import mixed_texts, ratio, save
 from prefixbank.core.stats.bootstrap import percentile_interval, resampled_scores
 from prefixbank.core.stats.metrics import score
+from prefixbank.core.timing import in_turns
 from prefixbank.data.starter.suite import STARTER_TARGETS, starter_task
 from prefixbank.data.tasks.task import Examples, Task
 

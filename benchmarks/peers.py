@@ -24,18 +24,11 @@ from peft import PrefixTuningConfig, TaskType, get_peft_model
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel
 
-from benchmarks.measure import (
-    in_turns,
-    matrix_work,
-    mixed_texts,
-    operations,
-    random_bank,
-    ratio,
-    save,
-)
+from benchmarks.measure import matrix_work, mixed_texts, operations, random_bank, ratio, save
 from prefixbank.choices import Precision
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig
+from prefixbank.core.timing import in_turns
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.batches import budget_batches, tokenize
 from prefixbank.runtime.device import open_device

@@ -14,11 +14,12 @@ from dataclasses import replace
 
 import torch
 
-from benchmarks.measure import MEAN, in_turns, mixed_texts, ratio, save
+from benchmarks.measure import MEAN, mixed_texts, ratio, save
 from prefixbank.config.schema import EncoderConfig
 from prefixbank.core.combine import Bank
 from prefixbank.core.embed import embed_batches
 from prefixbank.core.pooling import Pooling
+from prefixbank.core.timing import in_turns
 from prefixbank.core.training.pooling import TrainablePooling
 from prefixbank.data.encoders.batches import budget_batches
 from prefixbank.data.encoders.encoder import Encoder, load_encoder

@@ -25,11 +25,12 @@ from sentence_transformers import SentenceTransformer
 from sklearn.linear_model import LogisticRegression
 
 import prefixbank as pb
-from benchmarks.measure import in_turns, mixed_texts, ratio, save
+from benchmarks.measure import mixed_texts, ratio, save
 from prefixbank.artifacts.bank import plain_bank
 from prefixbank.commands.invocation import Invocation
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig
+from prefixbank.core.timing import in_turns
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.steps.embed.rows import embed_rows
 

@@ -32,7 +32,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.curves import batches_of
-from benchmarks.measure import MEAN, RESULTS, in_turns, mixed_texts, random_bank, save, task_of
+from benchmarks.measure import MEAN, RESULTS, mixed_texts, random_bank, save, task_of
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, OptimConfig, PrefixConfig, PrefixRecipe
 from prefixbank.core.blocks import BlockBank, BlockEncoder
@@ -41,6 +41,7 @@ from prefixbank.core.embed import embed_batches
 from prefixbank.core.prompt import word_table
 from prefixbank.core.readout import Readout, encode_text
 from prefixbank.core.shapes import Batch, EncoderShape
+from prefixbank.core.timing import in_turns
 from prefixbank.core.training.learners import PrefixLearner, ReadoutLearner
 from prefixbank.core.training.text_cache import TextCache
 from prefixbank.data.encoders.batches import budget_batches, epoch_batches, tokenize

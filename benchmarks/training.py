@@ -28,9 +28,10 @@ from transformers import (
     TrainingArguments,
 )
 
-from benchmarks.measure import in_turns, mixed_texts, ratio, save, task_of
+from benchmarks.measure import mixed_texts, ratio, save, task_of
 from prefixbank.config.running import RunConfig
 from prefixbank.config.schema import EncoderConfig, OptimConfig, PrefixRecipe
+from prefixbank.core.timing import in_turns
 from prefixbank.core.training.fit import fit_prefix
 from prefixbank.data.encoders.batches import epoch_batches, tokenize
 from prefixbank.data.encoders.encoder import Encoder

@@ -18,7 +18,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.measure import in_turns, mixed_texts, ratio, save
+from benchmarks.measure import mixed_texts, ratio, save
+from prefixbank.core.timing import in_turns
 from prefixbank.env import OPENMP_WAITING
 
 SETTINGS = {

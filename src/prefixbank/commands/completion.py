@@ -23,9 +23,10 @@ REFS = {
     "prefixes": "prefix",
     "sources": "prefix",
     "prefix.init": "prefix",
+    "of": "bank",
 }
 """Kind of the refs that a setting may name."""
-ENCODERS = ("bank", "teacher")
+ENCODERS = ("bank", "teacher", "of")
 """Settings that may name a fine-tuned encoder, by its whole ref."""
 TASKS = ("tasks", "task.mixture", "experiment.sources", "experiment.targets")
 """Settings that name tasks of the task group."""
@@ -101,7 +102,7 @@ class Completion:
     def _refs(self, name: str) -> list[str]:
         refs, kind = self.store.refs(), REFS.get(name)
         names = [ref.name for ref in refs if ref.kind == kind]
-        if name == "bank":
+        if name in ("bank", "of"):
             names.append("none")
         if name in ENCODERS:
             names += [str(ref) for ref in refs if ref.kind in KINDS.values()]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, assert_never
 from prefixbank.commands.invocation import Invocation
 from prefixbank.config.commands import (
     CombineCommandConfig,
+    CostConfig,
     EmbedConfig,
     ExportConfig,
     ImportConfig,
@@ -390,6 +391,14 @@ def find_hits(config: SearchConfig, invocation: Invocation) -> list[list[Hit]]:
                 _emit_notes(context, "search", "queries", queries.notes)
                 texts = [text for shard in queries.shards() for text in shard.texts]
         return neighbours(embeddings, texts, config)
+
+
+def cost(config: CostConfig, invocation: Invocation) -> list[Row]:
+    """Return what each representation costs for one text, and for numbers of tasks on it."""
+    from prefixbank.steps.cost import measure
+
+    with invocation.context(config.run) as context:
+        return measure(context, config)
 
 
 def probe(config: ProbeCommandConfig, invocation: Invocation, task: Task | None = None) -> Planned:

@@ -17,6 +17,7 @@ from prefixbank.commands.invocation import Invocation
 from prefixbank.config.commands import (
     CombineCommandConfig,
     CommandConfig,
+    CostConfig,
     EmbedConfig,
     ExportConfig,
     ImportConfig,
@@ -202,6 +203,18 @@ SEARCH = Command(
     makes="rows",
     takes_texts=True,
 )
+COST = Command(
+    settings=CostConfig,
+    function=functions.cost,
+    summary="Count and time what banks and encoders cost for one text, and from how many tasks on "
+    "a shared one costs less than one for each task.",
+    examples=(
+        "'of=[multitask/both,student/polarity]'",
+        "'of=[demo,none,student/polarity]' tokens=128 classes=5 --format table",
+        "'of=[multitask/both,student/polarity]' 'tasks=[1,7,30]' rounds=0",
+    ),
+    makes="rows",
+)
 PROBE = Command(
     settings=ProbeCommandConfig,
     function=functions.probe,
@@ -284,6 +297,7 @@ COMMANDS: tuple[Command[Any], ...] = (
     PUSH,
     PULL,
     SEARCH,
+    COST,
     PROBE,
     RUN,
     TRANSFER_SIMILAR,

@@ -233,6 +233,31 @@ class SearchConfig(CommandConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class CostConfig(CommandConfig):
+    """`prefixbank cost`."""
+
+    command = "cost"
+    of: tuple[str, ...] = ()
+    """What to compare: banks by ref or key, `multitask/NAME`, `student/NAME`, or `none`, the plain
+    encoder. An encoder that was fine-tuned for one task serves this task; all others serve all."""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    pooling: PoolingConfig = field(default_factory=PoolingConfig)
+    tokens: Count = 64
+    """Number of tokens of a text."""
+    tasks: tuple[Count, ...] = (1, 2, 4, 8, 16, 32)
+    """Numbers N of tasks that are served on one text."""
+    classes: Count = 2
+    """Number of outputs of the linear head of each task."""
+    vectors: VectorType = "float32"
+    """How a vector would be stored, for its bytes."""
+    texts: Count = 32
+    """Number of texts in the batch that is timed."""
+    rounds: Natural = 7
+    """Rounds of timing, in which all take turns; 0: only count."""
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class ProbeCommandConfig(ProbeRecipe, CommandConfig):
     """`prefixbank probe`."""
 
