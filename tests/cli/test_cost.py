@@ -80,6 +80,12 @@ def test_trained_numbers_and_operations_are_those_of_the_artifacts(cli):
     assert rows["student/one"]["trained_parameters"] == sum(one.numel() for one in weights.values())
 
 
+def test_encoder_is_for_what_has_none_of_its_own(cli):
+    rows = rows_of(cli, "none,multitask/both,demo", "encoder=tiny", "pooling=cls")
+    operations = {name: row["operations"] for name, row in rows.items()}
+    assert operations["none"] == operations["multitask/both"] < operations["demo"]
+
+
 def test_bytes_are_those_of_the_stored_type(cli):
     assert rows_of(cli, "multitask/both")["multitask/both"]["bytes"] == 4 * 64
     assert rows_of(cli, "multitask/both", "vectors=binary")["multitask/both"]["bytes"] == 8

@@ -16,7 +16,7 @@ from prefixbank.artifacts.encoder import FOLDER, is_encoder
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.artifacts.prefix import TENSORS
 from prefixbank.config.commands import CostConfig
-from prefixbank.config.schema import EmbedRecipe
+from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig
 from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
 from prefixbank.core.cost import break_even, head_operations, inputs_of, text_operations, total
@@ -119,17 +119,18 @@ class _Found:
 
 
 def _found(session: Session, name: str, config: CostConfig) -> _Found:
-    bank, files, pooling = resolve_bank_and_encoder(session, name, config.encoder, config.pooling)
+    """Find a representation; `encoder` and `pooling` are for those that have none of their own."""
+    entry = None if name == PLAIN else resolve_bank(session.store, name)
+    bank, files, pooling = resolve_bank_and_encoder(
+        session,
+        name,
+        EncoderConfig(source="bank") if entry and is_encoder(entry) else config.encoder,
+        config.pooling if entry is None else PoolingConfig(),
+    )
     made = bank_of(specs_of(bank, files, EmbedRecipe(), pooling))
     encoder = session.load(files, kind=kind_of(made))
     encoder.check_length(config.tokens)
-    return _Found(
-        name=name,
-        entry=None if name == PLAIN else resolve_bank(session.store, name),
-        encoder=encoder,
-        bank=made,
-        store=session.store,
-    )
+    return _Found(name=name, entry=entry, encoder=encoder, bank=made, store=session.store)
 
 
 def _check_names(names: Sequence[str]) -> None:

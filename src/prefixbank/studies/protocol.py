@@ -62,9 +62,10 @@ def study_facts(graph: Graph) -> Facts:
     if "multitask" in experiment.representations or has_update(experiment):
         apart = ", pairs read apart" if encoders.multitask.pairs == "separate" else ""
         scaled = f", pooled states {SCALED}" if encoders.pooling.norm == "layer" else ""
+        learned = ", its own learned pooling" if encoders.pooling.is_learned else ""
         fit = (
             f"{_epochs(tuned.epochs)}, batches of {tuned.batch_size}, learning rate {tuned.lr:g}, "
-            f"{encoders.multitask.sampling} sampling{apart}{scaled}"
+            f"{encoders.multitask.sampling} sampling{apart}{scaled}{learned}"
         )
         protocol.append(
             f"Multi-task encoder: all weights, {fit}; the epoch with the best mean of the same "
