@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from prefixbank.config.schema import (
     PrefixConfig,
     PrefixRecipe,
     TaskConfig,
-    effective,
+    key_config,
 )
 from prefixbank.data.encoders.prompts import prompt_words
 from prefixbank.data.tasks.task import Task
@@ -80,7 +80,7 @@ def regression(task: Task) -> Task:
 
 def settings_of(recipe: PrefixRecipe) -> dict[str, object]:
     """A recipe as it stands in a key document."""
-    settings: dict[str, object] = json.loads(json.dumps(asdict(effective(recipe))))
+    settings: dict[str, object] = json.loads(json.dumps(key_config(recipe)))
     return settings
 
 
