@@ -27,7 +27,7 @@ from prefixbank.artifacts.json_files import write_json
 from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.row_facts import long_facts
 from prefixbank.artifacts.tensors import write_tensors
-from prefixbank.config.schema import EmbedRecipe, key_config
+from prefixbank.config.schema import EmbedRecipe, effective, key_config
 from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
 from prefixbank.core.fit_transform import check_size, fit_transform
@@ -291,7 +291,8 @@ def _whole_bank(spec: EmbeddingSpec) -> Bank:
 def _calibrated(path: Path, vectors: np.ndarray, recipe: EmbedRecipe) -> Calibration:
     """Calibrate on the first of vectors [N, F], and save it beside the finished parts."""
     transforms = _transforms(vectors[: recipe.transform_rows], recipe)
-    sample = transformed(vectors[: recipe.calibration_rows], transforms)
+    rows = effective(recipe).calibration_rows  # as the key has it
+    sample = transformed(vectors[:rows], transforms)
     calibration = calibrate(sample, transforms)
     fresh = path.with_suffix(".new")
     arrays = calibration_arrays(calibration)

@@ -13,6 +13,7 @@ from prefixbank.config.schema import (
     MultitaskRecipe,
     StudentConfig,
     StudentRecipe,
+    key_config,
 )
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
@@ -64,7 +65,7 @@ class DistillationRequest:
     def settings(self) -> JSON:
         """The settings for the key document; those of training are named as their teacher's."""
         student = {"student": asdict(self.student), "heads": list(self.heads)}
-        return {**asdict(self.training), **student}
+        return {**key_config(self.training), **student}
 
 
 def heads_for(teacher: Entry, tasks: Sequence[Task]) -> list[int]:
