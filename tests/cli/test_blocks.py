@@ -946,3 +946,13 @@ def test_similar_read_outs_are_combined_without_weights(cli):
         "k=1",
     )
     assert ran.result["rule"] == "blocks" and "weight" not in ran.err
+
+
+def test_block_that_is_too_small_for_a_transform_is_named_before_any_is_made(cli, tmp_path, passes):
+    combine(cli, "ac")
+    path = tmp_path / "many.txt"
+    path.write_text("".join(f"text {number}\n" for number in range(12)), encoding="utf-8")
+    size = ("transform=pca", "transform_size=7")
+    ran = cli("embed", "bank=bank", f"corpus.path={path}", *size)
+    assert ran.code == 2 and "transform_size=7 on block c of 5 features" in ran.err
+    assert passes == [(1, 3)]

@@ -110,6 +110,8 @@ def test_python_returns_the_same_rows(cli):
     [
         ((), "nothing to count the cost of"),
         (("of=[none,none]",), "of names none twice"),
+        (("of=[demo,bank/demo]",), "of names bank/demo twice"),
+        (("of=[none]", "tasks=[2,2]"), "tasks=[2,2] names a number twice"),
         (("of=[student/two]",), "no student or key 'student/two'"),
         (("of=[multitask/both]", "tokens=100000"), "100000"),
         (("of=[multitask/both]", "tasks=[0]"), "tasks[0] = 0"),

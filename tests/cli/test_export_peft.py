@@ -33,7 +33,7 @@ def test_pooled_states_of_the_adapter_are_the_vectors_of_the_bank(cli, tmp_path)
         with torch.no_grad():
             states = model(**inputs).last_hidden_state
         assert np.allclose(states[0].mean(dim=0), vector, rtol=0, atol=1e-5)
-    assert "position mean" in (out / "README.md").read_text(encoding="utf-8")
+    assert "position=mean layers=last" in (out / "README.md").read_text(encoding="utf-8")
 
 
 def test_heads_and_dropped_layers_are_refused_together(cli):

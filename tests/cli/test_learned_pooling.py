@@ -188,18 +188,28 @@ def test_first_token_is_left_out_on_wish(cli, lines):
         ),
         (
             ("combine", "prefixes=[alpha,beta]", "name=x", "pooling=attention"),
-            "combine with learned pooling, position=attention, which no prefix",
+            "combine with learned pooling, position=attention layers=last, which no prefix",
             "train-prefix",
         ),
         (
             ("combine", "prefixes=[alpha,own]", "name=x"),
-            "prefix 'alpha' was trained with pooling position=attention heads=2, prefix 'alpha' "
-            "with mean",
+            "prefix 'alpha' was trained with pooling position=attention layers=last heads=2, "
+            "prefix 'alpha' with position=mean layers=last",
             "or leave it out",
         ),
         (
             ("combine", "prefixes=[own]", "name=x", "pooling=cls"),
-            "pooling position=cls for prefixes that learned their own",
+            "pooling position=cls layers=last for prefixes that learned their own",
+            "drop the pooling settings",
+        ),
+        (
+            ("combine", "prefixes=[own]", "name=x", "pooling=mean"),
+            "pooling position=mean layers=last for prefixes that learned their own",
+            "drop the pooling settings",
+        ),
+        (
+            ("embed", "bank=one", "corpus.path=LINES", "pooling=mean"),
+            "pooling settings with bank=one, which has its own",
             "drop the pooling settings",
         ),
         (
@@ -271,3 +281,33 @@ def test_student_begins_with_what_its_teacher_learned(cli, lines):
     assert ran.result["tasks"] == ["alpha", "beta"]
     assert torch.equal(half["mix"], teacher["mix"][:2]) and len(teacher["mix"]) == 3
     assert torch.equal(half["queries"], teacher["queries"])
+
+
+STUDY = ("run", "experiment=smoke", "encoder=tiny", "experiment.targets=[gamma]")
+
+
+@pytest.mark.parametrize(
+    ("representation", "setting"),
+    [("mean_vectors", "pooling.size=4"), ("mean_prefixes", "pooling.position=attention")],
+)
+def test_study_refuses_means_that_mean_nothing_before_any_training(cli, representation, setting):
+    overrides = f'experiment.overrides={{alpha: ["{setting}"], beta: ["{setting}"]}}'
+    fault = cli.expect_fault(
+        2,
+        *(*STUDY, "experiment.sources=[alpha,beta]", f"run.data_root={cli.tasks}", overrides),
+        f"experiment.representations=[plain,{representation}]",
+    )
+    assert fault.what == f"representation {representation} of sources with learned pooling"
+
+
+def test_report_names_the_pooling_that_was_learned(cli):
+    overrides = 'experiment.overrides={alpha: ["pooling.size=4"], beta: ["pooling.size=4"]}'
+    ran = cli.done(
+        *(*STUDY, "experiment.sources=[alpha,beta]", f"run.data_root={cli.tasks}", overrides),
+        "experiment.representations=[plain,concat_vectors,finetuned]",
+        'experiment.finetuned=["pooling.position=attention"]',
+        *("finetune.epochs=0", "optim.epochs=0", "probe.bootstrap_samples=20"),
+    )
+    text = (Path(ran.result["path"]) / "report.md").read_text(encoding="utf-8")
+    assert "pooling learned: position=mean layers=last size=4; the epoch" in text
+    assert "on a target: all weights, pooling learned: position=attention layers=last." in text

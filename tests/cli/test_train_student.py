@@ -111,6 +111,12 @@ def test_bare_name_of_a_student_is_refused_with_the_whole_one(cli):
     assert cli.expect_fault(2, "probe", "bank=small", "task=emotion").fix == "bank=student/small"
 
 
+def test_bare_name_of_a_student_is_no_teacher_but_said(cli):
+    distilled(cli, "name=small")
+    fault = cli.expect_fault(2, *args(cli, "teacher=small"))
+    assert fault.fix == "teacher=student/small"
+
+
 def test_student_deeper_than_its_teacher_is_refused(cli):
     fault = cli.expect_fault(2, *args(cli, "student.layers=3"))
     assert (fault.expected, fault.fix) == ("1 to 2", "student.layers=1")
@@ -129,6 +135,7 @@ def test_teacher_of_another_task_is_refused(cli):
         (("tasks=[alpha,alpha]",), "tasks names alpha twice"),
         (("teacher=",), "no teacher given"),
         (("teacher=bothh",), "did you mean 'both'?"),
+        (("teacher=bank/demo",), "teacher=bank/demo"),
         (("teacher=student/none",), "no student or key 'student/none'"),
         (("student.layers=0",), "student.layers = 0"),
         (("student.soft_weight=1.5",), "student.soft_weight = 1.5"),

@@ -267,12 +267,12 @@ def test_readings_of_pairs_have_transforms_of_their_own(cli):
         ),
         (
             ("transform=itq", "vectors=binary"),
-            "transform=itq to 64 features, fitted on 40 rows",
+            "transform=itq of vectors to 64 features, fitted on 40 rows",
             "transform_size=39    or transform=rotation, which any number of rows will do for",
         ),
         (
             ("transform=pca", "transform_size=20", "transform_rows=20"),
-            "transform=pca to 20 features, fitted on 20 rows",
+            "transform=pca of vectors to 20 features, fitted on 20 rows",
             "transform_size=19    or transform=rotation, which any number of rows will do for",
         ),
         (
@@ -306,3 +306,17 @@ def test_no_layer_or_position_of_transformed_vectors_is_chosen(cli, choice):
 def test_bank_in_memory_has_no_transform(cli):
     with pytest.raises(UsageError, match="a bank in memory with transform=pca"):
         pb.load_bank("demo", recipe=pb.EmbedRecipe(transform="pca"))
+
+
+def test_rows_without_an_effect_change_no_byte(cli, tmp_path):
+    """Without int8 or binary vectors `calibration_rows` counts for nothing, and is in no key."""
+    path = tmp_path / "many.txt"
+    path.write_text("".join(f"text {number}\n" for number in range(30)), encoding="utf-8")
+    made = ("embed", "bank=none", "encoder=tiny", f"corpus.path={path}")
+    pca = ("transform=pca", "transform_size=4", "vectors=float16")
+    usual = cli.done(*made, *pca).result["key"]
+    entry = Store(cli.store).get(usual)
+    assert entry is not None
+    again = cli.done(*made, *pca, "calibration_rows=7", "--force").result["key"]
+    found = Store(cli.store).get(again)
+    assert found is not None and (again, found.digest) == (usual, entry.digest)

@@ -244,7 +244,7 @@ def test_size_zero_keeps_the_number_of_features(quick, kind: Transform):
 
 def test_sample_without_variance_is_transformed_to_zero(quick):
     same = np.full((9, 3), 0.1, np.float32)
-    for kind in KINDS:
+    for kind in ("rotation", "autoencoder"):
         assert not fit_transform(kind, same, 0, 0)(same).any()
 
 
@@ -290,3 +290,14 @@ def test_bits_after_a_transform_are_split_at_zero():
     assert np.array_equal(plain.threshold("median"), plain.median) and plain.near_zero == 0.0
     assert not after.threshold("median").any()
     assert after.near_zero == share_near(transform(vectors), np.zeros(FEATURES, np.float32))
+
+
+@pytest.mark.parametrize("kind", ["pca", "itq"])
+def test_directions_without_variance_are_no_features(kind: Transform):
+    two = np.repeat(sample(2), 30, axis=0)
+    with pytest.raises(DataError, match="vary in 1 directions, for 2 principal ones") as caught:
+        fit_transform(kind, two, 2, 0)
+    assert caught.value.fix.startswith("transform_size=1 ")
+    assert fit_transform(kind, two, 1, 0).matrix.shape == (FEATURES, 1)
+    with pytest.raises(DataError, match="vary in 0 directions"):
+        fit_transform(kind, np.ones((30, FEATURES), np.float32), 2, 0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from prefixbank.config.schema import PoolingConfig
+from dataclasses import asdict
+
+from prefixbank.config.schema import PoolingConfig, effective
+from prefixbank.config.settings import written
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
 
@@ -19,3 +22,18 @@ def pooling_in(described: JSON) -> PoolingConfig:
         for name, value in described.items()
     }
     return PoolingConfig(**values)
+
+
+def describe_pooling(pooling: PoolingConfig) -> str:
+    """Return the position and layers of a pooling, and its other settings that have an effect."""
+    default, own = asdict(effective(PoolingConfig())), asdict(effective(pooling))
+    return " ".join(
+        f"{name}={written(value)}"
+        for name, value in own.items()
+        if name in ("position", "layers") or value != default[name]
+    )
+
+
+def contradicts(pooling: PoolingConfig, own: PoolingConfig) -> bool:
+    """Whether settings that were given differ from the pooling that something has already."""
+    return pooling != PoolingConfig() and effective(pooling) != own

@@ -21,6 +21,8 @@ from prefixbank.choices import Transform
 from prefixbank.core.transform import LinearTransform
 from prefixbank.errors import DataError, UsageError
 
+NO_VARIANCE = 1e-12
+"""Share of the largest variance up to which a direction holds the rounding of float32 alone."""
 ALTERNATIONS = 50
 """Alternations of ITQ between signs and rotation, as in the paper."""
 
@@ -39,7 +41,7 @@ def fit_transform(kind: Transform, sample: np.ndarray, size: int, seed: int) -> 
 
     Raises:
         UsageError: more features than `pca` or `itq` can give.
-        DataError: fewer rows than these need.
+        DataError: fewer rows than these need, or rows that differ in fewer directions.
     """
     rows, features = sample.shape
     check_size(kind, size, features=features, rows=rows)
@@ -62,13 +64,16 @@ def fit_transform(kind: Transform, sample: np.ndarray, size: int, seed: int) -> 
     return LinearTransform(mean=mean.astype(np.float32), matrix=matrix.astype(np.float32))
 
 
-def check_size(kind: Transform, size: int, *, features: int, rows: int) -> None:
+def check_size(
+    kind: Transform, size: int, *, features: int, rows: int, of: str = "vectors"
+) -> None:
     """Refuse more features of `pca` and `itq` than vectors or the rows of a sample have.
 
     Args:
         kind: which transform.
         size: D, number of features that it gives; 0: F.
         features: F of the vectors.
+        of: what the errors call the vectors.
         rows: M of the sample. Less their mean they span M - 1 directions at most.
 
     Raises:
@@ -79,7 +84,7 @@ def check_size(kind: Transform, size: int, *, features: int, rows: int) -> None:
         return
     if size > features:
         raise UsageError(
-            f"transform={kind} transform_size={size} on vectors of {features} features",
+            f"transform={kind} transform_size={size} on {of} of {features} features",
             expected="as many features after the transform as before, or fewer",
             fix=f"transform_size={features}    or transform=rotation, which can give more",
         )
@@ -87,7 +92,7 @@ def check_size(kind: Transform, size: int, *, features: int, rows: int) -> None:
     if rows <= size:
         smaller = f"transform_size={rows - 1}    or " if rows > 1 else ""
         raise DataError(
-            f"transform={kind} to {size} features, fitted on {rows} rows",
+            f"transform={kind} of {of} to {size} features, fitted on {rows} rows",
             expected=f"more rows than features: {size + 1} or more",
             fix=f"{smaller}transform=rotation, which any number of rows will do for",
         )
@@ -101,8 +106,19 @@ def principal_directions(centred: np.ndarray, size: int) -> np.ndarray:
     Args:
         centred: [M, F] float64, of mean zero.
         size: D, at most F.
+
+    Raises:
+        DataError: the sample has fewer directions with any variance.
     """
-    _, every = np.linalg.eigh(centred.T @ centred)
+    variances, every = np.linalg.eigh(centred.T @ centred)
+    spanned = int((variances > variances[-1] * NO_VARIANCE).sum()) if variances[-1] > 0 else 0
+    if spanned < size:
+        raise DataError(
+            f"a sample of vectors that vary in {spanned} directions, for {size} principal ones",
+            expected="texts that differ in as many directions as there are to be features",
+            fix=f"transform_size={max(1, spanned)}    or more and other texts among the first "
+            "transform_rows",
+        )
     directions = every[:, ::-1][:, :size]
     largest = np.abs(directions).argmax(axis=0)
     return np.asarray(directions * np.sign(directions[largest, np.arange(size)]))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefixbank.artifacts.pooling import pooling_of
+from prefixbank.artifacts.pooling import contradicts, describe_pooling, pooling_of
 from prefixbank.artifacts.prefix import TENSORS, setting_in, warn_nothing_learned
 from prefixbank.artifacts.source_head import PLAIN_BLOCK, block_sizes
 from prefixbank.choices import BankRule, PrefixKind
 from prefixbank.config.schema import WEIGHTED, BankRecipe, PoolingConfig, effective, key_config
-from prefixbank.config.settings import written
 from prefixbank.errors import PrefixbankError, UsageError, raise_faults
 from prefixbank.runtime.unit import Unit
 from prefixbank.store.artifact import Entry
@@ -95,9 +94,9 @@ def _with_learned(recipe: BankRecipe, prefixes: Sequence[Entry]) -> BankRecipe:
             something else.
     """
     own = [pooling_of(entry) for entry in prefixes]
-    if recipe.pooling.is_learned and recipe.pooling not in own:
+    if recipe.pooling.is_learned and effective(recipe.pooling) not in own:
         raise UsageError(
-            f"combine with learned pooling, {_pooling_words(recipe.pooling)}, which no prefix of "
+            f"combine with learned pooling, {describe_pooling(recipe.pooling)}, which no prefix of "
             "the bank was trained with",
             expected="prefixes that learned it, or fixed pooling",
             fix=f"prefixbank train-prefix {setting_in(prefixes[0].info)} pooling=...    or drop "
@@ -105,31 +104,23 @@ def _with_learned(recipe: BankRecipe, prefixes: Sequence[Entry]) -> BankRecipe:
         )
     if not any(pooling.is_learned for pooling in own):
         return recipe
+    first = f"prefix '{prefixes[0].info['task']}' with {describe_pooling(own[0])}"
     for entry, pooling in zip(prefixes, own, strict=True):
         if pooling != own[0]:
             raise UsageError(
-                f"prefix '{entry.info['task']}' was trained with pooling {_pooling_words(pooling)},"
-                f" prefix '{prefixes[0].info['task']}' with {_pooling_words(own[0])}",
+                f"prefix '{entry.info['task']}' was trained with pooling "
+                f"{describe_pooling(pooling)}, {first}",
                 expected="where pooling is learned, the same settings in all prefixes of a bank",
                 fix=f"prefixbank train-prefix {setting_in(entry.info)} pooling=...    or leave it "
                 "out",
             )
-    if effective(recipe.pooling) not in (own[0], effective(PoolingConfig())):
+    if contradicts(recipe.pooling, own[0]):
         raise UsageError(
-            f"pooling {_pooling_words(recipe.pooling)} for prefixes that learned their own",
-            expected=f"no pooling settings, or those of the prefixes: {_pooling_words(own[0])}",
+            f"pooling {describe_pooling(recipe.pooling)} for prefixes that learned their own",
+            expected=f"no pooling settings, or those of the prefixes: {describe_pooling(own[0])}",
             fix="drop the pooling settings    or train the prefixes with them",
         )
     return replace(recipe, pooling=own[0])
-
-
-def _pooling_words(pooling: PoolingConfig) -> str:
-    """Return the settings of a pooling that are not at their defaults, `mean` if all are."""
-    default = asdict(effective(PoolingConfig()))
-    described = {
-        name: value for name, value in asdict(effective(pooling)).items() if value != default[name]
-    }
-    return " ".join(f"{name}={written(value)}" for name, value in described.items()) or "mean"
 
 
 def _with_position(recipe: BankRecipe, prefix: Entry) -> BankRecipe:

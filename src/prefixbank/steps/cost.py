@@ -17,6 +17,7 @@ from prefixbank.artifacts.json_files import read_json
 from prefixbank.artifacts.prefix import TENSORS
 from prefixbank.config.commands import CostConfig
 from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig
+from prefixbank.config.settings import written
 from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
 from prefixbank.core.cost import break_even, head_operations, inputs_of, text_operations, total
@@ -65,8 +66,8 @@ def measure(session: Session, config: CostConfig) -> list[dict[str, Any]]:
         UsageError: none is named, one twice, or there is no such bank; or texts are longer than an
             encoder reads.
     """
-    _check_names(config.of)
     found = [_found(session, name, config) for name in config.of]
+    _check_given(found, config)
     inputs = inputs_of(config.texts, config.tokens)
     seconds = _timed({one.name: one.runner(session, inputs) for one in found}, config)
     measured = [one.measure(config, seconds.get(one.name)) for one in found]
@@ -133,13 +134,29 @@ def _found(session: Session, name: str, config: CostConfig) -> _Found:
     return _Found(name=name, entry=entry, encoder=encoder, bank=made, store=session.store)
 
 
-def _check_names(names: Sequence[str]) -> None:
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    if not names or twice:
+def _check_given(found: Sequence[_Found], config: CostConfig) -> None:
+    """Refuse nothing at all, one thing under two names, and a number of tasks twice."""
+    once: dict[str, str] = {}
+    again = [
+        one.name
+        for one in found
+        if once.setdefault(one.entry.key if one.entry else PLAIN, one.name) != one.name
+        or config.of.count(one.name) > 1
+    ]
+    if again or not found:
+        names = ",".join(once.values()) or "none,multitask/NAME,student/NAME"
         raise UsageError(
-            f"of names {', '.join(twice)} twice" if twice else "nothing to count the cost of",
+            f"of names {', '.join(dict.fromkeys(again))} twice"
+            if found
+            else "nothing to count the cost of",
             expected="each bank, multi-task encoder or student once; none is the plain encoder",
-            fix=f"'of=[{','.join(dict.fromkeys(names)) or 'none,multitask/NAME,student/NAME'}]'",
+            fix=f"'of=[{names}]'",
+        )
+    if len(set(config.tasks)) < len(config.tasks):
+        raise UsageError(
+            f"tasks={written(config.tasks)} names a number twice",
+            expected="each number of tasks once",
+            fix=f"'tasks={written(tuple(dict.fromkeys(config.tasks)))}'",
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prefixbank.choices import UNTRAINED_INITS, BankRule
 from prefixbank.config.commands import ExperimentConfig, TransferConfig
@@ -23,6 +23,7 @@ def check_experiment(
     rule: BankRule,
     starts: Iterable[str] = (),
     pooling: PoolingConfig | None = None,
+    poolings: Sequence[PoolingConfig] = (),
 ) -> None:
     """Check what an experiment trains, probes and compares.
 
@@ -31,6 +32,7 @@ def check_experiment(
         rule: combination rule of its bank.
         starts: `prefix.init` of each source.
         pooling: of all that is not overridden; None: by default.
+        poolings: of each source, as overridden.
 
     Raises:
         UsageError: one for each fault.
@@ -41,13 +43,27 @@ def check_experiment(
             *_representations(experiment, rule),
             *_update(experiment),
             *check_starts(experiment, starts),
-            *_learned(pooling),
+            *_learned(experiment, pooling, poolings),
         ]
     )
 
 
-def _learned(pooling: PoolingConfig | None) -> Iterator[UsageError]:
-    """Yield a fault if all representations are to learn how to pool: the plain encoder cannot."""
+def _learned(
+    experiment: ExperimentConfig, pooling: PoolingConfig | None, poolings: Sequence[PoolingConfig]
+) -> Iterator[UsageError]:
+    """Yield faults of learned pooling: of the plain encoder, and of means that mean nothing."""
+    refused = {
+        "mean_prefixes": any(one.is_learned for one in poolings),
+        "mean_vectors": any(one.size for one in poolings),
+    }
+    for name, is_refused in refused.items():
+        if is_refused and name in experiment.representations:
+            yield UsageError(
+                f"representation {name} of sources with learned pooling",
+                expected="concat_prefixes or concat_vectors: each source has a pooling of its own, "
+                "of which there is no mean",
+                fix=f"leave {name} out of experiment.representations",
+            )
     if pooling is not None and pooling.is_learned:
         yield UsageError(
             "an experiment with learned pooling, which the plain encoder does not have",

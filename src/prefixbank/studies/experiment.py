@@ -52,6 +52,7 @@ def run_experiment(context: Context, experiment: Experiment) -> Planned:
         combine.rule_for(experiment.config.combine.rule, experiment.config.prefix.kind),
         [experiment.recipe_for(name).prefix.init for name in trained],
         experiment.config.pooling,
+        [experiment.recipe_for(name).pooling for name in trained],
     )
     graph = Graph(context=context, experiment=experiment)
     check_tasks(experiment.config.probe, *(graph.target(name) for name in settings.targets))

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from typing import assert_never
 
+from prefixbank.artifacts.pooling import describe_pooling
 from prefixbank.choices import ProbePairs
-from prefixbank.config.schema import PrefixRecipe, ProbeConfig, effective
+from prefixbank.config.schema import PoolingConfig, PrefixRecipe, ProbeConfig, effective
 from prefixbank.config.settings import written
 from prefixbank.data.tasks.task import Task
 from prefixbank.reports.study import Facts
@@ -62,14 +63,17 @@ def study_facts(graph: Graph) -> Facts:
     if "multitask" in experiment.representations or has_update(experiment):
         apart = ", pairs read apart" if encoders.multitask.pairs == "separate" else ""
         scaled = f", pooled states {SCALED}" if encoders.pooling.norm == "layer" else ""
-        learned = ", its own learned pooling" if encoders.pooling.is_learned else ""
         fit = (
             f"{_epochs(tuned.epochs)}, batches of {tuned.batch_size}, learning rate {tuned.lr:g}, "
-            f"{encoders.multitask.sampling} sampling{apart}{scaled}{learned}"
+            f"{encoders.multitask.sampling} sampling{apart}{scaled}{_learned(encoders.pooling)}"
         )
         protocol.append(
             f"Multi-task encoder: all weights, {fit}; the epoch with the best mean of the same "
             "validation scores is kept."
+        )
+    if "finetuned" in experiment.representations and encoders.pooling.is_learned:
+        protocol.append(
+            f"Encoders fine-tuned on a target: all weights{_learned(encoders.pooling)}."
         )
     if experiment.targets:
         protocol.append(f"Target train rows for the probes: {_rows_of_probes(graph)}.")
@@ -126,11 +130,19 @@ def _differing(recipe: PrefixRecipe, other: PrefixRecipe) -> list[str]:
     def value(of: PrefixRecipe, name: str) -> object:
         return reduce(getattr, name.split("."), of)
 
-    return [
+    differing = [
         f"{name}={written(value(recipe, name))}"
         for name in TRAINING
         if value(recipe, name) != value(other, name)
     ]
+    if _learned(recipe.pooling) != _learned(other.pooling):
+        differing.append(f"pooling {describe_pooling(recipe.pooling)}")
+    return differing
+
+
+def _learned(pooling: PoolingConfig) -> str:
+    """Describe pooling that is learned; empty for any other, which is that of the vectors."""
+    return f", pooling learned: {describe_pooling(pooling)}" if pooling.is_learned else ""
 
 
 def _training(recipe: PrefixRecipe) -> str:
@@ -140,7 +152,7 @@ def _training(recipe: PrefixRecipe) -> str:
     apart = ", pairs read apart" if prefix.pairs == "separate" else ""
     return (
         f"{readouts}{prefix.length} slots, {_epochs(optim.epochs)}, batches of "
-        f"{optim.batch_size}, learning rate {optim.lr:g}{apart}"
+        f"{optim.batch_size}, learning rate {optim.lr:g}{apart}{_learned(recipe.pooling)}"
     )
 
 

@@ -405,10 +405,12 @@ def test_student_deeper_than_its_teacher_is_refused(distil, teacher, tasks, home
     "pooling",
     [
         PoolingConfig(layers="concat_last", last_k=3),
+        PoolingConfig(layers="concat_last", last_k=2),
+        PoolingConfig(layers="mean_last", last_k=3),
         PoolingConfig(layers="single", layer=2),
         PoolingConfig(layers=(0, 2)),
     ],
-    ids=lambda one: str(one.layers),
+    ids=lambda one: f"{one.layers} {one.last_k}",
 )
 def test_student_without_the_layers_that_its_teacher_pools_is_refused(
     distil, teach, tasks, pooling

@@ -118,7 +118,7 @@ def make_parts(
     _refuse_long(session, own.spec, parts, name)
     first = next(iter(parts))
     if own.calibrated is None:
-        _check_transform(session, own.spec, parts[first])
+        _check_transform(session, [own, *others], parts[first])
     for stem, rows in parts.items():
         if finished_part(own.part(stem)) is None:
             # Blocks are calibrated on the first part, however much of it another run has made.
@@ -171,7 +171,7 @@ def _make_part(
     on_rows: Callable[[int], None],
 ) -> None:
     """Embed the rows of one part once, and write the part of each target."""
-    targets = sorted(targets, key=lambda target: target.spec.block is not None)  # plain first
+    targets = _plain_first(targets)
     spec = targets[0].spec
     bank = bank_of([target.spec for target in targets])
     if spec.reuse is None:
@@ -187,6 +187,11 @@ def _make_part(
         reuse.open(target.spec.document({}))
         counted = on_rows if index == 0 else _uncounted
         write_part_reusing(target.part(stem), rows, reuse, partial(embed.block, index), counted)
+
+
+def _plain_first(targets: Sequence[Target]) -> list[Target]:
+    """Return targets in the order of the bank that `bank_of` returns."""
+    return sorted(targets, key=lambda target: target.spec.block is not None)
 
 
 def bank_of(specs: Sequence[EmbeddingSpec]) -> Bank | BlockBank:
@@ -227,21 +232,24 @@ def _uncounted(rows: int) -> None:
     """Report nothing: the rows of the first block stand for those of all."""
 
 
-def _check_transform(session: Session, spec: EmbeddingSpec, rows: Texts) -> None:
+def _check_transform(session: Session, targets: Sequence[Target], rows: Texts) -> None:
     """Refuse a transform that a vector or the first rows are too small for, before all are read."""
-    recipe = spec.recipe
+    targets = _plain_first(targets)
+    first, recipe = targets[0].spec, targets[0].spec.recipe
     if recipe.transform == "none":
         return
-    (vectors,), _ = embed_rows(
-        session, bank_of([spec]), spec.files, rows.take(np.array([0])), recipe
-    )
-    for features in features_of_readings(vectors.shape[1], recipe.pairs):
-        check_size(
-            recipe.transform,
-            recipe.transform_size,
-            features=features,
-            rows=min(len(rows), recipe.transform_rows),
-        )
+    bank = bank_of([target.spec for target in targets])
+    blocks, _ = embed_rows(session, bank, first.files, rows.take(np.array([0])), recipe)
+    for target, vectors in zip(targets, blocks, strict=True):
+        spec = target.spec
+        for features in features_of_readings(vectors.shape[1], recipe.pairs):
+            check_size(
+                recipe.transform,
+                recipe.transform_size,
+                features=features,
+                rows=min(len(rows), recipe.transform_rows),
+                of=f"block {spec.block_name}" if isinstance(bank, BlockBank) else "vectors",
+            )
 
 
 def _stored(target: Target) -> JSON:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from prefixbank.artifacts.bundle import is_path, read_bundle
 from prefixbank.artifacts.encoder import KINDS, encoder_of, is_encoder, kind_of
-from prefixbank.artifacts.pooling import pooling_of
+from prefixbank.artifacts.pooling import contradicts, describe_pooling, pooling_of
 from prefixbank.artifacts.prefix import ref_of
 from prefixbank.artifacts.staleness import refuse_stale
-from prefixbank.config.schema import EncoderConfig, PoolingConfig, effective
-from prefixbank.config.settings import written
+from prefixbank.config.schema import EncoderConfig, PoolingConfig
 from prefixbank.data.encoders.auto_pooling import encoder_pooling
 from prefixbank.data.encoders.files import EncoderFiles, reading_settings
 from prefixbank.errors import UsageError
@@ -54,13 +53,10 @@ def resolve_bank_and_encoder(
         return None, files, encoder_pooling(pooling, files)
     entry = resolve_bank(session.store, bank)
     own = pooling_of(entry)
-    if effective(pooling) not in (own, effective(PoolingConfig())):
+    if contradicts(pooling, own):
         raise UsageError(
             f"pooling settings with bank={bank}, which has its own",
-            expected=(
-                f"no pooling, or that of {bank}: position={written(own.position)} "
-                f"layers={written(own.layers)} last_k={own.last_k} layer={own.layer}"
-            ),
+            expected=f"no pooling, or that of {bank}: {describe_pooling(own)}",
             fix=(
                 "drop the pooling settings    or make another bank with them: prefixbank combine "
                 "pooling=... name=NAME"

@@ -1,7 +1,7 @@
 """Start values of a prefix: drawn, or from the trained prefix that `prefix.init` names.
 
-Source: prompt transfer, Vu et al. 2022 (2110.07904), section 2.2. The task head always starts from
-new values.
+Source: prompt transfer, Vu et al. 2022 (2110.07904), section 2.2. The task head, and what is
+learned of the pooling, always start from new values.
 """
 
 from __future__ import annotations

@@ -8,13 +8,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from prefixbank.artifacts.encoder import encoder_of, label_of, load_plain
 from prefixbank.artifacts.tensors import read_heads
 from prefixbank.config.schema import StudentConfig
-from prefixbank.core.pooling import Pooling, pool
-from prefixbank.core.shapes import ShapeError
 from prefixbank.core.training.distill import Distillation, teacher_outputs, teacher_scores
 from prefixbank.core.training.loop import BatchLoss, label_loss
 from prefixbank.core.training.multitask import MultitaskLearner
@@ -144,27 +140,27 @@ def _lower_layers(session: Session, teacher: Encoder, layers: int) -> EncoderFil
 def _check_pooling(ready: PreparedTraining, teacher: Encoder) -> None:
     """Refuse a student that lacks layers which are pooled.
 
+    The last layer, or the mean of the last ones, is that of the student itself. Layers that are
+    named, or lie side by side, each have features of their own that the heads have learned.
+
     Raises:
-        UsageError: names the pooling.
+        UsageError: names both numbers of layers.
     """
     layers, whole = ready.encoder.shape.layers, teacher.shape.layers
-    states, mask = [torch.zeros(1, 1, 1)] * (layers + 1), torch.ones(1, 1, dtype=torch.int64)
-    try:
-        pool(states, mask, _unlearned(ready.settings.pooling))
-    except ShapeError as error:
+    pooling = ready.settings.pooling
+    needed = max((one for one in pooling.layers_of(whole) if one is not None), default=0)
+    if pooling.layers == "last" or (pooling.layers == "concat_last" and pooling.last_k == 1):
+        needed = 0
+    if pooling.layers == "mean_last":
+        needed = pooling.last_k - 1  # the embedding layer counts
+    if needed > layers:
         raise UsageError(
-            f"student.layers={layers} with the teacher {teacher.files.label}, which pools layers "
-            f"that the student lacks: {error.what}",
+            f"student.layers={layers} with the teacher {teacher.files.label} of {whole} layers, "
+            "which pools layers that the student lacks",
             expected="a student with all layers that its teacher pools",
             fix=f"student.layers={whole}    or a teacher that pools its last layer: prefixbank "
             "train-multitask ... pooling.layers=last",
-        ) from error
-
-
-def _unlearned(pooling: Pooling) -> Pooling:
-    """Return fixed pooling that needs the same layers; a mix has one more or less of them."""
-    layers = "last" if pooling.layers == "mix" else pooling.layers
-    return replace(pooling, position="mean", layers=layers, size=0)
+        )
 
 
 def _heads_of(

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from prefixbank.artifacts.encoder import KINDS, is_encoder, kind_of
+from prefixbank.artifacts.prefix import ref_of
 from prefixbank.config.schema import StudentRecipe
 from prefixbank.data.tasks.task import Task
 from prefixbank.errors import UsageError
@@ -25,6 +26,7 @@ from prefixbank.store.store import Store
 
 STEP = "train-student"
 VERSION = 1  # 1: first
+MULTITASK, STUDENT = KINDS["train_multitask"], KINDS["train_student"]
 
 
 def resolve_teacher(store: Store, text: str) -> Entry:
@@ -36,7 +38,20 @@ def resolve_teacher(store: Store, text: str) -> Entry:
     listing = "prefixbank cache ls train-multitask    lists all multi-task encoders"
     if not text:
         raise UsageError("no teacher given", expected="teacher=multitask/NAME", fix=listing)
-    entry = store.resolve(kind_of(text) or KINDS["train_multitask"], text)
+    kind = kind_of(text)
+    if not kind and not ref_of(store, MULTITASK, text) and ref_of(store, STUDENT, text):
+        raise UsageError(
+            f"no multi-task encoder '{text}', but there is {STUDENT}/{text}",
+            expected="the name of a multi-task encoder, or the whole ref of a student",
+            fix=f"teacher={STUDENT}/{text}",
+        )
+    if "/" in text and not kind:
+        raise UsageError(
+            f"teacher={text}",
+            expected="multitask/NAME or student/NAME, or the name or key of a multi-task encoder",
+            fix=listing,
+        )
+    entry = store.resolve(kind or MULTITASK, text)
     if not is_encoder(entry):
         raise UsageError(
             f"teacher={text} is the result of {entry.step.replace('_', '-')}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefixbank.artifacts.bundle import CARD
+from prefixbank.artifacts.pooling import describe_pooling
 from prefixbank.config.schema import EncoderConfig
 from prefixbank.data.encoders.files import reading_settings
 from prefixbank.errors import UsageError, raise_faults
@@ -43,7 +44,7 @@ def unit(export: Export, session: Session) -> Unit:
         from prefixbank.steps.export.peft.make import write_adapter
 
         write_adapter(session, bank, files, out)
-        use = USE.format(pooling=f"position {pooling.position}, layers {pooling.layers}")
+        use = USE.format(pooling=describe_pooling(pooling))
         (out / CARD).write_text(model_card(export, use), encoding="utf-8")
         return {"bank": bank.key}
 
