@@ -425,7 +425,7 @@ class PoolingConfig:
     """Number of features of a learned projection of the whole vector; 0: none."""
     skip_first: bool = later(False)
     """Leave out the first token of each text that has others, but for `cls`. In raw language models
-    its states can be a thousand times as large as those of all others."""
+    its states can be far larger than those of all others."""
     norm: Norm = "none"
     """`layer`: scale each layer at each position to mean 0 and variance 1 over its features. For
     encoders whose states have no norm behind them, such as the lower layers of a language model."""
