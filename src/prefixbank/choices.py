@@ -109,6 +109,8 @@ SharedRepresentation = Literal[
     "plain_and_deep",
     "multitask",
     "finetuned",
+    "student",
+    "shared_student",
     "random",
     "shuffled",
 ]
@@ -116,8 +118,8 @@ SharedRepresentation = Literal[
 describes, or the bank of one of the four rules; the vectors of plain encoder and bank side by side;
 the blocks of read-outs without the plain vector; the bank of deep prefixes in an experiment with
 read-outs, alone and beside the plain encoder; the multi-task encoder of all sources; an encoder
-fine-tuned on the target itself; banks of untrained prefixes and of prefixes trained on shuffled
-labels."""
+fine-tuned on the target itself; a student of the latter, and one of the multi-task encoder; banks
+of untrained prefixes and of prefixes trained on shuffled labels."""
 
 Representation = Literal[SharedRepresentation, "single", "leave_one_out"]
 """These, and two that are made once for each source: a bank of it alone, and the bank that lacks

@@ -519,11 +519,13 @@ def transfer_map(config: TransferMapConfig, invocation: Invocation) -> Planned:
 
 def experiment_of(config: RunExperimentConfig, invocation: Invocation) -> Experiment:
     """Return an experiment, with what depends on where the command runs."""
-    from prefixbank.config.compose import override_recipe
+    from prefixbank.config.compose import override_recipe, vary_experiment
     from prefixbank.studies.graph import Experiment
 
     find_task = _task_finder(config.run, invocation)
-    return Experiment(config=config, find_task=find_task, change=override_recipe)
+    return Experiment(
+        config=config, find_task=find_task, change=override_recipe, vary=vary_experiment
+    )
 
 
 def _scaled(

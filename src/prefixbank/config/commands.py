@@ -40,6 +40,8 @@ from prefixbank.config.schema import (
     ProbeConfig,
     ProbeRecipe,
     RefName,
+    StoredVectors,
+    StudentConfig,
     StudentRecipe,
     TaskConfig,
     WindowSettings,
@@ -415,8 +417,12 @@ class ExperimentConfig:
     """Training seeds. Everything that is trained is trained once with each."""
     representations: tuple[Representation, ...] = ("plain", "bank")
     """What to compare. Each one embeds the texts of all targets."""
-    single_seed: tuple[Representation, ...] = ()
-    """Representations to make with the first seed only."""
+    variants: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """More representations to compare, by name: the one that each is a variant of, and the settings
+    in which it differs from the experiment:
+    `'experiment.variants.bits=[plain,vectors=binary,transform=rotation]'`."""
+    single_seed: tuple[str, ...] = ()
+    """Representations and variants to make with the first seed only."""
     source_rows: Natural = 0
     """At most this many train rows of each source; 0 keeps all."""
     target_rows: Natural = 0
@@ -432,6 +438,9 @@ class ExperimentConfig:
     finetuned: tuple[str, ...] = ()
     """Overrides for the encoders of the representations `multitask` and `finetuned`, beside
     `finetune` and `multitask`: `experiment.finetuned=["pooling.norm=layer"]`."""
+    cost_tokens: Natural = 0
+    """Count the operations of each representation for one text of this many tokens, and report what
+    1 to 32 tasks cost; 0: not."""
     update: UpdateConfig = field(default_factory=UpdateConfig)
     transfer: TransferConfig = field(default_factory=TransferConfig)
     """For `transfer map` only."""
@@ -440,7 +449,7 @@ class ExperimentConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class RunExperimentConfig(PrefixRecipe, CommandConfig):
+class RunExperimentConfig(StoredVectors, PrefixRecipe, CommandConfig):
     """`prefixbank run`."""
 
     command = "run"
@@ -452,14 +461,13 @@ class RunExperimentConfig(PrefixRecipe, CommandConfig):
     to u and v, giving u, v, |u - v| and u * v; `both`: all of these; `best`: one of the three, the
     one that cross-validation on train rows prefers, in each probe anew. A tie goes to the earlier
     one."""
-    vectors: VectorType = "float32"
-    """How a feature of the targets' vectors is stored: as a number of 4, 2 or 1 bytes, or as one
-    bit."""
     precision: Precision = "fp32"
     """Number format of the forward pass over the targets' texts."""
     finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
-    """Training of the multi-task encoder, in place of `optim`."""
+    """Training of fine-tuned encoders and of students, in place of `optim`."""
     multitask: MultitaskConfig = field(default_factory=MultitaskConfig)
+    student: StudentConfig = field(default_factory=StudentConfig)
+    """Of the representations `student` and `shared_student`, which train as `finetune` says."""
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     run: RunConfig = field(default_factory=RunConfig)
 

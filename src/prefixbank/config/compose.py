@@ -12,6 +12,7 @@ import shlex
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -82,12 +83,34 @@ __all__ = [
     "override_recipe",
     "resolve",
     "show",
+    "vary_experiment",
 ]
 
 C = TypeVar("C", bound=CommandConfig)
 _LOCK = threading.RLock()
 BANK, PLAIN = "bank", "none"
 """The encoder of a bank, and the bank that is none: the plain encoder."""
+SAME_IN_VARIANTS = (
+    "run.",
+    "seed",
+    *(
+        f"experiment.{name}"
+        for name in (
+            "name",
+            "targets",
+            "seeds",
+            "representations",
+            "variants",
+            "single_seed",
+            "target_rows",
+            "validation_rows",
+            "cost_tokens",
+            "update",
+            "transfer",
+        )
+    ),
+)
+"""Settings, by how their names begin, that variants of an experiment cannot change."""
 NO_DEFAULTS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -155,6 +178,18 @@ def override_recipe(recipe: Trained, overrides: Sequence[str]) -> Trained:
         changed = _overridden(PrefixRecipe, TrainPrefixConfig, recipe, overrides)
     found: Trained = changed
     return found
+
+
+def vary_experiment(config: RunExperimentConfig, overrides: Sequence[str]) -> RunExperimentConfig:
+    """Return an experiment with settings overridden, as one of `experiment.variants` lists them.
+
+    Raises:
+        UsageError: a key or value is wrong; all faults at once.
+    """
+    varied: RunExperimentConfig = _overridden(
+        RunExperimentConfig, RunExperimentConfig, config, overrides
+    )
+    return varied
 
 
 def _overridden(
@@ -356,6 +391,8 @@ def _override_faults(config: CommandConfig | None) -> list[UsageError]:
     for setting, overrides in lists.items():
         faults += _faults_of(setting, config, overrides)
     faults += _faults_of("finetuned", finetuned_recipe(config), experiment.finetuned)
+    for name, variant in experiment.variants.items():
+        faults += _faults_of_variant(name, config, variant[1:])
     return [
         *faults,
         *(unknown_source(name, trained) for name in experiment.overrides if name not in trained),
@@ -369,6 +406,29 @@ def _faults_of(setting: str, recipe: Trained, overrides: Sequence[str]) -> list[
     except UsageError as error:
         return faults_in(f"experiment.{setting}", error)
     return []
+
+
+def _faults_of_variant(
+    name: str, config: RunExperimentConfig, overrides: Sequence[str]
+) -> list[UsageError]:
+    """Return the faults in the settings of a variant, and in what these make of the experiment."""
+    setting = f"experiment.variants.{name}"
+    fixed = [line for line in overrides if line.partition("=")[0].startswith(SAME_IN_VARIANTS)]
+    if fixed:
+        return [
+            UsageError(
+                f"{setting} changes {', '.join(line.partition('=')[0] for line in fixed)}",
+                expected="settings of what turns texts into vectors, or of probes; targets, seeds "
+                "and what is compared are the same for the whole experiment",
+                fix=f"leave {shlex.quote(fixed[0])} out",
+            )
+        ]
+    try:
+        varied = vary_experiment(config, overrides)
+    except UsageError as error:
+        return faults_in(setting, error)
+    without = replace(varied, experiment=replace(varied.experiment, variants={}))
+    return [one for fault in _override_faults(without) for one in faults_in(setting, fault)]
 
 
 def _parsed(line: str) -> Override:

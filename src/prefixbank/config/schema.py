@@ -619,22 +619,9 @@ class WindowSettings:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class VectorRecipe(WindowSettings):
-    """How texts become vectors, and how these are stored."""
+class StoredVectors:
+    """How vectors are stored, and what is made of them before."""
 
-    max_length_tokens: Count = 128
-    """Number of tokens that the encoder reads at once, special tokens and both texts of a pair
-    together. `long` says what becomes of longer texts; the result says how many there were."""
-    long: LongTexts = later("truncate")
-    """Texts of more than `max_length_tokens`: read their beginning; refuse them before any is
-    embedded, with their numbers; or read them whole, in overlapping windows of that length. Pairs
-    are read in windows with `pairs=separate` only."""
-    normalize: bool = later(False)
-    """Scale the vector of each text to length 1; in a bank of read-outs the plain vector and each
-    block by itself, so that a block stays the same beside any others. With `pairs=separate` u and v
-    are scaled before they are compared."""
-    precision: Precision = "fp32"
-    """Number format of the forward pass. Vectors are stored as `vectors` says."""
     vectors: VectorType = "float32"
     """How a feature is stored: as a number of 4, 2 or 1 bytes, or as one bit."""
     calibration_rows: Count = only_with(4096, vectors=CALIBRATED)
@@ -677,6 +664,25 @@ class VectorRecipe(WindowSettings):
         if self.transform != "none":
             return f"transform={self.transform}"
         return f"vectors={self.vectors}" if self.vectors in CALIBRATED else ""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class VectorRecipe(StoredVectors, WindowSettings):
+    """How texts become vectors, and how these are stored."""
+
+    max_length_tokens: Count = 128
+    """Number of tokens that the encoder reads at once, special tokens and both texts of a pair
+    together. `long` says what becomes of longer texts; the result says how many there were."""
+    long: LongTexts = later("truncate")
+    """Texts of more than `max_length_tokens`: read their beginning; refuse them before any is
+    embedded, with their numbers; or read them whole, in overlapping windows of that length. Pairs
+    are read in windows with `pairs=separate` only."""
+    normalize: bool = later(False)
+    """Scale the vector of each text to length 1; in a bank of read-outs the plain vector and each
+    block by itself, so that a block stays the same beside any others. With `pairs=separate` u and v
+    are scaled before they are compared."""
+    precision: Precision = "fp32"
+    """Number format of the forward pass. Vectors are stored as `vectors` says."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -63,6 +63,11 @@ def score_cell(score: Interval) -> GridCell:
     return GridCell(text=interval(score), value=score.value)
 
 
+def mean_cell(mean: float | None) -> GridCell:
+    """Return a cell with a score alone, without its interval."""
+    return MISSING if mean is None else GridCell(text=number(mean), value=mean)
+
+
 def change_cell(change: Interval | float | None) -> GridCell:
     """Return a cell with a difference alone, without interval and p-value."""
     if change is None:

@@ -15,6 +15,7 @@ from prefixbank.reports.charts.curves import curves_chart, has_points
 from prefixbank.reports.charts.heatmap import heat_map
 from prefixbank.reports.charts.scores import scores_chart
 from prefixbank.reports.charts.style import save, styled
+from prefixbank.reports.charts.text_costs import text_cost_chart
 from prefixbank.reports.render import Chart
 from prefixbank.reports.study import Facts
 from prefixbank.reports.table import ExperimentReport
@@ -26,6 +27,9 @@ SCORES = Chart(name="report.png", caption="Scores with intervals, on each target
 SINGLES = Chart(name="heatmap.png", caption="What each single prefix brings to each target")
 COSTS = Chart(
     name="update.png", caption="Cost of a change by prefixes as a share of multi-task training"
+)
+TEXT_COSTS = Chart(
+    name="cost.png", caption="Mean score over the operations for one text, with 1 to 32 tasks"
 )
 CURVES = Chart(name="curves.png", caption="Validation scores during training")
 
@@ -39,6 +43,7 @@ def write_report(out: Path, report: ExperimentReport) -> None:
     charts = (
         (report.targets, SCORES, scores_chart),
         (report.singles.sources, SINGLES, heat_map),
+        (report.costs, TEXT_COSTS, text_cost_chart),
         (report.update_ratios, COSTS, update_chart),
         (has_curves, CURVES, curves_chart),
     )

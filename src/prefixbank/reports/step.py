@@ -13,8 +13,9 @@ from prefixbank.store.key import JSON, document
 
 STEP = "report"
 # 1: first; 2: seeds in the intervals, Holm's correction, single prefixes, left-out sources, update
-# cost, learning curves; 3: report.html, charts by seaborn, text from templates; 4: classes.csv.
-VERSION = 5
+# cost, learning curves; 3: report.html, charts by seaborn, text from templates; 4: classes.csv;
+# 6: validation scores, cost of 1 to 32 tasks.
+VERSION = 6
 CLASSES = "classes.csv"
 
 
@@ -76,7 +77,8 @@ def _config(study: Study, bootstrap_samples: int) -> JSON:
 def _inputs(study: Study) -> JSON:
     """Return the digest of every artifact that the report depends on."""
     return {
-        name: _digests(getattr(study, name)) for name in ("probes", "singles", "without", "curves")
+        name: _digests(getattr(study, name))
+        for name in ("probes", "singles", "without", "curves", "costs")
     }
 
 

@@ -38,11 +38,13 @@ class ReportColumn:
         passes: forward passes that one text costs.
         trained: whether seeds of trainings stand behind it. The plain encoder is not trained: it
             has one entry, which is paired with every seed of the others.
+        shared: whether one encoder serves all targets, not one for each.
     """
 
     title: str
     passes: int
     trained: bool = True
+    shared: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,7 @@ class Study:
         bank: the column that the banks in `without` are compared with.
         curves: what was trained to seed to the artifact with `curve.jsonl`.
         update: what a change of the sources costs, one row for each change and method.
+        costs: column to the count of its operations for one text.
 
     Raises:
         UsageError: a baseline, or the bank of `without`, is not a column.
@@ -104,6 +107,7 @@ class Study:
     bank: str = "bank"
     curves: Mapping[str, Seeds] = field(default_factory=dict)
     update: Sequence[UpdateCost] = ()
+    costs: Mapping[str, Entry] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a comparison with a column that is missing."""

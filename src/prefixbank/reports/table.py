@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
+from prefixbank.artifacts.json_files import read_json
+from prefixbank.core.break_even import break_even, head_operations, total
 from prefixbank.reports.cells import (
     LEVEL,
     MEAN,
@@ -31,6 +33,10 @@ from prefixbank.store.artifact import Entry
 
 Cost = Literal["examples", "flops", "seconds"]
 COSTS: tuple[Cost, ...] = get_args(Cost)
+TASKS = (1, 2, 4, 8, 16, 32)
+"""Numbers of tasks whose cost is reported."""
+OUTPUTS = 2
+"""Of the linear heads whose operations are counted."""
 Points = tuple[tuple[float, float], ...]
 """(share of training, validation score) of each evaluation of a training."""
 
@@ -105,6 +111,28 @@ class CostShares:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextCost:
+    """What a representation costs for one text.
+
+    Args:
+        tokens: of the text.
+        operations: until there is its vector.
+        features: of the vector.
+        bytes: of the vector as it is stored.
+        by_tasks: operations until there are the predictions of so many tasks, one linear head each.
+        break_even: N*, the number of tasks from which the first representation that serves all
+            tasks costs less; None: this one serves all tasks, or never.
+    """
+
+    tokens: int
+    operations: int
+    features: int
+    bytes: int
+    by_tasks: dict[int, int]
+    break_even: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExperimentReport(Facts):
     """All numbers of a report, as `report.json` holds them.
 
@@ -123,6 +151,9 @@ class ExperimentReport(Facts):
         curves: what was trained to seed to its learning curve.
         update: what a change of the sources costs, one row for each change and method.
         update_ratios: of the changes that both methods were measured on.
+        validation: column to its mean validation score over targets and seeds, to choose by; None
+            where probes have none.
+        costs: column to what it costs for one text, if that was counted.
     """
 
     columns: tuple[str, ...]
@@ -139,6 +170,8 @@ class ExperimentReport(Facts):
     curves: dict[str, dict[int, Points]]
     update: tuple[UpdateCost, ...]
     update_ratios: tuple[CostShares, ...]
+    validation: dict[str, float | None]
+    costs: dict[str, TextCost]
 
     @property
     def target_rows(self) -> dict[str, TargetRow]:
@@ -204,7 +237,45 @@ def tabulate(study: Study, bootstrap_samples: int) -> ExperimentReport:
         },
         update=tuple(study.update),
         update_ratios=ratios(study.update),
+        validation={name: _validation(study, name) for name in study.columns if study.probes},
+        costs=_text_costs(study),
     )
+
+
+def _validation(study: Study, column: str) -> float | None:
+    """Return the mean validation score of a column over targets and seeds, if all have one."""
+    scores = [
+        read_json(entry, "probe.json")["validation"]
+        for by_column in study.probes.values()
+        for entry in by_column[column].values()
+    ]
+    known = [one for one in scores if one is not None]
+    return sum(known) / len(known) if known and len(known) == len(scores) else None
+
+
+def _text_costs(study: Study) -> dict[str, TextCost]:
+    """Return what each column costs for one text."""
+    counted = {name: read_json(entry, "cost.json") for name, entry in study.costs.items()}
+    shared = next((counted[name] for name in counted if study.columns[name].shared), None)
+    costs = {}
+    for name, one in counted.items():
+        head, is_shared = head_operations(one["features"], OUTPUTS), study.columns[name].shared
+        costs[name] = TextCost(
+            **one,
+            by_tasks={
+                tasks: int(total(one["operations"], head, tasks, is_shared=is_shared))
+                for tasks in TASKS
+            },
+            break_even=None
+            if is_shared or shared is None
+            else break_even(
+                shared["operations"],
+                head_operations(shared["features"], OUTPUTS),
+                one["operations"],
+                head,
+            ),
+        )
+    return costs
 
 
 def _pairs(study: Study) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from prefixbank.reports.grid import (
     change_cell,
     count_cell,
     difference_cell,
+    mean_cell,
     number,
     score_cell,
     share_cell,
@@ -48,6 +49,11 @@ def _values(report: ExperimentReport) -> dict[str, object]:
         "report": report,
         "costs": costs_grid(report) if report.update else None,
         "cost_shares": cost_shares_grid(report) if report.update_ratios else None,
+        "text_costs": text_costs_grid(report) if report.costs else None,
+        "first_shared": next(
+            (report.title(name) for name in report.costs if report.column_facts[name].shared), ""
+        ),
+        "of_tokens": next((one.tokens for one in report.costs.values()), 0),
     }
     if not report.targets:
         return values
@@ -89,6 +95,7 @@ def means_grid(report: ExperimentReport) -> Grid:
             "passes",
             "seeds",
             "mean score",
+            "on validation",
             *(f"minus {report.title(name)}" for name in report.baselines),
         ),
         rows=tuple(
@@ -97,6 +104,7 @@ def means_grid(report: ExperimentReport) -> Grid:
                 count_cell(report.column_facts[column].passes),
                 _seed_count(mean.columns[column]),
                 score_cell(mean.columns[column]),
+                mean_cell(report.validation[column]),
                 *(_difference(mean, baseline, column) for baseline in report.baselines),
             )
             for column in report.columns
@@ -239,6 +247,34 @@ def costs_grid(report: ExperimentReport) -> Grid:
                 amount_cell(row.others_refitted),
             )
             for row in report.update
+        ),
+    )
+
+
+def text_costs_grid(report: ExperimentReport) -> Grid:
+    """Return what one text costs with 1 to 32 tasks, beside the mean score."""
+    numbers = next(iter(report.costs.values())).by_tasks
+    return Grid(
+        header=(
+            "representation",
+            "mean score",
+            "serves",
+            "operations",
+            "bytes of a vector",
+            "N*",
+            *(f"{tasks} {'task' if tasks == 1 else 'tasks'}" for tasks in numbers),
+        ),
+        rows=tuple(
+            (
+                text_cell(report.title(name)),
+                mean_cell(report.rows[MEAN].columns[name].value),
+                text_cell("all tasks" if report.column_facts[name].shared else "one task"),
+                amount_cell(float(cost.operations)),
+                amount_cell(cost.bytes),
+                amount_cell(cost.break_even),
+                *(amount_cell(float(operations)) for operations in cost.by_tasks.values()),
+            )
+            for name, cost in report.costs.items()
         ),
     )
 

@@ -10,28 +10,24 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from prefixbank.artifacts.encoder import FOLDER, is_encoder
 from prefixbank.artifacts.json_files import read_json
 from prefixbank.artifacts.prefix import TENSORS
 from prefixbank.config.commands import CostConfig
-from prefixbank.config.schema import EmbedRecipe, EncoderConfig, PoolingConfig
+from prefixbank.config.schema import EncoderConfig, PoolingConfig
 from prefixbank.config.settings import written
-from prefixbank.core.blocks import BlockBank
-from prefixbank.core.combine import Bank
-from prefixbank.core.cost import break_even, head_operations, inputs_of, text_operations, total
+from prefixbank.core.break_even import break_even, head_operations, total
+from prefixbank.core.cost import inputs_of
 from prefixbank.core.embed import batch_encoder
 from prefixbank.core.quantize import bytes_per_vector
 from prefixbank.core.timing import in_turns
-from prefixbank.data.encoders.encoder import Encoder
 from prefixbank.data.encoders.files import POOLING, SINGLE_WEIGHTS
 from prefixbank.errors import UsageError
 from prefixbank.runtime.session import Session
-from prefixbank.steps.embed.make import bank_of
-from prefixbank.steps.embed.rows import kind_of
 from prefixbank.steps.embed.source import PLAIN, resolve_bank, resolve_bank_and_encoder
-from prefixbank.steps.embed.spec import specs_of
+from prefixbank.steps.text_cost.make import LoadedPass, load_pass
 from prefixbank.store.artifact import Entry
 from prefixbank.store.store import Store
 
@@ -81,16 +77,15 @@ class _Found:
 
     name: str
     entry: Entry | None
-    encoder: Encoder
-    bank: Bank | BlockBank
+    loaded: LoadedPass
     store: Store
 
     def runner(self, session: Session, inputs: Mapping[str, Tensor]) -> Callable[[], object]:
         """Return a function that embeds a batch, as `embed` does."""
-        model = session.inference_model(self.encoder.files, "fp32")
+        model = session.inference_model(self.loaded.encoder.files, "fp32")
         device = next(model.parameters()).device
         moved = {name: tensor.to(device) for name, tensor in inputs.items()}
-        encode = batch_encoder(self.bank, model, torch.float32)
+        encode = batch_encoder(self.loaded.bank, model, torch.float32)
 
         def run() -> None:
             with torch.inference_mode():
@@ -102,12 +97,7 @@ class _Found:
 
     def measure(self, config: CostConfig, seconds: Sequence[float] | None) -> Measured:
         """Count one text, and put everything together."""
-        model: nn.Module = self.encoder.model
-        inputs = {
-            name: tensor.to(next(model.parameters()).device)
-            for name, tensor in inputs_of(1, config.tokens).items()
-        }
-        operations, features = text_operations(model, self.bank, inputs)
+        operations, features = self.loaded.count(config.tokens)
         return Measured(
             name=self.name,
             is_shared=not _serves_one(self.entry),
@@ -128,10 +118,9 @@ def _found(session: Session, name: str, config: CostConfig) -> _Found:
         EncoderConfig(source="bank") if entry and is_encoder(entry) else config.encoder,
         config.pooling if entry is None else PoolingConfig(),
     )
-    made = bank_of(specs_of(bank, files, EmbedRecipe(), pooling))
-    encoder = session.load(files, kind=kind_of(made))
-    encoder.check_length(config.tokens)
-    return _Found(name=name, entry=entry, encoder=encoder, bank=made, store=session.store)
+    loaded = load_pass(session, bank, files, pooling)
+    loaded.encoder.check_length(config.tokens)
+    return _Found(name=name, entry=entry, loaded=loaded, store=session.store)
 
 
 def _check_given(found: Sequence[_Found], config: CostConfig) -> None:

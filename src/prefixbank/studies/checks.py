@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from prefixbank.choices import UNTRAINED_INITS, BankRule
 from prefixbank.config.commands import ExperimentConfig, TransferConfig
 from prefixbank.config.schema import PoolingConfig, PrefixConfig, effective
-from prefixbank.errors import UsageError, raise_faults
+from prefixbank.errors import UsageError, did_you_mean, raise_faults
+from prefixbank.names import DESCRIPTION, is_name
 from prefixbank.studies.representations import TITLES, whole_bank
 from prefixbank.transfer.task_embeddings import START
 
@@ -110,17 +111,23 @@ def check_lists(experiment: ExperimentConfig) -> Iterator[UsageError]:
 
 def _representations(experiment: ExperimentConfig, rule: BankRule) -> Iterator[UsageError]:
     """Yield faults of representations: missing, or without one to compare with."""
-    if experiment.targets and not any(name in TITLES for name in experiment.representations):
+    names = (*experiment.representations, *experiment.variants)
+    yield from _variants(experiment)
+    if (
+        experiment.targets
+        and not experiment.variants
+        and not any(name in TITLES for name in experiment.representations)
+    ):
         yield UsageError(
             "targets, but no representations to probe them under",
             expected=f"one or more of {', '.join(TITLES)}",
             fix="'experiment.representations=[plain,bank]'",
         )
-    idle = [name for name in experiment.single_seed if name not in experiment.representations]
+    idle = [name for name in experiment.single_seed if name not in names]
     if idle:
         yield UsageError(
             f"experiment.single_seed names {', '.join(idle)}, which is not compared",
-            expected="some of experiment.representations",
+            expected=f"some of {', '.join(names)}",
             fix="add it to experiment.representations, or drop it from experiment.single_seed",
         )
     if "leave_one_out" in experiment.representations and whole_bank(experiment, rule) is None:
@@ -131,6 +138,24 @@ def _representations(experiment: ExperimentConfig, rule: BankRule) -> Iterator[U
         )
     if "leave_one_out" in experiment.representations and len(experiment.sources) == 1:
         yield _alone("leave_one_out")
+
+
+def _variants(experiment: ExperimentConfig) -> Iterator[UsageError]:
+    """Yield faults of variants: of nothing, or under a name that reports cannot use."""
+    for name, variant in experiment.variants.items():
+        if not variant or variant[0] not in TITLES:
+            yield UsageError(
+                f"experiment.variants.{name} begins with '{''.join(variant[:1])}', which is no "
+                f"representation{did_you_mean(''.join(variant[:1]), TITLES)}",
+                expected=f"one of {', '.join(TITLES)}, and the settings in which it differs",
+                fix=f"'experiment.variants.{name}=[plain,vectors=binary]'",
+            )
+        if not is_name(name) or name in (*TITLES, *TITLES.values()):
+            yield UsageError(
+                f"experiment.variants has the name '{name}'",
+                expected=f"{DESCRIPTION}, and not that of a representation",
+                fix="'experiment.variants.bits=[plain,vectors=binary]'",
+            )
 
 
 def _update(experiment: ExperimentConfig) -> Iterator[UsageError]:

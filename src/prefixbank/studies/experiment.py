@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from prefixbank.reports import step as report
@@ -19,11 +20,12 @@ from prefixbank.studies.protocol import study_facts
 from prefixbank.studies.representations import (
     TITLES,
     WITHOUT_PREFIXES,
+    Compared,
+    compared,
     multitask,
-    passes,
+    representation_in,
     seeds_of,
     single,
-    vectors,
     whole_bank,
     without,
 )
@@ -46,6 +48,26 @@ def run_experiment(context: Context, experiment: Experiment) -> Planned:
             that do not fit a target.
     """
     settings = experiment.config.experiment
+    _check(experiment)
+    for name, variant in settings.variants.items():
+        varied = experiment.variant(name)
+        alone = replace(
+            varied.config.experiment,
+            representations=(representation_in(variant),),
+            variants={},
+            single_seed=(),
+        )
+        _check(replace(varied, config=replace(varied.config, experiment=alone)))
+    graph = Graph(context=context, experiment=experiment)
+    for one in compared(graph):
+        check_tasks(one.graph.config.probe, *(graph.target(name) for name in settings.targets))
+    context.encoder_files(experiment.config.encoder)  # a plan does not make the tiny encoder
+    return plan_and_run(context, settings.name, lambda context: _study(context, experiment))
+
+
+def _check(experiment: Experiment) -> None:
+    """Raise the faults of an experiment's settings, see `check_experiment`."""
+    settings = experiment.config.experiment
     trained = [name for name in (*settings.sources, settings.update.add) if name]
     check_experiment(
         settings,
@@ -54,25 +76,23 @@ def run_experiment(context: Context, experiment: Experiment) -> Planned:
         experiment.config.pooling,
         [experiment.recipe_for(name).pooling for name in trained],
     )
-    graph = Graph(context=context, experiment=experiment)
-    check_tasks(experiment.config.probe, *(graph.target(name) for name in settings.targets))
-    context.encoder_files(experiment.config.encoder)  # a plan does not make the tiny encoder
-    return plan_and_run(context, settings.name, lambda context: _study(context, experiment))
 
 
 def _study(context: Context, experiment: Experiment) -> Planned:
     """Plan or run all units in order; return the report."""
     graph = Graph(context=context, experiment=experiment)
     settings = experiment.config.experiment
-    columns = [column for name in settings.representations for column in TITLES if column == name]
+    columns = compared(graph)
     trained = _trained(graph)
     probes: Cells = {
         target: {
-            TITLES[column]: {
-                seed: graph.probe(
-                    target, vectors(graph, column, target, seed), graph.named(TITLES[column], seed)
+            column.title: {
+                seed: column.graph.probe(
+                    target,
+                    column.vectors(target, seed),
+                    column.graph.named(TITLES[column.of], seed),
                 )
-                for seed in seeds_of(graph, column)
+                for seed in column.seeds
             }
             for column in columns
         }
@@ -84,6 +104,7 @@ def _study(context: Context, experiment: Experiment) -> Planned:
         if "leave_one_out" in settings.representations
         else {}
     )
+    costs = _costs(columns) if settings.cost_tokens and settings.targets else {}
     changes = update_changes(graph) if has_update(settings) else []
 
     def build() -> Unit:
@@ -95,23 +116,38 @@ def _study(context: Context, experiment: Experiment) -> Planned:
             update=[UpdateCost(**row) for row in rows(changes)],
             facts=study_facts(graph),
             columns={
-                TITLES[column]: ReportColumn(
-                    title=TITLES[column],
-                    passes=passes(column, len(settings.sources)),
-                    trained=column != "plain",
+                column.title: ReportColumn(
+                    title=column.title,
+                    passes=column.passes,
+                    trained=column.of != "plain",
+                    shared=column.is_shared,
                 )
                 for column in columns
             },
+            costs={title: planned.entry for title, planned in costs.items()},
             baselines=tuple(
-                TITLES[column]
-                for column in [name for name in ("plain", "multitask") if name in columns]
-                or columns[:1]
-            ),
+                TITLES[name] for name in ("plain", "multitask") if name in settings.representations
+            )
+            or tuple(column.title for column in columns[:1]),
             bank=TITLES[whole_bank(settings, graph.rule) or "bank"],
         )
         return report.unit(study, bootstrap_samples=experiment.config.probe.bootstrap_samples)
 
     return graph.ensure_from(report.STEP, settings.name, build)
+
+
+def _costs(columns: Sequence[Compared]) -> dict[str, Planned]:
+    """Count the operations of each column for one text, by title.
+
+    The first target and seed stand for all, whose encoders have the same sizes.
+    """
+    settings = columns[0].graph.config.experiment
+    return {
+        column.title: column.graph.text_cost(
+            column.vectors(settings.targets[0], column.seeds[0]), column.title
+        )
+        for column in columns
+    }
 
 
 def _trained(graph: Graph) -> dict[str, dict[int, Planned]]:

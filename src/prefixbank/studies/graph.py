@@ -7,7 +7,7 @@ planned or run twice in one graph.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, Protocol, assert_never
 
 import numpy as np
@@ -27,6 +27,9 @@ from prefixbank.config.schema import (
     OptimConfig,
     PoolingConfig,
     PrefixRecipe,
+    SamplingConfig,
+    StoredVectors,
+    StudentRecipe,
     TaskConfig,
     Trained,
     effective,
@@ -44,9 +47,11 @@ from prefixbank.steps.probe import step as probe
 from prefixbank.steps.probe.splits import pairs_for, splits_of
 from prefixbank.steps.probe.step import Probed
 from prefixbank.steps.probe.texts import probe_parts
+from prefixbank.steps.text_cost import step as text_cost
 from prefixbank.steps.train_multitask import step as train_multitask
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.steps.train_prefix.mixture import Mixture
+from prefixbank.steps.train_student import step as train_student
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import key_of
 from prefixbank.transfer.source_tasks import SIZE_CAP
@@ -72,11 +77,18 @@ class Experiment:
         config: the composed configuration.
         find_task: returns the configuration of a task by name.
         change: returns a recipe changed by `KEY=VALUE` settings.
+        vary: returns an experiment changed by `KEY=VALUE` settings.
     """
 
     config: RunExperimentConfig
     find_task: Callable[[str], TaskConfig]
     change: ChangeRecipe
+    vary: Callable[[RunExperimentConfig, Sequence[str]], RunExperimentConfig]
+
+    def variant(self, name: str) -> Experiment:
+        """Return the experiment with the settings of one of its variants."""
+        settings = self.config.experiment.variants[name][1:]
+        return replace(self, config=self.vary(self.config, settings))
 
     def recipe_for(self, source: str) -> PrefixRecipe:
         """Return the recipe of a source task, with its overrides."""
@@ -93,17 +105,24 @@ class Experiment:
         )
 
 
+Embedder = Callable[[], tuple[Entry | None, EncoderFiles, PoolingConfig]]
+"""Returns what a text passes through: bank, encoder, and pooling of the plain encoder. It raises
+`NotMade` if one does not exist yet."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Vectors:
     """Handles of a target's vectors.
 
     Args:
         embeddings: one, or the blocks of a bank, which lie side by side.
+        passes: what a text passes through, one after the other.
         bank: the bank of the blocks.
         blocks: their names.
     """
 
     embeddings: tuple[Planned, ...]
+    passes: tuple[Embedder, ...]
     bank: Planned | None = None
     blocks: tuple[str, ...] = ()
 
@@ -118,11 +137,23 @@ class Vectors:
 
 @dataclass(kw_only=True)
 class Graph:
-    """The units of one experiment."""
+    """The units of one experiment, or of a variant of it.
+
+    Args:
+        context: plans or runs them.
+        experiment: the experiment, with the settings of the variant.
+        variant: its name; empty: the experiment itself. What a variant makes gets no ref.
+        planned: what was planned, by key, or by step and name until the key is known.
+    """
 
     context: Context
     experiment: Experiment
+    variant: str = ""
     planned: dict[str, Planned] = field(default_factory=dict)
+
+    def of_variant(self, name: str) -> Graph:
+        """Return the units of a variant; what it shares with others is still made once."""
+        return replace(self, experiment=self.experiment.variant(name), variant=name)
 
     @property
     def config(self) -> RunExperimentConfig:
@@ -162,19 +193,22 @@ class Graph:
         )
 
     def named(self, text: str, seed: int) -> str:
-        """Return a name with the seed, if there are several."""
-        return text if len(self.seeds) == 1 else f"{text}-seed{seed}"
+        """Return a name with the variant, if it is one, and with the seed, if there are several."""
+        seeded = [f"seed{seed}"] if len(self.seeds) > 1 else []
+        return "-".join([text, *([self.variant] if self.variant else []), *seeded])
 
     def ensure(self, unit: Unit) -> Planned:
         """Plan or run a unit, once."""
         key = key_of(unit.document)
         if key not in self.planned:
-            self.planned[key] = self.context.ensure(unit)
+            self.planned[key] = self.context.ensure(
+                replace(unit, ref=None) if self.variant else unit
+            )
         return self.planned[key]
 
     def ensure_from(self, step: str, name: str, build: Callable[[], Unit]) -> Planned:
         """Plan or run, once, a unit whose key depends on others: see `Context.ensure_from`."""
-        label = f"{step} {name}"
+        label = f"{step} {self.variant} {name}"
         if label in self.planned:
             return self.planned[label]
         planned = self.context.ensure_from(step, name, build, self.ensure)
@@ -271,6 +305,7 @@ class Graph:
         refs: Sequence[str] = (),
     ) -> Planned:
         """Combine prefixes. Only a bank whose prefixes have refs gets one."""
+        refs = () if self.variant else refs
 
         def build() -> Unit:
             made = [prefix.entry for prefix in prefixes.values()]
@@ -289,6 +324,24 @@ class Graph:
         unit = train_multitask.unit(self.context, tasks, self.files, recipe, name)
         return self.ensure(unit if published else replace(unit, ref=None))
 
+    def student(self, teacher: Planned, tasks: Sequence[Task], name: str, seed: int) -> Planned:
+        """Distil a fine-tuned encoder on the tasks that it was trained on."""
+        sampling = {
+            one.name: getattr(self.config.multitask, one.name) for one in fields(SamplingConfig)
+        }
+        recipe = StudentRecipe(
+            student=self.config.student,
+            multitask=SamplingConfig(**sampling),
+            optim=self.finetuned_recipe.optim,
+            seed=seed,
+        )
+
+        def build() -> Unit:
+            unit = train_student.unit(self.context, tasks, teacher.entry, recipe, name)
+            return replace(unit, ref=None)
+
+        return self.ensure_from(train_student.STEP, name, build)
+
     def vectors(self, target: str, bank: Planned | None, name: str) -> Vectors:
         """Embed a target's texts with a bank; None is the plain encoder."""
         return self._embedded(
@@ -304,6 +357,12 @@ class Graph:
             target, name, lambda: (None, encoder_of(encoder.entry), self._pooling_of(encoder))
         )
 
+    def vectors_of_student(self, target: str, student: Planned, name: str) -> Vectors:
+        """Embed a target's texts with a student, pooled as in training: it lacks other layers."""
+        return self._embedded(
+            target, name, lambda: (None, encoder_of(student.entry), pooling_of(student.entry))
+        )
+
     def _pooling_of(self, trained: Planned) -> PoolingConfig:
         """Return how the vectors of something trained are pooled, to be probed.
 
@@ -316,14 +375,10 @@ class Graph:
         self,
         target: str,
         name: str,
-        embedder: Callable[[], tuple[Entry | None, EncoderFiles, PoolingConfig]],
+        embedder: Embedder,
         bank: Planned | None = None,
     ) -> Vectors:
-        """Embed a target's texts, with all blocks of a bank in one pass.
-
-        `embedder` returns bank, encoder and pooling of the plain encoder; it raises `NotMade` if
-        one does not exist yet.
-        """
+        """Embed a target's texts, with all blocks of a bank in one pass."""
         name = f"{target} {name}"
         units: list[Unit] = []
 
@@ -334,9 +389,11 @@ class Graph:
         first = self.ensure_from(EMBED_STEP, name, build)
         made = (first, *(self.ensure(unit) for unit in units[1:]))
         if bank is None or not bank.is_made:
-            return Vectors(embeddings=made)
+            return Vectors(embeddings=made, passes=(embedder,))
         blocks = tuple(all_block_names(bank.entry))
-        return Vectors(embeddings=made, bank=bank if blocks else None, blocks=blocks)
+        return Vectors(
+            embeddings=made, passes=(embedder,), bank=bank if blocks else None, blocks=blocks
+        )
 
     def _embed_units(
         self,
@@ -351,7 +408,7 @@ class Graph:
             max_length_tokens=self.config.max_length_tokens,
             precision=self.config.precision,
             pairs=pairs_for(self.config.pairs, task),
-            vectors=self.config.vectors,
+            **vars(self._stored),
         )
         parts = probe_parts(task, splits_of(self.config.probe), recipe)
         specs = specs_of(bank, files, recipe, pooling)
@@ -364,7 +421,29 @@ class Graph:
         joined = self.ensure_from(
             join.STEP, name, lambda: join.unit([one.entry for one in every], rule, name)
         )
-        return Vectors(embeddings=(joined,))
+        passes = tuple(one for each in vectors for one in each.passes)
+        return Vectors(embeddings=(joined,), passes=passes)
+
+    def text_cost(self, vectors: Vectors, name: str) -> Planned:
+        """Count the operations of what a text passes through to become a vector."""
+        return self.ensure_from(
+            text_cost.STEP,
+            name,
+            lambda: text_cost.unit(
+                self.context,
+                [text_cost.Pass(*embedder()) for embedder in vectors.passes],
+                self.config.experiment.cost_tokens,
+                self._stored,
+                name,
+            ),
+        )
+
+    @property
+    def _stored(self) -> StoredVectors:
+        """How vectors are stored."""
+        return StoredVectors(
+            **{one.name: getattr(self.config, one.name) for one in fields(StoredVectors)}
+        )
 
     def probe(self, target: str, vectors: Vectors, name: str) -> Planned:
         """Probe a target's vectors."""

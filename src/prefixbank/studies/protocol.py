@@ -14,6 +14,7 @@ from prefixbank.data.tasks.task import Task
 from prefixbank.reports.study import Facts
 from prefixbank.studies.checks import has_update
 from prefixbank.studies.graph import Graph
+from prefixbank.studies.representations import TITLES, compared, representation_in
 
 PAIRS: Mapping[ProbePairs, str] = {
     "joint": "both texts in one input",
@@ -41,7 +42,9 @@ SCALED = "scaled to mean 0 and variance 1"
 """What `pooling.norm=layer` does to each pooled layer."""
 
 
-OTHERS = frozenset({"plain", "multitask", "finetuned", "deep", "plain_and_deep"})
+OTHERS = frozenset(
+    {"plain", "multitask", "finetuned", "student", "shared_student", "deep", "plain_and_deep"}
+)
 """Representations without prefixes of the experiment's own settings."""
 
 
@@ -50,17 +53,18 @@ def study_facts(graph: Graph) -> Facts:
     config, experiment = graph.config, graph.config.experiment
     encoders = graph.finetuned_recipe
     tuned = encoders.optim
+    shown = {column.of for column in compared(graph)} | set(experiment.representations)
     protocol = [f"Train rows: {_rows(graph.source(name) for name in experiment.sources)}."]
-    if has_update(experiment) or set(experiment.representations) - OTHERS:
+    if has_update(experiment) or shown - OTHERS:
         prefixes = _trainings(experiment.sources, graph.experiment.recipe_for)
         protocol.append(
             f"Prefixes: {prefixes}; the epoch with the best validation score of the source task is "
             "kept."
         )
-    if {"deep", "plain_and_deep"} & set(experiment.representations):
+    if {"deep", "plain_and_deep"} & shown:
         deep = _trainings(experiment.sources, graph.deep_recipe)
         protocol.append(f"Deep prefixes: {deep}.")
-    if "multitask" in experiment.representations or has_update(experiment):
+    if {"multitask", "shared_student"} & shown or has_update(experiment):
         apart = ", pairs read apart" if encoders.multitask.pairs == "separate" else ""
         scaled = f", pooled states {SCALED}" if encoders.pooling.norm == "layer" else ""
         fit = (
@@ -71,7 +75,14 @@ def study_facts(graph: Graph) -> Facts:
             f"Multi-task encoder: all weights, {fit}; the epoch with the best mean of the same "
             "validation scores is kept."
         )
-    if "finetuned" in experiment.representations and encoders.pooling.is_learned:
+    if {"student", "shared_student"} & shown:
+        student = config.student
+        protocol.append(
+            f"Students: the lowest {student.layers} layers of their teacher, trained like it on "
+            f"its outputs (weight {student.soft_weight:g}, temperature {student.temperature:g}) "
+            "and on the labels."
+        )
+    if "finetuned" in shown and encoders.pooling.is_learned:
         protocol.append(
             f"Encoders fine-tuned on a target: all weights{_learned(encoders.pooling)}."
         )
@@ -82,6 +93,9 @@ def study_facts(graph: Graph) -> Facts:
         decided = _describe_decision(config.probe)
         scored = _describe_score(config.probe)
         protocol.append(f"Probe: {config.probe.model}{decided}, {fitted}; {scored}.")
+    for name, variant in experiment.variants.items():
+        changes = ", ".join(f"`{line}`" for line in variant[1:]) or "no change"
+        protocol.append(f"{name}: {TITLES[representation_in(variant)]} with {changes}.")
     return Facts(
         experiment=experiment.name,
         encoder=graph.files.label,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
-from prefixbank.choices import BankRule, Representation, SharedRepresentation
+from prefixbank.choices import BankRule, SharedRepresentation
 from prefixbank.config.commands import ExperimentConfig
 from prefixbank.config.schema import CombineConfig
+from prefixbank.data.tasks.task import Task
 from prefixbank.runtime.unit import Planned
 from prefixbank.studies.graph import Graph, Training, Vectors
 
@@ -27,13 +28,25 @@ TITLES: Mapping[SharedRepresentation, str] = {
     "plain_and_deep": "plain + deep bank",
     "multitask": MULTITASK,
     "finetuned": "fine-tuned on target",
+    "student": "student for target",
+    "shared_student": "student of multi-task encoder",
     "random": "random prefixes",
     "shuffled": "shuffled labels",
 }
 
 
 WITHOUT_PREFIXES = frozenset(
-    {"plain", "multitask", "finetuned", "random", "shuffled", "deep", "plain_and_deep"}
+    {
+        "plain",
+        "multitask",
+        "finetuned",
+        "student",
+        "shared_student",
+        "random",
+        "shuffled",
+        "deep",
+        "plain_and_deep",
+    }
 )
 """Representations that need no prefix trained on the labels of a source."""
 
@@ -66,13 +79,71 @@ def whole_bank(experiment: ExperimentConfig, rule: BankRule) -> SharedRepresenta
     )
 
 
-def seeds_of(graph: Graph, representation: Representation) -> tuple[int, ...]:
-    """Return the seeds of a representation.
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A representation that an experiment compares, or a variant of one.
+
+    Args:
+        graph: its units.
+        of: the representation.
+    """
+
+    graph: Graph
+    of: SharedRepresentation
+
+    @property
+    def title(self) -> str:
+        """How reports name it."""
+        return self.graph.variant or TITLES[self.of]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that it is made with."""
+        return seeds_of(self.graph, self.graph.variant or self.of, is_plain=self.of == "plain")
+
+    @property
+    def passes(self) -> int:
+        """The forward passes for one text."""
+        return passes(self.of, len(self.graph.config.experiment.sources))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether one encoder serves all targets, not one for each."""
+        return self.of not in ("finetuned", "student")
+
+    def vectors(self, target: str, seed: int) -> Vectors:
+        """Embed a target with one seed."""
+        return vectors(self.graph, self.of, target, seed)
+
+
+def compared(graph: Graph) -> list[Compared]:
+    """Return what an experiment compares: representations in the order of `TITLES`, variants."""
+    settings = graph.config.experiment
+    return [
+        *(Compared(graph=graph, of=name) for name in TITLES if name in settings.representations),
+        *(
+            Compared(graph=graph.of_variant(name), of=representation_in(variant))
+            for name, variant in settings.variants.items()
+        ),
+    ]
+
+
+def representation_in(variant: Sequence[str]) -> SharedRepresentation:
+    """Return the representation that a variant is one of.
+
+    Raises:
+        LookupError: it names none.
+    """
+    return next(name for name in TITLES if name in variant[:1])
+
+
+def seeds_of(graph: Graph, name: str, *, is_plain: bool = False) -> tuple[int, ...]:
+    """Return the seeds of a representation or variant.
 
     The plain encoder does not depend on the seed, and some representations use one seed only.
     """
     seeds, single_seed = graph.seeds, graph.config.experiment.single_seed
-    return seeds[:1] if representation == "plain" or representation in single_seed else seeds
+    return seeds[:1] if is_plain or name in single_seed else seeds
 
 
 def vectors(graph: Graph, representation: SharedRepresentation, target: str, seed: int) -> Vectors:
@@ -80,7 +151,7 @@ def vectors(graph: Graph, representation: SharedRepresentation, target: str, see
     title = graph.named(TITLES[representation], seed)
     match representation:
         case "plain":
-            return graph.vectors(target, None, PLAIN)
+            return graph.vectors(target, None, _plain_title(graph))
         case "concat_vectors" | "mean_vectors":
             passes = [
                 single(graph, source, target, seed) for source in graph.config.experiment.sources
@@ -97,8 +168,17 @@ def vectors(graph: Graph, representation: SharedRepresentation, target: str, see
         case "multitask":
             return graph.vectors_of_encoder(target, multitask(graph, seed), title)
         case "finetuned":
-            encoder = graph.multitask([graph.target(target)], f"{target}-only-seed{seed}", seed)
-            return graph.vectors_of_encoder(target, encoder, title)
+            return graph.vectors_of_encoder(target, finetuned(graph, target, seed), title)
+        case "student":
+            name = graph.named(f"{target}-student", seed)
+            student = graph.student(
+                finetuned(graph, target, seed), [graph.target(target)], name, seed
+            )
+            return graph.vectors_of_student(target, student, title)
+        case "shared_student":
+            name = graph.named(f"{graph.config.experiment.name}-student", seed)
+            student = graph.student(multitask(graph, seed), _sources(graph), name, seed)
+            return graph.vectors_of_student(target, student, title)
         case _:
             return graph.vectors(target, _bank_of(graph, representation, seed), title)
 
@@ -107,7 +187,8 @@ def _beside_plain(
     graph: Graph, representation: SharedRepresentation, target: str, seed: int, title: str
 ) -> Vectors:
     """Embed with the plain encoder and under a representation, side by side."""
-    both = [graph.vectors(target, None, PLAIN), vectors(graph, representation, target, seed)]
+    plain = graph.vectors(target, None, _plain_title(graph))
+    both = [plain, vectors(graph, representation, target, seed)]
     return graph.joined(both, "concat", f"{target} {title}")
 
 
@@ -157,10 +238,23 @@ def rule_bank(graph: Graph, rule: BankRule, seed: int, training: Training) -> Pl
 
 def multitask(graph: Graph, seed: int) -> Planned:
     """Fine-tune the encoder on all sources."""
-    tasks = [graph.source(source) for source in graph.config.experiment.sources]
     return graph.multitask(
-        tasks, graph.named(graph.config.experiment.name, seed), seed, published=True
+        _sources(graph), graph.named(graph.config.experiment.name, seed), seed, published=True
     )
+
+
+def finetuned(graph: Graph, target: str, seed: int) -> Planned:
+    """Fine-tune the encoder on a target alone."""
+    return graph.multitask([graph.target(target)], f"{target}-only-seed{seed}", seed)
+
+
+def _sources(graph: Graph) -> list[Task]:
+    return [graph.source(source) for source in graph.config.experiment.sources]
+
+
+def _plain_title(graph: Graph) -> str:
+    """Return the title of the plain encoder, which has no seed."""
+    return f"{PLAIN}-{graph.variant}" if graph.variant else PLAIN
 
 
 def single(graph: Graph, source: str, target: str, seed: int) -> Vectors:

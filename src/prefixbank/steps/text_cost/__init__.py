@@ -1,0 +1,1 @@
+"""Count the operations by which one text becomes a vector."""
