@@ -7,14 +7,9 @@ import torch
 from transformers import BertModel
 
 from prefixbank.core.blocks import BlockBank
+from prefixbank.core.break_even import break_even, head_operations, total
 from prefixbank.core.combine import Bank
-from prefixbank.core.cost import (
-    break_even,
-    head_operations,
-    inputs_of,
-    text_operations,
-    total,
-)
+from prefixbank.core.cost import inputs_of, text_operations
 from prefixbank.core.timing import in_turns
 from tests.core.toys import MEAN, SHAPE, new_prefix, new_readout
 

@@ -11,6 +11,7 @@ from prefixbank.reports.cells import MEAN
 from prefixbank.reports.table import CostShares, Families, ratios
 from tests.core.stats.test_holm import step_down
 from tests.reports.studies import (
+    COSTS,
     FACTS,
     ONE_SOURCE,
     RESAMPLES,
@@ -263,6 +264,35 @@ def test_update_ratios_are_prefixes_over_multitask(table):
 
 def test_change_that_one_method_was_measured_on_has_no_ratio():
     assert ratios(UPDATE[:1]) == ()
+
+
+def test_validation_is_the_mean_over_targets_and_seeds(table):
+    for column, by_seed in RIGHT.items():
+        scores = [accuracy(target, column, seed) - 0.01 for target in ROWS for seed in by_seed]
+        assert table.validation[column] == pytest.approx(np.mean(scores))
+
+
+def test_probes_without_validation_rows_have_no_mean(put):
+    labels = labels_of("mood")
+    probes = {"mood": {"plain": {0: put_probe(put, labels, labels, folds=5)}}}
+    assert table_of(small_study(probes)).validation == {"plain": None}
+
+
+def test_cost_of_tasks_is_that_of_a_loop_over_them(table):
+    head = 2 * 100 * 2
+    for column, operations in COSTS.items():
+        cost = table.costs[column]
+        for tasks, counted in cost.by_tasks.items():
+            passes = tasks if column == "multi-task encoder" else 1
+            assert counted == passes * operations + tasks * head
+    assert tuple(table.costs["bank"].by_tasks) == (1, 2, 4, 8, 16, 32)
+
+
+def test_break_even_is_where_both_cost_the_same(table):
+    tasks = table.costs["multi-task encoder"].break_even
+    head = 2 * 100 * 2
+    assert tasks * (25_000 + head) == pytest.approx(100_000 + tasks * head)
+    assert table.costs["plain encoder"].break_even is table.costs["bank"].break_even is None
 
 
 def test_report_states_its_facts(table):

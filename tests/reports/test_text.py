@@ -56,6 +56,7 @@ def test_every_part_has_its_section(text):
         "How to read the numbers",
         "Transfer of single prefixes",
         "What is lost without one source",
+        "What one text costs",
         "What a change of the sources costs",
     ]
 
@@ -75,7 +76,7 @@ def test_parts_that_are_empty_have_no_section(put):
 
 def test_every_table_is_as_wide_as_its_header(text):
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("| ")]
-    assert len(tables) == 8 and all(
+    assert len(tables) == 9 and all(
         len({line.count("|") for line in lines}) == 1 for lines in tables
     )
 
@@ -89,6 +90,7 @@ def test_first_table_has_passes_seeds_means_and_differences(table, text):
         "passes",
         "seeds",
         "mean score",
+        "on validation",
         "minus plain encoder",
         "minus multi-task encoder",
     ]
@@ -97,11 +99,12 @@ def test_first_table_has_passes_seeds_means_and_differences(table, text):
         "1",
         "none",
         interval(row.columns["plain encoder"]),
+        f"{table.validation['plain encoder']:.3f}",
         "-",
         "-",
     ]
     assert bank[:4] == ["the bank", "1", "3", interval(row.columns["bank"])]
-    assert bank[4].startswith(
+    assert bank[5].startswith(
         f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}] p"
     )
 
@@ -228,6 +231,14 @@ def table_after(text: str, after: str) -> list[list[str]]:
         line for line in text.split(after, maxsplit=1)[1].splitlines() if line.startswith("| ")
     ]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_cost_says_what_serves_all_tasks_and_from_where_on_it_is_cheaper(table, text):
+    rows = {row[0]: row[1:] for row in section(text, "What one text costs")}
+    assert rows["the bank"][1:5] == ["all tasks", "1.3e+05", "400", "-"]
+    assert rows["multi-task encoder"][1:5] == ["one task", "25000.0", "400", "4.0"]
+    assert rows["plain encoder"][0] == f"{table.rows[MEAN].columns['plain encoder'].value:.3f}"
+    assert "from which plain encoder costs less" in text
 
 
 def test_charts_stand_at_the_end(text):

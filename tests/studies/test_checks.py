@@ -19,6 +19,10 @@ def test_experiment_of_the_usual_kind_is_accepted():
     check()
 
 
+def test_experiment_of_variants_alone_is_accepted():
+    check(representations=(), variants={"bits": ("plain", "vectors=binary")}, single_seed=("bits",))
+
+
 def test_experiment_without_targets_is_accepted_when_it_measures_an_update():
     check(targets=(), representations=(), update=UpdateConfig(add="gamma"))
 
@@ -39,6 +43,10 @@ def test_experiment_without_targets_is_accepted_when_it_measures_an_update():
         ({"representations": ()}, "targets, but no representations"),
         ({"representations": ("single",)}, "targets, but no representations"),
         ({"single_seed": ("shuffled",)}, "experiment.single_seed names shuffled"),
+        ({"variants": {"bits": ()}}, "experiment.variants.bits begins with ''"),
+        ({"variants": {"bits": ("plane",)}}, "no representation; did you mean 'plain'?"),
+        ({"variants": {"a b": ("plain",)}}, "experiment.variants has the name 'a b'"),
+        ({"variants": {"bank": ("plain",)}}, "experiment.variants has the name 'bank'"),
         (
             {"representations": ("plain", "leave_one_out")},
             "leave_one_out without the bank of all sources",

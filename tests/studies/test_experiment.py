@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from prefixbank.config.commands import RunExperimentConfig
-from prefixbank.config.compose import compose, compose_task, override_recipe
+from prefixbank.config.compose import compose, compose_task, override_recipe, vary_experiment
 from prefixbank.config.schema import TaskConfig
 from prefixbank.errors import UsageError
 from prefixbank.runtime.context import Context
@@ -51,6 +51,7 @@ def run(prepared, copy):
             config=config,
             find_task=lambda name: TaskConfig(name=name, path=str(prepared.tasks / name)),
             change=override_recipe,
+            vary=vary_experiment,
         )
         return run_experiment(
             Context(copy, config.run, emit=events.append, dry_run=dry_run), experiment
@@ -214,6 +215,7 @@ def with_similarity(prepared, *settings: str) -> Experiment:
             else TaskConfig(name=name, path=str(prepared.tasks / name))
         ),
         change=override_recipe,
+        vary=vary_experiment,
     )
 
 

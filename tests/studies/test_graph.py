@@ -8,9 +8,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from prefixbank.artifacts.embeddings import read_vectors
+from prefixbank.artifacts.embeddings import read_stored, read_vectors
+from prefixbank.artifacts.json_files import read_json
 from prefixbank.config.commands import RunExperimentConfig
-from prefixbank.config.compose import compose, override_recipe
+from prefixbank.config.compose import compose, override_recipe, vary_experiment
 from prefixbank.config.schema import TaskConfig
 from prefixbank.runtime.context import Context
 from prefixbank.runtime.events import Event
@@ -19,7 +20,7 @@ from prefixbank.steps.probe.texts import PART
 from prefixbank.store.store import Store
 from prefixbank.studies.graph import Experiment, Graph, shuffled
 from prefixbank.studies.protocol import study_facts
-from prefixbank.studies.representations import seeds_of, vectors, without
+from prefixbank.studies.representations import compared, seeds_of, vectors, without
 from tests.prepared import SMALL, copy_store
 
 SETTINGS = (
@@ -44,6 +45,7 @@ def graph(prepared, tmp_path):
             config=config,
             find_task=lambda name: TaskConfig(name=name, path=str(prepared.tasks / name)),
             change=override_recipe,
+            vary=vary_experiment,
         )
         return Graph(
             context=Context(store, config.run, emit=events.append, dry_run=dry_run),
@@ -103,6 +105,87 @@ def test_rules_of_one_pass_for_each_prefix_share_their_passes(graph):
     halves = np.split(joined, 2, axis=1)
     np.testing.assert_allclose(mean, (halves[0] + halves[1]) / 2, atol=1e-6)
     assert Counter(event.kind for event in events if event.step == "embed")["done"] == 2
+
+
+@pytest.mark.parametrize(
+    ("representation", "settings"),
+    [
+        ("plain", ["vectors=binary", "transform=rotation", "transform_size=24"]),
+        ("bank", ["prefix.length=3", "vectors=float16"]),
+        ("multitask", ['experiment.finetuned=["pooling.layers=mix"]']),
+        ("finetuned", ["finetune.lr=0.0003"]),
+    ],
+)
+def test_variant_is_the_representation_of_an_experiment_with_its_settings(
+    graph, representation, settings
+):
+    lines = ",".join(f"'{line}'" for line in settings)
+    varied, _ = graph(f"experiment.variants.other=[{representation},{lines}]")
+    other = next(one for one in compared(varied) if one.title == "other")
+    itself = vectors(graph(*settings)[0], representation, "gamma", 0)
+    assert only(other.vectors("gamma", 0)).key == only(itself).key
+
+
+def test_variant_moves_no_ref_and_shares_what_its_settings_leave_as_it_is(graph):
+    made, events = graph("experiment.variants.small=[bank,vectors=float16]")
+    bank, small = compared(made)[1:]
+    bank.vectors("gamma", 0)
+    trained = Counter(event.kind for event in events if event.step == "train-prefix")
+    before = made.context.store.refs()
+    of_variant = made.of_variant("small")
+    of_variant.prefix("alpha", 0)
+    small.vectors("gamma", 0)
+    of_variant.multitask([made.source("alpha")], "new", 0, published=True)
+    assert made.context.store.refs() == before
+    assert Counter(event.kind for event in events if event.step == "train-prefix") == trained
+
+
+def test_student_of_a_target_learns_from_its_encoder_and_has_fewer_layers(graph):
+    made, _ = graph("student.layers=1", "student.temperature=3")
+    of_texts(vectors(made, "student", "gamma", 0))
+    of_texts(vectors(made, "finetuned", "gamma", 0))
+    (student,) = made.context.store.entries("train_student")
+    (teacher,) = made.context.store.entries("train_multitask")
+    assert student.document["inputs"]["teacher"] == teacher.digest
+    assert student.document["config"]["student"]["temperature"] == 3
+    assert student.document["config"]["optim"] == teacher.document["config"]["optim"]
+
+
+def test_student_of_all_sources_learns_from_the_multitask_encoder(graph):
+    made, _ = graph("student.layers=1")
+    of_texts(vectors(made, "shared_student", "gamma", 0))
+    (student,) = made.context.store.entries("train_student")
+    assert student.info["tasks"] == ["alpha", "beta"]
+
+
+def test_cost_of_vectors_is_the_sum_of_their_passes(graph):
+    made, _ = graph("experiment.cost_tokens=9")
+    costs = {
+        name: read_json(made.text_cost(vectors(made, name, "gamma", 0), name).entry, "cost.json")
+        for name in ("plain", "bank", "plain_and_bank", "student")
+    }
+    assert costs["plain_and_bank"]["operations"] == sum(
+        costs[name]["operations"] for name in ("plain", "bank")
+    )
+    assert costs["plain"]["operations"] == costs["student"]["operations"]  # it has all layers
+    assert costs["plain"]["bytes"] == 4 * costs["plain"]["features"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "size"),
+    [
+        ([], 4 * 64),
+        (["vectors=binary"], 8),
+        (["vectors=binary", "transform=rotation", "transform_size=24"], 3),
+        (["vectors=int8", "transform=pca", "transform_size=16"], 16),
+    ],
+)
+def test_bytes_are_those_of_the_stored_vectors(graph, settings, size):
+    made, _ = graph("experiment.cost_tokens=9", *settings)
+    plain = vectors(made, "plain", "gamma", 0)
+    stored = read_stored(only(plain).entry, PART if not settings else "test")
+    cost = read_json(made.text_cost(plain, "plain").entry, "cost.json")
+    assert cost["bytes"] == size == stored.shape[1] * stored.itemsize
 
 
 def test_bank_without_a_source_is_the_bank_of_the_others(graph):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
-from prefixbank.choices import BankRule, SharedRepresentation
+from prefixbank.choices import BankRule, Representation, SharedRepresentation
 from prefixbank.config.commands import ExperimentConfig
 from prefixbank.config.schema import CombineConfig
 from prefixbank.data.tasks.task import Task
@@ -99,7 +99,7 @@ class Compared:
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds that it is made with."""
-        return seeds_of(self.graph, self.graph.variant or self.of, is_plain=self.of == "plain")
+        return seeds_of(self.graph, self.of, self.graph.variant)
 
     @property
     def passes(self) -> int:
@@ -137,13 +137,14 @@ def representation_in(variant: Sequence[str]) -> SharedRepresentation:
     return next(name for name in TITLES if name in variant[:1])
 
 
-def seeds_of(graph: Graph, name: str, *, is_plain: bool = False) -> tuple[int, ...]:
-    """Return the seeds of a representation or variant.
+def seeds_of(graph: Graph, representation: Representation, variant: str = "") -> tuple[int, ...]:
+    """Return the seeds of a representation, or of a variant of it.
 
     The plain encoder does not depend on the seed, and some representations use one seed only.
     """
     seeds, single_seed = graph.seeds, graph.config.experiment.single_seed
-    return seeds[:1] if is_plain or name in single_seed else seeds
+    is_single = representation == "plain" or (variant or representation) in single_seed
+    return seeds[:1] if is_single else seeds
 
 
 def vectors(graph: Graph, representation: SharedRepresentation, target: str, seed: int) -> Vectors:

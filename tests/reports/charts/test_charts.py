@@ -12,6 +12,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from prefixbank.reports.cells import MEAN
 from prefixbank.reports.charts.costs import update_chart
@@ -19,6 +20,7 @@ from prefixbank.reports.charts.curves import curves_chart
 from prefixbank.reports.charts.heatmap import heat_map, signed_map
 from prefixbank.reports.charts.scores import scores_chart
 from prefixbank.reports.charts.style import panels, styled, wrap_label
+from prefixbank.reports.charts.text_costs import spread, text_cost_chart
 from prefixbank.reports.make import write_report
 from prefixbank.reports.study import ReportColumn, Study
 from prefixbank.reports.table import CostShares
@@ -26,6 +28,7 @@ from tests.reports.studies import (
     RIGHT,
     ROWS,
     made_once,
+    put_costs,
     put_probes,
     table_of,
     update_study,
@@ -35,6 +38,7 @@ from tests.reports.studies import (
 CHARTS = {
     "report.png": scores_chart,
     "heatmap.png": heat_map,
+    "cost.png": text_cost_chart,
     "update.png": update_chart,
     "curves.png": curves_chart,
 }
@@ -65,6 +69,7 @@ def wide_study(put) -> Study:
         probes=put_probes(put, shares),
         baselines=("column 0", "column 7"),
         bank="column 3",
+        costs=put_costs(put, {name: 1000 + 100 * number for number, name in enumerate(titles)}),
     )
 
 
@@ -167,6 +172,32 @@ def test_update_chart_is_logarithmic_where_shares_are_far_apart(table):
     shares = CostShares(change="add", examples=0.001, flops=0.5, seconds=20.0)
     other = replace(table, update_ratios=(shares,))
     assert [axes.get_xscale() for axes in update_chart(other).axes] == ["log", "linear", "log"]
+
+
+def test_cost_chart_has_each_score_over_the_operations_of_every_number_of_tasks(table):
+    lines = text_cost_chart(table).axes[0].lines
+    assert {(tuple(line.get_xdata()), line.get_ydata()[0]) for line in lines} == {
+        (tuple(cost.by_tasks.values()), table.rows[MEAN].columns[name].value)
+        for name, cost in table.costs.items()
+    }
+
+
+def test_labels_of_the_cost_chart_do_not_overlap(wide_table):
+    figure, canvas = drawn(text_cost_chart, wide_table)
+    labels = [text for text in figure.axes[0].texts if text.arrow_patch is not None]
+    # An annotation's own extent counts its arrow, too.
+    boxes = [Text.get_window_extent(label, canvas.get_renderer()) for label in labels]
+    assert len(boxes) == len(wide_table.costs)
+    assert not [1 for one, other in itertools.combinations(boxes, 2) if one.overlaps(other)]
+
+
+@pytest.mark.parametrize("wanted", [[0.0] * 8, [0.9, 1.0, 1.0], [0.1, 0.5, 0.52, 0.53], [0.5]])
+def test_spread_heights_keep_their_order_their_distance_and_the_edges(wanted):
+    room = 1 / 10
+    heights = spread(wanted, room)
+    assert all(b - a >= room - 1e-9 for a, b in itertools.pairwise(heights))
+    assert min(heights) >= -1e-9 and max(heights) <= 1.0
+    assert spread([0.1, 0.6], room) == [0.1, 0.6]
 
 
 def test_curves_have_a_line_for_each_seed(table):

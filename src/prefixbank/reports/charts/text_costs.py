@@ -11,6 +11,8 @@ from prefixbank.reports.charts.style import ACCENT, DARK, put_title, wrap_label
 from prefixbank.reports.table import TASKS, ExperimentReport
 
 INCHES = (8.2, 4.6)
+LEAST_ROOM = 0.05
+"""Share of the height that a label takes."""
 ROW_INCHES = 0.3
 """Added for each representation, so that labels find room."""
 
@@ -62,18 +64,35 @@ def _line(axes: Any, operations: list[int], score: float, *, shared: bool) -> No
 
 
 def _labels(axes: Any, report: ExperimentReport, scores: dict[str, float]) -> None:
-    """Name each line at the right edge, in the order of scores and apart from each other."""
+    """Name each line at the right edge, as near to its score as the other labels leave room."""
     order = sorted(scores, key=lambda name: scores[name])
     low, high = axes.get_ylim()
-    for place, name in enumerate(order):
-        cost = report.costs[name]
+    wanted = [(scores[name] - low) / (high - low) for name in order]
+    for name, height in zip(order, spread(wanted, min(LEAST_ROOM, 1 / len(order))), strict=True):
         axes.annotate(
             wrap_label(f"{report.title(name)} ({scores[name]:.3f})", 60),
-            (cost.by_tasks[TASKS[-1]], scores[name]),
-            xytext=(1.03, (place + 0.5) / len(order)),
+            (report.costs[name].by_tasks[TASKS[-1]], scores[name]),
+            xytext=(1.03, height),
             textcoords="axes fraction",
             va="center",
             arrowprops={"arrowstyle": "-", "color": "#999999", "linewidth": 0.6},
             annotation_clip=False,
         )
     axes.set_ylim(low, high)
+
+
+def spread(wanted: list[float], room: float) -> list[float]:
+    """Return heights from 0 to 1, each `room` above the last, near the wanted ones.
+
+    Args:
+        wanted: ascending.
+        room: at most the whole height divided by their number.
+    """
+    heights: list[float] = []
+    for height in wanted:
+        heights.append(max([height, *(last + room for last in heights[-1:])]))
+    limit = 1.0
+    for index in reversed(range(len(heights))):
+        heights[index] = min(heights[index], limit)
+        limit = heights[index] - room
+    return heights
