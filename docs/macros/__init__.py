@@ -34,6 +34,7 @@ def define_env(env: Any) -> None:
         results.starter_scores,
         results.starter_seeds,
         results.own_heads,
+        results.own_tasks,
         results.own_validation,
         reference.command_line,
         reference.settings,

@@ -84,6 +84,25 @@ def own_heads(path: str) -> str:
     return table(head, [*rows, mean])
 
 
+def own_tasks(path: str) -> str:
+    """Return the test score of each source in each way, their means, and the share kept.
+
+    Args:
+        path: what `benchmarks/own_tasks.py` wrote, from the repository's root.
+    """
+    found = read(path)
+    rows = [
+        [
+            way,
+            *(f"{scores[way]['value']:.3f}" for scores in found["sources"].values()),
+            interval(mean),
+            interval(kept) if (kept := found["kept_share"].get(way)) else "",
+        ]
+        for way, mean in found["mean"].items()
+    ]
+    return table(["test scores", *found["sources"], "mean", "kept share"], rows)
+
+
 def own_validation(path: str, key: str = "validation") -> str:
     """Return the best validation score of each source's own head, by kind of prefix.
 
