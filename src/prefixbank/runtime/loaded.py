@@ -48,7 +48,7 @@ class Loaded:
         self._checked: set[tuple[str, PrefixKind]] = set()
         """Digests of encoders that passed the check for a kind of prefix."""
         self._inference_models: LruCache[tuple[str, str], nn.Module] = LruCache(ENCODERS_KEPT)
-        self._precisions: set[str] = set()
+        self._used: set[str] = set()
 
     def task(self, config: TaskConfig, data_root: str, on_load: Callable[[Task], None]) -> Task:
         """Return a task's checked examples.
@@ -91,10 +91,10 @@ class Loaded:
             self._checked.add((files.digest, kind))
         return encoder
 
-    def is_first_use(self, precision: str) -> bool:
-        """Return whether the session computes in a precision for the first time."""
-        first = precision not in self._precisions
-        self._precisions.add(precision)
+    def is_first_use(self, what: str) -> bool:
+        """Return whether the session uses something, such as a precision, for the first time."""
+        first = what not in self._used
+        self._used.add(what)
         return first
 
     def inference_model(self, files: EncoderFiles, device: str, precision: str) -> nn.Module:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
+import prefixbank as pb
 from prefixbank.artifacts.embeddings import finished_part, publish_part, read_vectors
 from prefixbank.artifacts.json_files import write_json
 from prefixbank.data.corpus.texts import Texts
@@ -65,3 +66,22 @@ def test_vectors_are_read_as_written(put):
 
     entry = put("embed", write)
     assert np.array_equal(read_vectors(entry, "test"), VECTORS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "notes"),
+    [((), 1), (("pooling.skip_first=true",), 0), (("pooling.position=cls",), 0)],
+)
+def test_note_says_once_where_the_first_token_is_most_of_the_mean(
+    prepared, tmp_path, monkeypatch, settings, notes
+):
+    from prefixbank.steps.embed import rows
+
+    monkeypatch.setattr(rows, "LARGE_FIRST_TOKEN", 0.01)
+    (tmp_path / "texts.txt").write_text("one\ntwo words\n", encoding="utf-8")
+    heard = []
+    path = f"corpus.path={tmp_path / 'texts.txt'}"
+    embedding = ("embed", "bank=none", "encoder=tiny", path, "corpus.shard_rows=1", *settings)
+    pb.run(*embedding, store=tmp_path / "store", on_event=heard.append)
+    said = [event for event in heard if "first token" in event.text]
+    assert len(said) == notes and all(event.kind == "note" for event in said)

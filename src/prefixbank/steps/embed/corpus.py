@@ -377,6 +377,8 @@ class RowProgress:
     def _on_event(self, event: Event) -> None:
         if event.kind == "progress":
             self.add(self.passed + event.done - self.done)
+        elif event.kind == "note" and event.step != STEP:  # of encoder and device
+            self.context.emit(event)
 
     def _report(self) -> None:
         speed = self.embedded / max(1e-9, time.monotonic() - self.started)

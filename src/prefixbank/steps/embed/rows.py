@@ -14,19 +14,25 @@ from prefixbank.config.schema import EmbedRecipe
 from prefixbank.core.blocks import BlockBank
 from prefixbank.core.combine import Bank
 from prefixbank.core.embed import embed_batches
+from prefixbank.core.first_token import first_token_ratio
 from prefixbank.core.pairs import pair_features
 from prefixbank.core.unit_length import unit_length
 from prefixbank.core.windows import WindowedVectors
 from prefixbank.data.corpus.texts import Texts
 from prefixbank.data.encoders.batches import Tokens, budget_batches
-from prefixbank.data.encoders.encoder import Encoder
+from prefixbank.data.encoders.encoder import CHECK_TEXTS, Encoder, check_inputs
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.data.encoders.long_texts import further_windows
 from prefixbank.errors import EncoderError
 from prefixbank.runtime.device import memory_errors
+from prefixbank.runtime.events import Event
 from prefixbank.runtime.session import Session
 from prefixbank.steps.embed.long_texts import refuse_long
 from prefixbank.steps.embed.spec import check_pairs
+
+LARGE_FIRST_TOKEN = 10.0
+"""Ratio above which a note says that a mean over tokens is mostly the first one: with that, half of
+the mean of a text of ten tokens."""
 
 
 def embed_rows(
@@ -57,6 +63,7 @@ def embed_rows(
     encoder = session.load(files, kind=kind_of(bank))
     encoder.check_length(recipe.max_length_tokens)
     refuse_long(recipe, encoder.tokenizer, files, {"these texts": [rows]})
+    _note_first_token(session, encoder, bank)
     read = _Reader(
         encoder=encoder,
         model=session.inference_model(files, recipe.precision),
@@ -75,6 +82,30 @@ def embed_rows(
         [_with_zeros(block[: len(filled)], filled, len(rows)) for block in vectors],
         _with_zeros(cut[: len(filled)], filled, len(rows)),
     )
+
+
+def _note_first_token(session: Session, encoder: Encoder, bank: Bank | BlockBank) -> None:
+    """Say, once for each encoder, if a mean over tokens is mostly the first one."""
+    pooling = bank.plain if isinstance(bank, BlockBank) else bank.pooling
+    label = encoder.files.label
+    if (
+        pooling is None
+        or pooling.skip_first
+        or pooling.layers == "mix"
+        or "mean" not in pooling.positions
+        or not session.loaded.is_first_use(f"first token of {encoder.files.digest}")
+    ):
+        return
+    device = next(encoder.model.parameters()).device
+    inputs = check_inputs(encoder.tokenizer, CHECK_TEXTS[1:])
+    moved = {name: tensor.to(device) for name, tensor in inputs.items()}
+    ratio = first_token_ratio(encoder.model, moved, pooling)
+    if ratio > LARGE_FIRST_TOKEN:
+        text = (
+            f"the states of a text's first token are {ratio:.0f} times as large as the mean of the "
+            "others, and so most of pooling.position=mean; pooling.skip_first=true leaves it out"
+        )
+        session.emit(Event(kind="note", step="encoder", name=label, text=text))
 
 
 def _any_text(*, paired: bool) -> Texts:
