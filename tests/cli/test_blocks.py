@@ -783,7 +783,7 @@ def test_out_has_the_transforms_of_all_blocks_side_by_side(cli, embed, tmp_path)
     whole = read_calibration(tmp_path / "out" / "calibration.safetensors")
     made = transformed(pb.load_bank("bank").embed(TEXTS), whole.transforms)
     assert np.array_equal(np.where(made > 0, 1.0, -1.0), vectors_of(cli, ran))
-    assert whole.near_zero == pytest.approx(ran.result["vectors"]["near_threshold"])
+    assert whole.near_threshold == pytest.approx(ran.result["vectors"]["near_threshold"])
 
 
 def test_transformed_blocks_can_be_searched(cli, embed):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
 import prefixbank as pb
-from prefixbank.artifacts.embeddings import read_vectors
+from prefixbank.artifacts.embeddings import read_stored, read_vectors
 from prefixbank.store.artifact import Entry
 from prefixbank.store.store import Store
 from tests.cli.command import CommandLine, Ran
@@ -143,10 +143,39 @@ def test_keys_know_learned_pooling_only_where_there_is_some(cli):
             ("pooling=attention", "pooling.heads=2"),
             ("pooling.size=4",),
             ("pooling.layers=mix",),
+            ("pooling.size=4", "pooling.binary=true"),
             ("pooling.skip_first=true",),
         )
     }
-    assert len(keys) == 6
+    assert len(keys) == 7
+
+
+def test_binary_pooling_gives_signs_which_bits_keep(cli, lines):
+    ran = trained(cli, "pooling.binary=true", "pooling.size=21")
+    tensors = load_file(entry_of(cli, ran).file("encoder/pooling.safetensors"))
+    codes = embedded(cli, "multitask/both", lines)
+    assert codes.shape == (3, 21) and set(np.unique(codes)) == {-1.0, 1.0}
+    kept = cli.done(
+        "embed",
+        "bank=multitask/both",
+        f"corpus.path={lines}",
+        "vectors=binary",
+        "binary_threshold=zero",
+    )
+    assert np.array_equal(read_vectors(entry_of(cli, kept), "part-00000"), codes)
+    assert read_stored(entry_of(cli, kept), "part-00000").nbytes == 3 * 3
+    assert tensors["weight"].shape == (21, 64)
+
+
+def test_probe_reads_codes_and_score_is_of_codes(cli):
+    trained(cli, "pooling.binary=true", "pooling.size=16")
+    gamma = ("task=folder", f"task.path={cli.tasks / 'gamma'}")
+    bits = ("vectors=binary", "binary_threshold=zero")
+    scores = [
+        cli.done("probe", "bank=multitask/both", *gamma, *PROBE, *settings).result["score"]
+        for settings in ((), bits)
+    ]
+    assert scores[0] == scores[1]
 
 
 def test_first_token_is_left_out_on_wish(cli, lines):
@@ -180,6 +209,17 @@ def test_first_token_is_left_out_on_wish(cli, lines):
             ),
             "learned pooling with prefix.kind=readout",
             "prefix.kind=deep",
+        ),
+        (
+            (
+                "train-prefix",
+                "task=folder",
+                "task.path=ALPHA",
+                "encoder=tiny",
+                "pooling.binary=true",
+            ),
+            "pooling.binary=true without a learned projection",
+            "pooling.size=384",
         ),
         (
             ("train-prefix", "task=folder", "task.path=ALPHA", "encoder=tiny", "pooling.heads=2"),
@@ -311,3 +351,11 @@ def test_report_names_the_pooling_that_was_learned(cli):
     text = (Path(ran.result["path"]) / "report.md").read_text(encoding="utf-8")
     assert "pooling learned: position=mean layers=last size=4; the epoch" in text
     assert "on a target: all weights, pooling learned: position=attention layers=last." in text
+
+
+def test_median_of_signs_is_refused(cli, lines):
+    trained(cli, "pooling.binary=true", "pooling.size=16")
+    ran = cli("embed", "bank=multitask/both", f"corpus.path={lines}", "vectors=binary")
+    assert ran.code == 2
+    assert "binary_threshold=median for vectors that are 1 and -1 already" in ran.err
+    assert "fix: vectors=binary binary_threshold=zero" in ran.err

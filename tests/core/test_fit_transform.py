@@ -18,7 +18,6 @@ from prefixbank.core.fit_transform import (
     fit_transform,
     itq_rotation,
     random_rotation,
-    straight_through_sign,
 )
 from prefixbank.core.quantize import calibrate, share_near
 from prefixbank.core.transform import ROWS, LinearTransform, transformed
@@ -180,29 +179,6 @@ def test_itq_brings_vectors_nearer_to_their_signs():
     assert sign_error(centred, itq) < min(sign_error(centred, one) for one in (pca, turned))
 
 
-def test_signs_are_one_above_zero_and_minus_one_elsewhere():
-    values = torch.tensor([-3.0, -0.3, 0.0, 0.3, 3.0])
-    assert straight_through_sign(values).tolist() == [-1.0, -1.0, -1.0, 1.0, 1.0]
-
-
-def test_gradient_of_signs_is_that_of_clipped_values_by_finite_differences():
-    generator = torch.Generator().manual_seed(0)
-    values = 2 * torch.randn(40, generator=generator, dtype=torch.float64)
-    weights = torch.randn(40, generator=generator, dtype=torch.float64)
-
-    def surrogate(given: torch.Tensor) -> float:
-        return float((given.clamp(-1, 1) * weights).sum())
-
-    leaf = values.clone().requires_grad_()
-    (straight_through_sign(leaf) * weights).sum().backward()
-    assert leaf.grad is not None
-    for index in range(40):
-        step = torch.zeros(40, dtype=torch.float64)
-        step[index] = 1e-6
-        difference = (surrogate(values + step) - surrogate(values - step)) / 2e-6
-        assert float(leaf.grad[index]) == pytest.approx(difference, abs=1e-6)
-
-
 @pytest.mark.parametrize("size", [6, 30])
 def test_autoencoder_finds_vectors_better_than_the_rotation_it_starts_from(quick, size: int):
     vectors, held_out = np.split(sample(), [300])
@@ -286,10 +262,11 @@ def test_share_near_counts_small_margins():
 def test_bits_after_a_transform_are_split_at_zero():
     vectors = sample()
     transform = fit_transform("rotation", vectors, 0, 0)
-    plain, after = calibrate(vectors), calibrate(transform(vectors), (transform,))
-    assert np.array_equal(plain.threshold("median"), plain.median) and plain.near_zero == 0.0
+    plain = calibrate(vectors)
+    after = calibrate(transform(vectors), (transform,), bits="median")
+    assert np.array_equal(plain.threshold("median"), plain.median) and plain.near_threshold is None
     assert not after.threshold("median").any()
-    assert after.near_zero == share_near(transform(vectors), np.zeros(FEATURES, np.float32))
+    assert after.near_threshold == share_near(transform(vectors), np.zeros(FEATURES, np.float32))
 
 
 @pytest.mark.parametrize("kind", ["pca", "itq"])

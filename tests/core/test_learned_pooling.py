@@ -33,6 +33,7 @@ LEARNED = [
     replace(ATTENTION, heads=2, skip_first=True),
     replace(MEAN, layers="mix"),
     replace(MEAN, size=5),
+    replace(MEAN, size=9, binary=True),
     replace(MEAN, position=("attention", "last", "cls"), layers="mix", size=7, skip_first=True),
     replace(MEAN, position=("max", "attention"), layers=(1, 2), norm="layer", heads=6),
 ]
@@ -150,6 +151,8 @@ def defined(pooling: Pooling, side: str) -> np.ndarray:
         )
         if pooling.size:
             joined = numbers(weights.weight) @ joined + numbers(weights.bias)
+        if pooling.binary:
+            joined = np.where(joined > 0, 1.0, -1.0)
         rows.append(joined)
     return np.stack(rows)
 
@@ -189,7 +192,7 @@ def test_attention_tells_states_of_any_size_apart():
     np.testing.assert_allclose(found, pool(states(), mask, pooling), atol=1e-4)
 
 
-@learned
+@pytest.mark.parametrize("pooling", [one for one in LEARNED if not one.binary], ids=str)
 def test_everything_that_is_learned_has_a_gradient_that_differences_confirm(pooling: Pooling):
     parameters = TrainablePooling(pooling, SMALL, 0).double()
     hidden, mask = [layer.double() for layer in states()], mask_of("left")

@@ -183,6 +183,7 @@ def pooling_from(config: PoolingConfig, learned: Mapping[str, Tensor] | None = N
         heads=config.heads,
         size=config.size,
         skip_first=config.skip_first,
+        binary=config.binary,
         weights=None if learned is None else PoolingWeights.of(learned),
     )
 

@@ -272,7 +272,7 @@ def origin_in(document: JSON) -> JSON:
 
 
 STATISTICS = ("low", "high", "median")
-NEAR_ZERO = "near_zero"
+NEAR = "near_zero"
 
 
 def calibration_arrays(calibration: Calibration) -> dict[str, np.ndarray]:
@@ -283,8 +283,8 @@ def calibration_arrays(calibration: Calibration) -> dict[str, np.ndarray]:
     arrays = {name: getattr(calibration, name) for name in STATISTICS}
     for number, one in enumerate(calibration.transforms):
         arrays |= {f"{number}.mean": one.mean, f"{number}.matrix": one.matrix}
-    if calibration.transforms:
-        arrays[NEAR_ZERO] = np.array([calibration.near_zero])
+    if calibration.near_threshold is not None:
+        arrays[NEAR] = np.array([calibration.near_threshold])
     return arrays
 
 
@@ -298,16 +298,18 @@ def read_calibration(path: Path) -> Calibration:
             LinearTransform(mean=arrays[f"{number}.mean"], matrix=arrays[f"{number}.matrix"])
             for number in range(count)
         ),
-        near_zero=float(arrays[NEAR_ZERO][0]) if count else 0.0,
+        near_threshold=float(arrays[NEAR][0]) if NEAR in arrays else None,
     )
 
 
 def side_by_side_calibrations(every: Sequence[Calibration]) -> Calibration:
     """Return the calibration of whole vectors, from those of their blocks, in order."""
+    near = [(one.near_threshold, len(one.low)) for one in every]
+    known = [(share, size) for share, size in near if share is not None]
     return Calibration(
         **{name: np.concatenate([getattr(one, name) for one in every]) for name in STATISTICS},
         transforms=tuple(transform for one in every for transform in one.transforms),
-        near_zero=float(
-            np.average([one.near_zero for one in every], weights=[len(one.low) for one in every])
-        ),
+        near_threshold=sum(share * size for share, size in known) / sum(size for _, size in known)
+        if len(known) == len(near)
+        else None,
     )

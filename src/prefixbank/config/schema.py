@@ -426,12 +426,17 @@ class PoolingConfig:
     skip_first: bool = later(False)
     """Leave out the first token of each text that has others, but for `cls`. In raw language models
     its states can be far larger than those of all others."""
+    binary: bool = later(False)
+    """The vector is the signs, 1 and -1, of the `size` features of the learned projection, and
+    heads are trained on these, with a straight-through gradient. `vectors=binary
+    binary_threshold=zero` then keeps all of it, in a bit for each feature. Source: Du et al. 2020
+    (2004.14287), section 5."""
     norm: Norm = "none"
     """`layer`: scale each layer at each position to mean 0 and variance 1 over its features. For
     encoders whose states have no norm behind them, such as the lower layers of a language model."""
 
     def __post_init__(self) -> None:
-        """Refuse lists without an item, or with one twice, and heads without attention.
+        """Refuse lists without an item or with one twice, heads or bits of nothing.
 
         Raises:
             UsageError: one for each fault.
@@ -444,6 +449,7 @@ class PoolingConfig:
                 if isinstance(values, tuple) and (not values or len(set(values)) < len(values))
             ]
             + ([] if self.heads == 1 or self.has_attention else [_heads_fault(self.heads)])
+            + ([_BINARY_WITHOUT_SIZE] if self.binary and not self.size else [])
         )
 
     @property
@@ -457,6 +463,13 @@ class PoolingConfig:
     def is_learned(self) -> bool:
         """Whether some of it is learned with source tasks."""
         return self.has_attention or self.layers == "mix" or self.size > 0
+
+
+_BINARY_WITHOUT_SIZE = UsageError(
+    "pooling.binary=true without a learned projection, whose signs the vector is to be",
+    expected="the number of bits of a vector, which can be more than the encoder's features",
+    fix="pooling.binary=true pooling.size=384",
+)
 
 
 def _heads_fault(heads: int) -> UsageError:

@@ -15,9 +15,9 @@ from typing import assert_never
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from prefixbank.choices import Transform
+from prefixbank.core.signs import straight_through_sign
 from prefixbank.core.transform import LinearTransform
 from prefixbank.errors import DataError, UsageError
 
@@ -193,16 +193,6 @@ def autoencoder(centred: np.ndarray, size: int, seed: int) -> np.ndarray:
             optimizer.step()
             schedule.step()
     return encoder.detach().double().numpy()
-
-
-def straight_through_sign(values: Tensor) -> Tensor:
-    """Return 1 above zero and -1 elsewhere, with the gradient of values clipped to [-1, 1].
-
-    Sources: Courbariaux et al. 2016 (1602.02830), equation 4; Du et al. 2020 (2004.14287).
-    """
-    clipped = values.clamp(-1, 1)
-    signs = torch.where(values > 0, 1.0, -1.0).to(values.dtype)
-    return (clipped - clipped.detach()) + signs
 
 
 @contextmanager

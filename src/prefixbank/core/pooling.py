@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from prefixbank.choices import Norm, PoolingLayers, PoolingPosition
 from prefixbank.core.shapes import ShapeError
+from prefixbank.core.signs import codes_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,6 +76,7 @@ class Pooling:
             of the features, E / A.
         size: D of a learned projection of the whole vector; 0: none.
         skip_first: leave out the first token of a text that has others, but for `cls`.
+        binary: the vector is the signs, 1 and -1, of the learned projection.
         weights: what was learned, if something is.
     """
 
@@ -86,6 +88,7 @@ class Pooling:
     heads: int = 1
     size: int = 0
     skip_first: bool = False
+    binary: bool = False
     weights: PoolingWeights | None = field(default=None, compare=False)
 
     def to(self, device: torch.device) -> Pooling:
@@ -159,8 +162,8 @@ def pool(hidden_states: Sequence[Tensor], mask: Tensor, pooling: Pooling) -> Ten
         [B, F], layer by layer, and within a layer position by position; or [B, D], projected.
     Raises:
         ShapeError: the encoder has fewer layers than pooling needs.
-    Sources: Du et al. 2020 (2004.14287), section 3 (layers and positions); Peters et al. 2018
-    (1802.05365), equation 1 (mix); Lin et al. 2017 (1703.03130) (attention).
+    Sources: Du et al. 2020 (2004.14287), sections 3 (layers and positions) and 5 (signs); Peters et
+    al. 2018 (1802.05365), equation 1 (mix); Lin et al. 2017 (1703.03130) (attention).
     """
     weights = _weights_of(pooling)
     states, size = _layers(hidden_states, pooling, weights), hidden_states[-1].shape[-1]
@@ -177,7 +180,7 @@ def pool(hidden_states: Sequence[Tensor], mask: Tensor, pooling: Pooling) -> Ten
     vectors = by_layer.flatten(1)
     if pooling.size:
         vectors = functional.linear(vectors, _present(weights.weight), weights.bias)
-    return vectors
+    return codes_of(vectors) if pooling.binary else vectors
 
 
 def _weights_of(pooling: Pooling) -> PoolingWeights:

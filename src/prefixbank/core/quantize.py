@@ -9,7 +9,7 @@ Sources: Du et al. 2020 (2004.14287), section 5 (binary embeddings); sentence-tr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import numpy as np
@@ -31,15 +31,15 @@ class Calibration:
         high: [F] greatest value.
         median: [F].
         transforms: of consecutive features, before anything else; none: vectors as they are.
-        near_zero: share of the sample's values that are near zero, see `share_near`; 0 without
-            transforms.
+        near_threshold: share of the sample's bits that are near their threshold, see `share_near`;
+            None: not for bits.
     """
 
     low: np.ndarray
     high: np.ndarray
     median: np.ndarray
     transforms: tuple[LinearTransform, ...] = ()
-    near_zero: float = 0.0
+    near_threshold: float | None = None
 
     def threshold(self, threshold: BinaryThreshold) -> np.ndarray:
         """Return [F], the value above which a feature's bit is one; zero after a transform."""
@@ -48,15 +48,28 @@ class Calibration:
         return np.zeros_like(self.median)
 
 
-def calibrate(sample: np.ndarray, transforms: tuple[LinearTransform, ...] = ()) -> Calibration:
-    """Return the calibration of a sample of vectors [M, F] float32, which are transformed."""
-    return Calibration(
+def calibrate(
+    sample: np.ndarray,
+    transforms: tuple[LinearTransform, ...] = (),
+    *,
+    bits: BinaryThreshold | None = None,
+) -> Calibration:
+    """Return the calibration of a sample of vectors.
+
+    Args:
+        sample: [M, F] float32, transformed.
+        transforms: how.
+        bits: the threshold of bits; None: the vectors keep more than these.
+    """
+    made = Calibration(
         low=sample.min(axis=0),
         high=sample.max(axis=0),
         median=np.median(sample, axis=0).astype(np.float32),
         transforms=transforms,
-        near_zero=share_near(sample, np.zeros_like(sample[0])) if transforms else 0.0,
     )
+    if bits is None:
+        return made
+    return replace(made, near_threshold=share_near(sample, made.threshold(bits)))
 
 
 def share_near(sample: np.ndarray, threshold: np.ndarray) -> float:

@@ -430,8 +430,11 @@ LEARNED = Pooling(position=("mean", "attention"), layers="mix", last_k=1, layer=
 
 
 @pytest.mark.parametrize("kill_after", [1, 4, 6])
-def test_killed_run_resumes_learned_pooling_to_the_same_bytes(bert: BertModel, kill_after: int):
-    settings = {**INTERRUPTED, "pooling": LEARNED}
+@pytest.mark.parametrize("binary", [False, True])
+def test_killed_run_resumes_learned_pooling_to_the_same_bytes(
+    bert: BertModel, kill_after: int, binary: bool
+):
+    settings = {**INTERRUPTED, "pooling": replace(LEARNED, binary=binary)}
     whole, checkpoint = fit(bert, **settings), MemoryCheckpoint(kill_after)
     with pytest.raises(Killed):
         fit(bert, checkpoint=checkpoint, **settings)
@@ -439,8 +442,10 @@ def test_killed_run_resumes_learned_pooling_to_the_same_bytes(bert: BertModel, k
     assert everything(resumed) == everything(whole)
 
 
-def test_pooling_is_learned_with_the_encoder(bert: BertModel):
-    start, end = (fit(bert, pooling=LEARNED, epochs=epochs).pooling for epochs in (0, 2))
+@pytest.mark.parametrize("binary", [False, True])
+def test_pooling_is_learned_with_the_encoder(bert: BertModel, binary: bool):
+    pooling = replace(LEARNED, binary=binary)
+    start, end = (fit(bert, pooling=pooling, epochs=epochs).pooling for epochs in (0, 2))
     assert set(start) == set(end) == {"queries", "mix", "scale", "weight", "bias"}
     assert not start["queries"].any() and not start["mix"].any() and start["scale"] == 1
     assert all(distance(start[name], end[name]) > 1e-4 for name in start)

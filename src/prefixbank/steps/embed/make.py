@@ -259,8 +259,8 @@ def _stored(target: Target) -> JSON:
     if recipe.transform != "none" and target.calibrated is not None:
         described["transform"] = recipe.transform
         described["bytes"] = bytes_per_vector(recipe.vectors, features)
-        if recipe.vectors == "binary":
-            described["near_threshold"] = target.calibrated.near_zero
+    if target.calibrated is not None and target.calibrated.near_threshold is not None:
+        described["near_threshold"] = target.calibrated.near_threshold
     return described
 
 
@@ -301,7 +301,8 @@ def _calibrated(path: Path, vectors: np.ndarray, recipe: EmbedRecipe) -> Calibra
     transforms = _transforms(vectors[: recipe.transform_rows], recipe)
     rows = effective(recipe).calibration_rows  # as the key has it
     sample = transformed(vectors[:rows], transforms)
-    calibration = calibrate(sample, transforms)
+    bits = recipe.binary_threshold if recipe.vectors == "binary" else None
+    calibration = calibrate(sample, transforms, bits=bits)
     fresh = path.with_suffix(".new")
     arrays = calibration_arrays(calibration)
     write_tensors(fresh, {name: torch.from_numpy(values) for name, values in arrays.items()})

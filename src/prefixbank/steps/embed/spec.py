@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefixbank.artifacts.embeddings import CALIBRATION
+from prefixbank.artifacts.pooling import pooling_of
 from prefixbank.artifacts.prefix import block_file
 from prefixbank.artifacts.source_head import PLAIN_BLOCK, has_blocks, source_names
 from prefixbank.choices import AllBlocks
@@ -70,7 +71,8 @@ class EmbeddingSpec:
         corpus: where the texts are, to find them again; None: in no file.
 
     Raises:
-        UsageError: `reuse` with calibrated vectors, whose calibration belongs to one corpus.
+        UsageError: `reuse` with calibrated vectors, whose calibration belongs to one corpus; or
+            bits by the median of features that are signs.
     """
 
     bank: Entry | None
@@ -87,7 +89,15 @@ class EmbeddingSpec:
         return PLAIN_BLOCK if self.block is None else self.block.name
 
     def __post_init__(self) -> None:
-        """Refuse to copy vectors that another corpus calibrated."""
+        """Refuse to copy vectors that another corpus calibrated, and medians of signs."""
+        recipe, pooling = self.recipe, self.pooling if self.bank is None else pooling_of(self.bank)
+        is_median = (recipe.vectors, recipe.binary_threshold) == ("binary", "median")
+        if self.block is None and pooling.binary and is_median and recipe.transform == "none":
+            raise UsageError(
+                "binary_threshold=median for vectors that are 1 and -1 already (pooling.binary)",
+                expected="binary_threshold=zero, which keeps them as they are",
+                fix="vectors=binary binary_threshold=zero",
+            )
         if self.reuse is not None and self.recipe.calibrated_by:
             raise UsageError(
                 f"reuse=true with {self.recipe.calibrated_by}, which one corpus calibrates",
