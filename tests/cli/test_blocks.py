@@ -770,7 +770,8 @@ def test_out_may_be_a_folder_of_several_shards(cli, embed, tmp_path, kind):
     of = {"float32": np.float32, "int8": np.int8, "binary": np.uint8}[kind]
     assert np.array_equal(dequantize(stored.astype(of), kind, whole, 133), vectors_of(cli, ran))
     facts = json.loads((tmp_path / "out" / "embeddings.json").read_text(encoding="utf-8"))
-    assert facts["vectors"] == {"type": kind, "features": 133}
+    near = {"near_threshold": 0.0} if kind == "binary" else {}
+    assert facts["vectors"] == {"type": kind, "features": 133, **near}
     assert [(one["name"], one["features"]) for one in facts["blocks"]] == [
         ("plain", 64),
         ("a", 64),

@@ -36,6 +36,8 @@ def test_gradient_of_signs_is_that_of_clipped_values_by_finite_differences():
 def test_codes_are_signs_whatever_the_size_of_vectors(size):
     values = size * torch.randn(6, 9, generator=torch.Generator().manual_seed(1))
     assert np.array_equal(codes_of(values).numpy(), np.where(values.numpy() > 0, 1.0, -1.0))
+    half = values.half().clamp(-6e4, 6e4)
+    assert np.array_equal(codes_of(half).float().numpy(), np.where(half.numpy() > 0, 1.0, -1.0))
     assert codes_of(torch.zeros(2, 3)).tolist() == [[-1.0] * 3] * 2
 
 

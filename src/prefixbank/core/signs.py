@@ -21,7 +21,10 @@ def codes_of(vectors: Tensor) -> Tensor:
 
     Each vector is first divided by its root mean square, which is taken as given. It changes no
     sign, and keeps about two thirds of the features between -1 and 1 whatever the size of the
-    vectors, where the gradient of `straight_through_sign` is not zero.
+    vectors, where the gradient of `straight_through_sign` is not zero. Computed in float32 at
+    least, in which squares of half precision do not overflow.
     """
-    scale = vectors.detach().square().mean(dim=-1, keepdim=True).sqrt()
-    return straight_through_sign(vectors / scale.clamp_min(torch.finfo(vectors.dtype).tiny))
+    precise = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    scale = precise.detach().square().mean(dim=-1, keepdim=True).sqrt()
+    scaled = precise / scale.clamp_min(torch.finfo(precise.dtype).tiny)
+    return straight_through_sign(scaled).to(vectors.dtype)

@@ -259,8 +259,9 @@ def _stored(target: Target) -> JSON:
     if recipe.transform != "none" and target.calibrated is not None:
         described["transform"] = recipe.transform
         described["bytes"] = bytes_per_vector(recipe.vectors, features)
-    if target.calibrated is not None and target.calibrated.near_threshold is not None:
-        described["near_threshold"] = target.calibrated.near_threshold
+    near = None if target.calibrated is None else target.calibrated.near_threshold
+    if near is not None and not target.spec.has_signs:  # of which the margins are gone
+        described["near_threshold"] = near
     return described
 
 

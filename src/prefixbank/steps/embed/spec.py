@@ -88,11 +88,18 @@ class EmbeddingSpec:
         """Name of the vectors among the blocks of a bank."""
         return PLAIN_BLOCK if self.block is None else self.block.name
 
+    @property
+    def has_signs(self) -> bool:
+        """Whether vectors are 1 and -1, as they come from the encoder."""
+        if self.block is not None:
+            return False
+        return (self.pooling if self.bank is None else pooling_of(self.bank)).binary
+
     def __post_init__(self) -> None:
         """Refuse to copy vectors that another corpus calibrated, and medians of signs."""
-        recipe, pooling = self.recipe, self.pooling if self.bank is None else pooling_of(self.bank)
+        recipe = self.recipe
         is_median = (recipe.vectors, recipe.binary_threshold) == ("binary", "median")
-        if self.block is None and pooling.binary and is_median and recipe.transform == "none":
+        if self.has_signs and is_median and recipe.transform == "none":
             raise UsageError(
                 "binary_threshold=median for vectors that are 1 and -1 already (pooling.binary)",
                 expected="binary_threshold=zero, which keeps them as they are",
