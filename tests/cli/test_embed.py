@@ -389,3 +389,13 @@ def test_empty_standard_input_is_refused(cli):
         cli.expect_fault(2, "embed", "bank=demo", "corpus.path=-", input="").what
         == "standard input has no rows"
     )
+
+
+def test_share_of_bits_near_their_median_is_told(cli, lines):
+    ran = cli.done("embed", "bank=demo", f"corpus.path={lines}", "vectors=binary")
+    exact = cli.done("embed", "bank=demo", f"corpus.path={lines}")
+    vectors = read_vectors(Store(cli.store).get(exact.result["key"]), "part-00000")
+    near = np.abs(vectors - np.median(vectors, axis=0)) <= 1e-4 * np.sqrt(vectors.var(0).mean())
+    assert ran.result["vectors"]["near_threshold"] == pytest.approx(near.mean(), abs=1e-6)
+    assert near.mean() > 0  # of an odd number of texts one is the median itself
+    assert f"({near.mean():.2%} of bits near the threshold)" in ran.err

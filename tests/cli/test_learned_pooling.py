@@ -164,7 +164,7 @@ def test_binary_pooling_gives_signs_which_bits_keep(cli, lines):
     )
     assert np.array_equal(read_vectors(entry_of(cli, kept), "part-00000"), codes)
     assert read_stored(entry_of(cli, kept), "part-00000").nbytes == 3 * 3
-    assert tensors["weight"].shape == (21, 64) and "near_threshold" not in kept.result["vectors"]
+    assert tensors["weight"].shape == (21, 64) and "vectors" not in kept.result
 
 
 def test_probe_reads_codes_and_score_is_of_codes(cli):

@@ -51,7 +51,7 @@ def _embeddings(entry: Entry) -> dict[str, Any]:
     facts = read_json(entry, "embeddings.json")
     made = {name: facts[name] for name in ("rows", "reused_rows") if name in facts}
     made |= row_counts_in(facts)
-    if "transform" in facts.get("vectors", {}):
+    if {"transform", "near_threshold"} & facts.get("vectors", {}).keys():
         made["vectors"] = facts["vectors"]
     if "blocks" in facts:
         made["blocks"] = {one["name"]: one["features"] for one in facts["blocks"]}

@@ -146,11 +146,13 @@ def describe(entry: Entry) -> str:
 
 def _describe_stored(vectors: JSON) -> str:
     """Return how vectors are stored, in words; empty for float32 as the encoder gives them."""
-    kind = vectors["type"]
-    if "transform" not in vectors:
-        return f" as {kind}" if kind != "float32" else ""
-    unit = "bits" if kind == "binary" else "features"
-    size = f"{vectors['features']} {unit}, {vectors['bytes']:,} bytes each"
-    near = vectors.get("near_threshold")
-    margins = "" if near is None else f", {near:.2%} of bits near the threshold"
-    return f" as {kind} after {vectors['transform']} ({size}{margins})"
+    kind, near = vectors["type"], vectors.get("near_threshold")
+    told = [] if near is None else [f"{near:.2%} of bits near the threshold"]
+    after = ""
+    if "transform" in vectors:
+        unit = "bits" if kind == "binary" else "features"
+        after = f" after {vectors['transform']}"
+        told = [f"{vectors['features']} {unit}, {vectors['bytes']:,} bytes each", *told]
+    stored = f" as {kind}" if after or kind != "float32" else ""
+    details = f" ({', '.join(told)})" if told else ""
+    return f"{stored}{after}{details}"
