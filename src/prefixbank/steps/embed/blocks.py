@@ -126,11 +126,15 @@ def _facts(names: Sequence[str], every: Sequence[JSON]) -> JSON:
 
 
 def _stored(every: Sequence[JSON]) -> JSON:
-    """Return how whole vectors are stored, from how those of each block are."""
+    """Return how whole vectors are stored, from how those of each block are.
+
+    Blocks of before the share of near bits was counted lack it, and then so does the whole.
+    """
+    first = {name: value for name, value in every[0].items() if name != "near_threshold"}
     summed: JSON = {
-        name: sum(one[name] for one in every) for name in ("features", "bytes") if name in every[0]
+        name: sum(one[name] for one in every) for name in ("features", "bytes") if name in first
     }
-    if "near_threshold" in every[0]:
+    if all("near_threshold" in one for one in every):
         bits = sum(one["near_threshold"] * one["features"] for one in every)
         summed["near_threshold"] = bits / summed["features"]
-    return {**every[0], **summed}
+    return {**first, **summed}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefixbank.config.schema import PoolingConfig, StoredVectors, key_config
+from prefixbank.config.schema import PoolingConfig, StoredVectors, effective, key_config
 from prefixbank.data.encoders.files import EncoderFiles
 from prefixbank.runtime.session import Session
 from prefixbank.runtime.unit import Unit
@@ -53,7 +53,7 @@ def unit(
         write_json(out / "cost.json", cost_of(session, passes, tokens, stored))
         return {}
 
-    size = {"vectors": stored.vectors, "transform_size": stored.transform_size}
+    size = {"vectors": stored.vectors, "transform_size": effective(stored).transform_size}
     poolings = [None if one.bank else key_config(one.pooling) for one in passes]
     key_document = document(
         step="text_cost",
