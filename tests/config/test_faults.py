@@ -469,7 +469,8 @@ def test_file_given_as_a_task_is_suggested_as_its_path(tmp_path: Path):
 def test_experiments_are_listed_when_none_was_given():
     names = (
         "families, families_smoke, families_smollm2, recipe, scalable, scalable_smoke, smoke, "
-        "starter, starter_seeds, transfer, transfer_map, transfer_map_smoke, transfer_smoke, update"
+        "starter, starter_seeds, transfer, transfer_map, transfer_map_smoke and 2 more "
+        "(prefixbank config groups)"
     )
     assert only_fault(RunExperimentConfig, [])[1] == f"experiment=NAME, one of: {names}"
 

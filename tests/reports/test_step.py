@@ -98,6 +98,7 @@ def test_unit_publishes_the_table_under_the_experiments_name(store, put):
         "classes.csv",
         "report.png",
         "heatmap.png",
+        "cost.png",
         "update.png",
         "curves.png",
     }

@@ -48,6 +48,7 @@ STEPS = (
     "task-embedding",
     "score-prefix",
     "join",
+    "text-cost",
     "tiny-encoder",
     "converted-encoder",
 )

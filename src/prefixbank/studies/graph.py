@@ -48,6 +48,7 @@ from prefixbank.steps.probe.splits import pairs_for, splits_of
 from prefixbank.steps.probe.step import Probed
 from prefixbank.steps.probe.texts import probe_parts
 from prefixbank.steps.text_cost import step as text_cost
+from prefixbank.steps.text_cost.passes import Pass
 from prefixbank.steps.train_multitask import step as train_multitask
 from prefixbank.steps.train_prefix import step as train_prefix
 from prefixbank.steps.train_prefix.mixture import Mixture
@@ -431,7 +432,7 @@ class Graph:
             name,
             lambda: text_cost.unit(
                 self.context,
-                [text_cost.Pass(*embedder()) for embedder in vectors.passes],
+                [Pass(*embedder()) for embedder in vectors.passes],
                 self.config.experiment.cost_tokens,
                 self._stored,
                 name,

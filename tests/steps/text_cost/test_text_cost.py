@@ -10,6 +10,7 @@ from prefixbank.errors import UsageError
 from prefixbank.runtime.context import Context
 from prefixbank.steps.text_cost import step as text_cost
 from prefixbank.steps.text_cost.make import cost_of
+from prefixbank.steps.text_cost.passes import Pass
 from prefixbank.store.key import key_of
 from prefixbank.store.store import Store
 
@@ -19,9 +20,9 @@ def context(prepared) -> Context:
     return Context(Store(prepared.store), RunConfig(device="cpu"))
 
 
-def plain(context: Context, **pooling) -> text_cost.Pass:
+def plain(context: Context, **pooling) -> Pass:
     files = context.encoder_files(EncoderConfig(source="tiny"))
-    return text_cost.Pass(None, files, PoolingConfig(**pooling))
+    return Pass(None, files, PoolingConfig(**pooling))
 
 
 def key(context: Context, tokens: int = 9, pooling=None, **stored) -> str:

@@ -16,7 +16,7 @@ from prefixbank.runtime.session import Session
 from prefixbank.steps.embed.make import bank_of
 from prefixbank.steps.embed.rows import kind_of
 from prefixbank.steps.embed.spec import specs_of
-from prefixbank.steps.text_cost.step import Pass
+from prefixbank.steps.text_cost.passes import Pass
 from prefixbank.store.artifact import Entry
 from prefixbank.store.key import JSON
 

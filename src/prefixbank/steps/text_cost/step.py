@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from prefixbank.config.schema import PoolingConfig, StoredVectors, effective, key_config
-from prefixbank.data.encoders.files import EncoderFiles
+from prefixbank.config.schema import StoredVectors, effective, key_config
 from prefixbank.runtime.session import Session
 from prefixbank.runtime.unit import Unit
-from prefixbank.store.artifact import Entry
+from prefixbank.steps.text_cost.passes import Pass
 from prefixbank.store.key import JSON, document
 from prefixbank.store.reasons import named
 
 STEP = "text-cost"
 VERSION = 1  # 1: first
-
-
-@dataclass(frozen=True)
-class Pass:
-    """What a text passes through.
-
-    Args:
-        bank: bank artifact; None is the encoder alone.
-        files: encoder.
-        pooling: of the encoder alone; a bank has its own.
-    """
-
-    bank: Entry | None
-    files: EncoderFiles
-    pooling: PoolingConfig
 
 
 def unit(
