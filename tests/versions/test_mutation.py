@@ -106,7 +106,7 @@ def make_everything(run: Traced) -> None:
     run("embed", "bank=none", "encoder=tiny", corpus, *itq)
     run("embed", "bank=demo", corpus, "corpus.shard_rows=4", "reuse=true")
     columns = "experiment.representations=[plain,multitask,bank,mean_vectors,random]"
-    run("run", "experiment=smoke", *SMALL, *study, columns)
+    run("run", "experiment=smoke", *SMALL, *study, columns, "experiment.cost_tokens=9")
     run("transfer map", "experiment=transfer_map_smoke", *SMALL, *study, *small_map)
     run("transfer similar", *gamma, "sources=[alpha,beta]", *SMALL)
     run("train-prefix", *beta, *SMALL, "prefix.kind=readout", "name=read")
