@@ -188,6 +188,15 @@ def test_bytes_are_those_of_the_stored_vectors(graph, settings, size):
     assert cost["bytes"] == size == stored.shape[1] * stored.itemsize
 
 
+def test_each_block_of_a_bank_has_a_transform_of_its_own_in_the_bytes(graph):
+    bits = ("vectors=binary", "transform=rotation", "transform_size=24")
+    made, _ = graph("experiment.cost_tokens=9", "prefix.kind=readout", "prefix.readouts=1", *bits)
+    blocks = vectors(made, "blocks", "gamma", 0)
+    widths = [read_stored(one.entry, "test").shape[1] for one in blocks.embeddings]
+    cost = read_json(made.text_cost(blocks, "blocks").entry, "cost.json")
+    assert (cost["bytes"], cost["features"]) == (sum(widths), 48) == (6, 48)
+
+
 def test_bank_without_a_source_is_the_bank_of_the_others(graph):
     made, _ = graph()
     alone = vectors(graph("experiment.sources=[beta]")[0], "concat_vectors", "gamma", 0)

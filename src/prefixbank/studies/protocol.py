@@ -14,7 +14,7 @@ from prefixbank.data.tasks.task import Task
 from prefixbank.reports.study import Facts
 from prefixbank.studies.checks import has_update
 from prefixbank.studies.graph import Graph
-from prefixbank.studies.representations import TITLES, compared, representation_in
+from prefixbank.studies.representations import TITLES, WITHOUT_PREFIXES, compared, representation_in
 
 PAIRS: Mapping[ProbePairs, str] = {
     "joint": "both texts in one input",
@@ -42,9 +42,7 @@ SCALED = "scaled to mean 0 and variance 1"
 """What `pooling.norm=layer` does to each pooled layer."""
 
 
-OTHERS = frozenset(
-    {"plain", "multitask", "finetuned", "student", "shared_student", "deep", "plain_and_deep"}
-)
+OTHERS = WITHOUT_PREFIXES - {"random", "shuffled"}
 """Representations without prefixes of the experiment's own settings."""
 
 

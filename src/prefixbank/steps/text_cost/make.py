@@ -23,10 +23,11 @@ from prefixbank.store.key import JSON
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedPass:
-    """A bank on a loaded encoder."""
+    """A bank on a loaded encoder, and the number of blocks that it makes, 1 without blocks."""
 
     bank: Bank | BlockBank
     encoder: Encoder
+    blocks: int
 
     def count(self, tokens: int) -> tuple[int, int]:
         """Return the operations for one text, and F, the features of its vector.
@@ -52,21 +53,25 @@ def load_pass(
         files: encoder.
         pooling: of the encoder alone.
     """
-    made = bank_of(specs_of(bank, files, EmbedRecipe(), pooling))
-    return LoadedPass(bank=made, encoder=session.load(files, kind=kind_of(made)))
+    specs = specs_of(bank, files, EmbedRecipe(), pooling)
+    made = bank_of(specs)
+    encoder = session.load(files, kind=kind_of(made))
+    return LoadedPass(bank=made, encoder=encoder, blocks=len(specs))
 
 
 def cost_of(session: Session, passes: Sequence[Pass], tokens: int, stored: StoredVectors) -> JSON:
     """Return operations, features and bytes of one text's vector.
 
-    Transforms are linear maps of the vector, which are not counted.
+    Transforms are linear maps, one for each block of a bank of blocks. They are not counted.
     """
-    counts = [load_pass(session, one.bank, one.files, one.pooling).count(tokens) for one in passes]
-    features = sum(size for _, size in counts)
-    kept = stored.transform_size if stored.transform != "none" else 0
+    loaded = [load_pass(session, one.bank, one.files, one.pooling) for one in passes]
+    counts = [one.count(tokens) for one in loaded]
+    sizes = [size for _, size in counts]
+    if stored.transform != "none" and stored.transform_size:
+        sizes = [stored.transform_size] * sum(one.blocks for one in loaded)
     return {
         "tokens": tokens,
         "operations": sum(operations for operations, _ in counts),
-        "features": kept or features,
-        "bytes": bytes_per_vector(stored.vectors, kept or features),
+        "features": sum(sizes),
+        "bytes": sum(bytes_per_vector(stored.vectors, size) for size in sizes),
     }

@@ -13,7 +13,7 @@ from prefixbank.store.key import JSON, document
 from prefixbank.store.reasons import named
 
 STEP = "text-cost"
-VERSION = 1  # 1: first
+VERSION = 2  # 1: first; 2: bytes of transformed blocks
 
 
 def unit(
